@@ -1,0 +1,1 @@
+"""Clips, media, stores, tasks and the embedded benchmark."""

@@ -1,0 +1,1 @@
+"""Spectrogram, encoders, class tokens, grouping and heads."""
