@@ -1,0 +1,167 @@
+"""Tasks: which classes come when, and which clips they bring."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from cign.errors import InputError
+from cign.seeding import stream
+
+BoolArray = NDArray[np.bool_]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TaskSequence:
+    """Groups of classes in the order in which they are taught.
+
+    Attributes:
+        groups: For each task its class names, in class order.
+    """
+
+    groups: tuple[tuple[str, ...], ...]
+
+    @property
+    def num_tasks(self) -> int:
+        """How many tasks there are."""
+        return len(self.groups)
+
+    @cached_property
+    def class_order(self) -> tuple[str, ...]:
+        """All classes, task after task."""
+        return tuple(name for group in self.groups for name in group)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of classes of each task."""
+        return tuple(len(group) for group in self.groups)
+
+    def num_seen(self, task: int) -> int:
+        """Number of classes known once task ``task`` (from 0) is learned."""
+        return sum(self.sizes[: task + 1])
+
+    @cached_property
+    def task_of_class(self) -> IntArray:
+        """The task of each class in class order, shape [C]."""
+        return np.repeat(np.arange(self.num_tasks, dtype=np.int64), self.sizes)
+
+
+def split_into_tasks(class_names: Sequence[str], num_tasks: int, order: int = 0) -> TaskSequence:
+    """Cut the classes into tasks of equal size; the first tasks take one class more if need be.
+
+    Args:
+        class_names: The classes in the data's own order.
+        num_tasks: How many tasks.
+        order: 0 keeps the data's order, k > 0 permutes it by seed k.
+
+    Raises:
+        InputError: If there are more tasks than classes, or a number is out of range.
+    """
+    if not 1 <= num_tasks <= len(class_names):
+        raise InputError(
+            f"{num_tasks} tasks do not fit {len(class_names)} classes: "
+            f"use --tasks between 1 and {len(class_names)}"
+        )
+    names = [class_names[i] for i in _permutation(len(class_names), order)]
+    size, rest = divmod(len(names), num_tasks)
+    groups, start = [], 0
+    for task in range(num_tasks):
+        stop = start + size + (task < rest)
+        groups.append(tuple(names[start:stop]))
+        start = stop
+    return TaskSequence(tuple(groups))
+
+
+def read_task_file(path: Path, class_names: Sequence[str], order: int = 0) -> TaskSequence:
+    """Read published groups: a JSON or YAML list of lists of class names.
+
+    The groups keep their classes together; ``order`` k > 0 permutes the groups only.
+
+    Raises:
+        InputError: If the file is not such a list, or does not name each class exactly once.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"task file {path} cannot be read ({error}): check the path") from None
+    shape_ok = isinstance(value, list) and all(
+        isinstance(group, list) and group and all(isinstance(name, str) for name in group)
+        for group in value
+    )
+    if not shape_ok or not value:
+        raise InputError(f"task file {path} must be a list of non-empty lists of class names")
+    named = [name for group in value for name in group]
+    twice = sorted({name for name in named if named.count(name) > 1})
+    unknown = sorted(set(named) - set(class_names))
+    missing = sorted(set(class_names) - set(named))
+    if twice or unknown or missing:
+        problem, names = (
+            ("names a class twice", twice)
+            if twice
+            else ("names a class the store lacks", unknown)
+            if unknown
+            else ("leaves out a class of the store", missing)
+        )
+        raise InputError(f"task file {path} {problem}: {names[0]!r}; name each class exactly once")
+    return TaskSequence(tuple(tuple(value[i]) for i in _permutation(len(value), order)))
+
+
+def _permutation(length: int, order: int) -> IntArray:
+    """Identity for order 0, else a permutation drawn from seed ``order`` alone."""
+    if order < 0:
+        raise InputError(f"class order {order} is negative: use 0 for the data's own order, or k")
+    if order == 0:
+        return np.arange(length, dtype=np.int64)
+    return stream(order, 0x0DE5).permutation(length).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class TaskClips:
+    """Which clip belongs to which task, with its targets, for one store and one task sequence.
+
+    Attributes:
+        tasks: The task sequence.
+        targets: Labels as a multi-hot matrix over the class order, shape [N, C].
+        task_of_clip: Shape [N]: the latest task among a clip's classes (a clip comes once, with
+            the later of its classes' tasks); -1 for clips that carry a class never taught.
+    """
+
+    tasks: TaskSequence
+    targets: BoolArray
+    task_of_clip: IntArray
+
+    @classmethod
+    def of(cls, labels: Sequence[tuple[str, ...]], tasks: TaskSequence) -> TaskClips:
+        """Work out targets and tasks from each clip's labels."""
+        position = {name: i for i, name in enumerate(tasks.class_order)}
+        targets = np.zeros((len(labels), len(position)), dtype=np.bool_)
+        task_of_clip = np.full(len(labels), -1, dtype=np.int64)
+        for clip, names in enumerate(labels):
+            columns = [position[name] for name in names if name in position]
+            targets[clip, columns] = True
+            if len(columns) == len(names):
+                task_of_clip[clip] = tasks.task_of_class[columns].max()
+        return cls(tasks, targets, task_of_clip)
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether some clip carries more than one taught class."""
+        return bool((self.targets.sum(axis=1) > 1).any())
+
+    def of_task(self, indices: IntArray, task: int) -> IntArray:
+        """Those of ``indices`` that come with task ``task``."""
+        return indices[self.task_of_clip[indices] == task]
+
+    def up_to(self, indices: IntArray, task: int) -> IntArray:
+        """Those of ``indices`` that come with task ``task`` or before it."""
+        tasks = self.task_of_clip[indices]
+        return indices[(tasks >= 0) & (tasks <= task)]
