@@ -1,1 +1,1 @@
-"""Metrics: pure functions over predictions."""
+"""Numbers derived from per-clip predictions; nothing here knows a method or a model."""

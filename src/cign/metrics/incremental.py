@@ -1,0 +1,292 @@
+"""The numbers of class-incremental learning, as pure functions of per-clip predictions.
+
+Legend: ``a(k, j)`` is the accuracy on task j's test clips after task k, with the arg-max over all
+classes seen up to k; ``A_k`` the accuracy over all test clips of the classes seen up to k. Indices
+in the code count from 0. Of equal scores the class with the lowest index, the one learned first,
+wins.
+
+Accuracies are shares of clips, never means over batches. Clips none of whose labels is a class of
+the run (split ``unknown``) take no part. When a clip has several labels that are classes of the
+run, all accuracies are replaced by mean average precisions: ``a(k, j)`` is then the mean over task
+j's classes of the average precision over all test clips with at least one class seen up to k, and
+``A_k`` the same over all classes seen up to k.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cign.metrics.predictions import READINGS, Predictions
+
+Matrix = npt.NDArray[np.float64]
+
+DEFINITIONS: dict[str, str] = {
+    "matrix": "a(k,j) = accuracy on task j's test clips after task k, arg-max over all classes "
+    "seen up to k",
+    "seen": "A_k = accuracy over all test clips of the classes seen up to k (clip-weighted)",
+    "last": "A_T",
+    "average": "mean over k of A_k (average incremental accuracy, Rebuffi 2017)",
+    "task_mean": "mean over j of a(T,j)",
+    "forgetting": "mean over j < T of [ max over l in j..T-1 of a(l,j) - a(T,j) ] "
+    "(Chaudhry 2018; may be negative)",
+    "forgetting_av_cil": "mean over k = 2..T of { mean over j < k of "
+    "[ max over l in j..k-1 of a(l,j) - a(k,j) ] } (as in AV-CIL)",
+    "bwt": "mean over i < T of [ a(T,i) - a(i,i) ] (Lopez-Paz & Ranzato 2017)",
+    "intransigence": "a(k,k) of joint trained on tasks 1..k, minus a(k,k)",
+    "map": "multi-label clips: every accuracy is a mean over classes of average precision; "
+    "a(k,j) over task j's classes and all test clips with at least one class seen up to k",
+}
+
+
+def task_of_class(predictions: Predictions) -> npt.NDArray[np.int64]:
+    """Task (from 0) of each class, ``[C]``."""
+    sizes = np.asarray(predictions.task_sizes)
+    return np.repeat(np.arange(len(sizes)), sizes)
+
+
+def class_targets(predictions: Predictions) -> npt.NDArray[np.bool_]:
+    """Which classes of the run each clip shows, ``[N, C]``; all false for unknown clips."""
+    index = {name: i for i, name in enumerate(predictions.class_names)}
+    targets_NC = np.zeros((predictions.num_clips, len(index)), dtype=bool)
+    for row, labels in enumerate(predictions.labels):
+        for label in labels:
+            if label in index:
+                targets_NC[row, index[label]] = True
+    return targets_NC
+
+
+def is_multi_label(predictions: Predictions) -> bool:
+    """Whether some clip shows several classes of the run, so that precisions replace accuracies."""
+    return bool((class_targets(predictions).sum(axis=1) > 1).any())
+
+
+def clip_tasks(predictions: Predictions) -> npt.NDArray[np.int64]:
+    """Task (from 0) with which each clip comes, ``[N]``: the latest of its classes'; unknown -1."""
+    tasks_C = task_of_class(predictions)
+    tasks_NC = np.where(class_targets(predictions), tasks_C, -1)
+    return np.asarray(tasks_NC.max(axis=1, initial=-1))
+
+
+def predicted_classes(predictions: Predictions, task: int, reading: str) -> npt.NDArray[np.int64]:
+    """Arg-max over the classes seen after ``task`` (from 0), ``[N]``; ties: the lowest index."""
+    return np.asarray(predictions.scores[task][reading].argmax(axis=1))
+
+
+def average_precisions(
+    scores_NC: npt.NDArray[np.floating[Any]],
+    targets_NC: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.float64]:
+    """Average precision of each class over the given clips.
+
+    The sum over distinct scores, from the highest, of precision times the gain in recall: no
+    interpolation, and clips of equal score enter together.
+
+    Args:
+        scores_NC: ``[N, C]``.
+        targets_NC: ``[N, C]``.
+
+    Returns:
+        ``[C]`` in 0..1; NaN for a class that no clip shows.
+    """
+    result = np.full(scores_NC.shape[1], np.nan)
+    for c in np.flatnonzero(targets_NC.any(axis=0)):
+        order = np.argsort(-scores_NC[:, c], kind="stable")
+        scores, hits = scores_NC[order, c], targets_NC[order, c]
+        last_of_ties = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
+        true_positives = np.cumsum(hits)[last_of_ties]
+        precision = true_positives / (last_of_ties + 1)
+        recall = true_positives / true_positives[-1]
+        result[c] = np.sum(precision * np.diff(recall, prepend=0.0))
+    return result
+
+
+def mean_average_precision(
+    predictions: Predictions, reading: str, task: int, classes: slice = slice(None)
+) -> float:
+    """Mean average precision after ``task`` (from 0).
+
+    Args:
+        predictions: Of the run.
+        reading: One of ``READINGS``.
+        task: After which task; the clips are all with at least one class seen up to it.
+        classes: Which of the classes seen to average over; default all.
+
+    Returns:
+        0..1; NaN when no clip shows any of the classes.
+    """
+    targets_NC = class_targets(predictions)[:, : predictions.num_seen(task)]
+    rows = targets_NC.any(axis=1)
+    scores_NC = predictions.scores[task][reading]
+    return _mean(average_precisions(scores_NC[rows, classes], targets_NC[rows, classes]))
+
+
+def accuracy_matrix(predictions: Predictions, reading: str) -> Matrix:
+    """The matrix a(k, j) in 0..1.
+
+    Args:
+        predictions: Of the run.
+        reading: One of ``READINGS``.
+
+    Returns:
+        ``[T, T]`` over the tasks learned so far; NaN above the diagonal and where task j has no
+        test clips. Mean average precisions when clips have several labels.
+    """
+    num_tasks = predictions.num_tasks_done
+    matrix = np.full((num_tasks, num_tasks), np.nan)
+    if is_multi_label(predictions):
+        for k in range(num_tasks):
+            ends = [0, *np.cumsum(predictions.task_sizes[: k + 1]).tolist()]
+            for j in range(k + 1):
+                classes = slice(ends[j], ends[j + 1])
+                matrix[k, j] = mean_average_precision(predictions, reading, k, classes)
+        return matrix
+    tasks_N = clip_tasks(predictions)
+    for k in range(num_tasks):
+        right_N = _right(predictions, k, reading)
+        for j in range(k + 1):
+            matrix[k, j] = _mean(right_N[tasks_N == j])
+    return matrix
+
+
+def num_test(predictions: Predictions) -> npt.NDArray[np.int64]:
+    """Number of test clips that come with each task learned so far, ``[T]``."""
+    tasks_N = clip_tasks(predictions)
+    return np.bincount(tasks_N[tasks_N >= 0], minlength=len(predictions.task_sizes))[
+        : predictions.num_tasks_done
+    ]
+
+
+def seen_accuracy(predictions: Predictions, reading: str) -> npt.NDArray[np.float64]:
+    """A_k in 0..1 for every task learned so far, ``[T]``; NaN where nothing could be tested."""
+    num_tasks = predictions.num_tasks_done
+    if is_multi_label(predictions):
+        values = [mean_average_precision(predictions, reading, k) for k in range(num_tasks)]
+    else:
+        tasks_N = clip_tasks(predictions)
+        values = [
+            _mean(_right(predictions, k, reading)[(tasks_N >= 0) & (tasks_N <= k)])
+            for k in range(num_tasks)
+        ]
+    return np.asarray(values, dtype=np.float64)
+
+
+def class_recall(predictions: Predictions, reading: str, task: int = -1) -> Matrix:
+    """Share of each class's clips that are given to it after ``task`` (default: the last).
+
+    With several labels per clip: the class's average precision.
+
+    Returns:
+        ``[num_classes_seen]`` in 0..1; NaN for a class without test clips.
+    """
+    task = range(predictions.num_tasks_done)[task]
+    targets_NC = class_targets(predictions)[:, : predictions.num_seen(task)]
+    rows = targets_NC.any(axis=1)
+    if is_multi_label(predictions):
+        return average_precisions(predictions.scores[task][reading][rows], targets_NC[rows])
+    right_N = _right(predictions, task, reading)
+    return np.asarray([_mean(right_N[targets_NC[:, c]]) for c in range(targets_NC.shape[1])])
+
+
+def last(seen: npt.NDArray[np.float64]) -> float | None:
+    """Last accuracy A_T, from ``seen_accuracy``."""
+    return _known(seen[-1]) if len(seen) else None
+
+
+def average_incremental(seen: npt.NDArray[np.float64]) -> float | None:
+    """Mean over k of A_k (Rebuffi et al. 2017), from ``seen_accuracy``."""
+    return _known(_mean(seen))
+
+
+def task_mean(matrix: Matrix) -> float | None:
+    """Mean over j of a(T, j): every task weighs the same, whatever its number of clips."""
+    return _known(_mean(matrix[-1])) if len(matrix) else None
+
+
+def forgetting(matrix: Matrix) -> float | None:
+    """Mean over j < T of [ max over l in j..T-1 of a(l, j) - a(T, j) ] (Chaudhry et al. 2018).
+
+    Returns:
+        None for a single task, where nothing can have been forgotten. Tasks without test clips are
+        left out.
+    """
+    num_tasks = len(matrix)
+    drops = [matrix[j:-1, j].max() - matrix[-1, j] for j in range(num_tasks - 1)]
+    return _known(_mean(np.asarray(drops)))
+
+
+def forgetting_av_cil(matrix: Matrix) -> float | None:
+    """Forgetting at every step k = 2..T, averaged over the steps; None for a single task."""
+    steps = [forgetting(matrix[:k, :k]) for k in range(2, len(matrix) + 1)]
+    return _known(_mean(np.asarray([step for step in steps if step is not None])))
+
+
+def bwt(matrix: Matrix) -> float | None:
+    """Backward transfer, mean over i < T of [ a(T, i) - a(i, i) ] (Lopez-Paz & Ranzato 2017)."""
+    return _known(_mean((matrix[-1] - matrix.diagonal())[:-1])) if len(matrix) else None
+
+
+def intransigence(matrix: Matrix, joint_matrix: Matrix) -> npt.NDArray[np.float64]:
+    """How much worse each new task is learned than by joint training (Chaudhry et al. 2018).
+
+    Args:
+        matrix: a(k, j) of the method.
+        joint_matrix: a(k, j) of ``joint``, retrained on tasks 1..k at every k.
+
+    Returns:
+        ``[T]``: joint's a(k, k) minus the method's.
+    """
+    assert matrix.shape == joint_matrix.shape, "both runs have the same tasks"
+    return np.asarray(joint_matrix.diagonal() - matrix.diagonal())
+
+
+def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
+    """All named numbers of a run, in percent, as ``metrics.json`` holds them under ``readings``.
+
+    Returns:
+        reading -> ``measure`` ("accuracy" or "map"), ``matrix`` and ``num_test`` (``[T][T]``,
+        None above the diagonal), ``seen`` (``[T]``), ``last``, ``average``, ``task_mean``,
+        ``forgetting``, ``forgetting_av_cil``, ``bwt``. None where a number is not defined.
+    """
+    measure = "map" if is_multi_label(predictions) else "accuracy"
+    counts = num_test(predictions).tolist()
+    num_tasks = len(counts)
+    result: dict[str, dict[str, Any]] = {}
+    for reading in READINGS:
+        matrix = 100.0 * accuracy_matrix(predictions, reading)
+        seen = 100.0 * seen_accuracy(predictions, reading)
+        result[reading] = {
+            "measure": measure,
+            "matrix": [[_known(value) for value in row] for row in matrix],
+            "num_test": [
+                [counts[j] if j <= k else None for j in range(num_tasks)] for k in range(num_tasks)
+            ],
+            "seen": [_known(value) for value in seen],
+            "last": last(seen),
+            "average": average_incremental(seen),
+            "task_mean": task_mean(matrix),
+            "forgetting": forgetting(matrix),
+            "forgetting_av_cil": forgetting_av_cil(matrix),
+            "bwt": bwt(matrix),
+        }
+    return result
+
+
+def _right(predictions: Predictions, task: int, reading: str) -> npt.NDArray[np.bool_]:
+    """Whether the arg-max after ``task`` is a label of the clip, ``[N]``."""
+    chosen_N = predicted_classes(predictions, task, reading)
+    targets_NC = class_targets(predictions)
+    return np.asarray(targets_NC[np.arange(predictions.num_clips), chosen_N])
+
+
+def _mean(values: npt.NDArray[Any]) -> float:
+    """Mean of the values that are defined; NaN when there is none (numpy would warn)."""
+    defined = values[~np.isnan(values)] if values.dtype.kind == "f" else values
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _known(value: float | np.floating[Any]) -> float | None:
+    """JSON has no NaN: an undefined number is None."""
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,230 @@
+"""What a run says about every test clip after every task; all numbers are derived from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cign.errors import InputError
+from cign.files import replacing
+
+READINGS = ("audio", "visual", "audio_visual")
+
+_METADATA_KEY = b"cign"
+_COLUMNS = ("clip", "task", "labels", *READINGS)
+
+Scores = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(kw_only=True)
+class Predictions:
+    """Scores of all test and unknown clips on the classes seen, after each task learned so far.
+
+    Scores are what the method ranks classes by: probabilities, logits or log-probabilities. Only
+    their order matters here. Minus infinity is a score, NaN is not.
+
+    Attributes:
+        clip_ids: N clip ids, without repetition.
+        labels: The labels of each clip; some or all may lie outside ``class_names``.
+        class_names: C classes in the order in which the run learns them.
+        task_sizes: Number of classes of each of the T tasks; they sum to C.
+        scores: For each task learned so far, reading -> ``[N, num_classes_seen]``. A run in
+            progress has fewer entries than ``task_sizes``.
+
+    Raises:
+        InputError: If a reading is missing, a shape does not fit, or a score is NaN.
+    """
+
+    clip_ids: list[str]
+    labels: list[tuple[str, ...]]
+    class_names: tuple[str, ...]
+    task_sizes: tuple[int, ...]
+    scores: list[Scores] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if len(self.clip_ids) != len(self.labels):
+            raise InputError(
+                f"predictions have {len(self.clip_ids)} clips but labels for {len(self.labels)}: "
+                "give one tuple of labels per clip"
+            )
+        if len(set(self.clip_ids)) != len(self.clip_ids):
+            raise InputError("predictions name a clip twice: clip ids must be unique")
+        if len(set(self.class_names)) != len(self.class_names):
+            raise InputError("predictions name a class twice: class names must be unique")
+        if sum(self.task_sizes) != len(self.class_names) or any(n < 1 for n in self.task_sizes):
+            raise InputError(
+                f"task sizes {list(self.task_sizes)} do not add up to {len(self.class_names)} "
+                "classes: every class belongs to one task and no task is empty"
+            )
+        given, self.scores = self.scores, []
+        for scores in given:
+            self.add_task(scores)
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips scored."""
+        return len(self.clip_ids)
+
+    @property
+    def num_tasks_done(self) -> int:
+        """Number of tasks after which there are scores."""
+        return len(self.scores)
+
+    def num_seen(self, task: int) -> int:
+        """Number of classes seen once ``task`` (from 0) has been learned."""
+        return sum(self.task_sizes[: task + 1])
+
+    def add_task(self, scores: Mapping[str, npt.ArrayLike]) -> None:
+        """Append the scores after the next task.
+
+        Args:
+            scores: reading -> ``[N, num_classes_seen]``; kept as float32.
+
+        Raises:
+            InputError: If a reading is missing, a shape does not fit, or a score is NaN.
+        """
+        task = len(self.scores)
+        if task >= len(self.task_sizes):
+            raise InputError(
+                f"scores after task {task + 1} were given for a run of {len(self.task_sizes)} "
+                "tasks: task sizes and scores must belong to the same run"
+            )
+        wanted = (self.num_clips, self.num_seen(task))
+        kept: Scores = {}
+        for reading in READINGS:
+            if reading not in scores:
+                raise InputError(
+                    f"scores after task {task + 1} lack the {reading} reading: "
+                    f"give all of {', '.join(READINGS)}"
+                )
+            array = np.asarray(scores[reading], dtype=np.float32)
+            if array.shape != wanted:
+                raise InputError(
+                    f"{reading} scores after task {task + 1} have shape {array.shape}: "
+                    f"{wanted} (clips, classes seen) is needed"
+                )
+            if np.isnan(array).any():
+                clip = self.clip_ids[int(np.isnan(array).any(axis=1).argmax())]
+                raise InputError(
+                    f"{reading} score of clip {clip} after task {task + 1} is not a number: "
+                    "training diverged; lower the learning rate"
+                )
+            kept[reading] = array
+        self.scores.append(kept)
+
+    def save(self, path: Path) -> None:
+        """Write a Parquet file, one row per task and clip, atomically.
+
+        Columns: ``clip`` (string), ``task`` (number of tasks learned, from 1), ``labels`` (list of
+        strings) and one list of float32 per reading, on the classes seen so far in class order.
+        Class names and task sizes are in the file's metadata, as JSON under ``cign``.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = _schema(self.class_names, self.task_sizes)
+        with (
+            replacing(path) as temporary,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            for task, scores in enumerate(self.scores):
+                columns = [
+                    pa.array(self.clip_ids, pa.string()),
+                    pa.array(np.full(self.num_clips, task + 1, np.int32)),
+                    pa.array([list(labels) for labels in self.labels], pa.list_(pa.string())),
+                    *(_lists(scores[reading]) for reading in READINGS),
+                ]
+                writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: If the file is missing, is not such a file, or lacks columns or rows.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not path.is_file():
+            raise InputError(f"predictions not found: {path} does not exist; train the run again")
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise _unreadable(path, reason) from None
+        missing = [name for name in _COLUMNS if name not in table.column_names]
+        if missing:
+            raise _unreadable(path, f"it lacks the columns {', '.join(missing)}")
+        try:
+            about = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+            class_names = tuple(map(str, about["class_names"]))
+            task_sizes = tuple(map(int, about["task_sizes"]))
+        except (KeyError, TypeError, ValueError):
+            raise _unreadable(path, "it does not say which classes its tasks have") from None
+        return _from_table(table, class_names, task_sizes, path)
+
+
+def _schema(class_names: Sequence[str], task_sizes: Sequence[int]) -> Any:
+    """The Parquet schema, with class names and task sizes as metadata."""
+    import pyarrow as pa
+
+    about = {"format": 1, "class_names": list(class_names), "task_sizes": list(task_sizes)}
+    fields = [
+        ("clip", pa.string()),
+        ("task", pa.int32()),
+        ("labels", pa.list_(pa.string())),
+        *((reading, pa.list_(pa.float32())) for reading in READINGS),
+    ]
+    return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(about).encode()})
+
+
+def _lists(scores_NC: npt.NDArray[np.float32]) -> Any:
+    """Turn a matrix into an Arrow column of lists without copying rows one by one."""
+    import pyarrow as pa
+
+    num_rows, num_columns = scores_NC.shape
+    offsets = np.arange(num_rows + 1, dtype=np.int32) * num_columns
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(scores_NC.ravel()))
+
+
+def _from_table(
+    table: Any, class_names: tuple[str, ...], task_sizes: tuple[int, ...], path: Path
+) -> Predictions:
+    """Cut the rows of all tasks apart; every task must hold the same clips in the same order."""
+    tasks = table["task"].to_numpy()
+    clip_ids = table["clip"].to_pylist()
+    num_done = int(tasks.max()) if len(tasks) else 0
+    num_clips = len(tasks) // num_done if num_done else 0
+    expected = np.repeat(np.arange(1, num_done + 1), num_clips)
+    if not np.array_equal(tasks, expected) or clip_ids != clip_ids[:num_clips] * num_done:
+        raise _unreadable(path, "its tasks do not hold the same clips in the same order")
+    labels = [tuple(names) for names in table["labels"][:num_clips].to_pylist()]
+    predictions = Predictions(
+        clip_ids=clip_ids[:num_clips],
+        labels=labels,
+        class_names=class_names,
+        task_sizes=task_sizes,
+    )
+    for task in range(num_done):
+        rows = table.slice(task * num_clips, num_clips).combine_chunks()
+        scores = {}
+        for reading in READINGS:
+            column = rows[reading].combine_chunks()
+            values = column.flatten().to_numpy(zero_copy_only=False)
+            lengths = column.value_lengths().to_numpy(zero_copy_only=False)
+            if len(set(lengths.tolist())) > 1 or values.size % max(num_clips, 1):
+                raise _unreadable(path, f"its {reading} lists after task {task + 1} differ in size")
+            scores[reading] = values.reshape(num_clips, -1)
+        predictions.add_task(scores)
+    return predictions
+
+
+def _unreadable(path: Path, reason: str) -> InputError:
+    return InputError(f"predictions {path} cannot be read ({reason}): train the run again")
