@@ -159,9 +159,11 @@ class TaskClips:
 
     def of_task(self, indices: IntArray, task: int) -> IntArray:
         """Those of ``indices`` that come with task ``task``."""
-        return indices[self.task_of_clip[indices] == task]
+        chosen: IntArray = indices[self.task_of_clip[indices] == task]
+        return chosen
 
     def up_to(self, indices: IntArray, task: int) -> IntArray:
         """Those of ``indices`` that come with task ``task`` or before it."""
         tasks = self.task_of_clip[indices]
-        return indices[(tasks >= 0) & (tasks <= task)]
+        chosen: IntArray = indices[(tasks >= 0) & (tasks <= task)]
+        return chosen
