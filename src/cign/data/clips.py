@@ -1,0 +1,299 @@
+"""The table of clips: which files there are, what they show and which split they belong to.
+
+A table says nothing about whether the files exist or decode; that is found out when they are
+prepared or inspected, and reported then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from cign.errors import InputError, one_of
+
+SPLITS = ("train", "val", "test", "unknown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """One clip: a media file or a part of one, with its labels.
+
+    Attributes:
+        id: Relative path with forward slashes, and ``@start-end`` where a part is given.
+        path: Absolute path of the media file.
+        labels: One class name or several, in the order given.
+        split: One of `SPLITS`; ``unknown`` holds clips of classes that are never taught.
+        start_s: Where the clip begins in the file, in seconds; the file's start if absent.
+        end_s: Where the clip ends in the file, in seconds; the file's end if absent.
+        source: The recording that the clip was cut from; the relative path if empty.
+        boxes: x0, y0, x1, y1 in 0..1 of each label's object at the middle of the clip.
+        sounds: Start and end in seconds of each label's sound.
+        audio_present: Whether the labels can be heard, where that is known.
+        visual_present: Whether the labels can be seen, where that is known.
+    """
+
+    id: str
+    path: Path
+    labels: tuple[str, ...]
+    split: str
+    start_s: float | None = None
+    end_s: float | None = None
+    source: str = ""
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    sounds: tuple[tuple[float, float], ...] = ()
+    audio_present: bool | None = None
+    visual_present: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            object.__setattr__(self, "source", self.id.partition("@")[0])
+
+
+@dataclass(frozen=True)
+class ClipTable:
+    """Clips and the classes that are to be taught, in their own order.
+
+    Attributes:
+        clips: The clips in the order of the source.
+        class_names: Order 0 of the classes. Those of split ``unknown`` alone are not in it.
+        notes: What was ignored while reading, one sentence each.
+    """
+
+    clips: tuple[Clip, ...]
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @cached_property
+    def list_hash(self) -> str:
+        """SHA-256 over ids, labels and splits; the order of the clips does not matter."""
+        return hash_lines([clip.id, sorted(clip.labels), clip.split] for clip in self.clips)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of clips per split and class; a clip counts once for each of its labels."""
+        counts = {split: Counter[str]() for split in SPLITS}
+        for clip in self.clips:
+            counts[clip.split].update(clip.labels)
+        return {split: dict(counts[split]) for split in SPLITS if counts[split]}
+
+
+def hash_lines(values: Iterable[object]) -> str:
+    """Hash JSON values as a set of lines, so that their order does not matter."""
+    digest = hashlib.sha256()
+    for line in sorted(json.dumps(value, ensure_ascii=True, sort_keys=True) for value in values):
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
+
+
+def clip_id(relative: str, start_s: float | None, end_s: float | None) -> str:
+    """Name a clip by its file and, where a part is given, ``@start-end`` in seconds."""
+    if start_s is None and end_s is None:
+        return relative
+    return f"{relative}@{_seconds(start_s)}-{_seconds(end_s)}"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else repr(float(value)).removesuffix(".0")
+
+
+def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
+    """Check that a listed path stays inside one of the roots and make it relative.
+
+    Args:
+        text: The path as listed, relative or absolute.
+        roots: Absolute folders that media may lie in.
+        where: The place in the list, for the error message.
+
+    Returns:
+        The path relative to its root, with forward slashes. Symbolic links are not followed:
+        they are a common way to put media elsewhere.
+
+    Raises:
+        InputError: If the path is empty or leaves every root.
+    """
+    if not text or "\0" in text or "\n" in text:
+        raise InputError(f"{where}: path {text!r} is not a file name; write one file per row")
+    if PurePosixPath(text).is_absolute():
+        for root in roots:
+            if PurePosixPath(text).is_relative_to(root.as_posix()):
+                text = PurePosixPath(text).relative_to(root.as_posix()).as_posix()
+                break
+    parts: list[str] = []
+    for part in PurePosixPath(text).parts:
+        if part == ".." and parts:
+            parts.pop()
+        elif part == ".." or part == "/":
+            raise InputError(
+                f"{where}: path {text!r} leaves {roots[0]}: list paths inside it, "
+                "or name their folder with --media"
+            )
+        else:
+            parts.append(part)
+    return PurePosixPath(*parts).as_posix()
+
+
+def find_media(relative: str, roots: Sequence[Path]) -> Path:
+    """Give the first root's file that exists; the first root's name for it if none does."""
+    for root in roots[:-1]:
+        if (root / relative).is_file():
+            return root / relative
+    last = roots[-1] / relative
+    return last if len(roots) == 1 or last.is_file() else roots[0] / relative
+
+
+def check_label(label: str, where: str) -> str:
+    """Return a class name without surrounding blanks.
+
+    Raises:
+        InputError: If it is empty or holds a character that a line of text cannot hold.
+    """
+    name = label.strip()
+    if not name or not name.isprintable() or "|" in name:
+        raise InputError(
+            f"{where}: class name {label!r} is empty or holds a line break, a control character "
+            "or '|'; rename the class"
+        )
+    return name
+
+
+def check_times(start_s: float | None, end_s: float | None, where: str) -> None:
+    """Refuse times that are not finite, are negative or do not enclose anything.
+
+    Raises:
+        InputError: With the place and the value.
+    """
+    for name, value in (("start_s", start_s), ("end_s", end_s)):
+        if value is not None and (not math.isfinite(value) or value < 0):
+            raise InputError(f"{where}: {name} is {value}; give seconds from 0 on, or nothing")
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise InputError(
+            f"{where}: end_s {end_s} is not after start_s {start_s or 0.0}; correct the times"
+        )
+
+
+def make_table(
+    clips: Iterable[Clip],
+    *,
+    alphabetical: bool,
+    what: str,
+    notes: Sequence[str] = (),
+    min_classes: int = 2,
+    require_train: bool = True,
+) -> ClipTable:
+    """Check a list of clips as a whole and find its classes.
+
+    Args:
+        clips: In the order of the source.
+        alphabetical: Whether the classes are sorted by name, not by first appearance.
+        what: The source, for error messages.
+        notes: What the reader ignored.
+        min_classes: Fewest classes that make sense; 1 when classes are added to a model.
+        require_train: Whether every taught class needs a training clip.
+
+    Raises:
+        InputError: For no clips, contradictory rows, too few classes, classes without training
+            clips, and unknown clips of classes that are taught.
+    """
+    unique: dict[str, Clip] = {}
+    num_repeated = 0
+    for clip in clips:
+        if clip.split not in SPLITS:
+            raise one_of(clip.split, SPLITS, f"split of clip {clip.id} in {what}")
+        first = unique.setdefault(clip.id, clip)
+        if first is clip:
+            continue
+        num_repeated += 1
+        if first.split != clip.split:
+            raise InputError(
+                f"{what} lists clip {clip.id} in split {first.split!r} and in split "
+                f"{clip.split!r}: keep one of the rows"
+            )
+        if set(first.labels) != set(clip.labels):
+            raise InputError(
+                f"{what} lists clip {clip.id} with labels {'|'.join(first.labels)!r} and with "
+                f"{'|'.join(clip.labels)!r}: join them by '|' in one row, or keep one row"
+            )
+    rows = tuple(unique.values())
+    if not rows:
+        raise InputError(f"{what} holds no clips: check the path and the layout")
+    if num_repeated:
+        notes = (*notes, f"{num_repeated} rows repeat another row and were ignored")
+    class_names = _class_names(rows, what, require_train)
+    if len(class_names) < min_classes:
+        found = f"only the class {class_names[0]!r}" if class_names else "no class to teach"
+        raise InputError(f"{what} holds {found}: at least {min_classes} classes are needed")
+    if alphabetical:
+        class_names = tuple(sorted(class_names))
+    return ClipTable(clips=rows, class_names=class_names, notes=tuple(notes))
+
+
+def _class_names(rows: Sequence[Clip], what: str, require_train: bool) -> tuple[str, ...]:
+    taught = dict.fromkeys(name for c in rows if c.split != "unknown" for name in c.labels)
+    trained = {name for c in rows if c.split == "train" for name in c.labels}
+    for clip in rows:
+        both = [name for name in clip.labels if name in taught]
+        if clip.split == "unknown" and both:
+            raise InputError(
+                f"{what}: clip {clip.id} is in split 'unknown' but its class {both[0]!r} is "
+                "taught: put it into test, or take the class's other clips out"
+            )
+    lost = [name for name in taught if name not in trained]
+    if require_train and lost:
+        raise InputError(
+            f"{what}: class {lost[0]!r} has no training clip"
+            + (f" (nor have {len(lost) - 1} other classes)" if len(lost) > 1 else "")
+            + ": add one, or put its clips into split 'unknown'"
+        )
+    return tuple(taught)
+
+
+def read_source(
+    source: Path,
+    *,
+    format: str | None = None,
+    media: Sequence[Path] = (),
+    min_classes: int = 2,
+    require_train: bool = True,
+) -> ClipTable:
+    """Read the list of clips of a source: a folder of class folders, or a table.
+
+    Args:
+        source: A folder, a CSV or a Parquet file. A folder with ``clips.csv`` or
+            ``clips.parquet`` at its top is read by that table.
+        format: Name of the format in `cign.data.formats.FORMATS`; found out if absent.
+        media: Folders that the listed paths are relative to; the list's own folder if empty.
+        min_classes: See `make_table`.
+        require_train: See `make_table`.
+
+    Returns:
+        The table. Whether the files exist is not checked.
+
+    Raises:
+        InputError: If the source cannot be read or contradicts itself.
+    """
+    from cign.data.formats import FORMATS, detect_format
+
+    source = Path(source).absolute()
+    for folder in media:
+        if not Path(folder).is_dir():
+            raise InputError(f"media folder {folder} does not exist: check --media")
+    if not source.exists():
+        raise InputError(f"source {source} does not exist: check the path")
+    name = detect_format(source) if format is None else format
+    if name not in FORMATS:
+        raise one_of(name, FORMATS, "format")
+    roots = [Path(folder).absolute() for folder in media]
+    listing = FORMATS[name](source, roots)
+    return make_table(
+        listing.clips,
+        alphabetical=listing.alphabetical,
+        what=f"source {source}",
+        notes=listing.notes,
+        min_classes=min_classes,
+        require_train=require_train,
+    )

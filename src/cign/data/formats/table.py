@@ -1,0 +1,195 @@
+"""Clips listed in a table: CSV or Parquet with a header."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cign.data.clips import SPLITS, Clip, check_label, check_times, find_media, relative_inside
+from cign.data.clips import clip_id as make_id
+from cign.data.formats.listing import Listing
+from cign.errors import InputError, one_of
+
+REQUIRED = ("path", "labels", "split")
+OPTIONAL = (
+    "start_s",
+    "end_s",
+    "source",
+    "box",
+    "sound_start_s",
+    "sound_end_s",
+    "audio_present",
+    "visual_present",
+)
+TABLE_NAMES = ("clips.csv", "clips.parquet")
+
+
+def table_in(folder: Path) -> Path | None:
+    """Find the table at the top of a folder, as ``cign synth`` writes it."""
+    for name in TABLE_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    return None
+
+
+def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
+    """Read a table with the columns of `REQUIRED` and any of `OPTIONAL`.
+
+    Several labels, boxes and times of sounds are joined by ``|``. The lists of a Parquet file
+    may be lists. Rows keep their splits exactly as they are.
+
+    Args:
+        source: The table, or a folder with one at its top.
+        media: Folders that paths are relative to, the first that has the file counts; the
+            table's own folder if empty.
+
+    Raises:
+        InputError: With the line, what is wrong and what would be right.
+    """
+    table = source
+    if source.is_dir():
+        found = table_in(source)
+        if found is None:
+            raise InputError(f"folder {source} holds no {' or '.join(TABLE_NAMES)}: add one")
+        table = found
+    columns, rows = _parquet(table) if table.suffix.lower() == ".parquet" else _csv(table)
+    missing = [name for name in REQUIRED if name not in columns]
+    if missing:
+        raise InputError(
+            f"table {table} has no column {missing[0]!r}: its header must name "
+            f"{', '.join(REQUIRED)}"
+        )
+    ignored = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    notes = (f"columns {', '.join(ignored)} of {table.name} were ignored",) if ignored else ()
+    roots = list(media) or [table.parent]
+    clips = tuple(_clip(row, where, roots) for where, row in rows)
+    return Listing(clips=clips, notes=notes)
+
+
+def _csv(table: Path) -> tuple[list[str], Iterator[tuple[str, Mapping[str, Any]]]]:
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"table {table} is not UTF-8: save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"table {table} cannot be read ({error}): check the path") from None
+    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    header = [name.strip() for name in next(reader, [])]
+
+    def rows() -> Iterator[tuple[str, Mapping[str, Any]]]:
+        try:
+            for values in reader:
+                where = f"{table} line {reader.line_num}"
+                if not any(values):
+                    continue
+                if len(values) != len(header):
+                    raise InputError(
+                        f"{where} has {len(values)} values for {len(header)} columns: put values "
+                        "that hold a comma into double quotes"
+                    )
+                yield where, dict(zip(header, values, strict=True))
+        except csv.Error as error:
+            raise InputError(f"{table} line {reader.line_num}: {error}; correct it") from None
+
+    return header, rows()
+
+
+def _parquet(table: Path) -> tuple[list[str], Iterator[tuple[str, Mapping[str, Any]]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        content = pq.read_table(table)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"table {table} cannot be read as Parquet ({reason}): remake it") from None
+    rows = (
+        (f"{table} row {number}", row)
+        for batch in content.to_batches(max_chunksize=4096)
+        for number, row in enumerate(batch.to_pylist(), 1)
+    )
+    return list(content.column_names), rows
+
+
+def _clip(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
+    relative = relative_inside(_text(row["path"]), roots, where)
+    labels = tuple(dict.fromkeys(check_label(x, where) for x in _items(row["labels"]) or [""]))
+    split = _text(row["split"])
+    if split not in SPLITS:
+        raise one_of(split, SPLITS, f"split in {where}")
+    start_s, end_s = (_number(row.get(name), name, where) for name in ("start_s", "end_s"))
+    check_times(start_s, end_s, where)
+    return Clip(
+        id=make_id(relative, start_s, end_s),
+        path=find_media(relative, roots),
+        labels=labels,
+        split=split,
+        start_s=start_s,
+        end_s=end_s,
+        source=_text(row.get("source")) or relative,
+        boxes=_boxes(row.get("box"), where),
+        sounds=_sounds(row, where),
+        audio_present=_flag(row.get("audio_present"), "audio_present", where),
+        visual_present=_flag(row.get("visual_present"), "visual_present", where),
+    )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _items(value: Any) -> list[str]:
+    if isinstance(value, (list, tuple)):
+        return [_text(item) for item in value]
+    return _text(value).split("|") if _text(value) else []
+
+
+def _number(value: Any, name: str, where: str) -> float | None:
+    if _text(value) == "":
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: {name} is {value!r}; give a number of seconds") from None
+
+
+def _flag(value: Any, name: str, where: str) -> bool | None:
+    flags = {"": None, "true": True, "1": True, "false": False, "0": False}
+    text = _text(value).lower()
+    if text not in flags:
+        raise InputError(f"{where}: {name} is {value!r}; give true, false or nothing")
+    return flags[text]
+
+
+def _boxes(value: Any, where: str) -> tuple[tuple[float, float, float, float], ...]:
+    boxes = []
+    for item in value if isinstance(value, (list, tuple)) else _items(value):
+        parts = item.replace(";", ",").split(",") if isinstance(item, str) else list(item)
+        numbers = [_number(part, "box", where) for part in parts]
+        given = [number for number in numbers if number is not None]
+        if not numbers or numbers == [None]:
+            continue  # a label without an object in the picture
+        # A comparison with NaN is false, so that NaN is refused as well.
+        inside = len(given) == 4 and all(-1e-6 <= x <= 1 + 1e-6 for x in given)
+        if not inside or not (given[0] < given[2] and given[1] < given[3]):
+            raise InputError(f"{where}: box {item!r} is not x0,y0,x1,y1 in 0..1; correct it")
+        boxes.append((given[0], given[1], given[2], given[3]))
+    return tuple(boxes)
+
+
+def _sounds(row: Mapping[str, Any], where: str) -> tuple[tuple[float, float], ...]:
+    ends = [
+        [_number(item, name, where) for item in _items(row.get(name))]
+        for name in ("sound_start_s", "sound_end_s")
+    ]
+    if len(ends[0]) != len(ends[1]):
+        raise InputError(f"{where}: sound_start_s and sound_end_s differ in number; correct them")
+    sounds = []
+    for start_s, end_s in zip(*ends, strict=True):
+        if start_s is None or end_s is None:
+            continue
+        check_times(start_s, end_s, where)
+        sounds.append((start_s, end_s))
+    return tuple(sounds)
