@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from cign.errors import InputError, RunError
 from cign.files import replacing
@@ -124,3 +124,25 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any]
     """Put moments and step counts back into an optimizer over the same parameters."""
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+
+
+def load_module(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Load a module's state strictly.
+
+    Raises:
+        InputError: Naming the first weight that is missing, left over or of another shape.
+    """
+    own = module.state_dict()
+    for name in [*own, *state]:
+        if name not in state or name not in own:
+            problem = "lacks" if name not in state else "has an unknown"
+            raise InputError(
+                f"{where} {problem} weight {name!r}: it was made with another method, "
+                "recipe or version; use the one it was made with"
+            )
+        if own[name].shape != state[name].shape:
+            raise InputError(
+                f"{where}: weight {name!r} has shape {list(state[name].shape)}, "
+                f"{list(own[name].shape)} is needed; use the recipe it was made with"
+            )
+    module.load_state_dict(state)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 class ClassTokens(nn.Module):
     """Learnable class tokens c_i, one set for both modalities.
 
-    Source: paper and release. Tokens start at zero [release]; the token head, whose rows differ, tells them apart.
+    Source: paper and release. Tokens start at zero [release]; the rows of the token head, which
+    differ, tell them apart.
 
     Args:
         width: D.

@@ -1,0 +1,87 @@
+"""Batches: clips by index, from cached tokens or from media, read ahead of the step."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cign.data.tasks import IntArray, TaskClips
+
+T = TypeVar("T")
+
+
+class ClipSource(Protocol):
+    """Reads clips by index."""
+
+    def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
+        """Audio and visual part of clips: tokens [B, N, D], or samples [B, L] and frames."""
+
+    @property
+    def bytes_per_clip(self) -> int:
+        """What keeping one clip costs."""
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Clips in two arrays, memory-mapped or not.
+
+    Attributes:
+        audio: Reads the audio part by index.
+        visual: Reads the visual part by index.
+        bytes_per_clip: Stored bytes of one clip.
+    """
+
+    audio: Callable[[IntArray], np.ndarray]
+    visual: Callable[[IntArray], np.ndarray]
+    bytes_per_clip: int
+
+    def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
+        """See `ClipSource`."""
+        return torch.from_numpy(self.audio(indices)), torch.from_numpy(self.visual(indices))
+
+
+def cut(indices: IntArray, batch_size: int) -> list[IntArray]:
+    """Cut indices into batches; a last batch of one clip joins the one before it.
+
+    Batch norms cannot be trained on a single clip.
+    """
+    starts = list(range(0, len(indices), batch_size))
+    if len(starts) > 1 and len(indices) - starts[-1] == 1:
+        starts.pop()
+    stops = [*starts[1:], len(indices)]
+    return [indices[a:b] for a, b in zip(starts, stops, strict=True)]
+
+
+def targets_of(clips: TaskClips, indices: IntArray, num_classes: int) -> Tensor:
+    """Multi-hot labels of clips over the first ``num_classes`` classes, bool, [B, C]."""
+    return torch.from_numpy(clips.targets[indices, :num_classes])
+
+
+def read_ahead(items: Iterable[Callable[[], T]], depth: int = 2) -> Iterator[T]:
+    """Make items in a thread, up to ``depth`` of them ahead of the consumer.
+
+    Args:
+        items: Functions that make an item each.
+        depth: How many items may be under way; 0 makes them in the caller's thread.
+
+    Yields:
+        The items in order. An exception of the thread is raised in the caller's place.
+    """
+    if depth == 0:
+        yield from (make() for make in items)
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[T]] = deque()
+        for make in items:
+            waiting.append(pool.submit(make))
+            if len(waiting) > depth:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,167 @@
+"""CIGN as described: class tokens that grow task by task, grouping, token distillation.
+
+Class-Incremental Grouping Network for Continual Audio-Visual Learning, Mo, Pian, Tian, ICCV 2023.
+What comes from the paper, from MGN, from the release and what is ours: docs/methods/cign.md.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from cign.errors import one_of
+from cign.losses.classification import masked_binary_cross_entropy, negatives_mask
+from cign.losses.tokens import token_classification_loss, token_distillation_loss
+from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
+from cign.methods.phases import Phase, TrainingOptions
+from cign.models.cign_network import CignNetwork
+from cign.models.encoder import Encoder
+from cign.models.grouping import Assignment
+
+TokenDistillation = Literal["raw", "transformed", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CignOptions:
+    """Options of `cign`; the defaults are the release's settings (method.md sections 3 and 4).
+
+    Attributes:
+        training: Optimizer and schedule. Adam 1e-4 constant, 20 epochs [release]; batch 32 and at
+            least 1,000 steps a task (ours).
+        width: D; None takes the visual tokens' width.
+        depth: Blocks of each modality's transformer.
+        num_heads: Heads of its attention.
+        mlp_ratio: Inner width of the MLPs over D.
+        drop_path: Stochastic depth rate.
+        assignment: ``soft`` or ``hard``.
+        pool_audio: Max-pool the audio tokens to one. [release]
+        old_tokens: ``trainable``, so that distillation constrains them (paper), or ``frozen``
+            (release).
+        token_distillation: KL(old, now) on the ``raw`` tokens' head (nearest to the paper), on
+            the ``transformed`` tokens of each clip, or ``none`` (release). The form is ours.
+        distillation_weight: Its weight; 1 (ours).
+        negatives: Whether ``all`` classes or the ``new`` ones count for a new clip.
+    """
+
+    training: TrainingOptions = field(
+        default_factory=lambda: TrainingOptions(
+            num_epochs=20, min_steps=1000, batch_size=32, learning_rate=1e-4
+        )
+    )
+    width: int | None = None
+    depth: int = 3
+    num_heads: int = 8
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.1
+    assignment: Assignment = "soft"
+    pool_audio: bool = True
+    old_tokens: Literal["trainable", "frozen"] = "trainable"
+    token_distillation: TokenDistillation = "raw"
+    distillation_weight: float = 1.0
+    negatives: Literal["all", "new"] = "all"
+
+
+class Cign(GradientMethod):
+    """The class-incremental grouping network."""
+
+    name: ClassVar[str] = "cign"
+    Options: ClassVar[type] = CignOptions
+    options: CignOptions
+    old_token_logits: Tensor
+
+    def __init__(self, setup: Setup, options: CignOptions) -> None:
+        super().__init__(setup, options)
+        for value, allowed, what in (
+            (options.old_tokens, ("trainable", "frozen"), "old_tokens"),
+            (options.token_distillation, ("raw", "transformed", "none"), "token_distillation"),
+            (options.negatives, ("all", "new"), "negatives"),
+        ):
+            if value not in allowed:
+                raise one_of(value, allowed, what)
+        self.network = CignNetwork(
+            Encoder(setup.shape, setup.backbone, bf16=setup.bf16),
+            width=options.width,
+            depth=options.depth,
+            num_heads=options.num_heads,
+            mlp_ratio=options.mlp_ratio,
+            drop_path=options.drop_path,
+            assignment=options.assignment,
+            pool_audio=options.pool_audio,
+        )
+        self.teacher: CignNetwork | None = None
+        # What the token head said of the old tokens before this task, [C_old, C_old].
+        self.register_buffer("old_token_logits", torch.zeros(0, 0))
+
+    def grow(self, num_new: int) -> None:
+        """Keep what distillation needs of the model before the task, then add the classes."""
+        num_old = self.num_classes
+        if num_old and self.options.token_distillation == "raw":
+            self.old_token_logits = self.network.token_logits().detach().clone()
+        if num_old and self.options.token_distillation == "transformed":
+            self.teacher = copy.deepcopy(self.network).requires_grad_(False)
+        self.network.grow(num_new)
+        if self.options.old_tokens == "frozen":
+            self.network.tokens.freeze_old()
+        super().grow(num_new)
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Token classification, token distillation, grouping loss of both modalities."""
+        num_old = self.num_classes - self.class_counts[-1]
+        output = self.network(batch.audio, batch.visual)
+        token_logits = self.network.token_logits()
+        mask = negatives_mask(batch.from_memory, num_old, self.num_classes, self.options.negatives)
+        losses = {"tokens": token_classification_loss(token_logits)}
+        for name, modality in (("audio", output.audio), ("visual", output.visual)):
+            losses[name] = masked_binary_cross_entropy(modality.logits, batch.targets, mask)
+        if num_old and self.options.token_distillation == "raw":
+            distance = token_distillation_loss(self.old_token_logits, token_logits[:num_old])
+            losses["distillation"] = self.options.distillation_weight * distance
+        if num_old and self.options.token_distillation == "transformed":
+            losses["distillation"] = self.options.distillation_weight * self._transformed(
+                batch, output.audio.transformed, output.visual.transformed, num_old
+            )
+        return losses
+
+    def _transformed(self, batch: Batch, audio: Tensor, visual: Tensor, num_old: int) -> Tensor:
+        """Distillation on the transformed tokens of each clip, mean over the two modalities."""
+        assert self.teacher is not None
+        self.teacher.eval()
+        with torch.no_grad():
+            old = self.teacher(batch.audio, batch.visual)
+        pairs = ((old.audio.transformed, audio), (old.visual.transformed, visual))
+        distances = [
+            token_distillation_loss(
+                self.teacher.token_head(before), self.network.token_head(now[:, :num_old])
+            )
+            for before, now in pairs
+        ]
+        return torch.stack(distances).mean()
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """p_i of each modality, and their product [release]."""
+        output = self.network(audio, visual)
+        heard, seen = output.audio.logits.sigmoid(), output.visual.logits.sigmoid()
+        return {"audio": heard, "visual": seen, "audio_visual": heard * seen}
+
+    def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """What the grouping added, weighted by the predicted probabilities, shape [B, 2 D].
+
+        sum_i p_i (g_i - c^_i) of each modality (protocol.md); no true label is used.
+        """
+        output = self.network(audio, visual)
+        parts = []
+        for modality in output:
+            weight = modality.logits.sigmoid().unsqueeze(-1)  # [B, C, 1]
+            added = modality.grouped.embedding - modality.grouped.tokens
+            parts.append((weight * added).sum(dim=1))
+        return torch.cat(parts, dim=-1)
+
+
+class CignTuned(Cign):
+    """The same network with settings tuned like every baseline's (recipes/cign_tuned.yaml)."""
+
+    name: ClassVar[str] = "cign_tuned"

@@ -1,0 +1,85 @@
+"""Fine-tuning: the lower bound. Learns each task as if there had been none before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor
+
+from cign.losses.classification import classification_loss
+from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
+from cign.methods.phases import Phase, TrainingOptions
+from cign.models.encoder import Encoder
+from cign.models.heads import READINGS, HeadsNetwork, Trunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsOptions:
+    """Options of methods on the trunk with three heads.
+
+    Attributes:
+        training: Optimizer and schedule.
+        trunk: ``linear`` or ``transformer``.
+        width: Width of the transformer; None takes the visual tokens'.
+        depth: Blocks of the transformer.
+        num_heads: Heads of its attention.
+        drop_path: Stochastic depth rate.
+    """
+
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    trunk: Trunk = "linear"
+    width: int | None = None
+    depth: int = 2
+    num_heads: int = 8
+    drop_path: float = 0.1
+
+
+class Finetune(GradientMethod):
+    """Cross-entropy of three heads over all classes seen; exemplars join in if there are any."""
+
+    name: ClassVar[str] = "finetune"
+    Options: ClassVar[type] = HeadsOptions
+    options: HeadsOptions
+
+    def __init__(self, setup: Setup, options: HeadsOptions) -> None:
+        super().__init__(setup, options)
+        self.network = self.build_network()
+
+    def build_network(self) -> HeadsNetwork:
+        """A network without classes."""
+        o = self.options
+        return HeadsNetwork(
+            Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16),
+            trunk=o.trunk,
+            width=o.width,
+            depth=o.depth,
+            num_heads=o.num_heads,
+            drop_path=o.drop_path,
+        )
+
+    def grow(self, num_new: int) -> None:
+        """See `Method`."""
+        self.network.grow(num_new)
+        super().grow(num_new)
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Sum of the three heads' losses."""
+        logits = self.network(batch.audio, batch.visual)
+        return {
+            reading: classification_loss(
+                logits[reading], batch.targets, multi_label=self.setup.multi_label
+            )
+            for reading in READINGS
+        }
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """See `Method`."""
+        logits = self.network(audio, visual)
+        if self.setup.multi_label:
+            return {reading: logits[reading].sigmoid() for reading in READINGS}
+        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+
+    def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """The fused head's features, shape [B, 2 D]."""
+        return self.network.features(audio, visual)["audio_visual"]

@@ -1,0 +1,33 @@
+"""Joint training: at each task a new network learns all clips of all tasks so far."""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar
+
+from torch import nn
+
+from cign.methods.base import Setup, TaskData
+from cign.methods.finetune import Finetune, HeadsOptions
+
+
+class Joint(Finetune):
+    """The reference for gradient methods; not a limit, a closed form may pass it."""
+
+    name: ClassVar[str] = "joint"
+    uses_memory: ClassVar[bool] = False
+    replays_everything: ClassVar[bool] = True
+
+    def __init__(self, setup: Setup, options: HeadsOptions) -> None:
+        super().__init__(setup, options)
+        # End to end, each task starts again from the encoders the run was given.
+        self._first_backbone = [copy.deepcopy(setup.backbone)]
+
+    def before_task(self, data: TaskData) -> None:
+        """Start from scratch, with room for all classes so far."""
+        network = self.build_network()
+        network.encoder.backbone = copy.deepcopy(self._first_backbone[0])
+        for num_new in self.class_counts:
+            network.grow(num_new)
+        device = next(self.network.parameters()).device
+        self.network: nn.Module = network.to(device)  # type: ignore[assignment]

@@ -1,0 +1,91 @@
+"""Phases: stretches of training within a task, with their optimizer and schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from cign.data.tasks import IntArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How a gradient method is trained on a task.
+
+    Attributes:
+        num_epochs: Passes over the task's clips.
+        min_steps: More passes are made until there are at least so many steps.
+        batch_size: Clips of a step.
+        learning_rate: The highest of the schedule.
+        weight_decay: Decoupled (adamw) or as a gradient (sgd); adam takes none.
+        optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
+        schedule: ``constant``, ``cosine`` to zero, or ``one_cycle`` (linear rise over the first
+            tenth, then cosine to zero).
+    """
+
+    num_epochs: int = 20
+    min_steps: int = 0
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """One stretch of training within a task: clips, passes, optimizer.
+
+    Attributes:
+        name: For the log.
+        indices: The clips to pass over, shape [n].
+        options: Optimizer and schedule.
+        updates: False where `Method.learn` absorbs batches and nothing is to be optimised.
+    """
+
+    name: str
+    indices: IntArray
+    options: TrainingOptions
+    updates: bool = True
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one pass; a last batch of one clip joins the batch before it."""
+        size = self.options.batch_size
+        full, rest = divmod(len(self.indices), size)
+        return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes, with ``min_steps`` heeded."""
+        return max(
+            self.options.num_epochs, math.ceil(self.options.min_steps / self.steps_per_epoch)
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of step ``step`` of the phase (from 0): a function of place alone."""
+        options, total = self.options, self.num_epochs * self.steps_per_epoch
+        if options.schedule == "constant":
+            return options.learning_rate
+        rise = total // 10 if options.schedule == "one_cycle" else 0
+        if step < rise:
+            return options.learning_rate * (step + 1) / rise
+        progress = (step - rise) / max(1, total - rise)
+        return options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def make_optimizer(
+    parameters: Iterable[nn.Parameter], options: TrainingOptions
+) -> torch.optim.Optimizer:
+    """Build the optimizer of a phase; the learning rate is set at every step."""
+    rate, decay = options.learning_rate, options.weight_decay
+    if options.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate)
+    if options.optimizer == "adamw":
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)

@@ -1,0 +1,136 @@
+"""Options from recipes: typed dataclasses filled from plain values, nothing ignored."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import yaml
+
+from cign.errors import InputError
+
+T = TypeVar("T")
+
+
+def configure(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Fill a dataclass from a mapping; nested dataclasses from nested mappings.
+
+    Args:
+        cls: The dataclass.
+        values: Names and values; names that are missing keep their defaults.
+        where: What is being read, for error messages.
+
+    Raises:
+        InputError: If a name is unknown or a value is of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    filled: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, n=1)
+            hint = f"did you mean {near[0]!r}? It" if near else "it"
+            raise InputError(
+                f"{where} has an unknown option {name!r}: {hint} takes {', '.join(fields)}"
+            )
+        hint_type = hints[name]
+        if dataclasses.is_dataclass(hint_type) and isinstance(hint_type, type):
+            if not isinstance(value, Mapping):
+                raise InputError(f"{where}: {name} must hold options, not {value!r}")
+            default = _default(fields[name])
+            # A recipe that names one option of a group keeps the group's other defaults.
+            merged = {**(dataclasses.asdict(default) if default is not None else {}), **value}
+            filled[name] = configure(hint_type, merged, f"{where}: {name}")
+        else:
+            filled[name] = _checked(value, hint_type, f"{where}: {name}")
+    return cls(**filled)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """The default of a field, or None if it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    """Check a value against a type: numbers, text, literals, optionals and tuples of these."""
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value in args:
+            return value
+        raise InputError(f"{where} is {value!r}: use one of {', '.join(map(str, args))}")
+    if origin in (Union, UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _checked(value, next(arg for arg in args if arg is not type(None)), where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_checked(item, args[0], where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is float and isinstance(value, str):
+        try:
+            return float(value)  # YAML reads 1e-4 as text
+        except ValueError:
+            pass
+    is_stray_bool = isinstance(value, bool) and hint is not bool  # True is an int to Python
+    if isinstance(hint, type) and isinstance(value, hint) and not is_stray_bool:
+        return value
+    wanted = getattr(hint, "__name__", str(hint))
+    raise InputError(f"{where} is {value!r}: a value of type {wanted} is needed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What a recipe file holds.
+
+    Attributes:
+        method: Name of the method.
+        options: Its options.
+        sources: Where each figure comes from; for readers, not read by the program.
+        name: File or built-in recipe it was read from.
+    """
+
+    method: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    name: str = ""
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe from a YAML file.
+
+    Raises:
+        InputError: If it cannot be read or holds something that would be ignored.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"recipe {path} cannot be read ({reason}): check the path") from None
+    return _recipe(value, str(path))
+
+
+def builtin_recipe(method: str) -> Recipe:
+    """The recipe that is shipped for a method; the method's defaults where there is none."""
+    file = resources.files("cign") / "recipes" / f"{method}.yaml"
+    if not file.is_file():
+        return Recipe(method=method, name=method)
+    return _recipe(yaml.safe_load(file.read_text(encoding="utf-8")), f"recipes/{method}.yaml")
+
+
+def _recipe(value: Any, name: str) -> Recipe:
+    if not isinstance(value, dict) or not isinstance(value.get("method"), str):
+        raise InputError(f"recipe {name} must hold a mapping with at least 'method'")
+    for group in ("options", "sources"):
+        if not isinstance(value.get(group, {}), dict):
+            raise InputError(f"recipe {name}: {group} must be a mapping")
+    return configure(Recipe, {**value, "name": name}, f"recipe {name}")

@@ -1,0 +1,47 @@
+"""Scores of clips by a method: the readings in evaluation mode, batch after batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cign.data.batches import ClipSource, cut
+from cign.data.tasks import IntArray
+from cign.methods.base import READINGS, Method
+from cign.progress import Progress, Silent
+
+EVALUATION_BATCH = 256
+
+
+@torch.inference_mode()
+def score_clips(
+    method: Method,
+    source: ClipSource,
+    indices: IntArray,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Score clips on the classes seen.
+
+    Args:
+        method: Put into evaluation mode.
+        source: Reads the clips.
+        indices: Which clips, shape [N].
+        device: Where the method is.
+        progress: Advanced by each clip.
+
+    Returns:
+        For each reading float32 scores, shape [N, C].
+    """
+    progress = progress or Silent()
+    method.eval()
+    parts: dict[str, list[NDArray[np.float32]]] = {reading: [] for reading in READINGS}
+    for some in cut(indices, EVALUATION_BATCH):
+        audio, visual = source.read(some)
+        scores = method.predict(audio.to(device), visual.to(device))
+        for reading in READINGS:
+            parts[reading].append(scores[reading].float().cpu().numpy())
+        progress.advance(len(some))
+    empty = np.zeros((0, method.num_classes), dtype=np.float32)
+    return {name: np.concatenate(part) if part else empty for name, part in parts.items()}

@@ -1,0 +1,329 @@
+"""The loop: tasks, phases, epochs, steps. It names no method and keeps nothing to itself.
+
+Everything a run needs to go on is in one checkpoint, which can be taken after any step. Random
+numbers come from the place in the run (`cign.seeding`), so that a resumed run takes the same bits
+as one that was never stopped, given the same number of threads, which the checkpoint records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cign.checkpoint import (
+    load_module,
+    load_optimizer_state,
+    load_tree,
+    optimizer_state,
+    save_tree,
+)
+from cign.data.batches import ClipSource, cut, read_ahead, targets_of
+from cign.data.memory import ExemplarMemory
+from cign.data.tasks import IntArray, TaskClips
+from cign.errors import InputError, RunError
+from cign.methods.base import Batch, Method, TaskData
+from cign.methods.phases import Phase, make_optimizer
+from cign.metrics.predictions import Predictions
+from cign.progress import Progress, Silent
+from cign.scoring import EVALUATION_BATCH, score_clips
+from cign.seeding import seed_torch, stream
+
+# Keys of the random streams that are not a step's.
+_BEFORE_TASK, _SHUFFLE, _STEP, _AFTER_TASK = range(4)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands: the step that comes next.
+
+    Attributes:
+        task: Task, from 0; the number of tasks when all are done.
+        phase: Phase of the task; -1 before the task has begun.
+        epoch: Epoch of the phase.
+        step: Step of the epoch.
+    """
+
+    task: int = 0
+    phase: int = -1
+    epoch: int = 0
+    step: int = 0
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """One run of one method over a sequence of tasks.
+
+    Attributes:
+        method: What learns.
+        clips: Targets and tasks of all clips.
+        source: Reads clips by index.
+        train: Training clips that may be used, shape [n].
+        test: Clips that are scored after every task, in the order of ``predictions``.
+        memory: Exemplars; its budget is 0 where none are kept.
+        predictions: Scores so far.
+        seed: Of the run.
+        checkpoint: Where to save; None keeps nothing.
+        predictions_path: Where the scores go after every task; None keeps them in memory.
+        checkpoint_every_s: Seconds between checkpoints within a phase; 0 saves at every step.
+        stop_after: Steps after which `run` returns, for tests.
+        device: Where to compute.
+        progress: Told of steps.
+    """
+
+    method: Method
+    clips: TaskClips
+    source: ClipSource
+    train: IntArray
+    test: IntArray
+    memory: ExemplarMemory
+    predictions: Predictions
+    seed: int = 0
+    checkpoint: Path | None = None
+    predictions_path: Path | None = None
+    checkpoint_every_s: float = 30.0
+    stop_after: int | None = None
+    device: str = "cpu"
+    progress: Progress = field(default_factory=Silent)
+
+    def __post_init__(self) -> None:
+        self.place = Place()
+        self.seconds = 0.0
+        self.losses: list[dict[str, Any]] = []  # one entry for each epoch
+        self._sums: dict[str, Tensor] = {}
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._saved_optimizer: dict[str, Any] | None = None
+        self._last_save = self._last_tick = time.monotonic()
+        self._steps_done = 0
+        self.method.to(self.device)
+
+    # ---------------------------------------------------------------- the loop
+
+    def run(self) -> None:
+        """Learn all tasks that are left, saving as it goes."""
+        self._last_save = self._last_tick = time.monotonic()
+        for task in range(self.place.task, self.clips.tasks.num_tasks):
+            data = self._task_data(task)
+            if self.place.phase < 0:
+                seed_torch(self.seed, _BEFORE_TASK, task)
+                self.method.grow(data.num_new)
+                self.method.before_task(data)
+                self.method.to(self.device)
+                self.place = Place(task, 0)
+            phases = self.method.phases(data)
+            for number in range(self.place.phase, len(phases)):
+                self._run_phase(task, number, phases[number])
+                if self._stopping():
+                    return
+            seed_torch(self.seed, _AFTER_TASK, task)
+            self.method.eval()
+            self.method.after_task(data)
+            self._choose_exemplars(data)
+            self._score(task)
+            self.place = Place(task + 1)
+            self.save()
+        self.progress.stop()
+
+    def _run_phase(self, task: int, number: int, phase: Phase) -> None:
+        """Pass over a phase's clips, from the step where the run stands."""
+        if len(phase.indices) == 0:
+            raise RunError(f"task {task + 1} has no clip to learn from: check the store's splits")
+        title = f"task {task + 1}/{self.clips.tasks.num_tasks} {phase.name}"
+        self.progress.start(title, phase.num_epochs * phase.steps_per_epoch)
+        self.progress.advance(self.place.epoch * phase.steps_per_epoch + self.place.step)
+        parameters = [p for p in self.method.parameters() if p.requires_grad]
+        self._optimizer = make_optimizer(parameters, phase.options) if phase.updates else None
+        if self._saved_optimizer is not None and self._optimizer is not None:
+            load_optimizer_state(self._optimizer, self._saved_optimizer)
+        self._saved_optimizer = None
+        for epoch in range(self.place.epoch, phase.num_epochs):
+            order = stream(self.seed, _SHUFFLE, task, number, epoch).permutation(phase.indices)
+            batches = cut(order, phase.options.batch_size)[self.place.step :]
+            for batch in self._batches(batches, task):
+                self._step(batch, phase)
+                self.progress.advance()
+                if self._due():
+                    self.save()
+                if self._stopping():
+                    return
+            self._end_epoch(task, phase, epoch)
+        self.place = Place(task, number + 1)
+        self._optimizer = None
+
+    def _step(self, batch: Batch, phase: Phase) -> None:
+        """Learn from one batch. The host never waits for the device here."""
+        task, number, epoch, step = (
+            self.place.task,
+            self.place.phase,
+            self.place.epoch,
+            self.place.step,
+        )
+        seed_torch(self.seed, _STEP, task, number, epoch, step)
+        self.method.train()
+        losses = self.method.learn(batch, phase)
+        if losses is not None:
+            assert self._optimizer is not None
+            for group in self._optimizer.param_groups:
+                group["lr"] = phase.learning_rate(epoch * phase.steps_per_epoch + step)
+            self._optimizer.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()
+            self._optimizer.step()
+            for name, value in losses.items():
+                self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+        self.place = replace(self.place, step=step + 1)
+        self._steps_done += 1
+
+    def _end_epoch(self, task: int, phase: Phase, epoch: int) -> None:
+        """Note the epoch's mean losses. The host waits for the device here."""
+        means = {name: float(total) / self.place.step for name, total in self._sums.items()}
+        if not all(np.isfinite(value) for value in means.values()):
+            raise RunError(
+                f"the loss of task {task + 1}, epoch {epoch + 1} is not finite ({means}): "
+                "use a lower learning rate"
+            )
+        self.losses.append({"task": task, "phase": phase.name, "epoch": epoch, **means})
+        self._sums = {}
+        self.place = replace(self.place, epoch=epoch + 1, step=0)
+
+    # ------------------------------------------------- around the loop: data
+
+    def _task_data(self, task: int) -> TaskData:
+        """What the method may see of a task."""
+        tasks = self.clips.tasks
+        earlier = self.clips.up_to(self.train, task - 1) if task else self.train[:0]
+        return TaskData(
+            task=task,
+            num_old=tasks.num_seen(task) - tasks.sizes[task],
+            num_new=tasks.sizes[task],
+            new=self.clips.of_task(self.train, task),
+            memory=self.memory.indices,
+            earlier=earlier if self.method.replays_everything else earlier[:0],
+            batches=lambda indices: self._batches(cut(indices, EVALUATION_BATCH), task),
+            seed=self.seed,
+        )
+
+    def _batches(self, batches: list[IntArray], task: int) -> Iterator[Batch]:
+        """Read batches ahead and put them on the device."""
+        num_classes = self.clips.tasks.num_seen(task)
+
+        def read(indices: IntArray) -> Batch:
+            audio, visual = self.source.read(indices)
+            old = torch.from_numpy(self.clips.task_of_clip[indices] < task)
+            targets = targets_of(self.clips, indices, num_classes)
+            return Batch(
+                audio=audio, visual=visual, targets=targets, from_memory=old, indices=indices
+            )
+
+        for batch in read_ahead([lambda i=i: read(i) for i in batches]):  # type: ignore[misc]
+            yield replace(
+                batch,
+                audio=batch.audio.to(self.device, non_blocking=True),
+                visual=batch.visual.to(self.device, non_blocking=True),
+                targets=batch.targets.to(self.device, non_blocking=True),
+                from_memory=batch.from_memory.to(self.device, non_blocking=True),
+            )
+
+    @torch.no_grad()
+    def _choose_exemplars(self, data: TaskData) -> None:
+        """Let the memory take clips of the task's classes; a clip counts for its first label."""
+        if self.memory.budget.amount == 0:
+            return
+        first = self.clips.targets[data.new].argmax(axis=1)
+        # A clip of several classes comes with the latest of them and may start with an old one.
+        first = np.where(first < data.num_old, self._latest(data.new), first)
+        self.memory.update(
+            {c: data.new[first == c] for c in range(data.num_old, data.num_classes)},
+            data.num_classes,
+            self.source.bytes_per_clip,
+            self._features,
+        )
+
+    def _latest(self, indices: IntArray) -> IntArray:
+        """The latest class of each clip."""
+        targets = self.clips.targets[indices]
+        last: IntArray = targets.shape[1] - 1 - targets[:, ::-1].argmax(axis=1)
+        return last
+
+    def _features(self, indices: IntArray) -> Any:
+        """The method's vectors of clips, float32, shape [N, E]."""
+        task = self.place.task
+        return np.concatenate(
+            [
+                self.method.embed(batch.audio, batch.visual).float().cpu().numpy()
+                for batch in self._batches(cut(indices, EVALUATION_BATCH), task)
+            ]
+        )
+
+    def _score(self, task: int) -> None:
+        """Score all test clips on the classes seen so far, those of later tasks too."""
+        self.progress.start(f"task {task + 1} test", len(self.test))
+        scores = score_clips(self.method, self.source, self.test, self.device, self.progress)
+        self.predictions.add_task(scores)
+        if self.predictions_path is not None:
+            self.predictions.save(self.predictions_path)
+
+    # --------------------------------------------- around the loop: checkpoint
+
+    def _due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        if self.checkpoint is None:
+            return False
+        return time.monotonic() - self._last_save >= self.checkpoint_every_s
+
+    def _stopping(self) -> bool:
+        return self.stop_after is not None and self._steps_done >= self.stop_after
+
+    def save(self) -> None:
+        """Write all state."""
+        now = time.monotonic()
+        self.seconds += now - self._last_tick
+        self._last_tick = self._last_save = now
+        if self.checkpoint is None:
+            return
+        in_phase = self._optimizer is not None
+        save_tree(
+            self.checkpoint,
+            {
+                "place": asdict(self.place),
+                "class_counts": self.method.class_counts,
+                "method": dict(self.method.state_dict()),
+                "optimizer": optimizer_state(self._optimizer) if in_phase else None,  # type: ignore[arg-type]
+                "memory": self.memory.state(),
+                "sums": self._sums,
+                "losses": self.losses,
+                "seconds": self.seconds,
+                "num_threads": torch.get_num_threads(),
+            },
+        )
+
+    def resume(self) -> None:
+        """Go back to the checkpoint; `run` then goes on from there.
+
+        Raises:
+            InputError: If the checkpoint is missing, damaged or does not fit the method.
+        """
+        assert self.checkpoint is not None
+        tree = load_tree(self.checkpoint)
+        torch.set_num_threads(tree["num_threads"])
+        self.place = Place(**tree["place"])
+        for num_new in tree["class_counts"]:
+            self.method.grow(num_new)
+        load_module(self.method, tree["method"], str(self.checkpoint))
+        self.method.to(self.device)
+        self.memory.load_state(tree["memory"])
+        self._saved_optimizer = tree["optimizer"]
+        self._sums = {name: total.to(self.device) for name, total in tree["sums"].items()}
+        self.losses, self.seconds = tree["losses"], tree["seconds"]
+        del self.predictions.scores[self.place.task :]
+        if self.predictions.num_tasks_done != self.place.task:
+            raise InputError(
+                f"predictions beside {self.checkpoint} end at task "
+                f"{self.predictions.num_tasks_done}, the checkpoint at {self.place.task}: "
+                "restore predictions.parquet or run without --resume in a new folder"
+            )
