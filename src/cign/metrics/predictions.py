@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,12 +123,13 @@ class Predictions:
 
         Columns: ``clip`` (string), ``task`` (number of tasks learned, from 1), ``labels`` (list of
         strings) and one list of float32 per reading, on the classes seen so far in class order.
-        Class names and task sizes are in the file's metadata, as JSON under ``cign``.
+        Class names and task sizes are in the file's metadata, as JSON under ``cign``,
+        with the number of tasks done.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = _schema(self.class_names, self.task_sizes)
+        schema = _schema(self)
         with (
             replacing(path) as temporary,
             pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
@@ -166,16 +167,22 @@ class Predictions:
             about = json.loads((table.schema.metadata or {})[_METADATA_KEY])
             class_names = tuple(map(str, about["class_names"]))
             task_sizes = tuple(map(int, about["task_sizes"]))
+            num_done = int(about["num_tasks_done"])
         except (KeyError, TypeError, ValueError):
             raise _unreadable(path, "it does not say which classes its tasks have") from None
-        return _from_table(table, class_names, task_sizes, path)
+        return _from_table(table, class_names, task_sizes, num_done, path)
 
 
-def _schema(class_names: Sequence[str], task_sizes: Sequence[int]) -> Any:
-    """The Parquet schema, with class names and task sizes as metadata."""
+def _schema(predictions: Predictions) -> Any:
+    """The Parquet schema, with what the rows cannot say as metadata."""
     import pyarrow as pa
 
-    about = {"format": 1, "class_names": list(class_names), "task_sizes": list(task_sizes)}
+    about = {
+        "format": 1,
+        "class_names": list(predictions.class_names),
+        "task_sizes": list(predictions.task_sizes),
+        "num_tasks_done": predictions.num_tasks_done,  # no row tells of it when there is no clip
+    }
     fields = [
         ("clip", pa.string()),
         ("task", pa.int32()),
@@ -195,12 +202,11 @@ def _lists(scores_NC: npt.NDArray[np.float32]) -> Any:
 
 
 def _from_table(
-    table: Any, class_names: tuple[str, ...], task_sizes: tuple[int, ...], path: Path
+    table: Any, class_names: tuple[str, ...], task_sizes: tuple[int, ...], num_done: int, path: Path
 ) -> Predictions:
     """Cut the rows of all tasks apart; every task must hold the same clips in the same order."""
     tasks = table["task"].to_numpy()
     clip_ids = table["clip"].to_pylist()
-    num_done = int(tasks.max()) if len(tasks) else 0
     num_clips = len(tasks) // num_done if num_done else 0
     expected = np.repeat(np.arange(1, num_done + 1), num_clips)
     if not np.array_equal(tasks, expected) or clip_ids != clip_ids[:num_clips] * num_done:
@@ -217,11 +223,12 @@ def _from_table(
         scores = {}
         for reading in READINGS:
             column = rows[reading].combine_chunks()
-            values = column.flatten().to_numpy(zero_copy_only=False)
             lengths = column.value_lengths().to_numpy(zero_copy_only=False)
-            if len(set(lengths.tolist())) > 1 or values.size % max(num_clips, 1):
-                raise _unreadable(path, f"its {reading} lists after task {task + 1} differ in size")
-            scores[reading] = values.reshape(num_clips, -1)
+            width = predictions.num_seen(task)
+            if np.any(lengths != width):
+                raise _unreadable(path, f"not all {reading} lists of task {task + 1} hold {width}")
+            values = column.flatten().to_numpy(zero_copy_only=False)
+            scores[reading] = values.reshape(num_clips, width)
         predictions.add_task(scores)
     return predictions
 

@@ -1,0 +1,23 @@
+// Sort a table by the column whose heading is pressed; press again to turn the order round.
+for (const button of document.querySelectorAll("th button")) {
+  button.addEventListener("click", () => {
+    const heading = button.closest("th"), table = heading.closest("table");
+    const column = Number(button.dataset.column);
+    const falling = heading.getAttribute("aria-sort") !== "descending";
+    for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
+    const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+    const order = (a, b) => {
+      const x = value(a), y = value(b);
+      if (x === "" || y === "") return (x === "") - (y === ""); // undefined ones stay at the end
+      const difference = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+      return falling ? -difference : difference;
+    };
+    const body = table.tBodies[0];
+    body.append(...[...body.rows].sort(order));
+  });
+}
+// Paper cannot be unfolded.
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+});

@@ -1,0 +1,274 @@
+"""Puts the report together: plain values for the template, which only lays them out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cign.files import write_text
+from cign.metrics.incremental import (
+    DEFINITIONS,
+    class_recall,
+    class_targets,
+    clip_tasks,
+    is_multi_label,
+    predicted_classes,
+)
+from cign.metrics.predictions import READINGS
+from cign.report.charts import Series, line_chart, swatch
+from cign.report.runs import Run, load_runs, mean_intransigence
+from cign.report.text import DASH, count, duration, flatten, number, size
+
+READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
+REFERENCES = {
+    "finetune": "lower reference: no protection",
+    "joint": "reference: all clips, at every step",
+}
+HEADLINE = ("last", "average", "forgetting")
+LABELS = {
+    "last": "last accuracy",
+    "average": "average incremental accuracy",
+    "task_mean": "task-mean accuracy",
+    "forgetting": "forgetting",
+    "forgetting_av_cil": "forgetting, AV-CIL's",
+    "bwt": "backward transfer (BWT)",
+    "intransigence": "intransigence (mean over tasks)",
+}
+_MAX_MISTAKES = 8
+
+
+def write_report(runs: Sequence[Path], out: Path) -> None:
+    """Write one self-contained HTML file about one or several runs on the same clips.
+
+    The same run folders give the same bytes. Nothing is loaded from anywhere when it is opened.
+
+    Args:
+        runs: Run folders, or folders that hold run folders.
+        out: The file to write.
+
+    Raises:
+        InputError: If a run is unusable, its predictions are missing, or the lists of clips differ.
+    """
+    write_text(out, render(load_runs(runs)))
+
+
+def render(runs: Sequence[Run]) -> str:
+    """Render the page."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("cign.report", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters.update(number=number, count=count, size=size, duration=duration)
+    assets = resources.files("cign.report") / "assets"
+    return environment.get_template("report.html.j2").render(
+        style=(assets / "report.css").read_text(encoding="utf-8"),
+        script=(assets / "report.js").read_text(encoding="utf-8"),
+        **_page(runs),
+    )
+
+
+def _page(runs: Sequence[Run]) -> dict[str, Any]:
+    first = runs[0]
+    limits = {run.metrics.get("limit") for run in runs} - {None}
+    limit = limits.pop() if len(limits) == 1 else None
+    multi_label = any(is_multi_label(run.predictions) for run in runs)
+    num_test = max(int((clip_tasks(run.predictions) >= 0).sum()) for run in runs)
+    configs = [flatten(run.metrics.get("config", {})) for run in runs]
+    return {
+        "title": first.name if len(runs) == 1 else f"{len(runs)} runs on the same clips",
+        "readings": READING_NAMES,
+        "headline": {name: (LABELS[name], DEFINITIONS[name]) for name in HEADLINE},
+        "definitions": DEFINITIONS,
+        "multi_label": multi_label,
+        "measure": "mean average precision" if multi_label else "accuracy",
+        "limit": limit,
+        "store": first.metrics["store"],
+        "list_hash": first.list_hash,
+        "num_classes": sorted({len(run.predictions.class_names) for run in runs}),
+        "num_tasks": sorted({len(run.task_sizes) for run in runs}),
+        "num_test": num_test,
+        "standard_error": None if multi_label or not num_test else 50 / math.sqrt(num_test),
+        "rows": [_row(run, look) for run, look in zip(runs, _looks(runs), strict=True)],
+        "best": _best(runs) if len(runs) > 1 else {},
+        "charts": {reading: _chart(runs, reading, limit) for reading in READINGS},
+        "runs": [
+            _section(run, runs, config) | {"id": f"run-{i + 1}"}
+            for i, (run, config) in enumerate(zip(runs, configs, strict=True))
+        ],
+        "differences": _differences(runs, configs),
+    }
+
+
+def _looks(runs: Sequence[Run]) -> list[int | str]:
+    """How each run is drawn: references alike in every report, the others by their place."""
+    methods = iter(range(len(runs)))
+    return [run.method if run.method in REFERENCES else next(methods) for run in runs]
+
+
+def _row(run: Run, look: int | str) -> dict[str, Any]:
+    """A line of the headline and cost tables."""
+    config = run.metrics.get("config", {})
+    memory = run.metrics.get("memory", config.get("memory"))
+    return {
+        "name": run.name,
+        "is_reference": run.method in REFERENCES,
+        "remark": run.metrics.get("note") or REFERENCES.get(run.method),
+        "state": _state(run),
+        "swatch": swatch(look),
+        "memory": "none" if memory in (None, 0, "0") else str(memory),
+        "memory_value": _leading_number(memory),
+        "numbers": {r: {name: run.summary[r][name] for name in HEADLINE} for r in READINGS},
+        "costs": run.metrics.get("costs", {}),
+    }
+
+
+def _state(run: Run) -> str | None:
+    """What a reader must know about a run that is not finished."""
+    if run.state == "finished":
+        return None
+    done = f"after {run.predictions.num_tasks_done} of {len(run.task_sizes)} tasks"
+    return f"in progress, {done}" if run.state == "running" else f"interrupted {done}"
+
+
+def _leading_number(value: Any) -> float:
+    """The number a memory such as 120, "20/class" or "64MB" starts with, for sorting."""
+    digits = ""
+    for letter in str(value or 0):
+        if not (letter.isdigit() or letter == "."):
+            break
+        digits += letter
+    return float(digits or 0)
+
+
+def _best(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
+    """The best finished value of each headline column, references left out."""
+    best = {}
+    for reading in READINGS:
+        for name in HEADLINE:
+            values = [
+                run.summary[reading][name]
+                for run in runs
+                if run.state == "finished"
+                and run.method not in REFERENCES
+                and run.summary[reading][name] is not None
+            ]
+            if len(values) > 1:
+                best[reading, name] = min(values) if name == "forgetting" else max(values)
+    return best
+
+
+def _chart(runs: Sequence[Run], reading: str, limit: float | None) -> Any:
+    """Seen accuracy against the number of classes seen, which is comparable across task counts."""
+    series = []
+    for run, look in zip(runs, _looks(runs), strict=True):
+        seen = run.summary[reading]["seen"]
+        classes = [run.predictions.num_seen(k) for k in range(len(seen))]
+        titles = tuple(
+            f"{run.name}: {number(value)} % after task {k + 1} ({classes[k]} classes)"
+            for k, value in enumerate(seen)
+        )
+        points = tuple(zip(map(float, classes), seen, strict=True))
+        series.append(Series(name=run.name, points=points, titles=titles, look=look))
+    title = f"{READING_NAMES[reading]} accuracy over the classes seen, after each task"
+    return line_chart(series, title=title, x_label="classes seen", limit=limit)
+
+
+def _section(run: Run, runs: Sequence[Run], config: Mapping[str, str]) -> dict[str, Any]:
+    """Everything about one run."""
+    summary = {r: dict(run.summary[r]) for r in READINGS}
+    extra = mean_intransigence(run, runs)
+    if extra is not None:
+        for reading in READINGS:
+            summary[reading]["intransigence"] = extra[reading]
+    names = [name for name in LABELS if name in summary["audio"]]
+    return {
+        "name": run.name,
+        "state": _state(run),
+        "summary": summary,
+        "numbers": {name: (LABELS[name], DEFINITIONS[name]) for name in names},
+        "num_done": run.predictions.num_tasks_done,
+        "tasks": run.metrics["tasks"],
+        "classes": _classes(run) if run.predictions.num_tasks_done else [],
+        "mistakes": _mistakes(run),
+        "facts": _facts(run),
+        "config": config,
+    }
+
+
+def _classes(run: Run) -> list[list[dict[str, Any]]]:
+    """Per task, each class with its number of test clips and its recalls after the last task."""
+    recalls = {r: 100 * class_recall(run.predictions, r) for r in READINGS}
+    num_clips = class_targets(run.predictions).sum(axis=0)
+    result, c = [], 0
+    for task_size in run.task_sizes[: run.predictions.num_tasks_done]:
+        result.append(
+            [
+                {
+                    "name": run.predictions.class_names[i],
+                    "num_test": int(num_clips[i]),
+                    "recall": {r: float(recalls[r][i]) for r in READINGS},
+                }
+                for i in range(c, c + task_size)
+            ]
+        )
+        c += task_size
+    return result
+
+
+def _mistakes(run: Run) -> list[dict[str, Any]]:
+    """The most frequent confusions of the audio-visual reading after the last task."""
+    predictions = run.predictions
+    if not predictions.num_tasks_done or is_multi_label(predictions):
+        return []
+    last = predictions.num_tasks_done - 1
+    targets_NC = class_targets(predictions)[:, : predictions.num_seen(last)]
+    rows = targets_NC.any(axis=1)
+    true_N = targets_NC[rows].argmax(axis=1)
+    given_N = predicted_classes(predictions, last, "audio_visual")[rows]
+    num_seen = predictions.num_seen(last)
+    table = np.zeros((num_seen, num_seen), dtype=int)
+    np.add.at(table, (true_N, given_N), 1)
+    totals = table.sum(axis=1)
+    np.fill_diagonal(table, 0)
+    order = np.argsort(-table, axis=None, kind="stable")[:_MAX_MISTAKES]
+    pairs = [divmod(int(place), num_seen) for place in order]
+    return [
+        {
+            "true": predictions.class_names[i],
+            "given": predictions.class_names[j],
+            "count": int(table[i, j]),
+            "of": int(totals[i]),
+        }
+        for i, j in pairs
+        if table[i, j] > 1
+    ]
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """Seeds, list, versions and machine, flat."""
+    groups = {key: run.metrics.get(key, {}) for key in ("seeds", "store", "versions", "machine")}
+    return {"folder": run.folder.name, "list hash": run.list_hash} | {
+        key.replace(".", " · "): value
+        for key, value in flatten(groups).items()
+        if key != "store.list_hash"
+    }
+
+
+def _differences(runs: Sequence[Run], configs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+    """The options in which the runs differ: option -> value per run."""
+    keys = sorted({key for config in configs for key in config})
+    rows = {key: [config.get(key, DASH) for config in configs] for key in keys}
+    methods = [run.method for run in runs]  # the tables name them already
+    return {
+        key: values for key, values in rows.items() if len(set(values)) > 1 and values != methods
+    }

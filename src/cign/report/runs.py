@@ -1,0 +1,186 @@
+"""Reading run folders for the report; every number shown is derived anew from the predictions."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cign.errors import InputError
+from cign.files import read_json
+from cign.metrics.incremental import accuracy_matrix, intransigence, summarise
+from cign.metrics.predictions import READINGS, Predictions
+
+_NEEDED = ("status", "method", "classes", "tasks", "store")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run as the report shows it.
+
+    Attributes:
+        name: What the report calls it: the method, with the folder where that is not enough.
+        folder: Where it lies.
+        metrics: Its ``metrics.json``.
+        predictions: What it said about each test clip.
+        summary: The named numbers, reading -> name -> percent, derived from the predictions.
+        state: "finished", "running" (a process holds the folder) or "interrupted".
+    """
+
+    name: str
+    folder: Path
+    metrics: dict[str, Any]
+    predictions: Predictions
+    summary: dict[str, dict[str, Any]]
+    state: str
+
+    @property
+    def method(self) -> str:
+        """The method's name."""
+        return str(self.metrics["method"])
+
+    @property
+    def task_sizes(self) -> tuple[int, ...]:
+        """Number of classes of each task."""
+        return self.predictions.task_sizes
+
+    @property
+    def list_hash(self) -> str:
+        """Hash of the list of clips that the run was made on."""
+        return str(self.metrics["store"].get("list_hash", "unknown"))
+
+
+def load_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read run folders, or folders that hold several of them.
+
+    Args:
+        folders: At least one.
+
+    Returns:
+        The runs, in the order given; inside a folder of runs, by name.
+
+    Raises:
+        InputError: If a folder is no run, its predictions are missing or do not fit its metrics,
+            or the runs were made on different lists of clips.
+    """
+    found = [run for folder in folders for run in _expand(folder)]
+    found = list(dict.fromkeys(folder.resolve() for folder in found))
+    if not found:
+        raise InputError("no run was given: name at least one folder that `cign train` wrote")
+    runs = [_load(folder) for folder in found]
+    hashes = {run.list_hash: run.folder for run in runs}
+    if len(hashes) > 1:
+        named = "; ".join(f"{value} in {folder}" for value, folder in hashes.items())
+        raise InputError(
+            f"the runs were made on different lists of clips ({named}): "
+            "report only runs of one store together"
+        )
+    return _with_names(runs)
+
+
+def _expand(folder: Path) -> list[Path]:
+    """A run, or the runs that lie directly inside."""
+    if not folder.is_dir():
+        raise InputError(f"run {folder} is not a folder: name one that `cign train` wrote")
+    if (folder / "metrics.json").is_file():
+        return [folder]
+    inside = sorted(path.parent for path in folder.glob("*/metrics.json"))
+    if not inside:
+        raise InputError(
+            f"{folder} holds no metrics.json: it is not a run, or its first task is not done yet"
+        )
+    return inside
+
+
+def _load(folder: Path) -> Run:
+    metrics = read_json(folder / "metrics.json", "metrics")
+    missing = [key for key in _NEEDED if key not in metrics] if isinstance(metrics, dict) else None
+    if missing is None or missing or not isinstance(metrics["store"], dict):
+        lacks = f" (it lacks {', '.join(missing)})" if missing else ""
+        raise InputError(
+            f"{folder / 'metrics.json'} is not the metrics of a run{lacks}: train the run again"
+        )
+    finished = metrics["status"] == "finished"
+    sizes = tuple(len(names) for names in metrics["tasks"])
+    if not finished and not (folder / "predictions.parquet").is_file():
+        predictions = Predictions(
+            clip_ids=[], labels=[], class_names=tuple(metrics["classes"]), task_sizes=sizes
+        )
+    else:
+        predictions = Predictions.load(folder / "predictions.parquet")
+    if predictions.class_names != tuple(metrics["classes"]) or predictions.task_sizes != sizes:
+        raise InputError(
+            f"predictions and metrics of {folder} tell of different classes or tasks: "
+            "they are not from the same run; train it again"
+        )
+    if finished and predictions.num_tasks_done < len(sizes):
+        raise InputError(
+            f"run {folder} is marked finished but has predictions after only "
+            f"{predictions.num_tasks_done} of {len(sizes)} tasks: train it again"
+        )
+    state = "finished" if finished else "running" if _is_held(folder) else "interrupted"
+    return Run(
+        name=str(metrics["method"]),
+        folder=folder,
+        metrics=metrics,
+        predictions=predictions,
+        summary=summarise(predictions),
+        state=state,
+    )
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a process holds the lock of the folder."""
+    try:
+        with (folder / ".lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _with_names(runs: list[Run]) -> list[Run]:
+    """Call runs by method; add the folder's name, then more of its path, where methods repeat."""
+    names = [run.method for run in runs]
+    for depth in range(1, 9):
+        if len(set(names)) == len(names):
+            break
+        twice = {name for name in names if names.count(name) > 1}
+        for i, run in enumerate(runs):
+            if names[i] in twice or " (" in names[i]:
+                names[i] = f"{run.method} ({'/'.join(run.folder.parts[-depth:])})"
+    return [
+        Run(**{**vars(run), "name": name, "predictions": run.predictions})
+        for run, name in zip(runs, names, strict=True)
+    ]
+
+
+def mean_intransigence(run: Run, runs: Sequence[Run]) -> dict[str, float] | None:
+    """Mean intransigence in points per reading, when ``joint`` was run on the same tasks.
+
+    Returns:
+        reading -> points; None without such a run, for ``joint`` itself, or for unfinished runs.
+    """
+    for other in runs:
+        same = (
+            other.method == "joint"
+            and other is not run
+            and other.state == run.state == "finished"
+            and other.metrics["tasks"] == run.metrics["tasks"]
+        )
+        if same and run.method != "joint":
+            values = {
+                reading: intransigence(
+                    accuracy_matrix(run.predictions, reading),
+                    accuracy_matrix(other.predictions, reading),
+                )
+                for reading in READINGS
+            }
+            return {r: float(100 * np.nanmean(v)) for r, v in values.items() if len(v)}
+    return None

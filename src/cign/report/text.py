@@ -1,0 +1,54 @@
+"""How values are written in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+DASH = "\N{EN DASH}"
+
+
+def number(value: float | None, sign: bool = False) -> str:
+    """One decimal with a true minus sign; a dash where a number is not defined."""
+    if value is None or math.isnan(value):
+        return DASH
+    text = f"{value:+.1f}" if sign else f"{value:.1f}"
+    return ("0.0" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
+
+
+def count(value: float | None) -> str:
+    """A whole number with thin spaces between thousands."""
+    return DASH if value is None else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def size(num_bytes: float | None) -> str:
+    """Bytes, in MB (of 1,000,000 bytes) from a tenth of one on."""
+    if num_bytes is None:
+        return DASH
+    return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{count(num_bytes)} B"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as "42 s", "3 min 05 s" or "2 h 07 min"."""
+    if seconds is None:
+        return DASH
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, str]:
+    """Nested mappings as ``outer.inner`` -> text."""
+    if isinstance(value, Mapping):
+        result: dict[str, str] = {}
+        for key in value:
+            result |= flatten(value[key], f"{prefix}.{key}" if prefix else str(key))
+        return result
+    if isinstance(value, list | tuple):
+        return {prefix: ", ".join(map(str, value)) or DASH}
+    if isinstance(value, float):
+        return {prefix: f"{value:g}"}
+    return {prefix: DASH if value is None else str(value)}
