@@ -1,0 +1,158 @@
+"""Arrays on disk: made at full size, written row by row, mapped for reading."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.errors import InputError, RunError
+from cign.files import replacing
+
+# No space left, over quota, over the size that a file may have.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn a full disk into one sentence; what was there before is untouched.
+
+    Raises:
+        RunError: If the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise full_disk(folder, str(error.strerror)) from None
+        raise
+
+
+def full_disk(folder: Path, reason: str) -> RunError:
+    """Build the error for a full disk."""
+    return RunError(
+        f"writing to {folder} failed ({reason}): free space there and run the same command again, "
+        "it continues; or use a folder on another disk"
+    )
+
+
+def check_space(folder: Path, num_bytes: int) -> None:
+    """Refuse work whose result does not fit.
+
+    Raises:
+        RunError: If fewer bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < num_bytes:
+        raise RunError(
+            f"{folder} has {free / 1e9:.1f} GB free, {num_bytes / 1e9:.1f} GB are needed: free "
+            "space, use a folder on another disk, or a smaller preset"
+        )
+
+
+def num_bytes(shape: Sequence[int], dtype: str) -> int:
+    """Bytes of an array's values."""
+    return prod(shape) * np.dtype(dtype).itemsize
+
+
+def create_array(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    """Make an ``.npy`` file of zeros whose space on the disk is taken at once.
+
+    Space that is taken cannot run out later, in the middle of a row.
+
+    Raises:
+        RunError: If the disk is full.
+    """
+    header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    with disk_errors(path.parent), replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        size = file.tell() + num_bytes(shape, dtype)
+        if size > file.tell():
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno in FULL:
+                    raise
+                os.truncate(file.fileno(), size)  # a file system that cannot reserve
+
+
+class RowWriter:
+    """Writes rows of an array made by `create_array`; several processes may at once.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._offset = int(array.offset)
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype = array.dtype
+        self._row_bytes = prod(self.shape[1:]) * self.dtype.itemsize
+        self._file = os.open(path, os.O_RDWR)
+
+    def write(self, row: int, values: NDArray[Any]) -> None:
+        """Write consecutive rows from one on.
+
+        A full disk gives an error here; a write to mapped memory would end the process.
+        """
+        assert values.dtype == self.dtype
+        assert values.shape[1:] == self.shape[1:]
+        assert row + len(values) <= self.shape[0]
+        view = np.ascontiguousarray(values).data.cast("B")
+        position = self._offset + row * self._row_bytes
+        while len(view):
+            written = os.pwrite(self._file, view, position)
+            view, position = view[written:], position + written
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk."""
+        os.fsync(self._file)
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+
+
+def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDArray[Any]:
+    """Map an ``.npy`` file into memory for reading.
+
+    Raises:
+        InputError: If it is missing, truncated, or of another shape or type than expected.
+    """
+    remedy = "restore it, or prepare again into a new folder"
+    try:
+        if prod(shape):
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            array = np.load(path, allow_pickle=False)  # nothing cannot be mapped
+    except FileNotFoundError:
+        raise InputError(f"{what} lacks {path.name}: {remedy}") from None
+    except (ValueError, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{what}: {path.name} is truncated or damaged ({reason}): {remedy}"
+        ) from None
+    if array.shape != shape or array.dtype != np.dtype(dtype):
+        raise InputError(
+            f"{what}: {path.name} holds {array.dtype} {list(array.shape)} where {dtype} "
+            f"{list(shape)} is recorded: {remedy}"
+        )
+    return array

@@ -1,0 +1,96 @@
+"""The table of a store's usable clips, as Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cign.data.clips import Clip
+from cign.files import replacing
+
+_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("id", pa.string()),
+        ("path", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        ("split", pa.string()),
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("source", pa.string()),
+        ("boxes", pa.list_(pa.list_(pa.float64()))),
+        ("sounds", pa.list_(pa.list_(pa.float64()))),
+        ("audio_present", pa.bool_()),
+        ("visual_present", pa.bool_()),
+        ("audio_ok", pa.bool_()),
+        ("visual_ok", pa.bool_()),
+        ("silent", pa.bool_()),
+        ("still", pa.bool_()),
+        ("duration_s", pa.float64()),
+        ("window_start_s", pa.float64()),
+        ("window_end_s", pa.float64()),
+        ("content_hash", pa.string()),
+    ]
+)
+CLIP_COLUMNS = (
+    *("id", "path", "labels", "split", "start_s", "end_s", "source", "boxes", "sounds"),
+    *("audio_present", "visual_present"),
+)
+
+
+def write_clips(path: Path, clips: Sequence[Clip], found: Sequence[dict[str, Any]]) -> None:
+    """Write clips with what was found in each.
+
+    Args:
+        path: The Parquet file.
+        clips: The usable clips.
+        found: For each clip the columns that `Clip` does not have.
+    """
+    rows = []
+    for clip, columns in zip(clips, found, strict=True):
+        row = {name: getattr(clip, name) for name in CLIP_COLUMNS}
+        rows.append({**row, "path": str(clip.path), **columns})
+    write_table(path, pa.Table.from_pylist(rows, schema=_SCHEMA))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file atomically."""
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
+    """Read the clips and the columns that `Clip` does not have.
+
+    Raises:
+        ValueError: If the file is not what `write_clips` writes.
+        OSError: If it cannot be read.
+    """
+    columns = pq.read_table(path).to_pydict()
+    missing = [name for name in _SCHEMA.names if name not in columns]
+    if missing:
+        raise ValueError(f"{path.name} lacks column {missing[0]}")
+    clips = tuple(
+        Clip(
+            id=values["id"],
+            path=Path(values["path"]),
+            labels=tuple(values["labels"]),
+            split=values["split"],
+            start_s=values["start_s"],
+            end_s=values["end_s"],
+            source=values["source"],
+            boxes=tuple((b[0], b[1], b[2], b[3]) for b in values["boxes"]),
+            sounds=tuple((s[0], s[1]) for s in values["sounds"]),
+            audio_present=values["audio_present"],
+            visual_present=values["visual_present"],
+        )
+        for values in (
+            dict(zip(CLIP_COLUMNS, row, strict=True))
+            for row in zip(*(columns[name] for name in CLIP_COLUMNS), strict=True)
+        )
+    )
+    return clips, {name: columns[name] for name in _SCHEMA.names if name not in CLIP_COLUMNS}

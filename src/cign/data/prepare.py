@@ -1,0 +1,188 @@
+"""Preparing a source: every clip decoded once into a store, and its tokens cached.
+
+The work can be killed at any moment; the same call goes on where it was and gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cign.data.arrays import check_space, create_array, disk_errors, full_disk, num_bytes
+from cign.data.clip_file import CLIP_COLUMNS
+from cign.data.clips import ClipTable, hash_lines, read_source
+from cign.data.findings import is_usable
+from cign.data.finishing import PrepareReport, check_usable, finish_store, read_report
+from cign.data.journal import Journal
+from cign.data.media import THRESHOLDS, MediaSpec, content_hash
+from cign.data.store import FORMAT, Store, frames_shape
+from cign.data.tokens import TokenMaker, check_backbone, make_tokens
+from cign.data.worker import Answer, Task
+from cign.data.workers import decode_all
+from cign.errors import InputError
+from cign.files import folder_lock, read_json
+from cign.progress import Progress, Silent
+
+__all__ = ["PrepareReport", "prepare", "work_fingerprint"]
+
+
+def prepare(
+    source: Path,
+    store_folder: Path,
+    *,
+    spec: MediaSpec | None = None,
+    backbone: TokenMaker | None = None,
+    format: str | None = None,
+    media: Sequence[Path] = (),
+    num_workers: int | None = None,
+    batch_size: int = 32,
+    timeout_s: float = 300.0,
+    min_classes: int = 2,
+    require_train: bool = True,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Make a store of a source, or finish one, and cache the tokens of a backbone.
+
+    Args:
+        source: See `cign.data.clips.read_source`.
+        store_folder: Where the store goes. One that holds this source by these settings is used
+            as it is, so that another backbone's tokens can be added.
+        spec: What to take from each clip; the backbone's, else the release's, if absent.
+        backbone: Whose tokens are cached, if any.
+        format: See `cign.data.clips.read_source`.
+        media: See `cign.data.clips.read_source`.
+        num_workers: Decoding processes; one for each core if absent, none but this one if 0.
+        batch_size: Clips per batch of the backbone.
+        timeout_s: A file that takes longer to decode is left out.
+        min_classes: See `cign.data.clips.make_table`.
+        require_train: See `cign.data.clips.make_table`.
+        progress: Told about every clip.
+
+    Raises:
+        InputError: If the source is unusable, or the folder holds something else.
+        RunError: If the disk is full.
+    """
+    progress = progress or Silent()
+    spec = spec or (backbone.spec if backbone is not None else MediaSpec())
+    if backbone is not None:
+        check_backbone(spec, backbone, "the store to be made")
+    source, store_folder = Path(source), Path(store_folder)
+    table = read_source(
+        source, format=format, media=media, min_classes=min_classes, require_train=require_train
+    )
+    fingerprint = work_fingerprint(table, spec)
+    _check_folder(store_folder, fingerprint)
+    with disk_errors(store_folder), folder_lock(store_folder, "store"):
+        if not (store_folder / "store.json").exists():
+            answers = _decode(
+                table, spec, store_folder, fingerprint, num_workers, timeout_s, progress
+            )
+            check_usable(table, answers, source, require_train)
+            finish_store(table, spec, store_folder, fingerprint, answers, source)
+        (store_folder / "journal.jsonl").unlink(missing_ok=True)
+        store = Store.open(store_folder)
+        if backbone is not None:
+            make_tokens(store, backbone, batch_size=batch_size, progress=progress)
+    return read_report(store, None if backbone is None else backbone.name)
+
+
+def work_fingerprint(table: ClipTable, spec: MediaSpec) -> str:
+    """Hash of all that decides what a store holds, but the files' content."""
+    rows = [
+        [number, {name: getattr(clip, name) for name in CLIP_COLUMNS if name != "path"}]
+        for number, clip in enumerate(table.clips)
+    ]
+    return hash_lines([[FORMAT, spec.to_dict(), THRESHOLDS, table.class_names], *rows])
+
+
+def _check_folder(folder: Path, fingerprint: str) -> None:
+    """Refuse a folder that holds another store, or files that are nobody's store."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"store {folder} is a file: give a new folder")
+    if (folder / "store.json").exists():
+        info = read_json(folder / "store.json", "store")
+        if not isinstance(info, dict) or info.get("fingerprint") != fingerprint:
+            raise InputError(
+                f"store {folder} was made from another list or with other settings: use another "
+                "folder"
+            )
+        return
+    if not folder.exists() or (folder / "journal.jsonl").exists():
+        return
+    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+    if others:
+        raise InputError(
+            f"folder {folder} is not empty and not a store (it holds {sorted(others)[0]!r}): use "
+            "a new folder"
+        )
+
+
+def _decode(
+    table: ClipTable,
+    spec: MediaSpec,
+    folder: Path,
+    fingerprint: str,
+    num_workers: int | None,
+    timeout_s: float,
+    progress: Progress,
+) -> Mapping[int, Answer]:
+    """Decode what is not in the journal yet."""
+    num_rows = len(table.clips)
+    shapes = {
+        "frames": (frames_shape(num_rows, spec), "uint8"),
+        "audio": ((num_rows, spec.num_samples), "int16"),
+    }
+    needed = [num_bytes(shape, dtype) for shape, dtype in shapes.values()]
+    if not (folder / "audio.npy").exists():
+        check_space(folder, sum(needed))
+    journal = Journal(folder / "journal.jsonl", fingerprint)
+    with contextlib.closing(journal):
+        for name, (shape, dtype) in shapes.items():
+            if not (folder / f"{name}.npy").exists():
+                create_array(folder / f"{name}.npy", shape, dtype)
+        stamps = [_stamp(clip.path) for clip in table.clips]
+        done = _still_valid(journal.answers, stamps, folder)
+        tasks: list[Task] = [
+            {"row": row, "path": str(c.path), "start_s": c.start_s, "end_s": c.end_s}
+            for row, c in enumerate(table.clips)
+            if row not in done
+        ]
+        progress.start("decoding", num_rows)
+        progress.advance(len(done))
+        for answer in decode_all(tasks, spec, folder, num_workers=num_workers, timeout_s=timeout_s):
+            if "full" in answer:
+                raise full_disk(folder, answer["full"])
+            journal.add({**answer, "stamp": stamps[answer["row"]]})
+            progress.advance()
+        progress.stop()
+        return dict(journal.answers)
+
+
+def _stamp(path: Path) -> list[int]:
+    """Size and time of a file: one that was replaced since is decoded again."""
+    try:
+        status = path.stat()
+    except OSError:
+        return []
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _still_valid(
+    answers: Mapping[int, Answer], stamps: Sequence[list[int]], folder: Path
+) -> set[int]:
+    """Rows whose file is as it was and whose values are on the disk, after whatever happened."""
+    frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
+    audio = np.load(folder / "audio.npy", mmap_mode="r", allow_pickle=False)
+    return {
+        row
+        for row, answer in answers.items()
+        if answer.get("stamp") == stamps[row]
+        and (
+            not is_usable(answer)
+            or answer["content_hash"]
+            == content_hash(frames[row], audio[row], answer["audio_ok"], answer["visual_ok"])
+        )
+    }

@@ -1,0 +1,174 @@
+"""The prepared store: decoded clips in memory-mapped arrays, read in batches by index.
+
+A store is a folder with ``store.json``, ``clips.parquet``, ``frames.npy``, ``audio.npy``,
+``problems.parquet``, ``report.json`` and, for each backbone, ``tokens/<name>/``. Why arrays and
+not a table format: ``docs/decisions/0001-store.md``.
+
+Legend: N rows, one for each listed clip; B clips asked for; K frames, S pixels, L samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.arrays import map_array
+from cign.data.clip_file import read_clips
+from cign.data.clips import SPLITS, ClipTable
+from cign.data.media import MediaSpec
+from cign.data.tokens import TokenCache, cache_names
+from cign.errors import InputError, one_of
+from cign.files import read_json
+
+FORMAT = 1
+
+Indices = NDArray[np.integer[Any]] | Sequence[int] | slice
+
+
+@dataclass(frozen=True)
+class Store:
+    """Decoded clips of a source, addressed by their index 0..num_clips-1.
+
+    Attributes:
+        folder: Where it lies.
+        table: The usable clips, in the order of the source.
+        spec: What was taken from each clip.
+        list_hash: Hash of the whole list that the store was made from.
+        audio_ok: bool [num_clips], whether there is a sound track.
+        visual_ok: bool [num_clips], whether there is a picture track.
+        rows: int64 [num_clips], the array row of each clip.
+        info: What ``store.json`` holds.
+    """
+
+    folder: Path
+    table: ClipTable
+    spec: MediaSpec
+    list_hash: str
+    audio_ok: NDArray[np.bool_]
+    visual_ok: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+    info: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Store:
+        """Open a finished store; its arrays are mapped, not read.
+
+        Raises:
+            InputError: If it is missing, unfinished, of a newer format, or does not fit together.
+        """
+        folder = Path(folder)
+        what = f"store {folder}"
+        if not folder.is_dir():
+            raise InputError(f"{what} does not exist: make it with `cign prepare SOURCE {folder}`")
+        if not (folder / "store.json").exists():
+            raise InputError(f"{what} is not finished or not a store: run `cign prepare` on it")
+        info = read_json(folder / "store.json", "store")
+        number = info.get("format") if isinstance(info, dict) else None
+        if not isinstance(number, int) or number > FORMAT:
+            raise InputError(
+                f"{what} has format {number}, this version reads up to {FORMAT}: update cign, or "
+                "prepare the source again into a new folder"
+            )
+        try:
+            num_rows = int(info["num_rows"])
+            clips, columns = read_clips(folder / "clips.parquet")
+            store = cls(
+                folder=folder,
+                table=ClipTable(clips=clips, class_names=tuple(info["class_names"])),
+                spec=MediaSpec(**info["spec"]),
+                list_hash=str(info["list_hash"]),
+                audio_ok=np.array(columns["audio_ok"], np.bool_),
+                visual_ok=np.array(columns["visual_ok"], np.bool_),
+                rows=np.array(columns["row"], np.int64),
+                info=info,
+            )
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise InputError(
+                f"{what} is damaged ({error}): restore it, or prepare again into a new folder"
+            ) from None
+        if len(store.rows) and not 0 <= store.rows.min() <= store.rows.max() < num_rows:
+            raise InputError(f"{what}: clips.parquet names rows beyond {num_rows}: restore it")
+        # Opening maps both arrays, so that a truncated one is found now and not in a late batch.
+        assert store._frames.shape[0] == store._audio.shape[0] == num_rows
+        return store
+
+    @cached_property
+    def _frames(self) -> NDArray[np.uint8]:
+        shape = frames_shape(self.info["num_rows"], self.spec)
+        return map_array(self.folder / "frames.npy", shape, "uint8", f"store {self.folder}")
+
+    @cached_property
+    def _audio(self) -> NDArray[np.int16]:
+        shape = (self.info["num_rows"], self.spec.num_samples)
+        return map_array(self.folder / "audio.npy", shape, "int16", f"store {self.folder}")
+
+    @property
+    def num_clips(self) -> int:
+        """Number of usable clips."""
+        return len(self.rows)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Order 0 of the classes to be taught."""
+        return self.table.class_names
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What was found while preparing, as in ``report.json``."""
+        report: dict[str, Any] = read_json(self.folder / "report.json", "report of the store")
+        return report
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Indices of the clips of a split.
+
+        Raises:
+            InputError: If there is no such split.
+        """
+        if split not in SPLITS:
+            raise one_of(split, SPLITS, "split")
+        hits = [index for index, clip in enumerate(self.table.clips) if clip.split == split]
+        return np.array(hits, np.int64)
+
+    def frames(self, indices: Indices) -> NDArray[np.uint8]:
+        """Frames of some clips, copied: uint8 RGB [B, K, S, S, 3]; zeros without a picture."""
+        return np.asarray(self._frames[self.rows[indices]])
+
+    def audio(self, indices: Indices) -> NDArray[np.int16]:
+        """Sound of some clips, copied: int16 [B, L]; zeros without a sound track."""
+        return np.asarray(self._audio[self.rows[indices]])
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        """Names of the backbones whose tokens are cached."""
+        return cache_names(self.folder)
+
+    def tokens(self, backbone: str | None = None) -> TokenCache:
+        """The cached tokens of a backbone.
+
+        Args:
+            backbone: Its name; may be left out where there is only one.
+
+        Raises:
+            InputError: If there are none, several to choose from, or they are damaged.
+        """
+        names = self.backbones
+        if backbone is None:
+            if len(names) != 1:
+                held = f"of {', '.join(names)}" if names else "of no backbone"
+                raise InputError(
+                    f"store {self.folder} holds tokens {held}: name one with --backbone"
+                    + ("" if names else ", or make them with `cign prepare ... --backbone NAME`")
+                )
+            backbone = names[0]
+        return TokenCache.open(self.folder, backbone, self.rows, int(self.info["num_rows"]))
+
+
+def frames_shape(num_rows: int, spec: MediaSpec) -> tuple[int, int, int, int, int]:
+    """Shape of the array of frames."""
+    return (num_rows, spec.num_frames, spec.frame_px, spec.frame_px, 3)

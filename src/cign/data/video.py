@@ -1,0 +1,183 @@
+"""Frames of a file at given times: seek, decode, choose by time stamp."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.container import EPSILON_S, Media
+
+# Frames that no other frame refers to are not decoded when they end this long before the wanted
+# one. A frame may be shown for long where the rate varies; then the pass is repeated with all.
+_SKIP_S = 0.5
+# Reading on is cheaper than seeking when the next wanted frame is at most this far away.
+_READ_ON_S = 10.0
+_BLOCK_PX = 16
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Frames chosen by time.
+
+    Attributes:
+        frames: The frame shown at each wanted time.
+        times_s: The times of these frames.
+        first: The first frame decoded on the way to them.
+    """
+
+    frames: list[Any]
+    times_s: list[float]
+    first: Any
+
+
+class FrameReader:
+    """Gives the frames shown at some times, that is the last that begin at or before them.
+
+    Before the first frame its picture counts, after the last frame that one's.
+
+    Args:
+        media: A file with a picture track.
+    """
+
+    def __init__(self, media: Media) -> None:
+        self._media = media
+        self._skip_before_s = 0.0
+        self._frames: Iterator[tuple[Any, float]] = iter(())
+        self._last: tuple[Any, float] | None = None  # decoded and not yet passed
+
+    def at(self, times_s: Sequence[float]) -> Chosen | None:
+        """Decode the frames shown at some times.
+
+        Args:
+            times_s: Times in ascending order.
+
+        Returns:
+            The frames, or nothing if none decodes.
+        """
+        position_s = None if self._last is None else self._last[1]
+        if position_s is not None and position_s <= times_s[0] <= position_s + _READ_ON_S:
+            chosen = self._choose(times_s, skip=True)
+        else:
+            chosen = self._from(times_s[0], times_s, skip=True)
+        if chosen is not None:
+            waits = (t - u for t, u in zip(times_s, chosen.times_s, strict=True))
+            if max(waits) <= 0.8 * _SKIP_S:
+                return chosen
+            # A long wait: frames that were skipped may lie in it.
+            chosen = self._from(times_s[0], times_s, skip=False)
+        return chosen or self._from(0.0, times_s, skip=False)
+
+    def _from(self, seek_s: float, times_s: Sequence[float], *, skip: bool) -> Chosen | None:
+        self._last = None
+        self._frames = self._decode(seek_s, skip)
+        return self._choose(times_s, skip=skip)
+
+    def _choose(self, times_s: Sequence[float], *, skip: bool) -> Chosen | None:
+        chosen: list[tuple[Any, float]] = []
+        first = before = self._last
+        self._skip_before_s = times_s[0] - _SKIP_S if skip else 0.0
+        while len(chosen) < len(times_s):
+            # One frame is held back: whether it is the wanted one shows when the next comes.
+            if self._last is None or self._last[1] <= times_s[len(chosen)] + EPSILON_S:
+                before = self._last or before
+                following = next(self._frames, None)
+                if following is None:
+                    break
+                self._last = following
+                first = first or following
+            else:
+                chosen.append(before or self._last)
+                if skip and len(chosen) < len(times_s):
+                    self._skip_before_s = times_s[len(chosen)] - _SKIP_S
+        if first is None:
+            return None
+        before = self._last or before
+        assert before is not None
+        chosen += [before] * (len(times_s) - len(chosen))
+        return Chosen([frame for frame, _ in chosen], [time for _, time in chosen], first[0])
+
+    def _decode(self, seek_s: float, skip: bool) -> Iterator[tuple[Any, float]]:
+        media, track = self._media, self._media.video
+        assert track is not None
+        context = track.codec_context
+        context.skip_frame = "DEFAULT"
+        skipping = False
+        step_s = 1 / float(track.average_rate or 25)
+        next_s = 0.0
+        for packet in media.packets_from(seek_s, track):
+            stamp_s = media.stamp_s(packet)
+            skippable = skip and stamp_s is not None and stamp_s < self._skip_before_s
+            if skippable != skipping:
+                context.skip_frame = "NONREF" if skippable else "DEFAULT"
+                skipping = skippable
+            for frame in media.frames(packet):
+                given_s = media.stamp_s(frame)
+                time_s = next_s if given_s is None else given_s
+                next_s = time_s + step_s
+                yield frame, time_s
+
+
+def to_square(frame: Any, size_px: int) -> NDArray[np.uint8]:
+    """Turn a frame into 8-bit RGB, squashed to a square and upright.
+
+    Squashing is ours: it keeps the whole picture, and boxes in 0..1 stay true.
+
+    Returns:
+        Shape [size_px, size_px, 3].
+    """
+    picture: NDArray[np.uint8] = frame.to_ndarray(
+        width=size_px, height=size_px, format="rgb24", interpolation="BILINEAR"
+    )
+    turns = rotation_deg(frame) // 90
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+
+def rotation_deg(frame: Any) -> int:
+    """Counter-clockwise turn by the display matrix, to the quarter: 0, 90, 180 or 270."""
+    return round((frame.rotation or 0) / 90) * 90 % 360
+
+
+def is_still(first: Any, wanted: Any) -> bool:
+    """Whether no 16x16 block of the luminance differs by a level in the mean.
+
+    The mean is over the absolute differences in the block, at the size of the video; partial
+    blocks at the right and lower edge count as well.
+    """
+    a, b = luminance(first), luminance(wanted)
+    if a.shape != b.shape:
+        return False
+    difference = np.abs(a.astype(np.int16) - b).astype(np.int32)
+    rows = np.arange(0, a.shape[0], _BLOCK_PX)
+    columns = np.arange(0, a.shape[1], _BLOCK_PX)
+    sums = np.add.reduceat(np.add.reduceat(difference, rows, axis=0), columns, axis=1)
+    heights = np.diff(np.append(rows, a.shape[0]))
+    widths = np.diff(np.append(columns, a.shape[1]))
+    return bool((sums / np.outer(heights, widths)).max() < 1.0)
+
+
+def luminance(frame: Any) -> NDArray[np.uint8]:
+    """The luminance of a frame in 8 bits, shape [height, width]."""
+    if frame.format.name in ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "gray"):
+        plane = frame.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        return rows[: frame.height, : frame.width]
+    grey: NDArray[np.uint8] = frame.to_ndarray(format="gray")
+    return grey
+
+
+def describe_picture(track: Any, frame: Any) -> Iterator[tuple[str, str]]:
+    """Conditions of a picture track that are dealt with, by name and detail."""
+    if rotation_deg(frame):
+        yield "rotated", f"turned by {rotation_deg(frame)} degrees"
+    bits = max((component.bits for component in frame.format.components), default=8)
+    if bits > 8:
+        yield "10-bit", f"{bits} bits a component were taken as 8"
+    if frame.width % 2 or frame.height % 2:
+        yield "odd size", f"{frame.width}x{frame.height} pixels"
+    rates = (track.average_rate, track.base_rate)
+    if all(rates) and abs(float(rates[0] / rates[1]) - 1) > 0.01:
+        yield "variable rate", "frames were chosen by their time stamps"

@@ -1,0 +1,51 @@
+"""Windows of a long file one after another, in memory that does not grow with the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cign.data.container import Media
+from cign.data.media import SHORT_S, Decoded, MediaError, MediaSpec, Raw, finish, frame_times_s
+from cign.data.sound import SoundReader
+from cign.data.video import FrameReader
+
+
+def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Decoded]:
+    """Decode windows that begin every so many seconds.
+
+    A last window that holds less than half a second is left out, unless it is the only one; one
+    that is shorter than the others is filled as a short clip is.
+
+    Args:
+        path: The file.
+        spec: What to take from each window.
+        every_s: Seconds between the beginnings.
+
+    Raises:
+        MediaError: As `cign.data.media.decode` does, before the first window.
+    """
+    assert every_s > 0
+    path = Path(path)
+    # Picture and sound are read from two openings, so that each moves on at its own pace.
+    with Media.open(path) as pictures, Media.open(path) as sounds:
+        duration_s = pictures.duration_s()
+        if duration_s < SHORT_S:
+            raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
+        frames = FrameReader(pictures) if pictures.video is not None else None
+        sound = SoundReader(sounds, spec.rate_hz) if sounds.audio is not None else None
+        number = 0
+        while number == 0 or duration_s - number * every_s >= SHORT_S:
+            start_s = number * every_s
+            end_s = min(start_s + spec.window_s, duration_s)
+            raw = Raw(
+                start_s,
+                end_s,
+                None if frames is None else frames.at(frame_times_s(spec, start_s, end_s)),
+                None if sound is None else sound.between(start_s, end_s),
+            )
+            pictures.num_bad += sounds.num_bad
+            sounds.num_bad = 0
+            yield finish(pictures, spec, raw, end_s - start_s)
+            pictures.num_bad = 0
+            number += 1

@@ -1,0 +1,99 @@
+"""A process that decodes clips: tasks come as lines of JSON, answers go as lines of JSON.
+
+It is started as a program of its own and not by multiprocessing, so that nothing of the calling
+program runs again in it, torch is never imported, and a codec that crashes takes no more than
+the file it was working on. It ends when its input does, that is with the process that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from cign.data.arrays import FULL, RowWriter
+from cign.data.media import MediaError, MediaSpec, decode
+
+Task = dict[str, Any]
+Answer = dict[str, Any]
+
+
+class Decoder:
+    """Decodes one task after another and writes the results into the arrays of a store.
+
+    Args:
+        spec: What to take from each clip.
+        folder: Where ``frames.npy`` and ``audio.npy`` lie; nothing is written if absent.
+    """
+
+    def __init__(self, spec: MediaSpec, folder: Path | None) -> None:
+        self._spec = spec
+        self._frames = None if folder is None else RowWriter(folder / "frames.npy")
+        self._audio = None if folder is None else RowWriter(folder / "audio.npy")
+
+    def __call__(self, task: Task) -> Answer:
+        """Decode a clip.
+
+        Args:
+            task: ``row, path, start_s, end_s``.
+
+        Returns:
+            ``row, conditions`` and, for a usable clip, ``audio_ok, visual_ok, silent, still,
+            duration_s, window_start_s, window_end_s, content_hash``; or ``row, full`` with the
+            reason if the disk is full.
+        """
+        row = task["row"]
+        try:
+            decoded = decode(
+                Path(task["path"]), self._spec, start_s=task["start_s"], end_s=task["end_s"]
+            )
+        except MediaError as error:
+            return failed(row, error.condition, error.detail)
+        except Exception as error:
+            # Whatever a library makes of a strange file concerns this file alone.
+            return failed(row, "unreadable", f"{type(error).__name__}: {error}".splitlines()[0])
+        try:
+            if self._frames is not None and self._audio is not None:
+                self._frames.write(row, decoded.frames[None])
+                self._audio.write(row, decoded.audio[None])
+        except OSError as error:
+            if error.errno in FULL:
+                return {"row": row, "full": error.strerror}
+            raise
+        return {
+            "row": row,
+            "conditions": list(decoded.conditions),
+            "audio_ok": decoded.has_audio,
+            "visual_ok": decoded.has_visual,
+            "silent": decoded.silent,
+            "still": decoded.still,
+            "duration_s": decoded.duration_s,
+            "window_start_s": decoded.start_s,
+            "window_end_s": decoded.end_s,
+            "content_hash": decoded.content_hash,
+        }
+
+
+def failed(row: int, condition: str, detail: str) -> Answer:
+    """The answer for a clip that is left out."""
+    return {"row": row, "conditions": [[condition, detail]]}
+
+
+def main() -> None:
+    """Serve the process that started this one until its end of the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us decides
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a codec prints must not end up among the answers
+    setup = json.loads(sys.stdin.readline())
+    folder = None if setup["folder"] is None else Path(setup["folder"])
+    decoder = Decoder(MediaSpec(**setup["spec"]), folder)
+    for line in sys.stdin:
+        answers.write(json.dumps(decoder(json.loads(line))) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
