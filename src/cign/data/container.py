@@ -52,6 +52,10 @@ class Media:
     origin_s: float
     num_bad: int = 0
 
+    def __post_init__(self) -> None:
+        tracks = (track for track in (self.video, self.audio) if track is not None)
+        self._ticks_s = {track.index: float(track.time_base) for track in tracks}
+
     @classmethod
     def open(cls, path: Path) -> Media:
         """Open a file.
@@ -158,7 +162,7 @@ class Media:
             packet = next(packets, None)
             if packet is None:
                 continue
-            stamp_s = self.stamp_s(packet)
+            stamp_s = self.packet_s(packet)
             if seek_s > 0 and stamp_s is not None and stamp_s > time_s + EPSILON_S:
                 continue
             yield packet
@@ -184,9 +188,15 @@ class Media:
         self.num_bad += sum(bool(frame.is_corrupt) for frame in frames)
         return frames
 
-    def stamp_s(self, item: Any) -> float | None:
-        """The time of a packet or frame, if it has one."""
-        return None if item.pts is None else float(item.pts * item.time_base) - self.origin_s
+    def packet_s(self, packet: Any) -> float | None:
+        """The time of a packet, if it has one."""
+        if packet.pts is None:
+            return None
+        return float(packet.pts) * self._ticks_s[packet.stream.index] - self.origin_s
+
+    def frame_s(self, frame: Any) -> float | None:
+        """The time of a frame, if it has one."""
+        return None if frame.time is None else float(frame.time) - self.origin_s
 
 
 def _pick(container: Any, kind: str) -> Any | None:

@@ -26,7 +26,7 @@ from cign.data.media import THRESHOLDS, MediaSpec
 from cign.data.store import FORMAT, Store
 from cign.data.worker import Answer
 from cign.errors import InputError
-from cign.files import write_json
+from cign.files import read_json, write_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +134,15 @@ def finish_store(
             "spec": spec.to_dict(),
             "thresholds": THRESHOLDS,
             "class_names": list(table.class_names),
+            # What a corpus was generated from, so that its limit can be printed with results.
+            "synth": _synth_record(source),
         },
     )
+
+
+def _synth_record(source: Path) -> Any:
+    record = Path(source) / "synth.json"
+    return read_json(record, "record of the synthetic corpus") if record.is_file() else None
 
 
 def read_report(store: Store, backbone: str | None = None) -> PrepareReport:

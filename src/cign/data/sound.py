@@ -116,7 +116,7 @@ def _frames(media: Media, from_s: float) -> Iterator[tuple[Any, float]]:
     lead_s = max(from_s - _LEAD_S, 0.0)
     for packet in media.packets_from(lead_s, media.audio):
         for frame in media.frames(packet):
-            given_s = media.stamp_s(frame)
+            given_s = media.frame_s(frame)
             time_s = next_s if given_s is None else given_s
             next_s = time_s + frame.samples / frame.sample_rate
             if next_s > lead_s:

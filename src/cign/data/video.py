@@ -17,6 +17,7 @@ _SKIP_S = 0.5
 # Reading on is cheaper than seeking when the next wanted frame is at most this far away.
 _READ_ON_S = 10.0
 _BLOCK_PX = 16
+_STILL_PX = 128
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,13 @@ class FrameReader:
         step_s = 1 / float(track.average_rate or 25)
         next_s = 0.0
         for packet in media.packets_from(seek_s, track):
-            stamp_s = media.stamp_s(packet)
+            stamp_s = media.packet_s(packet)
             skippable = skip and stamp_s is not None and stamp_s < self._skip_before_s
             if skippable != skipping:
                 context.skip_frame = "NONREF" if skippable else "DEFAULT"
                 skipping = skippable
             for frame in media.frames(packet):
-                given_s = media.stamp_s(frame)
+                given_s = media.frame_s(frame)
                 time_s = next_s if given_s is None else given_s
                 next_s = time_s + step_s
                 yield frame, time_s
@@ -142,31 +143,20 @@ def rotation_deg(frame: Any) -> int:
 
 
 def is_still(first: Any, wanted: Any) -> bool:
-    """Whether no 16x16 block of the luminance differs by a level in the mean.
+    """Whether no 16x16 block of the picture differs by a level of 255 in the mean.
 
-    The mean is over the absolute differences in the block, at the size of the video; partial
-    blocks at the right and lower edge count as well.
+    The mean is over the absolute differences of luminance in the block. Both frames are brought to
+    128x128 pixels first (ours): at full size the noise of compression passes for movement.
     """
-    a, b = luminance(first), luminance(wanted)
-    if a.shape != b.shape:
-        return False
-    difference = np.abs(a.astype(np.int16) - b).astype(np.int32)
-    rows = np.arange(0, a.shape[0], _BLOCK_PX)
-    columns = np.arange(0, a.shape[1], _BLOCK_PX)
-    sums = np.add.reduceat(np.add.reduceat(difference, rows, axis=0), columns, axis=1)
-    heights = np.diff(np.append(rows, a.shape[0]))
-    widths = np.diff(np.append(columns, a.shape[1]))
-    return bool((sums / np.outer(heights, widths)).max() < 1.0)
-
-
-def luminance(frame: Any) -> NDArray[np.uint8]:
-    """The luminance of a frame in 8 bits, shape [height, width]."""
-    if frame.format.name in ("yuv420p", "yuvj420p", "yuv422p", "yuv444p", "nv12", "gray"):
-        plane = frame.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-        return rows[: frame.height, : frame.width]
-    grey: NDArray[np.uint8] = frame.to_ndarray(format="gray")
-    return grey
+    a, b = (
+        frame.to_ndarray(
+            width=_STILL_PX, height=_STILL_PX, format="gray", interpolation="BILINEAR"
+        ).astype(np.int16)
+        for frame in (first, wanted)
+    )
+    num_blocks = _STILL_PX // _BLOCK_PX
+    blocks = np.abs(a - b).reshape(num_blocks, _BLOCK_PX, num_blocks, _BLOCK_PX)
+    return bool(blocks.mean(axis=(1, 3)).max() < 1.0)
 
 
 def describe_picture(track: Any, frame: Any) -> Iterator[tuple[str, str]]:

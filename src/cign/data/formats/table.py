@@ -121,6 +121,12 @@ def _clip(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
         raise one_of(split, SPLITS, f"split in {where}")
     start_s, end_s = (_number(row.get(name), name, where) for name in ("start_s", "end_s"))
     check_times(start_s, end_s, where)
+    boxes, sounds = _boxes(row.get("box"), where), _sounds(row, where)
+    for name, found in (("boxes", boxes), ("sounds", sounds)):
+        if len(found) not in (0, len(labels)):
+            raise InputError(
+                f"{where}: {len(found)} {name} for {len(labels)} labels; give one per label or none"
+            )
     return Clip(
         id=make_id(relative, start_s, end_s),
         path=find_media(relative, roots),
@@ -129,8 +135,8 @@ def _clip(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
         start_s=start_s,
         end_s=end_s,
         source=_text(row.get("source")) or relative,
-        boxes=_boxes(row.get("box"), where),
-        sounds=_sounds(row, where),
+        boxes=boxes,
+        sounds=sounds,
         audio_present=_flag(row.get("audio_present"), "audio_present", where),
         visual_present=_flag(row.get("visual_present"), "visual_present", where),
     )

@@ -1,0 +1,97 @@
+"""What is in a source, before anything is prepared; lists alone are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cign.data.clips import read_source
+from cign.data.findings import Findings, shared_sources, summarise
+from cign.data.media import MediaSpec
+from cign.data.worker import Answer, Task
+from cign.data.workers import decode_all
+from cign.progress import Progress, Silent
+
+# Enough to find broken, silent, still and equal clips; small, since nothing is kept.
+_LOOK = MediaSpec(frame_px=96, rate_hz=16000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a source holds.
+
+    Attributes:
+        num_clips: Clips in the list.
+        class_names: Order 0 of the classes.
+        counts: Clips per split and class.
+        num_missing: Clips whose file is not there.
+        missing: Ids of the first of them.
+        shared_sources: Per pair of splits, see `cign.data.findings.shared_sources`.
+        list_hash: Hash of the list.
+        notes: What was ignored in the list.
+        findings: What decoding showed, if the files were decoded.
+    """
+
+    num_clips: int
+    class_names: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    num_missing: int
+    missing: tuple[str, ...]
+    shared_sources: list[dict[str, Any]]
+    list_hash: str
+    notes: tuple[str, ...]
+    findings: Findings | None = None
+
+
+def inspect_source(
+    source: Path,
+    *,
+    format: str | None = None,
+    media: Sequence[Path] = (),
+    decode_files: bool = False,
+    num_workers: int | None = None,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Say what a source holds.
+
+    Args:
+        source: See `cign.data.clips.read_source`.
+        format: See `cign.data.clips.read_source`.
+        media: See `cign.data.clips.read_source`.
+        decode_files: Whether to decode every clip's window, to find the broken, silent, still and
+            equal ones. Takes about as long as preparing.
+        num_workers: See `cign.data.workers.decode_all`.
+        progress: Told about every decoded clip.
+
+    Raises:
+        InputError: If the list cannot be read or contradicts itself.
+    """
+    progress = progress or Silent()
+    table = read_source(Path(source), format=format, media=media, min_classes=1)
+    missing = [clip.id for clip in table.clips if not clip.path.is_file()]
+    findings = None
+    if decode_files:
+        tasks: list[Task] = [
+            {"row": row, "path": str(c.path), "start_s": c.start_s, "end_s": c.end_s}
+            for row, c in enumerate(table.clips)
+        ]
+        answers: dict[int, Answer] = {}
+        progress.start("decoding", len(tasks))
+        for answer in decode_all(tasks, _LOOK, None, num_workers=num_workers):
+            answers[answer["row"]] = answer
+            progress.advance()
+        progress.stop()
+        findings = summarise(table.clips, answers)
+    return Inspection(
+        num_clips=len(table.clips),
+        class_names=table.class_names,
+        counts=table.counts(),
+        num_missing=len(missing),
+        missing=tuple(missing[:20]),
+        shared_sources=shared_sources(table),
+        list_hash=table.list_hash,
+        notes=table.notes,
+        findings=findings,
+    )
