@@ -8,7 +8,7 @@ as one that was never stopped, given the same number of threads, which the check
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ class Loop:
         stop_after: Steps after which `run` returns, for tests.
         device: Where to compute.
         progress: Told of steps.
+        after_task: Called when a task is learned, scored and saved.
     """
 
     method: Method
@@ -91,6 +92,7 @@ class Loop:
     stop_after: int | None = None
     device: str = "cpu"
     progress: Progress = field(default_factory=Silent)
+    after_task: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.place = Place()
@@ -128,6 +130,7 @@ class Loop:
             self._score(task)
             self.place = Place(task + 1)
             self.save()
+            self.after_task()
         self.progress.stop()
 
     def _run_phase(self, task: int, number: int, phase: Phase) -> None:

@@ -227,16 +227,18 @@ def resnet_pair(visual_weights: str | Path | None, *, seed: int = 0) -> ResNetPa
     return ResNetPair(name, cast(nn.Module, visual), cast(nn.Module, audio))
 
 
+HUB_RESNET = "microsoft/resnet-18"
 BACKBONES = ("small", "small-random", "resnet18", "resnet18-random")
 
 
-def load_backbone(name: str) -> Backbone:
+def load_backbone(name: str, *, weights: bool = True) -> Backbone:
     """Load a backbone by name or from a local folder.
 
     Args:
         name: ``small`` (shipped; trained on procedural clips), ``small-random``, ``resnet18``
             (visual weights from the hub), ``resnet18-random``, or a folder with a ResNet in
             transformers' format.
+        weights: False builds the network alone, for weights that are loaded afterwards.
 
     Raises:
         InputError: If there is no such backbone.
@@ -246,7 +248,8 @@ def load_backbone(name: str) -> Backbone:
 
         backbone: Backbone = SmallPair(name)
     elif name == "resnet18":
-        backbone = resnet_pair("microsoft/resnet-18")
+        backbone = resnet_pair(HUB_RESNET if weights else None)
+        backbone.name = name
     elif name == "resnet18-random":
         backbone = resnet_pair(None)
     elif (Path(name) / "config.json").is_file():

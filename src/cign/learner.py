@@ -1,0 +1,310 @@
+"""The public face: learn, evaluate, predict, save, load."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cign.data.store import Store
+from cign.data.tasks import TaskClips, TaskSequence, split_into_tasks
+from cign.errors import InputError
+from cign.files import folder_lock
+from cign.methods import method_class
+from cign.metrics.incremental import summarise
+from cign.metrics.predictions import Predictions
+from cign.model_folder import Model, load_model, save_model
+from cign.models.backbones import Backbone
+from cign.options import builtin_recipe, configure
+from cign.predictor import Prediction, predict_files, unknown_score
+from cign.progress import Progress, Silent
+from cign.runs import RunConfig, build_loop, describe, versions, write_metrics
+from cign.scoring import score_clips
+from cign.train import Loop
+
+# The unknown threshold lets this share of the last task's validation clips through.
+KNOWN_SHARE = 0.95
+
+
+class Learner:
+    """A class-incremental audio-visual classifier.
+
+    ``Learner("cign").learn(store, tasks=4).predict(["clip.mp4"])``
+
+    Args:
+        method: Name of the method.
+        options: Options of the method that differ from its recipe.
+        regime: ``frozen`` on cached tokens or ``end-to-end``.
+        backbone: Backbone whose tokens are read; None takes the only one the store holds.
+        memory: Budget of exemplars: ``"120"``, ``"20/class"`` or ``"64MB"``.
+        selection: ``herding`` or ``random``.
+        seed: Of weights, shuffling and noise.
+        allow_missing: Whether training takes clips that lack sound or picture.
+        bf16: Whether encoders run in bfloat16 (end to end only).
+        device: Where to compute; None takes a GPU if there is one.
+
+    Raises:
+        InputError: If a name or a value is not known.
+    """
+
+    def __init__(
+        self,
+        method: str = "cign",
+        *,
+        options: Mapping[str, Any] | None = None,
+        regime: str = "frozen",
+        backbone: str | None = None,
+        memory: str = "0",
+        selection: str = "herding",
+        seed: int = 0,
+        allow_missing: bool = False,
+        bf16: bool = False,
+        device: str | None = None,
+    ) -> None:
+        cls = method_class(method)
+        recipe = builtin_recipe(method).options if options is None else dict(options)
+        filled: Any = configure(cls.Options, recipe, f"recipe of {method}")
+        self._backbone_name = backbone
+        self.config = RunConfig(
+            method=method,
+            options=dataclasses.asdict(filled),
+            seed=seed,
+            memory=memory,
+            selection=selection,
+            regime=regime,
+            allow_missing=allow_missing,
+            bf16=bf16,
+            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        )
+        self.model: Model | None = None
+        self.metrics: dict[str, Any] = {}
+        self._backbone: Backbone | None = None
+
+    # ------------------------------------------------------------------ learn
+
+    def learn(
+        self,
+        store: Store | Path | str,
+        *,
+        tasks: int | TaskSequence = 1,
+        order: int = 0,
+        out: Path | str | None = None,
+        resume: bool = False,
+        checkpoint_every_s: float = 30.0,
+        progress: Progress | None = None,
+    ) -> Learner:
+        """Learn all classes of a store, task after task.
+
+        Args:
+            store: A prepared store or its folder.
+            tasks: Number of tasks, or the tasks themselves.
+            order: Class-order seed, 0 for the data's own order; recorded only where ``tasks``
+                are given.
+            out: RUN folder for configuration, checkpoints, metrics, predictions and model.
+            resume: Go on with the run in ``out``, with the configuration it was begun with.
+            checkpoint_every_s: Seconds between checkpoints.
+            progress: Told of steps.
+
+        Returns:
+            This learner; `metrics` holds what ``metrics.json`` does.
+
+        Raises:
+            InputError: If store, tasks and folder do not fit.
+        """
+        store = store if isinstance(store, Store) else Store.open(Path(store))
+        progress = progress or Silent()
+        if out is None:
+            self._configure(store, tasks, order)
+            loop = build_loop(self.config, store, progress)
+            loop.run()
+            return self._finish(loop, store, None)
+        folder = Path(out)
+        if resume:
+            self.config = RunConfig.load(folder)
+        elif (folder / "config.yaml").exists():
+            raise InputError(
+                f"{folder} holds a run already: go on with --resume or name another folder"
+            )
+        else:
+            self._configure(store, tasks, order)
+        with folder_lock(folder, "run folder"):
+            loop = build_loop(self.config, store, progress)
+            loop.checkpoint = folder / "checkpoint.safetensors"
+            loop.predictions_path = folder / "predictions.parquet"
+            loop.checkpoint_every_s = checkpoint_every_s
+            if resume:
+                self._resume(loop, folder, store)
+            else:
+                self.config.save(folder)
+                write_metrics(folder, self.config, loop, store)
+            loop.after_task = lambda: write_metrics(folder, self.config, loop, store)
+            loop.run()
+            return self._finish(loop, store, folder)
+
+    def _configure(self, store: Store, tasks: int | TaskSequence, order: int) -> None:
+        """Settle what the store decides: tasks and backbone."""
+        if isinstance(tasks, int):
+            tasks = split_into_tasks(store.class_names, tasks, order)
+        backbone = self._backbone_name
+        if backbone is None and self.config.regime == "frozen":
+            backbone = str(store.tokens(None).info["backbone"])
+        self.config = dataclasses.replace(
+            self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
+        )
+
+    def _resume(self, loop: Loop, folder: Path, store: Store) -> None:
+        """Go back to where the run was, or to its beginning if it was stopped before a save."""
+        from cign.files import read_json
+
+        made_on = read_json(folder / "metrics.json", "metrics")["store"]["list_hash"]
+        if made_on != store.list_hash:
+            raise InputError(
+                f"run {folder} was begun on a store with list hash {made_on[:12]}, "
+                f"{store.folder} has {store.list_hash[:12]}: use the store it was begun on"
+            )
+        if loop.predictions_path is not None and loop.predictions_path.exists():
+            loop.predictions = Predictions.load(loop.predictions_path)
+        if loop.checkpoint is not None and loop.checkpoint.exists():
+            loop.resume()
+        else:
+            loop.predictions.scores.clear()
+
+    def _finish(self, loop: Loop, store: Store, folder: Path | None) -> Learner:
+        """Turn the finished loop into a model and write what the folder still lacks."""
+        fingerprint = ""
+        if self.config.regime == "frozen":
+            fingerprint = store.tokens(self.config.backbone).fingerprint
+        self.metrics = describe(self.config, loop, store)
+        self.model = Model(
+            method=loop.method.to("cpu").eval(),
+            groups=loop.clips.tasks.groups,
+            regime=self.config.regime,
+            backbone=self.config.backbone,
+            fingerprint=fingerprint,
+            spec=store.spec,
+            unknown_threshold=_threshold(loop, store),
+            results=self.metrics["readings"],
+            versions=versions(),
+        )
+        if folder is not None:
+            save_model(self.model, folder / "model")
+            write_metrics(folder, self.config, loop, store)
+        return self
+
+    # ------------------------------------------------------ evaluate, predict
+
+    def _trained(self) -> Model:
+        if self.model is None:
+            raise InputError("this learner has learned nothing yet: call learn or load first")
+        return self.model
+
+    def evaluate(self, store: Store | Path | str, *, split: str = "test") -> dict[str, Any]:
+        """Score a store's clips of the classes this model knows.
+
+        Args:
+            store: A prepared store or its folder, with tokens of the model's backbone.
+            split: Which clips.
+
+        Returns:
+            For each reading the named numbers of ``metrics.json`` for a single task, in percent.
+
+        Raises:
+            InputError: If the store does not fit the model or has no such clip.
+        """
+        model = self._trained()
+        store = store if isinstance(store, Store) else Store.open(Path(store))
+        config = dataclasses.replace(self.config, backbone=model.backbone, regime=model.regime)
+        known = set(model.classes)
+        chosen = [i for i in store.indices(split) if known & set(store.table.clips[i].labels)]
+        if not chosen:
+            raise InputError(
+                f"store {store.folder} has no {split} clip of a class the model knows: "
+                "use another store or split"
+            )
+        indices = np.array(chosen, dtype=np.int64)
+        source = model_source(model, config, store)
+        predictions = Predictions(
+            clip_ids=[store.table.clips[i].id for i in indices],
+            labels=[store.table.clips[i].labels for i in indices],
+            class_names=model.classes,
+            task_sizes=(len(model.classes),),
+        )
+        predictions.add_task(score_clips(model.method, source, indices))
+        return {"num_clips": len(indices), "readings": summarise(predictions)}
+
+    def predict(
+        self,
+        files: Iterable[str | Path],
+        *,
+        top: int = 3,
+        every_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Prediction]:
+        """Read files; see `cign.predictor.predict_files`.
+
+        Raises:
+            InputError: If the backbone is not the one the model was made with.
+        """
+        model = self._trained()
+        if self._backbone is None and model.regime == "frozen":
+            self._backbone = model.load_backbone()
+        return predict_files(
+            model, self._backbone, files, top=top, every_s=every_s, progress=progress
+        )
+
+    # ------------------------------------------------------------- save, load
+
+    def save(self, folder: Path | str) -> None:
+        """Write a MODEL folder."""
+        save_model(self._trained(), Path(folder))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Learner:
+        """Read a MODEL folder, or the model of a RUN.
+
+        Raises:
+            InputError: If it is missing, damaged, changed or of a newer version.
+        """
+        model = load_model(Path(folder))
+        learner = cls(
+            model.method.name,
+            options=dataclasses.asdict(model.method.options),
+            regime=model.regime,
+            backbone=model.backbone,
+        )
+        learner.model = model
+        return learner
+
+
+def model_source(model: Model, config: RunConfig, store: Store) -> Any:
+    """Read a store as a model needs it.
+
+    Raises:
+        InputError: If the store holds tokens of another backbone than the model's.
+    """
+    from cign.runs import clip_source
+
+    source, _, _ = clip_source(config, store)
+    if model.regime == "frozen":
+        found = store.tokens(model.backbone).fingerprint
+        if found != model.fingerprint:
+            raise InputError(
+                f"store {store.folder} holds tokens of other weights of backbone "
+                f"{model.backbone} than the model's: prepare it again with the model's backbone"
+            )
+    return source
+
+
+def _threshold(loop: Loop, store: Store) -> float | None:
+    """Unknown score that keeps 95 % of the last task's validation clips; None without any."""
+    tasks = loop.clips.tasks
+    clips: TaskClips = loop.clips
+    validation = clips.of_task(store.indices("val"), tasks.num_tasks - 1)
+    if len(validation) == 0:
+        return None
+    scores = score_clips(loop.method, loop.source, validation, loop.device)
+    return float(np.quantile(unknown_score(scores["audio_visual"]), KNOWN_SHARE))

@@ -1,0 +1,282 @@
+"""A run: its configuration, how it is built from a store, and what its folder holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import resource
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from cign.data.batches import ArraySource
+from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.store import Store
+from cign.data.tasks import IntArray, TaskClips, TaskSequence
+from cign.errors import InputError, one_of
+from cign.files import write_json, write_text
+from cign.methods import method_class
+from cign.methods.base import Method, Setup
+from cign.metrics.incremental import DEFINITIONS, summarise
+from cign.metrics.predictions import Predictions
+from cign.models.backbones import Backbone, load_backbone
+from cign.models.encoder import TokenShape
+from cign.options import configure
+from cign.progress import Progress, Silent
+from cign.train import Loop
+
+REGIMES = ("frozen", "end-to-end")
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run computes.
+
+    Attributes:
+        method: Name of the method.
+        options: Its options, complete.
+        tasks: Class names of each task, in the order in which they are taught.
+        order: Class-order seed that ``tasks`` came from; recorded, not used again.
+        seed: Of the run: weights, shuffling, noise. Independent of ``order``.
+        memory: Budget of exemplars, as `MemoryBudget` reads it.
+        selection: How exemplars are chosen: ``herding`` or ``random``.
+        regime: ``frozen`` on cached tokens or ``end-to-end``.
+        backbone: Name of the backbone whose tokens are read or which is trained.
+        allow_missing: Whether training takes clips that lack a modality.
+        bf16: Whether encoders run in bfloat16 (end to end only).
+        device: Where to compute.
+    """
+
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[tuple[str, ...], ...] = ()
+    order: int = 0
+    seed: int = 0
+    memory: str = "0"
+    selection: str = "herding"
+    regime: str = "frozen"
+    backbone: str = "small"
+    allow_missing: bool = False
+    bf16: bool = False
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.regime not in REGIMES:
+            raise one_of(self.regime, REGIMES, "regime")
+        cls = method_class(self.method)
+        if self.regime not in cls.regimes:
+            raise InputError(
+                f"method {self.method} does not run in regime {self.regime}: "
+                f"use --regime {cls.regimes[0]}"
+            )
+        if self.seed < 0:
+            raise InputError(f"seed {self.seed} is negative: use 0 or more")
+        MemoryBudget.parse(self.memory)
+
+    @property
+    def effective_memory(self) -> str:
+        """The budget, or 0 for a method that has no use for exemplars."""
+        return self.memory if method_class(self.method).uses_memory else "0"
+
+    def save(self, folder: Path) -> None:
+        """Write ``config.yaml``."""
+        values = dataclasses.asdict(self)
+        values["tasks"] = [list(group) for group in self.tasks]
+        write_text(folder / "config.yaml", yaml.safe_dump(values, sort_keys=False))
+
+    @classmethod
+    def load(cls, folder: Path) -> RunConfig:
+        """Read ``config.yaml``.
+
+        Raises:
+            InputError: If there is none or it is not such a file.
+        """
+        path = folder / "config.yaml"
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values["tasks"] = tuple(tuple(group) for group in values["tasks"])
+            return cls(**values)
+        except FileNotFoundError:
+            raise InputError(f"{folder} holds no run: config.yaml is missing") from None
+        except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
+            raise InputError(f"{path} cannot be read ({error}): restore it") from None
+
+
+def build_method(
+    config: RunConfig, shape: TokenShape, backbone: Backbone | None, *, multi_label: bool
+) -> Method:
+    """A method without classes, its weights drawn from the run's seed."""
+    cls = method_class(config.method)
+    options: Any = configure(cls.Options, config.options, f"recipe of {config.method}")
+    torch.manual_seed(config.seed)
+    setup = Setup(
+        shape=shape,
+        backbone=backbone if config.regime == "end-to-end" else None,
+        multi_label=multi_label,
+        bf16=config.bf16,
+    )
+    return cls(setup, options)
+
+
+def build_loop(config: RunConfig, store: Store, progress: Progress | None = None) -> Loop:
+    """Put a run together from a store.
+
+    Raises:
+        InputError: If store and configuration do not fit.
+    """
+    names = {name for group in config.tasks for name in group}
+    if names != set(store.class_names):
+        raise InputError(
+            f"the tasks name {len(names)} classes, store {store.folder} holds "
+            f"{len(store.class_names)} others: use the store the run was made on"
+        )
+    clips = TaskClips.of([clip.labels for clip in store.table.clips], TaskSequence(config.tasks))
+    train = store.indices("train")
+    if not config.allow_missing:
+        train = train[store.audio_ok[train] & store.visual_ok[train]]
+    for task, group in enumerate(config.tasks):
+        if len(clips.of_task(train, task)) == 0:
+            raise InputError(
+                f"task {task + 1} ({', '.join(group[:3])}) has no training clip with sound and "
+                "picture: use --allow-missing or give it clips"
+            )
+    test = np.concatenate([store.indices("test"), store.indices("unknown")])
+    source, shape, backbone = clip_source(config, store)
+    method = build_method(config, shape, backbone, multi_label=clips.is_multi_label)
+    return Loop(
+        method=method,
+        clips=clips,
+        source=source,
+        train=train,
+        test=test,
+        memory=ExemplarMemory(
+            MemoryBudget.parse(config.effective_memory),
+            selection=config.selection,  # type: ignore[arg-type]
+            seed=config.seed,
+        ),
+        predictions=empty_predictions(store, test, clips.tasks),
+        seed=config.seed,
+        device=config.device,
+        progress=progress or Silent(),
+    )
+
+
+def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShape, Backbone | None]:
+    """Cached tokens, or media with the backbone that reads them."""
+    if config.regime == "frozen":
+        cache = store.tokens(config.backbone)
+        info = cache.info
+        shape = TokenShape(
+            audio_dim=info["audio_dim"],
+            visual_dim=info["visual_dim"],
+            num_audio_tokens=info["num_audio_tokens"],
+            num_visual_tokens=info["num_visual_tokens"],
+        )
+        numbers = (
+            shape.num_audio_tokens * shape.audio_dim + shape.num_visual_tokens * shape.visual_dim
+        )
+        return ArraySource(cache.audio, cache.visual, 2 * numbers), shape, None
+    backbone = load_backbone(config.backbone)
+    if backbone.spec != store.spec:
+        raise InputError(
+            f"backbone {config.backbone} needs {backbone.spec}, store {store.folder} holds "
+            f"{store.spec}: prepare a store with --backbone {config.backbone}"
+        )
+    spec = store.spec
+    num_bytes = 3 * spec.num_frames * spec.frame_px**2 + 2 * spec.num_samples
+    return ArraySource(store.audio, store.frames, num_bytes), token_shape(backbone), backbone
+
+
+def token_shape(backbone: Backbone) -> TokenShape:
+    """Shape of a backbone's tokens."""
+    return TokenShape(
+        audio_dim=backbone.audio_dim,
+        visual_dim=backbone.visual_dim,
+        num_audio_tokens=backbone.num_audio_tokens,
+        num_visual_tokens=backbone.num_visual_tokens,
+    )
+
+
+def empty_predictions(store: Store, test: IntArray, tasks: TaskSequence) -> Predictions:
+    """Predictions of a run that has not scored anything yet."""
+    clips = [store.table.clips[i] for i in test]
+    return Predictions(
+        clip_ids=[clip.id for clip in clips],
+        labels=[clip.labels for clip in clips],
+        class_names=tasks.class_order,
+        task_sizes=tasks.sizes,
+    )
+
+
+def write_metrics(folder: Path, config: RunConfig, loop: Loop, store: Store) -> None:
+    """Write ``metrics.json`` as the run stands."""
+    write_json(folder / "metrics.json", describe(config, loop, store))
+
+
+def describe(config: RunConfig, loop: Loop, store: Store) -> dict[str, Any]:
+    """All that a run's folder says of it, as plain values: numbers, costs, seeds, versions."""
+    tasks = loop.clips.tasks
+    finished = loop.place.task >= tasks.num_tasks
+    values = dataclasses.asdict(config)
+    values["tasks"] = [list(group) for group in config.tasks]
+    parameters = [p for p in loop.method.parameters() if p.requires_grad]
+    return {
+        "format": FORMAT,
+        "status": "finished" if finished else "running",
+        "method": config.method,
+        "config": values,
+        "classes": list(tasks.class_order),
+        "tasks": [list(group) for group in tasks.groups],
+        "readings": summarise(loop.predictions) if loop.predictions.scores else {},
+        "definitions": dict(DEFINITIONS),
+        "costs": {
+            "seconds": round(loop.seconds, 2),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "bytes_kept": len(loop.memory.indices) * loop.source.bytes_per_clip,
+            "trainable_parameters": sum(p.numel() for p in parameters),
+        },
+        "losses": loop.losses,
+        "seeds": {"order": config.order, "run": config.seed},
+        "store": {
+            "path": str(store.folder),
+            "list_hash": store.list_hash,
+            "num_train": len(loop.train),
+            "num_test": len(loop.test),
+        },
+        "limit": limit_percent(store),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def limit_percent(store: Store) -> float | None:
+    """The best accuracy that the data allow, where they are procedural and it is known."""
+    limit = (store.info.get("synthetic") or {}).get("limit")
+    return None if limit is None else round(100.0 * float(limit), 3)
+
+
+def peak_memory_mb() -> float:
+    """Most memory this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if platform.system() == "Darwin" else 1e3)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    names = ("cign", "torch", "numpy", "transformers", "av")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+def machine() -> dict[str, Any]:
+    """The machine a run was made on."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
