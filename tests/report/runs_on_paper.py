@@ -78,10 +78,10 @@ def write_run(
         "status": status,
         "method": method,
         "config": {
-            "method": {"name": method, "learning_rate": 1e-4, "width": 192},
-            "epochs": 20,
-            "batch_size": 32,
-            "memory": memory,
+            "method": method,
+            "options": {"optimizer": {"learning_rate": 1e-4, "batch_size": 32}, "width": 192},
+            "tasks": [list(names[a:b]) for a, b in pairwise(ends)],
+            "memory": str(memory),
             "regime": "frozen",
         },
         "classes": list(names),
@@ -91,7 +91,7 @@ def write_run(
         "costs": {
             "seconds": 125.25,
             "peak_memory_mb": 812,
-            "bytes_kept": 7_340_032,
+            "bytes_kept": 7_340_032 if memory else 0,
             "trainable_parameters": 1_234_567,
         },
         "seeds": {"order": 0, "run": 0},

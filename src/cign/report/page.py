@@ -22,7 +22,7 @@ from cign.metrics.incremental import (
 from cign.metrics.predictions import READINGS
 from cign.report.charts import Series, line_chart, swatch
 from cign.report.runs import Run, load_runs, mean_intransigence
-from cign.report.text import DASH, count, duration, flatten, number, size
+from cign.report.text import count, duration, flatten, number, size
 
 READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
 REFERENCES = {
@@ -83,7 +83,7 @@ def _page(runs: Sequence[Run]) -> dict[str, Any]:
     limit = limits.pop() if len(limits) == 1 else None
     multi_label = any(is_multi_label(run.predictions) for run in runs)
     num_test = max(int((clip_tasks(run.predictions) >= 0).sum()) for run in runs)
-    configs = [flatten(run.metrics.get("config", {})) for run in runs]
+    configs = [_config(run) for run in runs]
     return {
         "title": first.name if len(runs) == 1 else f"{len(runs)} runs on the same clips",
         "readings": READING_NAMES,
@@ -109,6 +109,12 @@ def _page(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
+def _config(run: Run) -> dict[str, str]:
+    """The configuration without what the page shows elsewhere."""
+    config = run.metrics.get("config", {})
+    return flatten({key: config[key] for key in config if key not in ("tasks", "method")})
+
+
 def _looks(runs: Sequence[Run]) -> list[int | str]:
     """How each run is drawn: references alike in every report, the others by their place."""
     methods = iter(range(len(runs)))
@@ -117,19 +123,28 @@ def _looks(runs: Sequence[Run]) -> list[int | str]:
 
 def _row(run: Run, look: int | str) -> dict[str, Any]:
     """A line of the headline and cost tables."""
-    config = run.metrics.get("config", {})
-    memory = run.metrics.get("memory", config.get("memory"))
+    memory = _memory(run)
     return {
         "name": run.name,
         "is_reference": run.method in REFERENCES,
         "remark": run.metrics.get("note") or REFERENCES.get(run.method),
         "state": _state(run),
         "swatch": swatch(look),
-        "memory": "none" if memory in (None, 0, "0") else str(memory),
+        "memory": memory,
         "memory_value": _leading_number(memory),
         "numbers": {r: {name: run.summary[r][name] for name in HEADLINE} for r in READINGS},
         "costs": run.metrics.get("costs", {}),
     }
+
+
+def _memory(run: Run) -> str:
+    """The budget of exemplars; "none" also where the method keeps none whatever the budget."""
+    memory = run.metrics.get("config", {}).get("memory")
+    if run.method == "joint":
+        return "all clips"
+    kept = run.metrics.get("costs", {}).get("bytes_kept")
+    keeps_none = run.state == "finished" and kept == 0
+    return "none" if keeps_none or memory in (None, 0, "0") else str(memory)
 
 
 def _state(run: Run) -> str | None:
@@ -140,10 +155,12 @@ def _state(run: Run) -> str | None:
     return f"in progress, {done}" if run.state == "running" else f"interrupted {done}"
 
 
-def _leading_number(value: Any) -> float:
-    """The number a memory such as 120, "20/class" or "64MB" starts with, for sorting."""
+def _leading_number(text: str) -> float:
+    """The number a memory such as "120", "20/class" or "64MB" starts with, for sorting."""
+    if text == "all clips":
+        return math.inf
     digits = ""
-    for letter in str(value or 0):
+    for letter in text:
         if not (letter.isdigit() or letter == "."):
             break
         digits += letter
@@ -265,10 +282,7 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _differences(runs: Sequence[Run], configs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """The options in which the runs differ: option -> value per run."""
-    keys = sorted({key for config in configs for key in config})
-    rows = {key: [config.get(key, DASH) for config in configs] for key in keys}
-    methods = [run.method for run in runs]  # the tables name them already
-    return {
-        key: values for key, values in rows.items() if len(set(values)) > 1 and values != methods
-    }
+    """The options that all runs have and in which they differ: option -> value per run."""
+    keys = sorted(set.intersection(*(set(config) for config in configs)))
+    rows = {key: [config[key] for config in configs] for key in keys}
+    return {key: values for key, values in rows.items() if len(set(values)) > 1}

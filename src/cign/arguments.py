@@ -1,0 +1,119 @@
+"""The parser of one command: its errors are one sentence each, and raised, not printed."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, Namespace
+
+from cign.errors import InputError
+
+
+class CommandParser(ArgumentParser):
+    """A parser whose complaints are `InputError`; option names must be given in full."""
+
+    def __init__(self, command: str, summary: str, *, epilog: str | None = None) -> None:
+        super().__init__(
+            prog=f"cign {command}",
+            description=summary,
+            epilog=epilog,
+            formatter_class=argparse.HelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Turn a complaint of argparse or jsonargparse into one sentence with a remedy."""
+        if isinstance(ex, InputError):
+            raise ex
+        raise InputError(self._sentence(" ".join(message.split()))) from None
+
+    def _sentence(self, message: str) -> str:
+        remedy = f"see `{self.prog} --help`"
+        if match := re.match(r"unrecognized arguments: (.*)", message, re.IGNORECASE):
+            first = match[1].split()[0]
+            if not first.startswith("-"):
+                return f"unexpected argument {first!r}: {remedy}"
+            name = first.partition("=")[0]
+            near = difflib.get_close_matches(name, self._options(), n=1)
+            hint = f"did you mean {near[0]}? For all options " if near else ""
+            return f"unknown option {name}: {hint}{remedy}"
+        if match := re.match(r"the following arguments are required: (.*)", message, re.I):
+            names = [self._shown(name) for name in match[1].split(", ")]
+            missing = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} missing"
+            return f"{missing}: {remedy}"
+        if match := re.match(r"argument ([^:]*): expected (?:one|at least one) argument", message):
+            return f"option {match[1]} needs a value: {remedy}"
+        if match := re.match(
+            r"argument ([^:]*): invalid choice: (.*?) \(choose from (.*)\)", message
+        ):
+            choices = match[3].replace("'", "")
+            return f"{match[1]} is {match[2]}: use one of {choices}"
+        if match := re.match(r"argument (.*?) ?: (.*)", message):
+            return f"{match[1]}: {match[2]}"
+        return f"{message.rstrip('.')}: {remedy}"
+
+    def _options(self) -> list[str]:
+        return [name for action in self._actions for name in action.option_strings]
+
+    def _shown(self, name: str) -> str:
+        """What the help calls a positional argument or option."""
+        for action in self._actions:
+            if name == action.dest:
+                if action.option_strings:
+                    return str(action.option_strings[-1])
+                return str(action.metavar or name)
+        return name
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A type for whole numbers in a range.
+
+    Args:
+        low: The smallest that is allowed.
+        high: The largest that is allowed, if any.
+    """
+    allowed = f"a whole number from {low} {'on' if high is None else f'to {high}'}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(str(text))
+        except ValueError:
+            value = low - 1
+        if value < low or (high is not None and value > high):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {allowed}")
+        return value
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """A type for positive times in seconds."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return value
+
+
+def path(text: str) -> Path:
+    """A type for paths; ``~`` stands for the home folder."""
+    if not str(text):
+        raise argparse.ArgumentTypeError("an empty path was given")
+    return Path(text).expanduser()
+
+
+def paths(texts: Sequence[str] | None) -> list[Path]:
+    """The paths of an option that may be repeated."""
+    return [path(text) for text in texts or ()]
+
+
+def given(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """The named options that were given, without those left at None."""
+    return {name: options[name] for name in names if options[name] is not None}

@@ -1,0 +1,17 @@
+"""The commands: what each takes and shows. Heavy modules are imported when a command runs.
+
+A command is a module with ``SUMMARY`` (one line), ``add_options(parser)`` and ``run(options)``;
+``GO_ON``, where it has one, says how to go on after an interruption.
+"""
+
+# name -> one line for `cign --help`; the module of the same name does the rest.
+COMMANDS: dict[str, str] = {
+    "synth": "write the embedded benchmark: clips of procedural instruments, as MP4 files",
+    "inspect": "say what is in a dataset or a prepared store",
+    "prepare": "decode clips once into a store, and cache the tokens of a backbone",
+    "train": "learn the classes of a store, task after task",
+    "evaluate": "measure a model on any prepared clips",
+    "predict": "say what is seen and heard in files",
+    "report": "make an HTML page about one or several runs",
+    "demo": "all of it in three minutes: clips, store, four methods, table, report",
+}

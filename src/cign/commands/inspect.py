@@ -1,0 +1,135 @@
+"""`cign inspect SOURCE`: what is in a dataset; lists alone are enough."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from cign.arguments import CommandParser, path, paths
+from cign.errors import InputError
+from cign.terminal import make_progress, note, say, show_table
+
+SUMMARY = "Say what is in a dataset (lists alone are enough) or in a prepared store."
+_MAX_CLASSES = 60
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "source", metavar="SOURCE", type=path, help="folder, CSV, Parquet, or a prepared store"
+    )
+    parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
+    parser.add_argument(
+        "--media",
+        metavar="DIR",
+        action="append",
+        help="where the listed clips lie, if not beside their list; may be repeated",
+    )
+    parser.add_argument(
+        "--decode",
+        action="store_true",
+        help="decode every clip, to find broken, silent, still and duplicate ones",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def run(options: Any) -> None:
+    """Show counts, overlap, missing files and the hash of the list."""
+    if (options.source / "store.json").is_file():
+        for name in ("format", "media", "decode"):
+            if options[name]:
+                raise InputError(
+                    f"--{name} says nothing about a prepared store, which {options.source} is: "
+                    "leave it out, or name the source"
+                )
+        facts = _store(options.source)
+    else:
+        facts = _source(options)
+    if options.json:
+        say(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        _show(facts)
+
+
+def _source(options: Any) -> dict[str, Any]:
+    from cign.data.inspection import inspect_source
+
+    found = inspect_source(
+        options.source,
+        format=options.format,
+        media=paths(options.media),
+        decode_files=options.decode,
+        progress=make_progress(),
+    )
+    facts = {"kind": "source", "path": str(options.source), **dataclasses.asdict(found)}
+    findings = facts.pop("findings")
+    return facts | {"conditions": None} | (findings or {})
+
+
+def _store(folder: Path) -> dict[str, Any]:
+    from cign.data.store import Store
+
+    store = Store.open(folder)
+    return {
+        "kind": "store",
+        "path": str(folder),
+        "num_clips": store.num_clips,
+        "class_names": list(store.class_names),
+        "backbones": list(store.backbones),
+        "spec": store.spec.to_dict(),
+        "list_hash": store.list_hash,
+        **store.report,
+    }
+
+
+def _show(facts: dict[str, Any]) -> None:
+    for line in facts["notes"]:
+        note(line)
+    say(f"{facts['path']}: {facts['num_clips']} clips, {len(facts['class_names'])} classes")
+    say(f"list hash {facts['list_hash']}")
+    if facts["kind"] == "store":
+        spec = ", ".join(f"{name} {value:g}" for name, value in facts["spec"].items())
+        say(f"tokens of {', '.join(facts['backbones']) or 'no backbone'}; {spec}")
+    say()
+    show_table(("class", *facts["counts"]), _count_rows(facts["counts"], facts["class_names"]))
+    say()
+    show_overlap(facts["shared_sources"])
+    if facts.get("num_missing"):
+        first = ", ".join(facts["missing"][:3])
+        say(f"{facts['num_missing']} of {facts['num_clips']} files are missing: {first} ...")
+    if facts["conditions"] is not None:
+        odd = ", ".join(f"{name} {number}" for name, number in facts["conditions"].items())
+        say(f"clips with conditions found while decoding: {odd or 'none'}")
+
+
+def _count_rows(
+    counts: dict[str, dict[str, int]], class_names: list[str]
+) -> list[tuple[str | int, ...]]:
+    """Clips per class and split; of very many classes only the extremes."""
+    taught = set(class_names)
+    rows: list[tuple[str | int, ...]] = []
+    if len(class_names) <= _MAX_CLASSES:
+        rows += [(name, *(count.get(name, 0) for count in counts.values())) for name in class_names]
+    else:
+        for label, pick in (("fewest in a class", min), ("most in a class", max)):
+            per_split = [[count.get(name, 0) for name in class_names] for count in counts.values()]
+            rows.append((label, *(pick(numbers) for numbers in per_split)))
+    strange = {name for count in counts.values() for name in count} - taught
+    if strange:
+        sums = [sum(count.get(name, 0) for name in strange) for count in counts.values()]
+        rows.append((f"({len(strange)} classes never taught)", *sums))
+    rows.append(("all labels", *(sum(count.values()) for count in counts.values())))
+    return rows
+
+
+def show_overlap(shared_sources: list[dict[str, Any]]) -> None:
+    """Say which splits share recordings, or that none do."""
+    for pair in shared_sources:
+        say(
+            f"{pair['num_clips']} {pair['split']} clips share a recording with {pair['other']} "
+            f"({pair['num_sources']} recordings)"
+        )
+    if not shared_sources:
+        say("no two splits share a recording")

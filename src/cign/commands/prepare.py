@@ -1,0 +1,145 @@
+"""`cign prepare SOURCE STORE`: decode a source and cache tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cign.arguments import CommandParser, path, paths, whole
+from cign.commands.inspect import show_overlap
+from cign.errors import InputError, one_of
+from cign.terminal import make_progress, note, say, show_table
+
+SUMMARY = "Decode the clips of a source once into a store, and cache the tokens of a backbone."
+GO_ON = "run the same command again"
+_MAX_LISTED = 10
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "source", metavar="SOURCE", type=path, help="folder of class folders, or a CSV or Parquet"
+    )
+    parser.add_argument("store", metavar="STORE", type=path, help="folder for the store")
+    parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
+    parser.add_argument(
+        "--media",
+        metavar="DIR",
+        action="append",
+        help="where the listed clips lie, if not beside their list; may be repeated",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="whose tokens are cached: small, small-random, resnet18, resnet18-random, a local "
+        "folder with weights, or none (default: small for clips of `cign synth`; else required)",
+    )
+    parser.add_argument(
+        "--frames", metavar="K", type=whole(1, 64), help="frames per clip (default: 1)"
+    )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="picture size, sampling rate and window: release or small (default: the backbone's)",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole(0),
+        help="decoding processes; 0 decodes in this one (default: one for each core)",
+    )
+
+
+def run(options: Any) -> None:
+    """Prepare, and show what was found."""
+    from cign.data.media import PRESETS
+    from cign.data.prepare import prepare
+
+    if options.preset is not None and options.preset not in PRESETS:
+        raise one_of(options.preset, PRESETS, "preset")
+    name = _backbone_name(options.source, options.backbone)
+    backbone = None
+    if name != "none":
+        from cign.models.backbones import load_backbone
+
+        backbone = load_backbone(name)
+        if options.frames is not None:
+            backbone.spec = replace(backbone.spec, num_frames=options.frames)
+    is_synth = _is_synth(options.source)
+    default = backbone.spec if backbone else PRESETS["small" if is_synth else "release"]
+    spec = PRESETS[options.preset] if options.preset else default
+    if options.frames is not None:
+        spec = replace(spec, num_frames=options.frames)
+    report = prepare(
+        options.source,
+        options.store,
+        spec=spec,
+        backbone=backbone,
+        format=options.format,
+        media=paths(options.media),
+        num_workers=options.workers,
+        progress=make_progress(),
+    )
+    show_report(report)
+
+
+def _is_synth(source: Path) -> bool:
+    """Whether `cign synth` made the source."""
+    folder = source if source.is_dir() else source.parent
+    return (folder / "synth.json").is_file()
+
+
+def _backbone_name(source: Path, asked: str | None) -> str:
+    """The backbone to use; the small one goes without asking only where it belongs."""
+    if _is_synth(source):
+        return asked or "small"
+    if asked is None:
+        raise InputError(
+            "these clips were not made by `cign synth`: say which encoders to use with --backbone "
+            "(resnet18, a local folder with weights, or none; small is trained on procedural "
+            "shapes and a poor choice here)"
+        )
+    if asked == "small":
+        note(
+            "warning: the small encoders were trained on procedural shapes and sounds; "
+            "expect poor features of real clips"
+        )
+    return asked
+
+
+def show_report(report: Any) -> None:
+    """Show what is in a store: counts, conditions, overlap of the splits."""
+    for line in report.notes:
+        note(line)
+    say(
+        f"{report.store}: {report.num_usable} of {report.num_listed} clips usable, "
+        f"list hash {report.list_hash[:16]}"
+        + (f", tokens of {report.backbone}" if report.backbone else "")
+    )
+    show_table(
+        ("split", "clips per class", "classes", "labels"),
+        (
+            (split, _span(counts), len(counts), sum(counts.values()))
+            for split, counts in report.counts.items()
+        ),
+    )
+    if report.conditions:
+        say()
+        show_table(("condition", "clips"), sorted(report.conditions.items()))
+    show_overlap(report.shared_sources)
+    if report.num_duplicates_across:
+        say(f"warning: {report.num_duplicates_across} clips have the same content in two splits")
+    if report.problems:
+        say()
+        for problem in report.problems[:_MAX_LISTED]:
+            kept = "kept" if problem.kept else "left out"
+            say(f"{problem.condition}, {kept}: {problem.clip} ({problem.detail})")
+        rest = len(report.problems) - _MAX_LISTED
+        if rest > 0:
+            say(f"... and {rest} more in {report.store / 'problems.parquet'}")
+
+
+def _span(counts: dict[str, int]) -> str:
+    low, high = min(counts.values()), max(counts.values())
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,175 @@
+"""`cign train STORE --out RUN`: one run, from the first task to the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cign.arguments import CommandParser, path, whole
+from cign.errors import InputError
+from cign.terminal import make_progress, note, percent, say, show_table
+
+SUMMARY = "Learn the classes of a store, task after task, into a run folder."
+GO_ON = "run the same command with --resume"
+READING_NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual"}
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("store", metavar="STORE", type=path, help="made by `cign prepare`")
+    parser.add_argument(
+        "--out", metavar="RUN", type=path, required=True, help="folder for the run (required)"
+    )
+    parser.add_argument("--method", metavar="NAME", help="default: cign, or the recipe's")
+    parser.add_argument(
+        "--recipe", metavar="FILE", type=path, help="YAML of options (default: the method's own)"
+    )
+    parser.add_argument(
+        "--tasks", metavar="T", type=whole(1), help="cut the classes into so many tasks"
+    )
+    parser.add_argument(
+        "--task-file", metavar="FILE", type=path, help="JSON or YAML list of lists of class names"
+    )
+    parser.add_argument(
+        "--order", metavar="K", type=whole(0), help="class order; 0 (default) is the data's own"
+    )
+    parser.add_argument(
+        "--seed", metavar="S", type=whole(0), help="of weights, shuffling and noise (default: 0)"
+    )
+    parser.add_argument(
+        "--memory",
+        metavar="M",
+        help="clips kept of old classes: in total (120), per class (20/class) or as bytes (64MB); "
+        "default: 0",
+    )
+    parser.add_argument(
+        "--regime",
+        metavar="NAME",
+        help="frozen (on cached tokens, default) or end-to-end (encoders are trained)",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="whose tokens are read, or which is trained (default: the store's)",
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="train on clips that lack sound or picture, too",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out, to the same bits"
+    )
+
+
+def run(options: Any) -> None:
+    """Learn, and show the numbers."""
+    from cign.learner import Learner
+    from cign.methods import method_class
+    from cign.report import write_report
+
+    if options.resume:
+        learner = _begun(options)
+        tasks: Any = learner.config.tasks
+    else:
+        method, recipe = _recipe(options)
+        tasks = _tasks(options)
+        learner = Learner(
+            method,
+            options=recipe,
+            regime=options.regime or "frozen",
+            backbone=options.backbone,
+            memory=options.memory or "0",
+            seed=options.seed or 0,
+            allow_missing=options.allow_missing,
+        )
+    config = learner.config
+    if config.memory != "0" and not method_class(config.method).uses_memory:
+        note(f"{config.method} keeps no clips: --memory {config.memory} counts as 0")
+    learner.learn(
+        options.store,
+        tasks=tasks,
+        order=options.order or 0,
+        out=options.out,
+        resume=options.resume,
+        progress=make_progress(),
+    )
+    page = options.out / "report.html"
+    write_report([options.out], page)
+    show_results(learner.metrics)
+    say(f"run {options.out}, model {options.out / 'model'}, report {page}")
+
+
+def _recipe(options: Any) -> tuple[str, dict[str, Any] | None]:
+    """Method and options; without a recipe file, those of the method."""
+    if options.recipe is None:
+        return options.method or "cign", None
+    from cign.options import read_recipe
+
+    recipe = read_recipe(options.recipe)
+    if options.method not in (None, recipe.method):
+        raise InputError(
+            f"--method is {options.method} but recipe {options.recipe} is for {recipe.method}: "
+            "leave one of them out"
+        )
+    return recipe.method, recipe.options
+
+
+def _tasks(options: Any) -> Any:
+    """Number of tasks, or the tasks of a file."""
+    if (options.tasks is None) == (options.task_file is None):
+        raise InputError(
+            "give either --tasks T, which cuts the classes into T tasks, or --task-file FILE, "
+            "which names the classes of each"
+        )
+    if options.task_file is None:
+        return options.tasks
+    from cign.data.store import Store
+    from cign.data.tasks import read_task_file
+
+    names = Store.open(options.store).class_names
+    return read_task_file(options.task_file, names, options.order or 0)
+
+
+def _begun(options: Any) -> Any:
+    """A learner with the configuration that a run was begun with; options must agree with it."""
+    from cign.learner import Learner
+    from cign.runs import RunConfig
+
+    config = RunConfig.load(options.out)
+    method, recipe = _recipe(options) if options.method or options.recipe else (None, None)
+    learner = Learner(config.method, options=config.options, regime=config.regime)
+    learner.config = config
+    begun = {"tasks": len(config.tasks), "method": config.method}
+    begun |= {name: getattr(config, name) for name in ("order", "seed", "memory", "regime")}
+    asked = {name: options[name] for name in begun if options[name] is not None}
+    if method is not None:
+        asked["method"] = method
+    if options.backbone is not None:
+        begun["backbone"], asked["backbone"] = config.backbone, options.backbone
+    if options.task_file is not None:
+        begun["task-file"], asked["task-file"] = config.tasks, _tasks(options).groups
+    if recipe is not None:
+        wanted = Learner(config.method, options=recipe, regime=config.regime).config.options
+        begun["recipe"], asked["recipe"] = config.options, wanted
+    for name, value in asked.items():
+        if begun[name] != value:
+            was = "another" if name in ("recipe", "task-file") else begun[name]
+            raise InputError(
+                f"run {options.out} was begun with --{name} {was}: --resume keeps that; leave "
+                f"--{name} out, or start a new run in another folder"
+            )
+    return learner
+
+
+def show_results(metrics: dict[str, Any]) -> None:
+    """Show the named numbers of a run."""
+    names = ("last", "average", "forgetting", "task_mean", "bwt")
+    show_table(
+        ("percent", "last", "average", "forgetting", "task mean", "BWT"),
+        (
+            (READING_NAMES[reading], *(percent(numbers[name]) for name in names))
+            for reading, numbers in metrics["readings"].items()
+        ),
+    )
+    if metrics.get("limit") is not None:
+        note(f"best possible on these clips: {metrics['limit']:g} %")
