@@ -1,0 +1,150 @@
+"""A stopped run goes on to the same bits as one that was never stopped."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cign.errors import InputError
+from cign.metrics.predictions import Predictions
+from toy import toy_loop
+
+OPTIONS = {
+    "finetune": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "one_cycle"}},
+    "joint": {"trunk": "transformer", "training": {"num_epochs": 2, "batch_size": 9}},
+    "cign": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 7}, "depth": 1},
+    "cign_tuned": {
+        "training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8, "optimizer": "sgd"},
+        "depth": 1,
+        "assignment": "hard",
+        "token_distillation": "transformed",
+        "old_tokens": "frozen",
+    },
+}
+
+
+def make(name, folder, **kwargs):
+    return toy_loop(name, options=OPTIONS[name], memory="12", folder=folder, seed=3, **kwargs)
+
+
+def resumed(name, folder, **kwargs):
+    loop = make(name, folder, **kwargs)
+    if loop.predictions_path.exists():
+        loop.predictions = Predictions.load(loop.predictions_path)
+    if loop.checkpoint.exists():
+        loop.resume()
+    return loop
+
+
+def assert_same(loop, other):
+    ours, theirs = loop.method.state_dict(), other.method.state_dict()
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        assert torch.equal(value, theirs[key]), key
+    assert loop.losses == other.losses
+    assert loop.memory.state() == other.memory.state()
+    for scores, expected in zip(loop.predictions.scores, other.predictions.scores, strict=True):
+        for reading, value in scores.items():
+            np.testing.assert_array_equal(value, expected[reading])
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_stopped_at_random_steps_and_resumed_gives_the_same_bits(name, tmp_path):
+    unbroken = make(name, tmp_path / "unbroken")
+    unbroken.run()
+    rng = random.Random(name)
+    stops = 0
+    loop = make(name, tmp_path / "broken", checkpoint_every_s=0, stop_after=rng.randint(1, 6))
+    loop.run()
+    while loop.place.task < loop.clips.tasks.num_tasks:
+        stops += 1
+        torch.manual_seed(rng.randint(0, 10**6))  # what went on before must not matter
+        loop = resumed(
+            name, tmp_path / "broken", checkpoint_every_s=0, stop_after=rng.randint(1, 9)
+        )
+        loop.run()
+    assert stops >= 3
+    assert_same(resumed(name, tmp_path / "broken"), unbroken)
+
+
+def run_child(folder: str) -> None:
+    torch.set_num_threads(1)
+    loop = resumed("cign", Path(folder), checkpoint_every_s=0)
+    loop.run()
+
+
+def test_killed_at_random_moments_and_resumed_gives_the_same_bits(tmp_path):
+    unbroken = make("cign", tmp_path / "unbroken")
+    unbroken.run()
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    command = [sys.executable, __file__, str(folder)]
+    rng = random.Random(5)
+    kills = 0
+    while kills < 4:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        mark = time_of(folder)
+        while time_of(folder) == mark and child.poll() is None:
+            time.sleep(0.002)  # the first checkpoint of this life
+        time.sleep(rng.uniform(0, 0.15))
+        child.send_signal(signal.SIGKILL)
+        if child.wait() == 0:
+            break
+        kills += 1
+    assert kills >= 2, "the run ended before it could be killed twice: make it longer"
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    assert_same(resumed("cign", folder), unbroken)
+    assert not list(folder.glob("*.tmp.*"))
+
+
+def time_of(folder: Path) -> int:
+    path = folder / "checkpoint.safetensors"
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def test_checkpoint_of_another_recipe_is_refused_by_name(tmp_path):
+    make("finetune", tmp_path).run()
+    other = toy_loop("finetune", options={"trunk": "transformer"}, folder=tmp_path)
+    other.predictions = Predictions.load(other.predictions_path)
+    with pytest.raises(InputError, match=r"lacks weight 'network\.audio_trunk"):
+        other.resume()
+
+
+def test_damaged_checkpoint_is_refused(tmp_path):
+    make("finetune", tmp_path).run()
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="is damaged"):
+        resumed("finetune", tmp_path)
+
+
+def test_newer_checkpoint_is_refused(tmp_path):
+    make("finetune", tmp_path).run()
+    path = tmp_path / "checkpoint.safetensors"
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"]["format"] = "99"
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+    with pytest.raises(InputError, match="has format 99, this version reads up to 1: update cign"):
+        resumed("finetune", tmp_path)
+
+
+if __name__ == "__main__":
+    run_child(sys.argv[1])

@@ -1,0 +1,77 @@
+"""A small problem in memory: clustered tokens that every method can learn in seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cign.data.batches import ArraySource
+from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.tasks import TaskClips, split_into_tasks
+from cign.methods import method_class
+from cign.methods.base import Method, Setup
+from cign.metrics.predictions import Predictions
+from cign.models.encoder import TokenShape
+from cign.options import configure
+from cign.train import Loop
+
+SHAPE = TokenShape(audio_dim=16, visual_dim=16, num_audio_tokens=3, num_visual_tokens=4)
+FAST = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
+
+
+def toy_tokens(num_classes=6, per_class=12, seed=0, noise=0.5):
+    """Tokens around a centre for each class and modality: labels, audio, visual (float16)."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(num_classes), per_class)
+    parts = []
+    for num_tokens in (SHAPE.num_audio_tokens, SHAPE.num_visual_tokens):
+        centres = rng.normal(size=(num_classes, 1, 16))
+        x = centres[labels] + noise * rng.normal(size=(len(labels), num_tokens, 16))
+        parts.append(x.astype(np.float16))
+    return labels, *parts
+
+
+def toy_method(name: str, options: dict | None = None, **setup) -> Method:
+    cls = method_class(name)
+    torch.manual_seed(0)  # first weights come from the run's seed, as in `cign.runs.build_method`
+    return cls(Setup(shape=SHAPE, **setup), configure(cls.Options, options or {}, "options"))
+
+
+def toy_loop(
+    name: str,
+    *,
+    options: dict | None = None,
+    num_tasks: int = 3,
+    memory: str = "0",
+    folder: Path | None = None,
+    seed: int = 0,
+    num_classes: int = 6,
+    per_class: int = 12,
+    order: int = 0,
+    **kwargs,
+) -> Loop:
+    labels, audio, visual = toy_tokens(num_classes, per_class)
+    names = [f"class {c}" for c in range(num_classes)]
+    clips = TaskClips.of([(names[c],) for c in labels], split_into_tasks(names, num_tasks, order))
+    is_test = np.arange(len(labels)) % 3 == 0
+    train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    return Loop(
+        method=toy_method(name, FAST if options is None else options),
+        clips=clips,
+        source=ArraySource(lambda i: audio[i], lambda i: visual[i], bytes_per_clip=224),
+        train=train,
+        test=test,
+        memory=ExemplarMemory(MemoryBudget.parse(memory)),
+        predictions=Predictions(
+            clip_ids=[str(i) for i in test],
+            labels=[(names[labels[i]],) for i in test],
+            class_names=clips.tasks.class_order,
+            task_sizes=clips.tasks.sizes,
+        ),
+        seed=seed,
+        checkpoint=None if folder is None else folder / "checkpoint.safetensors",
+        predictions_path=None if folder is None else folder / "predictions.parquet",
+        **kwargs,
+    )
