@@ -74,6 +74,8 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         return _checked(value, next(arg for arg in args if arg is not type(None)), where)
     if origin is tuple and isinstance(value, list | tuple):
         return tuple(_checked(item, args[0], where) for item in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {_checked(k, args[0], where): _checked(v, args[1], where) for k, v in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str):
