@@ -69,7 +69,9 @@ def inspect_source(
         InputError: If the list cannot be read or contradicts itself.
     """
     progress = progress or Silent()
-    table = read_source(Path(source), format=format, media=media, min_classes=1)
+    table = read_source(
+        Path(source), format=format, media=media, min_classes=1, require_train=False
+    )
     missing = [clip.id for clip in table.clips if not clip.path.is_file()]
     findings = None
     if decode_files:
