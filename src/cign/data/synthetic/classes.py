@@ -77,6 +77,9 @@ class Settings:
 
     snr_db: tuple[float, float]
     noise_slope: tuple[float, float]
+    tilt_db: float  # of room and microphone, per octave
+    num_peaks: int
+    peak_db: float
     hue_jitter: float
     light: tuple[float, float]
     num_debris: tuple[int, int]
@@ -86,10 +89,13 @@ class Settings:
 def draw_settings(world: int) -> Settings:
     """Draw the recording conditions of a world."""
     draws = Draws(WORLD_STREAM, world)
-    low_db = draws.uniform(-2.0, 2.0)
+    low_db = draws.uniform(-4.0, -1.0)
     return Settings(
         snr_db=(low_db, low_db + 16.0),
-        noise_slope=(draws.uniform(0.0, 0.5), draws.uniform(1.0, 2.0)),
+        noise_slope=(draws.uniform(0.0, 0.5), draws.uniform(1.0, 1.6)),
+        tilt_db=draws.uniform(3.0, 5.0),
+        num_peaks=draws.integer(4, 6),
+        peak_db=draws.uniform(10.0, 14.0),
         hue_jitter=draws.uniform(0.06, 0.10),
         light=(draws.uniform(0.55, 0.7), draws.uniform(1.1, 1.25)),
         num_debris=(2, draws.integer(5, 7)),
@@ -130,7 +136,7 @@ def draw_sound(draws: Draws) -> Sound:
         formants_hz=(draws.log_uniform(300.0, 1500.0), draws.log_uniform(900.0, 5000.0)),
         formant_gains=(draws.log_uniform(1.0, 8.0), draws.log_uniform(1.0, 8.0)),
         formant_octaves=draws.uniform(0.25, 0.7),
-        register_hz=draws.log_uniform(120.0, 800.0),
+        register_hz=draws.log_uniform(180.0, 500.0),
         glide_semitones=draws.pick((0.0, 0.0, -1.0, 1.0)) * draws.uniform(1.0, 6.0),
         steps_hz=draws.log_uniform(2.5, 9.0),
         accents=tuple(accents),

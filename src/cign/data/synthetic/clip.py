@@ -206,6 +206,12 @@ def render_audio(world: World, clip: ClipDraw) -> NDArray[np.int16]:
     return sound.mix(labelled, bystander, is_drowned, world.settings, draws, num_samples)
 
 
+def true_intervals(world: World, clip: ClipDraw) -> list[tuple[float, float]]:
+    """Give when the foreground sources of a clip sound, in seconds, whatever their class."""
+    sources = [source for source in _scene(world, clip) if source.is_labelled]
+    return [(source.performance.start_s, source.performance.end_s) for source in sources]
+
+
 def facts_of(
     world: World, clip: ClipDraw, coverages: list[NDArray[np.float32]] | None = None
 ) -> Facts:
@@ -222,11 +228,10 @@ def facts_of(
     elif coverages is not None:
         coverages = [c[middle] for c in coverages]
     boxes = [picture.box_of(c) for c in coverages or []] if clip.visual_present else []
-    sources = [source for source in _scene(world, clip) if source.is_labelled]
-    sounds = [(s.performance.start_s, s.performance.end_s) for s in sources]
+    sounds = true_intervals(world, clip) if clip.audio_present else []
     return Facts(
         boxes=tuple(box for box in boxes if box is not None),
-        sounds=tuple(sounds) if clip.audio_present else (),
+        sounds=tuple(sounds),
     )
 
 

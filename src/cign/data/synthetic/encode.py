@@ -14,7 +14,7 @@ from cign.data.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.files import replacing
 
 # A key frame every second keeps seeks cheap; one thread, as clips are encoded in parallel.
-_VIDEO_OPTIONS = {"preset": "ultrafast", "crf": "20", "g": str(FRAME_RATE_HZ), "threads": "1"}
+_VIDEO_OPTIONS = {"preset": "ultrafast", "crf": "23", "g": str(FRAME_RATE_HZ), "threads": "1"}
 _AUDIO_BITS_PER_S = 64_000
 _AUDIO_OPTIONS = {"aac_coder": "fast"}
 

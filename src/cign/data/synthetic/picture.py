@@ -303,7 +303,7 @@ def expose(canvas: Float32, settings: Settings, draws: Draws) -> NDArray[np.uint
     """Turn light into levels: brightness, colour cast and grain; ``[T, S, S, 3]``."""
     gains = draws.uniform(*settings.light) * draws.array(3, low=0.88, high=1.12)
     size_px = canvas.shape[1]
-    grain = draws.noise(size_px, size_px, 1) * np.float32(draws.uniform(0.0, 4.0))
+    grain = draws.noise(size_px, size_px, 1) * np.float32(draws.uniform(0.0, 3.0))
     levels = canvas * (255.0 * gains).astype(np.float32)
     shifts = [draws.integer(0, size_px - 1) for _ in range(len(canvas))]
     for frame, shift in zip(levels, shifts, strict=True):

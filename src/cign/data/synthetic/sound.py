@@ -42,7 +42,7 @@ class Performance:
 def perform(sound: Sound, draws: Draws, start_s: float, end_s: float) -> Performance:
     """Draw a performance of a class: its rhythm at some tempo, begun anywhere, transposed."""
     step_s = 1.0 / (sound.steps_hz * draws.uniform(0.8, 1.25))
-    transpose = draws.uniform(-6.0, 6.0)
+    transpose = draws.uniform(-10.0, 10.0)
     first = draws.pick([i for i, accent in enumerate(sound.accents) if accent > 0])
     steps = [
         (start_s + i * step_s, sound.accents[k], sound.intervals[k])
@@ -190,6 +190,17 @@ def render_background(settings: Settings, draws: Draws, num_samples: int) -> Flo
     return noise
 
 
+def _room(settings: Settings, draws: Draws, num_samples: int) -> Float32:
+    """Give the response of room and microphone: a tilt and some broad peaks and dips."""
+    octaves = np.log2(_spectrum_hz(num_samples) / 1000.0)
+    level_db = draws.uniform(-1.0, 1.0) * settings.tilt_db * octaves
+    for centre in draws.array(settings.num_peaks, low=-3.5, high=3.0):
+        width, height = draws.uniform(0.3, 0.8), draws.uniform(-1.0, 1.0) * settings.peak_db
+        level_db += height * np.exp(-0.5 * ((octaves - centre) / width) ** 2)
+    response: Float32 = np.exp2(level_db / 6.02).astype(np.float32)
+    return response
+
+
 def mix(
     sources: list[Float32],
     bystander: Float32 | None,
@@ -221,9 +232,7 @@ def mix(
         total += np.float32(gain) * source
     if bystander is not None:
         total += np.float32(10.0 ** (draws.uniform(-12.0, -6.0) / 20.0)) * bystander
-    tilt_db = draws.uniform(-2.5, 2.5)  # per octave: the microphone's colour
-    colour = np.exp2(np.log2(_spectrum_hz(num_samples) / 1000.0) * np.float32(tilt_db / 6.02))
-    total = fft.irfft(fft.rfft(total) * colour, num_samples)
+    total = fft.irfft(fft.rfft(total) * _room(settings, draws, num_samples), num_samples)
     peak_db = draws.uniform(-16.0, -1.0)
     total *= np.float32(32767.0 * 10.0 ** (peak_db / 20.0)) / (np.max(np.abs(total)) + 1e-9)
     levels: NDArray[np.int16] = np.round(total).astype(np.int16)
