@@ -42,7 +42,7 @@ LABELS = {
 _MAX_MISTAKES = 8
 
 
-def write_report(runs: Sequence[Path], out: Path) -> None:
+def write_report(runs: Sequence[Path], out: Path, names: Sequence[str] | None = None) -> None:
     """Write one self-contained HTML file about one or several runs on the same clips.
 
     The same run folders give the same bytes. Nothing is loaded from anywhere when it is opened.
@@ -50,11 +50,12 @@ def write_report(runs: Sequence[Path], out: Path) -> None:
     Args:
         runs: Run folders, or folders that hold run folders.
         out: The file to write.
+        names: What to call the runs, one for each; by default their methods.
 
     Raises:
         InputError: If a run is unusable, its predictions are missing, or the lists of clips differ.
     """
-    write_text(out, render(load_runs(runs)))
+    write_text(out, render(load_runs(runs, names)))
 
 
 def render(runs: Sequence[Run]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,12 @@ class Run:
         return str(self.metrics["store"].get("list_hash", "unknown"))
 
 
-def load_runs(folders: Sequence[Path]) -> list[Run]:
+def load_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:
     """Read run folders, or folders that hold several of them.
 
     Args:
         folders: At least one.
+        names: What to call the runs, one for each; by default their methods.
 
     Returns:
         The runs, in the order given; inside a folder of runs, by name.
@@ -79,7 +80,9 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
             f"the runs were made on different lists of clips ({named}): "
             "report only runs of one store together"
         )
-    return _with_names(runs)
+    wanted = [run.method for run in runs] if names is None else list(names)
+    assert len(wanted) == len(runs), "one name for each run"
+    return _with_names(runs, wanted)
 
 
 def _expand(folder: Path) -> list[Path]:
@@ -145,20 +148,17 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _with_names(runs: list[Run]) -> list[Run]:
-    """Call runs by method; add the folder's name, then more of its path, where methods repeat."""
-    names = [run.method for run in runs]
+def _with_names(runs: list[Run], wanted: list[str]) -> list[Run]:
+    """Name the runs; add the folder's name, then more of its path, where names repeat."""
+    names = list(wanted)
     for depth in range(1, 9):
         if len(set(names)) == len(names):
             break
         twice = {name for name in names if names.count(name) > 1}
         for i, run in enumerate(runs):
-            if names[i] in twice or " (" in names[i]:
-                names[i] = f"{run.method} ({'/'.join(run.folder.parts[-depth:])})"
-    return [
-        Run(**{**vars(run), "name": name, "predictions": run.predictions})
-        for run, name in zip(runs, names, strict=True)
-    ]
+            if names[i] in twice or names[i] != wanted[i]:
+                names[i] = f"{wanted[i]} ({'/'.join(run.folder.parts[-depth:])})"
+    return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
 def mean_intransigence(run: Run, runs: Sequence[Run]) -> dict[str, float] | None:
