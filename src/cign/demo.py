@@ -85,7 +85,11 @@ def run_demo(
     store = Store.open(folder / "store")
     results = [(run, _learn(run, store, folder / "runs" / run.folder, progress)) for run in RUNS]
     progress.stop()
-    write_report([folder / "runs" / run.folder for run in RUNS], folder / "report.html")
+    write_report(
+        [folder / "runs" / run.folder for run in RUNS],
+        folder / "report.html",
+        names=[run.title if run.memory == "0" else f"{run.title}, memory" for run in RUNS],
+    )
     return results
 
 
