@@ -257,7 +257,7 @@ def describe(config: RunConfig, loop: Loop, store: Store) -> dict[str, Any]:
 
 def limit_percent(store: Store) -> float | None:
     """The best accuracy that the data allow, where they are procedural and it is known."""
-    limit = (store.info.get("synthetic") or {}).get("limit")
+    limit = (store.info.get("synth") or {}).get("limit")
     return None if limit is None else round(100.0 * float(limit), 3)
 
 
