@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cign.data.store import Indices, Store
 
 FORMAT = 1
+CLIPS_PER_BLOCK = 512  # as many are computed again at most after an interruption
 
 
 class TokenMaker(Protocol):
@@ -250,7 +251,7 @@ def _compute(
     import torch
 
     batch_size = int(partial["batch_size"])
-    per_block = max(1, 512 // batch_size) * batch_size
+    per_block = max(1, CLIPS_PER_BLOCK // batch_size) * batch_size
     progress.start(f"tokens of {backbone.name}", store.num_clips)
     progress.advance(done)
     with (

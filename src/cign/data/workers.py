@@ -72,7 +72,7 @@ def decode_all(
             while workers:
                 now = time.monotonic()
                 first = min(worker.deadline_s for worker in workers)
-                for key, _ in selector.select(max(first - now, 0.0) + 0.01):
+                for key, _ in selector.select(min(max(first - now, 0.0) + 0.01, 60.0)):
                     worker = key.data
                     answer = worker.read()
                     if answer is not None:

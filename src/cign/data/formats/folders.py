@@ -123,6 +123,7 @@ def _read_classes(source: Path, folders: Sequence[Path], *, split: str) -> tuple
         files = sorted(p for p in folder.rglob("*") if not p.name.startswith(".") and p.is_file())
         media = [path for path in files if _is_media(path)]
         num_other += len(files) - len(media)
+        label = check_label(folder.name, f"folder of source {source}") if media else ""
         for path in media:
             identity = path.relative_to(source).as_posix()
             try:
@@ -133,6 +134,5 @@ def _read_classes(source: Path, folders: Sequence[Path], *, split: str) -> tuple
                 ) from None
             if not identity.isprintable():
                 raise InputError(f"file name {identity!r} holds a control character: rename it")
-            label = check_label(folder.name, f"folder {folder}")
             clips.append(Clip(id=identity, path=path, labels=(label,), split=split))
     return clips, num_other
