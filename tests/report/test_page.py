@@ -158,6 +158,22 @@ def test_unusual_runs_make_a_sound_page(tmp_path, predictions):
     assert ("mean average precision" in text.lower().split("<script>")[0]) == has_duets
 
 
+def test_finetune_with_a_memory_is_no_reference(tmp_path):
+    write_run(tmp_path / "plain", "finetune", memory=0)
+    write_run(tmp_path / "replay", "finetune", memory=120)
+    page = Page(report([tmp_path / "plain", tmp_path / "replay"], tmp_path))
+    rows = [row for row in page.rows if row[0].startswith("finetune (") and len(row) > 10]
+    (plain, replay) = rows
+    assert "lower reference: no protection" in plain
+    assert "lower reference: no protection" not in replay
+
+
+def test_runs_can_be_named(three_runs, tmp_path):
+    write_report(three_runs, tmp_path / "r.html", names=["one", "two", "one"])
+    texts = Page((tmp_path / "r.html").read_text()).texts
+    assert {"one (finetune)", "two", "one (joint)"} <= set(texts)
+
+
 def test_two_runs_of_one_method_are_told_apart(tmp_path):
     for name in ("first", "second"):
         write_run(tmp_path / name, "cign", config={"memory": name})

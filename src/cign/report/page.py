@@ -119,7 +119,12 @@ def _config(run: Run) -> dict[str, str]:
 def _looks(runs: Sequence[Run]) -> list[int | str]:
     """How each run is drawn: references alike in every report, the others by their place."""
     methods = iter(range(len(runs)))
-    return [run.method if run.method in REFERENCES else next(methods) for run in runs]
+    return [run.method if is_reference(run) else next(methods) for run in runs]
+
+
+def is_reference(run: Run) -> bool:
+    """Whether a run is a bound; with a memory, finetune is a method like others."""
+    return run.method == "joint" or (run.method == "finetune" and _memory(run) == "none")
 
 
 def _row(run: Run, look: int | str) -> dict[str, Any]:
@@ -127,8 +132,8 @@ def _row(run: Run, look: int | str) -> dict[str, Any]:
     memory = _memory(run)
     return {
         "name": run.name,
-        "is_reference": run.method in REFERENCES,
-        "remark": run.metrics.get("note") or REFERENCES.get(run.method),
+        "is_reference": is_reference(run),
+        "remark": REFERENCES[run.method] if is_reference(run) else None,
         "state": _state(run),
         "swatch": swatch(look),
         "memory": memory,
@@ -177,7 +182,7 @@ def _best(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
                 run.summary[reading][name]
                 for run in runs
                 if run.state == "finished"
-                and run.method not in REFERENCES
+                and not is_reference(run)
                 and run.summary[reading][name] is not None
             ]
             if len(values) > 1:
