@@ -131,8 +131,8 @@ class Learner:
             )
         else:
             self._configure(store, tasks, order)
+        loop = build_loop(self.config, store, progress)  # refuses before anything is written
         with folder_lock(folder, "run folder"):
-            loop = build_loop(self.config, store, progress)
             loop.checkpoint = folder / "checkpoint.safetensors"
             loop.predictions_path = folder / "predictions.parquet"
             loop.checkpoint_every_s = checkpoint_every_s

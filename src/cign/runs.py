@@ -148,6 +148,8 @@ def build_loop(config: RunConfig, store: Store, progress: Progress | None = None
             )
     test = np.concatenate([store.indices("test"), store.indices("unknown")])
     source, shape, backbone = clip_source(config, store)
+    budget = MemoryBudget.parse(config.effective_memory)
+    budget.quotas(len(names), source.bytes_per_clip)  # refuses one that is too small at the end
     method = build_method(config, shape, backbone, multi_label=clips.is_multi_label)
     return Loop(
         method=method,
@@ -156,7 +158,7 @@ def build_loop(config: RunConfig, store: Store, progress: Progress | None = None
         train=train,
         test=test,
         memory=ExemplarMemory(
-            MemoryBudget.parse(config.effective_memory),
+            budget,
             selection=config.selection,  # type: ignore[arg-type]
             seed=config.seed,
         ),

@@ -1,0 +1,21 @@
+"""Fixtures shared by all tests."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Folders of a rendered corpus and its store with tokens of random small encoders."""
+    from cign.data.prepare import prepare
+    from cign.data.synthetic import SynthConfig, synthesize
+    from cign.models.backbones import load_backbone
+
+    root = tmp_path_factory.mktemp("tiny")
+    config = SynthConfig(num_classes=4, num_train=6, num_val=2, num_test=3, duration_s=1.0)
+    synthesize(root / "clips", config, num_workers=1)
+    prepare(root / "clips", root / "store", backbone=load_backbone("small-random"), num_workers=0)
+    return root / "clips", root / "store"

@@ -1,0 +1,193 @@
+"""The public face, from a store to predictions on files, and what it refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from cign.errors import InputError
+from cign.learner import Learner
+from cign.metrics.predictions import READINGS, Predictions
+
+QUICK = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "cign"
+    learner = Learner("cign", options={**QUICK, "depth": 1}, memory="4")
+    return learner.learn(tiny[1], tasks=2, out=out), out
+
+
+def test_a_run_folder_holds_what_the_contract_names(run):
+    learner, out = run
+    for name in ("config.yaml", "metrics.json", "predictions.parquet", "checkpoint.safetensors"):
+        assert (out / name).is_file(), name
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["status"] == "finished"
+    assert metrics["readings"] == learner.metrics["readings"]
+    assert set(metrics["readings"]) == set(READINGS)
+    assert metrics["seeds"] == {"order": 0, "run": 0}
+    assert metrics["limit"] == 98.0
+    assert (
+        metrics["costs"]["bytes_kept"]
+        == 4 * 2 * (36 + learner.model.method.setup.shape.num_audio_tokens) * 192
+    )
+
+
+def test_every_test_clip_is_scored_after_every_task_on_the_classes_seen(run, tiny):
+    predictions = Predictions.load(run[1] / "predictions.parquet")
+    assert predictions.num_tasks_done == 2
+    assert predictions.scores[0]["audio"].shape == (12, 2)
+    assert predictions.scores[1]["audio"].shape == (12, 4)
+
+
+def test_loaded_model_says_the_same_as_the_learner_and_the_run(run, tiny):
+    learner, out = run
+    files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
+    ours = list(learner.predict(files, top=4))
+    theirs = list(Learner.load(out).predict(files, top=4))
+    assert ours == theirs
+    assert [p.file for p in ours] == files
+    scores = Predictions.load(out / "predictions.parquet")
+    for prediction in ours:
+        row = next(i for i, name in enumerate(scores.clip_ids) if prediction.file.endswith(name))
+        for reading in READINGS:
+            told = {e["label"]: e["probability"] for e in prediction.readings[reading]}
+            wanted = scores.scores[-1][reading][row]
+            values = [told[name] for name in learner.model.classes]
+            np.testing.assert_allclose(values, wanted, atol=2e-3)
+
+
+def test_saved_model_evaluates_to_the_runs_last_accuracy(run, tiny, tmp_path):
+    learner, _ = run
+    learner.save(tmp_path / "model")
+    again = Learner.load(tmp_path / "model").evaluate(tiny[1])
+    for reading in READINGS:
+        assert again["readings"][reading]["last"] == learner.metrics["readings"][reading]["last"]
+
+
+def test_a_run_without_a_folder_gives_the_same_numbers(run, tiny):
+    torch.manual_seed(99)  # what went on before must not matter
+    learner = Learner("cign", options={**QUICK, "depth": 1}, memory="4").learn(tiny[1], tasks=2)
+    assert learner.metrics["readings"] == run[0].metrics["readings"]
+    assert learner.metrics["losses"] == run[0].metrics["losses"]
+
+
+def test_order_and_seed_are_separate(tiny):
+    def losses(**kwargs):
+        order = kwargs.pop("order", 0)
+        learner = Learner("finetune", options=QUICK, **kwargs).learn(tiny[1], tasks=2, order=order)
+        return learner.metrics["classes"], learner.metrics["losses"]
+
+    base, seed, order = losses(), losses(seed=1), losses(order=3)
+    assert base[0] == seed[0] != order[0]
+    assert base[1] != seed[1]
+
+
+@pytest.mark.parametrize("method", ["finetune", "joint", "cign"])
+def test_end_to_end_training_moves_the_encoders_and_reloads(method, tiny, tmp_path):
+    learner = Learner(
+        method,
+        options={"training": {**QUICK["training"], "num_epochs": 1}},
+        regime="end-to-end",
+        backbone="small-random",
+    )
+    learner.learn(tiny[1], tasks=2, out=tmp_path / "run")
+    from cign.models.backbones import load_backbone
+
+    fresh = load_backbone("small-random").state_dict()
+    trained = learner.model.method.network.encoder.backbone.state_dict()
+    assert any(not torch.equal(fresh[name], value) for name, value in trained.items())
+    files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[:2]
+    assert list(Learner.load(tmp_path / "run").predict(files)) == list(learner.predict(files))
+
+
+def test_resuming_a_finished_run_changes_nothing(run, tiny, tmp_path):
+    shutil.copytree(run[1], tmp_path / "copy")
+    learner = Learner("cign").learn(tiny[1], out=tmp_path / "copy", resume=True)
+    assert learner.metrics["readings"] == run[0].metrics["readings"]
+
+
+def test_a_folder_with_a_run_is_not_overwritten(run, tiny):
+    with pytest.raises(InputError, match="holds a run already: go on with --resume"):
+        Learner("cign", options=QUICK).learn(tiny[1], tasks=2, out=run[1])
+
+
+def test_more_tasks_than_classes_writes_nothing(tiny, tmp_path):
+    with pytest.raises(InputError, match="5 tasks do not fit 4 classes"):
+        Learner("finetune", options=QUICK).learn(tiny[1], tasks=5, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_option_writes_nothing(tiny, tmp_path):
+    with pytest.raises(InputError, match="unknown option 'depht': did you mean 'depth'"):
+        Learner("cign", options={"depht": 1})
+
+
+def test_memory_smaller_than_the_classes_is_refused_before_anything_is_learned(tiny, tmp_path):
+    with pytest.raises(InputError, match="fewer than one for each of 4 classes"):
+        Learner("finetune", options=QUICK, memory="3").learn(tiny[1], tasks=2, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_store_without_the_backbones_tokens_is_refused(tiny):
+    with pytest.raises(InputError, match="no tokens of backbone 'resnet18'"):
+        Learner("finetune", options=QUICK, backbone="resnet18").learn(tiny[1], tasks=2)
+
+
+def test_end_to_end_with_a_backbone_of_another_preprocessing_is_refused(tiny):
+    learner = Learner("finetune", options=QUICK, regime="end-to-end", backbone="resnet18-random")
+    with pytest.raises(InputError, match="prepare a store with --backbone resnet18-random"):
+        learner.learn(tiny[1], tasks=2)
+
+
+def test_changed_model_is_refused_by_its_checksum(run, tmp_path):
+    shutil.copytree(run[1] / "model", tmp_path / "model")
+    path = tmp_path / "model" / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match="was changed or damaged"):
+        Learner.load(tmp_path / "model")
+
+
+def test_model_of_a_newer_version_is_refused(run, tmp_path):
+    shutil.copytree(run[1] / "model", tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps({**about, "format": 99}))
+    with pytest.raises(InputError, match="has format 99, this version reads up to 1: update cign"):
+        Learner.load(tmp_path / "model")
+
+
+def test_model_made_with_other_encoder_weights_is_refused(run, tiny, tmp_path):
+    shutil.copytree(run[1] / "model", tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    about = json.loads(path.read_text())
+    about["backbone"]["fingerprint"] = "0" * 64
+    path.write_text(json.dumps(about))
+    learner = Learner.load(tmp_path / "model")
+    with pytest.raises(InputError, match="has other weights than the model was made with"):
+        learner.predict(["a.mp4"])
+    with pytest.raises(InputError, match="tokens of other weights"):
+        learner.evaluate(tiny[1])
+
+
+def test_a_learner_that_has_not_learned_says_so():
+    with pytest.raises(InputError, match="has learned nothing yet"):
+        Learner("finetune").evaluate("nowhere")
+
+
+def test_files_that_fail_are_told_and_do_not_stop_the_others(run, tiny, tmp_path):
+    (tmp_path / "text.mp4").write_text("not a film")
+    good = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[0]
+    files = [str(tmp_path / "text.mp4"), good, str(tmp_path / "none.mp4")]
+    first, second, third = run[0].predict(files)
+    assert first.label is None
+    assert first.error
+    assert third.error
+    assert second.label in run[0].model.classes
+    assert second.error is None
