@@ -17,9 +17,8 @@ Float32 = NDArray[np.float32]
 Floats = NDArray[np.floating[Any]]  # float32 too, where mypy cannot see that numpy keeps it
 Box = tuple[float, float, float, float]
 
-# How far the motion may carry the edge of an object beyond its radius: pulse and hop.
-_MAX_PULSE = 0.25
-_REACH = 1.0 + _MAX_PULSE
+# Coverage that makes a difference of one level.
+_VISIBLE = 1 / 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,8 +312,8 @@ def expose(canvas: Float32, settings: Settings, draws: Draws) -> NDArray[np.uint
 
 def box_of(coverage: Float32) -> Box | None:
     """Give the box (x0, y0, x1, y1 in 0..1) around a coverage ``[S, S]``; None if it is empty."""
-    rows = np.flatnonzero(coverage.max(axis=1) > 0.02)
-    columns = np.flatnonzero(coverage.max(axis=0) > 0.02)
+    rows = np.flatnonzero(coverage.max(axis=1) > _VISIBLE)
+    columns = np.flatnonzero(coverage.max(axis=0) > _VISIBLE)
     if not len(rows) or not len(columns):
         return None
     size_px = coverage.shape[0]
