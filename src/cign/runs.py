@@ -240,7 +240,8 @@ def describe(config: RunConfig, loop: Loop, store: Store) -> dict[str, Any]:
         "costs": {
             "seconds": round(loop.seconds, 2),
             "peak_memory_mb": round(peak_memory_mb(), 1),
-            "bytes_kept": len(loop.memory.indices) * loop.source.bytes_per_clip,
+            "bytes_kept": len(loop.memory.indices) * loop.source.bytes_per_clip
+            + loop.method.state_bytes,
             "trainable_parameters": sum(p.numel() for p in parameters),
         },
         "losses": loop.losses,

@@ -127,6 +127,11 @@ class Method(nn.Module, ABC):
         """Classes known now."""
         return sum(self.class_counts)
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes kept of earlier clips besides the exemplars, for example statistics."""
+        return 0
+
     def grow(self, num_new: int) -> None:
         """Make room for ``num_new`` classes: shapes only, values come from training or loading.
 
