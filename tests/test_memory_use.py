@@ -1,0 +1,57 @@
+"""`cign train` on a store of 2,000 clips holds at most 2 GB of memory on cached tokens."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+NUM_CLIPS = 2000
+LIMIT_KB = 2 * 1000**3 / 1024
+
+
+def enlarge(store, out, num_clips):
+    """A store whose clips are those of another one over and over, under names of their own."""
+    table = pq.read_table(store / "clips.parquet")
+    pick = np.arange(num_clips) % len(table)
+    rows = table["row"].to_numpy()[pick]
+    big = table.take(pa.array(pick))
+    for name, values in {
+        "row": pa.array(np.arange(num_clips), pa.int64()),
+        "id": pa.array([f"{i}/{name}" for i, name in enumerate(big["id"].to_pylist())]),
+    }.items():
+        big = big.set_column(big.schema.get_field_index(name), name, values)
+    for file in [path for path in store.rglob("*") if path.is_file()]:
+        target = out / file.relative_to(store)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix == ".npy":
+            np.save(target, np.load(file)[rows])
+        elif file.name == "store.json":
+            about = json.loads(file.read_text())
+            target.write_text(json.dumps({**about, "num_rows": num_clips, "num_clips": num_clips}))
+        elif file.name != "clips.parquet":
+            target.write_bytes(file.read_bytes())
+    pq.write_table(big, out / "clips.parquet")
+
+
+@pytest.mark.parametrize("method", ["joint", "cign"])
+def test_training_on_2000_clips_stays_under_2_gb(tiny, tmp_path, method):
+    enlarge(tiny[1], tmp_path / "store", NUM_CLIPS)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"method: {method}\noptions:\n  training: {{num_epochs: 1, min_steps: 0, batch_size: 32}}\n"
+    )
+    command = [sys.executable, "-m", "cign.cli", "train", str(tmp_path / "store")]
+    command += ["--out", str(tmp_path / "run"), "--tasks", "2", "--recipe", str(recipe)]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["store"]["num_train"] + metrics["store"]["num_test"] > 0.7 * NUM_CLIPS
+    assert usage.ru_maxrss < LIMIT_KB
+    # The folder tells the truth about it, to the memory that the report took afterwards.
+    assert metrics["costs"]["peak_memory_mb"] <= usage.ru_maxrss / 1e3 + 1
