@@ -149,6 +149,8 @@ def build_loop(config: RunConfig, store: Store, progress: Progress | None = None
     test = np.concatenate([store.indices("test"), store.indices("unknown")])
     source, shape, backbone = clip_source(config, store)
     budget = MemoryBudget.parse(config.effective_memory)
+    if budget.amount == 0 and method_class(config.method).needs_memory:
+        raise InputError(f"method {config.method} needs exemplars: give --memory, for example 120")
     budget.quotas(len(names), source.bytes_per_clip)  # refuses one that is too small at the end
     method = build_method(config, shape, backbone, multi_label=clips.is_multi_label)
     return Loop(

@@ -127,6 +127,7 @@ class Loop:
             self.method.eval()
             self.method.after_task(data)
             self._choose_exemplars(data)
+            self.method.after_memory(replace(data, memory=self.memory.indices))
             self._score(task)
             self.place = Place(task + 1)
             self.save()
@@ -140,15 +141,18 @@ class Loop:
         title = f"task {task + 1}/{self.clips.tasks.num_tasks} {phase.name}"
         self.progress.start(title, phase.num_epochs * phase.steps_per_epoch)
         self.progress.advance(self.place.epoch * phase.steps_per_epoch + self.place.step)
-        parameters = [p for p in self.method.parameters() if p.requires_grad]
+        parameters = [
+            parameter
+            for name, parameter in self.method.named_parameters()
+            if parameter.requires_grad and name.startswith(phase.trained)
+        ]
         self._optimizer = make_optimizer(parameters, phase.options) if phase.updates else None
         if self._saved_optimizer is not None and self._optimizer is not None:
             load_optimizer_state(self._optimizer, self._saved_optimizer)
         self._saved_optimizer = None
         for epoch in range(self.place.epoch, phase.num_epochs):
-            order = stream(self.seed, _SHUFFLE, task, number, epoch).permutation(phase.indices)
-            batches = cut(order, phase.options.batch_size)[self.place.step :]
-            for batch in self._batches(batches, task):
+            batches = phase.batches(stream(self.seed, _SHUFFLE, task, number, epoch))
+            for batch in self._batches(batches[self.place.step :], task):
                 self._step(batch, phase)
                 self.progress.advance()
                 if self._due():
@@ -208,6 +212,7 @@ class Loop:
             memory=self.memory.indices,
             earlier=earlier if self.method.replays_everything else earlier[:0],
             batches=lambda indices: self._batches(cut(indices, EVALUATION_BATCH), task),
+            class_of=self.clips.class_of,
             seed=self.seed,
         )
 
@@ -234,24 +239,16 @@ class Loop:
 
     @torch.no_grad()
     def _choose_exemplars(self, data: TaskData) -> None:
-        """Let the memory take clips of the task's classes; a clip counts for its first label."""
+        """Let the memory take clips of the task's classes."""
         if self.memory.budget.amount == 0:
             return
-        first = self.clips.targets[data.new].argmax(axis=1)
-        # A clip of several classes comes with the latest of them and may start with an old one.
-        first = np.where(first < data.num_old, self._latest(data.new), first)
+        first = self.clips.class_of(data.new)
         self.memory.update(
             {c: data.new[first == c] for c in range(data.num_old, data.num_classes)},
             data.num_classes,
             self.source.bytes_per_clip,
             self._features,
         )
-
-    def _latest(self, indices: IntArray) -> IntArray:
-        """The latest class of each clip."""
-        targets = self.clips.targets[indices]
-        last: IntArray = targets.shape[1] - 1 - targets[:, ::-1].argmax(axis=1)
-        return last
 
     def _features(self, indices: IntArray) -> Any:
         """The method's vectors of clips, float32, shape [N, E]."""

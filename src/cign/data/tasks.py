@@ -157,6 +157,12 @@ class TaskClips:
         """Whether some clip carries more than one taught class."""
         return bool((self.targets.sum(axis=1) > 1).any())
 
+    def class_of(self, indices: IntArray) -> IntArray:
+        """The class each clip counts for: the first of those of its own task, shape [n]."""
+        own = self.tasks.task_of_class == self.task_of_clip[indices, None]
+        first: IntArray = (self.targets[indices] & own).argmax(axis=1)
+        return first
+
     def of_task(self, indices: IntArray, task: int) -> IntArray:
         """Those of ``indices`` that come with task ``task``."""
         chosen: IntArray = indices[self.task_of_clip[indices] == task]

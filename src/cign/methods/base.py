@@ -81,6 +81,7 @@ class TaskData:
         earlier: All training clips of earlier tasks; only for methods with
             ``replays_everything``, empty for all others.
         batches: Gives batches of clips in the order of their indices, without augmentation.
+        class_of: Gives for each clip the class it counts for in the memory (`TaskClips.class_of`).
         seed: Of the run.
     """
 
@@ -91,6 +92,7 @@ class TaskData:
     memory: IntArray
     earlier: IntArray
     batches: Callable[[IntArray], Iterator[Batch]]
+    class_of: Callable[[IntArray], IntArray]
     seed: int
 
     @property
@@ -106,6 +108,7 @@ class Method(nn.Module, ABC):
         name: As on the command line.
         Options: Dataclass of its options.
         uses_memory: Whether exemplars of old classes make a difference.
+        needs_memory: Whether it cannot do without them.
         replays_everything: Whether it may see all clips of earlier tasks (`joint` alone).
         regimes: Where it runs: on cached tokens (``frozen``), with encoders (``end-to-end``).
     """
@@ -113,6 +116,7 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     Options: ClassVar[type]
     uses_memory: ClassVar[bool] = True
+    needs_memory: ClassVar[bool] = False
     replays_everything: ClassVar[bool] = False
     regimes: ClassVar[tuple[str, ...]] = ("frozen", "end-to-end")
 
@@ -156,6 +160,13 @@ class Method(nn.Module, ABC):
 
     def after_task(self, data: TaskData) -> None:
         """Finish a task, before exemplars are chosen and the test clips are read."""
+
+    def after_memory(self, data: TaskData) -> None:
+        """Take note of the exemplars, once those of the task's classes are among them.
+
+        Args:
+            data: As for `after_task`, but with the memory as it is kept from now on.
+        """
 
     @abstractmethod
     def predict(self, audio: Tensor, visual: Tensor) -> Scores:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
+from cign.data.batches import cut
 from cign.data.tasks import IntArray
 
 
@@ -46,12 +48,33 @@ class Phase:
         indices: The clips to pass over, shape [n].
         options: Optimizer and schedule.
         updates: False where `Method.learn` absorbs batches and nothing is to be optimised.
+        trained: Beginnings of the names of the parameters that are trained; all by default.
+        replay: Clips of which each batch gets ``num_replay`` more, shape [m]; a pass is still one
+            over ``indices``.
+        num_replay: How many of them join each batch.
     """
 
     name: str
     indices: IntArray
     options: TrainingOptions
     updates: bool = True
+    trained: tuple[str, ...] = ("",)
+    replay: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    num_replay: int = 0
+
+    def batches(self, rng: np.random.Generator) -> list[IntArray]:
+        """The batches of one pass in their order: a function of the generator's state alone.
+
+        Over a pass each clip of ``replay`` comes as often as any other, to within one.
+        """
+        batches = cut(rng.permutation(self.indices), self.options.batch_size)
+        wanted = self.num_replay * len(batches) if len(self.replay) else 0
+        if wanted == 0:
+            return batches
+        rounds = math.ceil(wanted / len(self.replay))
+        drawn = np.concatenate([rng.permutation(self.replay) for _ in range(rounds)])[:wanted]
+        parts = drawn.reshape(len(batches), self.num_replay)
+        return [np.concatenate(pair) for pair in zip(batches, parts, strict=True)]
 
     @property
     def steps_per_epoch(self) -> int:
