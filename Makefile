@@ -29,5 +29,9 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# The small pair that is shipped: world 0 rendered, learned, written to src/cign/models/weights.
+encoders: install
+	$(BIN)/python -m cign.models.pretrain
+
 clean:
 	rm -rf demo work .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,119 @@
+"""The small encoders: shapes, strict weights, size, and no cross-talk between clips."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cign.errors import InputError
+from cign.models import small
+from cign.models.small import LogMel, SmallPair, load_small_pair, mel_filters, random_small_pair
+
+
+@pytest.fixture(scope="module")
+def clips() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    audio = torch.randint(-9000, 9000, (3, 48_000), generator=generator).to(torch.int16)
+    frames = torch.randint(0, 256, (3, 2, 96, 96, 3), generator=generator).to(torch.uint8)
+    return audio, frames
+
+
+def test_filters_are_triangles_on_the_mel_scale() -> None:
+    """Against the formula written out point by point."""
+    filters = mel_filters(64, 512, 16_000).numpy()
+
+    def hz(mel: float) -> float:
+        return 700.0 * (math.exp(mel / 1127.01048) - 1.0)
+
+    top = 1127.01048 * math.log(1.0 + 8000.0 / 700.0)
+    for m in (0, 7, 40, 63):
+        low, centre, high = (hz(top * (m + i) / 65) for i in range(3))
+        for k in range(257):
+            f = k * 16_000 / 512
+            height = (f - low) / (centre - low) if f < centre else (high - f) / (high - centre)
+            assert filters[k, m] == pytest.approx(max(height, 0.0), abs=1e-5)
+    assert (filters.sum(axis=0) > 0).all()
+
+
+def test_log_mel_of_a_tone_against_numpy() -> None:
+    times = np.arange(16_000) / 16_000
+    wave = 0.5 * np.sin(2 * np.pi * 1000.0 * times)
+    ours = LogMel()(torch.from_numpy(wave).float()[None])[0].numpy()
+    assert ours.shape == (64, 1 + 16_000 // 256)
+    padded = np.pad(wave, 256)
+    window = np.sin(np.pi * np.arange(512) / 512) ** 2
+    filters = mel_filters(64, 512, 16_000).numpy()
+    for frame in (0, 10, 62):
+        power = np.abs(np.fft.rfft(padded[frame * 256 : frame * 256 + 512] * window)) ** 2
+        assert ours[:, frame] == pytest.approx(np.log(power @ filters + 1e-5), abs=2e-3)
+
+
+def test_shapes(clips: tuple[torch.Tensor, torch.Tensor]) -> None:
+    audio, visual = random_small_pair()
+    with torch.inference_mode():
+        assert audio(clips[0]).shape == (3, 12, 192)
+        assert visual(clips[1]).shape == (3, 72, 192)
+        assert audio.embed(clips[0]).shape == (3, 12, 192)
+        assert audio(clips[0][:, :16_000]).shape == (3, 4, 192)
+    assert [audio.num_tokens(n) for n in (48_000, 16_000)] == [12, 4]
+
+
+def test_whole_numbers_and_floats_are_the_same_sound(
+    clips: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    audio, _ = random_small_pair()
+    with torch.inference_mode():
+        assert torch.allclose(audio(clips[0]), audio(clips[0].float() / 32768), atol=1e-5)
+
+
+def test_no_clip_or_frame_hears_of_another(clips: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pair = load_small_pair()
+    with torch.inference_mode():
+        for encoder, inputs in zip(pair, clips, strict=True):
+            alone = torch.cat([encoder(one[None]) for one in inputs])
+            assert torch.allclose(encoder(inputs), alone, atol=1e-4)
+        frames = clips[1]
+        both = pair[1](frames).unflatten(1, (2, 36))
+        assert torch.allclose(both[:, 1], pair[1](frames[:, 1:]), atol=1e-4)
+
+
+def test_shipped_weights_are_small_and_load_strictly(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    names = (small.AUDIO_FILE, small.VISUAL_FILE)
+    files = [small.SHIPPED_WEIGHTS / name for name in names]
+    assert sum(path.stat().st_size for path in files) <= 5_000_000
+    assert (small.SHIPPED_WEIGHTS / small.RECORD_FILE).is_file()
+    states = [load_file(path) for path in files]
+    assert all(v.dtype == torch.float16 for state in states for v in state.values())
+    for name, state in zip(names, states, strict=True):
+        save_file(state, tmp_path / name)
+    assert load_small_pair(tmp_path)[0].width == 192
+    del states[0]["norm.bias"]
+    save_file(states[0], tmp_path / names[0])
+    with pytest.raises(InputError, match=r"norm\.bias"):
+        load_small_pair(tmp_path)
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_small_pair(tmp_path)
+
+
+def test_the_pair_is_a_backbone(clips: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pair = SmallPair().eval()
+    assert (pair.audio_grid, pair.visual_grid) == ((1, 12), (6, 6))
+    assert pair.audio_dim == pair.visual_dim == 192
+    with torch.inference_mode():
+        assert pair.audio_tokens(clips[0]).shape == (3, pair.num_audio_tokens, 192)
+        assert pair.visual_tokens(clips[1][:, :1]).shape == (3, pair.num_visual_tokens, 192)
+    assert pair.fingerprint == SmallPair().fingerprint
+    assert pair.fingerprint != SmallPair("small-random").fingerprint
+
+
+def test_random_weights_follow_the_seed() -> None:
+    first, again, other = (random_small_pair(seed)[0].project.weight for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
