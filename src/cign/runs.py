@@ -181,6 +181,8 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
             visual_dim=info["visual_dim"],
             num_audio_tokens=info["num_audio_tokens"],
             num_visual_tokens=info["num_visual_tokens"],
+            audio_grid=info.get("audio_grid"),
+            visual_grid=info.get("visual_grid"),
         )
         numbers = (
             shape.num_audio_tokens * shape.audio_dim + shape.num_visual_tokens * shape.visual_dim
@@ -204,6 +206,8 @@ def token_shape(backbone: Backbone) -> TokenShape:
         visual_dim=backbone.visual_dim,
         num_audio_tokens=backbone.num_audio_tokens,
         num_visual_tokens=backbone.num_visual_tokens,
+        audio_grid=backbone.audio_grid,
+        visual_grid=backbone.visual_grid,
     )
 
 
@@ -234,6 +238,7 @@ def describe(config: RunConfig, loop: Loop, store: Store) -> dict[str, Any]:
         "format": FORMAT,
         "status": "finished" if finished else "running",
         "method": config.method,
+        "memory": config.effective_memory,
         "config": values,
         "classes": list(tasks.class_order),
         "tasks": [list(group) for group in tasks.groups],
