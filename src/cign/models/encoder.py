@@ -19,12 +19,22 @@ class TokenShape:
         visual_dim: Width of a visual token.
         num_audio_tokens: Audio tokens of a clip.
         num_visual_tokens: Visual tokens of a clip.
+        audio_grid: Audio tokens as (frequency, time); None takes them as one row.
+        visual_grid: Visual tokens of a frame as (rows, columns); None takes them as one row.
     """
 
     audio_dim: int
     visual_dim: int
     num_audio_tokens: int
     num_visual_tokens: int
+    audio_grid: tuple[int, int] | None = None
+    visual_grid: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("audio_grid", "visual_grid"):
+            grid = getattr(self, name)
+            if grid is not None:  # JSON has lists
+                object.__setattr__(self, name, tuple(grid))
 
 
 class Encoder(nn.Module):

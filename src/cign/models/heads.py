@@ -5,7 +5,8 @@ Legend: B clips, N tokens, C classes seen, D width.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,15 @@ from cign.models.transformer import Transformer
 
 Trunk = Literal["linear", "transformer"]
 READINGS = ("audio", "visual", "audio_visual")
+# Told of inner token maps: modality and tokens [B, N, D].
+OnMap = Callable[[str, Tensor], None]
+
+
+class GrowingHead(Protocol):
+    """A head whose outputs are added task by task; `GrowingLinear` is the usual one."""
+
+    def grow(self, num_new: int) -> None:
+        """Add ``num_new`` outputs."""
 
 
 class HeadsNetwork(nn.Module):
@@ -30,6 +40,7 @@ class HeadsNetwork(nn.Module):
         depth: Blocks of the transformer.
         num_heads: Heads of its attention.
         drop_path: Stochastic depth rate.
+        make_head: Makes a head for features of a width; it must be a `GrowingHead`.
     """
 
     def __init__(
@@ -41,6 +52,7 @@ class HeadsNetwork(nn.Module):
         depth: int = 2,
         num_heads: int = 8,
         drop_path: float = 0.1,
+        make_head: Callable[[int], nn.Module] = GrowingLinear,
     ) -> None:
         super().__init__()
         if trunk not in ("linear", "transformer"):
@@ -69,22 +81,59 @@ class HeadsNetwork(nn.Module):
             "visual": visual_dim,
             "audio_visual": audio_dim + visual_dim,
         }
-        self.heads = nn.ModuleDict(
-            {reading: GrowingLinear(self.dims[reading]) for reading in READINGS}
-        )
+        self.heads = nn.ModuleDict({reading: make_head(self.dims[reading]) for reading in READINGS})
 
     def grow(self, num_new: int) -> None:
         """Add ``num_new`` outputs to each head."""
-        for head in self.heads.values():
-            assert isinstance(head, GrowingLinear)
+        for module in self.heads.values():
+            head: GrowingHead = module  # type: ignore[assignment]
             head.grow(num_new)
 
-    def features(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
-        """Pooled features of each reading, shapes [B, D], [B, D] and [B, 2 D]."""
+    def tokens(
+        self, audio: Tensor, visual: Tensor, on_map: OnMap | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens after the trunk, shapes [B, N_a, D] and [B, N_v, D].
+
+        Args:
+            audio: As in `Encoder`.
+            visual: As in `Encoder`.
+            on_map: Told of each modality's inner maps in their order: the tokens of a backbone
+                that learns, then those after each block of the transformer.
+        """
         audio_tokens, visual_tokens = self.encoder(audio, visual)
-        heard = self.audio_norm(self.audio_trunk(audio_tokens).mean(dim=1))
-        seen = self.visual_norm(self.visual_trunk(visual_tokens).mean(dim=1))
+        return (
+            self._through("audio", self.audio_trunk, audio_tokens, on_map),
+            self._through("visual", self.visual_trunk, visual_tokens, on_map),
+        )
+
+    def _through(
+        self, modality: str, trunk: nn.Module, tokens: Tensor, on_map: OnMap | None
+    ) -> Tensor:
+        """Tokens of one modality after its trunk."""
+        if on_map is None:
+            out: Tensor = trunk(tokens)
+            return out
+        if self.encoder.backbone is not None:
+            on_map(modality, tokens)
+        if isinstance(trunk, nn.Sequential):
+            project, transformer = trunk
+            tokens = transformer(project(tokens), lambda _, x: on_map(modality, x))
+        return tokens
+
+    def pool(self, audio_tokens: Tensor, visual_tokens: Tensor) -> dict[str, Tensor]:
+        """Features of each reading from tokens after the trunk, as `features` gives them."""
+        heard = self.audio_norm(audio_tokens.mean(dim=1))
+        seen = self.visual_norm(visual_tokens.mean(dim=1))
         return {"audio": heard, "visual": seen, "audio_visual": torch.cat([heard, seen], dim=-1)}
+
+    def features(
+        self, audio: Tensor, visual: Tensor, on_map: OnMap | None = None
+    ) -> dict[str, Tensor]:
+        """Pooled features of each reading, shapes [B, D], [B, D] and [B, 2 D].
+
+        ``on_map`` as in `tokens`.
+        """
+        return self.pool(*self.tokens(audio, visual, on_map))
 
     def classify(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of each reading, shape [B, C]."""
