@@ -77,6 +77,7 @@ def write_run(
         "format": 1,
         "status": status,
         "method": method,
+        "memory": str(memory),
         "config": {
             "method": method,
             "options": {"optimizer": {"learning_rate": 1e-4, "batch_size": 32}, "width": 192},

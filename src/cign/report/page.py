@@ -144,13 +144,11 @@ def _row(run: Run, look: int | str) -> dict[str, Any]:
 
 
 def _memory(run: Run) -> str:
-    """The budget of exemplars; "none" also where the method keeps none whatever the budget."""
-    memory = run.metrics.get("config", {}).get("memory")
+    """The budget of exemplars that the run used; a method that keeps none has none."""
     if run.method == "joint":
         return "all clips"
-    kept = run.metrics.get("costs", {}).get("bytes_kept")
-    keeps_none = run.state == "finished" and kept == 0
-    return "none" if keeps_none or memory in (None, 0, "0") else str(memory)
+    budget = run.metrics.get("memory", run.metrics.get("config", {}).get("memory"))
+    return "none" if budget in (None, 0, "0") else str(budget)
 
 
 def _state(run: Run) -> str | None:
