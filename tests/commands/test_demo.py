@@ -1,0 +1,26 @@
+"""The demo's table says what each number is, and that it is one run of each."""
+
+from types import SimpleNamespace
+
+import cign.demo
+from cign.cli import main
+
+
+def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
+    numbers = {"last": 81.25, "average": 90.0, "forgetting": None}
+    metrics = {"readings": dict.fromkeys(("audio", "visual", "audio_visual"), numbers)}
+    rows = [
+        (SimpleNamespace(title="cign, quick settings", memory="120"), metrics | {"limit": 98.0}),
+        (SimpleNamespace(title="joint", memory="0"), metrics | {"limit": 98.0}),
+    ]
+    folders = []
+    monkeypatch.setattr(cign.demo, "run_demo", lambda out, _: folders.append(out) or rows)
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert folders == [tmp_path]
+    assert "last accuracy / average incremental accuracy / forgetting" in out
+    (row,) = [line for line in out.splitlines() if line.startswith("cign, quick settings")]
+    assert "120 clips" in row
+    assert row.count("81.2 / 90.0 / -") == 3
+    assert "98 %" in out
+    assert str(tmp_path / "report.html") in out
