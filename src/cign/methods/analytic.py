@@ -1,0 +1,197 @@
+"""Ridge regression on random features of frozen tokens: a closed form, no clip is kept.
+
+ACIL (Zhuang et al., NeurIPS 2022), RanPAC (McDonnell et al., NeurIPS 2023), for audio-visual data
+MMAL (ACM MM 2024). What is theirs and what is ours: docs/methods/analytic.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from cign.errors import InputError, one_of
+from cign.methods.base import READINGS, Batch, Losses, Method, Scores, Setup, TaskData
+from cign.methods.phases import Phase, TrainingOptions
+from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+
+Fusion = Literal["concatenation", "log_probabilities"]
+Precision = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalyticOptions:
+    """Options of `analytic`; all figures are ours, to be tuned like every method's.
+
+    Attributes:
+        width: W, random features of each modality.
+        ridge: Added to the diagonal of each Gram matrix.
+        fused: The audio-visual reading: ``log_probabilities`` of the two modalities added, or the
+            solution on the ``concatenation`` of their features, whose Gram matrix has four times
+            the bytes of one modality's.
+        temperature: Ridge scores, which lie about 0..1, are divided by it before the soft-max.
+        precision: Of sums and products of features; solving is always in float64.
+        projection_seed: Of the random projections; apart from the run's seed.
+        batch_size: Clips absorbed at a time.
+    """
+
+    width: int = 2000
+    ridge: float = 100.0
+    fused: Fusion = "log_probabilities"
+    temperature: float = 0.1
+    precision: Precision = "float64"
+    projection_seed: int = 0
+    batch_size: int = 256
+
+
+class Analytic(Method):
+    """One pass over each task's clips, then one ridge solution for each reading.
+
+    After every task the solution is that of all clips so far at once (to rounding).
+    """
+
+    name: ClassVar[str] = "analytic"
+    Options: ClassVar[type] = AnalyticOptions
+    uses_memory: ClassVar[bool] = False
+    regimes: ClassVar[tuple[str, ...]] = ("frozen",)
+    options: AnalyticOptions
+
+    def __init__(self, setup: Setup, options: AnalyticOptions) -> None:
+        super().__init__(setup, options)
+        _check(options)
+        self._dtype = {"float32": torch.float32, "float64": torch.float64}[options.precision]
+        dims = {"audio": setup.shape.audio_dim, "visual": setup.shape.visual_dim}
+        self.features = nn.ModuleDict(
+            {
+                name: RandomFeatures(
+                    dim, options.width, seed=options.projection_seed, number=number
+                )
+                for number, (name, dim) in enumerate(dims.items())
+            }
+        )
+        # The Gram matrix of the concatenation holds the modalities' own as diagonal blocks.
+        widths = {"audio": options.width, "visual": options.width}
+        if options.fused == "concatenation":
+            widths = {"audio_visual": 2 * options.width}
+        self.statistics = nn.ModuleDict(
+            {name: RidgeStatistics(width, self._dtype) for name, width in widths.items()}
+        )
+        self.solved = READINGS if options.fused == "concatenation" else READINGS[:2]
+        for reading in self.solved:
+            width = options.width * (2 if reading == "audio_visual" else 1)
+            self.register_buffer(f"{reading}_weights", torch.zeros(width, 0))
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of Gram matrices and cross-correlations."""
+        return sum(self._sums(name).num_bytes for name in self.statistics)
+
+    def _sums(self, name: str) -> RidgeStatistics:
+        sums = self.statistics[name]
+        assert isinstance(sums, RidgeStatistics)
+        return sums
+
+    def grow(self, num_new: int) -> None:
+        """Add columns; the solution knows the new classes after the task."""
+        for name in self.statistics:
+            self._sums(name).grow(num_new)
+        for reading in self.solved:
+            old = self.get_buffer(f"{reading}_weights")
+            grown = torch.cat([old, old.new_zeros(len(old), num_new)], dim=1)
+            self.register_buffer(f"{reading}_weights", grown)
+        super().grow(num_new)
+
+    def phases(self, data: TaskData) -> list[Phase]:
+        """One pass over the new clips, with nothing to optimise."""
+        once = TrainingOptions(num_epochs=1, batch_size=self.options.batch_size)
+        return [Phase(name="statistics", indices=data.new, options=once, updates=False)]
+
+    def mean_tokens(self, audio: Tensor, visual: Tensor, dtype: torch.dtype) -> list[Tensor]:
+        """The mean token of each modality, shapes [B, D_a] and [B, D_v]."""
+        return [tokens.to(dtype).mean(dim=1) for tokens in (audio, visual)]
+
+    def random_features(
+        self, audio: Tensor, visual: Tensor, dtype: torch.dtype
+    ) -> dict[str, Tensor]:
+        """Features of every reading that is solved: [B, W], and [B, 2 W] for the concatenation."""
+        means = self.mean_tokens(audio, visual, dtype)
+        heard, seen = (self.features[name](x) for name, x in zip(READINGS, means, strict=False))
+        features = {"audio": heard, "visual": seen}
+        if "audio_visual" in self.solved:
+            features["audio_visual"] = torch.cat([heard, seen], dim=1)
+        return features
+
+    @torch.no_grad()
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Add the clips to the sums."""
+        features = self.random_features(batch.audio, batch.visual, self._dtype)
+        for name in self.statistics:
+            self._sums(name).absorb(features[name], batch.targets)
+        return None
+
+    @torch.no_grad()
+    def after_task(self, data: TaskData) -> None:
+        """Solve each reading; if one is singular, none is replaced."""
+        solutions = {}
+        for reading in self.solved:
+            gram, cross = self._system(reading)
+            solutions[reading] = solve_ridge(gram, cross, self.options.ridge, f"reading {reading}")
+        for reading, solution in solutions.items():
+            weights = self.get_buffer(f"{reading}_weights")
+            self.register_buffer(f"{reading}_weights", solution.to(weights))
+
+    def _system(self, reading: str) -> tuple[Tensor, Tensor]:
+        """Gram matrix and cross-correlation of a reading."""
+        if reading in self.statistics:
+            sums = self._sums(reading)
+            return sums.gram, sums.cross
+        both, width = self._sums("audio_visual"), self.options.width
+        block = slice(0, width) if reading == "audio" else slice(width, 2 * width)
+        return both.gram[block, block], both.cross[block]
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """Soft-max of the ridge scores; sigmoids around 1/2 where clips have several labels."""
+        features = self.random_features(audio, visual, torch.float32)
+        logits = {}
+        for reading in self.solved:
+            scores = features[reading] @ self.get_buffer(f"{reading}_weights")
+            if self.setup.multi_label:
+                scores = scores - 0.5
+            logits[reading] = scores / self.options.temperature
+        if "audio_visual" not in logits:
+            # Added log-probabilities (log-odds with several labels), normalised again.
+            logits["audio_visual"] = logits["audio"] + logits["visual"]
+        if self.setup.multi_label:
+            return {reading: logits[reading].sigmoid() for reading in READINGS}
+        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+
+    def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """The normalised mean tokens, shape [B, D_a + D_v]."""
+        means = self.mean_tokens(audio, visual, torch.float32)
+        return torch.cat([nn.functional.layer_norm(x, x.shape[1:]) for x in means], dim=1)
+
+
+def _check(options: AnalyticOptions) -> None:
+    """Refuse values that have no meaning.
+
+    Raises:
+        InputError: Naming the value.
+    """
+    for value, allowed, what in (
+        (options.fused, ("concatenation", "log_probabilities"), "fused"),
+        (options.precision, ("float32", "float64"), "precision"),
+    ):
+        if value not in allowed:
+            raise one_of(value, allowed, what)
+    for name, number, least in (
+        ("width", options.width, 1),
+        ("batch_size", options.batch_size, 1),
+        ("ridge", options.ridge, 0),
+        ("projection_seed", options.projection_seed, 0),
+    ):
+        if number < least:
+            raise InputError(f"{name} {number} is too small: use {least} or more")
+    if not options.temperature > 0:
+        raise InputError(f"temperature {options.temperature} is not positive: use 0.1, say")
