@@ -17,6 +17,7 @@ from cign.metrics.predictions import Predictions
 from toy import toy_loop
 
 OPTIONS = {
+    "analytic": {"width": 30, "ridge": 1.0, "batch_size": 2, "fused": "concatenation"},
     "finetune": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "one_cycle"}},
     "joint": {"trunk": "transformer", "training": {"num_epochs": 2, "batch_size": 9}},
     "cign": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 7}, "depth": 1},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from cign.errors import one_of
+from cign.methods.analytic import Analytic
 from cign.methods.base import Method
 from cign.methods.cign import Cign, CignTuned
 from cign.methods.finetune import Finetune
 from cign.methods.joint import Joint
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Finetune, Joint, Cign, CignTuned)
+    method.name: method for method in (Finetune, Joint, Cign, CignTuned, Analytic)
 }
 
 
