@@ -145,8 +145,8 @@ def fit_pair(
     audio_batches = _AudioBatches(train_set, torch.Generator().manual_seed(config.seed))
     visual_batches = _VisualBatches(train_set, torch.Generator().manual_seed(config.seed))
     progress.start("Training the encoders", 2 * _num_steps(audio_batches.num_clips, config))
-    # Side by side with a core each: faster than one after the other with two cores each, and the
-    # same bits whatever the number of cores. The setting holds for the thread that makes it.
+    # Side by side with a core each: faster than one after the other with two cores each. The
+    # setting holds for the thread that makes it.
     with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         jobs = [
             pool.submit(_fit, audio, audio_batches, config, progress),
