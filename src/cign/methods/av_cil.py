@@ -1,0 +1,124 @@
+"""AV-CIL: sound and picture of a clip stay alike, and sound keeps pointing where it did.
+
+Audio-Visual Class-Incremental Learning, Pian et al., ICCV 2023. Written from the paper's
+description alone; what is ours: docs/methods/av_cil.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from cign.errors import InputError, one_of
+from cign.losses.separated import separated_cross_entropy, task_wise_distillation
+from cign.losses.similarity import (
+    attention_distillation,
+    class_contrast,
+    instance_contrast,
+    pair_similarities,
+)
+from cign.methods.base import Batch, Losses, Setup
+from cign.methods.finetune import HeadsOptions
+from cign.methods.phases import Phase
+from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.models.encoder import Encoder
+from cign.models.guided import GuidedNetwork, GuidedOutput
+from cign.models.heads import READINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvCilOptions(HeadsOptions):
+    """Options of `av_cil`; the figures are ours.
+
+    Attributes:
+        common_dim: Width of the space in which sound and picture are compared; None takes that of
+            the visual features.
+        similarity_temperature: Divides the cosines of both contrasts.
+        instance_weight: Of the instance-level constraint.
+        class_weight: Of the class-level constraint.
+        attention_weight: Of the attention distillation.
+        attention_clips: Which clips it is on: ``all`` of a batch or those from ``memory``.
+        logit_weight: Of the task-wise distillation of logits; 0 leaves it out.
+        temperature: Of that distillation.
+    """
+
+    common_dim: int | None = None
+    similarity_temperature: float = 0.1
+    instance_weight: float = 0.1
+    class_weight: float = 1.0
+    attention_weight: float = 0.5
+    attention_clips: Literal["all", "memory"] = "all"
+    logit_weight: float = 1.0
+    temperature: float = 2.0
+
+
+class AvCil(WithTeacher):
+    """Separated cross-entropy, two similarity constraints, distilled audio-guided attention."""
+
+    name: ClassVar[str] = "av_cil"
+    needs_memory: ClassVar[bool] = True
+    Options: ClassVar[type] = AvCilOptions
+    options: AvCilOptions
+    network: GuidedNetwork
+
+    def __init__(self, setup: Setup, options: AvCilOptions) -> None:
+        refuse_multi_label(setup, "av_cil")
+        if options.attention_clips not in ("all", "memory"):
+            raise one_of(options.attention_clips, ("all", "memory"), "attention_clips")
+        if not options.similarity_temperature > 0.0:
+            raise InputError(
+                f"similarity_temperature {options.similarity_temperature} is not positive: "
+                "use for example 0.1"
+            )
+        super().__init__(setup, options)
+
+    def build_network(self) -> GuidedNetwork:
+        """A network without classes."""
+        o = self.options
+        return GuidedNetwork(
+            Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16),
+            trunk=o.trunk,
+            width=o.width,
+            depth=o.depth,
+            num_heads=o.num_heads,
+            drop_path=o.drop_path,
+            common_dim=o.common_dim,
+        )
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """All losses of a batch; those that need an old model from the second task on."""
+        o = self.options
+        now = self.network.read(batch.audio, batch.visual)
+        logits = self.network.classify(now.features)
+        losses = Losses()
+        for reading in READINGS:
+            losses[reading] = separated_cross_entropy(logits[reading], batch.targets, self.num_old)
+        similarities = pair_similarities(now.audio, now.visual, o.similarity_temperature)
+        losses["instance"] = o.instance_weight * instance_contrast(similarities)
+        losses["class"] = o.class_weight * class_contrast(similarities, batch.labels)
+        if self.num_old:
+            losses.update(self._distillation(batch, now, logits))
+        return losses
+
+    def _distillation(self, batch: Batch, now: GuidedOutput, logits: dict[str, Tensor]) -> Losses:
+        """What the model before the task said, and where its sound pointed."""
+        o, teacher = self.options, self.teacher
+        assert isinstance(teacher, GuidedNetwork)
+        teacher.eval()
+        with torch.no_grad():
+            old = teacher.read(batch.audio, batch.visual)
+            old_logits = teacher.classify(old.features)
+        counts = batch.from_memory
+        if o.attention_clips == "all":
+            counts = torch.ones_like(counts)
+        distance = attention_distillation(old.log_attention, now.log_attention, counts)
+        losses = {"attention": o.attention_weight * distance}
+        if o.logit_weight:
+            for reading in READINGS:
+                losses[f"{reading}_distillation"] = o.logit_weight * task_wise_distillation(
+                    old_logits[reading], logits[reading], self.class_counts[:-1], o.temperature
+                )
+        return losses

@@ -1,0 +1,202 @@
+"""PODNet: pooled outputs distillation, several proxies a class, balanced fine-tuning.
+
+PODNet: Pooled Outputs Distillation for Small-Tasks Incremental Learning, Douillard et al.,
+ECCV 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cign.data.tasks import IntArray
+from cign.losses.pooled import pod_flat, pod_spatial
+from cign.losses.proxies import proxy_nca_loss
+from cign.methods.base import Batch, Losses, Scores, Setup, TaskData
+from cign.methods.finetune import HeadsOptions
+from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.models.encoder import Encoder
+from cign.models.heads import READINGS, HeadsNetwork, Trunk
+from cign.models.proxies import ProxyHead
+from cign.seeding import stream
+
+_BALANCED_PHASE = "balanced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodnetOptions(HeadsOptions):
+    """Options of `podnet`.
+
+    Attributes:
+        trunk: The transformer by default: on cached tokens its block outputs are the inner maps.
+        num_proxies: K; 10 (the paper).
+        margin: Of the NCA loss; 0.6 (the paper).
+        initial_scale: What the learned scale starts from; 1 (the authors' code).
+        spatial_weight: lambda_c; 3 (the paper, CIFAR-100).
+        flat_weight: lambda_f; 1 (the paper, CIFAR-100).
+        adaptive: Whether both grow as sqrt(C / C_new) (the authors' code, after LUCIR).
+        balanced_training: The fine-tuning after each task; 20 epochs at half the learning rate
+            (the authors' code), the optimizer ours.
+    """
+
+    trunk: Trunk = "transformer"
+    num_proxies: int = 10
+    margin: float = 0.6
+    initial_scale: float = 1.0
+    spatial_weight: float = 3.0
+    flat_weight: float = 1.0
+    adaptive: bool = True
+    balanced_training: TrainingOptions = field(
+        default_factory=lambda: TrainingOptions(num_epochs=20, learning_rate=5e-4)
+    )
+
+
+class Podnet(WithTeacher):
+    """The trunk with proxy heads, held to the pooled outputs of the model before the task."""
+
+    name: ClassVar[str] = "podnet"
+    needs_memory: ClassVar[bool] = True
+    Options: ClassVar[type] = PodnetOptions
+    options: PodnetOptions
+
+    def __init__(self, setup: Setup, options: PodnetOptions) -> None:
+        refuse_multi_label(setup, "podnet")
+        super().__init__(setup, options)
+
+    def build_network(self) -> HeadsNetwork:
+        """A network without classes."""
+        o = self.options
+        return HeadsNetwork(
+            Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16),
+            trunk=o.trunk,
+            width=o.width,
+            depth=o.depth,
+            num_heads=o.num_heads,
+            drop_path=o.drop_path,
+            make_head=lambda width: ProxyHead(width, o.num_proxies, o.initial_scale),
+        )
+
+    def head(self, reading: str) -> ProxyHead:
+        """The head of a reading."""
+        head = self.network.heads[reading]
+        assert isinstance(head, ProxyHead)
+        return head
+
+    @torch.no_grad()
+    def before_task(self, data: TaskData) -> None:
+        """Imprint the new proxies; at the first task they stay random (the authors' code)."""
+        if data.task == 0:
+            return
+        self.eval()
+        parts: dict[str, list[Tensor]] = {reading: [] for reading in READINGS}
+        for batch in data.batches(data.new):
+            for reading, part in self.network.features(batch.audio, batch.visual).items():
+                parts[reading].append(part.float().cpu())
+        classes = data.class_of(data.new)
+        for reading in READINGS:
+            x = torch.cat(parts[reading]).numpy()
+            by_class = [x[classes == c] for c in range(data.num_old, data.num_classes)]
+            self.head(reading).imprint(by_class, data.seed)
+
+    def phases(self, data: TaskData) -> list[Phase]:
+        """Training on all, then on as many new clips a class as there are exemplars of an old."""
+        phases = super().phases(data)
+        if len(data.memory):
+            phases.append(
+                Phase(
+                    name=_BALANCED_PHASE,
+                    indices=np.concatenate([data.memory, balanced_clips(data)]),
+                    options=self.options.balanced_training,
+                    trained=("network.heads.",),
+                )
+            )
+        return phases
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """NCA loss of each reading, and distillation from the model before the task."""
+        if phase.name == _BALANCED_PHASE:
+            self.network.eval()
+            with torch.no_grad():
+                features = self.network.features(batch.audio, batch.visual)
+            return self._classification(features, batch)
+        maps: list[tuple[str, Tensor]] = []
+        features = self.network.features(
+            batch.audio, batch.visual, on_map=lambda *pair: maps.append(pair)
+        )
+        losses = self._classification(features, batch)
+        if self.teacher is not None:
+            losses.update(self._distillation(batch, features, maps))
+        return losses
+
+    def _classification(self, features: dict[str, Tensor], batch: Batch) -> Losses:
+        """NCA loss of each reading."""
+        return {
+            reading: proxy_nca_loss(
+                self.head(reading)(features[reading]),
+                batch.labels,
+                self.head(reading).scale,
+                self.options.margin,
+            )
+            for reading in READINGS
+        }
+
+    def _distillation(
+        self, batch: Batch, features: dict[str, Tensor], maps: list[tuple[str, Tensor]]
+    ) -> Losses:
+        """POD on every inner map (mean over maps of a modality) and on the embeddings.
+
+        Each modality counts like the one network of the paper. The fused embedding is both
+        modalities' side by side: it needs no distillation of its own.
+        """
+        assert self.teacher is not None
+        self.teacher.eval()
+        old_maps: list[tuple[str, Tensor]] = []
+        with torch.no_grad():
+            old = self.teacher.features(
+                batch.audio, batch.visual, on_map=lambda *pair: old_maps.append(pair)
+            )
+        o, shape = self.options, self.setup.shape
+        factor = math.sqrt(self.num_classes / self.class_counts[-1]) if o.adaptive else 1.0
+        losses = Losses()
+        for modality, grid in (("audio", shape.audio_grid), ("visual", shape.visual_grid)):
+            distances = [
+                pod_spatial(before, now, grid)
+                for (which, before), (_, now) in zip(old_maps, maps, strict=True)
+                if which == modality
+            ]
+            if distances:
+                spatial = factor * o.spatial_weight * torch.stack(distances).mean()
+                losses[f"{modality}_spatial"] = spatial
+            flat = pod_flat(old[modality], features[modality])
+            losses[f"{modality}_flat"] = factor * o.flat_weight * flat
+        return losses
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """Soft-max of the scaled similarities of each reading."""
+        similarities = self.network(audio, visual)
+        return {
+            reading: (self.head(reading).scale * similarities[reading]).softmax(dim=-1)
+            for reading in READINGS
+        }
+
+
+def balanced_clips(data: TaskData) -> IntArray:
+    """Clips of each new class, as many as an old class has exemplars, drawn by the run's seed.
+
+    By random draw and not by herding, so that the list is the same when a run is resumed in the
+    middle of a task (ours).
+    """
+    most = int(np.bincount(data.class_of(data.memory)).max())
+    classes = data.class_of(data.new)
+    parts = []
+    for c in range(data.num_old, data.num_classes):
+        clips = data.new[classes == c]
+        order = stream(data.seed, 0xBA1, data.task, c).permutation(len(clips))
+        parts.append(clips[order[:most]])
+    return np.concatenate(parts)

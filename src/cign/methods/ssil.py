@@ -1,0 +1,81 @@
+"""SS-IL: separated soft-maxes, task-wise distillation, a fixed share of old clips in each batch.
+
+SS-IL: Separated Softmax for Incremental Learning, Ahn et al., ICCV 2021.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from cign.errors import InputError
+from cign.losses.separated import separated_cross_entropy, task_wise_distillation
+from cign.methods.base import Batch, Losses, Setup, TaskData
+from cign.methods.finetune import HeadsOptions
+from cign.methods.phases import Phase
+from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.models.heads import READINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class SsilOptions(HeadsOptions):
+    """Options of `ssil`.
+
+    Attributes:
+        temperature: Of the distillation; 2 (the authors' code).
+        old_share: Share of old clips in each batch; 0.2 (the paper: 32 old beside 128 new).
+            ``training.batch_size`` counts both.
+        distillation_weight: 1 (the paper adds both losses).
+    """
+
+    temperature: float = 2.0
+    old_share: float = 0.2
+    distillation_weight: float = 1.0
+
+
+class Ssil(WithTeacher):
+    """Old and new classes learn in soft-maxes of their own, so that the new do not push the old."""
+
+    name: ClassVar[str] = "ssil"
+    needs_memory: ClassVar[bool] = True
+    Options: ClassVar[type] = SsilOptions
+    options: SsilOptions
+
+    def __init__(self, setup: Setup, options: SsilOptions) -> None:
+        refuse_multi_label(setup, "ssil")
+        if not 0.0 < options.old_share < 1.0 or options.training.batch_size < 2:
+            raise InputError(
+                f"ssil needs old and new clips in each batch, not old_share {options.old_share} "
+                f"of {options.training.batch_size}: use a share between 0 and 1 and 2 clips or more"
+            )
+        super().__init__(setup, options)
+
+    def phases(self, data: TaskData) -> list[Phase]:
+        """One pass is over the new clips; exemplars join each batch in a fixed number."""
+        training = self.options.training
+        if len(data.memory) == 0:
+            return [Phase(name="train", indices=data.new, options=training)]
+        size = training.batch_size
+        num_old = min(size - 1, max(1, round(self.options.old_share * size)))
+        return [
+            Phase(
+                name="train",
+                indices=data.new,
+                options=replace(training, batch_size=size - num_old),
+                replay=data.memory,
+                num_replay=num_old,
+            )
+        ]
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Separated cross-entropy and task-wise distillation of each reading."""
+        logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
+        losses = Losses()
+        for reading in READINGS:
+            losses[reading] = separated_cross_entropy(logits[reading], batch.targets, self.num_old)
+            if self.num_old:
+                distance = task_wise_distillation(
+                    old[reading], logits[reading], self.class_counts[:-1], self.options.temperature
+                )
+                losses[f"{reading}_distillation"] = self.options.distillation_weight * distance
+        return losses
