@@ -49,10 +49,11 @@ def toy_loop(
     seed: int = 0,
     num_classes: int = 6,
     per_class: int = 12,
+    noise: float = 0.5,
     order: int = 0,
     **kwargs,
 ) -> Loop:
-    labels, audio, visual = toy_tokens(num_classes, per_class)
+    labels, audio, visual = toy_tokens(num_classes, per_class, noise=noise)
     names = [f"class {c}" for c in range(num_classes)]
     clips = TaskClips.of([(names[c],) for c in labels], split_into_tasks(names, num_tasks, order))
     is_test = np.arange(len(labels)) % 3 == 0

@@ -55,7 +55,7 @@ def cut(indices: IntArray, batch_size: int) -> list[IntArray]:
     starts = list(range(0, len(indices), batch_size))
     if len(starts) > 1 and len(indices) - starts[-1] == 1:
         starts.pop()
-    stops = [*starts[1:], len(indices)]
+    stops = [*starts, len(indices)][1:]
     return [indices[a:b] for a, b in zip(starts, stops, strict=True)]
 
 
