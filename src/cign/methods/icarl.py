@@ -1,0 +1,118 @@
+"""iCaRL: sigmoid outputs with distillation, herded exemplars, nearest mean of exemplars.
+
+Incremental Classifier and Representation Learning, Rebuffi et al., CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cign.errors import InputError
+from cign.losses.distillation import sigmoid_distillation_loss
+from cign.methods.base import Batch, Losses, Scores, Setup, TaskData
+from cign.methods.finetune import HeadsOptions
+from cign.methods.phases import Phase
+from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.models.heads import READINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class IcarlOptions(HeadsOptions):
+    """Options of `icarl`.
+
+    Attributes:
+        distance_scale: Probabilities are the soft-max of minus the squared distances over this;
+            0.1 (ours: the paper needs the order alone, which does not depend on it).
+    """
+
+    distance_scale: float = 0.1
+
+
+def nearest_mean_scores(features: Tensor, means: Tensor, scale: float) -> Tensor:
+    """Soft-max of minus the squared distances to the class means.
+
+    Args:
+        features: L2-normalised, shape [B, D].
+        means: L2-normalised, shape [C, D]; a row of zeros is a class without exemplars, which
+            gets no probability.
+        scale: What the squared distances are divided by.
+
+    Returns:
+        Shape [B, C].
+    """
+    # Both have length one, so |f - m|^2 = 2 - 2 f.m.
+    distances = 2.0 - 2.0 * features @ means.T
+    distances = distances.masked_fill(~means.any(dim=1), float("inf"))
+    return (-distances / scale).softmax(dim=-1)
+
+
+class Icarl(WithTeacher):
+    """Learns features with its heads, classifies by the nearest mean of exemplars."""
+
+    name: ClassVar[str] = "icarl"
+    needs_memory: ClassVar[bool] = True
+    Options: ClassVar[type] = IcarlOptions
+    options: IcarlOptions
+
+    def __init__(self, setup: Setup, options: IcarlOptions) -> None:
+        super().__init__(setup, options)
+        refuse_multi_label(setup, "icarl")
+        if options.distance_scale <= 0.0:
+            raise InputError(f"distance_scale {options.distance_scale} must be above 0")
+        for reading in READINGS:
+            self.register_buffer(f"means_{reading}", torch.zeros(0, self.network.dims[reading]))
+
+    def means(self, reading: str) -> Tensor:
+        """The class means of a reading, shape [C, D]; zero until exemplars are chosen."""
+        return self.get_buffer(f"means_{reading}")
+
+    def grow(self, num_new: int) -> None:
+        """See `Method`."""
+        super().grow(num_new)
+        for reading in READINGS:
+            means = self.means(reading)
+            room = means.new_zeros(num_new, means.shape[1])
+            setattr(self, f"means_{reading}", torch.cat([means, room]))
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Algorithm 3 for each reading."""
+        logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
+        return {
+            reading: sigmoid_distillation_loss(old[reading], logits[reading], batch.targets)
+            for reading in READINGS
+        }
+
+    @torch.no_grad()
+    def after_memory(self, data: TaskData) -> None:
+        """Take the means of the exemplars of all classes, with the features as they are now."""
+        assert len(data.memory), "icarl is not run without a memory"
+        self.network.eval()
+        sums = {reading: torch.zeros_like(self.means(reading)) for reading in READINGS}
+        for batch in data.batches(data.memory):
+            classes = torch.from_numpy(data.class_of(batch.indices)).to(batch.targets.device)
+            members_CB = F.one_hot(classes, self.num_classes).T.float()
+            for reading, features_BD in self._features(batch.audio, batch.visual).items():
+                sums[reading] += members_CB @ features_BD
+        for reading, total in sums.items():
+            # A mean that is normalised again is the sum normalised.
+            setattr(self, f"means_{reading}", F.normalize(total, dim=-1))
+
+    def _features(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """L2-normalised features of each reading."""
+        features = self.network.features(audio, visual)
+        return {reading: F.normalize(features[reading], dim=-1) for reading in READINGS}
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """The nearest mean of exemplars, in each reading's own features."""
+        features = self._features(audio, visual)
+        return {
+            reading: nearest_mean_scores(
+                features[reading], self.means(reading), self.options.distance_scale
+            )
+            for reading in READINGS
+        }

@@ -1,0 +1,109 @@
+"""IL2M: fine-tuning with a memory of clips, and a second memory of what scores once were.
+
+IL2M: Class Incremental Learning With Dual Memory, Belouadah & Popescu, ICCV 2019.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cign.data.tasks import IntArray
+from cign.methods.base import Scores, Setup, TaskData
+from cign.methods.finetune import Finetune, HeadsOptions
+from cign.methods.teacher import refuse_multi_label
+from cign.models.heads import READINGS
+
+
+def rectify(scores: Tensor, factors: Tensor) -> Tensor:
+    """Scale the scores of old classes, only where the arg-max is a new class.
+
+    Source: equation 1 of the paper. Making the rows sum to one again is ours; it does not change
+    their order.
+
+    Args:
+        scores: Probabilities, shape [B, C].
+        factors: What each old class's score is multiplied by, shape [C_old].
+
+    Returns:
+        Probabilities, shape [B, C].
+    """
+    num_old = len(factors)
+    rectified = torch.cat([scores[:, :num_old] * factors, scores[:, num_old:]], dim=1)
+    says_new = scores.argmax(dim=1, keepdim=True) >= num_old
+    return torch.where(says_new, rectified / rectified.sum(dim=1, keepdim=True), scores)
+
+
+class Il2m(Finetune):
+    """Fine-tuning whose old scores are brought to the level they had when they were new.
+
+    Three statistics are kept, with a row for each of `READINGS`: the mean score of each class on
+    its own clips when it was learned, [3, C]; the same now, on its exemplars, [3, C]; and each
+    task's mean highest score on the clips of its new classes, [3, T].
+    """
+
+    name: ClassVar[str] = "il2m"
+    needs_memory: ClassVar[bool] = True
+    initial_means: Tensor
+    current_means: Tensor
+    confidence: Tensor
+
+    def __init__(self, setup: Setup, options: HeadsOptions) -> None:
+        super().__init__(setup, options)
+        refuse_multi_label(setup, "il2m")
+        for name in ("initial_means", "current_means", "confidence"):
+            self.register_buffer(name, torch.zeros(len(READINGS), 0))
+
+    def grow(self, num_new: int) -> None:
+        """See `Method`."""
+        self.initial_means = F.pad(self.initial_means, (0, num_new))
+        self.current_means = F.pad(self.current_means, (0, num_new))
+        self.confidence = F.pad(self.confidence, (0, 1))
+        super().grow(num_new)
+
+    @torch.no_grad()
+    def after_task(self, data: TaskData) -> None:
+        """Note the statistics of the new classes' clips and of the old classes' exemplars."""
+        self.network.eval()
+        new_means, _, highest = self._statistics(data, data.new)
+        old_means, old_counts, _ = self._statistics(data, data.memory)
+        new = slice(data.num_old, data.num_classes)
+        self.initial_means[:, new] = new_means[:, new]
+        # A class without exemplars cannot be compared with what it was: its factor stays one.
+        self.current_means = torch.where(old_counts > 0, old_means, self.initial_means)
+        self.confidence[:, -1] = highest
+
+    def _statistics(self, data: TaskData, clips: IntArray) -> tuple[Tensor, Tensor, Tensor]:
+        """Of clips: each class's mean score on its own, [3, C]; their count, [C]; mean top, [3]."""
+        sums = torch.zeros_like(self.initial_means)
+        counts, highest = torch.zeros_like(sums[0]), torch.zeros_like(sums[:, 0])
+        for batch in data.batches(clips):
+            own_BC = F.one_hot(batch.labels, self.num_classes).to(sums.dtype)
+            counts += own_BC.sum(dim=0)
+            scores = super().predict(batch.audio, batch.visual)
+            for row, reading in enumerate(READINGS):
+                sums[row] += (scores[reading] * own_BC).sum(dim=0)
+                highest[row] += scores[reading].amax(dim=1).sum()
+        return sums / counts.clamp(min=1.0), counts, highest / max(1, len(clips))
+
+    def factors(self) -> Tensor:
+        """What the scores of old classes are multiplied by, shape [3, C_old].
+
+        mean when learned / mean now x confidence now / confidence when learned (equation 1).
+        """
+        sizes = torch.tensor(self.class_counts, device=self.confidence.device)
+        when_learned = self.confidence.repeat_interleave(sizes, dim=1)
+        tiny = torch.finfo(self.current_means.dtype).tiny
+        ratio = self.initial_means / self.current_means.clamp(min=tiny)
+        trust = self.confidence[:, -1:] / when_learned.clamp(min=tiny)
+        return (ratio * trust)[:, : self.num_classes - self.class_counts[-1]]
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """Soft-max of each reading, with the old classes' scores rectified."""
+        scores, factors = super().predict(audio, visual), self.factors()
+        return {
+            reading: rectify(scores[reading], factors[row]) for row, reading in enumerate(READINGS)
+        }

@@ -1,0 +1,82 @@
+"""Learning without forgetting: the old classes' outputs are held by distillation.
+
+Learning without Forgetting, Li & Hoiem, ECCV 2016; its form for one growing classifier is the
+LwF.MC of iCaRL, Rebuffi et al., CVPR 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from cign.losses.classification import negatives_mask
+from cign.losses.distillation import (
+    distillation_loss,
+    masked_cross_entropy,
+    sigmoid_distillation_loss,
+)
+from cign.methods.base import Batch, Losses, Scores, Setup
+from cign.methods.finetune import HeadsOptions
+from cign.methods.phases import Phase
+from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.models.heads import READINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class LwfOptions(HeadsOptions):
+    """Options of `lwf`.
+
+    Attributes:
+        form: ``softmax``: cross-entropy and distillation of tempered soft-max outputs (Li & Hoiem);
+            ``sigmoid``: binary cross-entropy for both (LwF.MC of Rebuffi et al.).
+        temperature: T of the soft-max form; 2 (Li & Hoiem).
+        distillation_weight: lambda_o of the soft-max form; 1 (Li & Hoiem).
+        classes: Over which classes a new clip's cross-entropy runs in the soft-max form: the
+            ``new`` ones (Li & Hoiem, whose tasks have a head each) or ``all``. Exemplars, if
+            there are any, always count over all (ours).
+    """
+
+    form: Literal["softmax", "sigmoid"] = "softmax"
+    temperature: float = 2.0
+    distillation_weight: float = 1.0
+    classes: Literal["new", "all"] = "new"
+
+
+class Lwf(WithTeacher):
+    """Fine-tuning on the new classes with distillation on the old ones, for each reading."""
+
+    name: ClassVar[str] = "lwf"
+    Options: ClassVar[type] = LwfOptions
+    options: LwfOptions
+
+    def __init__(self, setup: Setup, options: LwfOptions) -> None:
+        super().__init__(setup, options)
+        if options.form == "softmax":
+            refuse_multi_label(setup, "lwf with form softmax", "use form sigmoid")
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Classification and distillation of each reading."""
+        logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
+        o, losses = self.options, Losses()
+        if o.form == "sigmoid":
+            for reading in READINGS:
+                losses[reading] = sigmoid_distillation_loss(
+                    old[reading], logits[reading], batch.targets
+                )
+            return losses
+        mask = negatives_mask(batch.from_memory, self.num_old, self.num_classes, o.classes)
+        for reading in READINGS:
+            losses[reading] = masked_cross_entropy(logits[reading], batch.labels, mask)
+            if self.num_old:
+                distance = distillation_loss(old[reading], logits[reading], o.temperature)
+                losses[f"{reading}_distillation"] = o.distillation_weight * distance
+        return losses
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """Soft-max or sigmoid of each reading, as it was trained."""
+        if self.options.form == "softmax":
+            return super().predict(audio, visual)
+        logits = self.network(audio, visual)
+        return {reading: logits[reading].sigmoid() for reading in READINGS}
