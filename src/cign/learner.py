@@ -19,6 +19,7 @@ from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.model_folder import Model, load_model, save_model
 from cign.models.backbones import Backbone
+from cign.models.blocks import STEM
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files, unknown_score
 from cign.progress import Progress, Silent
@@ -151,7 +152,7 @@ class Learner:
             tasks = split_into_tasks(store.class_names, tasks, order)
         backbone = self._backbone_name
         if backbone is None and self.config.regime == "frozen":
-            backbone = str(store.tokens(None).info["backbone"])
+            backbone = _only_fitting(store, self.config.method)
         self.config = dataclasses.replace(
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )
@@ -278,6 +279,17 @@ class Learner:
         )
         learner.model = model
         return learner
+
+
+def _only_fitting(store: Store, method: str) -> str:
+    """The one backbone whose tokens the method can read; finished tokens or those of a stem.
+
+    Raises:
+        InputError: If there are none, or several to choose from.
+    """
+    needs_stem = method_class(method).needs_blocks
+    fitting = [name for name in store.backbones if name.endswith(STEM) == needs_stem]
+    return fitting[0] if len(fitting) == 1 else str(store.tokens(None).info["backbone"])
 
 
 def model_source(model: Model, config: RunConfig, store: Store) -> Any:

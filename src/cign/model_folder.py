@@ -18,6 +18,7 @@ from cign.files import read_json, replacing, write_json, write_text
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
 from cign.models.backbones import Backbone, load_backbone
+from cign.models.blocks import load_blocks
 from cign.models.encoder import TokenShape
 from cign.options import configure
 
@@ -139,6 +140,7 @@ def load_model(folder: Path) -> Model:
         Setup(
             shape=TokenShape(**about["shape"]),
             backbone=load_backbone(name, weights=False) if end_to_end else None,
+            blocks=load_blocks(name, cls.name) if cls.needs_blocks else None,
             multi_label=about["multi_label"],
             bf16=about["bf16"],
         ),

@@ -25,6 +25,7 @@ from cign.methods.base import Method, Setup
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.metrics.predictions import Predictions
 from cign.models.backbones import Backbone, load_backbone
+from cign.models.blocks import FrozenBlocks, load_blocks
 from cign.models.encoder import TokenShape
 from cign.options import configure
 from cign.progress import Progress, Silent
@@ -109,7 +110,12 @@ class RunConfig:
 
 
 def build_method(
-    config: RunConfig, shape: TokenShape, backbone: Backbone | None, *, multi_label: bool
+    config: RunConfig,
+    shape: TokenShape,
+    backbone: Backbone | None,
+    *,
+    multi_label: bool,
+    blocks: FrozenBlocks | None = None,
 ) -> Method:
     """A method without classes, its weights drawn from the run's seed."""
     cls = method_class(config.method)
@@ -118,6 +124,7 @@ def build_method(
     setup = Setup(
         shape=shape,
         backbone=backbone if config.regime == "end-to-end" else None,
+        blocks=blocks,
         multi_label=multi_label,
         bf16=config.bf16,
     )
@@ -152,7 +159,13 @@ def build_loop(config: RunConfig, store: Store, progress: Progress | None = None
     if budget.amount == 0 and method_class(config.method).needs_memory:
         raise InputError(f"method {config.method} needs exemplars: give --memory, for example 120")
     budget.quotas(len(names), source.bytes_per_clip)  # refuses one that is too small at the end
-    method = build_method(config, shape, backbone, multi_label=clips.is_multi_label)
+    blocks = None
+    if method_class(config.method).needs_blocks:
+        fingerprint = store.tokens(config.backbone).fingerprint
+        blocks = load_blocks(
+            config.backbone, config.method, spec=store.spec, fingerprint=fingerprint
+        )
+    method = build_method(config, shape, backbone, multi_label=clips.is_multi_label, blocks=blocks)
     return Loop(
         method=method,
         clips=clips,

@@ -11,7 +11,8 @@ import torch
 
 from cign.errors import InputError
 from cign.models import small
-from cign.models.small import LogMel, SmallPair, load_small_pair, mel_filters, random_small_pair
+from cign.models.mel import LogMel, mel_filters
+from cign.models.small import SmallPair, load_small_pair, random_small_pair
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,9 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="whose tokens are cached: small, small-random, resnet18, resnet18-random, a local "
-        "folder with weights, or none (default: small for clips of `cign synth`; else required)",
+        help="whose tokens are cached: small, small-random, small-stem (for prompt methods), "
+        "resnet18, resnet18-random, a local folder with weights, or none (default: small for "
+        "clips of `cign synth`; else required)",
     )
     parser.add_argument(
         "--frames", metavar="K", type=whole(1, 64), help="frames per clip (default: 1)"
@@ -100,7 +101,7 @@ def _backbone_name(source: Path, asked: str | None) -> str:
             "(resnet18, a local folder with weights, or none; small is trained on procedural "
             "shapes and a poor choice here)"
         )
-    if asked == "small":
+    if asked in ("small", "small-stem"):
         note(
             "warning: the small encoders were trained on procedural shapes and sounds; "
             "expect poor features of real clips"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cign.data.tasks import IntArray
 from cign.methods.phases import Phase
 from cign.models.backbones import Backbone
+from cign.models.blocks import FrozenBlocks
 from cign.models.encoder import TokenShape
 
 READINGS = ("audio", "visual", "audio_visual")
@@ -34,12 +35,14 @@ class Setup:
     Attributes:
         shape: Shape of the tokens.
         backbone: None on cached tokens; else the encoders, to be trained end to end.
+        blocks: The frozen transformers that cached stem tokens enter, for methods that need them.
         multi_label: Whether clips may carry several labels.
         bf16: Whether encoders run in bfloat16.
     """
 
     shape: TokenShape
     backbone: Backbone | None = None
+    blocks: FrozenBlocks | None = None
     multi_label: bool = False
     bf16: bool = False
 
@@ -109,6 +112,7 @@ class Method(nn.Module, ABC):
         Options: Dataclass of its options.
         uses_memory: Whether exemplars of old classes make a difference.
         needs_memory: Whether it cannot do without them.
+        needs_blocks: Whether it reads the tokens that enter a frozen transformer (``NAME-stem``).
         replays_everything: Whether it may see all clips of earlier tasks (`joint` alone).
         regimes: Where it runs: on cached tokens (``frozen``), with encoders (``end-to-end``).
     """
@@ -117,6 +121,7 @@ class Method(nn.Module, ABC):
     Options: ClassVar[type]
     uses_memory: ClassVar[bool] = True
     needs_memory: ClassVar[bool] = False
+    needs_blocks: ClassVar[bool] = False
     replays_everything: ClassVar[bool] = False
     regimes: ClassVar[tuple[str, ...]] = ("frozen", "end-to-end")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from cign.data.media import PRESETS, MediaSpec
 from cign.errors import InputError
 from cign.models.spectrogram import LogSpectrogram
+
+if TYPE_CHECKING:
+    from cign.models.blocks import FrozenBlocks
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,6 +77,18 @@ class Backbone(nn.Module, ABC):
         Returns:
             Shape [B, K * rows * columns, visual_dim], frame by frame, row by row.
         """
+
+    def audio_stem(self, audio: Tensor) -> Tensor:
+        """The audio tokens that enter `token_blocks`; shapes as in `audio_tokens`."""
+        raise NotImplementedError
+
+    def visual_stem(self, frames: Tensor) -> Tensor:
+        """The visual tokens that enter `token_blocks`; shapes as in `visual_tokens`."""
+        raise NotImplementedError
+
+    def token_blocks(self) -> FrozenBlocks | None:
+        """The transformers between stem and tokens, sharing weights; None where there are none."""
+        return None
 
     @property
     def fingerprint(self) -> str:
@@ -228,7 +243,7 @@ def resnet_pair(visual_weights: str | Path | None, *, seed: int = 0) -> ResNetPa
 
 
 HUB_RESNET = "microsoft/resnet-18"
-BACKBONES = ("small", "small-random", "resnet18", "resnet18-random")
+BACKBONES = ("small", "small-random", "small-stem", "resnet18", "resnet18-random")
 
 
 def load_backbone(name: str, *, weights: bool = True) -> Backbone:
@@ -237,7 +252,8 @@ def load_backbone(name: str, *, weights: bool = True) -> Backbone:
     Args:
         name: ``small`` (shipped; trained on procedural clips), ``small-random``, ``resnet18``
             (visual weights from the hub), ``resnet18-random``, or a folder with a ResNet in
-            transformers' format.
+            transformers' format. With ``-stem`` behind the name of one that has transformer
+            blocks: the tokens that enter them, for prompt methods.
         weights: False builds the network alone, for weights that are loaded afterwards.
 
     Raises:
@@ -246,7 +262,11 @@ def load_backbone(name: str, *, weights: bool = True) -> Backbone:
     if name in ("small", "small-random"):
         from cign.models.small import SmallPair
 
-        backbone: Backbone = SmallPair(name)
+        backbone: Backbone = SmallPair(name, weights=weights)
+    elif name.endswith("-stem") and not Path(name).is_dir():
+        from cign.models.blocks import StemBackbone
+
+        backbone = StemBackbone(load_backbone(name.removesuffix("-stem"), weights=weights))
     elif name == "resnet18":
         backbone = resnet_pair(HUB_RESNET if weights else None)
         backbone.name = name

@@ -69,6 +69,16 @@ class GrowingLinear(nn.Module):
         if self.has_bias:
             self.biases.append(nn.Parameter(torch.empty(num_new).uniform_(-bound, bound)))
 
+    def freeze_old(self) -> None:
+        """Stop learning all rows but those of the last task."""
+        for chunk in [*list(self.weights)[:-1], *list(self.biases)[:-1]]:
+            chunk.requires_grad_(False)
+
+    def newest(self, x: Tensor) -> Tensor:
+        """Map [..., D] to the outputs of the last task alone."""
+        bias = self.biases[-1] if self.has_bias else None
+        return nn.functional.linear(x, self.weights[-1], bias)
+
     def weight(self) -> Tensor:
         """All weights, shape [C, D]."""
         return torch.cat(list(self.weights))

@@ -8,9 +8,9 @@ Legend: B clips, K frames a clip, S frame size, L samples, T spectrogram frames,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -19,72 +19,17 @@ from torch import Tensor, nn
 from cign.data.media import PRESETS
 from cign.errors import InputError
 from cign.models.backbones import Backbone, to_input
+from cign.models.mel import LogMel
 from cign.models.transformer import Block
+
+if TYPE_CHECKING:
+    from cign.models.blocks import FrozenBlocks
 
 STRIDE = 16
 SMALL_WIDTH = 192
 SMALL_PX = 96
 AUDIO_FILE, VISUAL_FILE, RECORD_FILE = "audio.safetensors", "visual.safetensors", "small.json"
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
-
-
-def mel_filters(num_mels: int, n_fft: int, rate_hz: int) -> Tensor:
-    """Triangular filters, evenly spaced on the mel scale from 0 Hz to half of the sample rate.
-
-    mel = 2595 log10(1 + hz / 700) (O'Shaughnessy 1987); each triangle has height 1 and reaches
-    from the centre of the filter below to that of the filter above.
-
-    Args:
-        num_mels: M, number of filters.
-        n_fft: Length of the transform in samples.
-        rate_hz: Sample rate.
-
-    Returns:
-        Shape [n_fft // 2 + 1, M].
-    """
-    top_mel = 2595.0 * math.log10(1.0 + rate_hz / 2 / 700.0)
-    mels = torch.linspace(0.0, top_mel, num_mels + 2, dtype=torch.float64)
-    edges_hz = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
-    bins_hz = torch.arange(n_fft // 2 + 1, dtype=torch.float64)[:, None] * rate_hz / n_fft
-    rising = (bins_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
-    falling = (edges_hz[2:] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])
-    return torch.minimum(rising, falling).clamp(min=0.0).float()
-
-
-class LogMel(nn.Module):
-    """Log mel spectrogram on tensors.
-
-    Args:
-        rate_hz: Sample rate.
-        n_fft: Length of window (Hann, periodic) and transform in samples.
-        hop: Samples from one window to the next.
-        num_mels: M.
-    """
-
-    window: Tensor
-    filters: Tensor
-
-    def __init__(
-        self, rate_hz: int = 16_000, n_fft: int = 512, hop: int = 256, num_mels: int = 64
-    ) -> None:
-        super().__init__()
-        self.n_fft, self.hop = n_fft, hop
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        self.register_buffer("filters", mel_filters(num_mels, n_fft, rate_hz), persistent=False)
-
-    def forward(self, waveform: Tensor) -> Tensor:
-        """Map a waveform in -1..1, [B, L], to [B, M, T] with T = 1 + L // hop (centred)."""
-        spectrum = torch.stft(
-            waveform,
-            self.n_fft,
-            self.hop,
-            window=self.window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        power = spectrum.abs().square()  # [B, n_fft // 2 + 1, T]
-        return torch.log(power.transpose(1, 2) @ self.filters + 1e-5).transpose(1, 2)
 
 
 class Stem(nn.Module):
@@ -272,14 +217,17 @@ class SmallPair(Backbone):
     Args:
         name: ``small`` (shipped weights), ``small-random``, or how to call those of ``folder``.
         folder: Weights made by ``python -m cign.models.pretrain``.
+        weights: False leaves them random, for weights that are loaded afterwards.
     """
 
-    def __init__(self, name: str = "small", folder: Path | None = None) -> None:
+    def __init__(
+        self, name: str = "small", folder: Path | None = None, *, weights: bool = True
+    ) -> None:
         super().__init__()
         self.name = name
         self.spec = PRESETS["small"]
         self.input_px = SMALL_PX
-        if name == "small-random":
+        if name == "small-random" or not weights:
             self.audio, self.visual = random_small_pair()
         else:
             self.audio, self.visual = load_small_pair(folder or SHIPPED_WEIGHTS)
@@ -297,3 +245,24 @@ class SmallPair(Backbone):
         """See `Backbone`."""
         tokens: Tensor = self.visual(frames)
         return tokens
+
+    def audio_stem(self, audio: Tensor) -> Tensor:
+        """See `Backbone`."""
+        return self.audio.embed(audio)
+
+    def visual_stem(self, frames: Tensor) -> Tensor:
+        """See `Backbone`."""
+        return self.visual.embed(frames).unflatten(0, (frames.shape[0], -1)).flatten(1, 2)
+
+    def token_blocks(self) -> FrozenBlocks:
+        """See `Backbone`."""
+        from cign.models.blocks import FrozenBlocks, TokenBlocks
+
+        heard, seen = self.audio, self.visual
+        num_patches = self.visual_grid[0] * self.visual_grid[1]
+        return FrozenBlocks(
+            TokenBlocks(
+                heard.blocks, heard.norm, width=heard.width, num_tokens=self.num_audio_tokens
+            ),
+            TokenBlocks(seen.blocks, seen.norm, width=seen.width, num_tokens=num_patches),
+        )
