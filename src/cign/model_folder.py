@@ -63,6 +63,7 @@ class Model:
             InputError: If it cannot be loaded or has other weights than the model was made with.
         """
         backbone = load_backbone(self.backbone)
+        backbone.spec = dataclasses.replace(backbone.spec, num_frames=self.spec.num_frames)
         if backbone.fingerprint != self.fingerprint:
             raise InputError(
                 f"backbone {self.backbone} has other weights than the model was made with: "
