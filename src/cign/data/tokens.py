@@ -250,6 +250,9 @@ def _compute(
 ) -> None:
     import torch
 
+    assert not getattr(backbone, "training", False)
+    parameters = backbone.parameters() if isinstance(backbone, torch.nn.Module) else iter(())
+    device = next(parameters, torch.empty(0)).device
     batch_size = int(partial["batch_size"])
     per_block = max(1, CLIPS_PER_BLOCK // batch_size) * batch_size
     progress.start(f"tokens of {backbone.name}", store.num_clips)
@@ -263,8 +266,8 @@ def _compute(
             end = min(start + batch_size, store.num_clips)
             # The last batch is filled with its last clip: kernels may differ with the size.
             indices = np.minimum(np.arange(start, start + batch_size), store.num_clips - 1)
-            audio = backbone.audio_tokens(torch.from_numpy(store.audio(indices)))
-            visual = backbone.visual_tokens(torch.from_numpy(store.frames(indices)))
+            audio = backbone.audio_tokens(torch.from_numpy(store.audio(indices)).to(device))
+            visual = backbone.visual_tokens(torch.from_numpy(store.frames(indices)).to(device))
             for file, tokens, there in (
                 (audio_file, audio, store.audio_ok),
                 (visual_file, visual, store.visual_ok),
