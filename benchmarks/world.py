@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import platform
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -87,9 +86,10 @@ def row(world: int, options: argparse.Namespace) -> list[str]:
     is_train = np.array([clip.split == "train" for clip in clips])
     data = render_set(clips, config.num_classes, middle_frames(1), num_workers=2, progress=Silent())
     audio, visual = pooled_tokens(data, options.weights)
-    score: Callable[[Features], tuple[float, float]] = lambda x: accuracy(x, data.labels, is_train)  # noqa: E731
-    ridge, logistic = score(raw_features(data)) if options.raw else (float("nan"),) * 2
-    probes = [score(x)[1] for x in (audio, visual, np.hstack([audio, visual]))]
+    raw = raw_features(data) if options.raw else np.zeros((len(clips), 1))
+    ridge, logistic = accuracy(raw, data.labels, is_train)
+    pooled = (audio, visual, np.hstack([audio, visual]))
+    probes = [accuracy(x, data.labels, is_train)[1] for x in pooled]
     numbers = [ridge, logistic, *probes, 100.0 * config.limit]
     return [str(world), *(f"{number:.1f}" for number in numbers)]
 

@@ -69,7 +69,7 @@ class PretrainConfig:
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
-    token_weight: float = 0.5
+    token_weight: float = 1.0
     label_smoothing: float = 0.05
     num_frames: int = 3
     num_held_out: int = 15
@@ -213,8 +213,11 @@ def _loss(logits: Tensor, targets: Tensor, config: PretrainConfig) -> Tensor:
         targets: ``[B, P, C + 1]``, rows that are all zero are left out.
         config: Weights of the two.
     """
-    token_loss = -(targets * logits.log_softmax(-1)).sum(-1)
-    token_loss = token_loss.sum() / (targets.sum(-1) > 0).sum()
+    losses = -(targets * logits.log_softmax(-1)).sum(-1)
+    is_object = targets[..., :-1].sum(-1) > 0
+    is_background = targets[..., -1] > 0
+    # Both means count the same, however few tokens show or sound something.
+    token_loss = 0.5 * (_mean(losses, is_object) + _mean(losses, is_background))
     present = (targets[..., :-1].sum(1) > 0).float()  # [B, C]; none in an empty or drowned clip
     some = present.sum(-1) > 0
     clip_targets = present[some] / present[some].sum(-1, keepdim=True)
@@ -222,6 +225,11 @@ def _loss(logits: Tensor, targets: Tensor, config: PretrainConfig) -> Tensor:
         logits[some].mean(1)[:, :-1], clip_targets, label_smoothing=config.label_smoothing
     )
     return clip_loss + config.token_weight * token_loss
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Give the mean of the values at some places; 0 where there are none."""
+    return (values * where).sum() / where.sum().clamp(min=1)
 
 
 def _fit(
