@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from cign.errors import one_of
 from cign.methods.analytic import Analytic
+from cign.methods.av_cil import AvCil
 from cign.methods.base import Method
+from cign.methods.bic import Bic
 from cign.methods.cign import Cign, CignTuned
+from cign.methods.ewc import Ewc, EwcOnline
 from cign.methods.finetune import Finetune
+from cign.methods.icarl import Icarl
+from cign.methods.il2m import Il2m
 from cign.methods.joint import Joint
+from cign.methods.lwf import Lwf
+from cign.methods.podnet import Podnet
+from cign.methods.ssil import Ssil
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Finetune, Joint, Cign, CignTuned, Analytic)
+    method.name: method
+    for method in (
+        Finetune,
+        Joint,
+        Cign,
+        CignTuned,
+        Analytic,
+        Bic,
+        Ewc,
+        EwcOnline,
+        Icarl,
+        Il2m,
+        Lwf,
+        AvCil,
+        Podnet,
+        Ssil,
+    )
 }
 
 
