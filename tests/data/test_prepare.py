@@ -371,3 +371,11 @@ def test_the_journal_is_gone_and_the_record_is_there(prepared, corpus):
     assert info["thresholds"] == {"short_s": 0.5, "silent_dbfs": -60.0, "still_block_levels": 1.0}
     assert info["synth"] is None
     assert Store.open(prepared[0]).list_hash == info["list_hash"]
+
+
+def test_a_damaged_report_is_one_sentence(corpus, prepared, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(prepared[0], store)
+    (store / "report.json").write_text('{"colour": "red"}')
+    with pytest.raises(InputError, match="report of store"):
+        prepare(corpus, store, spec=SPEC)

@@ -15,6 +15,7 @@ from av.stream import Disposition
 # Their headers hold no length, so that the decoder guesses it from the bit rate.
 _GUESSED_LENGTH = frozenset({"mp3", "aac", "ac3", "eac3", "h264", "hevc", "m4v", "mpegvideo"})
 
+_LISTS = frozenset({"hls", "concat", "dash", "imf"})
 # Containers round time stamps to milliseconds.
 EPSILON_S = 1e-3
 _CUT_S = 0.25
@@ -68,7 +69,13 @@ class Media:
         if path.stat().st_size == 0:
             raise MediaError("unreadable", "the file is empty")
         try:
-            container = av.open(str(path), mode="r", metadata_errors="replace")
+            # An absolute name is never taken for a protocol; a list in disguise opens no address.
+            container = av.open(
+                str(path.absolute()),
+                mode="r",
+                metadata_errors="replace",
+                container_options={"protocol_whitelist": "file"},
+            )
         except (av.error.FFmpegError, ValueError, OSError) as error:
             raise MediaError("unreadable", f"it does not open: {reason(error)}") from None
         try:
@@ -81,6 +88,9 @@ class Media:
         except BaseException:
             container.close()
             raise
+        if _LISTS & set(container.format.name.split(",")):
+            container.close()
+            raise MediaError("unreadable", "it is a list of other files")
         if media.video is None and media.audio is None:
             container.close()
             raise MediaError("unreadable", "it holds no picture or sound that can be decoded")
@@ -217,6 +227,16 @@ def _pick(container: Any, kind: str) -> Any | None:
     return track
 
 
+@contextlib.contextmanager
+def as_media_error() -> Iterator[None]:
+    """Turn what libraries raise at strange files into `MediaError`."""
+    try:
+        yield
+    except (av.error.FFmpegError, ValueError, ArithmeticError, MemoryError) as error:
+        raise MediaError("unreadable", f"it cannot be decoded: {reason(error)}") from error
+
+
 def reason(error: BaseException) -> str:
     """The short text of an error, without numbers of errors and file names."""
-    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+    text = str(getattr(error, "strerror", None) or error) or type(error).__name__
+    return text.splitlines()[0]

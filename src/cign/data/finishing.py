@@ -146,18 +146,23 @@ def _synth_record(source: Path) -> Any:
 
 
 def read_report(store: Store, backbone: str | None = None) -> PrepareReport:
-    """Read the report that lies in a store."""
+    """Read the report that lies in a store.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    values = store.report
     try:
         problems = pq.read_table(store.folder / "problems.parquet").to_pylist()
-    except (OSError, ValueError) as error:
+        return PrepareReport(
+            store=store.folder,
+            **{**values, "notes": tuple(values["notes"])},
+            list_hash=store.list_hash,
+            problems=tuple(Problem(**problem) for problem in problems),
+            backbone=backbone,
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"store {store.folder}: problems.parquet cannot be read ({error}): restore it"
+            f"the report of store {store.folder} is damaged ({error}): restore report.json and "
+            "problems.parquet, or prepare again into a new folder"
         ) from None
-    values = store.report
-    return PrepareReport(
-        store=store.folder,
-        **{**values, "notes": tuple(values["notes"])},
-        list_hash=store.list_hash,
-        problems=tuple(Problem(**problem) for problem in problems),
-        backbone=backbone,
-    )

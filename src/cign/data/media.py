@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.data.container import Media, MediaError
+from cign.data.container import Media, MediaError, as_media_error
 from cign.data.sound import Sound, SoundReader
 from cign.data.video import Chosen, FrameReader, describe_picture, is_still, to_square
 
@@ -118,7 +118,7 @@ def decode(
     Raises:
         MediaError: If the file is missing, unreadable, too damaged or the clip is too short.
     """
-    with Media.open(Path(path)) as media:
+    with as_media_error(), Media.open(Path(path)) as media:
         first_s, last_s = _extent(media, start_s, end_s)
         raw = _read(media, spec, *_centre(first_s, last_s, spec.window_s))
         broken_s = media.breaks_off_s() if raw.lacks(spec) else None

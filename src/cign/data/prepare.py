@@ -76,6 +76,7 @@ def prepare(
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
     with disk_errors(store_folder), folder_lock(store_folder, "store"):
+        _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
             answers = _decode(
                 table, spec, store_folder, fingerprint, num_workers, timeout_s, progress

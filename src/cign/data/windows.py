@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cign.data.container import Media
+from cign.data.container import Media, as_media_error
 from cign.data.media import SHORT_S, Decoded, MediaError, MediaSpec, Raw, finish, frame_times_s
 from cign.data.sound import SoundReader
 from cign.data.video import FrameReader
@@ -28,7 +28,7 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
     assert every_s > 0
     path = Path(path)
     # Picture and sound are read from two openings, so that each moves on at its own pace.
-    with Media.open(path) as pictures, Media.open(path) as sounds:
+    with as_media_error(), Media.open(path) as pictures, Media.open(path) as sounds:
         duration_s = pictures.duration_s()
         if duration_s < SHORT_S:
             raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
