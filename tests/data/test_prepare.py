@@ -111,7 +111,7 @@ def num_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-@pytest.mark.parametrize(("num_workers", "num_done"), [(0, 1), (0, 9), (2, 14)])
+@pytest.mark.parametrize(("num_workers", "num_done"), [(0, 9), (2, 14)])
 def test_killed_and_resumed_gives_the_same_bytes(corpus, prepared, tmp_path, num_workers, num_done):
     store = tmp_path / "store"
     command = [sys.executable, "-c", PREPARE, str(corpus), str(store), str(num_workers)]
@@ -333,7 +333,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 """
 
 
-@pytest.mark.parametrize("limit", [2_000, 100_000, 340_000])
+@pytest.mark.parametrize("limit", [100_000, 340_000])
 def test_a_full_disk_is_one_sentence_and_can_be_resumed(corpus, prepared, tmp_path, limit):
     # A limit on the size of files gives the same kind of error, at a place of our choosing.
     store = tmp_path / "store"
