@@ -1,0 +1,117 @@
+"""IL2M: statistics of scores, and where and how they rectify."""
+
+import numpy as np
+import pytest
+import torch
+
+from cign.errors import InputError
+from cign.methods.finetune import Finetune
+from cign.methods.il2m import rectify
+from cign.metrics.incremental import summarise
+from cign.scoring import score_clips
+from toy import toy_loop, toy_method
+
+TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}
+READINGS = ("audio", "visual", "audio_visual")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+def test_rectify_scales_old_scores_only_where_a_new_class_wins():
+    scores = torch.tensor([[0.3, 0.1, 0.6], [0.5, 0.1, 0.4], [0.2, 0.2, 0.6]]).double()
+    factors = torch.tensor([3.0, 0.5]).double()
+    got = rectify(scores, factors)
+    # Row 0: 0.9, 0.05, 0.6 -> the old class wins. Row 1: an old class had won: left alone.
+    expected = [[0.9, 0.05, 0.6], [0.5, 0.1, 0.4], [0.6, 0.1, 0.6]]
+    for row, wanted in zip(got.tolist(), expected, strict=True):
+        assert row == pytest.approx([x / sum(wanted) for x in wanted])
+    torch.testing.assert_close(rectify(scores, factors[:0]), scores)
+
+
+def raw_scores(method, source, clips):
+    """The soft-max before rectifying."""
+    kept, type(method).predict = type(method).predict, Finetune.predict
+    try:
+        return score_clips(method, source, clips)
+    finally:
+        type(method).predict = kept
+
+
+def test_statistics_and_factors_over_four_tasks_against_loops():
+    loop = toy_loop("il2m", options=TRAIN, memory="16", num_classes=8, num_tasks=4, noise=2.0)
+    method, notes = loop.method, []
+    plain = method.after_task
+
+    def after_task(data):
+        plain(data)
+        notes.append((data, raw_scores(method, loop.source, loop.train)))
+
+    method.after_task = after_task
+    loop.run()
+    label = loop.clips.targets.argmax(axis=1)
+    place = {clip: i for i, clip in enumerate(loop.train)}
+    for row, reading in enumerate(READINGS):
+        first, confidence = {}, []
+        for data, scores in notes:
+            p = scores[reading].astype(np.float64)
+            tops = [p[place[i]].max() for i in data.new]
+            confidence.append(sum(tops) / len(tops))
+            for c in range(data.num_old, data.num_classes):
+                own = [p[place[i], c] for i in data.new if label[i] == c]
+                first[c] = sum(own) / len(own)
+        data, scores = notes[-1]
+        p = scores[reading].astype(np.float64)
+        factors = []
+        for c in range(6):
+            now = [p[place[i], c] for i in data.memory if label[i] == c]
+            assert now
+            task = c // 2
+            factors.append(first[c] / (sum(now) / len(now)) * confidence[-1] / confidence[task])
+        np.testing.assert_allclose(method.factors()[row].numpy(), factors, rtol=1e-4)
+        np.testing.assert_allclose(method.confidence[row].numpy(), confidence, rtol=1e-4)
+        assert np.abs(np.array(factors) - 1).max() > 0.1
+        raw = raw_scores(method, loop.source, loop.test)[reading].astype(np.float64)
+        for got, before in zip(loop.predictions.scores[-1][reading], raw, strict=True):
+            wanted = before.copy()
+            if before.argmax() >= 6:
+                wanted[:6] *= factors
+                wanted /= wanted.sum()
+            np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_first_task_is_left_alone():
+    method = toy_method("il2m", TRAIN)
+    method.grow(3)
+    audio, visual = torch.randn(2, 3, 16), torch.randn(2, 4, 16)
+    for reading, scores in method.predict(audio, visual).items():
+        torch.testing.assert_close(scores, Finetune.predict(method, audio, visual)[reading])
+
+
+def test_a_class_without_exemplars_keeps_its_scores():
+    loop = toy_loop("il2m", options=TRAIN, memory="12")
+    loop.run()
+    data = loop._task_data(2)
+    object.__setattr__(data, "memory", loop.memory.by_class[0])
+    loop.method.after_task(data)
+    same = loop.method.confidence[:, 2] / loop.method.confidence[:, 0]
+    torch.testing.assert_close(loop.method.factors()[:, 1], same)
+
+
+def test_rectifying_helps_where_old_classes_lose():
+    last = {}
+    for name in ("finetune", "il2m"):
+        loop = toy_loop(
+            name, options=TRAIN, memory="16", per_class=30, noise=2.0, num_classes=8, num_tasks=4
+        )
+        loop.run()
+        readings = summarise(loop.predictions)
+        last[name] = [readings[r]["last"] for r in ("audio", "visual")]
+    assert sum(last["il2m"]) > sum(last["finetune"]) + 3
+
+
+def test_several_labels_are_refused():
+    with pytest.raises(InputError, match="il2m takes clips of one label"):
+        toy_method("il2m", {}, multi_label=True)
