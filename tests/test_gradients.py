@@ -21,6 +21,8 @@ SWITCHES = {
 }
 CASES = [(name, {}) for name in METHODS] + [("cign", value) for value in SWITCHES.values()]
 CASES.append(("finetune", {"trunk": "transformer"}))
+CASES += [("ssil", {}), ("podnet", {"num_heads": 2}), ("podnet", {"trunk": "linear"})]
+CASES += [("av_cil", {}), ("av_cil", {"trunk": "transformer", "num_heads": 2})]
 
 
 def batch_of(num_classes, num_old=0):

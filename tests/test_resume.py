@@ -17,6 +17,13 @@ from cign.metrics.predictions import Predictions
 from toy import toy_loop
 
 OPTIONS = {
+    "av_cil": {"training": {"num_epochs": 2, "batch_size": 6}, "trunk": "transformer", "depth": 1},
+    "podnet": {
+        "training": {"num_epochs": 2, "batch_size": 7},
+        "balanced_training": {"num_epochs": 2, "batch_size": 5},
+        "depth": 1,
+    },
+    "ssil": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "cosine"}},
     "analytic": {"width": 30, "ridge": 1.0, "batch_size": 2, "fused": "concatenation"},
     "finetune": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "one_cycle"}},
     "joint": {"trunk": "transformer", "training": {"num_epochs": 2, "batch_size": 9}},
