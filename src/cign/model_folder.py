@@ -17,8 +17,8 @@ from cign.errors import InputError
 from cign.files import read_json, replacing, write_json, write_text
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
-from cign.models.backbones import Backbone, load_backbone
-from cign.models.blocks import load_blocks
+from cign.models.backbone import Backbone
+from cign.models.backbones import load_backbone, load_blocks
 from cign.models.encoder import TokenShape
 from cign.options import configure
 

@@ -17,7 +17,7 @@ from cign.data.media import Decoded, MediaError, decode
 from cign.data.windows import decode_windows
 from cign.methods.base import READINGS
 from cign.model_folder import Model
-from cign.models.backbones import Backbone
+from cign.models.backbone import Backbone
 from cign.progress import Progress, Silent
 
 BATCH = 16

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cign.data.clips import Clip, ClipTable, make_table, read_source
+from cign.data.clips import Clip, ClipTable, make_table
+from cign.data.formats import read_source
 from cign.data.formats.folders import divide
 from cign.errors import InputError
 

@@ -16,7 +16,7 @@ from cign.data.clips import Clip, ClipTable
 from cign.data.finishing import finish_store
 from cign.data.media import MediaSpec
 from cign.data.store import Store, frames_shape
-from cign.data.tokens import make_tokens
+from cign.data.token_making import make_tokens
 from cign.errors import InputError
 
 SPEC = MediaSpec(num_frames=2, frame_px=16, rate_hz=100, window_s=1.0)

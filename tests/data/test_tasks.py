@@ -78,3 +78,11 @@ def test_a_clip_comes_with_the_later_of_its_classes():
     assert clips.of_task(everything, 1).tolist() == [1, 2]
     assert clips.up_to(everything, 1).tolist() == [0, 1, 2]
     assert clips.up_to(everything, 0).tolist() == [0]
+
+
+def test_clip_counts_for_the_first_class_of_its_own_task():
+    tasks = TaskSequence((("a", "b"), ("c", "d")))
+    labels = [("b",), ("b", "a"), ("d", "b"), ("d", "c"), ("a", "d", "c")]
+    clips = TaskClips.of(labels, tasks)
+    assert clips.class_of(np.arange(5)).tolist() == [1, 0, 3, 2, 2]
+    assert clips.class_of(np.array([3, 0])).tolist() == [2, 1]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cign.errors import InputError
-from cign.models.backbones import load_backbone
-from cign.models.blocks import FrozenBlocks, StemBackbone, TokenBlocks, load_blocks
+from cign.models.backbones import load_backbone, load_blocks
+from cign.models.blocks import FrozenBlocks, StemBackbone, TokenBlocks
 from cign.models.small import SmallPair
 from cign.models.transformer import Transformer
 

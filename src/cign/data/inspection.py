@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cign.data.clips import read_source
 from cign.data.findings import Findings, shared_sources, summarise
+from cign.data.formats import read_source
 from cign.data.media import MediaSpec
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
@@ -57,9 +57,9 @@ def inspect_source(
     """Say what a source holds.
 
     Args:
-        source: See `cign.data.clips.read_source`.
-        format: See `cign.data.clips.read_source`.
-        media: See `cign.data.clips.read_source`.
+        source: See `cign.data.formats.read_source`.
+        format: See `cign.data.formats.read_source`.
+        media: See `cign.data.formats.read_source`.
         decode_files: Whether to decode every clip's window, to find the broken, silent, still and
             equal ones. Takes about as long as preparing.
         num_workers: See `cign.data.workers.decode_all`.

@@ -13,13 +13,14 @@ import numpy as np
 
 from cign.data.arrays import check_space, create_array, disk_errors, full_disk, num_bytes
 from cign.data.clip_file import CLIP_COLUMNS
-from cign.data.clips import ClipTable, hash_lines, read_source
+from cign.data.clips import ClipTable, hash_lines
 from cign.data.findings import is_usable
 from cign.data.finishing import PrepareReport, check_usable, finish_store, read_report
+from cign.data.formats import read_source
 from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
 from cign.data.store import FORMAT, Store, frames_shape
-from cign.data.tokens import TokenMaker, check_backbone, make_tokens
+from cign.data.token_making import TokenMaker, check_backbone, make_tokens
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
 from cign.errors import InputError
@@ -47,13 +48,13 @@ def prepare(
     """Make a store of a source, or finish one, and cache the tokens of a backbone.
 
     Args:
-        source: See `cign.data.clips.read_source`.
+        source: See `cign.data.formats.read_source`.
         store_folder: Where the store goes. One that holds this source by these settings is used
             as it is, so that another backbone's tokens can be added.
         spec: What to take from each clip; the backbone's, else the release's, if absent.
         backbone: Whose tokens are cached, if any.
-        format: See `cign.data.clips.read_source`.
-        media: See `cign.data.clips.read_source`.
+        format: See `cign.data.formats.read_source`.
+        media: See `cign.data.formats.read_source`.
         num_workers: Decoding processes; one for each core if absent, none but this one if 0.
         batch_size: Clips per batch of the backbone.
         timeout_s: A file that takes longer to decode is left out.

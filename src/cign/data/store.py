@@ -9,7 +9,6 @@ Legend: N rows, one for each listed clip; B clips asked for; K frames, S pixels,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +21,11 @@ from cign.data.arrays import map_array
 from cign.data.clip_file import read_clips
 from cign.data.clips import SPLITS, ClipTable
 from cign.data.media import MediaSpec
-from cign.data.tokens import TokenCache, cache_names
+from cign.data.tokens import Indices, TokenCache, cache_names
 from cign.errors import InputError, one_of
 from cign.files import read_json
 
 FORMAT = 1
-
-Indices = NDArray[np.integer[Any]] | Sequence[int] | slice
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cign.data.tasks import IntArray
 from cign.methods.phases import Phase
-from cign.models.backbones import Backbone
+from cign.models.backbone import Backbone
 from cign.models.blocks import FrozenBlocks
 from cign.models.encoder import TokenShape
 
@@ -114,6 +114,8 @@ class Method(nn.Module, ABC):
         needs_memory: Whether it cannot do without them.
         needs_blocks: Whether it reads the tokens that enter a frozen transformer (``NAME-stem``).
         replays_everything: Whether it may see all clips of earlier tasks (`joint` alone).
+        order_matters: Whether what it knows at the end depends on the order of the classes.
+        seed_matters: Whether it draws anything from the run's seed.
         regimes: Where it runs: on cached tokens (``frozen``), with encoders (``end-to-end``).
     """
 
@@ -123,6 +125,8 @@ class Method(nn.Module, ABC):
     needs_memory: ClassVar[bool] = False
     needs_blocks: ClassVar[bool] = False
     replays_everything: ClassVar[bool] = False
+    order_matters: ClassVar[bool] = True
+    seed_matters: ClassVar[bool] = True
     regimes: ClassVar[tuple[str, ...]] = ("frozen", "end-to-end")
 
     def __init__(self, setup: Setup, options: Any) -> None:

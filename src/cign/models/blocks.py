@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from cign.data.media import MediaSpec
 from cign.errors import InputError
-from cign.models.backbones import Backbone, load_backbone
+from cign.models.backbone import Backbone
 from cign.models.transformer import Block
 
 STEM = "-stem"
@@ -137,36 +135,3 @@ class StemBackbone(Backbone):
         blocks = self.inner.token_blocks()
         assert blocks is not None
         return blocks
-
-
-def load_blocks(
-    name: str, method: str, *, spec: MediaSpec | None = None, fingerprint: str | None = None
-) -> FrozenBlocks:
-    """The blocks that a backbone's cached stem tokens enter.
-
-    Args:
-        name: Of the backbone.
-        method: Who needs them, for the error message.
-        spec: What the store holds, for the check.
-        fingerprint: Of the cached tokens' backbone; None builds blocks whose weights are loaded
-            afterwards.
-
-    Raises:
-        InputError: If the tokens are finished ones, or of other weights.
-    """
-    if not name.endswith(STEM):
-        raise InputError(
-            f"method {method} needs the tokens that enter a transformer, and backbone {name!r} "
-            "gives finished ones: prepare and train with --backbone small-stem"
-        )
-    backbone = load_backbone(name, weights=fingerprint is not None)
-    if spec is not None:
-        backbone.spec = replace(backbone.spec, num_frames=spec.num_frames)
-    if fingerprint is not None and backbone.fingerprint != fingerprint:
-        raise InputError(
-            f"backbone {name!r} has other weights than the store's tokens were made with: use "
-            "the version of cign they were made with, or prepare a new store"
-        )
-    blocks = backbone.token_blocks()
-    assert blocks is not None
-    return blocks.frozen()

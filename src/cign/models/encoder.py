@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from cign.models.backbones import Backbone
+from cign.models.backbone import Backbone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -18,12 +17,10 @@ from torch import Tensor, nn
 
 from cign.data.media import PRESETS
 from cign.errors import InputError
-from cign.models.backbones import Backbone, to_input
+from cign.models.backbone import Backbone, to_input
+from cign.models.blocks import FrozenBlocks, TokenBlocks
 from cign.models.mel import LogMel
 from cign.models.transformer import Block
-
-if TYPE_CHECKING:
-    from cign.models.blocks import FrozenBlocks
 
 STRIDE = 16
 SMALL_WIDTH = 192
@@ -256,8 +253,6 @@ class SmallPair(Backbone):
 
     def token_blocks(self) -> FrozenBlocks:
         """See `Backbone`."""
-        from cign.models.blocks import FrozenBlocks, TokenBlocks
-
         heard, seen = self.audio, self.visual
         num_patches = self.visual_grid[0] * self.visual_grid[1]
         return FrozenBlocks(

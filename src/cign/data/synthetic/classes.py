@@ -95,10 +95,10 @@ def draw_settings(world: int) -> Settings:
         noise_slope=(draws.uniform(0.0, 0.5), draws.uniform(1.0, 1.6)),
         tilt_db=draws.uniform(3.0, 5.0),
         num_peaks=draws.integer(4, 6),
-        peak_db=draws.uniform(10.0, 14.0),
-        hue_jitter=draws.uniform(0.06, 0.10),
-        light=(draws.uniform(0.55, 0.7), draws.uniform(1.1, 1.25)),
-        num_debris=(2, draws.integer(5, 7)),
+        peak_db=draws.uniform(12.0, 16.0),
+        hue_jitter=draws.uniform(0.04, 0.06),
+        light=(draws.uniform(0.65, 0.8), draws.uniform(1.1, 1.2)),
+        num_debris=(1, draws.integer(3, 5)),
         pan=draws.uniform(0.08, 0.16),
     )
 

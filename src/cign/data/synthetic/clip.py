@@ -21,7 +21,7 @@ from cign.data.synthetic.draws import Draws
 from cign.data.synthetic.plan import SPLITS, ClipDraw
 
 # Radii as shares of the side. A box of at most (2 * 0.19)^2 = 14.4 % of the frame.
-_RADII = (0.18, 0.36)
+_RADII = (0.22, 0.38)
 _SMALL_RADII = (0.12, 0.19)
 
 

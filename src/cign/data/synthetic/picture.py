@@ -262,7 +262,7 @@ def draw_debris(draws: Draws) -> Look:
         texture=draws.pick(TEXTURES),
         frequency=draws.uniform(0.3, 1.5),
         texture_angle=draws.uniform(0.0, 3.14159),
-        contrast=draws.uniform(0.2, 1.5),
+        contrast=draws.uniform(0.1, 0.8),
         hues=(hue, hue + draws.uniform(-0.1, 0.1)),
         saturations=(draws.uniform(0.1, 1.0), draws.uniform(0.1, 1.0)),
         values=(draws.uniform(0.2, 0.9), draws.uniform(0.2, 0.9)),
@@ -300,7 +300,7 @@ def render_backdrop(settings: Settings, draws: Draws, num_frames: int, size_px: 
 
 def expose(canvas: Float32, settings: Settings, draws: Draws) -> NDArray[np.uint8]:
     """Turn light into levels: brightness, colour cast and grain; ``[T, S, S, 3]``."""
-    gains = draws.uniform(*settings.light) * draws.array(3, low=0.88, high=1.12)
+    gains = draws.uniform(*settings.light) * draws.array(3, low=0.93, high=1.07)
     size_px = canvas.shape[1]
     grain = draws.noise(size_px, size_px, 1) * np.float32(draws.uniform(0.0, 3.0))
     levels = canvas * (255.0 * gains).astype(np.float32)

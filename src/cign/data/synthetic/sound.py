@@ -42,7 +42,7 @@ class Performance:
 def perform(sound: Sound, draws: Draws, start_s: float, end_s: float) -> Performance:
     """Draw a performance of a class: its rhythm at some tempo, begun anywhere, transposed."""
     step_s = 1.0 / (sound.steps_hz * draws.uniform(0.8, 1.25))
-    transpose = draws.uniform(-10.0, 10.0)
+    transpose = draws.uniform(-12.0, 12.0)
     first = draws.pick([i for i, accent in enumerate(sound.accents) if accent > 0])
     steps = [
         (start_s + i * step_s, sound.accents[k], sound.intervals[k])
