@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cign.errors import CignError, InputError
 from cign.files import replacing, write_json
@@ -61,6 +62,7 @@ class PretrainConfig:
         num_frames: Frames rendered of each clip; each epoch takes one of them.
         num_held_out: Clips of each class for the accuracy that is recorded.
         seed: Of weights, clips and batches.
+        bf16: Train in bfloat16 where autocast allows it.
     """
 
     num_classes: int = 40
@@ -74,6 +76,7 @@ class PretrainConfig:
     num_frames: int = 3
     num_held_out: int = 15
     seed: int = 0
+    bf16: bool = True
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -147,7 +150,11 @@ def fit_pair(
     progress.start("Training the encoders", 2 * _num_steps(audio_batches.num_clips, config))
     # Side by side with a core each: faster than one after the other with two cores each. The
     # setting holds for the thread that makes it.
-    with ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    # Attention written out: the fused kernel's backward pass is slow in bfloat16 on a CPU.
+    with (
+        sdpa_kernel(SDPBackend.MATH),
+        ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
         jobs = [
             pool.submit(_fit, audio, audio_batches, config, progress),
             pool.submit(_fit, visual, visual_batches, config, progress),
@@ -183,7 +190,7 @@ class _AudioBatches:
 
 
 class _VisualBatches:
-    """Batches of pictures: one frame of each clip, mirrored, turned by quarters, tinted."""
+    """Batches of pictures: one frame of each clip, mirrored and turned by quarters."""
 
     def __init__(self, data: PretrainSet, generator: torch.Generator) -> None:
         self.data, self.generator = data, generator
@@ -200,8 +207,6 @@ class _VisualBatches:
         x, y = x.rot90(turns, (1, 2)), y.rot90(turns, (1, 2))
         if flip % 2:
             x, y = x.flip(2), y.flip(2)
-        gain = 0.75 + 0.5 * torch.rand(len(rows), 1, 1, 3, generator=self.generator)
-        x = (x.float() * gain).clamp(0, 255).to(torch.uint8)
         return x[:, None], y.flatten(1, 2)
 
 
@@ -240,7 +245,6 @@ def _fit(
 ) -> nn.Linear:
     """Train one encoder in place; gives the head it was trained with."""
     head = nn.Linear(encoder.width, config.num_classes + 1)
-    nn.init.zeros_(head.weight)
     encoder.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, weight_decay=config.weight_decay)
@@ -252,7 +256,9 @@ def _fit(
         order = torch.randperm(batches.num_clips, generator=batches.generator).numpy()
         for i in range(0, len(order) - config.batch_size + 1, config.batch_size):
             x, targets = batches.batch(np.sort(order[i : i + config.batch_size]))
-            loss = _loss(head(encoder(x)), targets, config)
+            with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+                tokens = encoder(x)
+            loss = _loss(head(tokens.float()), targets, config)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, 1.0)
