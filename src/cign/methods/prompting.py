@@ -1,0 +1,118 @@
+"""What prompt methods share: frozen blocks, queries, heads that learn the task's classes alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cign.errors import InputError
+from cign.losses.classification import classification_loss
+from cign.losses.prompts import key_loss
+from cign.methods.base import READINGS, Batch, GradientMethod, Losses, Scores, Setup
+from cign.methods.phases import Phase
+from cign.models.blocks import TokenBlocks
+from cign.models.growing import GrowingLinear
+
+
+class PromptMethod(GradientMethod):
+    """A frozen transformer for each modality, prompts that enter it, and three linear heads.
+
+    Prompts, keys and heads are kept per modality; the fused head reads both features. No clip of
+    an earlier task is used.
+    """
+
+    uses_memory: ClassVar[bool] = False
+    needs_blocks: ClassVar[bool] = True
+    regimes: ClassVar[tuple[str, ...]] = ("frozen",)
+
+    def __init__(self, setup: Setup, options: object) -> None:
+        super().__init__(setup, options)
+        if setup.blocks is None:
+            raise InputError(
+                f"method {self.name} needs a backbone with transformer blocks that prompts can "
+                "enter: use --backbone small-stem"
+            )
+        self.blocks = setup.blocks.frozen()
+        heard, seen = self.blocks.audio.width, self.blocks.visual.width
+        dims = {"audio": heard, "visual": seen, "audio_visual": heard + seen}
+        self.heads = nn.ModuleDict({reading: GrowingLinear(dims[reading]) for reading in READINGS})
+
+    def head(self, reading: str) -> GrowingLinear:
+        """The head of a reading."""
+        head = self.heads[reading]
+        assert isinstance(head, GrowingLinear)
+        return head
+
+    def transformer(self, modality: str) -> TokenBlocks:
+        """The frozen transformer of a modality."""
+        return self.blocks.audio if modality == "audio" else self.blocks.visual
+
+    def grow(self, num_new: int) -> None:
+        """Add outputs; those of old classes are no longer trained."""
+        for reading in READINGS:
+            self.head(reading).grow(num_new)
+            self.head(reading).freeze_old()
+        super().grow(num_new)
+
+    @abstractmethod
+    def read(self, modality: str, tokens: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Pass tokens through the prompted transformer.
+
+        Args:
+            modality: ``audio`` or ``visual``.
+            tokens: Stem tokens, shape [B, K * N, D].
+            query: The clip's mean token without prompts, shape [B, D].
+
+        Returns:
+            Features, shape [B, D], and the keys that were used, [B, N, D].
+        """
+
+    @torch.no_grad()
+    def query(self, modality: str, tokens: Tensor) -> Tensor:
+        """The mean token of the frozen transformer without prompts, shape [B, D]."""
+        return self.transformer(modality)(tokens).flatten(1, 2).mean(dim=1)
+
+    def features(self, audio: Tensor, visual: Tensor) -> tuple[dict[str, Tensor], Losses]:
+        """Features of each reading and the key loss of each modality, before its weight."""
+        features, losses = {}, {}
+        for modality, given in (("audio", audio), ("visual", visual)):
+            tokens = given.float()
+            query = self.query(modality, tokens)
+            feature, keys = self.read(modality, tokens, query)
+            # Normalised without learned scale, as the features of the other methods' heads.
+            features[modality] = nn.functional.layer_norm(feature, feature.shape[1:])
+            losses[f"{modality}_keys"] = key_loss(query, keys)
+        features["audio_visual"] = torch.cat([features["audio"], features["visual"]], dim=-1)
+        return features, losses
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Losses of the three heads over the task's classes, and the key losses.
+
+        Leaving out the outputs of old classes is the same as masking their logits by minus
+        infinity, and without it the new classes, the only ones with clips, would push them down.
+        """
+        features, losses = self.features(batch.audio, batch.visual)
+        losses = {name: self.options.key_weight * value for name, value in losses.items()}
+        targets = batch.targets[:, -self.class_counts[-1] :]
+        for reading in READINGS:
+            losses[reading] = classification_loss(
+                self.head(reading).newest(features[reading]),
+                targets,
+                multi_label=self.setup.multi_label,
+            )
+        return losses
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+        """Soft-max over all classes seen; sigmoids where clips have several labels."""
+        features, _ = self.features(audio, visual)
+        logits = {reading: self.head(reading)(features[reading]) for reading in READINGS}
+        if self.setup.multi_label:
+            return {reading: logits[reading].sigmoid() for reading in READINGS}
+        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+
+    def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """The fused head's features, shape [B, D_a + D_v]."""
+        return self.features(audio, visual)[0]["audio_visual"]
