@@ -21,6 +21,7 @@ SWITCHES = {
 }
 CASES = [(name, {}) for name in METHODS] + [("cign", value) for value in SWITCHES.values()]
 CASES.append(("finetune", {"trunk": "transformer"}))
+CASES += [("l2p", {}), ("l2p", {"pooled": "tokens"}), ("dualprompt", {})]
 CASES += [("ssil", {}), ("podnet", {"num_heads": 2}), ("podnet", {"trunk": "linear"})]
 CASES += [("av_cil", {}), ("av_cil", {"trunk": "transformer", "num_heads": 2})]
 

@@ -17,6 +17,8 @@ from cign.metrics.predictions import Predictions
 from toy import toy_loop
 
 OPTIONS = {
+    "l2p": {"training": {"num_epochs": 2, "batch_size": 6}, "num_chosen": 2},
+    "dualprompt": {"training": {"num_epochs": 2, "batch_size": 6, "schedule": "cosine"}},
     "av_cil": {"training": {"num_epochs": 2, "batch_size": 6}, "trunk": "transformer", "depth": 1},
     "podnet": {
         "training": {"num_epochs": 2, "batch_size": 7},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from cign.data.batches import ArraySource
 from cign.data.memory import ExemplarMemory, MemoryBudget
@@ -13,7 +14,9 @@ from cign.data.tasks import TaskClips, split_into_tasks
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
 from cign.metrics.predictions import Predictions
+from cign.models.blocks import FrozenBlocks, TokenBlocks
 from cign.models.encoder import TokenShape
+from cign.models.transformer import Transformer
 from cign.options import configure
 from cign.train import Loop
 
@@ -33,8 +36,22 @@ def toy_tokens(num_classes=6, per_class=12, seed=0, noise=0.5):
     return labels, *parts
 
 
+def toy_blocks() -> FrozenBlocks:
+    """Frozen random transformers of both modalities, for methods that need them."""
+    torch.manual_seed(0)
+    parts = [
+        TokenBlocks(
+            Transformer(16, 2, num_heads=2).blocks, nn.LayerNorm(16), width=16, num_tokens=number
+        )
+        for number in (SHAPE.num_audio_tokens, SHAPE.num_visual_tokens)
+    ]
+    return FrozenBlocks(*parts)
+
+
 def toy_method(name: str, options: dict | None = None, **setup) -> Method:
     cls = method_class(name)
+    if cls.needs_blocks:
+        setup.setdefault("blocks", toy_blocks())
     torch.manual_seed(0)  # first weights come from the run's seed, as in `cign.runs.build_method`
     return cls(Setup(shape=SHAPE, **setup), configure(cls.Options, options or {}, "options"))
 

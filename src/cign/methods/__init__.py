@@ -8,11 +8,13 @@ from cign.methods.av_cil import AvCil
 from cign.methods.base import Method
 from cign.methods.bic import Bic
 from cign.methods.cign import Cign, CignTuned
+from cign.methods.dualprompt import DualPrompt
 from cign.methods.ewc import Ewc, EwcOnline
 from cign.methods.finetune import Finetune
 from cign.methods.icarl import Icarl
 from cign.methods.il2m import Il2m
 from cign.methods.joint import Joint
+from cign.methods.l2p import L2p
 from cign.methods.lwf import Lwf
 from cign.methods.podnet import Podnet
 from cign.methods.ssil import Ssil
@@ -25,6 +27,8 @@ METHODS: dict[str, type[Method]] = {
         Cign,
         CignTuned,
         Analytic,
+        L2p,
+        DualPrompt,
         Bic,
         Ewc,
         EwcOnline,
