@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data import tokens as tokens_module
+from cign.data import token_making
 from cign.data.arrays import RowWriter, create_array, map_array
 from cign.data.clips import Clip, ClipTable
 from cign.data.finishing import finish_store
@@ -213,7 +213,7 @@ def test_a_finished_cache_is_not_computed_again(store):
 def test_interrupted_tokens_go_on_and_are_the_same(store, tmp_path, monkeypatch):
     whole = make_store(tmp_path / "other")
     make_tokens(whole, Toy(), batch_size=2)
-    monkeypatch.setattr(tokens_module, "CLIPS_PER_BLOCK", 2)
+    monkeypatch.setattr(token_making, "CLIPS_PER_BLOCK", 2)
     broken = Toy()
     broken.fail_at = 3
     with pytest.raises(KeyboardInterrupt):
@@ -231,7 +231,7 @@ def test_interrupted_tokens_go_on_and_are_the_same(store, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("change", ["weights", "batch size"])
 def test_an_unfinished_cache_of_other_work_is_begun_anew(store, monkeypatch, change):
-    monkeypatch.setattr(tokens_module, "CLIPS_PER_BLOCK", 2)
+    monkeypatch.setattr(token_making, "CLIPS_PER_BLOCK", 2)
     broken = Toy(2.0 if change == "weights" else 1.0)
     broken.fail_at = 3
     with pytest.raises(KeyboardInterrupt):
