@@ -13,17 +13,17 @@ import torch
 from cign.data.store import Store
 from cign.data.tasks import TaskClips, TaskSequence, split_into_tasks
 from cign.errors import InputError
-from cign.files import folder_lock
+from cign.files import folder_lock, read_json
 from cign.methods import method_class
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.model_folder import Model, load_model, save_model
-from cign.models.backbones import Backbone
-from cign.models.blocks import STEM
+from cign.models.backbone import Backbone
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files, unknown_score
 from cign.progress import Progress, Silent
-from cign.runs import RunConfig, build_loop, describe, versions, write_metrics
+from cign.run_record import describe, versions, write_metrics
+from cign.runs import RunConfig, build_loop, fitting_backbone, model_source
 from cign.scoring import score_clips
 from cign.train import Loop
 
@@ -96,6 +96,7 @@ class Learner:
         out: Path | str | None = None,
         resume: bool = False,
         checkpoint_every_s: float = 30.0,
+        test_store: Store | Path | str | None = None,
         progress: Progress | None = None,
     ) -> Learner:
         """Learn all classes of a store, task after task.
@@ -108,21 +109,24 @@ class Learner:
             out: RUN folder for configuration, checkpoints, metrics, predictions and model.
             resume: Go on with the run in ``out``, with the configuration it was begun with.
             checkpoint_every_s: Seconds between checkpoints.
+            test_store: A store with the same classes whose test clips are scored instead of the
+                store's own.
             progress: Told of steps.
 
         Returns:
             This learner; `metrics` holds what ``metrics.json`` does.
 
         Raises:
-            InputError: If store, tasks and folder do not fit.
+            InputError: If stores, tasks and folder do not fit.
         """
-        store = store if isinstance(store, Store) else Store.open(Path(store))
+        store = _opened(store)
+        tested = None if test_store is None else _opened(test_store)
         progress = progress or Silent()
         if out is None:
             self._configure(store, tasks, order)
-            loop = build_loop(self.config, store, progress)
+            loop = build_loop(self.config, store, progress, tested)
             loop.run()
-            return self._finish(loop, store, None)
+            return self._finish(loop, store, tested, None)
         folder = Path(out)
         if resume:
             self.config = RunConfig.load(folder)
@@ -132,19 +136,20 @@ class Learner:
             )
         else:
             self._configure(store, tasks, order)
-        loop = build_loop(self.config, store, progress)  # refuses before anything is written
+        # Refuses before anything is written.
+        loop = build_loop(self.config, store, progress, tested)
         with folder_lock(folder, "run folder"):
             loop.checkpoint = folder / "checkpoint.safetensors"
             loop.predictions_path = folder / "predictions.parquet"
             loop.checkpoint_every_s = checkpoint_every_s
             if resume:
-                self._resume(loop, folder, store)
+                self._resume(loop, folder, store, tested)
             else:
                 self.config.save(folder)
-                write_metrics(folder, self.config, loop, store)
-            loop.after_task = lambda: write_metrics(folder, self.config, loop, store)
+                write_metrics(folder, self.config, loop, store, tested)
+            loop.after_task = lambda: write_metrics(folder, self.config, loop, store, tested)
             loop.run()
-            return self._finish(loop, store, folder)
+            return self._finish(loop, store, tested, folder)
 
     def _configure(self, store: Store, tasks: int | TaskSequence, order: int) -> None:
         """Settle what the store decides: tasks and backbone."""
@@ -152,21 +157,23 @@ class Learner:
             tasks = split_into_tasks(store.class_names, tasks, order)
         backbone = self._backbone_name
         if backbone is None and self.config.regime == "frozen":
-            backbone = _only_fitting(store, self.config.method)
+            backbone = fitting_backbone(store, self.config.method)
         self.config = dataclasses.replace(
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )
 
-    def _resume(self, loop: Loop, folder: Path, store: Store) -> None:
+    def _resume(self, loop: Loop, folder: Path, store: Store, tested: Store | None) -> None:
         """Go back to where the run was, or to its beginning if it was stopped before a save."""
-        from cign.files import read_json
-
-        made_on = read_json(folder / "metrics.json", "metrics")["store"]["list_hash"]
-        if made_on != store.list_hash:
-            raise InputError(
-                f"run {folder} was begun on a store with list hash {made_on[:12]}, "
-                f"{store.folder} has {store.list_hash[:12]}: use the store it was begun on"
-            )
+        made_on = read_json(folder / "metrics.json", "metrics")["store"]
+        for key, one in (("list_hash", store), ("test_list_hash", tested)):
+            was, found = made_on.get(key, "none"), "none" if one is None else one.list_hash
+            if was != found:
+                what = "store" if one is store else "test store"
+                place = "none was given" if one is None else f"{one.folder} has {found[:12]}"
+                raise InputError(
+                    f"run {folder} was begun on a {what} with list hash {was[:12]}, {place}: "
+                    f"use the {what} it was begun on"
+                )
         if loop.predictions_path is not None and loop.predictions_path.exists():
             loop.predictions = Predictions.load(loop.predictions_path)
         if loop.checkpoint is not None and loop.checkpoint.exists():
@@ -174,12 +181,14 @@ class Learner:
         else:
             loop.predictions.scores.clear()
 
-    def _finish(self, loop: Loop, store: Store, folder: Path | None) -> Learner:
+    def _finish(
+        self, loop: Loop, store: Store, tested: Store | None, folder: Path | None
+    ) -> Learner:
         """Turn the finished loop into a model and write what the folder still lacks."""
         fingerprint = ""
         if self.config.regime == "frozen":
             fingerprint = store.tokens(self.config.backbone).fingerprint
-        self.metrics = describe(self.config, loop, store)
+        self.metrics = describe(self.config, loop, store, tested)
         self.model = Model(
             method=loop.method.to("cpu").eval(),
             groups=loop.clips.tasks.groups,
@@ -193,7 +202,7 @@ class Learner:
         )
         if folder is not None:
             save_model(self.model, folder / "model")
-            write_metrics(folder, self.config, loop, store)
+            write_metrics(folder, self.config, loop, store, tested)
         return self
 
     # ------------------------------------------------------ evaluate, predict
@@ -217,7 +226,7 @@ class Learner:
             InputError: If the store does not fit the model or has no such clip.
         """
         model = self._trained()
-        store = store if isinstance(store, Store) else Store.open(Path(store))
+        store = _opened(store)
         config = dataclasses.replace(self.config, backbone=model.backbone, regime=model.regime)
         known = set(model.classes)
         chosen = [i for i in store.indices(split) if known & set(store.table.clips[i].labels)]
@@ -281,34 +290,8 @@ class Learner:
         return learner
 
 
-def _only_fitting(store: Store, method: str) -> str:
-    """The one backbone whose tokens the method can read; finished tokens or those of a stem.
-
-    Raises:
-        InputError: If there are none, or several to choose from.
-    """
-    needs_stem = method_class(method).needs_blocks
-    fitting = [name for name in store.backbones if name.endswith(STEM) == needs_stem]
-    return fitting[0] if len(fitting) == 1 else str(store.tokens(None).info["backbone"])
-
-
-def model_source(model: Model, config: RunConfig, store: Store) -> Any:
-    """Read a store as a model needs it.
-
-    Raises:
-        InputError: If the store holds tokens of another backbone than the model's.
-    """
-    from cign.runs import clip_source
-
-    source, _, _ = clip_source(config, store)
-    if model.regime == "frozen":
-        found = store.tokens(model.backbone).fingerprint
-        if found != model.fingerprint:
-            raise InputError(
-                f"store {store.folder} holds tokens of other weights of backbone "
-                f"{model.backbone} than the model's: prepare it again with the model's backbone"
-            )
-    return source
+def _opened(store: Store | Path | str) -> Store:
+    return store if isinstance(store, Store) else Store.open(Path(store))
 
 
 def _threshold(loop: Loop, store: Store) -> float | None:

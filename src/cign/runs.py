@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-import resource
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +16,20 @@ from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.store import Store
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError, one_of
-from cign.files import write_json, write_text
+from cign.files import write_text
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
-from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.metrics.predictions import Predictions
-from cign.models.backbones import Backbone, load_backbone
-from cign.models.blocks import FrozenBlocks, load_blocks
+from cign.model_folder import Model
+from cign.models.backbone import Backbone
+from cign.models.backbones import load_backbone, load_blocks
+from cign.models.blocks import STEM, FrozenBlocks
 from cign.models.encoder import TokenShape
 from cign.options import configure
 from cign.progress import Progress, Silent
 from cign.train import Loop
 
 REGIMES = ("frozen", "end-to-end")
-FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,11 +128,22 @@ def build_method(
     return cls(setup, options)
 
 
-def build_loop(config: RunConfig, store: Store, progress: Progress | None = None) -> Loop:
+def build_loop(
+    config: RunConfig,
+    store: Store,
+    progress: Progress | None = None,
+    test_store: Store | None = None,
+) -> Loop:
     """Put a run together from a store.
 
+    Args:
+        config: Of the run.
+        store: What is learned from and, without ``test_store``, scored on.
+        progress: Told of steps.
+        test_store: Another store with the same classes, whose test clips are scored instead.
+
     Raises:
-        InputError: If store and configuration do not fit.
+        InputError: If stores and configuration do not fit.
     """
     names = {name for group in config.tasks for name in group}
     if names != set(store.class_names):
@@ -153,8 +161,10 @@ def build_loop(config: RunConfig, store: Store, progress: Progress | None = None
                 f"task {task + 1} ({', '.join(group[:3])}) has no training clip with sound and "
                 "picture: use --allow-missing or give it clips"
             )
-    test = np.concatenate([store.indices("test"), store.indices("unknown")])
     source, shape, backbone = clip_source(config, store)
+    tested = store if test_store is None else test_store
+    test = np.concatenate([tested.indices("test"), tested.indices("unknown")])
+    test_source = None if test_store is None else _test_source(config, store, test_store)
     budget = MemoryBudget.parse(config.effective_memory)
     if budget.amount == 0 and method_class(config.method).needs_memory:
         raise InputError(f"method {config.method} needs exemplars: give --memory, for example 120")
@@ -172,12 +182,13 @@ def build_loop(config: RunConfig, store: Store, progress: Progress | None = None
         source=source,
         train=train,
         test=test,
+        test_source=test_source,
         memory=ExemplarMemory(
             budget,
             selection=config.selection,  # type: ignore[arg-type]
             seed=config.seed,
         ),
-        predictions=empty_predictions(store, test, clips.tasks),
+        predictions=empty_predictions(tested, test, clips.tasks),
         seed=config.seed,
         device=config.device,
         progress=progress or Silent(),
@@ -212,6 +223,28 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
     return ArraySource(store.audio, store.frames, num_bytes), token_shape(backbone), backbone
 
 
+def _test_source(config: RunConfig, store: Store, test_store: Store) -> ArraySource:
+    """Read the clips of another store as those learned from are read.
+
+    Raises:
+        InputError: If its classes, its media or the weights behind its tokens are others.
+    """
+    if set(test_store.class_names) != set(store.class_names):
+        odd = sorted(set(test_store.class_names) ^ set(store.class_names))
+        raise InputError(
+            f"test store {test_store.folder} has other classes than {store.folder}, for example "
+            f"{odd[0]!r}: use stores with the same classes"
+        )
+    if config.regime == "frozen":
+        name = config.backbone
+        if test_store.tokens(name).fingerprint != store.tokens(name).fingerprint:
+            raise InputError(
+                f"test store {test_store.folder} holds tokens of other weights of backbone {name} "
+                f"than {store.folder}: prepare both with the same backbone"
+            )
+    return clip_source(config, test_store)[0]
+
+
 def token_shape(backbone: Backbone) -> TokenShape:
     """Shape of a backbone's tokens."""
     return TokenShape(
@@ -235,71 +268,28 @@ def empty_predictions(store: Store, test: IntArray, tasks: TaskSequence) -> Pred
     )
 
 
-def write_metrics(folder: Path, config: RunConfig, loop: Loop, store: Store) -> None:
-    """Write ``metrics.json`` as the run stands."""
-    write_json(folder / "metrics.json", describe(config, loop, store))
+def fitting_backbone(store: Store, method: str) -> str:
+    """The one backbone whose tokens the method can read: finished tokens or those of a stem.
+
+    Raises:
+        InputError: If there are none, or several to choose from.
+    """
+    needs_stem = method_class(method).needs_blocks
+    fitting = [name for name in store.backbones if name.endswith(STEM) == needs_stem]
+    return fitting[0] if len(fitting) == 1 else str(store.tokens(None).info["backbone"])
 
 
-def describe(config: RunConfig, loop: Loop, store: Store) -> dict[str, Any]:
-    """All that a run's folder says of it, as plain values: numbers, costs, seeds, versions."""
-    tasks = loop.clips.tasks
-    finished = loop.place.task >= tasks.num_tasks
-    values = dataclasses.asdict(config)
-    values["tasks"] = [list(group) for group in config.tasks]
-    parameters = [p for p in loop.method.parameters() if p.requires_grad]
-    return {
-        "format": FORMAT,
-        "status": "finished" if finished else "running",
-        "method": config.method,
-        "memory": config.effective_memory,
-        "config": values,
-        "classes": list(tasks.class_order),
-        "tasks": [list(group) for group in tasks.groups],
-        "readings": summarise(loop.predictions) if loop.predictions.scores else {},
-        "definitions": dict(DEFINITIONS),
-        "costs": {
-            "seconds": round(loop.seconds, 2),
-            "peak_memory_mb": round(peak_memory_mb(), 1),
-            "bytes_kept": len(loop.memory.indices) * loop.source.bytes_per_clip
-            + loop.method.state_bytes,
-            "trainable_parameters": sum(p.numel() for p in parameters),
-        },
-        "losses": loop.losses,
-        "seeds": {"order": config.order, "run": config.seed},
-        "store": {
-            "path": str(store.folder),
-            "list_hash": store.list_hash,
-            "num_train": len(loop.train),
-            "num_test": len(loop.test),
-        },
-        "limit": limit_percent(store),
-        "versions": versions(),
-        "machine": machine(),
-    }
+def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
+    """Read a store as a model needs it.
 
-
-def limit_percent(store: Store) -> float | None:
-    """The best accuracy that the data allow, where they are procedural and it is known."""
-    limit = (store.info.get("synth") or {}).get("limit")
-    return None if limit is None else round(100.0 * float(limit), 3)
-
-
-def peak_memory_mb() -> float:
-    """Most memory this process has held, in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if platform.system() == "Darwin" else 1e3)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what computes."""
-    names = ("cign", "torch", "numpy", "transformers", "av")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
-
-
-def machine() -> dict[str, Any]:
-    """The machine a run was made on."""
-    return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
+    Raises:
+        InputError: If the store holds tokens of another backbone than the model's.
+    """
+    if model.regime == "frozen":
+        found = store.tokens(model.backbone).fingerprint
+        if found != model.fingerprint:
+            raise InputError(
+                f"store {store.folder} holds tokens of other weights of backbone "
+                f"{model.backbone} than the model's: prepare it again with the model's backbone"
+            )
+    return clip_source(config, store)[0]

@@ -66,6 +66,7 @@ class Loop:
         source: Reads clips by index.
         train: Training clips that may be used, shape [n].
         test: Clips that are scored after every task, in the order of ``predictions``.
+        test_source: Reads those clips where they lie in another store; None reads ``source``.
         memory: Exemplars; its budget is 0 where none are kept.
         predictions: Scores so far.
         seed: Of the run.
@@ -85,6 +86,7 @@ class Loop:
     test: IntArray
     memory: ExemplarMemory
     predictions: Predictions
+    test_source: ClipSource | None = None
     seed: int = 0
     checkpoint: Path | None = None
     predictions_path: Path | None = None
@@ -263,7 +265,8 @@ class Loop:
     def _score(self, task: int) -> None:
         """Score all test clips on the classes seen so far, those of later tasks too."""
         self.progress.start(f"task {task + 1} test", len(self.test))
-        scores = score_clips(self.method, self.source, self.test, self.device, self.progress)
+        source = self.test_source or self.source
+        scores = score_clips(self.method, source, self.test, self.device, self.progress)
         self.predictions.add_task(scores)
         if self.predictions_path is not None:
             self.predictions.save(self.predictions_path)

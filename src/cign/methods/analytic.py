@@ -55,6 +55,8 @@ class Analytic(Method):
     name: ClassVar[str] = "analytic"
     Options: ClassVar[type] = AnalyticOptions
     uses_memory: ClassVar[bool] = False
+    order_matters: ClassVar[bool] = False
+    seed_matters: ClassVar[bool] = False
     regimes: ClassVar[tuple[str, ...]] = ("frozen",)
     options: AnalyticOptions
 

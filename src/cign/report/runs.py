@@ -50,8 +50,10 @@ class Run:
 
     @property
     def list_hash(self) -> str:
-        """Hash of the list of clips that the run was made on."""
-        return str(self.metrics["store"].get("list_hash", "unknown"))
+        """Hash of the list of clips the run was made on; of both, if it was scored on another."""
+        store = self.metrics["store"]
+        hashes = (store.get("list_hash", "unknown"), store.get("test_list_hash"))
+        return " + ".join(str(value) for value in hashes if value)
 
 
 def load_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:

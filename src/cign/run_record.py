@@ -1,0 +1,107 @@
+"""What is recorded of a run: its numbers, costs, seeds, versions and machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import resource
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cign.data.store import Store
+from cign.files import write_json
+from cign.metrics.incremental import DEFINITIONS, summarise
+from cign.runs import RunConfig
+from cign.train import Loop
+
+FORMAT = 1
+
+
+def write_metrics(
+    folder: Path, config: RunConfig, loop: Loop, store: Store, test_store: Store | None = None
+) -> None:
+    """Write ``metrics.json`` as the run stands."""
+    write_json(folder / "metrics.json", describe(config, loop, store, test_store))
+
+
+def describe(
+    config: RunConfig, loop: Loop, store: Store, test_store: Store | None = None
+) -> dict[str, Any]:
+    """All that a run's folder says of it, as plain values: numbers, costs, seeds, versions."""
+    tasks = loop.clips.tasks
+    finished = loop.place.task >= tasks.num_tasks
+    values = dataclasses.asdict(config)
+    values["tasks"] = [list(group) for group in config.tasks]
+    parameters = [p for p in loop.method.parameters() if p.requires_grad]
+    return {
+        "format": FORMAT,
+        "status": "finished" if finished else "running",
+        "method": config.method,
+        "memory": config.effective_memory,
+        "config": values,
+        "classes": list(tasks.class_order),
+        "tasks": [list(group) for group in tasks.groups],
+        "readings": summarise(loop.predictions) if loop.predictions.scores else {},
+        "definitions": dict(DEFINITIONS),
+        "costs": {
+            "seconds": round(loop.seconds, 2),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "bytes_kept": _bytes_kept(loop),
+            "trainable_parameters": sum(p.numel() for p in parameters),
+        },
+        "losses": loop.losses,
+        "seeds": {"order": config.order, "run": config.seed},
+        "store": {
+            "path": str(store.folder),
+            "list_hash": store.list_hash,
+            "num_train": len(loop.train),
+            "num_test": len(loop.test),
+            **_tested(test_store),
+        },
+        "limit": limit_percent(test_store or store),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _bytes_kept(loop: Loop) -> int:
+    """Bytes of old clips that the method may use again, and of statistics of them."""
+    kept = loop.train if loop.method.replays_everything else loop.memory.indices
+    return len(kept) * loop.source.bytes_per_clip + loop.method.state_bytes
+
+
+def _tested(test_store: Store | None) -> dict[str, str]:
+    """Which other store's clips were scored, if any."""
+    if test_store is None:
+        return {}
+    return {"test_path": str(test_store.folder), "test_list_hash": test_store.list_hash}
+
+
+def limit_percent(store: Store) -> float | None:
+    """The best accuracy that the data allow, where they are procedural and it is known."""
+    limit = (store.info.get("synth") or {}).get("limit")
+    return None if limit is None else round(100.0 * float(limit), 3)
+
+
+def peak_memory_mb() -> float:
+    """Most memory this process has held, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if platform.system() == "Darwin" else 1e3)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    names = ("cign", "torch", "numpy", "transformers", "av")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+def machine() -> dict[str, Any]:
+    """The machine a run was made on."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
