@@ -17,8 +17,6 @@ from cign.metrics.predictions import Predictions
 from toy import toy_loop
 
 OPTIONS = {
-    "l2p": {"training": {"num_epochs": 2, "batch_size": 6}, "num_chosen": 2},
-    "dualprompt": {"training": {"num_epochs": 2, "batch_size": 6, "schedule": "cosine"}},
     "av_cil": {"training": {"num_epochs": 2, "batch_size": 6}, "trunk": "transformer", "depth": 1},
     "podnet": {
         "training": {"num_epochs": 2, "batch_size": 7},
@@ -26,10 +24,25 @@ OPTIONS = {
         "depth": 1,
     },
     "ssil": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "cosine"}},
+    "l2p": {"training": {"num_epochs": 2, "batch_size": 6}, "num_chosen": 2},
+    "dualprompt": {"training": {"num_epochs": 2, "batch_size": 6, "schedule": "cosine"}},
     "analytic": {"width": 30, "ridge": 1.0, "batch_size": 2, "fused": "concatenation"},
     "finetune": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "one_cycle"}},
     "joint": {"trunk": "transformer", "training": {"num_epochs": 2, "batch_size": 9}},
     "cign": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 7}, "depth": 1},
+    "ewc": {
+        "training": {"num_epochs": 2, "batch_size": 6},
+        "trunk": "transformer",
+        "num_fisher_clips": 5,
+    },
+    "ewc_online": {"training": {"num_epochs": 3, "batch_size": 5}, "fisher_labels": "true"},
+    "lwf": {"training": {"num_epochs": 3, "batch_size": 7, "optimizer": "sgd"}},
+    "icarl": {"training": {"num_epochs": 2, "batch_size": 8}, "trunk": "transformer"},
+    "il2m": {"training": {"num_epochs": 3, "batch_size": 9, "schedule": "cosine"}},
+    "bic": {
+        "training": {"num_epochs": 2, "batch_size": 7},
+        "bias_training": {"num_epochs": 3, "batch_size": 3, "optimizer": "adamw"},
+    },
     "cign_tuned": {
         "training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8, "optimizer": "sgd"},
         "depth": 1,
