@@ -17,7 +17,7 @@ from cign.options import builtin_recipe
 from toy import SHAPE, toy_loop, toy_method, toy_tokens
 
 NAMES = ("l2p", "dualprompt")
-TRAINING = {"num_epochs": 15, "batch_size": 8, "learning_rate": 0.02}
+TRAINING = {"num_epochs": 10, "batch_size": 8, "learning_rate": 0.02}
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +28,15 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+# Prompts' outputs of random blocks say little of a clip; with those of its tokens l2p learns well.
+LEARNED = {"l2p": {"training": TRAINING, "pooled": "tokens"}, "dualprompt": {"training": TRAINING}}
+
+
 @pytest.fixture(scope="module", params=NAMES)
 def learned(request):
     """A loop after three tasks, and its method in evaluation mode."""
     torch.set_num_threads(1)
-    loop = toy_loop(request.param, options={"training": TRAINING})
+    loop = toy_loop(request.param, options=LEARNED[request.param])
     loop.run()
     loop.method.eval()
     return loop
@@ -201,13 +205,13 @@ def test_learns_and_forgets_less_than_a_transformer_that_learns(learned):
     loop = toy_loop("finetune", options=options)
     loop.run()
     theirs = summarise(loop.predictions)["audio_visual"]
-    assert ours["last"] > theirs["last"] + 10
+    assert ours["last"] > theirs["last"] + 25
     assert ours["forgetting"] < theirs["forgetting"] - 25
 
 
 @torch.inference_mode()
 def test_loaded_state_predicts_the_same_to_the_bit(learned):
-    other = toy_method(learned.method.name, {"training": TRAINING})
+    other = toy_method(learned.method.name, LEARNED[learned.method.name])
     for num_new in learned.method.class_counts:
         other.grow(num_new)
     other.load_state_dict(learned.method.state_dict(), strict=True)
@@ -275,15 +279,14 @@ def test_a_recipe_is_shipped_and_complete(name):
 
 @pytest.fixture(scope="module")
 def stem_store(tiny, tmp_path_factory):
-    """A store of two frames a clip with stem tokens beside finished ones."""
-    from cign.data.prepare import prepare
+    """A store with stem tokens beside finished ones."""
+    from cign.data.store import Store
+    from cign.data.token_making import make_tokens
     from cign.models.backbones import load_backbone
 
     folder = tmp_path_factory.mktemp("stem") / "store"
-    for name in ("small-random", "small-random-stem"):
-        backbone = load_backbone(name)
-        backbone.spec = dataclasses.replace(backbone.spec, num_frames=2)
-        prepare(tiny[0], folder, backbone=backbone, num_workers=0)
+    shutil.copytree(tiny[1], folder)
+    make_tokens(Store.open(folder), load_backbone("small-random-stem"))
     return folder
 
 
@@ -319,6 +322,23 @@ def test_finished_tokens_are_refused_before_anything_is_learned(tiny, tmp_path):
 def test_other_methods_take_the_finished_tokens_of_the_same_store(stem_store):
     learner = Learner("finetune", options={"training": {"num_epochs": 1}})
     assert learner.learn(stem_store, tasks=2).config.backbone == "small-random"
+
+
+def test_a_model_of_several_frames_finds_its_backbone():
+    from cign.model_folder import Model
+    from cign.models.backbones import load_backbone
+
+    backbone = load_backbone("small-random-stem")
+    backbone.spec = dataclasses.replace(backbone.spec, num_frames=2)
+    model = Model(
+        method=toy_method("l2p"),
+        groups=(),
+        regime="frozen",
+        backbone=backbone.name,
+        fingerprint=backbone.fingerprint,
+        spec=backbone.spec,
+    )
+    assert model.load_backbone().num_visual_tokens == 2 * 36
 
 
 def test_end_to_end_is_refused():
