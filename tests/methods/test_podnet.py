@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.losses.pooled import pod_flat
+from cign.losses.pooled import pod_flat, pod_spatial
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.podnet import balanced_clips
 from cign.metrics.incremental import summarise
 from cign.models.proxies import ProxyHead, cluster_centres
 from test_gradients import batch_of, phase
-from toy import toy_loop, toy_method
+from toy import SHAPE, toy_loop, toy_method
 
 SMALL = {"depth": 2, "num_heads": 2}
 TRAINED = {
@@ -82,6 +82,34 @@ def test_with_the_linear_trunk_cached_tokens_leave_nothing_to_distil():
     assert not any(name.endswith("spatial") for name in losses)
     assert losses["audio_flat"].item() == pytest.approx(0.0, abs=1e-10)
     assert not losses["audio_flat"].requires_grad
+
+
+class TinyBackbone(torch.nn.Module):
+    """Something to train in place of encoders."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(SHAPE.audio_dim))
+
+    def audio_tokens(self, audio):
+        return audio * self.scale
+
+    visual_tokens = audio_tokens
+
+
+def test_end_to_end_the_encoders_tokens_are_distilled_with_any_trunk():
+    method = toy_method("podnet", {"trunk": "linear"}, backbone=TinyBackbone())
+    method.grow(3)
+    method.grow(2)
+    with torch.no_grad():
+        method.network.encoder.backbone.scale[:8] = 2.0
+    losses, batch = method.learn(batch_of(5, num_old=3), phase()), batch_of(5)
+    weight = 3.0 * (5 / 2) ** 0.5
+    changed = batch.visual * method.network.encoder.backbone.scale
+    expected = weight * pod_spatial(batch.visual, changed, SHAPE.visual_grid)
+    torch.testing.assert_close(losses["visual_spatial"], expected)
+    losses["visual_spatial"].backward()
+    assert method.network.encoder.backbone.scale.grad.any()
 
 
 def test_the_balanced_phase_trains_the_heads_alone():
