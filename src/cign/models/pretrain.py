@@ -25,6 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from cign.errors import CignError, InputError
 from cign.files import replacing, write_json
+from cign.models.pretrain_batches import AudioBatches, VisualBatches
 from cign.models.pretrain_data import (
     PretrainSet,
     held_out_clips,
@@ -145,8 +146,8 @@ def fit_pair(
 ) -> tuple[SmallAudioEncoder, SmallVisualEncoder, dict[str, float]]:
     """Train both encoders; gives them with their accuracy on held-out clips in percent."""
     audio, visual = random_small_pair(config.seed)
-    audio_batches = _AudioBatches(train_set, torch.Generator().manual_seed(config.seed))
-    visual_batches = _VisualBatches(train_set, torch.Generator().manual_seed(config.seed))
+    audio_batches = AudioBatches(train_set, torch.Generator().manual_seed(config.seed))
+    visual_batches = VisualBatches(train_set, torch.Generator().manual_seed(config.seed))
     progress.start("Training the encoders", 2 * _num_steps(audio_batches.num_clips, config))
     # Side by side with a core each: faster than one after the other with two cores each. The
     # setting holds for the thread that makes it.
@@ -171,43 +172,6 @@ def fit_pair(
     labels = torch.from_numpy(test_set.labels)
     hits = {name: (s.argmax(-1) == labels).float().mean().item() for name, s in readings.items()}
     return audio, visual, {name: round(100.0 * share, 1) for name, share in hits.items()}
-
-
-class _AudioBatches:
-    """Batches of sound: shifted in time by whole tokens, so that the targets stay true."""
-
-    def __init__(self, data: PretrainSet, generator: torch.Generator) -> None:
-        self.data, self.generator = data, generator
-        self.num_clips = len(data.audio)
-
-    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Give inputs ``[B, L]`` and targets ``[B, P, C + 1]``."""
-        x = torch.from_numpy(self.data.audio[rows])
-        y = torch.from_numpy(self.data.audio_targets[rows]).float()
-        shift = int(torch.randint(0, y.shape[1], (), generator=self.generator))
-        # The last token is a short one: leave it where it is. What wraps around is one cut.
-        return x.roll(shift * 16 * 256, dims=1), torch.cat([y[:, :-1].roll(shift, 1), y[:, -1:]], 1)
-
-
-class _VisualBatches:
-    """Batches of pictures: one frame of each clip, mirrored and turned by quarters."""
-
-    def __init__(self, data: PretrainSet, generator: torch.Generator) -> None:
-        self.data, self.generator = data, generator
-        self.num_clips, self.num_frames = data.frames.shape[:2]
-
-    def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Give inputs ``[B, 1, S, S, 3]`` and targets ``[B, P, C + 1]``."""
-        frame = torch.randint(0, self.num_frames, (len(rows),), generator=self.generator).numpy()
-        x = torch.from_numpy(self.data.frames[rows, frame])  # [B, S, S, 3]
-        y = torch.from_numpy(self.data.visual_targets[rows, frame]).float()
-        side = round(y.shape[1] ** 0.5)
-        y = y.unflatten(1, (side, side))
-        turns, flip = torch.randint(0, 4, (2,), generator=self.generator).tolist()
-        x, y = x.rot90(turns, (1, 2)), y.rot90(turns, (1, 2))
-        if flip % 2:
-            x, y = x.flip(2), y.flip(2)
-        return x[:, None], y.flatten(1, 2)
 
 
 def _loss(logits: Tensor, targets: Tensor, config: PretrainConfig) -> Tensor:
@@ -239,7 +203,7 @@ def _mean(values: Tensor, where: Tensor) -> Tensor:
 
 def _fit(
     encoder: SmallAudioEncoder | SmallVisualEncoder,
-    batches: _AudioBatches | _VisualBatches,
+    batches: AudioBatches | VisualBatches,
     config: PretrainConfig,
     progress: Progress,
 ) -> nn.Linear:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.data.synthetic import picture, sound
+from cign.data.synthetic import backdrop, picture, sound
 from cign.data.synthetic.classes import (
     CLIP_STREAM,
     FIRST_BYSTANDER,
@@ -137,8 +137,8 @@ def _paint_scene(
     """Paint all frames before exposure; gives the coverage of the labelled objects too."""
     draws = _stream(clip, 1)
     num_frames = round(clip.duration_s * FRAME_RATE_HZ)
-    backdrop = picture.render_backdrop(world.settings, draws, num_frames, clip.size_px)
-    canvas = backdrop[np.round(times_s * FRAME_RATE_HZ).astype(int)]
+    scenery = backdrop.render_backdrop(world.settings, draws, num_frames, clip.size_px)
+    canvas = scenery[np.round(times_s * FRAME_RATE_HZ).astype(int)]
     coverages = []
     labelled = [source for source in sources if source.is_labelled]
     # Bystanders are painted first: a labelled object is never covered by them.
@@ -163,7 +163,7 @@ def _paint_cover(
     times_s: NDArray[np.float32],
 ) -> None:
     """Paint what hides the object: a sheet over all of it, so the object itself is not painted."""
-    sheet = replace(picture.draw_debris(draws), outline="polygon", fold=5, aspect=1.0)
+    sheet = replace(backdrop.draw_debris(draws), outline="polygon", fold=5, aspect=1.0)
     over = picture.draw_pose(world.settings, draws, 1.5 * pose.radius, pose.x, pose.y)
     path = picture.follow(sheet, over, None, times_s)
     picture.paint(canvas, sheet, over, path)
@@ -188,7 +188,7 @@ def render_frames(
         frame_numbers = range(round(clip.duration_s * FRAME_RATE_HZ))
     times_s = (np.array(frame_numbers) / FRAME_RATE_HZ).astype(np.float32)
     canvas, coverages, draws = _paint_scene(world, clip, _scene(world, clip), times_s)
-    return picture.expose(canvas, world.settings, draws), coverages
+    return backdrop.expose(canvas, world.settings, draws), coverages
 
 
 def render_audio(world: World, clip: ClipDraw) -> NDArray[np.int16]:
