@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cign.data.store import Store
-from cign.data.tasks import TaskClips, TaskSequence, split_into_tasks
+from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.errors import InputError
 from cign.files import folder_lock, read_json
 from cign.methods import method_class
@@ -20,15 +20,13 @@ from cign.metrics.predictions import Predictions
 from cign.model_folder import Model, load_model, save_model
 from cign.models.backbone import Backbone
 from cign.options import builtin_recipe, configure
-from cign.predictor import Prediction, predict_files, unknown_score
+from cign.predictor import Prediction, predict_files
 from cign.progress import Progress, Silent
+from cign.run_config import RunConfig
 from cign.run_record import describe, versions, write_metrics
-from cign.runs import RunConfig, build_loop, fitting_backbone, model_source
+from cign.runs import build_loop, fitting_backbone, model_source, unknown_threshold
 from cign.scoring import score_clips
 from cign.train import Loop
-
-# The unknown threshold lets this share of the last task's validation clips through.
-KNOWN_SHARE = 0.95
 
 
 class Learner:
@@ -196,7 +194,7 @@ class Learner:
             backbone=self.config.backbone,
             fingerprint=fingerprint,
             spec=store.spec,
-            unknown_threshold=_threshold(loop, store),
+            unknown_threshold=unknown_threshold(loop, store),
             results=self.metrics["readings"],
             versions=versions(),
         )
@@ -292,14 +290,3 @@ class Learner:
 
 def _opened(store: Store | Path | str) -> Store:
     return store if isinstance(store, Store) else Store.open(Path(store))
-
-
-def _threshold(loop: Loop, store: Store) -> float | None:
-    """Unknown score that keeps 95 % of the last task's validation clips; None without any."""
-    tasks = loop.clips.tasks
-    clips: TaskClips = loop.clips
-    validation = clips.of_task(store.indices("val"), tasks.num_tasks - 1)
-    if len(validation) == 0:
-        return None
-    scores = score_clips(loop.method, loop.source, validation, loop.device)
-    return float(np.quantile(unknown_score(scores["audio_visual"]), KNOWN_SHARE))

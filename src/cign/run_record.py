@@ -14,7 +14,7 @@ import torch
 from cign.data.store import Store
 from cign.files import write_json
 from cign.metrics.incremental import DEFINITIONS, summarise
-from cign.runs import RunConfig
+from cign.run_config import RunConfig
 from cign.train import Loop
 
 FORMAT = 1

@@ -1,22 +1,17 @@
-"""A run: its configuration, how it is built from a store, and what its folder holds."""
+"""How a run is put together from a store and its configuration."""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from cign.data.batches import ArraySource
 from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.store import Store
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
-from cign.errors import InputError, one_of
-from cign.files import write_text
+from cign.errors import InputError
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
 from cign.metrics.predictions import Predictions
@@ -26,84 +21,14 @@ from cign.models.backbones import load_backbone, load_blocks
 from cign.models.blocks import STEM, FrozenBlocks
 from cign.models.encoder import TokenShape
 from cign.options import configure
+from cign.predictor import unknown_score
 from cign.progress import Progress, Silent
+from cign.run_config import RunConfig
+from cign.scoring import score_clips
 from cign.train import Loop
 
-REGIMES = ("frozen", "end-to-end")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything that decides what a run computes.
-
-    Attributes:
-        method: Name of the method.
-        options: Its options, complete.
-        tasks: Class names of each task, in the order in which they are taught.
-        order: Class-order seed that ``tasks`` came from; recorded, not used again.
-        seed: Of the run: weights, shuffling, noise. Independent of ``order``.
-        memory: Budget of exemplars, as `MemoryBudget` reads it.
-        selection: How exemplars are chosen: ``herding`` or ``random``.
-        regime: ``frozen`` on cached tokens or ``end-to-end``.
-        backbone: Name of the backbone whose tokens are read or which is trained.
-        allow_missing: Whether training takes clips that lack a modality.
-        bf16: Whether encoders run in bfloat16 (end to end only).
-        device: Where to compute.
-    """
-
-    method: str
-    options: dict[str, Any] = field(default_factory=dict)
-    tasks: tuple[tuple[str, ...], ...] = ()
-    order: int = 0
-    seed: int = 0
-    memory: str = "0"
-    selection: str = "herding"
-    regime: str = "frozen"
-    backbone: str = "small"
-    allow_missing: bool = False
-    bf16: bool = False
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.regime not in REGIMES:
-            raise one_of(self.regime, REGIMES, "regime")
-        cls = method_class(self.method)
-        if self.regime not in cls.regimes:
-            raise InputError(
-                f"method {self.method} does not run in regime {self.regime}: "
-                f"use --regime {cls.regimes[0]}"
-            )
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed} is negative: use 0 or more")
-        MemoryBudget.parse(self.memory)
-
-    @property
-    def effective_memory(self) -> str:
-        """The budget, or 0 for a method that has no use for exemplars."""
-        return self.memory if method_class(self.method).uses_memory else "0"
-
-    def save(self, folder: Path) -> None:
-        """Write ``config.yaml``."""
-        values = dataclasses.asdict(self)
-        values["tasks"] = [list(group) for group in self.tasks]
-        write_text(folder / "config.yaml", yaml.safe_dump(values, sort_keys=False))
-
-    @classmethod
-    def load(cls, folder: Path) -> RunConfig:
-        """Read ``config.yaml``.
-
-        Raises:
-            InputError: If there is none or it is not such a file.
-        """
-        path = folder / "config.yaml"
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-            values["tasks"] = tuple(tuple(group) for group in values["tasks"])
-            return cls(**values)
-        except FileNotFoundError:
-            raise InputError(f"{folder} holds no run: config.yaml is missing") from None
-        except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
-            raise InputError(f"{path} cannot be read ({error}): restore it") from None
+# The unknown threshold lets this share of the last task's validation clips through.
+KNOWN_SHARE = 0.95
 
 
 def build_method(
@@ -152,9 +77,7 @@ def build_loop(
             f"{len(store.class_names)} others: use the store the run was made on"
         )
     clips = TaskClips.of([clip.labels for clip in store.table.clips], TaskSequence(config.tasks))
-    train = store.indices("train")
-    if not config.allow_missing:
-        train = train[store.audio_ok[train] & store.visual_ok[train]]
+    train = training_clips(store, allow_missing=config.allow_missing)
     for task, group in enumerate(config.tasks):
         if len(clips.of_task(train, task)) == 0:
             raise InputError(
@@ -195,6 +118,22 @@ def build_loop(
     )
 
 
+def training_clips(store: Store, *, allow_missing: bool = False) -> IntArray:
+    """The clips that may be learned from: with sound and picture, unless one may be missing."""
+    train = store.indices("train")
+    return train if allow_missing else train[store.audio_ok[train] & store.visual_ok[train]]
+
+
+def bytes_per_clip(regime: str, backbone: str, store: Store) -> int:
+    """What keeping one clip costs: its cached tokens, or its frames and samples."""
+    if regime == "frozen":
+        info = store.tokens(backbone).info
+        kinds = ("audio", "visual")
+        return 2 * sum(int(info[f"num_{kind}_tokens"]) * int(info[f"{kind}_dim"]) for kind in kinds)
+    spec = store.spec
+    return 3 * spec.num_frames * spec.frame_px**2 + 2 * spec.num_samples
+
+
 def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShape, Backbone | None]:
     """Cached tokens, or media with the backbone that reads them."""
     if config.regime == "frozen":
@@ -208,18 +147,15 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
             audio_grid=info.get("audio_grid"),
             visual_grid=info.get("visual_grid"),
         )
-        numbers = (
-            shape.num_audio_tokens * shape.audio_dim + shape.num_visual_tokens * shape.visual_dim
-        )
-        return ArraySource(cache.audio, cache.visual, 2 * numbers), shape, None
+        num_bytes = bytes_per_clip(config.regime, config.backbone, store)
+        return ArraySource(cache.audio, cache.visual, num_bytes), shape, None
     backbone = load_backbone(config.backbone)
     if backbone.spec != store.spec:
         raise InputError(
             f"backbone {config.backbone} needs {backbone.spec}, store {store.folder} holds "
             f"{store.spec}: prepare a store with --backbone {config.backbone}"
         )
-    spec = store.spec
-    num_bytes = 3 * spec.num_frames * spec.frame_px**2 + 2 * spec.num_samples
+    num_bytes = bytes_per_clip(config.regime, config.backbone, store)
     return ArraySource(store.audio, store.frames, num_bytes), token_shape(backbone), backbone
 
 
@@ -293,3 +229,13 @@ def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
                 f"{model.backbone} than the model's: prepare it again with the model's backbone"
             )
     return clip_source(config, store)[0]
+
+
+def unknown_threshold(loop: Loop, store: Store) -> float | None:
+    """Unknown score that keeps 95 % of the last task's validation clips; None without any."""
+    clips = loop.clips
+    validation = clips.of_task(store.indices("val"), clips.tasks.num_tasks - 1)
+    if len(validation) == 0:
+        return None
+    scores = score_clips(loop.method, loop.source, validation, loop.device)
+    return float(np.quantile(unknown_score(scores["audio_visual"]), KNOWN_SHARE))

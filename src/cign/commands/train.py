@@ -133,7 +133,7 @@ def _tasks(options: Any) -> Any:
 def _begun(options: Any) -> Any:
     """A learner with the configuration that a run was begun with; options must agree with it."""
     from cign.learner import Learner
-    from cign.runs import RunConfig
+    from cign.run_config import RunConfig
 
     config = RunConfig.load(options.out)
     method, recipe = _recipe(options) if options.method or options.recipe else (None, None)
