@@ -55,10 +55,10 @@ def test_means_are_those_of_the_exemplars_after_the_memory_changed(learned, read
 
 @pytest.mark.parametrize("reading", READINGS)
 def test_answers_are_the_nearest_mean(learned, reading):
-    """Against scikit-learn's nearest centroid; ours may differ only where means' lengths matter."""
+    """Against scikit-learn's nearest centroid, and scores against NumPy."""
     clips, means = learned.test, learned.method.means(reading).double().numpy()
     x = features_of(learned, clips, reading)
-    centroids = NearestCentroid().fit(means, np.arange(6))
+    centroids = NearestCentroid().fit(np.repeat(means, 2, axis=0), np.repeat(np.arange(6), 2))
     scores = learned.predictions.scores[-1][reading]
     assert np.array_equal(scores.argmax(axis=1), centroids.predict(x))
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
