@@ -67,10 +67,10 @@ class PretrainConfig:
     """
 
     num_classes: int = 40
-    clips_per_class: int = 200
-    num_epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 2e-3
+    clips_per_class: int = 100
+    num_epochs: int = 14
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     token_weight: float = 1.0
     label_smoothing: float = 0.05
