@@ -114,6 +114,17 @@ def test_the_pair_is_a_backbone(clips: tuple[torch.Tensor, torch.Tensor]) -> Non
     assert pair.fingerprint != SmallPair("small-random").fingerprint
 
 
+def test_a_pair_made_by_hand_is_loaded_by_its_folder(tmp_path: Path) -> None:
+    from cign.models.backbones import load_backbone
+    from cign.models.pretrain import PretrainConfig, pretrain
+
+    pretrain(tmp_path / "mine", PretrainConfig(clips_per_class=0, seed=3))
+    pair = load_backbone(str(tmp_path / "mine"))
+    assert pair.name == "mine"
+    ours, theirs = pair.state_dict()["audio.project.weight"], random_small_pair(3)[0].project.weight
+    assert torch.allclose(ours, theirs, atol=1e-4)
+
+
 def test_random_weights_follow_the_seed() -> None:
     first, again, other = (random_small_pair(seed)[0].project.weight for seed in (0, 0, 1))
     assert torch.equal(first, again)

@@ -10,7 +10,7 @@ from cign.errors import InputError
 from cign.models.backbone import Backbone
 from cign.models.blocks import STEM, FrozenBlocks, StemBackbone
 from cign.models.resnet import resnet_pair
-from cign.models.small import SmallPair
+from cign.models.small import RECORD_FILE, SmallPair
 
 HUB_RESNET = "microsoft/resnet-18"
 BACKBONES = ("small", "small-random", "small-stem", "resnet18", "resnet18-random")
@@ -21,8 +21,9 @@ def load_backbone(name: str, *, weights: bool = True) -> Backbone:
 
     Args:
         name: ``small`` (shipped; trained on procedural clips), ``small-random``, ``resnet18``
-            (visual weights from the hub), ``resnet18-random``, or a folder with a ResNet in
-            transformers' format. With ``-stem`` behind the name of one that has transformer
+            (visual weights from the hub), ``resnet18-random``, a folder that
+            ``python -m cign.models.pretrain`` made, or one with a ResNet in transformers' format.
+            With ``-stem`` behind the name of one that has transformer
             blocks: the tokens that enter them, for prompt methods.
         weights: False builds the network alone, for weights that are loaded afterwards.
 
@@ -38,6 +39,8 @@ def load_backbone(name: str, *, weights: bool = True) -> Backbone:
         backbone.name = name
     elif name == "resnet18-random":
         backbone = resnet_pair(None)
+    elif (Path(name) / RECORD_FILE).is_file():
+        backbone = SmallPair(Path(name).resolve().name, Path(name), weights=weights)
     elif (Path(name) / "config.json").is_file():
         backbone = resnet_pair(Path(name))
         backbone.name = Path(name).resolve().name
