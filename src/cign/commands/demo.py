@@ -23,7 +23,7 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Do it all, and show the table."""
-    from cign.demo import run_demo
+    from cign.demo import QUICK_WORDS, run_demo
 
     results = run_demo(options.out, make_progress())
     say("Percent after the last task: last accuracy / average incremental accuracy / forgetting")
@@ -37,11 +37,14 @@ def run(options: Any) -> None:
     limit = results[0][1].get("limit")
     if limit is not None:
         say(f"Best possible on these clips: {limit:g} %.")
+    say(f"Quick settings: {QUICK_WORDS}.")
     say("One world, one order, one seed: this shows that it works, not how methods compare.")
     say(f"Report: {options.out / 'report.html'}")
 
 
 def _memory(row: Any) -> str:
+    if row.method == "joint":
+        return "all clips"
     return "none" if row.memory == "0" else f"{row.memory} clips"
 
 
