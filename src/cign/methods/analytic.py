@@ -38,7 +38,7 @@ class AnalyticOptions:
     """
 
     width: int = 2000
-    ridge: float = 10.0
+    ridge: float = 100.0
     fused: Fusion = "log_probabilities"
     temperature: float = 0.1
     precision: Precision = "float64"
