@@ -8,7 +8,7 @@ as one that was never stopped, given the same number of threads, which the check
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from cign.checkpoint import (
     optimizer_state,
     save_tree,
 )
-from cign.data.batches import ClipSource, cut, read_ahead, targets_of
+from cign.data.batches import ClipSource, cut
 from cign.data.memory import ExemplarMemory
 from cign.data.tasks import IntArray, TaskClips
 from cign.errors import InputError, RunError
+from cign.feed import Feed
 from cign.methods.base import Batch, Method, TaskData
 from cign.methods.phases import Phase, make_optimizer
 from cign.metrics.predictions import Predictions
@@ -106,6 +107,7 @@ class Loop:
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
         self.method.to(self.device)
+        self._feed = Feed(clips=self.clips, source=self.source, device=self.device)
 
     # ---------------------------------------------------------------- the loop
 
@@ -128,7 +130,7 @@ class Loop:
             seed_torch(self.seed, _AFTER_TASK, task)
             self.method.eval()
             self.method.after_task(data)
-            self._choose_exemplars(data)
+            self._feed.choose_exemplars(self.memory, self.method, data)
             self.method.after_memory(replace(data, memory=self.memory.indices))
             self._score(task)
             self.place = Place(task + 1)
@@ -154,7 +156,7 @@ class Loop:
         self._saved_optimizer = None
         for epoch in range(self.place.epoch, phase.num_epochs):
             batches = phase.batches(stream(self.seed, _SHUFFLE, task, number, epoch))
-            for batch in self._batches(batches[self.place.step :], task):
+            for batch in self._feed.batches(batches[self.place.step :], task):
                 self._step(batch, phase)
                 self.progress.advance()
                 if self._due():
@@ -213,53 +215,9 @@ class Loop:
             new=self.clips.of_task(self.train, task),
             memory=self.memory.indices,
             earlier=earlier if self.method.replays_everything else earlier[:0],
-            batches=lambda indices: self._batches(cut(indices, EVALUATION_BATCH), task),
+            batches=lambda indices: self._feed.batches(cut(indices, EVALUATION_BATCH), task),
             class_of=self.clips.class_of,
             seed=self.seed,
-        )
-
-    def _batches(self, batches: list[IntArray], task: int) -> Iterator[Batch]:
-        """Read batches ahead and put them on the device."""
-        num_classes = self.clips.tasks.num_seen(task)
-
-        def read(indices: IntArray) -> Batch:
-            audio, visual = self.source.read(indices)
-            old = torch.from_numpy(self.clips.task_of_clip[indices] < task)
-            targets = targets_of(self.clips, indices, num_classes)
-            return Batch(
-                audio=audio, visual=visual, targets=targets, from_memory=old, indices=indices
-            )
-
-        for batch in read_ahead([lambda i=i: read(i) for i in batches]):  # type: ignore[misc]
-            yield replace(
-                batch,
-                audio=batch.audio.to(self.device, non_blocking=True),
-                visual=batch.visual.to(self.device, non_blocking=True),
-                targets=batch.targets.to(self.device, non_blocking=True),
-                from_memory=batch.from_memory.to(self.device, non_blocking=True),
-            )
-
-    @torch.no_grad()
-    def _choose_exemplars(self, data: TaskData) -> None:
-        """Let the memory take clips of the task's classes."""
-        if self.memory.budget.amount == 0:
-            return
-        first = self.clips.class_of(data.new)
-        self.memory.update(
-            {c: data.new[first == c] for c in range(data.num_old, data.num_classes)},
-            data.num_classes,
-            self.source.bytes_per_clip,
-            self._features,
-        )
-
-    def _features(self, indices: IntArray) -> Any:
-        """The method's vectors of clips, float32, shape [N, E]."""
-        task = self.place.task
-        return np.concatenate(
-            [
-                self.method.embed(batch.audio, batch.visual).float().cpu().numpy()
-                for batch in self._batches(cut(indices, EVALUATION_BATCH), task)
-            ]
         )
 
     def _score(self, task: int) -> None:
