@@ -161,10 +161,10 @@ def through_codecs(
     file = io.BytesIO()
     write_mp4(file, frames, audio)
     file.seek(0)
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     file.seek(0)
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         pieces = [f.to_ndarray()[0] for f in container.decode(audio=0)]
     wave = np.concatenate(pieces)[: len(audio)] * 32768.0
     return np.stack(pictures), np.clip(np.round(wave), -32768, 32767).astype(np.int16)
