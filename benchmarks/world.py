@@ -86,12 +86,13 @@ def row(world: int, options: argparse.Namespace) -> list[str]:
     is_train = np.array([clip.split == "train" for clip in clips])
     data = render_set(clips, config.num_classes, middle_frames(1), num_workers=2, progress=Silent())
     audio, visual = pooled_tokens(data, options.weights)
-    raw = raw_features(data) if options.raw else np.zeros((len(clips), 1))
-    ridge, logistic = accuracy(raw, data.labels, is_train)
+    ridge = logistic = float("nan")
+    if options.raw:
+        ridge, logistic = accuracy(raw_features(data), data.labels, is_train)
     pooled = (audio, visual, np.hstack([audio, visual]))
     probes = [accuracy(x, data.labels, is_train)[1] for x in pooled]
     numbers = [ridge, logistic, *probes, 100.0 * config.limit]
-    return [str(world), *(f"{number:.1f}" for number in numbers)]
+    return [str(world), *(f"{n:.1f}" if np.isfinite(n) else "-" for n in numbers)]
 
 
 def main() -> None:
