@@ -25,17 +25,17 @@ QUICK_OPTIONS = {
     "training": {
         "num_epochs": 15,
         "min_steps": 0,
-        "batch_size": 32,
+        "batch_size": 16,
         "learning_rate": 1e-3,
         "optimizer": "adamw",
         "schedule": "one_cycle",
     },
-    "width": 96,
+    "width": 64,
     "depth": 2,
 }
 QUICK_WORDS = (
-    "15 epochs a task at learning rate 1e-3, width 96, depth 2; the published settings take at "
-    "least 1,000 steps a task at 1e-4 and depth 3"
+    "15 epochs a task in batches of 16 at learning rate 1e-3, width 64, depth 2; the published "
+    "settings take at least 1,000 steps a task in batches of 32 at 1e-4, width 192, depth 3"
 )
 
 
