@@ -107,7 +107,6 @@ class Loop:
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
         self.method.to(self.device)
-        self._feed = Feed(clips=self.clips, source=self.source, device=self.device)
 
     # ---------------------------------------------------------------- the loop
 
@@ -203,6 +202,10 @@ class Loop:
         self.place = replace(self.place, epoch=epoch + 1, step=0)
 
     # ------------------------------------------------- around the loop: data
+
+    @property
+    def _feed(self) -> Feed:
+        return Feed(clips=self.clips, source=self.source, device=self.device)
 
     def _task_data(self, task: int) -> TaskData:
         """What the method may see of a task."""

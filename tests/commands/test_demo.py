@@ -10,8 +10,11 @@ def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
     numbers = {"last": 81.25, "average": 90.0, "forgetting": None}
     metrics = {"readings": dict.fromkeys(("audio", "visual", "audio_visual"), numbers)}
     rows = [
-        (SimpleNamespace(title="cign, quick settings", memory="120"), metrics | {"limit": 98.0}),
-        (SimpleNamespace(title="joint", memory="0"), metrics | {"limit": 98.0}),
+        (
+            SimpleNamespace(title="cign, quick settings", method="cign", memory="120"),
+            metrics | {"limit": 98.0},
+        ),
+        (SimpleNamespace(title="joint", method="joint", memory="0"), metrics | {"limit": 98.0}),
     ]
     folders = []
     monkeypatch.setattr(cign.demo, "run_demo", lambda out, _: folders.append(out) or rows)
@@ -22,5 +25,7 @@ def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
     (row,) = [line for line in out.splitlines() if line.startswith("cign, quick settings")]
     assert "120 clips" in row
     assert row.count("81.2 / 90.0 / -") == 3
+    (joint,) = [line for line in out.splitlines() if line.startswith("joint")]
+    assert "all clips" in joint
     assert "98 %" in out
     assert str(tmp_path / "report.html") in out
