@@ -61,12 +61,14 @@ def render_backdrop(settings: Settings, draws: Draws, num_frames: int, size_px: 
 
 
 def expose(canvas: Float32, settings: Settings, draws: Draws) -> NDArray[np.uint8]:
-    """Turn light into levels: brightness, colour cast and grain; ``[T, S, S, 3]``."""
+    """Turn light into levels: brightness, colour cast and grain; ``[T, S, S, 3]``, overwritten."""
     gains = draws.uniform(*settings.light) * draws.array(3, low=0.93, high=1.07)
     size_px = canvas.shape[1]
     grain = draws.noise(size_px, size_px, 1) * np.float32(draws.uniform(0.0, 3.0))
-    levels = canvas * (255.0 * gains).astype(np.float32)
+    canvas *= (255.0 * gains).astype(np.float32)
     shifts = [draws.integer(0, size_px - 1) for _ in range(len(canvas))]
-    for frame, shift in zip(levels, shifts, strict=True):
+    for frame, shift in zip(canvas, shifts, strict=True):
         frame += np.roll(grain, shift, axis=0)
-    return np.clip(np.round(levels), 0, 255).astype(np.uint8)
+    np.rint(canvas, out=canvas)
+    np.clip(canvas, 0.0, 255.0, out=canvas)
+    return canvas.astype(np.uint8)
