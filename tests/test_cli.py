@@ -133,7 +133,12 @@ def test_exit_code_reaches_the_shell():
 def test_control_c_keeps_what_was_done(tmp_path):
     out = tmp_path / "clips"
     options = ["--classes", "20", "--train", "40", "--workers", "1"]
-    process = subprocess.Popen([*CIGN, "synth", str(out), *options], stderr=subprocess.PIPE)
+    # A shell's background job starts with SIGINT ignored, and so would whatever it starts.
+    process = subprocess.Popen(
+        [*CIGN, "synth", str(out), *options],
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not any(out.rglob("*.mp4")) and time.monotonic() < deadline:
         time.sleep(0.05)
