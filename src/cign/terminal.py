@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO, TypeVar
 
 _LINE_EVERY_S = 10.0
 _REFRESH_EVERY_S = 0.1
@@ -97,13 +97,26 @@ class BarProgress:
             self._task = None
 
 
-_shown: list[PlainProgress | BarProgress] = []
+class Shown(Protocol):
+    """What is on the screen until it is stopped."""
+
+    def stop(self) -> None:
+        """Leave the screen."""
+
+
+S = TypeVar("S", bound=Shown)
+_shown: list[Shown] = []
+
+
+def until_restored(view: S) -> S:
+    """Have `restore` stop something that is shown."""
+    _shown.append(view)
+    return view
 
 
 def make_progress() -> PlainProgress | BarProgress:
     """A bar where standard error is a terminal, lines elsewhere."""
-    _shown.append(BarProgress() if sys.stderr.isatty() else PlainProgress())
-    return _shown[-1]
+    return until_restored(BarProgress() if sys.stderr.isatty() else PlainProgress())
 
 
 def restore() -> None:

@@ -10,6 +10,7 @@ COMMANDS: dict[str, str] = {
     "inspect": "say what is in a dataset or a prepared store",
     "prepare": "decode clips once into a store, and cache the tokens of a backbone",
     "train": "learn the classes of a store, task after task",
+    "bench": "compare methods: a grid of runs in parallel, a table with intervals and costs",
     "evaluate": "measure a model on any prepared clips",
     "predict": "say what is seen and heard in files",
     "report": "make an HTML page about one or several runs",

@@ -1,4 +1,4 @@
-"""`cign report RUN...`: one HTML page about runs on the same clips."""
+"""`cign report RUN_OR_BENCH...`: one HTML page about runs on the same clips, or about a bench."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from cign.arguments import CommandParser, path
 from cign.errors import InputError
 from cign.terminal import say
 
-SUMMARY = "Make one self-contained HTML page about one or several runs on the same clips."
+SUMMARY = "Make one self-contained HTML page about runs on the same clips, or about a bench."
 
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
     parser.add_argument(
-        "runs", metavar="RUN", type=path, nargs="+", help="run folder, or a folder of runs"
+        "runs",
+        metavar="RUN_OR_BENCH",
+        type=path,
+        nargs="+",
+        help="run folder, a folder of runs, or the folder of one bench",
     )
     parser.add_argument(
         "--out",
@@ -28,11 +32,21 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Write the page, and say where it is."""
     from cign.report import write_report
+    from cign.report.bench import is_bench, write_bench_report
 
     out = options.out or (
         options.runs[0] / "report.html" if len(options.runs) == 1 else Path("report.html")
     )
     if out.is_dir():
         raise InputError(f"--out {out} is a folder: name a file, for example {out}/report.html")
-    write_report(options.runs, out)
+    benches = [folder for folder in options.runs if is_bench(folder)]
+    if benches and len(options.runs) > 1:
+        raise InputError(
+            f"{benches[0]} is a bench and goes on a page of its own: name it alone, or runs in "
+            f"{benches[0] / 'runs'}"
+        )
+    if benches:
+        write_bench_report(benches[0], out)
+    else:
+        write_report(options.runs, out)
     say(str(out))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from cign.metrics.incremental import (
 )
 from cign.metrics.predictions import READINGS
 from cign.report.charts import Series, line_chart, swatch
+from cign.report.html import fill
 from cign.report.runs import Run, load_runs, mean_intransigence
-from cign.report.text import count, duration, flatten, number, size
+from cign.report.text import flatten, number
 
 READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
 REFERENCES = {
@@ -60,22 +60,7 @@ def write_report(runs: Sequence[Path], out: Path, names: Sequence[str] | None = 
 
 def render(runs: Sequence[Run]) -> str:
     """Render the page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("cign.report", "assets"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters.update(number=number, count=count, size=size, duration=duration)
-    assets = resources.files("cign.report") / "assets"
-    return environment.get_template("report.html.j2").render(
-        style=(assets / "report.css").read_text(encoding="utf-8"),
-        script=(assets / "report.js").read_text(encoding="utf-8"),
-        **_page(runs),
-    )
+    return fill("report.html.j2", **_page(runs))
 
 
 def _page(runs: Sequence[Run]) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Render the protocol's worlds and prepare them: the stores that the tables are made on.
+
+What is there already is left alone, so the command can be repeated after anything. Worlds 1 and
+1001-1004 are for tuning, 2-6 for tables; making a store reads no test clip's label.
+
+    python benchmarks/stores.py --worlds 2,3,4,5,6 [--variant plain] [--to work/stores]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CIGN = (sys.executable, "-m", "cign.cli")
+BACKBONES = ("small", "small-stem")
+
+
+def store_name(world: int, variant: str, classes: int) -> str:
+    """Name of a store's folder."""
+    return (
+        f"world{world}"
+        + ("" if variant == "plain" else f"-{variant}")
+        + ("" if classes == 24 else f"-{classes}classes")
+    )
+
+
+def make_store(folder: Path, world: int, arguments: argparse.Namespace) -> None:
+    """Render a world, decode it once, cache the tokens of the small pair and of its stems."""
+    name = store_name(world, arguments.variant, arguments.classes)
+    clips, store = folder / f"{name}-clips", folder / name
+    begun = time.monotonic()
+    if not (store / "store.json").exists():
+        counts = [
+            *("--classes", str(arguments.classes), "--train", str(arguments.train)),
+            *("--val", str(arguments.val), "--test", str(arguments.test)),
+        ]
+        where = ["--world", str(world), "--variant", arguments.variant]
+        if not (clips / "clips.csv").exists():
+            shutil.rmtree(clips, ignore_errors=True)
+            subprocess.run([*CIGN, "synth", str(clips), *counts, *where], check=True)
+    for backbone in arguments.backbones.split(","):
+        if not (store / "tokens" / backbone / "tokens.json").exists():
+            command = [*CIGN, "prepare", str(clips), str(store), "--backbone", backbone]
+            subprocess.run(command, check=True)
+    print(f"{store}: {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--worlds", default="1", help="numbers with commas")
+    parser.add_argument("--variant", default="plain")
+    parser.add_argument("--classes", type=int, default=24)
+    parser.add_argument("--train", type=int, default=60)
+    parser.add_argument("--val", type=int, default=10)
+    parser.add_argument("--test", type=int, default=100)
+    parser.add_argument("--backbones", default=",".join(BACKBONES))
+    parser.add_argument("--to", type=Path, default=Path("work/stores"))
+    arguments = parser.parse_args()
+    arguments.to.mkdir(parents=True, exist_ok=True)
+    for world in arguments.worlds.split(","):
+        make_store(arguments.to, int(world), arguments)
+
+
+if __name__ == "__main__":
+    main()

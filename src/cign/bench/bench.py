@@ -1,0 +1,221 @@
+"""A bench from the grid to the table: does what is left, and saves everything as it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cign.bench.config import BenchConfig, World, begin, identity, open_worlds, read_entries
+from cign.bench.plan import Plan, PlannedRun, make_plan
+from cign.bench.resampling import NUM_DRAWS
+from cign.bench.runner import PROGRAM, NoView, Outcome, View, run_all
+from cign.bench.summary import Summary
+from cign.bench.table import as_csv, as_markdown
+from cign.bench.worker import FORMAT, RECORD, Job
+from cign.files import folder_lock, read_json, write_json, write_text
+from cign.metrics.incremental import DEFINITIONS
+from cign.run_record import machine, versions
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchResult:
+    """What a bench came to.
+
+    Attributes:
+        table: What ``table.json`` holds.
+        failed: Sentences by the names of runs that failed.
+    """
+
+    table: dict[str, Any]
+    failed: dict[str, str]
+
+
+def run_bench(
+    config: BenchConfig,
+    out: Path,
+    *,
+    num_workers: int | None = None,
+    keep_models: bool = True,
+    view: View | None = None,
+    program: Sequence[str] = PROGRAM,
+) -> BenchResult:
+    """Make all runs of a grid that are not done yet, and its tables.
+
+    Args:
+        config: The grid.
+        out: Gets ``bench.json``, ``runs/``, ``table.csv``, ``table.json``, ``table.md`` and
+            ``report.html``. A folder that holds the same bench is gone on with.
+        num_workers: Processes at a time, each with its share of the cores; one for each core if
+            absent; 0 makes all runs in this process.
+        keep_models: Whether the runs' models are kept.
+        view: Shows how it gets on.
+        program: What a process runs.
+
+    Returns:
+        Table and failures; one run's failure does not end the others.
+
+    Raises:
+        InputError: If the grid cannot be run, or the folder holds another bench.
+    """
+    view = view or NoView()
+    entries, worlds = read_entries(config), open_worlds(config)
+    plan = make_plan(config, entries, worlds)
+    cores = len(os.sched_getaffinity(0))
+    num_workers = cores if num_workers is None else num_workers
+    with folder_lock(out, "bench folder"):
+        summary = Summary(config=config, worlds=worlds, plan=plan, folder=out / RUNS)
+        begin(out, identity(config, entries, worlds))
+        todo = [run for run in plan.runs if run.name not in summary.results]
+        threads = None if num_workers == 0 else max(1, cores // num_workers)
+        jobs = [_job(run, worlds, out, threads, keep_models, config) for run in todo]
+        files = _Files(out, summary, num_workers)
+        files.write(intervals=False)
+        view.begin(len(plan.runs), len(plan.runs) - len(todo))
+        try:
+            for outcome in run_all(jobs, num_workers, view, program):
+                _record(out / RUNS / outcome.name, outcome)
+                summary.add(outcome.name)
+                if outcome.error is not None:
+                    files.failed[outcome.name] = outcome.error
+                files.write(intervals=False)
+        finally:
+            view.stop()
+        table = files.write(intervals=True)
+    return BenchResult(table=table, failed=files.failed)
+
+
+def _job(
+    run: PlannedRun,
+    worlds: Sequence[World],
+    out: Path,
+    threads: int | None,
+    keep_models: bool,
+    config: BenchConfig,
+) -> Job:
+    """What `cign.bench.worker.make_run` is told."""
+    world = worlds[run.world]
+    test_store = world.test_store
+    return {
+        "name": run.name,
+        "folder": str(out / RUNS / run.name),
+        "store": str(world.store.folder),
+        "test_store": None if test_store is None else str(test_store.folder),
+        "method": run.entry.method,
+        "options": run.entry.options,
+        "groups": [list(group) for group in run.groups],
+        "order": run.order,
+        "seed": run.seed,
+        "memory": run.memory,
+        "regime": config.regime,
+        "backbone": run.backbone,
+        "threads": threads,
+        "keep_model": keep_models,
+    }
+
+
+def _record(folder: Path, outcome: Outcome) -> None:
+    """Keep why a run failed beside it; one that is done has written its own record."""
+    if outcome.error is not None:
+        record = {"error": outcome.error, "traceback": outcome.traceback}
+        write_json(folder / RECORD, {"format": FORMAT, "status": "failed", **record})
+    log = folder / "worker.log"
+    if log.exists() and log.stat().st_size == 0:
+        log.unlink()
+
+
+class _Files:
+    """The tables in a bench's folder."""
+
+    def __init__(self, out: Path, summary: Summary, num_workers: int) -> None:
+        self.out, self.summary, self.num_workers = out, summary, num_workers
+        self.failed: dict[str, str] = {}
+
+    def write(self, *, intervals: bool) -> dict[str, Any]:
+        """Write the tables as they stand; intervals and page once all is done."""
+        from cign.report.bench import write_bench_report
+
+        table = self._table(intervals)
+        write_text(self.out / "table.csv", as_csv(table["rows"]))
+        write_json(self.out / "table.json", table)
+        write_text(self.out / "table.md", as_markdown(table))
+        if intervals:
+            write_bench_report(self.out, self.out / "report.html")
+        return table
+
+    def _table(self, intervals: bool) -> dict[str, Any]:
+        summary, plan = self.summary, self.summary.plan
+        results = summary.results.values()
+        recorded = read_json(self.out / "bench.json", "bench")["config"]
+        return {
+            "format": FORMAT,
+            "config": recorded,
+            "against": summary.config.against,
+            "runs_done": len(summary.results),
+            "runs_planned": len(plan.runs),
+            "stores": self._stores(plan),
+            "rows": summary.rows(intervals=intervals),
+            "skipped": [dataclasses.asdict(one) for one in plan.skipped],
+            "failed": [{"run": name, "error": text} for name, text in self.failed.items()],
+            "limit": min((one.limit for one in results if one.limit is not None), default=None),
+            "definitions": definitions(summary),
+            "workers": self.num_workers,
+            "threads": sorted({one.threads for one in results}),
+            "versions": versions(),
+            "machine": machine(),
+        }
+
+    def _stores(self, plan: Plan) -> dict[str, dict[str, Any]]:
+        """What was learned from and scored, and how many runs have read the test clips."""
+        done = self.summary.results
+        return {
+            world.name: {
+                "list_hash": world.store.list_hash,
+                "test_list_hash": world.tested.list_hash,
+                "num_train": len(world.store.indices("train")),
+                "num_test": len(world.tested.indices("test")),
+                "num_classes": len(world.store.class_names),
+                "runs": sum(run.world == i and run.name in done for run in plan.runs),
+            }
+            for i, world in enumerate(self.summary.worlds)
+        }
+
+
+def definitions(summary: Summary) -> dict[str, str]:
+    """What stands in the table, by name."""
+    names = ("seen", "last", "average", "forgetting")
+    result = {name: DEFINITIONS[name] for name in names}
+    if any(one.measure == "map" for one in summary.results.values()):
+        result["map"] = DEFINITIONS["map"]
+    num_stores = len(summary.worlds)
+    result["\N{PLUS-MINUS SIGN}"] = (
+        "standard deviation over stores of their means"
+        if num_stores > 1
+        else "standard deviation over class orders and seeds, in rows of a single store"
+    )
+    if summary.config.against is not None:
+        result["difference"] = _interval_definition(summary.config.against, num_stores)
+    result["kept"] = "bytes of old clips that may be used again, and of statistics of them"
+    result["seconds"] = "of a run, with others beside it on the same machine"
+    return result
+
+
+def _interval_definition(against: str, num_stores: int) -> str:
+    text = (
+        f"mean difference from {against}, class orders and seeds averaged within a store, with "
+        f"its 95 % interval: percentiles of {NUM_DRAWS:,} draws with replacement of "
+    )
+    if num_stores == 1:
+        return text + (
+            "test clips. With one store nothing is known of other stores: they cannot be drawn, "
+            "and Student's t interval over stores is not available"
+        )
+    return text + (
+        "stores and, inside them, of test clips, or Student's t interval over the stores' "
+        "differences (marked t) where that is wider"
+    )

@@ -1,0 +1,262 @@
+"""What a bench compares, and the check that a resumed bench is the one that was begun."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cign.data.memory import MemoryBudget
+from cign.data.store import Store
+from cign.errors import InputError, one_of
+from cign.files import read_json, write_json
+from cign.methods import METHODS, method_class
+from cign.models.blocks import STEM
+from cign.options import Recipe, builtin_recipe, configure, read_recipe
+from cign.run_config import REGIMES
+from cign.runs import fitting_backbone
+
+FORMAT = 1
+ALL_STORES = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchConfig:
+    """The grid: methods x stores x seeds x orders x task counts x memories.
+
+    Attributes:
+        stores: Prepared stores; differences between methods are paired within a store.
+        methods: Names of methods, or of recipe files in ``recipes``.
+        tasks: Numbers of tasks.
+        memories: Budgets of exemplars, as `MemoryBudget` reads them.
+        num_orders: Class orders 0, 1, ... (0 is the data's own), for each number of tasks; a
+            single number holds for all of them.
+        num_seeds: Seeds 0, 1, ...
+        against: Method, or ``METHOD@MEMORY``, that the others' differences are measured against.
+        test_stores: Stores whose test clips are scored instead: one for all ``stores``, or one
+            for each.
+        regime: ``frozen`` or ``end-to-end``.
+        backbone: Whose tokens are read, or which is trained; None takes the only one that fits.
+        recipes: Folder of ``NAME.yaml``; a method without a file there has its own recipe.
+
+    Raises:
+        InputError: If a list is empty, a name unknown or a number out of range.
+    """
+
+    stores: tuple[Path, ...]
+    methods: tuple[str, ...]
+    tasks: tuple[int, ...]
+    memories: tuple[str, ...] = ("0",)
+    num_orders: tuple[int, ...] = (1,)
+    num_seeds: int = 1
+    against: str | None = None
+    test_stores: tuple[Path, ...] = ()
+    regime: str = "frozen"
+    backbone: str | None = None
+    recipes: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("stores", "methods", "tasks", "memories"):
+            values = getattr(self, name)
+            if not values:
+                raise InputError(f"a bench needs at least one of --{name}: give some")
+            twice = [value for value in values if values.count(value) > 1]
+            if twice:
+                raise InputError(f"--{name} names {twice[0]} twice: name each once")
+        for text in self.memories:
+            MemoryBudget.parse(text)
+        if self.regime not in REGIMES:
+            raise one_of(self.regime, REGIMES, "regime")
+        if len(self.num_orders) not in (1, len(self.tasks)):
+            raise InputError(
+                f"--orders has {len(self.num_orders)} numbers for {len(self.tasks)} numbers of "
+                "tasks: give one for all, or one for each"
+            )
+        if min(*self.num_orders, self.num_seeds, 1) < 1:
+            raise InputError("--orders and --seeds are counts: use 1 or more")
+        if len(self.test_stores) not in (0, 1, len(self.stores)):
+            raise InputError(
+                f"{len(self.test_stores)} --test-store do not go with {len(self.stores)} stores: "
+                "give one for all, or one for each in the same order"
+            )
+        if self.against is not None and self.against.partition("@")[0] not in self.methods:
+            raise one_of(self.against, self.methods, "method to compare --against")
+
+    def orders_of(self, num_tasks: int) -> int:
+        """How many class orders are run with so many tasks."""
+        place = self.tasks.index(num_tasks) if len(self.num_orders) > 1 else 0
+        return self.num_orders[place]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A line of the comparison: a method with its options.
+
+    Attributes:
+        name: What the table calls it.
+        method: Name of the method.
+        options: All its options.
+    """
+
+    name: str
+    method: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """A store as the table names it.
+
+    Attributes:
+        name: Unique among the stores of the bench.
+        store: What is learned from.
+        test_store: What is scored, if it is another one.
+    """
+
+    name: str
+    store: Store
+    test_store: Store | None = None
+
+    @property
+    def tested(self) -> Store:
+        """What is scored."""
+        return self.test_store or self.store
+
+
+def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
+    """The methods with their recipes.
+
+    Raises:
+        InputError: If a name is neither a method nor a recipe, or a recipe is wrong.
+    """
+    entries = []
+    for name in config.methods:
+        recipe = _recipe(name, config.recipes)
+        cls = method_class(recipe.method)
+        filled: Any = configure(cls.Options, recipe.options, f"recipe of {name}")
+        options = dataclasses.asdict(filled)
+        entries.append(Entry(name=name, method=recipe.method, options=options))
+    return tuple(entries)
+
+
+def _recipe(name: str, folder: Path | None) -> Recipe:
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"--recipes {folder} is not a folder: name one that holds NAME.yaml")
+    path = None if folder is None else folder / f"{name}.yaml"
+    if path is not None and path.is_file():
+        recipe = read_recipe(path)
+        if name in METHODS and recipe.method != name:
+            raise InputError(
+                f"recipe {path} is for {recipe.method}: rename it, for {name} is another method"
+            )
+        return recipe
+    if name not in METHODS:
+        where = "" if folder is None else f" (nor is {path} a file)"
+        raise InputError(f"{one_of(name, METHODS, 'method')}{where}")
+    return builtin_recipe(name)
+
+
+def open_worlds(config: BenchConfig) -> tuple[World, ...]:
+    """Open the stores.
+
+    Raises:
+        InputError: If one is missing, or named twice.
+    """
+    folders = [folder.resolve() for folder in config.stores]
+    if len(set(folders)) < len(folders):
+        raise InputError("a store is named twice: name each once")
+    tested = [Store.open(folder) for folder in config.test_stores]
+    tests: list[Store | None] = [*tested] if tested else [None]
+    if len(tests) < len(folders):
+        tests *= len(folders)
+    return tuple(
+        World(name=name, store=Store.open(folder), test_store=test)
+        for name, folder, test in zip(_names(folders), config.stores, tests, strict=True)
+    )
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names, with as much of the path as tells them apart."""
+    for depth in range(1, 1 + max(len(folder.parts) for folder in folders)):
+        names = ["-".join(folder.parts[-depth:]).strip("/-") for folder in folders]
+        if len(set(names)) == len(names) and ALL_STORES not in names:
+            return names
+    raise InputError(f"stores cannot be named apart: {', '.join(map(str, folders))}")
+
+
+def backbone_of(config: BenchConfig, entry: Entry, world: World) -> str:
+    """The backbone that a method works on.
+
+    Raises:
+        InputError: If the store holds no tokens that fit, or several.
+    """
+    name = config.backbone
+    if config.regime != "frozen":
+        return name or "small"
+    if name is None:
+        return fitting_backbone(world.store, entry.method)
+    if method_class(entry.method).needs_blocks and not name.endswith(STEM):
+        name += STEM
+    return name
+
+
+def identity(
+    config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[World]
+) -> dict[str, Any]:
+    """All that decides what a bench computes, as plain values; ``bench.json`` holds it."""
+    return {
+        "methods": {entry.name: [entry.method, entry.options] for entry in entries},
+        "stores": {world.name: _prepared(world.store) for world in worlds},
+        "test-store": {
+            world.name: _prepared(world.test_store) for world in worlds if world.test_store
+        },
+        "tasks": list(config.tasks),
+        "memory": list(config.memories),
+        "orders": [config.orders_of(number) for number in config.tasks],
+        "seeds": config.num_seeds,
+        "regime": config.regime,
+        "backbone": config.backbone,
+    }
+
+
+def _prepared(store: Store) -> dict[str, Any]:
+    tokens = {name: store.tokens(name).fingerprint for name in store.backbones}
+    return {"list_hash": store.list_hash, "tokens": tokens}
+
+
+def begin(folder: Path, wanted: dict[str, Any]) -> None:
+    """Note what a bench computes, or check that it is what it was begun with.
+
+    Raises:
+        InputError: If the folder holds a bench of another configuration.
+    """
+    path = folder / "bench.json"
+    if not path.exists():
+        write_json(path, {"format": FORMAT, "config": wanted})
+        return
+    found = read_json(path, "bench")
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path} is not of format {FORMAT}: use another folder for --out")
+    config = found.get("config", {})
+    for name, value in wanted.items():
+        if config.get(name) != value:
+            raise InputError(
+                f"bench {folder} was begun with {_difference(name, config.get(name), value)}: "
+                "repeat the command it was begun with, or give another --out"
+            )
+
+
+def _difference(name: str, was: Any, now: Any) -> str:
+    """In words, what is not as it was."""
+    if name in ("methods", "stores", "test-store") and isinstance(was, dict):
+        if list(was) != list(now):
+            return f"--{name} {','.join(was) or 'none'}, not {','.join(now) or 'none'}"
+        changed = next(key for key in now if was[key] != now[key])
+        kind = "other options of method" if name == "methods" else "other clips or tokens in"
+        return f"{kind} {changed}"
+    shown = [
+        ",".join(map(str, value)) if isinstance(value, list) else str(value) for value in (was, now)
+    ]
+    return f"--{name} {shown[0]}, not {shown[1]}"

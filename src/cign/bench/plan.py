@@ -1,0 +1,229 @@
+"""The grid, taken apart into runs: each is made once, however many cells of the table it serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cign.bench.config import BenchConfig, Entry, World, backbone_of
+from cign.data.memory import MemoryBudget
+from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
+from cign.errors import InputError
+from cign.methods import method_class
+from cign.runs import bytes_per_clip, training_clips
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedRun:
+    """One run.
+
+    Attributes:
+        name: Its folder's name.
+        entry: What learns.
+        world: Number of the store.
+        groups: Classes of each task.
+        memory: Budget of exemplars.
+        order: Class order that the groups came from.
+        seed: Of the run.
+        backbone: Whose tokens are read, or which is trained.
+    """
+
+    name: str
+    entry: Entry
+    world: int
+    groups: tuple[tuple[str, ...], ...]
+    memory: str
+    order: int
+    seed: int
+    backbone: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One method at one number of tasks and one memory on one store.
+
+    Attributes:
+        method: The entry's name.
+        tasks: Number of tasks.
+        memory: As asked for; 0 where none is kept.
+        world: Number of the store.
+        runs: Names of its runs.
+        notes: What a reader of the table must know.
+    """
+
+    method: str
+    tasks: int
+    memory: str
+    world: int
+    runs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """What was asked for and cannot be run."""
+
+    method: str
+    memory: str
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """All runs, the cells they serve, and what is left out."""
+
+    runs: list[PlannedRun] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def memories_of(self, method: str) -> list[str]:
+        """The memories that a method is run with."""
+        return list(dict.fromkeys(cell.memory for cell in self.cells if cell.method == method))
+
+
+def make_plan(config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[World]) -> Plan:
+    """Expand the grid.
+
+    A method that keeps no clips is run with memory 0 alone; one whose result does not depend on
+    the class order, or the seed, in one of them; memories that hold every training clip are one.
+
+    Raises:
+        InputError: If stores, tasks and memories do not fit, or nothing is left to run.
+    """
+    plan = Plan()
+    known: dict[str, PlannedRun] = {}
+    budgets = {entry.name: _budgets(config, entry, plan.skipped) for entry in entries}
+    for number, world in enumerate(worlds):
+        clips = _Clips(world)
+        for tasks in config.tasks:
+            for entry in entries:
+                for memory, notes in budgets[entry.name]:
+                    runs, more = _runs(config, entry, number, world, clips, tasks, memory)
+                    names = []
+                    for key, run in runs:
+                        names.append(known.setdefault(key, run).name)
+                    cell = Cell(
+                        method=entry.name,
+                        tasks=tasks,
+                        memory=memory,
+                        world=number,
+                        runs=tuple(dict.fromkeys(names)),
+                        notes=(*notes, *more),
+                    )
+                    plan.cells.append(cell)
+    if not plan.cells:
+        reasons = "; ".join(f"{one.method}: {one.reason}" for one in plan.skipped)
+        raise InputError(f"nothing is left to run ({reasons}): change --memory or --methods")
+    # All methods get on alike: one seed and order of everything, then the next.
+    plan.runs = sorted(known.values(), key=lambda run: (run.seed, run.order))
+    if len({run.name for run in plan.runs}) < len(plan.runs):
+        raise InputError("two runs would share a folder: rename a store or a recipe")
+    return plan
+
+
+def _budgets(
+    config: BenchConfig, entry: Entry, skipped: list[Skipped]
+) -> list[tuple[str, tuple[str, ...]]]:
+    """The memories that a method is run with, each with its notes."""
+    cls = method_class(entry.method)
+    if config.regime not in cls.regimes:
+        reason = f"does not run in regime {config.regime}"
+        skipped.append(Skipped(method=entry.name, memory="any", reason=reason))
+        return []
+    if not cls.uses_memory:
+        others = [text for text in config.memories if MemoryBudget.parse(text).amount]
+        note = "goes back to all clips" if cls.replays_everything else "keeps no clips"
+        if others:
+            note += f": run once, for memory {', '.join(others)} too"
+        return [("0", (note,))]
+    result: dict[str, tuple[str, ...]] = {}
+    for text in config.memories:
+        if MemoryBudget.parse(text).amount:
+            result[text] = ()
+        elif cls.needs_memory:
+            reason = "needs exemplars and has none at memory 0"
+            skipped.append(Skipped(method=entry.name, memory="0", reason=reason))
+        else:
+            result["0"] = ()
+    return list(result.items())
+
+
+def _runs(
+    config: BenchConfig,
+    entry: Entry,
+    number: int,
+    world: World,
+    clips: _Clips,
+    tasks: int,
+    memory: str,
+) -> tuple[list[tuple[str, PlannedRun]], list[str]]:
+    """The runs of a cell, each with a key that equal runs share, and notes."""
+    cls = method_class(entry.method)
+    orders = config.orders_of(tasks) if cls.order_matters else 1
+    seeds = config.num_seeds if cls.seed_matters else 1
+    notes = []
+    if orders * seeds < config.orders_of(tasks) * config.num_seeds:
+        spared = [f"{config.orders_of(tasks)} orders"] if orders < config.orders_of(tasks) else []
+        spared += [f"{config.num_seeds} seeds"] if seeds < config.num_seeds else []
+        notes.append(f"one run stands for {' and '.join(spared)}, which change nothing at the end")
+    backbone = backbone_of(config, entry, world)
+    clip_bytes = bytes_per_clip(config.regime, backbone, world.store)
+    runs = []
+    for order in range(orders):
+        groups = split_into_tasks(world.store.class_names, tasks, order).groups
+        counts = clips.per_class(groups)
+        held, is_all = _held(memory, counts, clip_bytes)
+        if is_all and order == 0:
+            notes.append(f"holds all {counts.sum()} training clips")
+        for seed in range(seeds):
+            same = [entry.method, entry.options, number, groups, held, seed, backbone]
+            text = memory.strip().lower().replace("/", "-")
+            run = PlannedRun(
+                name=f"{entry.name}-{world.name}-t{tasks}-m{text}-o{order}-s{seed}",
+                entry=entry,
+                world=number,
+                groups=groups,
+                memory=memory,
+                order=order,
+                seed=seed,
+                backbone=backbone,
+            )
+            runs.append((json.dumps(same, sort_keys=True), run))
+    return runs, notes
+
+
+def _held(memory: str, counts: IntArray, clip_bytes: int) -> tuple[list[Any], bool]:
+    """What a budget comes to, equal for budgets that keep the same clips; whether all are kept.
+
+    Raises:
+        InputError: If it leaves a class without a clip.
+    """
+    budget = MemoryBudget.parse(memory)
+    quotas = budget.quotas(len(counts), clip_bytes)
+    if budget.amount and bool((quotas >= counts).all()):
+        return ["all"], True
+    if budget.unit == "bytes":
+        return ["total", budget.amount // clip_bytes], False
+    return [budget.unit if budget.amount else "total", budget.amount], False
+
+
+class _Clips:
+    """Training clips of a store, counted by class."""
+
+    def __init__(self, world: World) -> None:
+        self._labels = [clip.labels for clip in world.store.table.clips]
+        self._train = training_clips(world.store)
+        self._counts: dict[tuple[tuple[str, ...], ...], IntArray] = {}
+
+    def per_class(self, groups: tuple[tuple[str, ...], ...]) -> IntArray:
+        """Training clips that count for each class in the memory, in class order, shape [C]."""
+        if groups not in self._counts:
+            clips = TaskClips.of(self._labels, TaskSequence(groups))
+            taught = self._train[clips.task_of_clip[self._train] >= 0]
+            counts = np.bincount(clips.class_of(taught), minlength=sum(map(len, groups)))
+            self._counts[groups] = counts.astype(np.int64)
+        return self._counts[groups]

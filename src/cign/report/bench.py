@@ -1,0 +1,120 @@
+"""The page about a bench, made of its ``table.json`` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cign.errors import InputError
+from cign.files import read_json, write_text
+from cign.metrics.predictions import READINGS
+from cign.report.html import fill
+from cign.report.interval_chart import Difference, interval_chart
+from cign.report.page import HEADLINE, LABELS, READING_NAMES
+from cign.report.text import flatten
+
+FORMAT = 1
+TABLE = "table.json"
+ALL_STORES = "all"
+MAIN = "last_audio_visual"
+_MAIN_COLUMNS = (
+    ("last_audio", "audio"),
+    ("last_visual", "visual"),
+    ("average_audio_visual", "average"),
+    ("forgetting_audio_visual", "forgetting"),
+)
+
+Row = Mapping[str, Any]
+
+
+def is_bench(folder: Path) -> bool:
+    """Whether `cign bench` wrote the folder."""
+    return (folder / "bench.json").is_file()
+
+
+def write_bench_report(folder: Path, out: Path) -> None:
+    """Write one self-contained HTML file about a bench.
+
+    Args:
+        folder: Of the bench.
+        out: The file to write.
+
+    Raises:
+        InputError: If the bench has no table yet, or it is of another format.
+    """
+    path = folder / TABLE
+    if not path.exists():
+        raise InputError(f"bench {folder} has no {TABLE} yet: run the same `cign bench` again")
+    table = read_json(path, "table of the bench")
+    if not isinstance(table, dict) or table.get("format") != FORMAT:
+        raise InputError(f"{path} is not of format {FORMAT}: run the same `cign bench` again")
+    write_text(out, fill("bench.html.j2", **_page(table)))
+
+
+def _page(table: Mapping[str, Any]) -> dict[str, Any]:
+    rows: list[Row] = table["rows"]
+    stores = list(table["stores"])
+    headline = {f"{name}_{reading}": name for name in HEADLINE for reading in READINGS}
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    return {
+        "title": f"{_many(methods, 'method')} on {_many(stores, 'store')}",
+        "table": table,
+        "sections": [
+            _section(number, [row for row in rows if row["tasks"] == number], table)
+            for number in sorted({row["tasks"] for row in rows})
+        ],
+        "stores": stores,
+        "rows_of": {
+            store: [row for row in rows if row["store"] == store] for store in (ALL_STORES, *stores)
+        },
+        "all_stores": ALL_STORES,
+        "main": MAIN,
+        "main_columns": _MAIN_COLUMNS,
+        "readings": READING_NAMES,
+        "numbers": {reading: [f"{name}_{reading}" for name in HEADLINE] for reading in READINGS},
+        "headline": headline,
+        "labels": LABELS,
+        "measures": sorted({row["metric"] for row in rows}),
+        "config": flatten(table["config"]),
+        "versions": flatten({"versions": table["versions"], "machine": table["machine"]}),
+    }
+
+
+def _many(names: Sequence[str], what: str) -> str:
+    return f"one {what}" if len(names) == 1 else f"{len(names)} {what}s"
+
+
+def _section(tasks: int, rows: Sequence[Row], table: Mapping[str, Any]) -> dict[str, Any]:
+    """The main comparison at one number of tasks."""
+    shown = [row for row in rows if row["store"] == ALL_STORES]
+    lines = [
+        Difference(name=_name(row, shown), **{key: number[key] for key in ("low", "high")}, value=x)
+        for row in shown
+        for number in (row["numbers"][MAIN],)
+        for x in (number["difference"],)
+        if x is not None and number["low"] is not None
+    ]
+    title = f"difference from {table['against']}, audio-visual, in points"
+    return {
+        "tasks": tasks,
+        "rows": shown,
+        "best": _best(shown),
+        "chart": interval_chart(lines, title=title, x_label=title) if lines else None,
+    }
+
+
+def _name(row: Row, rows: Sequence[Row]) -> str:
+    """The method, with the memory where it has several."""
+    several = sum(other["method"] == row["method"] for other in rows) > 1
+    return f"{row['method']}, memory {row['memory']}" if several else str(row["method"])
+
+
+def _best(rows: Sequence[Row]) -> float | None:
+    """The highest audio-visual last accuracy, references left out."""
+    values = [
+        row["numbers"][MAIN]["value"]
+        for row in rows
+        if row["method"] not in ("joint", "finetune") and row["numbers"][MAIN]["value"] is not None
+    ]
+    return max(values) if len(values) > 1 else None

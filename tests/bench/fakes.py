@@ -1,0 +1,38 @@
+"""Stores on paper: what a plan asks of one, without files."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from cign.bench.config import BenchConfig, Entry, World
+from cign.methods import method_class
+
+INFO = {"num_audio_tokens": 4, "audio_dim": 10, "num_visual_tokens": 6, "visual_dim": 10}
+CLIP_BYTES = 200
+
+
+def world(name="w", num_classes=4, per_class=6, backbones=("small",)):
+    names = tuple(f"class {c}" for c in range(num_classes))
+    clips = [SimpleNamespace(labels=(label,)) for label in names for _ in range(per_class)]
+    everything = np.arange(len(clips))
+    store = SimpleNamespace(
+        folder=name,
+        class_names=names,
+        table=SimpleNamespace(clips=clips),
+        backbones=backbones,
+        audio_ok=np.ones(len(clips), bool),
+        visual_ok=np.ones(len(clips), bool),
+        indices=lambda split: everything if split == "train" else everything[:0],
+        tokens=lambda backbone: SimpleNamespace(info=INFO),
+    )
+    return World(name=name, store=store)
+
+
+def config(**kwargs):
+    return BenchConfig(**{"stores": ("w",), "methods": ("finetune",), "tasks": (2,), **kwargs})
+
+
+def entries(*names):
+    return [
+        Entry(name=name, method=name, options={"of": method_class(name).name}) for name in names
+    ]

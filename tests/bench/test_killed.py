@@ -1,0 +1,84 @@
+"""A bench that is killed takes its processes with it and goes on to the same numbers."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from cign.bench import BenchConfig, run_bench
+from cign.metrics.predictions import READINGS, Predictions
+
+LONG, SHORT = "longer-one-t2-m0-o0-s0", "analytic-one-t2-m0-o0-s0"
+
+
+def numbers(folder):
+    """The table without what differs from time to time."""
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["seconds"], row["peak_memory_mb"]
+    return rows
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.005)
+
+
+def test_killed_and_resumed_to_the_same_numbers(stores, recipes, tmp_path):
+    config = BenchConfig(
+        stores=stores[:1],
+        methods=("longer", "analytic"),
+        tasks=(2,),
+        against="analytic",
+        recipes=recipes,
+    )
+    out, run = tmp_path / "killed", tmp_path / "killed" / "runs" / LONG
+    command = [sys.executable, "-m", "cign.cli", "bench", str(stores[0]), "--out", str(out)]
+    command += ["--methods", "longer,analytic", "--tasks", "2", "--against", "analytic"]
+    command += ["--recipes", str(recipes), "--workers", str(len(os.sched_getaffinity(0)))]
+    bench = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        checkpoint = run / "checkpoint.safetensors"  # there once the first of two tasks is done
+        wait_for(lambda: checkpoint.exists() or bench.poll() is not None, "no checkpoint")
+    finally:
+        bench.send_signal(signal.SIGKILL)
+        bench.wait()
+    assert checkpoint.exists()
+    assert not (run / "run.json").exists(), (
+        "the run ended before it could be killed: make it longer"
+    )
+    assert Predictions.load(run / "predictions.parquet").num_tasks_done == 1
+    wait_for(lambda: not held(run), "the run's process outlived the bench")
+
+    resumed = run_bench(config, out, num_workers=0)
+    unbroken = run_bench(config, tmp_path / "unbroken", num_workers=0)
+    assert not resumed.failed
+    assert not unbroken.failed
+    assert numbers(out) == numbers(tmp_path / "unbroken")
+    for name in (LONG, SHORT):
+        ours, theirs = (
+            Predictions.load(folder / "runs" / name / "predictions.parquet").scores
+            for folder in (out, tmp_path / "unbroken")
+        )
+        for one, other in zip(ours, theirs, strict=True):
+            for reading in READINGS:
+                np.testing.assert_array_equal(one[reading], other[reading])
+
+
+def held(folder):
+    """Whether a process holds the run folder."""
+    import fcntl
+
+    with (folder / ".lock").open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,169 @@
+"""The grid becomes runs, each made once; what cannot be run is listed with its reason."""
+
+import pytest
+
+from cign.bench.config import Entry
+from cign.bench.plan import make_plan
+from cign.data.tasks import split_into_tasks
+from cign.errors import InputError
+
+from .fakes import CLIP_BYTES, config, entries, world
+
+
+def plan_of(*names, worlds=None, **grid):
+    return make_plan(config(methods=names, **grid), entries(*names), worlds or [world()])
+
+
+def cells_of(plan):
+    return {(cell.method, cell.tasks, cell.memory, cell.world): cell for cell in plan.cells}
+
+
+def test_every_combination_is_a_run():
+    plan = plan_of(
+        "finetune",
+        "cign",
+        worlds=[world("a"), world("b"), world("c")],
+        tasks=(2, 4),
+        memories=("0", "8"),
+        num_orders=(3,),
+        num_seeds=2,
+    )
+    assert len(plan.cells) == 2 * 3 * 2 * 2
+    assert len(plan.runs) == len(plan.cells) * 3 * 2
+    assert all(len(cell.runs) == 6 for cell in plan.cells)
+    assert sorted(name for cell in plan.cells for name in cell.runs) == sorted(
+        run.name for run in plan.runs
+    )
+    run = next(run for run in plan.runs if run.name == "cign-b-t4-m8-o2-s1")
+    assert run.groups == split_into_tasks(world().store.class_names, 4, 2).groups
+    assert (run.entry.name, run.world, run.memory, run.order, run.seed) == ("cign", 1, "8", 2, 1)
+    assert [(run.seed, run.order) for run in plan.runs] == sorted(
+        (run.seed, run.order) for run in plan.runs
+    )
+
+
+def test_names_of_runs_do_not_depend_on_the_rest_of_the_grid():
+    few = {run.name for run in plan_of("finetune").runs}
+    many = {run.name for run in plan_of("joint", "finetune", tasks=(4, 2), num_seeds=3).runs}
+    assert few < many
+
+
+def test_a_method_that_keeps_no_clips_is_run_once_and_says_so():
+    plan = plan_of("joint", "finetune", memories=("8", "2/class"))
+    (joint,) = (cell for cell in plan.cells if cell.method == "joint")
+    assert joint.memory == "0"
+    assert joint.notes == ("goes back to all clips: run once, for memory 8, 2/class too",)
+    assert [run.memory for run in plan.runs if run.entry.name == "joint"] == ["0"]
+    assert sorted(run.memory for run in plan.runs if run.entry.name == "finetune") == [
+        "2/class",
+        "8",
+    ]
+
+
+def test_a_closed_form_is_run_in_one_order_with_one_seed():
+    plan = plan_of("analytic", "finetune", tasks=(2, 4), num_orders=(3, 1), num_seeds=2)
+    cells = cells_of(plan)
+    assert len(cells["finetune", 2, "0", 0].runs) == 6
+    assert len(cells["finetune", 4, "0", 0].runs) == 2
+    for tasks, spared in ((2, "3 orders and 2 seeds"), (4, "2 seeds")):
+        cell = cells["analytic", tasks, "0", 0]
+        assert cell.runs == (f"analytic-w-t{tasks}-m0-o0-s0",)
+        assert f"one run stands for {spared}" in cell.notes[-1]
+
+
+def test_memories_that_hold_every_clip_are_one_run():
+    plan = plan_of("finetune", memories=("8", "24", "100", "6/class", "1MB", "1600B"))
+    cells = cells_of(plan)
+    all_of_them = {
+        cells["finetune", 2, memory, 0].runs for memory in ("24", "100", "6/class", "1MB")
+    }
+    assert all_of_them == {("finetune-w-t2-m24-o0-s0",)}
+    for memory in ("24", "100", "6/class", "1MB"):
+        assert cells["finetune", 2, memory, 0].notes == ("holds all 24 training clips",)
+    # 1600 bytes are eight clips, as many as the memory of 8.
+    assert 8 * CLIP_BYTES == 1600
+    assert cells["finetune", 2, "1600B", 0].runs == cells["finetune", 2, "8", 0].runs
+    assert cells["finetune", 2, "8", 0].notes == ()
+    assert len(plan.runs) == 2
+
+
+def test_recipes_with_the_same_options_share_their_runs():
+    twice = [
+        Entry(name="one", method="finetune", options={"width": 3}),
+        Entry(name="other", method="finetune", options={"width": 3}),
+        Entry(name="third", method="finetune", options={"width": 4}),
+    ]
+    plan = make_plan(config(methods=("one", "other", "third")), twice, [world()])
+    assert [cell.runs for cell in plan.cells] == [
+        ("one-w-t2-m0-o0-s0",),
+        ("one-w-t2-m0-o0-s0",),
+        ("third-w-t2-m0-o0-s0",),
+    ]
+
+
+def test_what_needs_a_memory_is_skipped_at_0_and_listed():
+    plan = plan_of("icarl", "finetune", memories=("0", "8"))
+    assert [(one.method, one.memory) for one in plan.skipped] == [("icarl", "0")]
+    assert "needs exemplars" in plan.skipped[0].reason
+    assert ("icarl", 2, "8", 0) in cells_of(plan)
+    assert ("icarl", 2, "0", 0) not in cells_of(plan)
+    with pytest.raises(InputError, match=r"nothing is left to run .*needs exemplars"):
+        plan_of("icarl", memories=("0",))
+
+
+def test_what_does_not_run_in_the_regime_is_skipped_and_listed():
+    plan = plan_of("analytic", "finetune", regime="end-to-end", worlds=[spec_world()])
+    assert [(one.method, one.reason) for one in plan.skipped] == [
+        ("analytic", "does not run in regime end-to-end")
+    ]
+    assert {cell.method for cell in plan.cells} == {"finetune"}
+
+
+def spec_world():
+    one = world()
+    from cign.data.media import PRESETS
+
+    one.store.spec = PRESETS["small"]
+    return one
+
+
+def test_prompt_methods_take_the_tokens_of_the_stem():
+    worlds = [world(backbones=("small", "small-stem"))]
+    plan = plan_of("l2p", "finetune", worlds=worlds)
+    backbones = {run.entry.name: run.backbone for run in plan.runs}
+    assert backbones == {"l2p": "small-stem", "finetune": "small"}
+    plan = plan_of("l2p", "finetune", worlds=worlds, backbone="small")
+    assert {run.entry.name: run.backbone for run in plan.runs} == backbones
+
+
+@pytest.mark.parametrize("memory", ["3", "0/class", "500B"])
+def test_a_memory_too_small_for_a_clip_of_each_class_is_refused(memory):
+    if memory == "0/class":  # that is none at all
+        assert [cell.memory for cell in plan_of("finetune", memories=(memory,)).cells] == ["0"]
+        return
+    with pytest.raises(InputError, match="fewer than one for each of 4 classes: use at least"):
+        plan_of("finetune", memories=("8", memory))
+    plan_of("joint", memories=(memory,))  # it keeps none
+
+
+def test_more_tasks_than_classes_are_refused():
+    with pytest.raises(InputError, match="5 tasks do not fit 4 classes"):
+        plan_of("finetune", tasks=(2, 5))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"methods": ()}, "at least one of --methods"),
+        ({"tasks": (2, 2)}, "--tasks names 2 twice"),
+        ({"memories": ("lots",)}, "20/class"),
+        ({"regime": "warm"}, "use one of frozen, end-to-end"),
+        ({"num_orders": (1, 2, 3)}, "3 numbers for 1 numbers of tasks"),
+        ({"num_seeds": 0}, "use 1 or more"),
+        ({"against": "joint"}, "use one of finetune"),
+        ({"test_stores": ("a", "b")}, "2 --test-store do not go with 1 stores"),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(wrong, text):
+    with pytest.raises(InputError, match=text):
+        config(**wrong)
