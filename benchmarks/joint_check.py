@@ -25,7 +25,7 @@ from cign.methods.base import READINGS
 
 def mean_tokens(store: Store, indices: np.ndarray) -> dict[str, np.ndarray]:
     """Mean audio token, mean visual token, and both side by side, in float64."""
-    cache = store.tokens()
+    cache = store.tokens("small")
     audio = cache.audio(indices).astype(np.float64).mean(axis=1)
     visual = cache.visual(indices).astype(np.float64).mean(axis=1)
     return {"audio": audio, "visual": visual, "audio_visual": np.hstack([audio, visual])}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import UnionType
@@ -88,6 +88,27 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         return value
     wanted = getattr(hint, "__name__", str(hint))
     raise InputError(f"{where} is {value!r}: a value of type {wanted} is needed")
+
+
+def refuse_ignored(options: Any, names: Sequence[str], where: str, remedy: str) -> None:
+    """Refuse options that are set where nothing reads them.
+
+    Args:
+        options: A dataclass instance.
+        names: Those that have no effect; each may keep its default.
+        where: What makes it so, for example ``"trunk linear"``.
+        remedy: What to change if the option is meant.
+
+    Raises:
+        InputError: If one of them is not at its default.
+    """
+    defaults = {field.name: _default(field) for field in dataclasses.fields(options)}
+    for name in names:
+        value = getattr(options, name)
+        if value != defaults[name]:
+            raise InputError(
+                f"{name} is {value} but has no effect with {where}: leave {name} out, or {remedy}"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from cign.bench.config import BenchConfig, Entry, World
+from cign.bench.config import Entry, World
+from cign.bench.grid import BenchConfig
 from cign.methods import method_class
 
 INFO = {"num_audio_tokens": 4, "audio_dim": 10, "num_visual_tokens": 6, "visual_dim": 10}

@@ -3,6 +3,7 @@
 import pytest
 
 from cign.bench.config import Entry
+from cign.bench.grid import Part
 from cign.bench.plan import make_plan
 from cign.data.tasks import split_into_tasks
 from cign.errors import InputError
@@ -40,6 +41,34 @@ def test_every_combination_is_a_run():
     assert [(run.seed, run.order) for run in plan.runs] == sorted(
         (run.seed, run.order) for run in plan.runs
     )
+
+
+def test_a_method_can_be_run_on_a_part_of_the_grid():
+    name, part = Part.parse("cign:tasks=4:orders=1:memory=8,1MB:seeds=1")
+    assert name == "cign"
+    plan = plan_of(
+        "finetune", "cign", tasks=(2, 4), num_orders=(3, 2), num_seeds=2, only={"cign": part}
+    )
+    cells = cells_of(plan)
+    assert {key[1:3] for key in cells if key[0] == "cign"} == {(4, "8"), (4, "1MB")}
+    assert len(cells["cign", 4, "8", 0].runs) == 1
+    assert len(cells["finetune", 2, "0", 0].runs) == 6
+    assert len(cells["finetune", 4, "0", 0].runs) == 4
+
+
+@pytest.mark.parametrize("text", ["cign", "cign:", "cign:task=4", "cign:tasks=four", ":tasks=4"])
+def test_a_part_that_cannot_be_read_is_refused(text):
+    with pytest.raises(InputError, match="write it like"):
+        Part.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [("other:tasks=2", "in --only"), ("cign:tasks=3", "--tasks"), ("cign:orders=0", "1 or more")],
+)
+def test_a_part_that_is_not_of_the_grid_is_refused(text, match):
+    with pytest.raises(InputError, match=match):
+        config(methods=("cign",), tasks=(2,), only=dict([Part.parse(text)]))
 
 
 def test_names_of_runs_do_not_depend_on_the_rest_of_the_grid():

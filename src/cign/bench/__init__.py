@@ -1,6 +1,6 @@
 """The comparison of methods: a grid of runs in parallel processes, a table with intervals."""
 
 from cign.bench.bench import BenchResult, run_bench
-from cign.bench.config import BenchConfig
+from cign.bench.grid import BenchConfig
 
 __all__ = ["BenchConfig", "BenchResult", "run_bench"]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cign.bench.config import BenchConfig, World, begin, identity, open_worlds, read_entries
+from cign.bench.config import World, begin, identity, open_worlds, read_entries
+from cign.bench.grid import BenchConfig
 from cign.bench.plan import Plan, PlannedRun, make_plan
 from cign.bench.resampling import NUM_DRAWS
 from cign.bench.runner import PROGRAM, NoView, Outcome, View, run_all

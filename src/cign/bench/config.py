@@ -1,4 +1,4 @@
-"""What a bench compares, and the check that a resumed bench is the one that was begun."""
+"""What a grid stands for: recipes and stores; the check that a resumed bench is the one begun."""
 
 from __future__ import annotations
 
@@ -8,86 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cign.data.memory import MemoryBudget
+from cign.bench.grid import BenchConfig
 from cign.data.store import Store
 from cign.errors import InputError, one_of
 from cign.files import read_json, write_json
 from cign.methods import METHODS, method_class
 from cign.models.blocks import STEM
 from cign.options import Recipe, builtin_recipe, configure, read_recipe
-from cign.run_config import REGIMES
 from cign.runs import fitting_backbone
 
 FORMAT = 1
 ALL_STORES = "all"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchConfig:
-    """The grid: methods x stores x seeds x orders x task counts x memories.
-
-    Attributes:
-        stores: Prepared stores; differences between methods are paired within a store.
-        methods: Names of methods, or of recipe files in ``recipes``.
-        tasks: Numbers of tasks.
-        memories: Budgets of exemplars, as `MemoryBudget` reads them.
-        num_orders: Class orders 0, 1, ... (0 is the data's own), for each number of tasks; a
-            single number holds for all of them.
-        num_seeds: Seeds 0, 1, ...
-        against: Method, or ``METHOD@MEMORY``, that the others' differences are measured against.
-        test_stores: Stores whose test clips are scored instead: one for all ``stores``, or one
-            for each.
-        regime: ``frozen`` or ``end-to-end``.
-        backbone: Whose tokens are read, or which is trained; None takes the only one that fits.
-        recipes: Folder of ``NAME.yaml``; a method without a file there has its own recipe.
-
-    Raises:
-        InputError: If a list is empty, a name unknown or a number out of range.
-    """
-
-    stores: tuple[Path, ...]
-    methods: tuple[str, ...]
-    tasks: tuple[int, ...]
-    memories: tuple[str, ...] = ("0",)
-    num_orders: tuple[int, ...] = (1,)
-    num_seeds: int = 1
-    against: str | None = None
-    test_stores: tuple[Path, ...] = ()
-    regime: str = "frozen"
-    backbone: str | None = None
-    recipes: Path | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("stores", "methods", "tasks", "memories"):
-            values = getattr(self, name)
-            if not values:
-                raise InputError(f"a bench needs at least one of --{name}: give some")
-            twice = [value for value in values if values.count(value) > 1]
-            if twice:
-                raise InputError(f"--{name} names {twice[0]} twice: name each once")
-        for text in self.memories:
-            MemoryBudget.parse(text)
-        if self.regime not in REGIMES:
-            raise one_of(self.regime, REGIMES, "regime")
-        if len(self.num_orders) not in (1, len(self.tasks)):
-            raise InputError(
-                f"--orders has {len(self.num_orders)} numbers for {len(self.tasks)} numbers of "
-                "tasks: give one for all, or one for each"
-            )
-        if min(*self.num_orders, self.num_seeds, 1) < 1:
-            raise InputError("--orders and --seeds are counts: use 1 or more")
-        if len(self.test_stores) not in (0, 1, len(self.stores)):
-            raise InputError(
-                f"{len(self.test_stores)} --test-store do not go with {len(self.stores)} stores: "
-                "give one for all, or one for each in the same order"
-            )
-        if self.against is not None and self.against.partition("@")[0] not in self.methods:
-            raise one_of(self.against, self.methods, "method to compare --against")
-
-    def orders_of(self, num_tasks: int) -> int:
-        """How many class orders are run with so many tasks."""
-        place = self.tasks.index(num_tasks) if len(self.num_orders) > 1 else 0
-        return self.num_orders[place]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +147,7 @@ def identity(
         "memory": list(config.memories),
         "orders": [config.orders_of(number) for number in config.tasks],
         "seeds": config.num_seeds,
+        "only": {name: dataclasses.asdict(part) for name, part in config.only.items()},
         "regime": config.regime,
         "backbone": config.backbone,
     }

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cign.bench.config import BenchConfig, Entry, World, backbone_of
+from cign.bench.config import Entry, World, backbone_of
+from cign.bench.grid import BenchConfig
 from cign.data.memory import MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
 from cign.errors import InputError
@@ -101,6 +102,8 @@ def make_plan(config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[Wo
         clips = _Clips(world)
         for tasks in config.tasks:
             for entry in entries:
+                if tasks not in config.tasks_of(entry.name):
+                    continue
                 for memory, notes in budgets[entry.name]:
                     runs, more = _runs(config, entry, number, world, clips, tasks, memory)
                     names = []
@@ -130,18 +133,19 @@ def _budgets(
 ) -> list[tuple[str, tuple[str, ...]]]:
     """The memories that a method is run with, each with its notes."""
     cls = method_class(entry.method)
+    memories = config.memories_of(entry.name)
     if config.regime not in cls.regimes:
         reason = f"does not run in regime {config.regime}"
         skipped.append(Skipped(method=entry.name, memory="any", reason=reason))
         return []
     if not cls.uses_memory:
-        others = [text for text in config.memories if MemoryBudget.parse(text).amount]
+        others = [text for text in memories if MemoryBudget.parse(text).amount]
         note = "goes back to all clips" if cls.replays_everything else "keeps no clips"
         if others:
             note += f": run once, for memory {', '.join(others)} too"
         return [("0", (note,))]
     result: dict[str, tuple[str, ...]] = {}
-    for text in config.memories:
+    for text in memories:
         if MemoryBudget.parse(text).amount:
             result[text] = ()
         elif cls.needs_memory:
@@ -163,12 +167,13 @@ def _runs(
 ) -> tuple[list[tuple[str, PlannedRun]], list[str]]:
     """The runs of a cell, each with a key that equal runs share, and notes."""
     cls = method_class(entry.method)
-    orders = config.orders_of(tasks) if cls.order_matters else 1
-    seeds = config.num_seeds if cls.seed_matters else 1
+    all_orders, all_seeds = config.orders_of(tasks, entry.name), config.seeds_of(entry.name)
+    orders = all_orders if cls.order_matters else 1
+    seeds = all_seeds if cls.seed_matters else 1
     notes = []
-    if orders * seeds < config.orders_of(tasks) * config.num_seeds:
-        spared = [f"{config.orders_of(tasks)} orders"] if orders < config.orders_of(tasks) else []
-        spared += [f"{config.num_seeds} seeds"] if seeds < config.num_seeds else []
+    if orders * seeds < all_orders * all_seeds:
+        spared = [f"{all_orders} orders"] if orders < all_orders else []
+        spared += [f"{all_seeds} seeds"] if seeds < all_seeds else []
         notes.append(f"one run stands for {' and '.join(spared)}, which change nothing at the end")
     backbone = backbone_of(config, entry, world)
     clip_bytes = bytes_per_clip(config.regime, backbone, world.store)

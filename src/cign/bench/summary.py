@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cign.bench.config import ALL_STORES, BenchConfig, World
+from cign.bench.config import ALL_STORES, World
+from cign.bench.grid import BenchConfig
 from cign.bench.intervals import Intervals, paired_intervals
 from cign.bench.plan import Cell, Plan
 from cign.bench.resampling import METRICS, NUMBERS

@@ -66,6 +66,14 @@ def add_options(parser: CommandParser) -> None:
         "--seeds", metavar="N", type=whole(1), default=1, help="seeds 0 to N-1 (default: 1)"
     )
     parser.add_argument(
+        "--only",
+        metavar="NAME:KEY=VALUE",
+        action="append",
+        help="run one method on a part of the grid, for example cign:tasks=4:orders=1, or with "
+        "other memories, replay:memory=64MB; keys are tasks, memory, orders, seeds; may be "
+        "repeated",
+    )
+    parser.add_argument(
         "--against",
         metavar="NAME",
         help="method that differences are measured against; NAME@MEMORY names its memory, too",
@@ -105,6 +113,7 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Make the runs that are left, and show the table."""
     from cign.bench import BenchConfig, run_bench
+    from cign.bench.grid import Part
 
     config = BenchConfig(
         stores=tuple(options.stores),
@@ -118,6 +127,7 @@ def run(options: Any) -> None:
         regime=options.regime,
         backbone=options.backbone,
         recipes=options.recipes,
+        only=dict(Part.parse(text) for text in options.only or ()),
     )
     result = run_bench(
         config,

@@ -27,6 +27,7 @@ from cign.methods.teacher import WithTeacher, refuse_multi_label
 from cign.models.encoder import Encoder
 from cign.models.guided import GuidedNetwork, GuidedOutput
 from cign.models.heads import READINGS
+from cign.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,19 @@ class AvCilOptions(HeadsOptions):
     attention_clips: Literal["all", "memory"] = "all"
     logit_weight: float = 1.0
     temperature: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        super().__post_init__()
+        for weight, shaped in (
+            ("logit_weight", "temperature"),
+            ("attention_weight", "attention_clips"),
+        ):
+            if getattr(self, weight) == 0.0:
+                refuse_ignored(self, (shaped,), f"{weight} 0", f"give {weight} a value")
+        if self.instance_weight == self.class_weight == 0.0:
+            names, where = ("similarity_temperature",), "instance_weight and class_weight 0"
+            refuse_ignored(self, names, where, "give one of them a value")
 
 
 class AvCil(WithTeacher):

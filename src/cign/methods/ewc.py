@@ -20,6 +20,7 @@ from cign.methods.base import READINGS, Batch, Losses, Setup, TaskData
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.phases import Phase
 from cign.models.importance import Importance
+from cign.options import refuse_ignored
 from cign.seeding import stream
 
 FisherLabels = Literal["sampled", "true", "predicted"]
@@ -42,6 +43,13 @@ class EwcOptions(HeadsOptions):
     fisher_labels: FisherLabels = "sampled"
     num_fisher_clips: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        super().__post_init__()
+        if self.strength == 0.0:
+            names = ("fisher_labels", "num_fisher_clips")
+            refuse_ignored(self, names, "strength 0", "give strength a value")
+
 
 @dataclass(frozen=True, kw_only=True)
 class EwcOnlineOptions(EwcOptions):
@@ -53,6 +61,12 @@ class EwcOnlineOptions(EwcOptions):
     """
 
     decay: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        super().__post_init__()
+        if self.strength == 0.0:
+            refuse_ignored(self, ("decay",), "strength 0", "give strength a value")
 
 
 def log_likelihood(logits: Tensor, targets: Tensor, labels: FisherLabels, multi: bool) -> Tensor:

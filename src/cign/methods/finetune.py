@@ -12,6 +12,7 @@ from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
 from cign.methods.phases import Phase, TrainingOptions
 from cign.models.encoder import Encoder
 from cign.models.heads import READINGS, HeadsNetwork, Trunk
+from cign.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,12 @@ class HeadsOptions:
     depth: int = 2
     num_heads: int = 8
     drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        if self.trunk == "linear":
+            names = ("width", "depth", "num_heads", "drop_path")
+            refuse_ignored(self, names, "trunk linear", "use trunk transformer")
 
 
 class Finetune(GradientMethod):

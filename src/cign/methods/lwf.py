@@ -22,6 +22,7 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.teacher import WithTeacher, refuse_multi_label
 from cign.models.heads import READINGS
+from cign.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,16 @@ class LwfOptions(HeadsOptions):
     temperature: float = 2.0
     distillation_weight: float = 1.0
     classes: Literal["new", "all"] = "new"
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        super().__post_init__()
+        if self.form == "sigmoid":
+            names = ("temperature", "distillation_weight", "classes")
+            refuse_ignored(self, names, "form sigmoid", "use form softmax")
+        if self.distillation_weight == 0.0:
+            remedy = "give distillation_weight a value"
+            refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
 class Lwf(WithTeacher):

@@ -13,6 +13,8 @@ from torch import nn
 
 from cign.data.batches import cut
 from cign.data.tasks import IntArray
+from cign.errors import InputError
+from cign.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,18 @@ class TrainingOptions:
     weight_decay: float = 0.0
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained with, and what would be ignored."""
+        for name, least in (("num_epochs", 1), ("min_steps", 0), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} {getattr(self, name)} is too small: use {least} or more")
+        if not 0.0 < self.learning_rate < math.inf:
+            raise InputError(f"learning_rate {self.learning_rate} is not positive: use 1e-3, say")
+        if self.weight_decay < 0.0:
+            raise InputError(f"weight_decay {self.weight_decay} is negative: use 0 or more")
+        if self.optimizer == "adam":
+            refuse_ignored(self, ("weight_decay",), "optimizer adam", "use optimizer adamw")
 
 
 @dataclass(frozen=True, kw_only=True)

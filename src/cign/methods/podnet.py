@@ -24,6 +24,7 @@ from cign.methods.teacher import WithTeacher, refuse_multi_label
 from cign.models.encoder import Encoder
 from cign.models.heads import READINGS, HeadsNetwork, Trunk
 from cign.models.proxies import ProxyHead
+from cign.options import refuse_ignored
 from cign.seeding import stream
 
 _BALANCED_PHASE = "balanced"
@@ -56,6 +57,13 @@ class PodnetOptions(HeadsOptions):
         default_factory=lambda: TrainingOptions(num_epochs=20, learning_rate=5e-4)
     )
 
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        super().__post_init__()
+        if self.spatial_weight == self.flat_weight == 0.0:
+            where = "spatial_weight and flat_weight 0"
+            refuse_ignored(self, ("adaptive",), where, "give one of them a value")
+
 
 class Podnet(WithTeacher):
     """The trunk with proxy heads, held to the pooled outputs of the model before the task."""
@@ -67,6 +75,11 @@ class Podnet(WithTeacher):
 
     def __init__(self, setup: Setup, options: PodnetOptions) -> None:
         refuse_multi_label(setup, "podnet")
+        if setup.backbone is None and options.trunk == "linear":
+            # Nothing that is distilled depends on a parameter.
+            names = ("spatial_weight", "flat_weight", "adaptive")
+            where = "trunk linear on cached tokens"
+            refuse_ignored(options, names, where, "use trunk transformer")
         super().__init__(setup, options)
 
     def build_network(self) -> HeadsNetwork:

@@ -15,6 +15,7 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.teacher import WithTeacher, refuse_multi_label
 from cign.models.heads import READINGS
+from cign.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +32,13 @@ class SsilOptions(HeadsOptions):
     temperature: float = 2.0
     old_share: float = 0.2
     distillation_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would be ignored."""
+        super().__post_init__()
+        if self.distillation_weight == 0.0:
+            remedy = "give distillation_weight a value"
+            refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
 class Ssil(WithTeacher):

@@ -44,8 +44,11 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
-        if width % num_heads:
-            raise InputError(f"a width of {width} does not divide by {num_heads} heads")
+        if num_heads < 1 or width % num_heads:
+            raise InputError(
+                f"a width of {width} does not divide by {num_heads} heads: use a number of heads "
+                "that divides it"
+            )
         self.num_heads = num_heads
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)

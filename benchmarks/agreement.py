@@ -1,0 +1,270 @@
+"""Our side of a step-by-step comparison with another implementation of a method.
+
+One small problem in memory, four tasks of two classes. For each method a folder gets everything
+that another implementation needs to take the same steps, and what ours got:
+
+    python benchmarks/agreement.py OUT [--methods ewc lwf ...]
+
+`OUT/problem.npz`: `audio` [N, 4, 16], `visual` [N, 4, 16], `labels` [N], `train`, `test` (indices).
+`OUT/METHOD.npz`, S steps:
+
+- `losses` [S]: the loss that was minimised; `term/NAME` [S]: its parts, nan where there is none.
+- `task`, `phase` [S]; `clips` (of all batches, one after another) and `sizes` [S].
+- `start/K/NAME`: parameters and buffers when training on task K begins, K from 0, new rows and
+  proxies among them; `end/NAME`: after the last task.
+- `memory/K`: exemplars kept after task K; `scores/K`: of the test clips; `accuracy` [K], percent,
+  on the test clips of the classes seen by then.
+- `options`: as JSON; `reading`: which head was trained.
+
+What was found with these: docs/verification.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cign.data.batches import ArraySource
+from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.tasks import TaskClips, split_into_tasks
+from cign.methods import method_class
+from cign.methods.base import Batch, Losses, Method, Setup, TaskData
+from cign.methods.phases import Phase
+from cign.metrics.predictions import Predictions
+from cign.models.blocks import FrozenBlocks, TokenBlocks
+from cign.models.encoder import TokenShape
+from cign.models.transformer import Transformer
+from cign.options import configure
+from cign.train import Loop
+
+NUM_CLASSES, NUM_TASKS, NUM_TRAIN, NUM_TEST = 8, 4, 30, 25
+NUM_TOKENS, WIDTH, NUM_HEADS = 4, 16, 2
+SHAPE = TokenShape(
+    audio_dim=WIDTH,
+    visual_dim=WIDTH,
+    num_audio_tokens=NUM_TOKENS,
+    num_visual_tokens=NUM_TOKENS,
+    audio_grid=(2, 2),
+    visual_grid=(2, 2),
+)
+# 13 passes of at least 4 steps: every task has its first 50 steps.
+TRAINING = {"num_epochs": 13, "batch_size": 16, "learning_rate": 0.02, "optimizer": "sgd"}
+TRUNK = {"trunk": "transformer", "width": WIDTH, "depth": 2, "num_heads": 2, "drop_path": 0.0}
+BALANCED = {"num_epochs": 5, "batch_size": 16, "learning_rate": 0.01, "optimizer": "sgd"}
+BIAS = {"num_epochs": 30, "batch_size": 16, "learning_rate": 0.02, "optimizer": "sgd"}
+MEMORY = "6/class"
+# Readings have heads of their own and their losses are added; other implementations have one
+# head. So one reading is trained and compared; None trains all three.
+CASES: dict[str, dict[str, Any]] = {
+    "finetune": {"reading": "audio_visual", "options": TRUNK},
+    "ewc": {"reading": None, "options": {**TRUNK, "fisher_labels": "true", "strength": 20.0}},
+    "ewc_online": {
+        "reading": None,
+        "options": {**TRUNK, "fisher_labels": "true", "strength": 20.0, "decay": 0.9},
+    },
+    "lwf": {"reading": "audio_visual", "options": TRUNK},
+    "icarl": {"reading": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "il2m": {"reading": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "bic": {
+        "reading": "audio_visual",
+        "options": {**TRUNK, "bias_training": BIAS},
+        "memory": MEMORY,
+    },
+    "podnet": {
+        "reading": "audio",
+        "options": {
+            **TRUNK,
+            "num_proxies": 3,
+            "initial_scale": 3.0,
+            "balanced_training": BALANCED,
+        },
+        "memory": MEMORY,
+    },
+    "l2p": {
+        "reading": "audio",
+        "options": {"pool_size": 6, "num_chosen": 2, "prompt_length": 3, "pooled": "prompts"},
+    },
+    "l2p_tokens": {
+        "method": "l2p",
+        "reading": "audio",
+        "options": {"pool_size": 6, "num_chosen": 2, "prompt_length": 3, "pooled": "tokens"},
+    },
+}
+
+
+def problem() -> dict[str, np.ndarray]:
+    """Clips whose tokens lie around a centre of their class, so noisy that some are mistaken."""
+    rng = np.random.default_rng(20260)
+    labels = np.repeat(np.arange(NUM_CLASSES), NUM_TRAIN + NUM_TEST)
+    tokens = {}
+    for name in ("audio", "visual"):
+        centres = rng.normal(size=(NUM_CLASSES, NUM_TOKENS, WIDTH))
+        noise = 1.5 * rng.normal(size=(len(labels), NUM_TOKENS, WIDTH))
+        tokens[name] = (centres[labels] + noise).astype(np.float16)
+    is_train = np.arange(len(labels)) % (NUM_TRAIN + NUM_TEST) < NUM_TRAIN
+    return {
+        **tokens,
+        "labels": labels,
+        "train": np.flatnonzero(is_train),
+        "test": np.flatnonzero(~is_train),
+    }
+
+
+def blocks() -> FrozenBlocks:
+    """Frozen random transformers for prompts to enter."""
+    torch.manual_seed(1)
+    parts = [
+        TokenBlocks(
+            Transformer(WIDTH, 2, NUM_HEADS).blocks,
+            nn.LayerNorm(WIDTH),
+            width=WIDTH,
+            num_tokens=NUM_TOKENS,
+        )
+        for _ in range(2)
+    ]
+    return FrozenBlocks(*parts)
+
+
+class Recorder:
+    """Notes what a method is given and what it makes of it, and keeps to one reading's losses.
+
+    Args:
+        method: Its `learn`, `before_task` and `after_memory` are listened to.
+        reading: Whose losses are minimised; None leaves all.
+    """
+
+    def __init__(self, method: Method, reading: str | None) -> None:
+        self.method, self.reading = method, reading
+        self.arrays: dict[str, np.ndarray] = {}
+        self.steps: list[dict[str, Any]] = []
+        self.task = -1
+        self._learn, self._before_task = method.learn, method.before_task
+        self._after_memory = method.after_memory
+        # Plain attributes of the object, found before those of its class.
+        method.learn = self.learn  # type: ignore[method-assign]
+        method.before_task = self.before_task  # type: ignore[method-assign]
+        method.after_memory = self.after_memory  # type: ignore[method-assign]
+
+    def before_task(self, data: TaskData) -> None:
+        """Note the weights that training begins with."""
+        self._before_task(data)
+        self.task = data.task
+        self.note(f"start/{data.task}")
+
+    def after_memory(self, data: TaskData) -> None:
+        """Note the exemplars."""
+        self._after_memory(data)
+        self.arrays[f"memory/{data.task}"] = data.memory
+
+    def note(self, prefix: str) -> None:
+        """Note all weights."""
+        for name, value in self.method.state_dict().items():
+            self.arrays[f"{prefix}/{name}"] = value.detach().numpy().copy()
+
+    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
+        """Learn, and note the batch and the losses."""
+        losses = self._learn(batch, phase)
+        assert losses is not None
+        if self.reading is not None:
+            losses = {name: value for name, value in losses.items() if self._counts(name)}
+        self.steps.append(
+            {
+                "task": self.task,
+                "phase": phase.name,
+                "clips": batch.indices,
+                "terms": {name: float(value.detach()) for name, value in losses.items()},
+            }
+        )
+        return losses
+
+    def _counts(self, name: str) -> bool:
+        """Whether a loss belongs to the reading; ``audio_visual`` begins like ``audio``."""
+        assert self.reading is not None
+        parts = ("distillation", "spatial", "flat", "keys")
+        return name in (self.reading, *(f"{self.reading}_{part}" for part in parts))
+
+    def finish(self) -> dict[str, np.ndarray]:
+        """Everything noted, as arrays."""
+        names = sorted({name for step in self.steps for name in step["terms"]})
+        terms = {
+            f"term/{name}": np.array([step["terms"].get(name, np.nan) for step in self.steps])
+            for name in names
+        }
+        self.note("end")
+        return {
+            **self.arrays,
+            **terms,
+            "losses": np.array([sum(step["terms"].values()) for step in self.steps]),
+            "task": np.array([step["task"] for step in self.steps]),
+            "phase": np.array([step["phase"] for step in self.steps]),
+            "clips": np.concatenate([step["clips"] for step in self.steps]),
+            "sizes": np.array([len(step["clips"]) for step in self.steps]),
+        }
+
+
+def run(name: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Run one case over all tasks and note it."""
+    case = CASES[name]
+    cls = method_class(case.get("method", name))
+    options = configure(cls.Options, {"training": TRAINING, **case["options"]}, name)
+    setup = Setup(shape=SHAPE, blocks=blocks() if cls.needs_blocks else None)
+    torch.manual_seed(2)
+    recorder = Recorder(cls(setup, options), case["reading"])
+    names = [f"class {c}" for c in range(NUM_CLASSES)]
+    labels, test = data["labels"], data["test"]
+    clips = TaskClips.of([(names[c],) for c in labels], split_into_tasks(names, NUM_TASKS))
+    loop = Loop(
+        method=recorder.method,
+        clips=clips,
+        source=ArraySource(lambda i: data["audio"][i], lambda i: data["visual"][i], 256),
+        train=data["train"],
+        test=test,
+        memory=ExemplarMemory(MemoryBudget.parse(case.get("memory", "0"))),
+        predictions=Predictions(
+            clip_ids=[str(i) for i in test],
+            labels=[(names[labels[i]],) for i in test],
+            class_names=clips.tasks.class_order,
+            task_sizes=clips.tasks.sizes,
+        ),
+    )
+    loop.run()
+    arrays = recorder.finish()
+    accuracy = []
+    for task, scores in enumerate(loop.predictions.scores):
+        # Where all three are trained, the fused reading stands for the accuracy.
+        of_reading = scores[case["reading"] or "audio_visual"]
+        seen = labels[test] < clips.tasks.num_seen(task)
+        hits = of_reading[seen].argmax(axis=1) == labels[test][seen]
+        arrays[f"scores/{task}"] = of_reading
+        accuracy.append(100.0 * float(hits.mean()))
+    arrays["accuracy"] = np.array(accuracy)
+    arrays["options"] = np.array(json.dumps(asdict(options)))
+    arrays["reading"] = np.array(case["reading"] or "all")
+    return arrays
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--methods", nargs="+", choices=sorted(CASES), default=list(CASES))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    data = problem()
+    np.savez_compressed(arguments.out / "problem.npz", **data)
+    for name in arguments.methods:
+        arrays = run(name, data)
+        np.savez_compressed(arguments.out / f"{name}.npz", **arrays)
+        steps, accuracy = len(arrays["losses"]), arrays["accuracy"][-1]
+        print(f"{name:12s} {steps:5d} steps, last accuracy {accuracy:.1f} %")
+
+
+if __name__ == "__main__":
+    main()
