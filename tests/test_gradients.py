@@ -19,6 +19,8 @@ SWITCHES = {
     "none": {"token_distillation": "none"},
     "new negatives": {"negatives": "new"},
     "all audio tokens": {"pool_audio": False},
+    "without grouping": {"grouping": False},
+    "token mixing": {"token_mixing": True},
 }
 CASES = [(name, {}) for name in METHODS] + [("cign", value) for value in SWITCHES.values()]
 CASES.append(("finetune", {"trunk": "transformer"}))

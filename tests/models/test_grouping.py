@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cign.errors import InputError
-from cign.models.grouping import Grouping, assign
+from cign.models.grouping import Grouping, MeanComparison, assign
+from cign.models.growing import TokenMixing
 
 B, N, C, D, HEADS = 2, 5, 3, 8, 4
 
@@ -140,3 +141,59 @@ def test_hard_assignment_in_training_samples_the_softmax():
 def test_unknown_assignment_is_named():
     with pytest.raises(InputError, match="unknown assignment 'firm': use one of soft, hard"):
         Grouping(D, HEADS, assignment="firm")
+
+
+def test_without_grouping_tokens_are_compared_with_the_mean_feature():
+    torch.manual_seed(5)
+    compare = MeanComparison(D).double()
+    torch.nn.init.normal_(compare.bias)
+    features = torch.randn(B, N, D, dtype=torch.float64)
+    tokens = torch.randn(B, C, D, dtype=torch.float64)
+    with torch.no_grad():
+        scores, grouped = compare(features, tokens)
+    for b in range(B):
+        normed = [layer_norm(compare.norm_features, f) for f in features[b].tolist()]
+        mean = [sum(column) / N for column in zip(*normed, strict=True)]
+        query = linear(compare.query, mean)
+        for i, token in enumerate(tokens[b].tolist()):
+            key = linear(compare.key, layer_norm(compare.norm_tokens, token))
+            wanted = sum(q * k for q, k in zip(query, key, strict=True)) / math.sqrt(D)
+            assert scores[b, i].item() == pytest.approx(wanted + compare.bias.item(), abs=1e-10)
+    # Nothing is assigned: every feature counts alike for every class.
+    assert torch.allclose(grouped.assignment, torch.full((B, N, C), 1 / C, dtype=torch.float64))
+
+
+def test_token_mixing_is_an_mlp_across_the_token_axis():
+    torch.manual_seed(6)
+    mixing = TokenMixing(hidden=7)
+    mixing.grow(2)
+    mixing.grow(1)
+    torch.nn.init.normal_(mixing.inputs[1])
+    mixing = mixing.double()
+    tokens = torch.randn(B, C, D, dtype=torch.float64)
+    with torch.no_grad():
+        mixed = mixing(tokens)
+    inputs = torch.cat(list(mixing.inputs)).tolist()  # [C][H]
+    outputs = mixing.outputs.weight().tolist()  # [C][H]
+    shifts = torch.cat(list(mixing.outputs.biases)).tolist()
+    bias = mixing.bias.tolist()
+    for b in range(B):
+        for d in range(D):
+            column = tokens[b, :, d].tolist()
+            hidden = [
+                gelu(sum(column[c] * inputs[c][h] for c in range(C)) + bias[h]) for h in range(7)
+            ]
+            for c in range(C):
+                wanted = sum(hidden[h] * outputs[c][h] for h in range(7)) + shifts[c]
+                assert mixed[b, c, d].item() == pytest.approx(wanted, abs=1e-10)
+
+
+def test_growing_leaves_what_is_mixed_into_old_tokens_as_it_was():
+    torch.manual_seed(7)
+    grouping = Grouping(D, HEADS, token_mixing=True)
+    grouping.grow(2)
+    tokens = torch.randn(B, 3, D)
+    before = grouping.mixing(tokens[:, :2])
+    grouping.grow(1)
+    assert torch.equal(grouping.mixing(tokens)[:, :2], before)
+    assert not torch.equal(grouping.mixing(tokens)[:, 2], torch.zeros(B, D))

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from cign.errors import one_of
+from cign.errors import InputError, one_of
 from cign.losses.classification import masked_binary_cross_entropy, negatives_mask
 from cign.losses.tokens import token_classification_loss, token_distillation_loss
 from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
@@ -39,6 +39,9 @@ class CignOptions:
         drop_path: Stochastic depth rate.
         assignment: ``soft`` or ``hard``.
         pool_audio: Max-pool the audio tokens to one. [release]
+        grouping: False compares the class tokens with the mean feature instead (ours, for
+            ablation).
+        token_mixing: The release's MLP across the token axis; how it grows is ours.
         old_tokens: ``trainable``, so that distillation constrains them (paper), or ``frozen``
             (release).
         token_distillation: KL(old, now) on the ``raw`` tokens' head (nearest to the paper), on
@@ -59,6 +62,8 @@ class CignOptions:
     drop_path: float = 0.1
     assignment: Assignment = "soft"
     pool_audio: bool = True
+    grouping: bool = True
+    token_mixing: bool = False
     old_tokens: Literal["trainable", "frozen"] = "trainable"
     token_distillation: TokenDistillation = "raw"
     distillation_weight: float = 1.0
@@ -82,6 +87,11 @@ class Cign(GradientMethod):
         ):
             if value not in allowed:
                 raise one_of(value, allowed, what)
+        if not options.grouping and (options.token_mixing or options.assignment != "soft"):
+            raise InputError(
+                "without grouping nothing is assigned and no token is mixed: leave assignment and "
+                "token_mixing at their defaults, or set grouping to true"
+            )
         self.network = CignNetwork(
             Encoder(setup.shape, setup.backbone, bf16=setup.bf16),
             width=options.width,
@@ -91,6 +101,8 @@ class Cign(GradientMethod):
             drop_path=options.drop_path,
             assignment=options.assignment,
             pool_audio=options.pool_audio,
+            grouping=options.grouping,
+            token_mixing=options.token_mixing,
         )
         self.teacher: CignNetwork | None = None
         # What the token head said of the old tokens before this task, [C_old, C_old].

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cign.models.encoder import Encoder
-from cign.models.grouping import Assignment, Grouped, Grouping
+from cign.models.grouping import Assignment, Grouped, Grouping, MeanComparison
 from cign.models.growing import ClassTokens, GrowingLinear
 from cign.models.transformer import Transformer
 
@@ -51,6 +51,8 @@ class ModalityBranch(nn.Module):
         assignment: ``soft`` or ``hard``.
         pool: Whether the encoder's tokens are max-pooled to one before the projection, as the
             release does for sound.
+        grouping: False compares the tokens with the mean feature instead (`MeanComparison`).
+        token_mixing: As in `Grouping`.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class ModalityBranch(nn.Module):
         drop_path: float,
         assignment: Assignment,
         pool: bool,
+        grouping: bool = True,
+        token_mixing: bool = False,
     ) -> None:
         super().__init__()
         self.pool = pool
@@ -71,10 +75,24 @@ class ModalityBranch(nn.Module):
         self.transformer = Transformer(
             width, depth, num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path
         )
-        self.grouping = Grouping(
-            width, num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path, assignment=assignment
-        )
-        self.head = nn.Linear(width, 1)
+        self.grouping: Grouping | None = None
+        if grouping:
+            self.grouping = Grouping(
+                width,
+                num_heads,
+                mlp_ratio=mlp_ratio,
+                drop_path=drop_path,
+                assignment=assignment,
+                token_mixing=token_mixing,
+            )
+            self.head = nn.Linear(width, 1)
+        else:
+            self.comparison = MeanComparison(width)
+
+    def grow(self, num_new: int) -> None:
+        """Make room for ``num_new`` classes where weights depend on their number."""
+        if self.grouping is not None:
+            self.grouping.grow(num_new)
 
     def forward(self, features: Tensor, tokens: Tensor) -> ModalityOutput:
         """Read one modality.
@@ -90,6 +108,9 @@ class ModalityBranch(nn.Module):
         together = torch.cat([features, tokens.expand(len(features), -1, -1)], dim=1)
         together = self.transformer(together)
         features, transformed = together[:, :num_features], together[:, num_features:]
+        if self.grouping is None:
+            logits, grouped = self.comparison(features, transformed)
+            return ModalityOutput(logits, transformed, grouped)
         grouped = self.grouping(features, transformed)
         return ModalityOutput(self.head(grouped.embedding).squeeze(-1), transformed, grouped)
 
@@ -97,8 +118,8 @@ class ModalityBranch(nn.Module):
 class CignNetwork(nn.Module):
     """CIGN's network. [paper; MGN eq. 7-13; details: release; see method.md section 2].
 
-    The release's MLP across the token axis is left out: its weights depend on the number of
-    classes.
+    The release's MLP across the token axis is left out unless asked for: its weights depend on the
+    number of classes, and the rule by which they grow is ours.
 
     Args:
         encoder: Gives the tokens of a batch.
@@ -109,6 +130,8 @@ class CignNetwork(nn.Module):
         drop_path: Stochastic depth rate.
         assignment: ``soft`` or ``hard``.
         pool_audio: Max-pool the audio tokens to one. [release]
+        grouping: False compares the tokens with the mean feature instead (ours, for ablation).
+        token_mixing: The release's MLP across the token axis.
     """
 
     def __init__(
@@ -122,6 +145,8 @@ class CignNetwork(nn.Module):
         drop_path: float = 0.1,
         assignment: Assignment = "soft",
         pool_audio: bool = True,
+        grouping: bool = True,
+        token_mixing: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -136,6 +161,8 @@ class CignNetwork(nn.Module):
                 drop_path=drop_path,
                 assignment=assignment,
                 pool=pool,
+                grouping=grouping,
+                token_mixing=token_mixing,
             )
             for in_dim, pool in (
                 (encoder.shape.audio_dim, pool_audio),
@@ -149,6 +176,8 @@ class CignNetwork(nn.Module):
         """Add class tokens and token-head outputs for ``num_new`` classes."""
         self.tokens.grow(num_new)
         self.token_head.grow(num_new)
+        self.audio.grow(num_new)
+        self.visual.grow(num_new)
 
     def forward(self, audio: Tensor, visual: Tensor) -> CignOutput:
         """Read a batch: cached tokens or media, as `Encoder` takes them."""

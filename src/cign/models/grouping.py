@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cign.errors import one_of
+from cign.models.growing import TokenMixing
 from cign.models.transformer import CrossBlock, mlp
 
 Assignment = Literal["soft", "hard"]
@@ -65,6 +66,8 @@ class Grouping(nn.Module):
         mlp_ratio: Inner width of the MLPs over D.
         drop_path: Stochastic depth rate of the cross-attention block.
         assignment: ``soft`` or ``hard``.
+        token_mixing: Whether tokens are mixed across the token axis before the cross-attention
+            [release]; what is mixed is added to the tokens (ours).
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Grouping(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
         assignment: Assignment = "soft",
+        token_mixing: bool = False,
     ) -> None:
         super().__init__()
         if assignment not in ("soft", "hard"):
@@ -83,6 +87,7 @@ class Grouping(nn.Module):
         self.scale = 1.0 / math.sqrt(width)
         self.norm_features = nn.LayerNorm(width)
         self.norm_tokens = nn.LayerNorm(width)
+        self.mixing = TokenMixing() if token_mixing else None
         self.cross = CrossBlock(width, num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path)
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(width, width)
@@ -90,6 +95,11 @@ class Grouping(nn.Module):
         self.out = nn.Linear(width, width)
         self.norm_embedding = nn.LayerNorm(width)
         self.mlp = mlp(width, mlp_ratio)
+
+    def grow(self, num_new: int) -> None:
+        """Make room for ``num_new`` classes where weights depend on their number."""
+        if self.mixing is not None:
+            self.mixing.grow(num_new)
 
     def forward(self, features: Tensor, tokens: Tensor) -> Grouped:
         """Group features by class.
@@ -106,7 +116,10 @@ class Grouping(nn.Module):
             The grouped embeddings, the tokens they started from and the assignment.
         """
         features = self.norm_features(features)
-        tokens = self.cross(self.norm_tokens(tokens), features)
+        tokens = self.norm_tokens(tokens)
+        if self.mixing is not None:
+            tokens = tokens + self.mixing(tokens)
+        tokens = self.cross(tokens, features)
         scores = self.query(features) @ self.key(tokens).transpose(1, 2) * self.scale
         shares = assign(scores, self.kind, training=self.training)  # [B, N, C]
         total = shares.transpose(1, 2) @ self.value(features)  # [B, C, D]
@@ -114,3 +127,37 @@ class Grouping(nn.Module):
         embedding = tokens + self.out(mean)
         embedding = embedding + self.mlp(self.norm_embedding(embedding))
         return Grouped(embedding, tokens, shares)
+
+
+class MeanComparison(nn.Module):
+    """What is left without grouping: each class token is compared with the mean feature.
+
+    For ablation, ours: nothing is assigned and no embedding is summed. The score of class i is
+    (W_q mean_n f_n . W_k c_i) / sqrt(D) + b, with the norms and projections of the assignment.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = 1.0 / math.sqrt(width)
+        self.norm_features = nn.LayerNorm(width)
+        self.norm_tokens = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, features: Tensor, tokens: Tensor) -> tuple[Tensor, Grouped]:
+        """Compare tokens [B, C, D] with the mean of the features [B, N, D].
+
+        Returns:
+            Scores [B, C], and what stands for a grouping: every feature counts alike for every
+            class, and the mean is what was added to each token.
+        """
+        features, tokens = self.norm_features(features), self.norm_tokens(tokens)
+        mean = features.mean(dim=1)
+        scores = (self.key(tokens) @ self.query(mean).unsqueeze(-1)).squeeze(-1) * self.scale
+        num_classes = tokens.shape[1]
+        shares = features.new_full((*features.shape[:2], num_classes), 1.0 / num_classes)
+        return scores + self.bias, Grouped(tokens + mean.unsqueeze(1), tokens, shares)

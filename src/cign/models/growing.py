@@ -87,3 +87,38 @@ class GrowingLinear(nn.Module):
         """Map [..., D] to [..., C]."""
         bias = torch.cat(list(self.biases)) if self.has_bias else None
         return nn.functional.linear(x, self.weight(), bias)
+
+
+class TokenMixing(nn.Module):
+    """An MLP across the token axis, C -> H -> C with GELU, that grows with the classes.
+
+    Source: release, for a fixed number of classes. The rule for growing is ours: what was learned
+    is kept, new inputs start at zero weight and new outputs as torch's linear layer draws them, so
+    that at the moment of growth the old classes' outputs are what they were.
+
+    Args:
+        hidden: H; 256 in the release.
+    """
+
+    def __init__(self, hidden: int = 256) -> None:
+        super().__init__()
+        self.hidden = hidden
+        bound = 1.0 / math.sqrt(hidden)
+        self.bias = nn.Parameter(torch.empty(hidden).uniform_(-bound, bound))
+        self.inputs = nn.ParameterList()  # [C_t, H] for each task
+        self.outputs = GrowingLinear(hidden)
+
+    def grow(self, num_new: int) -> None:
+        """Add inputs and outputs for ``num_new`` classes."""
+        weight = torch.zeros(num_new, self.hidden)
+        if len(self.inputs) == 0:
+            bound = 1.0 / math.sqrt(num_new)
+            weight.uniform_(-bound, bound)
+        self.inputs.append(nn.Parameter(weight))
+        self.outputs.grow(num_new)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [B, C, D] to tokens [B, C, D]: each of the D places is mixed alike."""
+        inner = tokens.transpose(1, 2) @ torch.cat(list(self.inputs)) + self.bias  # [B, D, H]
+        mixed: Tensor = self.outputs(nn.functional.gelu(inner)).transpose(1, 2)
+        return mixed

@@ -31,6 +31,11 @@ class Importance(nn.Module):
         for name, parameter in named:
             yield parameter, self.anchor(name), scale * self.importance(name)
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all importances and anchors."""
+        return sum(buffer.nbytes for buffer in self.buffers())
+
     def importance(self, name: str) -> Tensor:
         """The importance of a parameter."""
         return self.get_buffer(f"importance/{_key(name)}")

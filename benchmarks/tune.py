@@ -1,0 +1,169 @@
+"""Tunes every method's recipe with the same number of trials, on a world that no table uses.
+
+A trial's figure is the last audio-visual accuracy on world 1 (4 tasks, class order 0), the mean
+over the memories that `tuning.yaml` names. ``--write`` puts the best trial into the recipe.
+
+    python benchmarks/tune.py work/stores/world1 [--methods a,b] [--write]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cign.bench import BenchConfig, run_bench
+from cign.files import write_text
+from cign.options import builtin_recipe
+
+SPACE = Path(__file__).with_name("tuning.yaml")
+RESULTS = Path(__file__).with_name("results")
+COLUMNS = ("audio", "visual", "audio_visual")
+
+
+def merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
+    """One mapping over another, nested mappings merged."""
+    result = dict(low)
+    for key, value in high.items():
+        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if nested else value
+    return result
+
+
+def trial_options(space: dict[str, Any], method: str, trial: dict[str, Any]) -> dict[str, Any]:
+    """All that a trial sets, over the method's own defaults."""
+    trial = dict(trial)
+    base = space["bases"][trial.pop("base")]
+    training = {} if method == "analytic" else {"training": space["training"]}
+    return merged(merged(training, base), trial)
+
+
+def run_trials(
+    space: dict[str, Any], method: str, store: Path, folder: Path
+) -> list[dict[str, Any]]:
+    """Run a method's trials, or those that are left, and give their figures."""
+    entry = space["methods"][method]
+    recipes = folder / "recipes"
+    recipes.mkdir(parents=True, exist_ok=True)
+    names = []
+    for number, trial in enumerate(entry["trials"], 1):
+        names.append(f"{method}-{number}")
+        options = trial_options(space, method, trial)
+        text = yaml.safe_dump({"method": method, "options": options}, sort_keys=False)
+        write_text(recipes / f"{names[-1]}.yaml", text)
+    config = BenchConfig(
+        stores=(store,),
+        methods=tuple(names),
+        tasks=(4,),
+        memories=tuple(entry["memory"]),
+        recipes=recipes,
+    )
+    result = run_bench(config, folder, keep_models=False)
+    figures = []
+    for number, (name, trial) in enumerate(zip(names, entry["trials"], strict=True), 1):
+        rows = [r for r in result.table["rows"] if r["method"] == name and r["store"] == "all"]
+        if len(rows) < len(entry["memory"]):
+            continue  # a trial that failed has no figure
+        mean = {
+            column: sum(row["numbers"][f"last_{column}"]["value"] for row in rows) / len(rows)
+            for column in COLUMNS
+        }
+        seconds = sum(row["seconds"] for row in rows)
+        figures.append(
+            {
+                "method": method,
+                "trial": number,
+                "memory": "+".join(entry["memory"]),
+                **{column: round(value, 2) for column, value in mean.items()},
+                "seconds": round(seconds, 1),
+                "options": yaml.safe_dump(trial, default_flow_style=True, width=999).strip(),
+            }
+        )
+    best = max(figures, key=lambda figure: (figure["audio_visual"], -figure["trial"]))
+    for figure in figures:
+        figure["chosen"] = "yes" if figure is best else ""
+    return figures
+
+
+def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
+    """Put a trial's options into the method's recipe; sources of what it does not set are kept."""
+    options = trial_options(space, method, space["methods"][method]["trials"][trial - 1])
+    path = Path(str(resources.files("cign"))) / "recipes" / f"{method}.yaml"
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    recipe = builtin_recipe(method)
+    same_trunk = options.get("trunk") == recipe.options.get("trunk")
+    kept = {
+        name: value
+        for name, value in recipe.options.items()
+        if name not in ("training", *options) and (same_trunk or name not in ("depth", "num_heads"))
+    }
+    text = yaml.safe_dump(
+        {
+            "method": method,
+            "options": {**options, **kept},
+            "sources": {
+                **dict.fromkeys(options, f"trial {trial} of 8 (benchmarks/results/tuning.md)"),
+                **{k: v for k, v in recipe.sources.items() if k.split(".")[0] in kept},
+            },
+        },
+        sort_keys=False,
+        width=99,
+    )
+    write_text(path, "\n".join(head) + "\n" + text)
+
+
+def write_results(figures: list[dict[str, Any]]) -> None:
+    """Write all trials as CSV and Markdown; methods that were not run now keep their lines."""
+    path = RESULTS / "tuning.csv"
+    done = {figure["method"] for figure in figures}
+    if path.exists():
+        with path.open(newline="") as file:
+            figures = [row for row in csv.DictReader(file) if row["method"] not in done] + figures
+    figures = sorted(figures, key=lambda figure: (figure["method"], int(figure["trial"])))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(figures[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(figures)
+    write_text(path, text.getvalue())
+    lines = [
+        "# Tuning",
+        "",
+        "Last accuracy on world 1 in percent (24 classes, 4 tasks, order 0, 2,400 test clips: one",
+        "standard error is about 0.7). `python benchmarks/tune.py work/stores/world1 --write`;",
+        "the trials are in `benchmarks/tuning.yaml`. The chosen one has the best audio-visual",
+        "figure, the mean over the memories. Seconds are of one of two processes side by side.",
+        "",
+        "| method | trial | memory | audio | visual | audio-visual | s | options | chosen |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    names = ("method", "trial", "memory", *COLUMNS, "seconds", "options", "chosen")
+    for figure in figures:
+        lines.append("| " + " | ".join(str(figure[name]) for name in names) + " |")
+    write_text(RESULTS / "tuning.md", "\n".join(lines) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--methods", help="with commas; all by default")
+    parser.add_argument("--to", type=Path, default=Path("work/tuning"))
+    parser.add_argument("--write", action="store_true", help="write the chosen into the recipes")
+    arguments = parser.parse_args()
+    space = yaml.safe_load(SPACE.read_text())
+    names = arguments.methods.split(",") if arguments.methods else list(space["methods"])
+    for method in names:
+        figures = run_trials(space, method, arguments.store, arguments.to / method)
+        write_results(figures)
+        best = next(figure for figure in figures if figure["chosen"])
+        print(f"{method}: trial {best['trial']}, {best['audio_visual']} %", flush=True)
+        if arguments.write:
+            write_recipe(space, method, best["trial"])
+
+
+if __name__ == "__main__":
+    main()
