@@ -140,6 +140,11 @@ class Ewc(Finetune):
             )
         self.importance = Importance()
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the importances and anchors."""
+        return self.importance.num_bytes
+
     def grow(self, num_new: int) -> None:
         """See `Method`."""
         super().grow(num_new)

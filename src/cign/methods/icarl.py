@@ -71,6 +71,11 @@ class Icarl(WithTeacher):
         """The class means of a reading, shape [C, D]; zero until exemplars are chosen."""
         return self.get_buffer(f"means_{reading}")
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the class means."""
+        return sum(self.means(reading).nbytes for reading in READINGS)
+
     def grow(self, num_new: int) -> None:
         """See `Method`."""
         super().grow(num_new)

@@ -57,6 +57,11 @@ class Il2m(Finetune):
         for name in ("initial_means", "current_means", "confidence"):
             self.register_buffer(name, torch.zeros(len(READINGS), 0))
 
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of the three statistics."""
+        return sum(s.nbytes for s in (self.initial_means, self.current_means, self.confidence))
+
     def grow(self, num_new: int) -> None:
         """See `Method`."""
         self.initial_means = F.pad(self.initial_means, (0, num_new))
