@@ -13,11 +13,9 @@ from cign.methods import METHODS
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import TrainingOptions
 from cign.options import configure
-from toy import toy_loop, toy_method
+from toy import quick_options, toy_loop, toy_method
 
 QUICK = {"num_epochs": 1, "min_steps": 0, "batch_size": 4}
-# Defaults that would take long.
-SMALLER = {"analytic": {"width": 20, "ridge": 1.0}}
 # Clips that are absorbed together: documented as of no effect but on speed and rounding.
 SPEED_ALONE = {("analytic", ("batch_size",))}
 
@@ -36,13 +34,6 @@ def fields_of(cls):
     for field in dataclasses.fields(cls):
         given = field.default_factory is dataclasses.MISSING
         yield field.name, hints[field.name], field.default if given else field.default_factory()
-
-
-def base_of(name, **options):
-    """Options of a run that is done in a moment, as plain values."""
-    found = fields_of(METHODS[name].Options)
-    nested = {field: QUICK for field, hint, _ in found if hint is TrainingOptions}
-    return {**nested, **SMALLER.get(name, {}), **options}
 
 
 def alternatives(hint, default):
@@ -134,7 +125,7 @@ BEFORE = {}
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "start", "path"), list(cases()))
 def test_an_option_changes_the_run_or_is_refused(name, start, path):
-    base = base_of(name, **start)
+    base = {**quick_options(name, training=QUICK), **start}
     key = (name, repr(start))
     if key not in BEFORE:
         BEFORE[key] = outcome(name, base)

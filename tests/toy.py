@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import TaskClips, split_into_tasks
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
+from cign.methods.phases import TrainingOptions
 from cign.metrics.predictions import Predictions
 from cign.models.blocks import FrozenBlocks, TokenBlocks
 from cign.models.encoder import TokenShape
@@ -21,6 +23,7 @@ from cign.options import configure
 from cign.train import Loop
 
 SHAPE = TokenShape(audio_dim=16, visual_dim=16, num_audio_tokens=3, num_visual_tokens=4)
+QUICK = {"num_epochs": 1, "min_steps": 0, "batch_size": 7}
 FAST = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
 
 
@@ -54,6 +57,16 @@ def toy_method(name: str, options: dict | None = None, **setup) -> Method:
         setup.setdefault("blocks", toy_blocks())
     torch.manual_seed(0)  # first weights come from the run's seed, as in `cign.runs.build_method`
     return cls(Setup(shape=SHAPE, **setup), configure(cls.Options, options or {}, "options"))
+
+
+def quick_options(name: str, training: dict | None = None, **options) -> dict:
+    """Options of any method for a run that is done in a moment; also of one that comes later."""
+    hints = get_type_hints(method_class(name).Options)
+    nested = [option for option, hint in hints.items() if hint is TrainingOptions]
+    smaller = {"width": 20, "ridge": 1.0} if name == "analytic" else {}
+    if "depth" in hints and "trunk" not in hints:
+        smaller = {"depth": 1}
+    return {**dict.fromkeys(nested, training or QUICK), **smaller, **options}
 
 
 def toy_loop(

@@ -60,8 +60,8 @@ class RunConfig:
             )
         if self.bf16 and self.regime == "frozen":
             raise InputError(
-                "bf16 has no effect in regime frozen, where no encoder runs: leave bf16 out, or use "
-                "regime end-to-end"
+                "bf16 has no effect in regime frozen, where no encoder runs: leave bf16 out, or "
+                "use regime end-to-end"
             )
         if self.seed < 0:
             raise InputError(f"seed {self.seed} is negative: use 0 or more")

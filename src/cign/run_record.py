@@ -18,6 +18,7 @@ from cign.run_config import RunConfig
 from cign.train import Loop
 
 FORMAT = 1
+MODEL_SELECTION = "last epoch; no clip is held out to choose another"
 
 
 def write_metrics(
@@ -52,6 +53,7 @@ def describe(
             "bytes_kept": _bytes_kept(loop),
             "trainable_parameters": sum(p.numel() for p in parameters),
         },
+        "model_selection": MODEL_SELECTION,
         "losses": loop.losses,
         "seeds": {"order": config.order, "run": config.seed},
         "store": {
