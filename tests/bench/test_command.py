@@ -23,6 +23,13 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
     out = tmp_path / "bench"
     command = ["bench", stores[0], "--out", out, "--methods", "analytic,diverging", "--tasks", "2"]
     command += ["--recipes", recipes, "--against", "analytic", "--memory", "0", "--no-models"]
+    code, text, _ = cign(*command, "--workers", 1, "--now", "analytic")
+    assert code == 0
+    assert [folder.name for folder in (out / "runs").iterdir()] == ["analytic-one-t2-m0-o0-s0"]
+    assert "**1 of 2 runs are done.**" in (out / "table.md").read_text()
+    code, _, err = cign(*command, "--now", "analytics")
+    assert code == 2
+    assert "in --now" in err
     code, text, err = cign(*command, "--workers", 2)
     assert code == 1
     assert err.splitlines()[-1].startswith("cign: 1 of 2 runs failed (diverging-one-t2-m0-o0-s0: ")

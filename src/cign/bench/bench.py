@@ -17,6 +17,7 @@ from cign.bench.runner import PROGRAM, NoView, Outcome, View, run_all
 from cign.bench.summary import Summary
 from cign.bench.table import as_csv, as_markdown
 from cign.bench.worker import FORMAT, RECORD, Job
+from cign.errors import one_of
 from cign.files import folder_lock, read_json, write_json, write_text
 from cign.metrics.incremental import DEFINITIONS
 from cign.run_record import machine, versions
@@ -43,6 +44,7 @@ def run_bench(
     *,
     num_workers: int | None = None,
     keep_models: bool = True,
+    now: Sequence[str] = (),
     view: View | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> BenchResult:
@@ -55,6 +57,7 @@ def run_bench(
         num_workers: Processes at a time, each with its share of the cores; one for each core if
             absent; 0 makes all runs in this process.
         keep_models: Whether the runs' models are kept.
+        now: Methods whose runs are made this time, the others' being left for later; all if empty.
         view: Shows how it gets on.
         program: What a process runs.
 
@@ -65,6 +68,9 @@ def run_bench(
         InputError: If the grid cannot be run, or the folder holds another bench.
     """
     view = view or NoView()
+    for name in now:
+        if name not in config.methods:
+            raise one_of(name, config.methods, "method in --now")
     entries, worlds = read_entries(config), open_worlds(config)
     plan = make_plan(config, entries, worlds)
     cores = len(os.sched_getaffinity(0))
@@ -72,12 +78,16 @@ def run_bench(
     with folder_lock(out, "bench folder"):
         summary = Summary(config=config, worlds=worlds, plan=plan, folder=out / RUNS)
         begin(out, identity(config, entries, worlds))
-        todo = [run for run in plan.runs if run.name not in summary.results]
+        todo = [
+            run
+            for run in plan.runs
+            if run.name not in summary.results and (not now or run.entry.name in now)
+        ]
         threads = None if num_workers == 0 else max(1, cores // num_workers)
         jobs = [_job(run, worlds, out, threads, keep_models, config) for run in todo]
         files = _Files(out, summary, num_workers)
         files.write(intervals=False)
-        view.begin(len(plan.runs), len(plan.runs) - len(todo))
+        view.begin(len(summary.results) + len(todo), len(summary.results))
         try:
             for outcome in run_all(jobs, num_workers, view, program):
                 _record(out / RUNS / outcome.name, outcome)

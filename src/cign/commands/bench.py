@@ -106,6 +106,12 @@ def add_options(parser: CommandParser) -> None:
         "--workers", metavar="N", type=whole(1), help="runs at a time (default: one for each core)"
     )
     parser.add_argument(
+        "--now",
+        metavar="A,B",
+        type=names,
+        help="make the runs of these methods this time, and leave the others' for later",
+    )
+    parser.add_argument(
         "--no-models", action="store_true", help="keep numbers and predictions only"
     )
 
@@ -134,6 +140,7 @@ def run(options: Any) -> None:
         options.out,
         num_workers=options.workers,
         keep_models=not options.no_models,
+        now=tuple(options.now or ()),
         view=make_run_view(),
     )
     show_comparison(result.table)
