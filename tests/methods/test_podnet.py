@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from cign.errors import InputError
 from cign.losses.pooled import pod_flat, pod_spatial
+from cign.methods.base import READINGS
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.podnet import balanced_clips
 from cign.metrics.incremental import summarise
@@ -182,3 +184,32 @@ def test_it_forgets_less_than_fine_tuning_and_reloads_to_the_same_scores():
         expected = ours.method.eval().predict(batch.audio, batch.visual)
         for reading, value in again.eval().predict(batch.audio, batch.visual).items():
             assert torch.equal(value, expected[reading])
+
+
+def test_the_learned_scale_stays_above_zero_where_the_loss_would_push_it_below():
+    # Momentum and a high rate: without a bound the scale turns negative, the loss is zero and
+    # most test clips are mistaken.
+    rough = {
+        **SMALL,
+        "depth": 1,
+        "drop_path": 0.0,
+        "initial_scale": 3.0,
+        "training": {
+            "num_epochs": 20,
+            "batch_size": 16,
+            "learning_rate": 0.05,
+            "optimizer": "sgd",
+        },
+        "balanced_training": {"num_epochs": 2, "learning_rate": 0.05, "optimizer": "sgd"},
+    }
+    loop = toy_loop("podnet", options=rough, memory="4/class", noise=2.0)
+    loop.run()
+    scales = [loop.method.head(reading).scale.item() for reading in READINGS]
+    assert min(scales) >= 1.0
+    readings = summarise(loop.predictions)
+    assert readings["audio_visual"]["last"] > 50.0
+
+
+def test_a_scale_that_is_not_above_zero_is_refused():
+    with pytest.raises(InputError, match="initial_scale 0"):
+        toy_method("podnet", {"initial_scale": 0.0})

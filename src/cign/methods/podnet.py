@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cign.data.tasks import IntArray
+from cign.errors import InputError
 from cign.losses.pooled import pod_flat, pod_spatial
 from cign.losses.proxies import proxy_nca_loss
 from cign.methods.base import Batch, Losses, Scores, Setup, TaskData
@@ -58,8 +59,10 @@ class PodnetOptions(HeadsOptions):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Refuse what would be ignored, and a scale that is not one."""
         super().__post_init__()
+        if self.initial_scale <= 0.0:
+            raise InputError(f"initial_scale {self.initial_scale} must be above 0: use 1 or more")
         if self.spatial_weight == self.flat_weight == 0.0:
             where = "spatial_weight and flat_weight 0"
             refuse_ignored(self, ("adaptive",), where, "give one of them a value")
@@ -131,8 +134,18 @@ class Podnet(WithTeacher):
             )
         return phases
 
+    def bound_scales(self) -> None:
+        """Bring scales that the last step left too low back to their least value."""
+        for reading in READINGS:
+            self.head(reading).bound_scale()
+
+    def after_task(self, data: TaskData) -> None:
+        """See `Method`."""
+        self.bound_scales()
+
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """NCA loss of each reading, and distillation from the model before the task."""
+        self.bound_scales()
         if phase.name == _BALANCED_PHASE:
             self.network.eval()
             with torch.no_grad():

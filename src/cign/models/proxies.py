@@ -23,7 +23,7 @@ class ProxyHead(nn.Module):
     Args:
         in_features: E.
         num_proxies: K.
-        scale: What the learned scale starts from.
+        scale: What the learned scale starts from, above 0.
     """
 
     def __init__(self, in_features: int, num_proxies: int, scale: float) -> None:
@@ -31,6 +31,7 @@ class ProxyHead(nn.Module):
         self.in_features = in_features
         self.num_proxies = num_proxies
         self.scale = nn.Parameter(torch.tensor(scale))
+        self.least_scale = min(1.0, scale)
         self.chunks = nn.ParameterList()
 
     def grow(self, num_new: int) -> None:
@@ -60,6 +61,15 @@ class ProxyHead(nn.Module):
             noise = torch.randn_like(repeated) * (0.01 / math.sqrt(self.in_features))
             noise[: len(centres)] = 0.0
             proxies.copy_(repeated + noise)
+
+    @torch.no_grad()
+    def bound_scale(self) -> None:
+        """Bring a scale that fell too low back to its least value, 1 or what it starts from.
+
+        Ours. Below zero, the margin counts for the wrong classes: the loss is zero whatever the
+        similarities, and where classes are not apart yet its gradient leads there.
+        """
+        self.scale.clamp_(min=self.least_scale)
 
     def proxies(self) -> Tensor:
         """All proxies, shape [C, K, E]."""
