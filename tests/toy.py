@@ -23,7 +23,7 @@ from cign.options import configure
 from cign.train import Loop
 
 SHAPE = TokenShape(audio_dim=16, visual_dim=16, num_audio_tokens=3, num_visual_tokens=4)
-QUICK = {"num_epochs": 1, "min_steps": 0, "batch_size": 7}
+QUICK = {"num_epochs": 2, "min_steps": 0, "batch_size": 13}
 FAST = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
 
 
