@@ -76,6 +76,12 @@ CASES: dict[str, dict[str, Any]] = {
     "lwf": {"reading": "audio_visual", "options": TRUNK},
     "icarl": {"reading": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "il2m": {"reading": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "il2m_logits": {
+        "method": "il2m",
+        "reading": "audio_visual",
+        "options": {**TRUNK, "scores": "logits"},
+        "memory": MEMORY,
+    },
     "bic": {
         "reading": "audio_visual",
         "options": {**TRUNK, "bias_training": BIAS},
@@ -217,7 +223,7 @@ class Recorder:
 def run(name: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Run one case over all tasks and note it."""
     case = CASES[name]
-    cls = method_class(name)
+    cls = method_class(case.get("method", name))
     options = configure(cls.Options, {"training": TRAINING, **case["options"]}, name)
     setup = Setup(shape=SHAPE, blocks=blocks() if cls.needs_blocks else None)
     torch.manual_seed(2)

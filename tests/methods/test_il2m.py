@@ -112,6 +112,42 @@ def test_rectifying_helps_where_old_classes_lose():
     assert sum(last["il2m"]) > sum(last["finetune"]) + 3
 
 
+def test_logits_are_rectified_and_averaged_as_in_the_authors_code():
+    options = {**TRAIN, "scores": "logits"}
+    loop = toy_loop("il2m", options=options, memory="16", num_classes=8, num_tasks=4, noise=2.0)
+    loop.run()
+    method, data = loop.method.eval(), loop._task_data(3)
+    label = loop.clips.targets.argmax(axis=1)
+
+    def logits(clips):
+        audio, visual = loop.source.read(clips)
+        with torch.no_grad():
+            return method.network(audio, visual)["visual"].double().numpy()
+
+    new, row = logits(data.new), READINGS.index("visual")
+    confidence = new.max(axis=1).mean()
+    assert method.confidence[row, -1].item() == pytest.approx(confidence, rel=1e-5)
+    for c in (6, 7):
+        mean = new[label[data.new] == c][:, c].mean()
+        assert method.initial_means[row, c].item() == pytest.approx(mean, rel=1e-4)
+    # What the old classes' exemplars are given now was taken before the new ones were chosen.
+    factors = method.factors()[row].double().numpy()
+    changed = 0
+    for got, before in zip(loop.predictions.scores[-1]["visual"], logits(loop.test), strict=True):
+        wanted = before.copy()
+        if before.argmax() >= 6:
+            wanted[:6] *= factors
+            changed += 1
+        wanted = np.exp(wanted - wanted.max())
+        np.testing.assert_allclose(got, wanted / wanted.sum(), rtol=1e-3, atol=1e-6)
+    assert changed
+
+
+def test_other_scores_are_refused():
+    with pytest.raises(InputError, match="ranks"):
+        toy_method("il2m", {"scores": "ranks"})
+
+
 def test_several_labels_are_refused():
     with pytest.raises(InputError, match="il2m takes clips of one label"):
         toy_method("il2m", {}, multi_label=True)

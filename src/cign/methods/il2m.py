@@ -5,36 +5,64 @@ IL2M: Class Incremental Learning With Dual Memory, Belouadah & Popescu, ICCV 201
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cign.data.tasks import IntArray
+from cign.errors import one_of
 from cign.methods.base import Scores, Setup, TaskData
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.teacher import refuse_multi_label
 from cign.models.heads import READINGS
 
 
-def rectify(scores: Tensor, factors: Tensor) -> Tensor:
+@dataclass(frozen=True, kw_only=True)
+class Il2mOptions(HeadsOptions):
+    """Options of `il2m`.
+
+    Attributes:
+        scores: What is averaged and rectified: the ``probabilities`` of the soft-max (ours), or
+            the ``logits`` before it (the authors' code).
+    """
+
+    scores: Literal["probabilities", "logits"] = "probabilities"
+
+    def __post_init__(self) -> None:
+        """Refuse another kind of scores."""
+        super().__post_init__()
+        if self.scores not in ("probabilities", "logits"):
+            raise one_of(self.scores, ("probabilities", "logits"), "scores")
+
+
+def rectify(scores: Tensor, factors: Tensor, *, normalise: bool = True) -> Tensor:
     """Scale the scores of old classes, only where the arg-max is a new class.
 
-    Source: equation 1 of the paper. Making the rows sum to one again is ours; it does not change
-    their order.
+    Source: equation 1 of the paper. Making the rows that were changed sum to one again is ours; it
+    does not change their order.
 
     Args:
-        scores: Probabilities, shape [B, C].
+        scores: Probabilities or logits, shape [B, C].
         factors: What each old class's score is multiplied by, shape [C_old].
+        normalise: Whether rows that were changed are divided by their sum.
 
     Returns:
-        Probabilities, shape [B, C].
+        Scores, shape [B, C].
     """
     num_old = len(factors)
     rectified = torch.cat([scores[:, :num_old] * factors, scores[:, num_old:]], dim=1)
+    if normalise:
+        rectified = rectified / rectified.sum(dim=1, keepdim=True)
     says_new = scores.argmax(dim=1, keepdim=True) >= num_old
-    return torch.where(says_new, rectified / rectified.sum(dim=1, keepdim=True), scores)
+    return torch.where(says_new, rectified, scores)
+
+
+def _over(a: Tensor, b: Tensor) -> Tensor:
+    """Divide a by b, and by the smallest number there is where b is zero."""
+    return a / torch.where(b == 0, torch.finfo(b.dtype).tiny, b)
 
 
 class Il2m(Finetune):
@@ -47,11 +75,13 @@ class Il2m(Finetune):
 
     name: ClassVar[str] = "il2m"
     needs_memory: ClassVar[bool] = True
+    Options: ClassVar[type] = Il2mOptions
+    options: Il2mOptions
     initial_means: Tensor
     current_means: Tensor
     confidence: Tensor
 
-    def __init__(self, setup: Setup, options: HeadsOptions) -> None:
+    def __init__(self, setup: Setup, options: Il2mOptions) -> None:
         super().__init__(setup, options)
         refuse_multi_label(setup, "il2m")
         for name in ("initial_means", "current_means", "confidence"):
@@ -88,7 +118,7 @@ class Il2m(Finetune):
         for batch in data.batches(clips):
             own_BC = F.one_hot(batch.labels, self.num_classes).to(sums.dtype)
             counts += own_BC.sum(dim=0)
-            scores = super().predict(batch.audio, batch.visual)
+            scores = self._scores(batch.audio, batch.visual)
             for row, reading in enumerate(READINGS):
                 sums[row] += (scores[reading] * own_BC).sum(dim=0)
                 highest[row] += scores[reading].amax(dim=1).sum()
@@ -101,14 +131,28 @@ class Il2m(Finetune):
         """
         sizes = torch.tensor(self.class_counts, device=self.confidence.device)
         when_learned = self.confidence.repeat_interleave(sizes, dim=1)
-        tiny = torch.finfo(self.current_means.dtype).tiny
-        ratio = self.initial_means / self.current_means.clamp(min=tiny)
-        trust = self.confidence[:, -1:] / when_learned.clamp(min=tiny)
+        ratio = _over(self.initial_means, self.current_means)
+        trust = _over(self.confidence[:, -1:], when_learned)
         return (ratio * trust)[:, : self.num_classes - self.class_counts[-1]]
 
+    def _scores(self, audio: Tensor, visual: Tensor) -> Scores:
+        """What is rectified, shape [B, C] for each reading."""
+        if self.options.scores == "probabilities":
+            return super().predict(audio, visual)
+        logits: Scores = self.network(audio, visual)
+        return logits
+
     def predict(self, audio: Tensor, visual: Tensor) -> Scores:
-        """Soft-max of each reading, with the old classes' scores rectified."""
-        scores, factors = super().predict(audio, visual), self.factors()
-        return {
-            reading: rectify(scores[reading], factors[row]) for row, reading in enumerate(READINGS)
+        """Probabilities of each reading, with the old classes' scores rectified.
+
+        Rectified logits pass the soft-max at the end (ours), which keeps their order.
+        """
+        scores, factors = self._scores(audio, visual), self.factors()
+        plain = self.options.scores == "probabilities"
+        rectified = {
+            reading: rectify(scores[reading], factors[row], normalise=plain)
+            for row, reading in enumerate(READINGS)
         }
+        if plain:
+            return rectified
+        return {reading: values.softmax(dim=-1) for reading, values in rectified.items()}
