@@ -62,6 +62,7 @@ def run_trials(
         tasks=(4,),
         memories=tuple(entry["memory"]),
         recipes=recipes,
+        bf16=True,
     )
     result = run_bench(config, folder, keep_models=False)
     figures = []
@@ -107,7 +108,7 @@ def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
             "method": method,
             "options": {**options, **kept},
             "sources": {
-                **dict.fromkeys(options, f"trial {trial} of 8 (benchmarks/results/tuning.md)"),
+                **dict.fromkeys(options, f"trial {trial} of 6 (benchmarks/results/tuning.md)"),
                 **{k: v for k, v in recipe.sources.items() if k.split(".")[0] in kept},
             },
         },

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from cign.errors import InputError
-from cign.learner import Learner
 from cign.methods import METHODS
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import TrainingOptions
@@ -220,12 +219,6 @@ def test_training_that_cannot_be_is_refused(name, training, sentence):
     with pytest.raises(InputError) as caught:
         toy_method(name, {"training": {"optimizer": "adam", **training}})
     assert str(caught.value) == sentence
-
-
-def test_bf16_on_cached_tokens_is_refused():
-    with pytest.raises(InputError, match="bf16 has no effect in regime frozen"):
-        Learner("finetune", bf16=True)
-    Learner("finetune", bf16=True, regime="end-to-end")
 
 
 def test_heads_that_do_not_divide_the_width_are_refused_with_a_remedy():

@@ -43,7 +43,8 @@ class Learner:
         selection: ``herding`` or ``random``.
         seed: Of weights, shuffling and noise.
         allow_missing: Whether training takes clips that lack sound or picture.
-        bf16: Whether encoders run in bfloat16 (end to end only).
+        bf16: Whether encoders and transformers multiply in bfloat16, which is several times faster
+            where the processor has units for it; losses and linear heads stay float32.
         device: Where to compute; None takes a GPU if there is one.
 
     Raises:

@@ -32,7 +32,7 @@ class RunConfig:
         regime: ``frozen`` on cached tokens or ``end-to-end``.
         backbone: Name of the backbone whose tokens are read or which is trained.
         allow_missing: Whether training takes clips that lack a modality.
-        bf16: Whether encoders run in bfloat16 (end to end only).
+        bf16: Whether encoders and transformers multiply in bfloat16.
         device: Where to compute.
     """
 
@@ -57,11 +57,6 @@ class RunConfig:
             raise InputError(
                 f"method {self.method} does not run in regime {self.regime}: "
                 f"use --regime {cls.regimes[0]}"
-            )
-        if self.bf16 and self.regime == "frozen":
-            raise InputError(
-                "bf16 has no effect in regime frozen, where no encoder runs: leave bf16 out, or "
-                "use regime end-to-end"
             )
         if self.seed < 0:
             raise InputError(f"seed {self.seed} is negative: use 0 or more")

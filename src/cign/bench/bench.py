@@ -125,6 +125,7 @@ def _job(
         "memory": run.memory,
         "regime": config.regime,
         "backbone": run.backbone,
+        "bf16": config.bf16,
         "threads": threads,
         "keep_model": keep_models,
     }

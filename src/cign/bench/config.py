@@ -150,6 +150,7 @@ def identity(
         "only": {name: dataclasses.asdict(part) for name, part in config.only.items()},
         "regime": config.regime,
         "backbone": config.backbone,
+        "bf16": config.bf16,
     }
 
 

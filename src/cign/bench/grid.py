@@ -73,6 +73,7 @@ class BenchConfig:
         regime: ``frozen`` or ``end-to-end``.
         backbone: Whose tokens are read, or which is trained; None takes the only one that fits.
         recipes: Folder of ``NAME.yaml``; a method without a file there has its own recipe.
+        bf16: Whether encoders and transformers multiply in bfloat16.
         only: Methods that are run on a part of the grid.
 
     Raises:
@@ -90,6 +91,7 @@ class BenchConfig:
     regime: str = "frozen"
     backbone: str | None = None
     recipes: Path | None = None
+    bf16: bool = False
     only: Mapping[str, Part] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

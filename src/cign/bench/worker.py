@@ -37,7 +37,7 @@ def make_run(job: Job, progress: Progress) -> None:
 
     Args:
         job: ``folder, store, test_store, method, options, groups, order, seed, memory, regime,
-            backbone, threads, keep_model``. ``threads`` None leaves torch as it is.
+            backbone, bf16, threads, keep_model``. ``threads`` None leaves torch as it is.
         progress: Told of steps.
     """
     import torch
@@ -61,6 +61,7 @@ def make_run(job: Job, progress: Progress) -> None:
         backbone=job["backbone"],
         memory=job["memory"],
         seed=job["seed"],
+        bf16=job["bf16"],
     )
     test_store = None if job["test_store"] is None else Store.open(Path(job["test_store"]))
     learner.learn(

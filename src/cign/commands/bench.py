@@ -97,6 +97,11 @@ def add_options(parser: CommandParser) -> None:
         help="whose tokens are read, or which is trained (default: the stores')",
     )
     parser.add_argument(
+        "--bf16",
+        action="store_true",
+        help="encoders and transformers multiply in bfloat16, faster where the processor can",
+    )
+    parser.add_argument(
         "--recipes",
         metavar="DIR",
         type=path,
@@ -133,6 +138,7 @@ def run(options: Any) -> None:
         regime=options.regime,
         backbone=options.backbone,
         recipes=options.recipes,
+        bf16=options.bf16,
         only=dict(Part.parse(text) for text in options.only or ()),
     )
     result = run_bench(

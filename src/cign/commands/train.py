@@ -57,6 +57,11 @@ def add_options(parser: CommandParser) -> None:
         help="train on clips that lack sound or picture, too",
     )
     parser.add_argument(
+        "--bf16",
+        action="store_true",
+        help="encoders and transformers multiply in bfloat16, faster where the processor can",
+    )
+    parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bits"
     )
 
@@ -81,6 +86,7 @@ def run(options: Any) -> None:
             memory=options.memory or "0",
             seed=options.seed or 0,
             allow_missing=options.allow_missing,
+            bf16=options.bf16,
         )
     config = learner.config
     if config.memory != "0" and not method_class(config.method).uses_memory:

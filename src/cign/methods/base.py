@@ -37,7 +37,7 @@ class Setup:
         backbone: None on cached tokens; else the encoders, to be trained end to end.
         blocks: The frozen transformers that cached stem tokens enter, for methods that need them.
         multi_label: Whether clips may carry several labels.
-        bf16: Whether encoders run in bfloat16.
+        bf16: Whether encoders and transformers multiply in bfloat16.
     """
 
     shape: TokenShape

@@ -15,6 +15,7 @@ from cign.methods.base import READINGS, Batch, GradientMethod, Losses, Scores, S
 from cign.methods.phases import Phase
 from cign.models.blocks import TokenBlocks
 from cign.models.growing import GrowingLinear
+from cign.models.precision import bf16_if
 
 
 class PromptMethod(GradientMethod):
@@ -80,10 +81,11 @@ class PromptMethod(GradientMethod):
         features, losses = {}, {}
         for modality, given in (("audio", audio), ("visual", visual)):
             tokens = given.float()
-            query = self.query(modality, tokens)
-            feature, keys = self.read(modality, tokens, query)
+            with bf16_if(self.setup.bf16, tokens.device.type):
+                query = self.query(modality, tokens).float()
+                feature, keys = self.read(modality, tokens, query)
             # Normalised without learned scale, as the features of the other methods' heads.
-            features[modality] = nn.functional.layer_norm(feature, feature.shape[1:])
+            features[modality] = nn.functional.layer_norm(feature.float(), feature.shape[1:])
             losses[f"{modality}_keys"] = key_loss(query, keys)
         features["audio_visual"] = torch.cat([features["audio"], features["visual"]], dim=-1)
         return features, losses

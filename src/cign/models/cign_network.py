@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cign.models.encoder import Encoder
 from cign.models.grouping import Assignment, Grouped, Grouping, MeanComparison
 from cign.models.growing import ClassTokens, GrowingLinear
+from cign.models.precision import bf16_if
 from cign.models.transformer import Transformer
 
 
@@ -29,6 +30,11 @@ class ModalityOutput(NamedTuple):
     logits: Tensor
     transformed: Tensor
     grouped: Grouped
+
+    def float(self) -> ModalityOutput:
+        """The same in float32."""
+        grouped = Grouped(*(part.float() for part in self.grouped))
+        return ModalityOutput(self.logits.float(), self.transformed.float(), grouped)
 
 
 class CignOutput(NamedTuple):
@@ -183,7 +189,9 @@ class CignNetwork(nn.Module):
         """Read a batch: cached tokens or media, as `Encoder` takes them."""
         audio_tokens, visual_tokens = self.encoder(audio, visual)
         tokens = self.tokens()
-        return CignOutput(self.audio(audio_tokens, tokens), self.visual(visual_tokens, tokens))
+        with bf16_if(self.encoder.bf16, audio_tokens.device.type):
+            heard, seen = self.audio(audio_tokens, tokens), self.visual(visual_tokens, tokens)
+        return CignOutput(heard.float(), seen.float())
 
     def token_logits(self) -> Tensor:
         """The token head on the raw class tokens, shape [C, C]."""

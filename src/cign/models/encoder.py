@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from cign.models.backbone import Backbone
+from cign.models.precision import bf16_if
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,8 @@ class Encoder(nn.Module):
     Args:
         shape: Shape of the tokens.
         backbone: None when batches hold cached tokens; else it is trained with the rest.
-        bf16: Run the backbone in bfloat16 where that is faster; tokens come out in float32.
+        bf16: Run the backbone, and what a network puts between its tokens and its heads, in
+            bfloat16 (`bf16_if`); tokens come out in float32.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Encoder(nn.Module):
         """
         if self.backbone is None:
             return audio.float(), visual.float()
-        with torch.autocast(audio.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with bf16_if(self.bf16, audio.device.type):
             audio_tokens = self.backbone.audio_tokens(audio)
             visual_tokens = self.backbone.visual_tokens(visual)
         return audio_tokens.float(), visual_tokens.float()

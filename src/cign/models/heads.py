@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cign.errors import one_of
 from cign.models.encoder import Encoder
 from cign.models.growing import GrowingLinear
+from cign.models.precision import bf16_if
 from cign.models.transformer import Transformer
 
 Trunk = Literal["linear", "transformer"]
@@ -58,6 +59,7 @@ class HeadsNetwork(nn.Module):
         if trunk not in ("linear", "transformer"):
             raise one_of(trunk, ("linear", "transformer"), "trunk")
         self.encoder = encoder
+        self.has_transformer = trunk == "transformer"
         audio_dim, visual_dim = encoder.shape.audio_dim, encoder.shape.visual_dim
         self.audio_trunk: nn.Module
         self.visual_trunk: nn.Module
@@ -110,6 +112,13 @@ class HeadsNetwork(nn.Module):
         self, modality: str, trunk: nn.Module, tokens: Tensor, on_map: OnMap | None
     ) -> Tensor:
         """Tokens of one modality after its trunk."""
+        with bf16_if(self.encoder.bf16 and self.has_transformer, tokens.device.type):
+            return self._told(modality, trunk, tokens, on_map).float()
+
+    def _told(
+        self, modality: str, trunk: nn.Module, tokens: Tensor, on_map: OnMap | None
+    ) -> Tensor:
+        """The same, telling of the maps on the way in float32."""
         if on_map is None:
             out: Tensor = trunk(tokens)
             return out
@@ -117,7 +126,7 @@ class HeadsNetwork(nn.Module):
             on_map(modality, tokens)
         if isinstance(trunk, nn.Sequential):
             project, transformer = trunk
-            tokens = transformer(project(tokens), lambda _, x: on_map(modality, x))
+            tokens = transformer(project(tokens), lambda _, x: on_map(modality, x.float()))
         return tokens
 
     def pool(self, audio_tokens: Tensor, visual_tokens: Tensor) -> dict[str, Tensor]:

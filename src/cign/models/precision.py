@@ -1,0 +1,28 @@
+"""bfloat16 where it pays: around transformers and encoders, never around losses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextmanager
+def bf16_if(enabled: bool, device: str) -> Iterator[None]:
+    """Multiply matrices in bfloat16 in this block, if asked to; weights stay float32.
+
+    On a CPU attention is written out, because the fused kernel's backward pass is slow in
+    bfloat16 there.
+
+    Args:
+        enabled: Whether to.
+        device: ``cpu`` or ``cuda``.
+    """
+    if not enabled:
+        yield
+        return
+    attention = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
+    with attention, torch.autocast(device, dtype=torch.bfloat16):
+        yield
