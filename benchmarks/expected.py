@@ -1,0 +1,173 @@
+"""What each method reaches on a small problem: makes the table of expected figures anew.
+
+Tokens of 12 overlapping classes in 4 tasks, drawn by NumPy from a fixed seed; a method's figures
+are recorded with the hash of the code they depend on. `make test-slow` repeats every run and holds
+it against the record.
+
+    python benchmarks/expected.py [--methods ewc,lwf]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import torch
+from torch import nn
+
+from cign.code_hash import code_hash
+from cign.data.batches import ArraySource
+from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.tasks import TaskClips, split_into_tasks
+from cign.files import read_json, write_json
+from cign.methods import METHODS
+from cign.methods.base import Setup
+from cign.methods.phases import TrainingOptions
+from cign.metrics.incremental import summarise
+from cign.metrics.predictions import Predictions
+from cign.models.blocks import FrozenBlocks, TokenBlocks
+from cign.models.encoder import TokenShape
+from cign.models.transformer import Transformer
+from cign.options import configure
+from cign.run_record import versions
+from cign.train import Loop
+
+RESULTS = Path(__file__).parent / "results" / "expected.json"
+TOLERANCE_POINTS = 2.0
+
+NUM_CLASSES, NUM_TASKS, NUM_TRAIN, NUM_TEST = 12, 4, 30, 40
+MEMORIES = ("0", "48")
+SHAPE = TokenShape(audio_dim=24, visual_dim=32, num_audio_tokens=4, num_visual_tokens=6)
+# Of clips around their class and of tokens around their clip; centres have variance 1.
+CLIP_NOISE, TOKEN_NOISE, CENTRE_DIMS = 1.0, 1.0, 6
+
+TRAINING = {"num_epochs": 15, "batch_size": 16, "learning_rate": 3e-3}
+TRANSFORMER = {"trunk": "transformer", "depth": 1, "num_heads": 4}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cign": {"depth": 1, "num_heads": 4},
+    "cign_tuned": {"depth": 1, "num_heads": 4},
+    "analytic": {"width": 200, "ridge": 10.0},
+    "l2p": {"pooled": "tokens"},
+    "icarl": TRANSFORMER,
+    "podnet": {**TRANSFORMER, "initial_scale": 5.0},
+    "av_cil": TRANSFORMER,
+}
+
+
+def options_of(name: str) -> dict[str, Any]:
+    """Options of a method; every stretch of training is as short as every other's."""
+    hints = get_type_hints(METHODS[name].Options)
+    stretches = [option for option, hint in hints.items() if hint is TrainingOptions]
+    training = {**TRAINING, "min_steps": 0}
+    return {**dict.fromkeys(stretches, training), **OPTIONS.get(name, {})}
+
+
+def cases() -> list[tuple[str, str]]:
+    """Every method with each memory that it can be run with."""
+    return [
+        (name, memory)
+        for name, method in METHODS.items()
+        for memory in MEMORIES
+        if (memory != "0" or not method.needs_memory) and (memory == "0" or method.uses_memory)
+    ]
+
+
+def tokens() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, which clips are for testing, audio and visual tokens in float16."""
+    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([2024, 12])))
+    labels = np.tile(np.arange(NUM_CLASSES), NUM_TRAIN + NUM_TEST)
+    is_test = np.arange(len(labels)) >= NUM_CLASSES * NUM_TRAIN
+    parts = []
+    for num_tokens, dim in (
+        (SHAPE.num_audio_tokens, SHAPE.audio_dim),
+        (SHAPE.num_visual_tokens, SHAPE.visual_dim),
+    ):
+        # Few dimensions tell the classes apart, so that they overlap.
+        basis = np.linalg.qr(rng.normal(size=(dim, CENTRE_DIMS)))[0].T
+        clips = rng.normal(size=(NUM_CLASSES, CENTRE_DIMS))[labels]
+        clips = clips + CLIP_NOISE * rng.normal(size=clips.shape)
+        x = (clips @ basis)[:, None] * np.sqrt(dim / CENTRE_DIMS)
+        x = x + TOKEN_NOISE * rng.normal(size=(len(labels), num_tokens, dim))
+        parts.append(x.astype(np.float16))
+    return labels, is_test, *parts
+
+
+def frozen_blocks() -> FrozenBlocks:
+    """Random frozen transformers, for prompt methods."""
+    torch.manual_seed(1)
+    return FrozenBlocks(
+        *(
+            TokenBlocks(
+                Transformer(dim, 2, num_heads=4).blocks, nn.LayerNorm(dim), width=dim, num_tokens=n
+            )
+            for dim, n in (
+                (SHAPE.audio_dim, SHAPE.num_audio_tokens),
+                (SHAPE.visual_dim, SHAPE.num_visual_tokens),
+            )
+        )
+    )
+
+
+def run(name: str, memory: str) -> dict[str, dict[str, float]]:
+    """Last and average incremental accuracy of each reading in percent."""
+    labels, is_test, audio, visual = tokens()
+    names = [f"class {c:02d}" for c in range(NUM_CLASSES)]
+    clips = TaskClips.of([(names[c],) for c in labels], split_into_tasks(names, NUM_TASKS))
+    cls = METHODS[name]
+    blocks = frozen_blocks() if cls.needs_blocks else None
+    torch.manual_seed(0)
+    method = cls(Setup(shape=SHAPE, blocks=blocks), configure(cls.Options, options_of(name), name))
+    test = np.flatnonzero(is_test)
+    loop = Loop(
+        method=method,
+        clips=clips,
+        source=ArraySource(lambda i: audio[i], lambda i: visual[i], bytes_per_clip=1),
+        train=np.flatnonzero(~is_test),
+        test=test,
+        memory=ExemplarMemory(MemoryBudget.parse(memory)),
+        predictions=Predictions(
+            clip_ids=[str(i) for i in test],
+            labels=[(names[labels[i]],) for i in test],
+            class_names=clips.tasks.class_order,
+            task_sizes=clips.tasks.sizes,
+        ),
+    )
+    loop.run()
+    found = summarise(loop.predictions)
+    return {
+        number: {reading: round(float(values[number]), 2) for reading, values in found.items()}
+        for number in ("last", "average")
+    }
+
+
+def hash_of(name: str) -> str:
+    """Hash of what a method's figures depend on, this file among it."""
+    modules = [METHODS[name].__module__, "cign.train", "cign.metrics.incremental"]
+    return code_hash(modules, [Path(__file__)])
+
+
+def main() -> None:
+    """Make the figures and write them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--methods", default=",".join(METHODS), help="which to make anew")
+    wanted = parser.parse_args().methods.split(",")
+    torch.set_num_threads(1)
+    before = read_json(RESULTS, "expected figures")["figures"] if RESULTS.exists() else {}
+    codes = {name: hash_of(name) for name in METHODS}  # of the code as it is now, not at the end
+    figures = {}
+    for name, memory in cases():
+        key = f"{name}@{memory}"
+        if name in wanted:
+            figures[key] = {**run(name, memory), "code": codes[name]}
+            print(key, figures[key], flush=True)
+        elif key in before:
+            figures[key] = before[key]
+    about = {"made_by": "python benchmarks/expected.py", "versions": versions()}
+    content = {"format": 1, **about, "tolerance_points": TOLERANCE_POINTS, "figures": figures}
+    write_json(RESULTS, content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""Trap 12: what each method reached on a small problem, and whether it still does.
+
+A method that falls behind without any test of its parts failing is found here. The record is
+``benchmarks/results/expected.json``; it is made by ``python benchmarks/expected.py``.
+"""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cign.methods import METHODS
+
+ROOT = Path(__file__).parents[1]
+REFRESH = "refresh it by: python benchmarks/expected.py"
+
+
+def load_script():
+    path = ROOT / "benchmarks" / "expected.py"
+    spec = importlib.util.spec_from_file_location("expected", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+expected = load_script()
+RECORD = json.loads(expected.RESULTS.read_text())
+CASES = [pytest.param(*case, id="@".join(case)) for case in expected.cases()]
+
+
+def complaints(name, memory, found, recorded, code):
+    """What is wrong with a recorded figure, given what a run finds now and the code's hash."""
+    result = []
+    for number in ("last", "average"):
+        for reading, value in recorded[number].items():
+            now = found[number][reading]
+            if abs(now - value) > expected.TOLERANCE_POINTS:
+                result.append(
+                    f"{number} {reading} accuracy of {name} at memory {memory} is {now}, "
+                    f"{value} was recorded (tolerance {expected.TOLERANCE_POINTS} points)"
+                )
+    if code != recorded["code"]:
+        also = ": once the change is understood," if result else ", but agrees:"
+        result.append(
+            f"the record of {name} is older than the code it depends on{also} {REFRESH} "
+            f"--methods {name}"
+        )
+    return result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "memory"), CASES)
+def test_trap_12_a_method_reaches_its_expected_figures(name, memory):
+    key = f"{name}@{memory}"
+    assert key in RECORD["figures"], f"{key} is not recorded: {REFRESH} --methods {name}"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = expected.run(name, memory)
+    finally:
+        torch.set_num_threads(before)
+    wrong = complaints(name, memory, found, RECORD["figures"][key], expected.hash_of(name))
+    assert not wrong, "; ".join(wrong)
+
+
+# ---------------------------------------------------------------- quick: the record and its check
+
+
+def test_trap_12_every_method_is_recorded_on_a_problem_that_tells_them_apart():
+    figures = RECORD["figures"]
+    assert set(figures) == {"@".join(case) for case in expected.cases()}
+    assert {key.partition("@")[0] for key in figures} == set(METHODS)
+    chance = 100 / expected.NUM_CLASSES
+    for key, figure in figures.items():
+        assert len(figure["code"]) == 16
+        for reading, value in figure["average"].items():
+            assert 2 * chance < value < 95, (key, reading)
+    best = figures["joint@0"]["last"]
+    # The classes overlap, and both modalities together tell more than one.
+    assert 50 < max(best["audio"], best["visual"]) < best["audio_visual"] - 5 < 90
+    # Forgetting shows: without old clips fine-tuning is far below joint.
+    assert figures["finetune@0"]["last"]["audio_visual"] < best["audio_visual"] - 25
+
+
+FIGURE = {
+    "last": {"audio": 50.0, "visual": 60.0, "audio_visual": 70.0},
+    "average": {"audio": 60.0, "visual": 70.0, "audio_visual": 80.0},
+    "code": "0123456789abcdef",
+}
+
+
+def test_trap_12_figures_and_hash_that_agree_are_no_complaint():
+    near = {**FIGURE, "last": {"audio": 51.9, "visual": 58.1, "audio_visual": 70.0}}
+    assert complaints("lwf", "0", near, FIGURE, FIGURE["code"]) == []
+
+
+def test_trap_12_a_record_older_than_the_code_is_to_be_refreshed():
+    (sentence,) = complaints("lwf", "0", FIGURE, FIGURE, "f" * 16)
+    assert sentence == (
+        "the record of lwf is older than the code it depends on, but agrees: refresh it by: "
+        "python benchmarks/expected.py --methods lwf"
+    )
+
+
+def test_trap_12_a_figure_that_fell_is_told_and_so_is_the_hash():
+    fallen = {**FIGURE, "last": {**FIGURE["last"], "audio_visual": 55.0}}
+    figure, code = complaints("lwf", "48", fallen, FIGURE, "f" * 16)
+    assert figure.startswith(
+        "last audio_visual accuracy of lwf at memory 48 is 55.0, 70.0 was recorded"
+    )
+    assert "older than the code" in code
+    assert "once the change is understood" in code
+    assert len(complaints("lwf", "48", fallen, FIGURE, FIGURE["code"])) == 1
