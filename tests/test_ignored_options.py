@@ -14,7 +14,7 @@ from cign.methods.phases import TrainingOptions
 from cign.options import configure
 from toy import quick_options, toy_loop, toy_method
 
-QUICK = {"num_epochs": 1, "min_steps": 0, "batch_size": 4}
+QUICK = {"num_epochs": 2, "min_steps": 0, "batch_size": 8}
 # Clips that are absorbed together: documented as of no effect but on speed and rounding.
 SPEED_ALONE = {("analytic", ("batch_size",))}
 
@@ -61,8 +61,10 @@ def other_value(name, hint, value):
         return 8 if name == "width" else 3
     if isinstance(value, tuple):
         return tuple(1 - number for number in value)
-    if name in ("num_heads", "batch_size"):
+    if name == "num_heads":
         return value // 2
+    if name == "batch_size":
+        return 2
     if name == "min_steps":
         return 50
     if isinstance(value, int):
