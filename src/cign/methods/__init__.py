@@ -8,6 +8,7 @@ from cign.methods.av_cil import AvCil
 from cign.methods.base import Method
 from cign.methods.bic import Bic
 from cign.methods.cign import Cign, CignTuned
+from cign.methods.cign_analytic import CignAnalytic
 from cign.methods.dualprompt import DualPrompt
 from cign.methods.ewc import Ewc, EwcOnline
 from cign.methods.finetune import Finetune
@@ -26,6 +27,7 @@ METHODS: dict[str, type[Method]] = {
         Joint,
         Cign,
         CignTuned,
+        CignAnalytic,
         Analytic,
         L2p,
         DualPrompt,

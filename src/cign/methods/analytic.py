@@ -58,12 +58,12 @@ class Analytic(Method):
     order_matters: ClassVar[bool] = False
     seed_matters: ClassVar[bool] = False
     regimes: ClassVar[tuple[str, ...]] = ("frozen",)
+    statistics_class: ClassVar[type[RidgeStatistics]] = RidgeStatistics
     options: AnalyticOptions
 
     def __init__(self, setup: Setup, options: AnalyticOptions) -> None:
         super().__init__(setup, options)
         _check(options)
-        self._dtype = {"float32": torch.float32, "float64": torch.float64}[options.precision]
         dims = {"audio": setup.shape.audio_dim, "visual": setup.shape.visual_dim}
         self.features = nn.ModuleDict(
             {
@@ -78,12 +78,17 @@ class Analytic(Method):
         if options.fused == "concatenation":
             widths = {"audio_visual": 2 * options.width}
         self.statistics = nn.ModuleDict(
-            {name: RidgeStatistics(width, self._dtype) for name, width in widths.items()}
+            {name: self.statistics_class(width, self.sums_dtype) for name, width in widths.items()}
         )
         self.solved = READINGS if options.fused == "concatenation" else READINGS[:2]
         for reading in self.solved:
             width = options.width * (2 if reading == "audio_visual" else 1)
             self.register_buffer(f"{reading}_weights", torch.zeros(width, 0))
+
+    @property
+    def sums_dtype(self) -> torch.dtype:
+        """Precision of the sums."""
+        return {"float32": torch.float32, "float64": torch.float64}[self.options.precision]
 
     @property
     def state_bytes(self) -> int:
@@ -128,7 +133,7 @@ class Analytic(Method):
     @torch.no_grad()
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """Add the clips to the sums."""
-        features = self.random_features(batch.audio, batch.visual, self._dtype)
+        features = self.random_features(batch.audio, batch.visual, self.sums_dtype)
         for name in self.statistics:
             self._sums(name).absorb(features[name], batch.targets)
         return None

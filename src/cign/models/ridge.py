@@ -45,7 +45,7 @@ class RandomFeatures(nn.Module):
         self.register_buffer("projection", scaled)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, D] to [B, W], in the precision of ``x``; a zero input gives zero features."""
+        """Map [..., D] to [..., W], in the precision of ``x``; a zero input gives zero features."""
         x = nn.functional.layer_norm(x, (self.in_features,))
         return torch.relu(x @ self.projection.to(x.dtype).T)
 

@@ -1,0 +1,95 @@
+"""Class tokens solved in closed form, and the assignment of a clip's tokens to them.
+
+All of it is ours: ridge regression on random features (`cign.models.ridge`) taken from pooled
+tokens to single ones. Everything that is learned is a sum over clips.
+
+Legend: B clips, N tokens, C classes, D width of a token, W width of the random features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cign.models.ridge import RidgeStatistics
+
+
+def saliency(tokens: Tensor, power: float) -> Tensor:
+    """How much each token stands out of its clip: a fixed function of the clip alone.
+
+    u_n = |x_n - mean x|^(2 power) / sum_n of the same: with power 1 a token's share of the clip's
+    variance. What a picture mostly shows is background; what stands out of it may be an object.
+
+    Args:
+        tokens: Shape [B, N, D].
+        power: 0 counts every token alike.
+
+    Returns:
+        Shape [B, N], sums to one; 1 / N where all tokens are equal.
+    """
+    spread = (tokens - tokens.mean(dim=1, keepdim=True)).square().sum(dim=2)
+    largest = spread.amax(dim=1, keepdim=True)
+    # Against the largest one, so that no power under- or overflows.
+    raised = torch.where(largest > 0, spread / largest, torch.ones_like(spread)).pow(power)
+    return raised / raised.sum(dim=1, keepdim=True)
+
+
+class TokenStatistics(RidgeStatistics):
+    """Sums over clips that class tokens are solved from, with single tokens counted too.
+
+    A clip with features f_n, saliency u_n and label y adds, with F = sum_n u_n f_n,
+
+        G += (1 - s) F F^T + s sum_n u_n f_n f_n^T        Q += F y^T
+
+    so that the solution minimises, over all clips, (1 - s) |F X - y|^2 + s sum_n u_n |f_n X - y|^2
+    + ridge |X|^2: s = 0 asks that a clip's mean score be its label, s = 1 that every token's be.
+    The first alone leaves single tokens free to be anything that averages out, the second is
+    drawn to the background; between them single scores mean something and clips are still told
+    apart.
+    """
+
+    def absorb_tokens(
+        self, features: Tensor, shares: Tensor, targets: Tensor, token_share: float
+    ) -> None:
+        """Add clips, in place; products in the features' precision, sums in the statistics'.
+
+        Args:
+            features: f_n, shape [B, N, W].
+            shares: u_n, shape [B, N].
+            targets: Multi-hot labels, shape [B, C].
+            token_share: s.
+        """
+        pooled = (shares.unsqueeze(1) @ features).squeeze(1)  # [B, W]
+        gram = (1.0 - token_share) * (pooled.T @ pooled)
+        if token_share > 0:
+            weighted = (features * shares.sqrt().unsqueeze(-1)).flatten(0, 1)
+            gram.addmm_(weighted.T, weighted, alpha=token_share)
+        self.gram += gram.to(self.gram.dtype)
+        self.cross += (pooled.T @ targets.to(pooled.dtype)).to(self.cross.dtype)
+
+    def merge(self, other: RidgeStatistics) -> None:
+        """Add another machine's sums over other clips, in place.
+
+        Args:
+            other: Of the same width; its classes are the first of this one's.
+        """
+        self.gram += other.gram
+        self.cross[:, : other.cross.shape[1]] += other.cross
+
+
+def assign_tokens(scores: Tensor, shares: Tensor, temperature: float) -> Tensor:
+    """The share that each token has in each class's evidence.
+
+    A[n,i] = u_n exp(s_ni / tau) / sum_n of the same. `cign` takes the soft-max over classes; here
+    it is over tokens, which asks of each class where it is and lets a token serve several.
+
+    Args:
+        scores: s_ni, each token's score for each class, shape [B, N, C].
+        shares: u_n, shape [B, N].
+        temperature: tau; infinity gives A = u.
+
+    Returns:
+        Shape [B, N, C], sums to one over tokens.
+    """
+    prior = shares.clamp_min(torch.finfo(shares.dtype).tiny).log().unsqueeze(-1)
+    return (scores / temperature + prior).softmax(dim=1)

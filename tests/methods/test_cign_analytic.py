@@ -1,0 +1,164 @@
+"""Closed-form grouping: the same whatever the tasks, and the assignment does what it is for."""
+
+import numpy as np
+import pytest
+import torch
+
+from cign.errors import InputError
+from cign.methods.base import Batch
+from cign.methods.phases import Phase, TrainingOptions
+from cign.metrics.incremental import summarise
+from toy import SHAPE, toy_loop, toy_method
+
+SMALL = {"width": 60, "ridge": 1.0, "batch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def learned(num_tasks, order=0, **options):
+    loop = toy_loop("cign_analytic", options={**SMALL, **options}, num_tasks=num_tasks, order=order)
+    loop.run()
+    return loop
+
+
+def last_scores(loop):
+    """Scores with columns in the order of the class names."""
+    columns = np.argsort(loop.predictions.class_names)
+    return {name: scores[:, columns] for name, scores in loop.predictions.scores[-1].items()}
+
+
+@pytest.mark.parametrize(("num_tasks", "order"), [(2, 0), (3, 0), (6, 0), (3, 1), (6, 2)])
+def test_predictions_do_not_depend_on_tasks_or_class_order(num_tasks, order):
+    at_once, by_tasks = last_scores(learned(1)), last_scores(learned(num_tasks, order))
+    for reading, scores in at_once.items():
+        np.testing.assert_allclose(by_tasks[reading], scores, atol=2e-4)
+        same = by_tasks[reading].argmax(axis=1) == scores.argmax(axis=1)
+        assert same.all()
+
+
+def test_it_learns_and_keeps_what_it_learned():
+    loop = learned(3)
+    for numbers in summarise(loop.predictions).values():
+        assert numbers["last"] > 90
+        assert numbers["forgetting"] < 10
+
+
+def planted(num_classes=3, per_class=20, num_tokens=9, seed=0, only=None):
+    """Clips whose tokens are background but for one, whose place is drawn; all in `visual`."""
+    rng = np.random.default_rng(seed)
+    dim = SHAPE.visual_dim
+    world = np.random.default_rng(99)
+    background = world.normal(size=dim)
+    centres = 2 * world.normal(size=(num_classes, dim))
+    labels = np.repeat(np.arange(num_classes), per_class)
+    tokens = background + 0.3 * rng.normal(size=(len(labels), num_tokens, dim))
+    places = rng.integers(num_tokens, size=len(labels))
+    tokens[np.arange(len(labels)), places] = centres[labels] + 0.3 * rng.normal(
+        size=(len(labels), dim)
+    )
+    return labels, places, torch.from_numpy(tokens).float()
+
+
+def teach(method, labels, audio, visual, num_classes=3):
+    method.grow(num_classes)
+    method.learn(
+        Batch(
+            audio=audio,
+            visual=visual,
+            targets=torch.eye(num_classes)[labels].bool(),
+            from_memory=torch.zeros(len(labels), dtype=torch.bool),
+            indices=np.arange(len(labels)),
+        ),
+        Phase(name="s", indices=np.arange(2), options=TrainingOptions(), updates=False),
+    )
+    method.after_task(None)
+    return method.eval()
+
+
+def test_a_class_is_assigned_the_token_that_shows_it():
+    labels, _, visual = planted()
+    audio = torch.zeros(len(labels), 3, SHAPE.audio_dim)
+    method = teach(toy_method("cign_analytic", SMALL), labels, audio, visual)
+    labels, places, visual = planted(seed=1)
+    assigned = method.assignments(audio, visual)["visual"]
+    assert assigned.shape == (len(labels), 9, 3)
+    assert torch.allclose(assigned.sum(dim=1), torch.ones(len(labels), 3), atol=1e-5)
+    strongest = assigned[torch.arange(len(labels)), :, torch.from_numpy(labels)].argmax(dim=1)
+    assert (strongest.numpy() == places).mean() > 0.9
+    means = teach(
+        toy_method("cign_analytic", {**SMALL, "assignment": "mean"}), labels, audio, visual
+    )
+    flat = means.assignments(audio, visual)["visual"]
+    assert torch.allclose(flat, torch.full_like(flat, 1 / 9))
+
+
+def test_the_mean_over_tokens_is_a_linear_read_out_of_mean_features():
+    labels, _, visual = planted()
+    audio = visual[:, :4]
+    method = teach(
+        toy_method("cign_analytic", {**SMALL, "assignment": "mean"}), labels, audio, visual
+    )
+    features = method.features["visual"](visual).mean(dim=1)
+    wanted = (features @ method.class_tokens("visual") / 0.1).softmax(dim=1)
+    assert torch.allclose(method.predict(audio, visual)["visual"], wanted, atol=1e-5)
+
+
+def test_a_missing_modality_says_nothing_and_is_not_learned():
+    labels, _, visual = planted()
+    silent = torch.zeros(len(labels), 3, SHAPE.audio_dim)
+    method = teach(toy_method("cign_analytic", SMALL), labels, silent, visual)
+    scores = method.predict(silent, visual)
+    assert torch.allclose(scores["audio"], torch.full_like(scores["audio"], 1 / 3))
+    assert torch.allclose(scores["audio_visual"], scores["visual"], atol=1e-6)
+    assert not method.statistics["audio"].gram.any()
+
+
+def test_scores_of_rare_classes_are_lifted_by_the_counts():
+    labels, _, visual = planted()
+    rare = np.flatnonzero((labels > 0) | (np.arange(len(labels)) < 2))  # two clips of class 0
+    audio = torch.zeros(len(rare), 3, SHAPE.audio_dim)
+    recalls = []
+    for power in (0.0, 0.5):
+        method = toy_method("cign_analytic", {**SMALL, "ridge": 20.0, "count_power": power})
+        teach(method, labels[rare], audio, visual[torch.from_numpy(rare)])
+        assert method.class_clips.tolist() == [2, 20, 20]
+        tested, _, tokens = planted(seed=2)
+        chosen = method.predict(audio[:0].new_zeros(len(tested), 3, 16), tokens)["visual"]
+        recalls.append((chosen.argmax(dim=1).numpy() == tested)[tested == 0].mean())
+    assert recalls[1] > recalls[0]
+
+
+def test_several_labels():
+    labels, _, visual = planted()
+    both = torch.cat([visual[:20], visual[20:40]], dim=1)  # clips of class 0 and 1
+    method = toy_method("cign_analytic", SMALL, multi_label=True)
+    audio = torch.zeros(len(labels), 3, SHAPE.audio_dim)
+    teach(method, labels, audio, visual)
+    scores = method.predict(audio[:20], both)["visual"]
+    assert (scores[:, :2].amin(dim=1) > scores[:, 2]).float().mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"assignment": "hard"}, "assignment"),
+        ({"token_share": 1.5}, "token_share 1.5 is not a share"),
+        ({"visual_saliency": -1.0}, "visual_saliency -1.0 is negative"),
+        ({"audio_temperature": 0.0}, "audio_temperature 0.0 is not positive"),
+        ({"width": 0}, "width 0 is too small"),
+    ],
+)
+def test_options_without_meaning_are_refused(options, match):
+    with pytest.raises(InputError, match=match):
+        toy_method("cign_analytic", options)
+
+
+def test_state_is_sums_and_counts():
+    method = learned(3).method
+    assert method.state_bytes == 2 * 8 * (60 * 60 + 60 * 6) + 8 * 6

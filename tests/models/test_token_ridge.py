@@ -1,0 +1,94 @@
+"""Saliency, token statistics and assignment against plain loops and scikit-learn in float64."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from cign.models.ridge import solve_ridge
+from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
+
+B, N, C, D, W = 7, 5, 3, 4, 6
+
+
+def problem(seed=0):
+    rng = np.random.default_rng(seed)
+    features = np.maximum(rng.normal(size=(B, N, W)), 0)
+    shares = rng.random((B, N))
+    shares /= shares.sum(axis=1, keepdims=True)
+    targets = np.eye(C, dtype=bool)[np.arange(B) % C]
+    targets[0, 1] = True  # two labels
+    return features, shares, targets
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 2.5])
+def test_saliency_is_the_formula(power):
+    torch.manual_seed(0)
+    tokens = torch.randn(B, N, D, dtype=torch.float64)
+    found = saliency(tokens, power).numpy()
+    for clip, row in zip(tokens.tolist(), found, strict=True):
+        mean = [sum(token[d] for token in clip) / N for d in range(D)]
+        spread = [sum((token[d] - mean[d]) ** 2 for d in range(D)) ** power for token in clip]
+        for value, wanted in zip(row, spread, strict=True):
+            assert value == pytest.approx(wanted / sum(spread), abs=1e-12)
+
+
+def test_saliency_of_equal_tokens_and_of_tiny_ones():
+    same = torch.ones(2, N, D)
+    assert torch.allclose(saliency(same, 2.0), torch.full((2, N), 1 / N))
+    torch.manual_seed(0)
+    tokens = torch.randn(2, N, D)
+    assert torch.allclose(saliency(1e-9 * tokens, 4.0), saliency(tokens, 4.0), atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share):
+    features, shares, targets = problem()
+    sums = TokenStatistics(W, torch.float64)
+    sums.grow(C)
+    for some in np.array_split(np.arange(B), 3):
+        sums.absorb_tokens(
+            torch.from_numpy(features[some]),
+            torch.from_numpy(shares[some]),
+            torch.from_numpy(targets[some]),
+            share,
+        )
+    found = solve_ridge(sums.gram, sums.cross, 0.5, "test").numpy()
+    rows, labels, weights = [], [], []
+    for b in range(B):
+        rows.append(shares[b] @ features[b])
+        labels.append(targets[b])
+        weights.append(1 - share)
+        for n in range(N):
+            rows.append(features[b, n])
+            labels.append(targets[b])
+            weights.append(share * shares[b, n])
+    outside = Ridge(alpha=0.5, fit_intercept=False, solver="svd")
+    outside.fit(np.array(rows), np.array(labels, float), sample_weight=np.array(weights))
+    np.testing.assert_allclose(found, outside.coef_.T, atol=1e-10)
+
+
+def test_sums_of_two_machines_merge_to_those_of_one():
+    features, shares, targets = (torch.from_numpy(x) for x in problem())
+    one, first, second = (TokenStatistics(W, torch.float64) for _ in range(3))
+    for sums, some in ((one, slice(0, B)), (first, slice(0, 4)), (second, slice(4, B))):
+        known = 2 if sums is second else C  # a machine that has not met the last class
+        sums.grow(known)
+        sums.absorb_tokens(features[some], shares[some], targets[some][:, :known], 0.2)
+    first.merge(second)
+    assert torch.allclose(first.gram, one.gram, atol=1e-12)
+    assert torch.allclose(first.cross[:, :2], one.cross[:, :2], atol=1e-12)
+
+
+def test_assignment_is_a_soft_max_over_tokens_with_saliency_as_prior():
+    rng = np.random.default_rng(1)
+    scores, (_, shares, _) = rng.normal(size=(B, N, C)), problem()
+    found = assign_tokens(torch.from_numpy(scores), torch.from_numpy(shares), 0.7).numpy()
+    for b in range(B):
+        for i in range(C):
+            parts = [shares[b, n] * math.exp(scores[b, n, i] / 0.7) for n in range(N)]
+            np.testing.assert_allclose(found[b, :, i], np.array(parts) / sum(parts), atol=1e-12)
+    cold = assign_tokens(torch.from_numpy(scores), torch.from_numpy(shares), 1e9).numpy()
+    np.testing.assert_allclose(cold, np.repeat(shares[:, :, None], C, axis=2), atol=1e-6)
