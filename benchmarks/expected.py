@@ -49,6 +49,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cign": {"depth": 1, "num_heads": 4},
     "cign_tuned": {"depth": 1, "num_heads": 4},
     "analytic": {"width": 200, "ridge": 10.0},
+    "cign_analytic": {"width": 200, "ridge": 10.0},
     "l2p": {"pooled": "tokens"},
     "icarl": TRANSFORMER,
     "podnet": {**TRANSFORMER, "initial_scale": 5.0},
