@@ -63,7 +63,9 @@ def quick_options(name: str, training: dict | None = None, **options) -> dict:
     """Options of any method for a run that is done in a moment; also of one that comes later."""
     hints = get_type_hints(method_class(name).Options)
     nested = [option for option, hint in hints.items() if hint is TrainingOptions]
-    smaller = {"width": 20, "ridge": 1.0} if name in ("analytic", "cign_analytic") else {}
+    smaller = {"analytic": {"width": 20, "ridge": 1.0}, "cign_analytic": {"width": 20}}.get(
+        name, {}
+    )
     if "depth" in hints and "trunk" not in hints:
         smaller = {"depth": 1}
     return {**dict.fromkeys(nested, training or QUICK), **smaller, **options}

@@ -63,7 +63,7 @@ class Analytic(Method):
 
     def __init__(self, setup: Setup, options: AnalyticOptions) -> None:
         super().__init__(setup, options)
-        _check(options)
+        self.check(options)
         dims = {"audio": setup.shape.audio_dim, "visual": setup.shape.visual_dim}
         self.features = nn.ModuleDict(
             {
@@ -85,10 +85,18 @@ class Analytic(Method):
             width = options.width * (2 if reading == "audio_visual" else 1)
             self.register_buffer(f"{reading}_weights", torch.zeros(width, 0))
 
+    def check(self, options: AnalyticOptions) -> None:
+        """Refuse options that have no meaning."""
+        _check(options)
+
     @property
     def sums_dtype(self) -> torch.dtype:
         """Precision of the sums."""
         return {"float32": torch.float32, "float64": torch.float64}[self.options.precision]
+
+    def ridge_of(self, reading: str) -> float:
+        """The ridge of a reading's solution."""
+        return self.options.ridge
 
     @property
     def state_bytes(self) -> int:
@@ -144,7 +152,9 @@ class Analytic(Method):
         solutions = {}
         for reading in self.solved:
             gram, cross = self._system(reading)
-            solutions[reading] = solve_ridge(gram, cross, self.options.ridge, f"reading {reading}")
+            solutions[reading] = solve_ridge(
+                gram, cross, self.ridge_of(reading), f"reading {reading}"
+            )
         for reading, solution in solutions.items():
             weights = self.get_buffer(f"{reading}_weights")
             self.register_buffer(f"{reading}_weights", solution.to(weights))
@@ -192,13 +202,22 @@ def _check(options: AnalyticOptions) -> None:
     ):
         if value not in allowed:
             raise one_of(value, allowed, what)
-    for name, number, least in (
-        ("width", options.width, 1),
-        ("batch_size", options.batch_size, 1),
-        ("ridge", options.ridge, 0),
-        ("projection_seed", options.projection_seed, 0),
-    ):
-        if number < least:
-            raise InputError(f"{name} {number} is too small: use {least} or more")
+    check_sizes(options, {"width": 1, "batch_size": 1, "ridge": 0, "projection_seed": 0})
     if not options.temperature > 0:
         raise InputError(f"temperature {options.temperature} is not positive: use 0.1, say")
+
+
+def check_sizes(options: object, least: dict[str, int]) -> None:
+    """Refuse numbers that are too small.
+
+    Args:
+        options: Has them as attributes.
+        least: The smallest that each may be.
+
+    Raises:
+        InputError: Naming the first that is smaller.
+    """
+    for name, low in least.items():
+        number = getattr(options, name)
+        if number < low:
+            raise InputError(f"{name} {number} is too small: use {low} or more")

@@ -21,6 +21,7 @@ from cign.methods.phases import Phase, TrainingOptions
 from cign.models.cign_network import CignNetwork
 from cign.models.encoder import Encoder
 from cign.models.grouping import Assignment
+from cign.options import refuse_ignored
 
 TokenDistillation = Literal["raw", "transformed", "none"]
 
@@ -68,6 +69,12 @@ class CignOptions:
     token_distillation: TokenDistillation = "raw"
     distillation_weight: float = 1.0
     negatives: Literal["all", "new"] = "all"
+
+    def __post_init__(self) -> None:
+        """Refuse a weight of what is not there."""
+        if self.token_distillation == "none":
+            remedy = "choose raw or transformed"
+            refuse_ignored(self, ("distillation_weight",), "token_distillation none", remedy)
 
 
 class Cign(GradientMethod):

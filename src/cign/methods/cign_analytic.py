@@ -9,17 +9,18 @@ Derivation, what is exact and what is not: docs/methods/cign_analytic.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
-from cign.methods.analytic import Analytic, Precision
+from cign.methods.analytic import Analytic, Precision, check_sizes
 from cign.methods.base import READINGS, Batch, Losses, Scores, Setup
 from cign.methods.phases import Phase
 from cign.models.ridge import RidgeStatistics
 from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
+from cign.options import refuse_ignored
 
 MODALITIES = ("audio", "visual")
 
@@ -30,7 +31,8 @@ class CignAnalyticOptions:
 
     Attributes:
         width: W, random features of each token.
-        ridge: Added to the diagonal of each Gram matrix.
+        audio_ridge: Added to the diagonal of the Gram matrix of sounds.
+        visual_ridge: The same for pictures.
         audio_saliency: Power of `saliency` for sound; 0 counts all tokens alike.
         visual_saliency: The same for pictures.
         token_share: s of `TokenStatistics`: 0 fits clips alone, 1 single tokens alone.
@@ -47,19 +49,27 @@ class CignAnalyticOptions:
     """
 
     width: int = 2000
-    ridge: float = 50.0
+    audio_ridge: float = 20.0
+    visual_ridge: float = 80.0
     audio_saliency: float = 0.0
-    visual_saliency: float = 2.0
+    visual_saliency: float = 3.0
     token_share: float = 0.1
     assignment: Literal["soft", "mean"] = "soft"
     audio_temperature: float = 0.2
-    visual_temperature: float = 0.1
+    visual_temperature: float = 0.2
     temperature: float = 0.1
     count_power: float = 0.5
     precision: Precision = "float32"
     projection_seed: int = 0
     batch_size: int = 64
-    fused: ClassVar[Literal["log_probabilities"]] = "log_probabilities"
+    fused: ClassVar[Literal["log_probabilities"]] = "log_probabilities"  # what `Analytic` asks for
+
+    def __post_init__(self) -> None:
+        """Refuse what steers an assignment that is not made."""
+        if self.assignment == "mean":
+            kinds = ("saliency", "temperature")
+            names = [f"{modality}_{kind}" for kind in kinds for modality in MODALITIES]
+            refuse_ignored(self, names, "assignment mean", "use assignment soft")
 
 
 class CignAnalytic(Analytic):
@@ -72,9 +82,17 @@ class CignAnalytic(Analytic):
     class_clips: Tensor
 
     def __init__(self, setup: Setup, options: CignAnalyticOptions) -> None:
-        _check(options)
         super().__init__(setup, options)  # type: ignore[arg-type]
         self.register_buffer("class_clips", torch.zeros(0, dtype=torch.float64))
+
+    def check(self, options: Any) -> None:
+        """See `Analytic`."""
+        _check(options)
+
+    def ridge_of(self, reading: str) -> float:
+        """See `Analytic`."""
+        o = self.options
+        return o.audio_ridge if reading == "audio" else o.visual_ridge
 
     @property
     def sums_dtype(self) -> torch.dtype:
@@ -193,6 +211,10 @@ def _check(options: CignAnalyticOptions) -> None:
     Raises:
         InputError: Naming the value.
     """
+    least = {"width": 1, "batch_size": 1, "audio_ridge": 0, "visual_ridge": 0, "projection_seed": 0}
+    check_sizes(options, least)
+    if options.precision not in ("float32", "float64"):
+        raise one_of(options.precision, ("float32", "float64"), "precision")
     if options.assignment not in ("soft", "mean"):
         raise one_of(options.assignment, ("soft", "mean"), "assignment")
     if not 0.0 <= options.token_share <= 1.0:
@@ -200,6 +222,6 @@ def _check(options: CignAnalyticOptions) -> None:
     for name in ("audio_saliency", "visual_saliency", "count_power"):
         if getattr(options, name) < 0:
             raise InputError(f"{name} {getattr(options, name)} is negative: use 0 or more")
-    for name in ("audio_temperature", "visual_temperature"):
+    for name in ("audio_temperature", "visual_temperature", "temperature"):
         if not getattr(options, name) > 0:
             raise InputError(f"{name} {getattr(options, name)} is not positive: use 0.1, say")
