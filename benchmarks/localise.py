@@ -1,0 +1,101 @@
+"""How often the maps of `cign_analytic` point at the object and the moment they are about.
+
+Learns each store in four tasks and reads the assignments of its test clips: one map for every label
+whose object can be seen (whose sound can be heard). A map of the centre and a random one stand
+beside it. Intervals are 95 %, from 10,000 draws of stores and, inside them, of objects.
+
+    python benchmarks/localise.py STORE... [--out benchmarks/results/maps.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cign.data.store import Store
+from cign.files import write_text
+from cign.learner import Learner
+from cign.metrics.localisation import Localisation, localise_moments, localise_patches
+
+NUM_DRAWS = 10_000
+
+
+def assigned(learner: Learner, store: Store) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Test clips and their assignments, [N, tokens, C] for each modality."""
+    cache, test = store.tokens("small"), store.indices("test")
+    parts: dict[str, list[np.ndarray]] = {"audio": [], "visual": []}
+    for some in np.array_split(test, max(1, len(test) // 256)):
+        audio, visual = (torch.from_numpy(x(some)) for x in (cache.audio, cache.visual))
+        with torch.inference_mode():
+            for name, maps in learner.model.method.assignments(audio, visual).items():
+                parts[name].append(maps.numpy())
+    return test, {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def localise(folder: Path) -> dict[str, Localisation]:
+    """Hits in a store by modality."""
+    store = Store.open(folder)
+    learner = Learner("cign_analytic", backbone="small").learn(store, tasks=4)
+    classes = {name: i for i, name in enumerate(learner.metrics["classes"])}
+    test, maps = assigned(learner, store)
+    seen, boxes, heard, intervals = [], [], [], []
+    for row, index in enumerate(test):
+        clip = store.table.clips[index]
+        for label, box in zip(clip.labels, clip.boxes, strict=False):
+            seen.append(maps["visual"][row, :, classes[label]])
+            boxes.append(box)
+        for label, interval in zip(clip.labels, clip.sounds, strict=False):
+            heard.append(maps["audio"][row, :, classes[label]])
+            intervals.append(interval)
+    grid = learner.model.method.setup.shape.visual_grid
+    return {
+        "patch": localise_patches(np.array(seen), np.array(boxes), grid),
+        "moment": localise_moments(np.array(heard), np.array(intervals), store.spec.window_s),
+    }
+
+
+def interval(differences: list[np.ndarray]) -> tuple[float, float, float]:
+    """Mean difference over stores in points, and its 95 % interval."""
+    rng = np.random.default_rng(0)
+    means = np.zeros(NUM_DRAWS)
+    for draw in range(NUM_DRAWS):
+        chosen = rng.integers(len(differences), size=len(differences))
+        means[draw] = np.mean(
+            [x[rng.integers(len(x), size=len(x))].mean() for x in (differences[i] for i in chosen)]
+        )
+    low, high = np.percentile(100 * means, [2.5, 97.5])
+    return 100 * float(np.mean([x.mean() for x in differences])), float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("stores", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    found = {folder.name: localise(folder) for folder in arguments.stores}
+    lines = [
+        "| store | strongest | objects | hit | centre | random |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, both in found.items():
+        for kind, one in both.items():
+            rates = " | ".join(f"{rate:.1f}" for rate in one.rates().values())
+            lines.append(f"| {name} | {kind} | {len(one.hits)} | {rates} |")
+    lines += ["", "| strongest | over | points | 95 % |", "| --- | --- | ---: | --- |"]
+    for kind in ("patch", "moment"):
+        for base in ("centre", "random"):
+            gaps = [both[kind].hits - getattr(both[kind], base) for both in found.values()]
+            mean, low, high = interval(gaps)
+            lines.append(f"| {kind} | {base} | {mean:+.1f} | [{low:+.1f}, {high:+.1f}] |")
+    table = "\n".join(lines)
+    print(table)
+    if arguments.out:
+        command = f"python benchmarks/localise.py {' '.join(map(str, arguments.stores))}"
+        write_text(arguments.out, f"# Maps of cign_analytic\n\n`{command}`\n\n{table}\n")
+
+
+if __name__ == "__main__":
+    main()
