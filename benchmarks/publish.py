@@ -1,0 +1,69 @@
+"""Publish a bench's table: Markdown and CSV with the command and the hash of the code it rests on.
+
+    python benchmarks/publish.py FOLDER NAME --command "cign bench ..." [--note TEXT]
+
+writes ``benchmarks/results/NAME.md`` and ``NAME.csv``. `make test-slow` says when a published
+table is older than the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from cign.code_hash import code_hash
+from cign.files import read_json, write_text
+from cign.methods import METHODS
+
+RESULTS = Path(__file__).with_name("results")
+LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
+
+
+def hash_of(methods: list[str]) -> str:
+    """Hash of the code and recipes that a comparison of these methods rests on."""
+    modules = ["cign.train", "cign.learner", "cign.bench.bench"]
+    modules += sorted({METHODS[name].__module__ for name in methods if name in METHODS})
+    recipes = Path(__file__).parent.parent / "src" / "cign" / "recipes"
+    files = [recipes / f"{name}.yaml" for name in sorted(methods)]
+    return code_hash(modules, [path for path in files if path.exists()])[:16]
+
+
+def check(name: str) -> bool:
+    """Whether a published table is as old as the code."""
+    text = (RESULTS / f"{name}.md").read_text()
+    found = re.search(r"^Code: `(\w+)`", text, re.MULTILINE)
+    methods = re.search(r"^Methods: (.*)\.$", text, re.MULTILINE)
+    if found is None or methods is None:
+        raise SystemExit(f"{name}.md was not written by publish.py")
+    return found.group(1) == hash_of(methods.group(1).split(", "))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--command")
+    parser.add_argument("--note", action="append", default=[])
+    parser.add_argument("--check", metavar="NAME")
+    arguments = parser.parse_args()
+    if arguments.check:
+        fresh = check(arguments.check)
+        print(f"{arguments.check}: {'up to date' if fresh else 'older than the code'}")
+        raise SystemExit(0 if fresh else 1)
+    table = read_json(arguments.folder / "table.json", "table of the bench")
+    methods = sorted(table["config"]["methods"])
+    head, _, rest = (arguments.folder / "table.md").read_text().partition("\n\n")
+    machine = ", ".join(str(value) for value in table["machine"].values())
+    notes = "".join(f"{note}\n\n" for note in arguments.note)
+    text = (
+        f"{head}\n\n`{arguments.command}`\n\n"
+        f"{LINE.format(hash_of(methods), arguments.name)}\n\nMethods: {', '.join(methods)}.\n\n"
+        f"Machine: {machine}.\n\n{notes}{rest}"
+    )
+    write_text(RESULTS / f"{arguments.name}.md", text)
+    write_text(RESULTS / f"{arguments.name}.csv", (arguments.folder / "table.csv").read_text())
+
+
+if __name__ == "__main__":
+    main()
