@@ -59,6 +59,7 @@ class DemoRun:
 
 
 RUNS = (
+    DemoRun(title="cign_analytic", folder="cign-analytic", method="cign_analytic"),
     DemoRun(title="finetune", folder="finetune", method="finetune"),
     DemoRun(
         title="cign, quick settings",
