@@ -9,6 +9,7 @@ from cign.methods.phases import Phase, TrainingOptions
 from toy import SHAPE, toy_method
 
 METHODS = ["finetune", "joint", "cign", "cign_tuned"]
+CASES_REPLAY = [{}, {"depth": 0}, {"assignment": "hard"}]
 METHODS += ["ewc", "ewc_online", "lwf", "icarl", "il2m", "bic"]
 # For each switch of `cign`, what must be frozen once a second task has begun.
 SWITCHES = {
@@ -27,6 +28,7 @@ CASES.append(("finetune", {"trunk": "transformer"}))
 CASES += [("ssil", {}), ("podnet", {"num_heads": 2}), ("podnet", {"trunk": "linear"})]
 CASES += [("av_cil", {}), ("av_cil", {"trunk": "transformer", "num_heads": 2})]
 CASES += [("icarl", {"trunk": "transformer"}), ("lwf", {"form": "sigmoid"})]
+CASES += [("cign_replay", options) for options in CASES_REPLAY]
 CASES += [("l2p", {}), ("l2p", {"pooled": "tokens"}), ("dualprompt", {})]
 
 

@@ -9,6 +9,7 @@ from cign.methods.base import Method
 from cign.methods.bic import Bic
 from cign.methods.cign import Cign, CignTuned
 from cign.methods.cign_analytic import CignAnalytic
+from cign.methods.cign_replay import CignReplay
 from cign.methods.dualprompt import DualPrompt
 from cign.methods.ewc import Ewc, EwcOnline
 from cign.methods.finetune import Finetune
@@ -28,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
         Cign,
         CignTuned,
         CignAnalytic,
+        CignReplay,
         Analytic,
         L2p,
         DualPrompt,

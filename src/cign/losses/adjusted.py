@@ -1,0 +1,31 @@
+"""Cross-entropy that knows how many clips each class has in training.
+
+Legend: B clips, C classes.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def count_adjusted_loss(logits: Tensor, targets: Tensor, counts: Tensor, strength: float) -> Tensor:
+    """Cross-entropy of logits shifted by the logarithm of the classes' shares.
+
+    Source: logit adjustment, Menon et al., ICLR 2021, equation 10: with logits f_i + tau log pi_i
+    in the loss, f alone ranks classes as if they were equally frequent. In class-incremental
+    learning pi is the share of the task's training clips and exemplars.
+
+    Args:
+        logits: f, shape [B, C].
+        targets: Multi-hot labels, bool or 0/1, shape [B, C]; several labels share the weight.
+        counts: Training clips of each class, at least 1 each, shape [C].
+        strength: tau; 0 is the plain cross-entropy.
+
+    Returns:
+        Mean over clips, a scalar.
+    """
+    shares = counts.to(logits) / counts.sum()
+    wanted = targets.to(logits.dtype)
+    wanted = wanted / wanted.sum(dim=-1, keepdim=True)
+    return F.cross_entropy(logits + strength * shares.log(), wanted)
