@@ -1,4 +1,4 @@
-"""Published tables carry the hash of the code they rest on; the slow test says when they are old."""
+"""Published tables carry the hash of the code they rest on; a slow test says which are old."""
 
 import importlib.util
 from pathlib import Path

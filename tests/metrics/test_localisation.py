@@ -58,3 +58,15 @@ def test_no_maps_have_no_rate_and_wrong_shapes_are_refused():
     assert all(math.isnan(value) for value in nothing.rates().values())
     with pytest.raises(ValueError, match="do not fit"):
         localise_patches(np.zeros((1, 9)), np.zeros((1, 4)), GRID)
+
+
+def test_trap_16_a_map_of_the_centre_gains_nothing_over_the_centre():
+    rng = np.random.default_rng(1)
+    middle = 0.5 + 0.15 * rng.normal(size=(500, 2))  # objects sit about the middle
+    boxes = np.concatenate([middle - 0.2, middle + 0.2], axis=1)
+    rows, columns = np.divmod(np.arange(36), 6)
+    closeness = -np.hypot(rows - 2.4, columns - 2.4)  # patch (2, 2) is the strongest
+    rates = localise_patches(np.tile(closeness, (500, 1)), boxes, (6, 6)).rates()
+    assert set(rates) == {"hit", "centre", "random"}
+    assert rates["hit"] > rates["random"] + 30  # looks like skill, and is none
+    assert abs(rates["hit"] - rates["centre"]) < 5
