@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check install encoders clean
+.PHONY: demo test test-slow check install encoders stores tune table clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +32,26 @@ check: install
 # The small pair that is shipped: world 0 rendered, learned, written to src/cign/models/weights.
 encoders: install
 	$(BIN)/python -m cign.models.pretrain
+
+# The protocol's worlds as stores under work/stores: 1 for tuning, 2-6 for tables. Resumable.
+stores: install
+	$(BIN)/python benchmarks/stores.py --worlds 1,2,3,4,5,6
+
+# Six trials for every method on world 1; writes benchmarks/results/tuning.md and the recipes.
+tune: install
+	$(BIN)/python benchmarks/tune.py work/stores/world1 --write
+
+# The main table on worlds 2-6: hours on two cores; run it again to go on. NOW=a,b makes the runs of
+# some methods alone.
+TABLE = cign bench work/stores/world2 work/stores/world3 work/stores/world4 work/stores/world5 \
+	work/stores/world6 --out work/table --bf16 --no-models --recipes benchmarks/recipes \
+	--methods finetune,joint,ewc,ewc_online,lwf,icarl,il2m,bic,podnet,ssil,l2p,dualprompt,av_cil,analytic,cign,cign_tuned,cign_analytic,replay \
+	--tasks 4,12 --orders 3,1 --memory 0,120 --only cign:tasks=4:orders=1 \
+	--only replay:memory=64MB --against analytic
+table: install
+	$(BIN)/$(TABLE) $(if $(NOW),--now $(NOW))
+	$(BIN)/python benchmarks/publish.py work/table main_table --command "make table" \
+		--note "\`$(TABLE)\`"
 
 clean:
 	rm -rf demo work .mypy_cache .ruff_cache .pytest_cache

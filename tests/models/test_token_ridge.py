@@ -43,8 +43,9 @@ def test_saliency_of_equal_tokens_and_of_tiny_ones():
     assert torch.allclose(saliency(1e-9 * tokens, 4.0), saliency(tokens, 4.0), atol=1e-4)
 
 
+@pytest.mark.parametrize("num_single", [None, 2])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share):
+def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share, num_single):
     features, shares, targets = problem()
     sums = TokenStatistics(W, torch.float64)
     sums.grow(C)
@@ -54,6 +55,7 @@ def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share):
             torch.from_numpy(shares[some]),
             torch.from_numpy(targets[some]),
             share,
+            num_single,
         )
     found = solve_ridge(sums.gram, sums.cross, 0.5, "test").numpy()
     rows, labels, weights = [], [], []
@@ -61,10 +63,11 @@ def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share):
         rows.append(shares[b] @ features[b])
         labels.append(targets[b])
         weights.append(1 - share)
-        for n in range(N):
+        chosen = np.argsort(-shares[b])[:num_single]
+        for n in chosen:
             rows.append(features[b, n])
             labels.append(targets[b])
-            weights.append(share * shares[b, n])
+            weights.append(share * shares[b, n] / shares[b, chosen].sum())
     outside = Ridge(alpha=0.5, fit_intercept=False, solver="svd")
     outside.fit(np.array(rows), np.array(labels, float), sample_weight=np.array(weights))
     np.testing.assert_allclose(found, outside.coef_.T, atol=1e-10)

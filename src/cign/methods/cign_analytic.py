@@ -36,6 +36,7 @@ class CignAnalyticOptions:
         audio_saliency: Power of `saliency` for sound; 0 counts all tokens alike.
         visual_saliency: The same for pictures.
         token_share: s of `TokenStatistics`: 0 fits clips alone, 1 single tokens alone.
+        num_single: How many of a clip's tokens count singly in the sums, the most salient first.
         assignment: ``soft`` assigns tokens to classes by their scores; ``mean`` counts all tokens
             alike, in learning too (for ablation).
         audio_temperature: tau of the assignment of audio tokens.
@@ -54,6 +55,7 @@ class CignAnalyticOptions:
     audio_saliency: float = 0.0
     visual_saliency: float = 3.0
     token_share: float = 0.1
+    num_single: int = 12
     assignment: Literal["soft", "mean"] = "soft"
     audio_temperature: float = 0.2
     visual_temperature: float = 0.2
@@ -66,6 +68,8 @@ class CignAnalyticOptions:
 
     def __post_init__(self) -> None:
         """Refuse what steers an assignment that is not made."""
+        if self.token_share == 0:
+            refuse_ignored(self, ("num_single",), "token_share 0", "give token_share a value")
         if self.assignment == "mean":
             kinds = ("saliency", "temperature")
             names = [f"{modality}_{kind}" for kind in kinds for modality in MODALITIES]
@@ -120,14 +124,13 @@ class CignAnalytic(Analytic):
     @torch.no_grad()
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """Add the clips to the sums."""
-        share = self.options.token_share
+        o = self.options
         for modality, tokens in zip(MODALITIES, (batch.audio, batch.visual), strict=True):
             tokens = tokens.to(self.product_dtype)
             sums = self.statistics[modality]
             assert isinstance(sums, TokenStatistics)
-            sums.absorb_tokens(
-                self.features[modality](tokens), self.shares(modality, tokens), batch.targets, share
-            )
+            features, shares = self.features[modality](tokens), self.shares(modality, tokens)
+            sums.absorb_tokens(features, shares, batch.targets, o.token_share, o.num_single)
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
         return None
 
@@ -211,7 +214,14 @@ def _check(options: CignAnalyticOptions) -> None:
     Raises:
         InputError: Naming the value.
     """
-    least = {"width": 1, "batch_size": 1, "audio_ridge": 0, "visual_ridge": 0, "projection_seed": 0}
+    least = {
+        "width": 1,
+        "num_single": 1,
+        "batch_size": 1,
+        "audio_ridge": 0,
+        "visual_ridge": 0,
+        "projection_seed": 0,
+    }
     check_sizes(options, least)
     if options.precision not in ("float32", "float64"):
         raise one_of(options.precision, ("float32", "float64"), "precision")

@@ -39,17 +39,24 @@ class TokenStatistics(RidgeStatistics):
 
     A clip with features f_n, saliency u_n and label y adds, with F = sum_n u_n f_n,
 
-        G += (1 - s) F F^T + s sum_n u_n f_n f_n^T        Q += F y^T
+        G += (1 - s) F F^T + s sum_n v_n f_n f_n^T        Q += ((1 - s) F + s sum_n v_n f_n) y^T
 
-    so that the solution minimises, over all clips, (1 - s) |F X - y|^2 + s sum_n u_n |f_n X - y|^2
+    so that the solution minimises, over all clips, (1 - s) |F X - y|^2 + s sum_n v_n |f_n X - y|^2
     + ridge |X|^2: s = 0 asks that a clip's mean score be its label, s = 1 that every token's be.
+    v_n are the u_n of the most salient tokens, normalised again; the sum over single tokens is
+    what costs time, and the others hardly count in it.
     The first alone leaves single tokens free to be anything that averages out, the second is
     drawn to the background; between them single scores mean something and clips are still told
     apart.
     """
 
     def absorb_tokens(
-        self, features: Tensor, shares: Tensor, targets: Tensor, token_share: float
+        self,
+        features: Tensor,
+        shares: Tensor,
+        targets: Tensor,
+        token_share: float,
+        num_single: int | None = None,
     ) -> None:
         """Add clips, in place; products in the features' precision, sums in the statistics'.
 
@@ -58,12 +65,19 @@ class TokenStatistics(RidgeStatistics):
             shares: u_n, shape [B, N].
             targets: Multi-hot labels, shape [B, C].
             token_share: s.
+            num_single: How many tokens count singly, the most salient first; all if None.
         """
         pooled = (shares.unsqueeze(1) @ features).squeeze(1)  # [B, W]
         gram = (1.0 - token_share) * (pooled.T @ pooled)
         if token_share > 0:
+            if num_single is not None and num_single < shares.shape[1]:
+                shares, chosen = shares.topk(num_single, dim=1)
+                shares = shares / shares.sum(dim=1, keepdim=True)
+                features = features.take_along_dim(chosen.unsqueeze(-1), dim=1)
             weighted = (features * shares.sqrt().unsqueeze(-1)).flatten(0, 1)
             gram.addmm_(weighted.T, weighted, alpha=token_share)
+            single = (shares.unsqueeze(1) @ features).squeeze(1)
+            pooled = (1.0 - token_share) * pooled + token_share * single
         self.gram += gram.to(self.gram.dtype)
         self.cross += (pooled.T @ targets.to(pooled.dtype)).to(self.cross.dtype)
 
