@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -187,6 +188,19 @@ def test_resumed_with_another_configuration_is_refused(bench, stores, recipes, t
         (other / path.name).write_text(path.read_text().replace("width: 30", "width: 31"))
     with pytest.raises(InputError, match="begun with other options of method analytic"):
         run_bench(dataclasses.replace(config, recipes=other), out, num_workers=0)
+
+
+def test_a_bench_may_gain_a_method(bench, recipes, tmp_path, monkeypatch):
+    source, config, _ = bench
+    out = shutil.copytree(source, tmp_path / "bench")
+    made = []
+    monkeypatch.setattr("cign.bench.runner.make_run", lambda job, _: made.append(job["name"]))
+    more = dataclasses.replace(config, methods=(*config.methods, "joint"), recipes=recipes)
+    run_bench(more, out, num_workers=0)
+    failed = {name for name in made if name.startswith("diverging-")}  # these are tried again
+    assert {name.split("-")[0] for name in set(made) - failed} == {"joint"}
+    with pytest.raises(InputError, match="--methods"):
+        run_bench(config, out, num_workers=0)  # it has joint now
 
 
 def test_what_only_changes_the_table_may_change(bench, monkeypatch):

@@ -174,11 +174,20 @@ def begin(folder: Path, wanted: dict[str, Any]) -> None:
         raise InputError(f"{path} is not of format {FORMAT}: use another folder for --out")
     config = found.get("config", {})
     for name, value in wanted.items():
-        if config.get(name) != value:
+        if config.get(name) != value and not _adds(name, config.get(name), value):
             raise InputError(
                 f"bench {folder} was begun with {_difference(name, config.get(name), value)}: "
                 "repeat the command it was begun with, or give another --out"
             )
+    if config != wanted:
+        write_json(path, {"format": FORMAT, "config": wanted})
+
+
+def _adds(name: str, was: Any, now: Any) -> bool:
+    """Whether a comparison only gains methods: what is done of the others stays true."""
+    if name not in ("methods", "only") or not isinstance(was, dict):
+        return False
+    return all(key in now and now[key] == value for key, value in was.items())
 
 
 def _difference(name: str, was: Any, now: Any) -> str:

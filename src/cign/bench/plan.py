@@ -121,8 +121,8 @@ def make_plan(config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[Wo
     if not plan.cells:
         reasons = "; ".join(f"{one.method}: {one.reason}" for one in plan.skipped)
         raise InputError(f"nothing is left to run ({reasons}): change --memory or --methods")
-    # All methods get on alike: one seed and order of everything, then the next.
-    plan.runs = sorted(known.values(), key=lambda run: (run.seed, run.order))
+    # All methods and stores get on alike: one seed, order and number of tasks of everything first.
+    plan.runs = sorted(known.values(), key=lambda run: (run.seed, run.order, len(run.groups)))
     if len({run.name for run in plan.runs}) < len(plan.runs):
         raise InputError("two runs would share a folder: rename a store or a recipe")
     return plan
