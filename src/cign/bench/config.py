@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def identity(
     config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[World]
 ) -> dict[str, Any]:
     """All that decides what a bench computes, as plain values; ``bench.json`` holds it."""
-    return {
+    values = {
         "methods": {entry.name: [entry.method, entry.options] for entry in entries},
         "stores": {world.name: _prepared(world.store) for world in worlds},
         "test-store": {
@@ -152,6 +153,8 @@ def identity(
         "backbone": config.backbone,
         "bf16": config.bf16,
     }
+    as_read: dict[str, Any] = json.loads(json.dumps(values))  # JSON has lists, not tuples
+    return as_read
 
 
 def _prepared(store: Store) -> dict[str, Any]:
