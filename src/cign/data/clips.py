@@ -32,7 +32,8 @@ class Clip:
         start_s: Where the clip begins in the file, in seconds; the file's start if absent.
         end_s: Where the clip ends in the file, in seconds; the file's end if absent.
         source: The recording that the clip was cut from; the relative path if empty.
-        boxes: x0, y0, x1, y1 in 0..1 of each label's object at the middle of the clip.
+        boxes: x0, y0, x1, y1 in 0..1 of each label's object at the middle of the clip; all
+            objects of a clip's only label.
         sounds: Start and end in seconds of each label's sound.
         audio_present: Whether the labels can be heard, where that is known.
         visual_present: Whether the labels can be seen, where that is known.
@@ -85,7 +86,8 @@ class ClipTable:
 def hash_lines(values: Iterable[object]) -> str:
     """Hash JSON values as a set of lines, so that their order does not matter."""
     digest = hashlib.sha256()
-    for line in sorted(json.dumps(value, ensure_ascii=True, sort_keys=True) for value in values):
+    encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True).encode
+    for line in sorted(map(encode, values)):
         digest.update(line.encode() + b"\n")
     return digest.hexdigest()
 

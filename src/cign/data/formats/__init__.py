@@ -7,35 +7,40 @@ To add one: write its file, and enter it in `FORMATS`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cign.data.clips import ClipTable, make_table
+from cign.data.formats.av_cil import read_av_cil
+from cign.data.formats.ave import read_ave
+from cign.data.formats.detect import detect_format
 from cign.data.formats.folders import read_folders
+from cign.data.formats.instruments import read_instruments
+from cign.data.formats.kinetics_sounds import read_kinetics_sounds
 from cign.data.formats.listing import Listing
-from cign.data.formats.table import read_table, table_in
+from cign.data.formats.music_json import read_music
+from cign.data.formats.splits import choose_split
+from cign.data.formats.table import read_table
+from cign.data.formats.vggsound import read_vggsound, read_vggsound_100
+from cign.data.formats.vggsound_sources import read_vggsound_sources
 from cign.errors import InputError, one_of
 
-__all__ = ["FORMATS", "Listing", "detect_format", "read_source"]
+__all__ = ["FORMATS", "Listing", "read_source"]
 
 Reader = Callable[[Path, Sequence[Path]], Listing]
 
-FORMATS: dict[str, Reader] = {"folders": read_folders, "table": read_table}
-
-
-def detect_format(source: Path) -> str:
-    """Name the format of a source from what lies there.
-
-    Raises:
-        InputError: If it is a file of a kind that no reader takes.
-    """
-    if source.is_dir():
-        return "table" if table_in(source) else "folders"
-    if source.suffix.lower() in (".csv", ".parquet"):
-        return "table"
-    raise InputError(
-        f"source {source} is neither a folder nor a .csv or .parquet table: give one of these, "
-        f"or name its format ({', '.join(FORMATS)})"
-    )
+FORMATS: dict[str, Reader] = {
+    "folders": read_folders,
+    "table": read_table,
+    "vggsound": read_vggsound,
+    "vggsound-100": read_vggsound_100,
+    "vggsound-instruments": read_instruments,
+    "vgg-sound-sources": read_vggsound_sources,
+    "ave": read_ave,
+    "kinetics-sounds": read_kinetics_sounds,
+    "av-cil": read_av_cil,
+    "music-json": read_music,
+}
 
 
 def read_source(
@@ -43,16 +48,19 @@ def read_source(
     *,
     format: str | None = None,
     media: Sequence[Path] = (),
+    split: str | None = None,
     min_classes: int = 2,
     require_train: bool = True,
 ) -> ClipTable:
-    """Read the list of clips of a source: a folder of class folders, or a table.
+    """Read the list of clips of a source: class folders, a table, or a benchmark's own lists.
 
     Args:
-        source: A folder, a CSV or a Parquet file. A folder with ``clips.csv`` or
-            ``clips.parquet`` at its top is read by that table.
+        source: A folder or a list. A folder with ``clips.csv`` or ``clips.parquet`` at its top
+            is read by that table.
         format: Name of the format in `FORMATS`; found out if absent.
         media: Folders that the listed paths are relative to; the list's own folder if empty.
+        split: ``historical`` or ``corrected``, see `cign.data.formats.splits`; the source's own if
+            absent and it has any.
         min_classes: See `cign.data.clips.make_table`.
         require_train: See `cign.data.clips.make_table`.
 
@@ -69,15 +77,34 @@ def read_source(
     if not source.exists():
         raise InputError(f"source {source} does not exist: check the path")
     name = detect_format(source) if format is None else format
+    if name is None:
+        raise InputError(
+            f"source {source} is neither a folder nor a .csv or .parquet table: give one of these, "
+            f"or name its format ({', '.join(FORMATS)})"
+        )
     if name not in FORMATS:
         raise one_of(name, FORMATS, "format")
     roots = [Path(folder).absolute() for folder in media]
+    what = f"source {source}"
     listing = FORMATS[name](source, roots)
-    return make_table(
+    if split == "corrected":
+        # The published list is checked first: what contradicts itself is not divided anew.
+        _table(listing, what, 1, False)
+    return _table(choose_split(listing, split, what), what, min_classes, require_train)
+
+
+def _table(listing: Listing, what: str, min_classes: int, require_train: bool) -> ClipTable:
+    table = make_table(
         listing.clips,
         alphabetical=listing.alphabetical,
-        what=f"source {source}",
+        what=what,
         notes=listing.notes,
         min_classes=min_classes,
         require_train=require_train,
     )
+    if listing.alphabetical or not listing.class_order:
+        return table
+    known = set(table.class_names)
+    first = [name for name in listing.class_order if name in known]
+    rest = [name for name in table.class_names if name not in set(first)]
+    return replace(table, class_names=(*first, *rest))

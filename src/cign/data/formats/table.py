@@ -59,7 +59,7 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
     if missing:
         raise InputError(
             f"table {table} has no column {missing[0]!r}: its header must name "
-            f"{', '.join(REQUIRED)}"
+            f"{', '.join(REQUIRED)}; for the list of a benchmark give its --format"
         )
     ignored = [name for name in columns if name not in REQUIRED + OPTIONAL]
     notes = (f"columns {', '.join(ignored)} of {table.name} were ignored",) if ignored else ()
@@ -123,7 +123,9 @@ def _clip(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
     check_times(start_s, end_s, where)
     boxes, sounds = _boxes(row.get("box"), where), _sounds(row, where)
     for name, found in (("boxes", boxes), ("sounds", sounds)):
-        if len(found) not in (0, len(labels)):
+        # Several boxes of one label are several objects of it, as VGG-Sound Sources has them.
+        several = name == "boxes" and len(labels) == 1
+        if len(found) not in (0, len(labels)) and not several:
             raise InputError(
                 f"{where}: {len(found)} {name} for {len(labels)} labels; give one per label or none"
             )

@@ -1,0 +1,34 @@
+"""Telling a source's format from the names of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cign.data.formats import av_cil, ave, instruments, vggsound, vggsound_sources
+from cign.data.formats.table import table_in
+
+# Names that one format alone uses; the first that is there counts.
+_MARKS = (
+    (vggsound_sources.BOXES, "vgg-sound-sources"),
+    (vggsound.FULL_LIST, "vggsound"),
+    (av_cil.LABELS, "av-cil"),
+    (ave.ANNOTATIONS, "ave"),
+    (ave.SPLIT_LISTS["train"], "ave"),
+)
+
+
+def detect_format(source: Path) -> str | None:
+    """Name the format of a source from what lies there; nothing if no reader takes it."""
+    if not source.is_dir():
+        if source.suffix.lower() in (".csv", ".parquet") and source.name != vggsound.FULL_LIST:
+            return "table"
+        return next((name for mark, name in _MARKS if source.name == mark), None)
+    if table_in(source):
+        return "table"
+    for mark, name in _MARKS:
+        if (source / mark).is_file():
+            return name
+    names = (path.name for path in source.iterdir())
+    if any(instruments.GROUP_LIST.fullmatch(name) for name in names):
+        return "vggsound-instruments"
+    return "folders"

@@ -1,0 +1,82 @@
+"""Writing a list, of whatever format, as a CSV table of ours."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cign.data.clips import Clip, ClipTable
+from cign.errors import InputError
+from cign.files import write_text
+
+_COLUMNS = ("path", "labels", "split", "start_s", "end_s", "source", "box")
+_COLUMNS_SOUND = ("sound_start_s", "sound_end_s")
+
+
+def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -> None:
+    """Write a list as CSV.
+
+    Paths are relative to the media folder that a file lies in; such a table is read with the
+    same ``--media``. Without media folders, they are relative to the list's own.
+
+    Args:
+        table: The list.
+        path: The CSV file; one that is there already is replaced only if it is such a table.
+        media: Media folders.
+
+    Raises:
+        InputError: If two clips are the same part of the same file, or the file is another's.
+    """
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"table {path} would not be found as one: give a name that ends in .csv")
+    if path.exists() and not _is_ours(path):
+        raise InputError(f"{path} exists and is not such a table: give a new name")
+    roots = [Path(folder).absolute() for folder in media] or [_common(table.clips)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    has_sounds = any(clip.sounds for clip in table.clips)
+    writer.writerow((*_COLUMNS, *(_COLUMNS_SOUND if has_sounds else ())))
+    seen: set[tuple[object, ...]] = set()
+    for clip in table.clips:
+        key = (clip.path, clip.start_s, clip.end_s)
+        if key in seen:
+            raise InputError(
+                f"clips of {clip.path.name} are the same part of one file with different labels, "
+                "which a table cannot hold: use --split corrected"
+            )
+        seen.add(key)
+        row = _row(clip, roots)
+        if has_sounds:
+            row += [_joined(str(sound[end]) for sound in clip.sounds) for end in (0, 1)]
+        writer.writerow(row)
+    write_text(path, text.getvalue())
+
+
+def _row(clip: Clip, roots: Sequence[Path]) -> list[str]:
+    root = next((root for root in roots if clip.path.is_relative_to(root)), None)
+    name = clip.path if root is None else clip.path.relative_to(root)
+    times = ("" if x is None else repr(x) for x in (clip.start_s, clip.end_s))
+    boxes = _joined(",".join(str(edge) for edge in box) for box in clip.boxes)
+    return [name.as_posix(), _joined(clip.labels), clip.split, *times, clip.source, boxes]
+
+
+def _joined(items: Iterable[str]) -> str:
+    return "|".join(items)
+
+
+def _common(clips: Sequence[Clip]) -> Path:
+    """The folder above all files."""
+    parents = {clip.path.parent for clip in clips}
+    common = parents.pop()
+    while not all(parent.is_relative_to(common) for parent in parents):
+        common = common.parent
+    return common
+
+
+def _is_ours(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.readline().startswith(",".join(_COLUMNS))

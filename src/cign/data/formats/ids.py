@@ -1,0 +1,168 @@
+"""What the lists of recordings have in common: rows, ids, placeholders."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cign.data.clips import check_label
+from cign.data.formats.lookup import Name
+from cign.errors import InputError
+
+PLACEHOLDER = "-"
+CLASS_LIST = "classes.txt"
+
+_VIDEO = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CLIP = re.compile(r"([A-Za-z0-9_-]{1,64})_([0-9]{1,6})")
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read a list as UTF-8.
+
+    Raises:
+        InputError: If it is not there, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{what} {path} is not UTF-8 text: save it as UTF-8") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{what} {path} cannot be read ({reason}): check the path") from None
+
+
+def read_rows(path: Path, num_columns: int, columns: str) -> Iterator[tuple[str, list[str]]]:
+    """Read the rows of a comma-separated list without a header; empty lines are skipped.
+
+    Args:
+        path: The list.
+        num_columns: Values in each row.
+        columns: What they are, for the error message.
+
+    Yields:
+        The place of a row, for error messages, and its values.
+
+    Raises:
+        InputError: With the place of the first row that has another number of values.
+    """
+    lines = read_text(path, "list").splitlines(keepends=True)
+    reader = csv.reader(lines, strict=True)
+    try:
+        for values in reader:
+            if not values:
+                continue
+            where = f"{path} line {reader.line_num}"
+            if len(values) != num_columns:
+                raise InputError(
+                    f"{where} has {len(values)} values, not {columns}: give a list in this form, "
+                    "with labels that hold a comma in double quotes"
+                )
+            yield where, values
+    except csv.Error as error:
+        raise InputError(f"{path} line {reader.line_num}: {error}; correct it") from None
+
+
+def check_video(video: str, where: str) -> str:
+    """Check the id of a recording.
+
+    Raises:
+        InputError: If it could be a path, or holds other characters than those of a YouTube id.
+    """
+    if _VIDEO.fullmatch(video):
+        return video
+    raise _odd_id(video, where)
+
+
+def clip_name(text: str, where: str) -> Name:
+    """Read ``VIDEO_START`` with the start in seconds, such as ``2y6cgp3y8pM_000030``.
+
+    Raises:
+        InputError: If it is something else.
+    """
+    match = _CLIP.fullmatch(text)
+    if match is None:
+        raise _odd_id(text, where)
+    start_s = int(match[2])
+    return Name(match[1], start_s, start_s + 10)
+
+
+def _odd_id(text: str, where: str) -> InputError:
+    if "/" in text or "\\" in text or ".." in text:
+        return InputError(
+            f"{where}: id {text!r} is a path and could leave the media folder: write the bare id, "
+            "and name the folder with --media"
+        )
+    if not _VIDEO.fullmatch(text):
+        return InputError(
+            f"{where}: id {text!r} holds other characters than letters, digits, '-' and '_' "
+            "(or is empty or too long): correct the row or take it out"
+        )
+    return InputError(
+        f"{where}: id {text!r} is not VIDEO_START with the start in seconds, such as "
+        "2y6cgp3y8pM_000030: correct the row, or give the --format of this list"
+    )
+
+
+def seconds(text: str, where: str) -> int:
+    """Read a start in whole seconds.
+
+    Raises:
+        InputError: If it is not a number from 0 on.
+    """
+    try:
+        value = float(text)
+        if 0 <= value < 1e6:
+            return int(value)
+    except ValueError:
+        pass
+    raise InputError(f"{where}: start {text!r} is not a number of seconds from 0 on; correct it")
+
+
+def class_list(folder: Path) -> tuple[str, ...]:
+    """Read the class list beside a list, one class a line; empty if there is none.
+
+    Raises:
+        InputError: If it names a class twice or none.
+    """
+    path = folder / CLASS_LIST
+    if not path.is_file():
+        return ()
+    lines = read_text(path, "class list").splitlines()
+    names = [check_label(line, f"class list {path}") for line in lines if line.strip()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"class list {path} names {twice[0]!r} twice: name each class once")
+    if not names:
+        raise InputError(f"class list {path} is empty: write one class a line, or remove it")
+    return tuple(names)
+
+
+def listed_in(source: Path, names: Sequence[str], what: str) -> list[Path]:
+    """Give the list files of a source: the file itself, or those of the names in its folder.
+
+    Raises:
+        InputError: If the folder holds none of them.
+    """
+    if source.is_file():
+        return [source]
+    found = [source / name for name in names if (source / name).is_file()]
+    if not found:
+        raise InputError(
+            f"folder {source} holds none of {', '.join(names)}: give the folder of the lists of "
+            f"{what}, or another --format"
+        )
+    return found
+
+
+def folder_of(source: Path) -> Path:
+    """Give the folder that a source's files lie in."""
+    return source if source.is_dir() else source.parent
+
+
+def placeholder_note(num: int) -> tuple[str, ...]:
+    """Say how many rows hold no id."""
+    if not num:
+        return ()
+    return (f"{num} rows hold {PLACEHOLDER!r} instead of an id and were left out",)

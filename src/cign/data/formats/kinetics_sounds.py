@@ -1,0 +1,91 @@
+"""Kinetics-Sounds: the classes of Kinetics that are seen and heard (Arandjelovic et al. 2017)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cign.data.clips import Clip, check_label
+from cign.data.formats.ids import (
+    CLASS_LIST,
+    check_video,
+    class_list,
+    folder_of,
+    listed_in,
+    read_text,
+    seconds,
+)
+from cign.data.formats.listing import Listing
+from cign.data.formats.lookup import TRIMMED_CLIP, MediaFinder, Name
+from cign.errors import InputError, one_of
+
+LISTS = ("train.csv", "validate.csv", "val.csv", "test.csv")
+_COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
+_SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
+
+
+def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
+    """Read lists in the form of Kinetics, cut to the classes of ``classes.txt`` beside them.
+
+    Authors cut Kinetics to between 30 and 34 classes: which ones is for that file to say. Without
+    it all classes of the lists are read.
+
+    Args:
+        source: The folder of the lists, or a list.
+        media: Folders with the clips; the folder of the lists if empty.
+
+    Raises:
+        InputError: If the lists are not there or hold something else.
+    """
+    classes = class_list(folder_of(source))
+    wanted = set(classes)
+    finder = MediaFinder(list(media) or [folder_of(source)], TRIMMED_CLIP)
+    clips: list[Clip] = []
+    labels: set[str] = set()
+    for path in listed_in(source, LISTS, "Kinetics"):
+        for label, split, name in _rows(path):
+            labels.add(label)
+            if wanted and label not in wanted:
+                continue
+            clip_id = f"{name.video}_{name.start_s:06d}_{name.end_s:06d}"
+            found = finder.find(name, clip_id)
+            clips.append(
+                Clip(id=clip_id, path=found, labels=(label,), split=split, source=name.video)
+            )
+    strange = [name for name in classes if name not in labels]
+    if strange:
+        raise InputError(
+            f"class list {folder_of(source) / CLASS_LIST} names {strange[0]!r}, which is no label "
+            f"of the lists in {source}: write the labels as they are there"
+        )
+    note = (
+        f"{len(classes)} of {len(labels)} labels were read, those of {CLASS_LIST}"
+        if classes
+        else f"no {CLASS_LIST} lies beside the lists: all {len(labels)} labels were read"
+    )
+    return Listing(
+        clips=tuple(clips),
+        alphabetical=not classes,
+        class_order=classes,
+        notes=(note, *finder.notes()),
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str, Name]]:
+    reader = csv.DictReader(read_text(path, "list").splitlines(), strict=True)
+    lost = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+    if lost:
+        raise InputError(
+            f"list {path} has no column {lost[0]!r}: its header must name {', '.join(_COLUMNS)}"
+        )
+    try:
+        for row in reader:
+            where = f"{path} line {reader.line_num}"
+            label, video, start, end, split = (row[name] or "" for name in _COLUMNS)
+            if split not in _SPLITS:
+                raise one_of(split, _SPLITS, f"split in {where}")
+            name = Name(check_video(video, where), seconds(start, where), seconds(end, where))
+            yield check_label(label, where), _SPLITS[split], name
+    except csv.Error as error:
+        raise InputError(f"{path} line {reader.line_num}: {error}; correct it") from None

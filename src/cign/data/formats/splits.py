@@ -1,0 +1,179 @@
+"""Corrected splits: no recording in two of them, and the same shares of every class.
+
+The published splits of several benchmarks hold wrong labels, and test clips cut from recordings
+that training clips were cut from as well. Both kinds stay available, by name. What a corrected
+split is, is our choice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from cign.data.clips import Clip
+from cign.data.formats.listing import Listing
+from cign.errors import InputError, one_of
+
+SPLIT_KINDS = ("historical", "corrected")
+SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+# What a recording weighs: its number of clips of each class.
+_Weights = Mapping[str, int]
+
+
+def choose_split(listing: Listing, kind: str | None, what: str) -> Listing:
+    """Give a source the splits of a kind.
+
+    Args:
+        listing: What its reader gave.
+        kind: One of `SPLIT_KINDS`; if absent, the published splits where there are any.
+        what: The source, for error messages.
+
+    Raises:
+        InputError: For an unknown kind, or published splits of a source that has none.
+    """
+    if kind is not None and kind not in SPLIT_KINDS:
+        raise one_of(kind, SPLIT_KINDS, "split")
+    if kind == "historical" and not listing.has_splits:
+        raise InputError(f"{what} comes without splits: use --split corrected, which makes them")
+    if kind == "corrected" or not listing.has_splits:
+        return corrected(listing)
+    return listing
+
+
+def corrected(listing: Listing) -> Listing:
+    """Right the labels, and divide the recordings 80 / 10 / 10 % within each class.
+
+    Clips of split ``unknown`` stay as they are. The result depends on the ids, labels and
+    recordings alone, not on the order of the list.
+    """
+    taught = [
+        replace(clip, labels=listing.true_labels[clip.id])
+        if clip.id in listing.true_labels
+        else clip
+        for clip in listing.clips
+        if clip.split != "unknown" and clip.id not in listing.ambiguous
+    ]
+    notes = list(listing.notes)
+    if listing.true_labels:
+        notes.append(f"{len(listing.true_labels)} labels were corrected by the full list")
+    if listing.ambiguous:
+        notes.append(
+            f"{len(listing.ambiguous)} clips of recordings with several classes were left out"
+        )
+    if listing.keep_test:
+        tested = {clip.source for clip in taught if clip.split == "test"}
+        rest = [clip for clip in taught if clip.source not in tested]
+        held = [clip for clip in taught if clip.split == "test"]
+        split_of = dict.fromkeys(tested, "test") | divide_sources(rest, {"train": 0.9, "val": 0.1})
+        notes.append(
+            "corrected splits: the test clips as they are, a tenth of the rest for validation; "
+            f"{len(taught) - len(rest) - len(held)} training clips share a recording with test "
+            "and were left out"
+        )
+        taught = [*rest, *held]
+    else:
+        split_of = divide_sources(taught, SHARES)
+        notes.append("corrected splits: 80 / 10 / 10 % of each class, no recording in two splits")
+    divided = {
+        clip.id: clip if clip.split == split else replace(clip, split=split)
+        for clip in taught
+        for split in (split_of[clip.source],)
+    }
+    # Unknown clips keep their place, so that the order stays that of the list.
+    clips = tuple(
+        divided.get(clip.id, clip)
+        for clip in listing.clips
+        if clip.id in divided or clip.split == "unknown"
+    )
+    order = listing.class_order or tuple(
+        dict.fromkeys(name for clip in listing.clips for name in clip.labels)
+    )
+    return replace(listing, clips=clips, notes=tuple(notes), class_order=order, has_splits=True)
+
+
+def divide_sources(clips: Iterable[Clip], shares: Mapping[str, float]) -> dict[str, str]:
+    """Divide recordings so that every class has about the same share of its clips in each split.
+
+    Recordings are dealt out one by one, those of several classes first, then those with more
+    clips, then by a hash of the name; each goes where the most of its classes' share is still
+    missing. Recordings of one clip come last and make the shares exact.
+
+    Args:
+        clips: The clips; their own splits are ignored.
+        shares: Share in 0..1 of each split; the first takes what fits nowhere else.
+
+    Returns:
+        The split of each recording.
+    """
+    weights: dict[str, dict[str, int]] = defaultdict(dict)
+    totals: Counter[str] = Counter()
+    for clip in clips:
+        weight = weights[clip.source]
+        for name in clip.labels:
+            weight[name] = weight.get(name, 0) + 1
+            totals[name] += 1
+    wanted = {
+        split: {name: int(share * total + 0.5) for name, total in totals.items()}
+        for split, share in shares.items()
+    }
+    first = next(iter(shares))
+    for name, total in totals.items():
+        wanted[first][name] = total - sum(wanted[s][name] for s in shares if s != first)
+    have: dict[str, Counter[str]] = {split: Counter() for split in shares}
+    split_of: dict[str, str] = {}
+    order = sorted(weights, key=lambda source: _turn(source, weights[source]))
+    for source in order:
+        weight = weights[source]
+        fitting = [s for s in shares if s == first or _fits(weight, have[s], wanted[s])]
+        split_of[source] = max(fitting, key=lambda s: _need(weight, have[s], wanted[s]))
+        for name, count in weight.items():
+            have[split_of[source]][name] += count
+    _fill_empty(split_of, weights, have, list(shares), order)
+    return split_of
+
+
+def _fill_empty(
+    split_of: dict[str, str],
+    weights: Mapping[str, _Weights],
+    have: Mapping[str, Counter[str]],
+    splits: Sequence[str],
+    order: Sequence[str],
+) -> None:
+    """Give a small class one recording in each split, the last split first, where it has enough."""
+    first = splits[0]
+    empty = [n for s in splits[1:] for n in dict.fromkeys(have[first]) if not have[s][n]]
+    of_class: dict[str, list[str]] = {name: [] for name in empty}
+    for source in order:
+        (name, *others) = weights[source]
+        if not others and name in of_class and split_of[source] == first:
+            of_class[name].append(source)
+    for split in reversed(splits[1:]):
+        for name, sources in of_class.items():
+            if not have[split][name] and len(sources) > 1:
+                source = sources.pop()  # the smallest
+                split_of[source] = split
+                have[split].update(weights[source])
+
+
+def _turn(source: str, weight: _Weights) -> tuple[int, int, bytes]:
+    digest = hashlib.sha256(source.encode()).digest()
+    return -len(weight), -sum(weight.values()), digest
+
+
+def _fits(weight: _Weights, have: _Weights, wanted: _Weights) -> bool:
+    """Whether a split then has no more than it should have of each class."""
+    return all(have[name] + count <= wanted[name] for name, count in weight.items())
+
+
+def _need(weight: _Weights, have: _Weights, wanted: _Weights) -> float:
+    """The missing share of what a split should have, as a mean over the recording's clips."""
+    if len(weight) == 1:
+        (name,) = weight
+        return (wanted[name] - have[name]) / max(wanted[name], 1)
+    missing = sum(
+        count * (wanted[name] - have[name]) / max(wanted[name], 1) for name, count in weight.items()
+    )
+    return missing / sum(weight.values())
