@@ -28,9 +28,21 @@ def add_options(parser: CommandParser) -> None:
         help="where the listed clips lie, if not beside their list; may be repeated",
     )
     parser.add_argument(
+        "--split",
+        metavar="KIND",
+        help="historical: as published; corrected: labels right, no recording in two splits, "
+        "80/10/10 %% (default: historical where the source has splits)",
+    )
+    parser.add_argument(
         "--decode",
         action="store_true",
         help="decode every clip, to find broken, silent, still and duplicate ones",
+    )
+    parser.add_argument(
+        "--write-table",
+        metavar="FILE",
+        type=path,
+        help="write the list as CSV, to be read and prepared as a table",
     )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
@@ -38,10 +50,11 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Show counts, overlap, missing files and the hash of the list."""
     if (options.source / "store.json").is_file():
-        for name in ("format", "media", "decode"):
+        for name in ("format", "media", "split", "decode", "write_table"):
             if options[name]:
                 raise InputError(
-                    f"--{name} says nothing about a prepared store, which {options.source} is: "
+                    f"--{name.replace('_', '-')} says nothing about a prepared store, which "
+                    f"{options.source} is: "
                     "leave it out, or name the source"
                 )
         facts = _store(options.source)
@@ -60,6 +73,8 @@ def _source(options: Any) -> dict[str, Any]:
         options.source,
         format=options.format,
         media=paths(options.media),
+        split=options.split,
+        table_file=options.write_table,
         decode_files=options.decode,
         progress=make_progress(),
     )

@@ -30,6 +30,12 @@ def add_options(parser: CommandParser) -> None:
         help="where the listed clips lie, if not beside their list; may be repeated",
     )
     parser.add_argument(
+        "--split",
+        metavar="KIND",
+        help="historical: as published; corrected: labels right, no recording in two splits, "
+        "80/10/10 %% (default: historical where the source has splits)",
+    )
+    parser.add_argument(
         "--backbone",
         metavar="NAME",
         help="whose tokens are cached: small, small-random, small-stem (for prompt methods), "
@@ -79,6 +85,7 @@ def run(options: Any) -> None:
         backbone=backbone,
         format=options.format,
         media=paths(options.media),
+        split=options.split,
         num_workers=options.workers,
         progress=make_progress(),
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from cign.data.findings import Findings, shared_sources, summarise
 from cign.data.formats import read_source
+from cign.data.formats.export import write_clip_table
 from cign.data.media import MediaSpec
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
@@ -50,8 +51,10 @@ def inspect_source(
     *,
     format: str | None = None,
     media: Sequence[Path] = (),
+    split: str | None = None,
     decode_files: bool = False,
     num_workers: int | None = None,
+    table_file: Path | None = None,
     progress: Progress | None = None,
 ) -> Inspection:
     """Say what a source holds.
@@ -60,9 +63,11 @@ def inspect_source(
         source: See `cign.data.formats.read_source`.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
+        split: See `cign.data.formats.read_source`.
         decode_files: Whether to decode every clip's window, to find the broken, silent, still and
             equal ones. Takes about as long as preparing.
         num_workers: See `cign.data.workers.decode_all`.
+        table_file: Where to write the list as a table of ours, if anywhere.
         progress: Told about every decoded clip.
 
     Raises:
@@ -70,8 +75,10 @@ def inspect_source(
     """
     progress = progress or Silent()
     table = read_source(
-        Path(source), format=format, media=media, min_classes=1, require_train=False
+        Path(source), format=format, media=media, split=split, min_classes=1, require_train=False
     )
+    if table_file is not None:
+        write_clip_table(table, table_file, media)
     missing = [clip.id for clip in table.clips if not clip.path.is_file()]
     findings = None
     if decode_files:

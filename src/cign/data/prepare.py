@@ -38,6 +38,7 @@ def prepare(
     backbone: TokenMaker | None = None,
     format: str | None = None,
     media: Sequence[Path] = (),
+    split: str | None = None,
     num_workers: int | None = None,
     batch_size: int = 32,
     timeout_s: float = 300.0,
@@ -55,6 +56,7 @@ def prepare(
         backbone: Whose tokens are cached, if any.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
+        split: See `cign.data.formats.read_source`.
         num_workers: Decoding processes; one for each core if absent, none but this one if 0.
         batch_size: Clips per batch of the backbone.
         timeout_s: A file that takes longer to decode is left out.
@@ -72,7 +74,12 @@ def prepare(
         check_backbone(spec, backbone, "the store to be made")
     source, store_folder = Path(source), Path(store_folder)
     table = read_source(
-        source, format=format, media=media, min_classes=min_classes, require_train=require_train
+        source,
+        format=format,
+        media=media,
+        split=split,
+        min_classes=min_classes,
+        require_train=require_train,
     )
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
