@@ -1,32 +1,34 @@
-"""The public face: learn, evaluate, predict, save, load."""
+"""The public face: learn, evaluate, predict, add, save, load."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from cign.addition import Addition
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
+from cign.editing import add_source, remove_class, rename_class
 from cign.errors import InputError
-from cign.files import folder_lock, read_json
+from cign.evaluation import evaluate_model
+from cign.files import folder_lock, write_json
+from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
-from cign.metrics.incremental import summarise
-from cign.metrics.predictions import Predictions
 from cign.model_folder import Model, load_model, save_model
 from cign.models.backbone import Backbone
+from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files
 from cign.progress import Progress, Silent
 from cign.run_config import RunConfig
-from cign.run_record import describe, versions, write_metrics
-from cign.runs import build_loop, fitting_backbone, model_source, unknown_threshold
-from cign.scoring import score_clips
+from cign.run_record import describe, write_metrics
+from cign.runs import build_loop, fitting_backbone, resume_loop
 from cign.train import Loop
+from cign.versions import save_or_publish
 
 
 class Learner:
@@ -142,7 +144,7 @@ class Learner:
             loop.predictions_path = folder / "predictions.parquet"
             loop.checkpoint_every_s = checkpoint_every_s
             if resume:
-                self._resume(loop, folder, store, tested)
+                resume_loop(loop, folder, store, tested)
             else:
                 self.config.save(folder)
                 write_metrics(folder, self.config, loop, store, tested)
@@ -161,47 +163,17 @@ class Learner:
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )
 
-    def _resume(self, loop: Loop, folder: Path, store: Store, tested: Store | None) -> None:
-        """Go back to where the run was, or to its beginning if it was stopped before a save."""
-        made_on = read_json(folder / "metrics.json", "metrics")["store"]
-        for key, one in (("list_hash", store), ("test_list_hash", tested)):
-            was, found = made_on.get(key, "none"), "none" if one is None else one.list_hash
-            if was != found:
-                what = "store" if one is store else "test store"
-                place = "none was given" if one is None else f"{one.folder} has {found[:12]}"
-                raise InputError(
-                    f"run {folder} was begun on a {what} with list hash {was[:12]}, {place}: "
-                    f"use the {what} it was begun on"
-                )
-        if loop.predictions_path is not None and loop.predictions_path.exists():
-            loop.predictions = Predictions.load(loop.predictions_path)
-        if loop.checkpoint is not None and loop.checkpoint.exists():
-            loop.resume()
-        else:
-            loop.predictions.scores.clear()
-
     def _finish(
         self, loop: Loop, store: Store, tested: Store | None, folder: Path | None
     ) -> Learner:
         """Turn the finished loop into a model and write what the folder still lacks."""
-        fingerprint = ""
-        if self.config.regime == "frozen":
-            fingerprint = store.tokens(self.config.backbone).fingerprint
-        self.metrics = describe(self.config, loop, store, tested)
-        self.model = Model(
-            method=loop.method.to("cpu").eval(),
-            groups=loop.clips.tasks.groups,
-            regime=self.config.regime,
-            backbone=self.config.backbone,
-            fingerprint=fingerprint,
-            spec=store.spec,
-            unknown_threshold=unknown_threshold(loop, store),
-            results=self.metrics["readings"],
-            versions=versions(),
-        )
+        kept = kept_validation_clips(self.config, loop.clips, store)
+        num_bytes = 0 if kept is None else kept.num_bytes
+        self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
+        self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
         if folder is not None:
             save_model(self.model, folder / "model")
-            write_metrics(folder, self.config, loop, store, tested)
+            write_json(folder / "metrics.json", self.metrics)
         return self
 
     # ------------------------------------------------------ evaluate, predict
@@ -224,26 +196,7 @@ class Learner:
         Raises:
             InputError: If the store does not fit the model or has no such clip.
         """
-        model = self._trained()
-        store = _opened(store)
-        config = dataclasses.replace(self.config, backbone=model.backbone, regime=model.regime)
-        known = set(model.classes)
-        chosen = [i for i in store.indices(split) if known & set(store.table.clips[i].labels)]
-        if not chosen:
-            raise InputError(
-                f"store {store.folder} has no {split} clip of a class the model knows: "
-                "use another store or split"
-            )
-        indices = np.array(chosen, dtype=np.int64)
-        source = model_source(model, config, store)
-        predictions = Predictions(
-            clip_ids=[store.table.clips[i].id for i in indices],
-            labels=[store.table.clips[i].labels for i in indices],
-            class_names=model.classes,
-            task_sizes=(len(model.classes),),
-        )
-        predictions.add_task(score_clips(model.method, source, indices))
-        return {"num_clips": len(indices), "readings": summarise(predictions)}
+        return evaluate_model(self._trained(), self.config, _opened(store), split)
 
     def predict(
         self,
@@ -259,17 +212,68 @@ class Learner:
             InputError: If the backbone is not the one the model was made with.
         """
         model = self._trained()
+        return predict_files(
+            model, self._encoders(), files, top=top, every_s=every_s, progress=progress
+        )
+
+    def _encoders(self) -> Backbone | None:
+        """The frozen backbone of the model; None where the method holds its encoders."""
+        model = self._trained()
         if self._backbone is None and model.regime == "frozen":
             self._backbone = model.load_backbone()
-        return predict_files(
-            model, self._backbone, files, top=top, every_s=every_s, progress=progress
-        )
+        return self._backbone
+
+    # -------------------------------------------------- add, rename, remove
+
+    def add(
+        self,
+        clips: Source,
+        *,
+        format: str | None = None,
+        media: Sequence[Path] = (),
+        keep: bool = True,
+        num_workers: int | None = None,
+        progress: Progress | None = None,
+    ) -> Addition:
+        """Teach the model new classes, or more clips of known ones, without its old clips.
+
+        Args:
+            clips: A folder of class folders, a table, or a prepared store.
+            format: As `cign.data.formats.read_source` takes it.
+            media: As `cign.data.formats.read_source` takes it.
+            keep: Whether a few clips of each class stay with the model, never learned from, to
+                measure what changes cost.
+            num_workers: As `cign.data.prepare.prepare` takes it.
+            progress: Told of every clip.
+
+        Returns:
+            What was added and what it costs the old classes.
+
+        Raises:
+            InputError: If the method learns by gradients, or clips and names do not fit.
+            RunError: If the ridge solution is singular. The model is then as it was.
+        """
+        how = {"format": format, "media": media, "num_workers": num_workers, "progress": progress}
+        self.model, addition = add_source(self._trained(), clips, self._encoders, keep=keep, **how)
+        return addition
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a class another name; see `cign.editing.rename_class`."""
+        self.model = rename_class(self._trained(), old, new)
+
+    def remove(self, name: str) -> None:
+        """Forget a class; see `cign.editing.remove_class`."""
+        self.model = remove_class(self._trained(), name)
 
     # ------------------------------------------------------------- save, load
 
     def save(self, folder: Path | str) -> None:
-        """Write a MODEL folder."""
-        save_model(self._trained(), Path(folder))
+        """Write a MODEL folder; where one lies already, as its next version.
+
+        Raises:
+            InputError: If another process is changing the folder.
+        """
+        save_or_publish(self._trained(), Path(folder))
 
     @classmethod
     def load(cls, folder: Path | str) -> Learner:

@@ -9,20 +9,29 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
 from cign.checkpoint import load_module
 from cign.data.media import MediaSpec
 from cign.errors import InputError
-from cign.files import read_json, replacing, write_json, write_text
+from cign.files import replacing, write_json, write_text
+from cign.kept import KeptClips
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
+from cign.model_card import model_card
+from cign.model_files import (
+    ABOUT,
+    CARD,
+    FORMAT,
+    KEPT,
+    WEIGHTS,
+    model_place,
+    read_model_files,
+)
 from cign.models.backbone import Backbone
 from cign.models.backbones import load_backbone, load_blocks
 from cign.models.encoder import TokenShape
 from cign.options import configure
-
-FORMAT = 1
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,7 +40,8 @@ class Model:
 
     Attributes:
         method: The method, in evaluation mode.
-        groups: Class names of each task, in the order in which they were taught.
+        groups: Class names of each task, in the order in which they were taught; a task is empty
+            when its classes were removed.
         regime: ``frozen`` or ``end-to-end``.
         backbone: Name or folder of the backbone.
         fingerprint: Of the frozen backbone's weights; empty end to end.
@@ -39,6 +49,9 @@ class Model:
         unknown_threshold: Clips with a higher unknown score are called unknown; None: not set.
         results: Figures of the run it came from, for the model card.
         versions: Versions of what made it.
+        kept: Clips that the cost of a change is measured on; None where none are kept.
+        changes: What was added, renamed and removed since it was learned: ``date``, ``text`` and,
+            where clips were added, the ``list_hash`` of their list.
     """
 
     method: Method
@@ -50,6 +63,8 @@ class Model:
     unknown_threshold: float | None = None
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    kept: KeptClips | None = None
+    changes: tuple[dict[str, str], ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -72,18 +87,26 @@ class Model:
         return backbone
 
 
-def save_model(model: Model, folder: Path) -> None:
-    """Write a MODEL folder; each file is whole or not there, the description comes last."""
-    weights = folder / "model.safetensors"
+def save_model(model: Model, folder: Path, version: int = 1) -> None:
+    """Write a MODEL folder; each file is whole or not there, the description comes last.
+
+    Args:
+        model: The model.
+        folder: A new folder; one that holds a model is changed by `cign.versions.publish`.
+        version: Number of the version.
+    """
     state = {name: value.contiguous() for name, value in model.method.state_dict().items()}
-    with replacing(weights) as temporary:
-        save_file(state, temporary)
+    checksums = {WEIGHTS: _write(folder / WEIGHTS, save(state))}
+    kept = model.kept
+    if kept is not None:
+        checksums[KEPT] = _write(folder / KEPT, kept.to_bytes())
     setup = model.method.setup
-    write_text(folder / "README.md", model_card(model))
+    write_text(folder / CARD, model_card(model))
     write_json(
-        folder / "model.json",
+        folder / ABOUT,
         {
             "format": FORMAT,
+            "version": version,
             "method": model.method.name,
             "options": dataclasses.asdict(model.method.options),
             "classes": [
@@ -100,9 +123,26 @@ def save_model(model: Model, folder: Path) -> None:
             "unknown_threshold": model.unknown_threshold,
             "results": model.results,
             "versions": model.versions,
-            "checksums": {"model.safetensors": _checksum(weights)},
+            "changes": list(model.changes),
+            "kept": None
+            if kept is None
+            else {
+                "num_clips": kept.num_clips,
+                "bytes": kept.num_bytes,
+                "labels": [list(names) for names in kept.labels],
+            },
+            "checksums": checksums,
         },
     )
+    if kept is None:
+        (folder / KEPT).unlink(missing_ok=True)  # of a model that was here before
+
+
+def _write(path: Path, data: bytes) -> str:
+    """Write a file and give its checksum."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def load_model(folder: Path) -> Model:
@@ -111,29 +151,17 @@ def load_model(folder: Path) -> Model:
     Raises:
         InputError: If it is missing, damaged, changed or of a newer version.
     """
-    if (folder / "model" / "model.json").is_file():
-        folder = folder / "model"
-    about = read_json(folder / "model.json", "model")
-    if about.get("format", 0) > FORMAT:
-        raise InputError(
-            f"model {folder} has format {about['format']}, this version reads up to {FORMAT}: "
-            "update cign"
-        )
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise InputError(f"model {folder} lacks model.safetensors: restore the folder")
-    if _checksum(weights) != about["checksums"]["model.safetensors"]:
-        raise InputError(
-            f"model {folder} was changed or damaged: the checksum of model.safetensors does not "
-            "match; restore the folder"
-        )
+    folder = model_place(folder)
+    about, files = read_model_files(folder)
+    weights = folder / WEIGHTS
     try:
-        state = load_file(weights)
-    except (SafetensorError, OSError) as error:
+        state = load(files[WEIGHTS])
+    except SafetensorError as error:
         raise InputError(f"{weights} cannot be read ({error}): restore the folder") from None
-    groups: dict[int, list[str]] = {}
+    num_tasks = max(entry["task"] for entry in about["classes"])
+    groups: list[list[str]] = [[] for _ in range(num_tasks)]
     for entry in about["classes"]:
-        groups.setdefault(entry["task"], []).append(entry["name"])
+        groups[entry["task"] - 1].append(entry["name"])
     name = about["backbone"]["name"]
     end_to_end = about["regime"] == "end-to-end"
     cls = method_class(about["method"])
@@ -147,12 +175,15 @@ def load_model(folder: Path) -> Model:
         ),
         configure(cls.Options, about["options"], f"model {folder}"),
     )
-    for task in sorted(groups):
-        method.grow(len(groups[task]))
+    for group in groups:
+        method.grow(len(group))
     load_module(method, state, str(weights))
+    kept = None
+    if about.get("kept") is not None and KEPT in files:
+        kept = KeptClips.from_bytes(files[KEPT], about["kept"]["labels"], str(folder / KEPT))
     return Model(
         method=method.eval().requires_grad_(False),
-        groups=tuple(tuple(groups[task]) for task in sorted(groups)),
+        groups=tuple(tuple(group) for group in groups),
         regime=about["regime"],
         backbone=name,
         fingerprint=about["backbone"]["fingerprint"],
@@ -160,51 +191,9 @@ def load_model(folder: Path) -> Model:
         unknown_threshold=about["unknown_threshold"],
         results=about["results"],
         versions=about["versions"],
+        kept=kept,
+        changes=tuple(about.get("changes", ())),
     )
-
-
-def _checksum(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def model_card(model: Model) -> str:
-    """The model card: what the model is, what it knows, how it was tested, what it is not for."""
-    lines = [
-        "---",
-        "library_name: cign",
-        "tags: [audio-visual, class-incremental-learning]",
-        "---",
-        "",
-        f"# An audio-visual classifier of {len(model.classes)} classes",
-        "",
-        f"Method `{model.method.name}`, backbone `{model.backbone}` ({model.regime}), "
-        f"{len(model.groups)} tasks. Read a clip with `cign predict MODEL FILE`.",
-        "",
-        "## Classes",
-        "",
-    ]
-    lines += [f"- task {i + 1}: {', '.join(group)}" for i, group in enumerate(model.groups)]
-    if model.results:
-        lines += ["", "## Results", "", "Percent of test clips, after the last task.", ""]
-        lines += [
-            "| reading | last | average incremental | forgetting |",
-            "| --- | --- | --- | --- |",
-        ]
-        for reading, value in model.results.items():
-            cells = (value.get(key) for key in ("last", "average", "forgetting"))
-            shown = " | ".join("-" if cell is None else f"{cell:.1f}" for cell in cells)
-            lines.append(f"| {reading.replace('_', '-')} | {shown} |")
-    lines += [
-        "",
-        "## Limits",
-        "",
-        "The model knows the classes above and no others; probabilities are not calibrated unless "
-        "the method says so. A clip of anything else gets one of these names or `unknown`.",
-        "",
-    ]
-    return "\n".join(lines)
 
 
 def to_cpu(method: Method) -> Method:

@@ -22,16 +22,37 @@ MODEL_SELECTION = "last epoch; no clip is held out to choose another"
 
 
 def write_metrics(
-    folder: Path, config: RunConfig, loop: Loop, store: Store, test_store: Store | None = None
+    folder: Path,
+    config: RunConfig,
+    loop: Loop,
+    store: Store,
+    test_store: Store | None = None,
+    *,
+    validation_bytes: int = 0,
 ) -> None:
     """Write ``metrics.json`` as the run stands."""
-    write_json(folder / "metrics.json", describe(config, loop, store, test_store))
+    values = describe(config, loop, store, test_store, validation_bytes=validation_bytes)
+    write_json(folder / "metrics.json", values)
 
 
 def describe(
-    config: RunConfig, loop: Loop, store: Store, test_store: Store | None = None
+    config: RunConfig,
+    loop: Loop,
+    store: Store,
+    test_store: Store | None = None,
+    *,
+    validation_bytes: int = 0,
 ) -> dict[str, Any]:
-    """All that a run's folder says of it, as plain values: numbers, costs, seeds, versions."""
+    """All that a run's folder says of it, as plain values: numbers, costs, seeds, versions.
+
+    Args:
+        config: Of the run.
+        loop: The run.
+        store: What is learned from.
+        test_store: Whose clips are scored, if not the store's own.
+        validation_bytes: Of the clips that its model keeps to measure changes; not part of
+            ``bytes_kept``, which is what the method itself rests on.
+    """
     tasks = loop.clips.tasks
     finished = loop.place.task >= tasks.num_tasks
     values = dataclasses.asdict(config)
@@ -51,6 +72,7 @@ def describe(
             "seconds": round(loop.seconds, 2),
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "bytes_kept": _bytes_kept(loop),
+            "validation_bytes": validation_bytes,
             "trainable_parameters": sum(p.numel() for p in parameters),
         },
         "model_selection": MODEL_SELECTION,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.store import Store
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError
+from cign.files import read_json
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
 from cign.metrics.predictions import Predictions
@@ -21,14 +23,9 @@ from cign.models.backbones import load_backbone, load_blocks
 from cign.models.blocks import STEM, FrozenBlocks
 from cign.models.encoder import TokenShape
 from cign.options import configure
-from cign.predictor import unknown_score
 from cign.progress import Progress, Silent
 from cign.run_config import RunConfig
-from cign.scoring import score_clips
 from cign.train import Loop
-
-# The unknown threshold lets this share of the last task's validation clips through.
-KNOWN_SHARE = 0.95
 
 
 def build_method(
@@ -231,11 +228,25 @@ def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
     return clip_source(config, store)[0]
 
 
-def unknown_threshold(loop: Loop, store: Store) -> float | None:
-    """Unknown score that keeps 95 % of the last task's validation clips; None without any."""
-    clips = loop.clips
-    validation = clips.of_task(store.indices("val"), clips.tasks.num_tasks - 1)
-    if len(validation) == 0:
-        return None
-    scores = score_clips(loop.method, loop.source, validation, loop.device)
-    return float(np.quantile(unknown_score(scores["audio_visual"]), KNOWN_SHARE))
+def resume_loop(loop: Loop, folder: Path, store: Store, tested: Store | None) -> None:
+    """Go back to where a run was, or to its beginning if it was stopped before a save.
+
+    Raises:
+        InputError: If the run was begun on other stores.
+    """
+    made_on = read_json(folder / "metrics.json", "metrics")["store"]
+    for key, one in (("list_hash", store), ("test_list_hash", tested)):
+        was, found = made_on.get(key, "none"), "none" if one is None else one.list_hash
+        if was != found:
+            what = "store" if one is store else "test store"
+            place = "none was given" if one is None else f"{one.folder} has {found[:12]}"
+            raise InputError(
+                f"run {folder} was begun on a {what} with list hash {was[:12]}, {place}: "
+                f"use the {what} it was begun on"
+            )
+    if loop.predictions_path is not None and loop.predictions_path.exists():
+        loop.predictions = Predictions.load(loop.predictions_path)
+    if loop.checkpoint is not None and loop.checkpoint.exists():
+        loop.resume()
+    else:
+        loop.predictions.scores.clear()

@@ -159,6 +159,28 @@ class Analytic(Method):
             weights = self.get_buffer(f"{reading}_weights")
             self.register_buffer(f"{reading}_weights", solution.to(weights))
 
+    def remove_class(self, index: int) -> None:
+        """Forget a class: its columns go; what its clips added to the Gram matrices stays.
+
+        Each column of a ridge solution is solved apart from the others, so that those of the
+        other classes stay as they are, bit for bit.
+
+        Args:
+            index: In the order in which the classes were taught.
+        """
+        for name in self.statistics:
+            sums = self._sums(name)
+            sums.cross = without_entry(sums.cross, index)
+        for reading in self.solved:
+            weights = self.get_buffer(f"{reading}_weights")
+            self.register_buffer(f"{reading}_weights", without_entry(weights, index))
+        last = 0
+        for task, count in enumerate(self.class_counts):
+            last += count
+            if index < last:
+                self.class_counts[task] -= 1
+                return
+
     def _system(self, reading: str) -> tuple[Tensor, Tensor]:
         """Gram matrix and cross-correlation of a reading."""
         if reading in self.statistics:
@@ -188,6 +210,11 @@ class Analytic(Method):
         """The normalised mean tokens, shape [B, D_a + D_v]."""
         means = self.mean_tokens(audio, visual, torch.float32)
         return torch.cat([nn.functional.layer_norm(x, x.shape[1:]) for x in means], dim=1)
+
+
+def without_entry(values: Tensor, index: int) -> Tensor:
+    """A copy of [..., C] without one entry of the last dimension."""
+    return torch.cat([values[..., :index], values[..., index + 1 :]], dim=-1)
 
 
 def _check(options: AnalyticOptions) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
-from cign.methods.analytic import Analytic, Precision, check_sizes
+from cign.methods.analytic import Analytic, Precision, check_sizes, without_entry
 from cign.methods.base import READINGS, Batch, Losses, Scores, Setup
 from cign.methods.phases import Phase
 from cign.models.ridge import RidgeStatistics
@@ -112,6 +112,11 @@ class CignAnalytic(Analytic):
         """Add columns and counts of zero."""
         self.class_clips = torch.cat([self.class_clips, self.class_clips.new_zeros(num_new)])
         super().grow(num_new)
+
+    def remove_class(self, index: int) -> None:
+        """See `Analytic`; the count goes too, with which the balance of the others moves."""
+        self.class_clips = without_entry(self.class_clips, index)
+        super().remove_class(index)
 
     def shares(self, modality: str, tokens: Tensor) -> Tensor:
         """Saliency of a modality's tokens, shape [B, N]."""

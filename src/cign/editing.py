@@ -1,0 +1,254 @@
+"""Changing a trained model: more classes, more clips, another name, a class less.
+
+Possible where a model holds sums over clips and not their traces in weights: the closed forms.
+Every function gives a new model and leaves the one it was given as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from cign.addition import Addition, answers, measure_cost, right
+from cign.data.batches import ArraySource, cut
+from cign.data.tasks import IntArray, TaskClips, TaskSequence
+from cign.errors import InputError, one_of
+from cign.feed import Feed
+from cign.kept import joined, read_kept
+from cign.learned import threshold_on
+from cign.methods import METHODS
+from cign.methods.analytic import Analytic
+from cign.methods.base import Method, TaskData
+from cign.model_folder import Model
+from cign.models.backbone import Backbone
+from cign.new_clips import NewClips, Source, choose_clips, is_store, opened
+
+MAX_NAME_CHARACTERS = 100
+
+
+def closed_form(model: Model) -> Analytic:
+    """The method of a model that can be changed.
+
+    Raises:
+        InputError: If it is one that learns by gradients.
+    """
+    if isinstance(model.method, Analytic):
+        return model.method
+    names = [name for name, method in METHODS.items() if issubclass(method, Analytic)]
+    raise InputError(
+        f"a model of method {model.method.name} cannot be changed without its old clips: use a "
+        f"model of {' or '.join(names)}, or train {model.method.name} again on all clips"
+    )
+
+
+def check_name(name: str) -> str:
+    """Give a class name that files, tables and pages can carry.
+
+    Raises:
+        InputError: If it is empty, too long, or holds a slash, a line break or the like.
+    """
+    shown = repr(name if len(name) <= MAX_NAME_CHARACTERS else name[:20] + "...")
+    if len(name) > MAX_NAME_CHARACTERS:
+        problem = f"has {len(name)} characters"
+    elif not name.strip() or name != name.strip() or name in (".", ".."):
+        problem = "is empty, a dot, or has blanks at an end"
+    elif not name.isprintable() or any(mark in name for mark in "/\\|"):
+        problem = "holds a slash, '|', a line break or a control character"
+    else:
+        return name
+    raise InputError(
+        f"class name {shown} {problem}: use 1 to {MAX_NAME_CHARACTERS} printable characters "
+        "without / \\ and |"
+    )
+
+
+def add_source(
+    model: Model, source: Source, backbone: Callable[[], Backbone | None], *, keep: bool, **how: Any
+) -> tuple[Model, Addition]:
+    """Teach a model the clips of a source.
+
+    Args:
+        model: Of a closed-form method.
+        source: A folder of class folders, a table, or a prepared store.
+        backbone: Gives the model's, if its tokens are to be made.
+        keep: Whether a few clips of each class stay with the model.
+        how: Options of `cign.new_clips.opened`.
+
+    Returns:
+        See `add_clips`.
+
+    Raises:
+        InputError: If clips, model and names do not fit.
+        RunError: If the ridge solution is singular.
+    """
+    began = time.monotonic()
+    closed_form(model)  # before anything is decoded
+    encoders = None if is_store(source) else backbone()
+    with opened(source, encoders, **how) as (store, bare, notes):
+        chosen = choose_clips(model, store, has_no_splits=bare, keep=keep, notes=notes)
+        changed, addition = add_clips(model, chosen)
+    return changed, replace(addition, seconds=time.monotonic() - began)
+
+
+def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
+    """Teach a model new classes, or more clips of those it knows.
+
+    Args:
+        model: Of a closed-form method.
+        clips: What is learned, and what is kept to measure.
+
+    Returns:
+        The new model, whose new classes are a task of their own, and what the addition costs.
+
+    Raises:
+        InputError: If the method or a class name does not allow it.
+        RunError: If the ridge solution is singular.
+    """
+    before = closed_form(model)
+    used = np.concatenate([clips.learned, clips.validation])
+    learned = Counter(name for i in clips.learned for name in clips.labels[i])
+    carried = {name for i in used for name in clips.labels[i]}
+    new = tuple(check_name(n) for n in clips.order if n in carried and n not in model.classes)
+    for name in new:
+        if not learned[name]:
+            raise InputError(
+                f"class {name!r} has no clip to learn from that decodes with sound and picture: "
+                "give it one, or take it out"
+            )
+    several = [i for i in used if len(clips.labels[i]) > 1]
+    if several and not model.method.setup.multi_label:
+        raise InputError(
+            f"clip {clips.ids[several[0]]} has several labels "
+            f"({'|'.join(clips.labels[several[0]])}), and this model was learned on clips with "
+            "one each: give each clip one label"
+        )
+    groups = (*model.groups, new) if new else model.groups
+    method = copy.deepcopy(before)
+    _absorb(method, clips, groups, len(new))
+
+    classes = tuple(name for group in groups for name in group)
+    validation = read_kept(clips.store, clips.tokens, clips.validation)
+    kept = joined(model.kept, read_kept(clips.store, clips.tokens, clips.kept))
+    known = {name: number for name, number in learned.items() if name not in new}
+    changed = replace(model, method=method, groups=groups, kept=kept)
+    changed = _with_change(changed, _what_was_added(new, known), clips.list_hash)
+    measured = joined(model.kept, validation)
+    if measured is not None:
+        rows = np.arange(measured.num_clips)
+        changed.unknown_threshold = threshold_on(method, measured.source, rows)
+    return changed, Addition(
+        new={name: learned[name] for name in new},
+        known=known,
+        notes=clips.notes,
+        cost=measure_cost(before, method, model.kept, classes),
+        num_new_kept=0 if validation is None else validation.num_clips,
+        new_accuracy=None
+        if validation is None
+        else right(answers(method, validation), validation, classes),
+        num_kept=0 if kept is None else kept.num_clips,
+        kept_bytes=0 if kept is None else kept.num_bytes,
+        state_bytes=method.state_bytes,
+    )
+
+
+def _absorb(
+    method: Method, clips: NewClips, groups: tuple[tuple[str, ...], ...], num_new: int
+) -> None:
+    """Take the clips through the method as the loop takes those of a task."""
+    task = len(groups) - 1
+    tasks = TaskClips.of(clips.labels, TaskSequence(groups))
+    source = ArraySource(clips.tokens.audio, clips.tokens.visual, 0)
+    feed = Feed(clips=tasks, source=source, device="cpu")
+    size = method.options.batch_size
+    data = TaskData(
+        task=task,
+        num_old=method.num_classes,
+        num_new=num_new,
+        new=clips.learned,
+        memory=_none(),
+        earlier=_none(),
+        batches=lambda indices: feed.batches(cut(indices, size), task),
+        class_of=tasks.class_of,
+        seed=0,
+    )
+    if num_new:
+        method.grow(num_new)
+    method.before_task(data)
+    for phase in method.phases(data):
+        assert not phase.updates, "a closed form absorbs its clips"
+        for batch in data.batches(phase.indices):
+            method.learn(batch, phase)
+    method.after_task(data)
+
+
+def _none() -> IntArray:
+    return np.zeros(0, dtype=np.int64)
+
+
+def _what_was_added(new: tuple[str, ...], known: dict[str, int]) -> str:
+    parts = [f"added {_listed(new)}"] if new else []
+    if known:
+        parts.append(f"{sum(known.values())} more clips of {_listed(tuple(known))}")
+    return ", ".join(parts)
+
+
+def _listed(names: tuple[str, ...], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _with_change(model: Model, text: str, list_hash: str | None = None) -> Model:
+    change = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "text": text}
+    if list_hash is not None:
+        change["list_hash"] = list_hash
+    return replace(model, changes=(*model.changes, change))
+
+
+def rename_class(model: Model, old: str, new: str) -> Model:
+    """Give a class another name; whatever the method, nothing else changes.
+
+    Raises:
+        InputError: If there is no such class, or the new name is taken or not allowed.
+    """
+    if old not in model.classes:
+        raise one_of(old, model.classes, "class")
+    if new in model.classes:
+        raise InputError(
+            f"class {new!r} exists already: use another name, or `cign remove` it first"
+        )
+    check_name(new)
+    groups = tuple(tuple(new if n == old else n for n in group) for group in model.groups)
+    kept = None if model.kept is None else model.kept.renamed(old, new)
+    return _with_change(replace(model, groups=groups, kept=kept), f"renamed {old} to {new}")
+
+
+def remove_class(model: Model, name: str) -> Model:
+    """Forget a class: its columns, its count and its kept clips go.
+
+    What its clips added to the Gram matrices stays: sums are kept over all clips, not class by
+    class, so that it cannot be taken out.
+
+    Raises:
+        InputError: If there is no such class, it is the last one, or the method does not allow it.
+    """
+    closed_form(model)
+    if name not in model.classes:
+        raise one_of(name, model.classes, "class")
+    if len(model.classes) == 1:
+        raise InputError(f"class {name!r} is the last one: a model needs one, remove the folder")
+    method = copy.deepcopy(model.method)
+    assert isinstance(method, Analytic)
+    method.remove_class(model.classes.index(name))
+    groups = tuple(tuple(n for n in group if n != name) for group in model.groups)
+    kept = None if model.kept is None else model.kept.without(name)
+    changed = replace(model, method=method, groups=groups, kept=kept)
+    if kept is not None:
+        changed.unknown_threshold = threshold_on(method, kept.source, np.arange(kept.num_clips))
+    return _with_change(changed, f"removed {name}")
