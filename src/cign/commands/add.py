@@ -1,0 +1,98 @@
+"""`cign add MODEL CLIPS`: teach a trained model more, without its old clips."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from cign.arguments import CommandParser, path, paths, whole
+from cign.terminal import make_progress, note, percent, say
+
+SUMMARY = "Teach a trained model new classes, or more clips of known ones, without its old clips."
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("model", metavar="MODEL", type=path, help="a model; a run with --out")
+    parser.add_argument(
+        "clips",
+        metavar="CLIPS",
+        type=path,
+        help="folder of class folders, CSV or Parquet table, or a prepared store",
+    )
+    parser.add_argument("--format", metavar="NAME", help="of the clips (default: found out)")
+    parser.add_argument(
+        "--media",
+        metavar="DIR",
+        action="append",
+        help="where the listed clips lie, if not beside their list; may be repeated",
+    )
+    parser.add_argument(
+        "--no-keep",
+        dest="keep",
+        action="store_false",
+        help="keep none of these clips (default: up to 5 a class, as tokens, to measure costs)",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole(0),
+        help="decoding processes; 0 decodes in this one (default: one for each core)",
+    )
+    add_out(parser)
+
+
+def add_out(parser: CommandParser) -> None:
+    """Declare ``--out``, as all commands that change a model take it."""
+    parser.add_argument(
+        "--out", metavar="MODEL2", type=path, help="write a changed copy; MODEL stays as it is"
+    )
+
+
+def run(options: Any) -> None:
+    """Learn, show what it costs, then keep it."""
+    from cign.learner import Learner
+    from cign.versions import changing
+
+    with changing(options.model, options.out) as work:
+        learner = Learner.load(work.place)
+        addition = learner.add(
+            options.clips,
+            format=options.format,
+            media=paths(options.media),
+            keep=options.keep,
+            num_workers=options.workers,
+            progress=make_progress(),
+        )
+        show(addition)
+        sys.stdout.flush()  # what it costs is told before it is kept
+        assert learner.model is not None
+        say(work.keep(learner.model))
+
+
+def show(addition: Any) -> None:
+    """Say what was learned and what it costs."""
+    for line in addition.notes:
+        note(line)
+    for title, counts in (("new classes", addition.new), ("more clips, merged", addition.known)):
+        if counts:
+            listed = ", ".join(f"{name} ({number} clips)" for name, number in counts.items())
+            say(f"{title}: {listed}")
+    say(f"learned in {addition.seconds:.1f} s")
+    if (cost := addition.cost) is not None:
+        say(
+            f"old classes, {cost.num_clips} kept clips: {percent(cost.before)} % right before, "
+            f"{percent(cost.after)} % after; answers that change: {percent(cost.to_new)} % to a "
+            f"new class, {percent(cost.to_old)} % to another old one"
+        )
+    else:
+        say("old classes: no clips are kept with this model, the cost is not known")
+    if addition.new_accuracy is not None:
+        say(
+            f"added clips, {addition.num_new_kept} not learned from: "
+            f"{percent(addition.new_accuracy)} % right"
+        )
+    say(
+        f"kept: statistics of {addition.state_bytes / 1e6:.1f} MB, {addition.num_kept} clips of "
+        f"{addition.kept_bytes / 1e6:.1f} MB that nothing is learned from"
+    )

@@ -1,0 +1,31 @@
+"""`cign rename MODEL OLD NEW`: another name for a class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cign.arguments import CommandParser, path
+from cign.commands.add import add_out
+from cign.terminal import say
+
+SUMMARY = "Give a class of a model another name."
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("model", metavar="MODEL", type=path, help="a model; a run with --out")
+    parser.add_argument("old", metavar="OLD", help="name of the class")
+    parser.add_argument("new", metavar="NEW", help="its name from now on")
+    add_out(parser)
+
+
+def run(options: Any) -> None:
+    """Rename."""
+    from cign.learner import Learner
+    from cign.versions import changing
+
+    with changing(options.model, options.out) as work:
+        learner = Learner.load(work.place)
+        learner.rename(options.old, options.new)
+        assert learner.model is not None
+        say(work.keep(learner.model))

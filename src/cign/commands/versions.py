@@ -1,0 +1,42 @@
+"""`cign versions MODEL`: what was changed and when, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cign.arguments import CommandParser, path
+from cign.terminal import say, show_table
+
+SUMMARY = "List the versions of a model, or go back to the one before."
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    parser.add_argument(
+        "--undo", action="store_true", help="drop the current version, the one before answers again"
+    )
+
+
+def run(options: Any) -> None:
+    """List, or go back."""
+    from cign.versions import list_versions, undo
+
+    if options.undo:
+        number = undo(options.model)
+        say(f"{options.model}: version {number} again")
+        return
+    show_table(
+        ("version", "change", "date", "classes", "kept clips"),
+        (
+            (
+                f"{one.number}{' (current)' if one.is_current else ''}",
+                one.text,
+                one.date or None,
+                one.num_classes,
+                one.num_kept,
+            )
+            for one in list_versions(options.model)
+        ),
+        num_text=3,
+    )
