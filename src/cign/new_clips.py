@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cign.data.formats import detect_format
+from cign.data.formats.folders import read_folders
 from cign.data.prepare import prepare
 from cign.data.store import Store
 from cign.data.tasks import IntArray
@@ -126,14 +126,19 @@ def opened(
                 f"{lost[0].clip} ({lost[0].condition}: {lost[0].detail})"
             )
         store = Store.open(place)
-        yield store, _without_splits(Path(source), format, store), tuple(notes)
+        yield store, _without_splits(Path(source), store), tuple(notes)
 
 
-def _without_splits(source: Path, format: str | None, store: Store) -> bool:
+def _without_splits(source: Path, store: Store) -> bool:
     """Whether the source is class folders alone, so that nobody set any clip aside."""
-    if (format or detect_format(source.absolute())) != "folders":
+    clips = store.table.clips
+    if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
         return False
-    return all(clip.id.partition("/")[0] == clip.labels[0] for clip in store.table.clips)
+    try:
+        listed = {clip.id: clip.split for clip in read_folders(source.absolute()).clips}
+    except InputError:
+        return False
+    return all(listed.get(clip.id) == clip.split for clip in clips)
 
 
 def choose_clips(

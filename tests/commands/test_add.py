@@ -270,6 +270,20 @@ def test_class_folders_without_splits_are_learned_but_for_the_kept_clips(
     assert said.label in after.classes
 
 
+def test_splits_that_a_table_gives_to_class_folders_are_kept_to(model, rows, tiny, tmp_path):
+    new = [row for row in rows[0] if row["labels"] == rows[1][-1]]
+    listed = []
+    for number, row in enumerate(new):
+        path = tmp_path / "clips" / "new" / f"{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny[0] / row["path"], path)
+        listed.append({"path": f"new/{number}.mp4", "labels": "new", "split": row["split"]})
+    write(tmp_path / "clips" / "clips.csv", listed)
+    addition = Learner.load(model).add(tmp_path / "clips", num_workers=0)
+    assert addition.new == {"new": 6}
+    assert addition.num_new_kept == 2
+
+
 def test_a_clip_that_is_kept_is_never_learned(model, rows, tiny, tmp_path):
     """Not even where it is given again as a clip to learn from."""
     val = [row for row in rows[0] if row["split"] == "val" and row["labels"] == rows[1][0]]
