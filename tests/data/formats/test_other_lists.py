@@ -118,6 +118,9 @@ def test_kinetics_sounds(tmp_path):
     write(tmp_path, train__csv="youtube_id,time_start\n")
     with pytest.raises(InputError, match="no column 'label'"):
         read(tmp_path, "kinetics-sounds")
+    write(tmp_path, train__csv='"label,youtube_id\n')
+    with pytest.raises(InputError, match="unexpected end of data; correct it"):
+        read(tmp_path, "kinetics-sounds")
 
 
 def test_music(tmp_path):

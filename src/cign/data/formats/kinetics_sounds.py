@@ -74,12 +74,12 @@ def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, Name]]:
     reader = csv.DictReader(read_text(path, "list").splitlines(), strict=True)
-    lost = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-    if lost:
-        raise InputError(
-            f"list {path} has no column {lost[0]!r}: its header must name {', '.join(_COLUMNS)}"
-        )
     try:
+        lost = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+        if lost:
+            raise InputError(
+                f"list {path} has no column {lost[0]!r}: its header must name {', '.join(_COLUMNS)}"
+            )
         for row in reader:
             where = f"{path} line {reader.line_num}"
             label, video, start, end, split = (row[name] or "" for name in _COLUMNS)

@@ -8,6 +8,7 @@ values and can do nothing else. Whatever else a file asks for is refused before 
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -94,8 +95,10 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
 
 def _is_object_array(file: BinaryIO) -> bool:
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        _, _, dtype = np.lib.format.read_array_header_1_0(file)
-    else:
-        _, _, dtype = np.lib.format.read_array_header_2_0(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        if version == (1, 0):
+            _, _, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            _, _, dtype = np.lib.format.read_array_header_2_0(file)
     return bool(dtype.hasobject)
