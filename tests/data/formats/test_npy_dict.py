@@ -143,3 +143,15 @@ def test_av_cil_refuses_other_dictionaries(tmp_path, value):
     save(tmp_path / "all_id_category_dict.npy", value)
     with pytest.raises(InputError, match=r"all_id_category_dict\.npy|could leave"):
         read_source(tmp_path)
+
+
+def test_a_program_that_names_a_large_place_takes_no_memory(tmp_path):
+    """LONG_BINPUT with a large index: unpickling in C would allocate tens of gigabytes."""
+    import resource
+
+    program = b"\x80\x02}r" + (2**31 - 2).to_bytes(4, "little") + b"."
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="holds no dictionary"):
+        read_npy_dict(save_bytes(tmp_path / "m.npy", program))
+    grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kb < 100_000

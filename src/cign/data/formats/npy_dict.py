@@ -40,7 +40,9 @@ class _Inert:
             self.value = state[4]
 
 
-class _Unpickler(pickle.Unpickler):
+# The one written in Python: its memory of objects is a dictionary, so that a damaged or malicious
+# file cannot make it allocate by naming a large place, as the one written in C would.
+class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Give stand-ins for what an object array needs, and refuse all else."""
         array = module in ("numpy.core.multiarray", "numpy._core.multiarray")
