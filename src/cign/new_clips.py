@@ -122,8 +122,8 @@ def opened(
         if lost:
             num_lost = report.num_listed - report.num_usable
             notes.append(
-                f"{num_lost} of {report.num_listed} clips were left out, for example "
-                f"{lost[0].clip} ({lost[0].condition}: {lost[0].detail})"
+                f"left out, not decoded: {num_clips(num_lost)} of {report.num_listed}, for "
+                f"example {lost[0].clip} ({lost[0].condition}: {lost[0].detail})"
             )
         store = Store.open(place)
         yield store, _without_splits(Path(source), store), tuple(notes)
@@ -170,7 +170,7 @@ def choose_clips(
     splits = np.array([clip.split for clip in store.table.clips])
     whole = store.audio_ok & store.visual_ok
     if not whole.all():
-        told.append(f"{int((~whole).sum())} clips without sound or picture were left out")
+        told.append(f"left out, without sound or picture: {num_clips(int((~whole).sum()))}")
     if any(change.get("list_hash") == store.list_hash for change in model.changes):
         told.append("the same list of clips was added before: its clips now count twice")
     have = Counter[str]() if model.kept is None else model.kept.counts()
@@ -184,10 +184,10 @@ def choose_clips(
     else:
         aside = int(np.isin(splits, ("test", "unknown")).sum())
         if aside:
-            told.append(f"{aside} clips of splits test and unknown were left out")
+            told.append(f"left out, of splits test and unknown: {num_clips(aside)}")
     learned, validation, kept, num_same = _without_known(model, tokens, learned, validation, kept)
     if num_same:
-        told.append(f"{num_same} clips are kept with the model already and were left out")
+        told.append(f"left out, kept with the model already: {num_clips(num_same)}")
     if len(learned) == 0:
         raise InputError(
             f"none of {store.num_clips} clips can be learned from: give clips with sound and "
@@ -220,3 +220,8 @@ def _without_known(
         np.array([i for i in group.tolist() if i not in same], dtype=np.int64) for group in groups
     )
     return learned, validation, kept, len(same)
+
+
+def num_clips(number: int) -> str:
+    """A number of clips, as one says it."""
+    return f"{number} clip{'' if number == 1 else 's'}"

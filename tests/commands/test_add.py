@@ -177,7 +177,7 @@ def test_what_it_costs_is_measured_on_kept_clips_and_told_before_it_is_kept(
     (name,) = set(rows[1]) - set(before.model.classes)
     assert addition.new == {name: 6}
     assert addition.known == {}
-    assert addition.notes == ("3 clips of splits test and unknown were left out",)
+    assert addition.notes == ("left out, of splits test and unknown: 3 clips",)
     after = Learner.load(model)
     kept = before.model.kept
     scored = [
@@ -202,11 +202,11 @@ def test_the_answer_names_classes_costs_and_the_way_back(cign, model, tables, ti
     code, out, err = add(cign, model, tables[1], tiny)
     assert code == 0
     assert f"new classes: {rows[1][-1]} (6 clips)" in out
-    assert "old classes, 6 kept clips: " in out
+    assert "old classes, 6 clips kept: " in out
     assert "% to a new class" in out
     assert "added clips, 2 not learned from: " in out
     assert f"{model}: version 2, 4 classes; `cign versions {model} --undo` goes back" in out
-    assert "3 clips of splits test and unknown were left out" in err
+    assert "left out, of splits test and unknown: 3 clips" in err
     code, out, _ = cign("versions", model)
     lines = [line.split() for line in out.splitlines() if line[:1].isdigit()]
     assert [line[0] for line in lines] == ["1", "2"]
@@ -291,7 +291,7 @@ def test_a_clip_that_is_kept_is_never_learned(model, rows, tiny, tmp_path):
     source = write(tmp_path / "again.csv", [{**row, "split": "train"} for row in [*val, train]])
     addition = Learner.load(model).add(source, media=[tiny[0]], num_workers=0)
     assert addition.known == {rows[1][0]: 1}
-    assert "2 clips are kept with the model already and were left out" in addition.notes
+    assert "left out, kept with the model already: 2 clips" in addition.notes
 
 
 def test_a_model_without_kept_clips_says_that_the_cost_is_not_known(cign, model, tables, tiny):

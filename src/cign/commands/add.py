@@ -72,18 +72,20 @@ def run(options: Any) -> None:
 
 def show(addition: Any) -> None:
     """Say what was learned and what it costs."""
+    from cign.new_clips import num_clips
+
     for line in addition.notes:
         note(line)
     for title, counts in (("new classes", addition.new), ("more clips, merged", addition.known)):
         if counts:
-            listed = ", ".join(f"{name} ({number} clips)" for name, number in counts.items())
+            listed = ", ".join(f"{name} ({num_clips(n)})" for name, n in counts.items())
             say(f"{title}: {listed}")
     say(f"learned in {addition.seconds:.1f} s")
     if (cost := addition.cost) is not None:
         say(
-            f"old classes, {cost.num_clips} kept clips: {percent(cost.before)} % right before, "
-            f"{percent(cost.after)} % after; answers that change: {percent(cost.to_new)} % to a "
-            f"new class, {percent(cost.to_old)} % to another old one"
+            f"old classes, {num_clips(cost.num_clips)} kept: {percent(cost.before)} % right "
+            f"before, {percent(cost.after)} % after; answers that change: "
+            f"{percent(cost.to_new)} % to a new class, {percent(cost.to_old)} % to another old one"
         )
     else:
         say("old classes: no clips are kept with this model, the cost is not known")
@@ -93,6 +95,7 @@ def show(addition: Any) -> None:
             f"{percent(addition.new_accuracy)} % right"
         )
     say(
-        f"kept: statistics of {addition.state_bytes / 1e6:.1f} MB, {addition.num_kept} clips of "
-        f"{addition.kept_bytes / 1e6:.1f} MB that nothing is learned from"
+        f"kept: statistics of {addition.state_bytes / 1e6:.1f} MB, "
+        f"{num_clips(addition.num_kept)} of {addition.kept_bytes / 1e6:.1f} MB that nothing is "
+        "learned from"
     )

@@ -1,0 +1,51 @@
+"""Every command of docs/adding.md, in its order, on clips that lie as the page says."""
+
+import csv
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import torch
+
+from cign.cli import main
+from cign.learner import Learner
+
+PAGE = Path(__file__).parents[2] / "docs" / "adding.md"
+
+
+def commands():
+    blocks = re.findall(r"^```\n(cign .*?)^```$", PAGE.read_text(), re.M | re.S)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def matching(pattern):
+    """What a shell makes of a pattern."""
+    return sorted(map(str, Path().glob(pattern)))
+
+
+def test_the_commands_of_the_page_do_what_it_says(tiny, tmp_path, monkeypatch, capsys):
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    with (tiny[0] / "clips.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
+    classes = list(dict.fromkeys(row["labels"] for row in rows))
+    for number, row in enumerate(rows):
+        new = row["labels"] == classes[-1]
+        folder = Path("more/old name" if new else f"first/{row['labels']}")
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny[0] / row["path"], folder / f"{number}.mp4")
+    done = commands()
+    assert len(done) == 10
+    for line in done:
+        words = shlex.split(line.replace("resnet18", "small-random"))[1:]
+        words = [name for word in words for name in (matching(word) if "*" in word else [word])]
+        if words[0] in ("prepare", "add"):
+            words += ["--workers", "0"]
+        assert main(words) == 0, f"{line}: {capsys.readouterr().err}"
+    model = Learner.load("work/model").model
+    assert model.classes == (*sorted(classes[:-1]), "old name")
+    out = capsys.readouterr().out
+    assert "new classes: old name (5 clips)" in out
+    assert "more clips, merged: old name" in out
+    assert "work/model: version 2 again" in out
