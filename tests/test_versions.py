@@ -8,74 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from cign.data.media import MediaSpec
-from cign.editing import add_clips, check_name, remove_class, rename_class
-from cign.errors import InputError, RunError
+from cign.editing import remove_class, rename_class
+from cign.errors import InputError
 from cign.files import folder_lock
-from cign.kept import KeptClips, choose_kept, joined
 from cign.learner import Learner
-from cign.methods.cign_analytic import CignAnalytic
-from cign.model_folder import Model, load_model, save_model
-from cign.models.token_ridge import TokenStatistics
-from cign.scoring import score_clips
+from cign.model_folder import load_model, save_model
 from cign.versions import changing, list_versions, publish, save_or_publish, undo
-from toy import toy_loop, toy_tokens
-
-NAMES = [f"class {c}" for c in range(6)]
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def toy_kept(num=12):
-    labels, audio, visual = toy_tokens(per_class=2, seed=0)
-    rows = np.arange(num)
-    return KeptClips(
-        audio=torch.from_numpy(audio[rows]),
-        visual=torch.from_numpy(visual[rows]),
-        labels=tuple((NAMES[c],) for c in labels[rows]),
-    )
+from toy_model import NAMES, same_answers, scores, toy_model
 
 
 @pytest.fixture
 def model():
-    loop = toy_loop("cign_analytic", options={"width": 20}, num_tasks=3)
-    loop.run()
-    return Model(
-        method=loop.method.eval(),
-        groups=loop.clips.tasks.groups,
-        regime="frozen",
-        backbone="small",
-        fingerprint="",
-        spec=MediaSpec(),
-        unknown_threshold=0.5,
-        kept=toy_kept(),
-    )
+    return toy_model()
 
 
 @pytest.fixture
 def place(model, tmp_path):
     save_model(model, tmp_path / "model")
     return tmp_path / "model"
-
-
-def scores(model):
-    _, audio, visual = toy_tokens(per_class=3, seed=0)
-    with torch.no_grad():
-        return model.method.predict(torch.from_numpy(audio), torch.from_numpy(visual))
-
-
-def same_answers(first, second):
-    return all(torch.equal(a, b) for a, b in zip(*map(dict.values, (first, second)), strict=True))
 
 
 def test_kept_clips_come_back_with_the_model(model, place):
@@ -150,67 +103,6 @@ def test_saving_over_a_model_keeps_it_as_a_version(model, place):
     assert load_model(place).classes == model.classes
 
 
-def test_a_removed_class_leaves_the_others_as_they_were(model):
-    without = remove_class(model, "class 2")
-    assert without.groups == (("class 0", "class 1"), ("class 3",), ("class 4", "class 5"))
-    assert without.method.class_counts == [2, 1, 2]
-    assert {name for names in without.kept.labels for name in names} == set(without.classes)
-    rest = [0, 1, 3, 4, 5]
-    for modality in ("audio", "visual"):
-        weights = model.method.get_buffer(f"{modality}_weights")
-        assert torch.equal(without.method.get_buffer(f"{modality}_weights"), weights[:, rest])
-        old, new = model.method.statistics[modality], without.method.statistics[modality]
-        assert isinstance(new, TokenStatistics)
-        assert torch.equal(old.gram, new.gram)  # all of it stays
-        assert torch.equal(old.cross[:, rest], new.cross)
-    assert torch.equal(without.method.class_clips, model.method.class_clips[rest])
-    assert model.method.num_classes == 6
-    assert scores(without)["audio"].shape[1] == 5
-
-
-def test_a_task_all_of_whose_classes_are_gone_keeps_its_place(model, tmp_path):
-    less = remove_class(remove_class(model, "class 2"), "class 3")
-    assert less.groups == (("class 0", "class 1"), (), ("class 4", "class 5"))
-    save_model(less, tmp_path / "less")
-    again = load_model(tmp_path / "less")
-    assert again.groups == less.groups
-    assert same_answers(scores(again), scores(less))
-
-
-def test_classes_that_cannot_be_renamed_or_removed(model):
-    with pytest.raises(InputError, match=r"class 'class 1' exists already"):
-        rename_class(model, "class 0", "class 1")
-    with pytest.raises(InputError, match=r"unknown class 'odd': use one of class 0, class 1"):
-        rename_class(model, "odd", "even")
-    with pytest.raises(InputError, match=r"unknown class 'odd'"):
-        remove_class(model, "odd")
-    for name in NAMES[1:]:
-        model = remove_class(model, name)
-    with pytest.raises(InputError, match=r"'class 0' is the last one"):
-        remove_class(model, "class 0")
-
-
-@pytest.mark.parametrize(
-    ("name", "problem"),
-    [
-        ("a/b", "holds a slash"),
-        ("a\\b", "holds a slash"),
-        ("a\nb", "a line break"),
-        ("a|b", "holds a slash, '|'"),
-        ("x" * 300, "has 300 characters"),
-        ("", "is empty"),
-        (" a", "blanks at an end"),
-        ("..", "a dot"),
-    ],
-)
-def test_names_that_are_refused(name, problem, model):
-    with pytest.raises(InputError, match=problem) as error:
-        rename_class(model, "class 0", name)
-    assert len(str(error.value)) < 200
-    assert "\n" not in str(error.value)
-    assert check_name("Bjørk's  «水» (2)") == "Bjørk's  «水» (2)"
-
-
 @pytest.mark.parametrize("name", ["model.safetensors", "kept.safetensors"])
 def test_a_changed_byte_is_refused_also_where_a_version_has_the_right_one(name, model, place):
     publish(rename_class(model, "class 0", "zero"), place)
@@ -264,53 +156,6 @@ def test_a_model_read_while_it_is_changed_is_one_version(model, place, monkeypat
     again = load_model(place)
     assert again.classes in (model.classes, ("zero", *NAMES[2:]))
     assert again.method.num_classes == len(again.classes)
-
-
-def test_singular_sums_leave_the_model_as_it_was(model, monkeypatch):
-    monkeypatch.setattr(CignAnalytic, "ridge_of", lambda *_: 0.0)
-    before = {name: value.clone() for name, value in model.method.state_dict().items()}
-    model.method.statistics["visual"].gram.zero_()
-    before["statistics.visual.gram"] = model.method.statistics["visual"].gram.clone()
-    with pytest.raises(RunError, match="is singular"):
-        add_clips(model, FakeClips())
-    after = model.method.state_dict()
-    assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert model.classes == tuple(NAMES)
-
-
-class FakeClips:
-    """Three clips of a new class, without a store."""
-
-    notes, order, ids, list_hash = (), ("new",), list("abc"), "0"
-    labels = [("new",)] * 3
-    learned, validation, kept = np.arange(3), np.zeros(0, int), np.zeros(0, int)
-    store = None
-
-    class tokens:  # noqa: N801
-        audio = staticmethod(lambda i: toy_tokens()[1][i])
-        visual = staticmethod(lambda i: toy_tokens()[2][i])
-
-
-def test_kept_clips_are_the_first_five_of_each_class():
-    labels = [("a",)] * 7 + [("b",)] * 2 + [("a", "b")]
-    found = choose_kept(labels, np.arange(10), {})
-    assert found.tolist() == [0, 1, 2, 3, 4, 7, 8, 9]
-    assert choose_kept(labels, np.arange(10), {"a": 3, "b": 5}).tolist() == [0, 1]
-    kept = toy_kept()
-    both = joined(kept, kept)
-    assert both.num_clips == 24
-    assert joined(None, kept) is kept
-    assert joined(None, None) is None
-    assert kept.without(NAMES[0]).num_clips == 10
-    assert dict(both.renamed(NAMES[0], "zero").counts())["zero"] == 4
-    assert len(kept.fingerprints()) == 12
-    assert score_clips_of(kept).shape == (12, 6)
-
-
-def score_clips_of(kept):
-    loop = toy_loop("analytic", options={"width": 20}, num_tasks=1)
-    loop.run()
-    return score_clips(loop.method, kept.source, np.arange(kept.num_clips))["audio"]
 
 
 def test_a_learner_changes_and_saves(model, place):

@@ -9,6 +9,8 @@ import torch
 
 from cign.cli import main
 
+from .adding import cign, model, old_store, rows, runs, tables  # noqa: F401
+
 
 @dataclass(frozen=True)
 class World:

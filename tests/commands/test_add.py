@@ -1,123 +1,19 @@
-"""`cign add`, `versions`, `rename`, `remove` on real files: what they learn, tell and refuse."""
+"""`cign add`, `versions`, `rename`, `remove` on real files: what they learn and tell."""
 
-import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from cign.cli import main
 from cign.data.prepare import prepare
 from cign.data.store import Store
-from cign.errors import InputError
-from cign.files import folder_lock
 from cign.learner import Learner
 from cign.models.backbones import load_backbone
 
-OPTIONS = {
-    "cign_analytic": {"width": 60, "audio_ridge": 5.0, "visual_ridge": 5.0},
-    "analytic": {"width": 60, "ridge": 5.0},
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
-
-
-@pytest.fixture
-def cign(capsys):
-    """Run a command; gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
-
-
-def refused(result, *parts):
-    """Check that a command stopped with one sentence, which holds these parts."""
-    code, out, err = result
-    assert code == 2
-    assert out == ""
-    (sentence,) = [line for line in err.splitlines() if line.startswith("cign: ")]
-    for part in parts:
-        assert part in sentence
-
-
-@pytest.fixture(scope="module")
-def rows(tiny):
-    """The rows of the corpus's table, and its classes in the order of their appearance."""
-    with (tiny[0] / "clips.csv").open() as file:
-        found = [
-            {name: row[name] for name in ("path", "labels", "split")}
-            for row in csv.DictReader(file)
-        ]
-    return found, list(dict.fromkeys(row["labels"] for row in found))
-
-
-def write(path, rows):
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["path", "labels", "split"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-@pytest.fixture(scope="module")
-def tables(tiny, rows, tmp_path_factory):
-    """Tables of the first three classes and of the last one."""
-    folder = tmp_path_factory.mktemp("tables")
-    found, classes = rows
-    old = [row for row in found if row["labels"] != classes[-1]]
-    new = [row for row in found if row["labels"] == classes[-1]]
-    return write(folder / "old.csv", old), write(folder / "new.csv", new)
-
-
-@pytest.fixture(scope="module")
-def old_store(tiny, tables, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("old") / "store"
-    backbone = load_backbone("small-random")
-    prepare(tables[0], folder, backbone=backbone, media=[tiny[0]], num_workers=0)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def runs(old_store, tmp_path_factory):
-    """A run of each method on the first three classes."""
-    folder = tmp_path_factory.mktemp("runs")
-    for name, options in OPTIONS.items():
-        Learner(name, options=options).learn(old_store, tasks=2, out=folder / name)
-    quick = {"training": {"num_epochs": 1, "min_steps": 0, "batch_size": 8}}
-    Learner("finetune", options=quick).learn(old_store, tasks=2, out=folder / "finetune")
-    return folder
-
-
-@pytest.fixture
-def model(runs, tmp_path):
-    """A MODEL of three classes that a test may change."""
-    return shutil.copytree(runs / "cign_analytic" / "model", tmp_path / "model")
-
-
-def state_of(folder):
-    """Every file of a folder but the lock."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
-    return {path.relative_to(folder): path.read_bytes() for path in files}
-
-
-def add(cign, model, source, tiny, *options):
-    return cign("add", model, source, "--media", tiny[0], "--workers", 0, *options)
+from .adding import OPTIONS, add, refused, write
 
 
 def told(learner, files):
@@ -304,26 +200,6 @@ def test_a_model_without_kept_clips_says_that_the_cost_is_not_known(cign, model,
     assert not (model / "kept.safetensors").exists()
 
 
-def test_a_run_is_changed_only_as_a_copy(cign, runs, tables, tiny, tmp_path):
-    run = runs / "cign_analytic"
-    before = state_of(run)
-    for place in (run, run / "model"):
-        refused(add(cign, place, tables[1], tiny), "belongs to a run", "--out")
-    refused(cign("rename", run, "a", "b"), "belongs to a run")
-    refused(cign("remove", run, "a"), "belongs to a run")
-    copy = tmp_path / "copy"
-    code, out, _ = add(cign, run, tables[1], tiny, "--out", copy)
-    assert code == 0
-    assert f"{copy}: 4 classes; {run / 'model'} is as it was" in out
-    assert len(Learner.load(copy).model.classes) == 4
-    assert state_of(run) == before
-    refused(add(cign, run, tables[1], tiny, "--out", copy), "is not empty")
-    refused(cign("remove", run, "odd", "--out", tmp_path / "none"), "unknown class 'odd'")
-    assert not (tmp_path / "none").exists()
-    refused(cign("versions", run, "--undo"), "no version before 1")
-    assert cign("versions", run)[0] == 0
-
-
 def test_rename_and_remove(cign, model, rows):
     first, second, third = rows[1][:3]
     assert cign("rename", model, first, "new name")[0] == 0
@@ -343,96 +219,9 @@ def test_rename_and_remove(cign, model, rows):
     assert Learner.load(model).model.classes == (first, second, third)
 
 
-def test_input_that_cannot_be_added_changes_nothing(cign, model, runs, rows, tiny, tmp_path):
-    before = state_of(model)
-    new = [row for row in rows[0] if row["labels"] == rows[1][-1]]
-
-    def table(name, **changes):
-        return write(tmp_path / f"{name}.csv", [{**row, **changes} for row in new])
-
-    refused(add(cign, model, table("slash", labels="a/b"), tiny), "'a/b' holds a slash")
-    refused(add(cign, model, table("line", labels="a\nb"), tiny), "line break")
-    refused(add(cign, model, table("long", labels="x" * 300), tiny), "has 300 characters")
-    refused(add(cign, model, table("two", labels="a|b"), tiny), "several labels (a|b)")
-    refused(add(cign, model, table("test", split="test"), tiny), "none of 11 clips can be learned")
-    refused(add(cign, model, tmp_path / "none.csv", tiny), "does not exist")
-    some = [{**row, "labels": "only val"} if row["split"] == "val" else row for row in new]
-    refused(add(cign, model, write(tmp_path / "val.csv", some), tiny), "'only val' has no clip")
-    bad = tmp_path / "bad" / "noise"
-    bad.mkdir(parents=True)
-    (bad / "one.mp4").write_text("not a film")
-    refused(cign("add", model, tmp_path / "bad", "--workers", 0), "no usable clip")
-    assert state_of(model) == before
-    gradient = shutil.copytree(runs / "finetune" / "model", tmp_path / "finetune")
-    sentence = (
-        "method finetune cannot be changed without its old clips",
-        "cign_analytic or analytic",
-    )
-    refused(add(cign, gradient, table("good"), tiny), *sentence)
-    refused(cign("remove", gradient, rows[1][0]), *sentence)
-    assert cign("rename", gradient, rows[1][0], "other")[0] == 0  # touches no weight
-
-
-def test_tokens_of_another_backbone_are_refused(cign, model, tiny, tmp_path):
-    store = shutil.copytree(tiny[1], tmp_path / "store")
-    info = store / "tokens" / "small-random" / "tokens.json"
-    record = json.loads(info.read_text())
-    refused(cign("add", model, store, "--format", "table"), "leave out --format")
-    info.write_text(json.dumps({**record, "fingerprint": "0" * 64}))
-    refused(cign("add", model, store), "other weights of backbone small-random")
-    shutil.rmtree(store / "tokens")
-    refused(cign("add", model, store), "no tokens of backbone 'small-random'")
-    about = json.loads((model / "model.json").read_text())
-    about["backbone"]["fingerprint"] = "0" * 64
-    (model / "model.json").write_text(json.dumps(about))
-    clips = tiny[0] / "test"
-    refused(cign("add", model, clips, "--workers", 0), "has other weights than the model was made")
-
-
 def test_a_prepared_store_is_added_without_decoding(cign, model, tiny, rows):
     code, out, _ = cign("add", model, tiny[1])
     assert code == 0
     assert f"new classes: {rows[1][-1]} (6 clips)" in out
     assert out.count("(6 clips)") == 4
     assert "now count twice" in cign("add", model, tiny[1])[2]
-
-
-def test_a_singular_solution_leaves_the_model_as_it_was(cign, model, tables, tiny):
-    about = json.loads((model / "model.json").read_text())
-    about["options"].update(audio_ridge=0.0, visual_ridge=0.0, width=60)
-    (model / "model.json").write_text(json.dumps(about))
-    weights = load_file(model / "model.safetensors")
-    learner = Learner.load(model)
-    learner.model.method.statistics["audio"].gram.fill_(float("inf"))
-    learner.save(model)
-    before = (model / "model.safetensors").read_bytes()
-    code, _, err = add(cign, model, tables[1], tiny)
-    assert code == 1
-    assert "is singular with ridge" in err
-    assert (model / "model.safetensors").read_bytes() == before
-    assert set(weights) == set(load_file(model / "model.safetensors"))
-    assert len(Learner.load(model).model.classes) == 3
-
-
-def test_a_changed_byte_is_refused(cign, model, tables, tiny):
-    data = bytearray((model / "model.safetensors").read_bytes())
-    data[len(data) // 2] ^= 1
-    (model / "model.safetensors").write_bytes(bytes(data))
-    refused(add(cign, model, tables[1], tiny), "was changed or damaged", "checksum")
-    refused(cign("remove", model, "x"), "was changed or damaged")
-
-
-def test_two_at_once_the_second_is_refused(cign, model, tables, tiny):
-    holder = (
-        "import sys; from pathlib import Path; from cign.files import folder_lock\n"
-        "with folder_lock(Path(sys.argv[1]), 'model'): print('held', flush=True); input()"
-    )
-    command = [sys.executable, "-c", holder, str(model)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as other:
-        assert other.stdout.readline() == "held\n"
-        refused(add(cign, model, tables[1], tiny), f"model {model} is in use by another process")
-        other.communicate("\n")
-    assert add(cign, model, tables[1], tiny)[0] == 0
-    with folder_lock(model, "model"), pytest.raises(InputError, match="in use"):
-        Learner.load(model).save(model)

@@ -1,0 +1,163 @@
+"""Changing a model in memory: names, removed classes, clips of several labels, what is kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cign.editing import add_clips, check_name, remove_class, rename_class
+from cign.errors import InputError, RunError
+from cign.kept import choose_kept, joined
+from cign.methods.cign_analytic import CignAnalytic
+from cign.model_folder import load_model, save_model
+from cign.models.token_ridge import TokenStatistics
+from cign.scoring import score_clips
+from toy import toy_loop, toy_tokens
+from toy_model import NAMES, same_answers, scores, toy_kept, toy_model
+
+
+@pytest.fixture
+def model():
+    return toy_model()
+
+
+def test_a_removed_class_leaves_the_others_as_they_were(model):
+    without = remove_class(model, "class 2")
+    assert without.groups == (("class 0", "class 1"), ("class 3",), ("class 4", "class 5"))
+    assert without.method.class_counts == [2, 1, 2]
+    assert {name for names in without.kept.labels for name in names} == set(without.classes)
+    rest = [0, 1, 3, 4, 5]
+    for modality in ("audio", "visual"):
+        weights = model.method.get_buffer(f"{modality}_weights")
+        assert torch.equal(without.method.get_buffer(f"{modality}_weights"), weights[:, rest])
+        old, new = model.method.statistics[modality], without.method.statistics[modality]
+        assert isinstance(new, TokenStatistics)
+        assert torch.equal(old.gram, new.gram)  # all of it stays
+        assert torch.equal(old.cross[:, rest], new.cross)
+    assert torch.equal(without.method.class_clips, model.method.class_clips[rest])
+    assert model.method.num_classes == 6
+    assert scores(without)["audio"].shape[1] == 5
+
+
+def test_a_task_all_of_whose_classes_are_gone_keeps_its_place(model, tmp_path):
+    less = remove_class(remove_class(model, "class 2"), "class 3")
+    assert less.groups == (("class 0", "class 1"), (), ("class 4", "class 5"))
+    save_model(less, tmp_path / "less")
+    again = load_model(tmp_path / "less")
+    assert again.groups == less.groups
+    assert same_answers(scores(again), scores(less))
+
+
+def test_classes_that_cannot_be_renamed_or_removed(model):
+    with pytest.raises(InputError, match=r"class 'class 1' exists already"):
+        rename_class(model, "class 0", "class 1")
+    with pytest.raises(InputError, match=r"unknown class 'odd': use one of class 0, class 1"):
+        rename_class(model, "odd", "even")
+    with pytest.raises(InputError, match=r"unknown class 'odd'"):
+        remove_class(model, "odd")
+    for name in NAMES[1:]:
+        model = remove_class(model, name)
+    with pytest.raises(InputError, match=r"'class 0' is the last one"):
+        remove_class(model, "class 0")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("a/b", "holds a slash"),
+        ("a\\b", "holds a slash"),
+        ("a\nb", "a line break"),
+        ("a|b", "holds a slash, '|'"),
+        ("x" * 300, "has 300 characters"),
+        ("", "is empty"),
+        (" a", "blanks at an end"),
+        ("..", "a dot"),
+    ],
+)
+def test_names_that_are_refused(name, problem, model):
+    with pytest.raises(InputError, match=problem) as error:
+        rename_class(model, "class 0", name)
+    assert len(str(error.value)) < 200
+    assert "\n" not in str(error.value)
+    assert check_name("Bjørk's  «水» (2)") == "Bjørk's  «水» (2)"
+
+
+def test_singular_sums_leave_the_model_as_it_was(model, monkeypatch):
+    monkeypatch.setattr(CignAnalytic, "ridge_of", lambda *_: 0.0)
+    before = {name: value.clone() for name, value in model.method.state_dict().items()}
+    model.method.statistics["visual"].gram.zero_()
+    before["statistics.visual.gram"] = model.method.statistics["visual"].gram.clone()
+    with pytest.raises(RunError, match="is singular"):
+        add_clips(model, FakeClips())
+    after = model.method.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert model.classes == tuple(NAMES)
+
+
+class FakeClips:
+    """Three clips of a new class, without a store."""
+
+    notes, order, ids, list_hash = (), ("new",), list("abc"), "0"
+    labels = [("new",)] * 3
+    learned, validation, kept = np.arange(3), np.zeros(0, int), np.zeros(0, int)
+    store = None
+
+    class tokens:  # noqa: N801
+        audio = staticmethod(lambda i: toy_tokens()[1][i])
+        visual = staticmethod(lambda i: toy_tokens()[2][i])
+
+
+def test_kept_clips_are_the_first_five_of_each_class():
+    labels = [("a",)] * 7 + [("b",)] * 2 + [("a", "b")]
+    found = choose_kept(labels, np.arange(10), {})
+    assert found.tolist() == [0, 1, 2, 3, 4, 7, 8, 9]
+    assert choose_kept(labels, np.arange(10), {"a": 3, "b": 5}).tolist() == [0, 1]
+    kept = toy_kept()
+    both = joined(kept, kept)
+    assert both.num_clips == 24
+    assert joined(None, kept) is kept
+    assert joined(None, None) is None
+    assert kept.without(NAMES[0]).num_clips == 10
+    assert dict(both.renamed(NAMES[0], "zero").counts())["zero"] == 4
+    assert len(kept.fingerprints()) == 12
+    assert score_clips_of(kept).shape == (12, 6)
+
+
+def score_clips_of(kept):
+    loop = toy_loop("analytic", options={"width": 20}, num_tasks=1)
+    loop.run()
+    return score_clips(loop.method, kept.source, np.arange(kept.num_clips))["audio"]
+
+
+class SeveralLabels(FakeClips):
+    """Clips of a class that is known and one that is not."""
+
+    labels = [("class 1", "new")] * 3
+
+
+def test_clips_of_several_labels_are_learned_where_a_model_has_them(model):
+    with pytest.raises(InputError, match=r"clip a has several labels \(class 1\|new\)"):
+        add_clips(model, SeveralLabels())
+    model.method.setup = dataclasses.replace(model.method.setup, multi_label=True)
+    changed, addition = add_clips(model, SeveralLabels())
+    assert changed.classes == (*NAMES, "new")
+    assert (addition.new, addition.known) == ({"new": 3}, {"class 1": 3})
+    counts = changed.method.class_clips - torch.cat([model.method.class_clips, torch.zeros(1)])
+    assert counts.tolist() == [0, 3, 0, 0, 0, 0, 3]
+    assert addition.cost.num_clips == 12
+    assert changed.changes[0]["text"] == "added new, 3 more clips of class 1"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_an_addition_leaves_the_model_it_was_given_as_it_was(several, model):
+    before, answers = model.classes, scores(model)
+    clips = FakeClips()
+    if several:
+        model.method.setup = dataclasses.replace(model.method.setup, multi_label=True)
+        answers, clips = scores(model), SeveralLabels()
+    add_clips(model, clips)
+    assert model.classes == before
+    assert same_answers(scores(model), answers)
+    assert model.changes == ()
+    assert model.unknown_threshold == 0.5
