@@ -22,7 +22,7 @@ LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
 
 def hash_of(methods: list[str]) -> str:
     """Hash of the code and recipes that a comparison of these methods rests on."""
-    modules = ["cign.train", "cign.learner", "cign.bench.bench"]
+    modules = ["cign.train", "cign.bench.intervals", "cign.bench.resampling", "cign.models.small"]
     modules += sorted({METHODS[name].__module__ for name in methods if name in METHODS})
     recipes = Path(__file__).parent.parent / "src" / "cign" / "recipes"
     files = [recipes / f"{name}.yaml" for name in sorted(methods)]
