@@ -93,7 +93,7 @@ RUNS = (
         options=QUICK_OPTIONS,
     ),
     DemoRun(
-        title="joint (all clips again), linear heads",
+        title="joint, linear heads",
         folder="joint",
         method="joint",
         options=LINEAR_OPTIONS,
