@@ -54,7 +54,8 @@ def main() -> None:
     table = read_json(arguments.folder / "table.json", "table of the bench")
     methods = sorted(table["config"]["methods"])
     head, _, rest = (arguments.folder / "table.md").read_text().partition("\n\n")
-    machine = ", ".join(str(value) for value in table["machine"].values())
+    known = {name: value for name, value in table["machine"].items() if value is not None}
+    machine = ", ".join(f"{name} {value}" for name, value in known.items())
     notes = "".join(f"{note}\n\n" for note in arguments.note)
     text = (
         f"{head}\n\n`{arguments.command}`\n\n"

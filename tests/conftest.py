@@ -19,3 +19,18 @@ def tiny(tmp_path_factory):
     synthesize(root / "clips", config, num_workers=1)
     prepare(root / "clips", root / "store", backbone=load_backbone("small-random"), num_workers=0)
     return root / "clips", root / "store"
+
+
+@pytest.fixture
+def cign(capsys):
+    """Run a command; gives exit code, standard output and standard error."""
+    from cign.cli import main
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run

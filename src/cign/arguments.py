@@ -117,3 +117,45 @@ def paths(texts: Sequence[str] | None) -> list[Path]:
 def given(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
     """The named options that were given, without those left at None."""
     return {name: options[name] for name in names if options[name] is not None}
+
+
+# Options that several commands take, with the same meaning in each.
+
+
+def add_media(parser: CommandParser) -> None:
+    """Declare ``--media``, of commands that read lists of clips."""
+    parser.add_argument(
+        "--media",
+        metavar="DIR",
+        action="append",
+        help="where the listed clips lie, if not beside their list; may be repeated",
+    )
+
+
+def add_split(parser: CommandParser) -> None:
+    """Declare ``--split``, of commands that read published lists."""
+    parser.add_argument(
+        "--split",
+        metavar="KIND",
+        help="historical: as published; corrected: labels right, no recording in two splits, "
+        "80/10/10 %% (default: historical where the source has splits)",
+    )
+
+
+def add_decoders(parser: CommandParser) -> None:
+    """Declare ``--workers``, of commands that decode."""
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole(0),
+        help="decoding processes; 0 decodes in this one (default: one for each core)",
+    )
+
+
+def add_bf16(parser: CommandParser) -> None:
+    """Declare ``--bf16``, of commands that train."""
+    parser.add_argument(
+        "--bf16",
+        action="store_true",
+        help="encoders and transformers multiply in bfloat16, faster where the processor can",
+    )

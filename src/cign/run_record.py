@@ -27,12 +27,9 @@ def write_metrics(
     loop: Loop,
     store: Store,
     test_store: Store | None = None,
-    *,
-    validation_bytes: int = 0,
 ) -> None:
     """Write ``metrics.json`` as the run stands."""
-    values = describe(config, loop, store, test_store, validation_bytes=validation_bytes)
-    write_json(folder / "metrics.json", values)
+    write_json(folder / "metrics.json", describe(config, loop, store, test_store))
 
 
 def describe(
@@ -126,6 +123,17 @@ def machine() -> dict[str, Any]:
     """The machine a run was made on."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown")

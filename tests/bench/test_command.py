@@ -4,20 +4,6 @@ import shutil
 
 import pytest
 
-from cign.cli import main
-
-
-@pytest.fixture
-def cign(capsys):
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
-
 
 def test_bench_and_its_report(cign, stores, recipes, tmp_path):
     out = tmp_path / "bench"

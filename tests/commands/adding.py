@@ -7,7 +7,6 @@ import shutil
 import pytest
 import torch
 
-from cign.cli import main
 from cign.data.prepare import prepare
 from cign.learner import Learner
 from cign.models.backbones import load_backbone
@@ -16,20 +15,6 @@ OPTIONS = {
     "cign_analytic": {"width": 60, "audio_ridge": 5.0, "visual_ridge": 5.0},
     "analytic": {"width": 60, "ridge": 5.0},
 }
-
-
-@pytest.fixture
-def cign(capsys):
-    """Run a command; gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
 
 
 def refused(result, *parts):

@@ -9,7 +9,7 @@ import torch
 
 from cign.cli import main
 
-from .adding import cign, model, old_store, rows, runs, tables  # noqa: F401
+from .adding import model, old_store, rows, runs, tables  # noqa: F401
 
 
 @dataclass(frozen=True)

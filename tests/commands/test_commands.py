@@ -7,32 +7,7 @@ import shutil
 
 import pytest
 
-from cign.cli import main
-
-
-@pytest.fixture
-def cign(capsys):
-    """Run a command; gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
-
-
-def refused(result, *parts):
-    """Check that a command stopped with one sentence, which holds these parts."""
-    code, out, err = result
-    assert code == 2
-    assert out == ""
-    (sentence,) = [line for line in err.splitlines() if line.startswith("cign: ")]
-    for part in parts:
-        assert part in sentence
-
+from .adding import refused
 
 # synth, inspect, prepare
 

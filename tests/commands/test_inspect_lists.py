@@ -6,22 +6,6 @@ import pickle
 import numpy as np
 import pytest
 
-from cign.cli import main
-
-
-@pytest.fixture
-def cign(capsys):
-    """Run a command; gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
-
 
 @pytest.fixture
 def lists(tmp_path):

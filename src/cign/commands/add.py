@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cign.arguments import CommandParser, path, paths, whole
+from cign.arguments import CommandParser, add_decoders, add_media, path, paths
 from cign.terminal import make_progress, note, percent, say
 
 SUMMARY = "Teach a trained model new classes, or more clips of known ones, without its old clips."
@@ -21,24 +21,14 @@ def add_options(parser: CommandParser) -> None:
         help="folder of class folders, CSV or Parquet table, or a prepared store",
     )
     parser.add_argument("--format", metavar="NAME", help="of the clips (default: found out)")
-    parser.add_argument(
-        "--media",
-        metavar="DIR",
-        action="append",
-        help="where the listed clips lie, if not beside their list; may be repeated",
-    )
+    add_media(parser)
     parser.add_argument(
         "--no-keep",
         dest="keep",
         action="store_false",
         help="keep none of these clips (default: up to 5 a class, as tokens, to measure costs)",
     )
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=whole(0),
-        help="decoding processes; 0 decodes in this one (default: one for each core)",
-    )
+    add_decoders(parser)
     add_out(parser)
 
 

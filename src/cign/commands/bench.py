@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cign.arguments import CommandParser, path, paths, whole
+from cign.arguments import CommandParser, add_bf16, path, paths, whole
 from cign.errors import RunError
 from cign.run_bars import make_run_view
 from cign.terminal import note, percent, say, show_table
@@ -96,11 +96,7 @@ def add_options(parser: CommandParser) -> None:
         metavar="NAME",
         help="whose tokens are read, or which is trained (default: the stores')",
     )
-    parser.add_argument(
-        "--bf16",
-        action="store_true",
-        help="encoders and transformers multiply in bfloat16, faster where the processor can",
-    )
+    add_bf16(parser)
     parser.add_argument(
         "--recipes",
         metavar="DIR",

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, path, paths
+from cign.arguments import CommandParser, add_media, add_split, path, paths
 from cign.errors import InputError
 from cign.terminal import make_progress, note, say, show_table
 
@@ -21,18 +21,8 @@ def add_options(parser: CommandParser) -> None:
         "source", metavar="SOURCE", type=path, help="folder, CSV, Parquet, or a prepared store"
     )
     parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
-    parser.add_argument(
-        "--media",
-        metavar="DIR",
-        action="append",
-        help="where the listed clips lie, if not beside their list; may be repeated",
-    )
-    parser.add_argument(
-        "--split",
-        metavar="KIND",
-        help="historical: as published; corrected: labels right, no recording in two splits, "
-        "80/10/10 %% (default: historical where the source has splits)",
-    )
+    add_media(parser)
+    add_split(parser)
     parser.add_argument(
         "--decode",
         action="store_true",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, path, paths, whole
+from cign.arguments import CommandParser, add_decoders, add_media, add_split, path, paths, whole
 from cign.commands.inspect import show_overlap
 from cign.errors import InputError, one_of
 from cign.terminal import make_progress, note, say, show_table
@@ -23,18 +23,8 @@ def add_options(parser: CommandParser) -> None:
     )
     parser.add_argument("store", metavar="STORE", type=path, help="folder for the store")
     parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
-    parser.add_argument(
-        "--media",
-        metavar="DIR",
-        action="append",
-        help="where the listed clips lie, if not beside their list; may be repeated",
-    )
-    parser.add_argument(
-        "--split",
-        metavar="KIND",
-        help="historical: as published; corrected: labels right, no recording in two splits, "
-        "80/10/10 %% (default: historical where the source has splits)",
-    )
+    add_media(parser)
+    add_split(parser)
     parser.add_argument(
         "--backbone",
         metavar="NAME",
@@ -50,12 +40,7 @@ def add_options(parser: CommandParser) -> None:
         metavar="NAME",
         help="picture size, sampling rate and window: release or small (default: the backbone's)",
     )
-    parser.add_argument(
-        "--workers",
-        metavar="N",
-        type=whole(0),
-        help="decoding processes; 0 decodes in this one (default: one for each core)",
-    )
+    add_decoders(parser)
 
 
 def run(options: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.arguments import CommandParser, path, whole
+from cign.arguments import CommandParser, add_bf16, path, whole
 from cign.errors import InputError
 from cign.terminal import make_progress, note, percent, say, show_table
 
@@ -56,11 +56,7 @@ def add_options(parser: CommandParser) -> None:
         action="store_true",
         help="train on clips that lack sound or picture, too",
     )
-    parser.add_argument(
-        "--bf16",
-        action="store_true",
-        help="encoders and transformers multiply in bfloat16, faster where the processor can",
-    )
+    add_bf16(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bits"
     )

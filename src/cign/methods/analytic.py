@@ -6,6 +6,7 @@ MMAL (ACM MM 2024). What is theirs and what is ours: docs/methods/analytic.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -19,6 +20,7 @@ from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
 
 Fusion = Literal["concatenation", "log_probabilities"]
 Precision = Literal["float32", "float64"]
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,14 @@ class AnalyticOptions:
     projection_seed: int = 0
     batch_size: int = 256
 
+    def __post_init__(self) -> None:
+        """Refuse values that have no meaning."""
+        if self.fused not in ("concatenation", "log_probabilities"):
+            raise one_of(self.fused, ("concatenation", "log_probabilities"), "fused")
+        check_precision(self.precision)
+        check_sizes(self, {"width": 1, "batch_size": 1, "ridge": 0, "projection_seed": 0})
+        check_positive(self, ("temperature",))
+
 
 class Analytic(Method):
     """One pass over each task's clips, then one ridge solution for each reading.
@@ -63,7 +73,6 @@ class Analytic(Method):
 
     def __init__(self, setup: Setup, options: AnalyticOptions) -> None:
         super().__init__(setup, options)
-        self.check(options)
         dims = {"audio": setup.shape.audio_dim, "visual": setup.shape.visual_dim}
         self.features = nn.ModuleDict(
             {
@@ -85,14 +94,10 @@ class Analytic(Method):
             width = options.width * (2 if reading == "audio_visual" else 1)
             self.register_buffer(f"{reading}_weights", torch.zeros(width, 0))
 
-    def check(self, options: AnalyticOptions) -> None:
-        """Refuse options that have no meaning."""
-        _check(options)
-
     @property
     def sums_dtype(self) -> torch.dtype:
         """Precision of the sums."""
-        return {"float32": torch.float32, "float64": torch.float64}[self.options.precision]
+        return DTYPES[self.options.precision]
 
     def ridge_of(self, reading: str) -> float:
         """The ridge of a reading's solution."""
@@ -195,13 +200,20 @@ class Analytic(Method):
         features = self.random_features(audio, visual, torch.float32)
         logits = {}
         for reading in self.solved:
-            scores = features[reading] @ self.get_buffer(f"{reading}_weights")
-            if self.setup.multi_label:
-                scores = scores - 0.5
-            logits[reading] = scores / self.options.temperature
+            logits[reading] = self.logits(features[reading] @ self.get_buffer(f"{reading}_weights"))
+        return self.probabilities(logits)
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Ridge scores, about 0..1, as logits; with several labels 1/2 is undecided."""
+        if self.setup.multi_label:
+            scores = scores - 0.5
+        return scores / self.options.temperature
+
+    def probabilities(self, logits: dict[str, Tensor]) -> Scores:
+        """Probabilities of every reading; a fused one that is not given is made of the others."""
         if "audio_visual" not in logits:
             # Added log-probabilities (log-odds with several labels), normalised again.
-            logits["audio_visual"] = logits["audio"] + logits["visual"]
+            logits = {**logits, "audio_visual": logits["audio"] + logits["visual"]}
         if self.setup.multi_label:
             return {reading: logits[reading].sigmoid() for reading in READINGS}
         return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
@@ -215,23 +227,6 @@ class Analytic(Method):
 def without_entry(values: Tensor, index: int) -> Tensor:
     """A copy of [..., C] without one entry of the last dimension."""
     return torch.cat([values[..., :index], values[..., index + 1 :]], dim=-1)
-
-
-def _check(options: AnalyticOptions) -> None:
-    """Refuse values that have no meaning.
-
-    Raises:
-        InputError: Naming the value.
-    """
-    for value, allowed, what in (
-        (options.fused, ("concatenation", "log_probabilities"), "fused"),
-        (options.precision, ("float32", "float64"), "precision"),
-    ):
-        if value not in allowed:
-            raise one_of(value, allowed, what)
-    check_sizes(options, {"width": 1, "batch_size": 1, "ridge": 0, "projection_seed": 0})
-    if not options.temperature > 0:
-        raise InputError(f"temperature {options.temperature} is not positive: use 0.1, say")
 
 
 def check_sizes(options: object, least: dict[str, int]) -> None:
@@ -248,3 +243,24 @@ def check_sizes(options: object, least: dict[str, int]) -> None:
         number = getattr(options, name)
         if number < low:
             raise InputError(f"{name} {number} is too small: use {low} or more")
+
+
+def check_positive(options: object, names: Sequence[str]) -> None:
+    """Refuse numbers that are not above 0.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    for name in names:
+        if not getattr(options, name) > 0:
+            raise InputError(f"{name} {getattr(options, name)} is not positive: use 0.1, say")
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision there is not.
+
+    Raises:
+        InputError: Naming those there are.
+    """
+    if precision not in DTYPES:
+        raise one_of(precision, DTYPES, "precision")

@@ -18,7 +18,7 @@ from cign.losses.classification import masked_binary_cross_entropy, negatives_ma
 from cign.losses.tokens import token_classification_loss, token_distillation_loss
 from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
 from cign.methods.phases import Phase, TrainingOptions
-from cign.models.cign_network import CignNetwork
+from cign.models.cign_network import CignNetwork, added_by_grouping
 from cign.models.encoder import Encoder
 from cign.models.grouping import Assignment
 from cign.options import refuse_ignored
@@ -172,12 +172,7 @@ class Cign(GradientMethod):
         sum_i p_i (g_i - c^_i) of each modality (protocol.md); no true label is used.
         """
         output = self.network(audio, visual)
-        parts = []
-        for modality in output:
-            weight = modality.logits.sigmoid().unsqueeze(-1)  # [B, C, 1]
-            added = modality.grouped.embedding - modality.grouped.tokens
-            parts.append((weight * added).sum(dim=1))
-        return torch.cat(parts, dim=-1)
+        return added_by_grouping(output, [part.logits.sigmoid() for part in output])
 
 
 class CignTuned(Cign):

@@ -9,14 +9,22 @@ Derivation, what is exact and what is not: docs/methods/cign_analytic.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
-from cign.methods.analytic import Analytic, Precision, check_sizes, without_entry
-from cign.methods.base import READINGS, Batch, Losses, Scores, Setup
+from cign.methods.analytic import (
+    DTYPES,
+    Analytic,
+    Precision,
+    check_positive,
+    check_precision,
+    check_sizes,
+    without_entry,
+)
+from cign.methods.base import Batch, Losses, Scores, Setup
 from cign.methods.phases import Phase
 from cign.models.ridge import RidgeStatistics
 from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
@@ -67,7 +75,19 @@ class CignAnalyticOptions:
     fused: ClassVar[Literal["log_probabilities"]] = "log_probabilities"  # what `Analytic` asks for
 
     def __post_init__(self) -> None:
-        """Refuse what steers an assignment that is not made."""
+        """Refuse values that have no meaning, and what steers an assignment that is not made."""
+        least = dict.fromkeys(("width", "num_single", "batch_size"), 1)
+        least |= dict.fromkeys(("audio_ridge", "visual_ridge", "projection_seed"), 0)
+        check_sizes(self, least)
+        check_precision(self.precision)
+        if self.assignment not in ("soft", "mean"):
+            raise one_of(self.assignment, ("soft", "mean"), "assignment")
+        if not 0.0 <= self.token_share <= 1.0:
+            raise InputError(f"token_share {self.token_share} is not a share: use 0 to 1")
+        for name in ("audio_saliency", "visual_saliency", "count_power"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} {getattr(self, name)} is negative: use 0 or more")
+        check_positive(self, ("audio_temperature", "visual_temperature", "temperature"))
         if self.token_share == 0:
             refuse_ignored(self, ("num_single",), "token_share 0", "give token_share a value")
         if self.assignment == "mean":
@@ -88,10 +108,6 @@ class CignAnalytic(Analytic):
     def __init__(self, setup: Setup, options: CignAnalyticOptions) -> None:
         super().__init__(setup, options)  # type: ignore[arg-type]
         self.register_buffer("class_clips", torch.zeros(0, dtype=torch.float64))
-
-    def check(self, options: Any) -> None:
-        """See `Analytic`."""
-        _check(options)
 
     def ridge_of(self, reading: str) -> float:
         """See `Analytic`."""
@@ -131,18 +147,13 @@ class CignAnalytic(Analytic):
         """Add the clips to the sums."""
         o = self.options
         for modality, tokens in zip(MODALITIES, (batch.audio, batch.visual), strict=True):
-            tokens = tokens.to(self.product_dtype)
+            tokens = tokens.to(DTYPES[o.precision])
             sums = self.statistics[modality]
             assert isinstance(sums, TokenStatistics)
             features, shares = self.features[modality](tokens), self.shares(modality, tokens)
             sums.absorb_tokens(features, shares, batch.targets, o.token_share, o.num_single)
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
         return None
-
-    @property
-    def product_dtype(self) -> torch.dtype:
-        """Precision of products of features."""
-        return {"float32": torch.float32, "float64": torch.float64}[self.options.precision]
 
     def token_scores(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Score of each token for each class, and the assignment.
@@ -170,32 +181,31 @@ class CignAnalytic(Analytic):
         balance = (counts.mean() / counts).pow(self.options.count_power)
         return weights * balance.to(weights)
 
+    def _read(self, audio: Tensor, visual: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """`token_scores` of each modality."""
+        both = zip(MODALITIES, (audio, visual), strict=True)
+        return {modality: self.token_scores(modality, tokens) for modality, tokens in both}
+
+    def _grouped(self, read: dict[str, tuple[Tensor, Tensor]]) -> Scores:
+        """Probabilities from the scores and assignments of tokens."""
+        sums = {modality: (assigned * s).sum(dim=1) for modality, (s, assigned) in read.items()}
+        return self.probabilities({name: self.logits(scores) for name, scores in sums.items()})
+
     def assignments(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Where and when each class was found: shapes [B, N_a, C] and [B, N_v, C].
 
         Each class's column sums to one over the tokens; nothing is said about how likely the
         class is, which `predict` tells.
         """
-        both = zip(MODALITIES, (audio, visual), strict=True)
-        return {modality: self.token_scores(modality, tokens)[1] for modality, tokens in both}
+        read = self._read(audio, visual)
+        return {modality: assigned for modality, (_, assigned) in read.items()}
 
     def predict(self, audio: Tensor, visual: Tensor) -> Scores:
         """Soft-max of the grouped scores; sigmoids around 1/2 where clips have several labels.
 
         The score of class i is w_i . g_i with g_i = sum_n A[n,i] f_n, its grouped embedding.
         """
-        logits = {}
-        for modality, tokens in zip(MODALITIES, (audio, visual), strict=True):
-            scores, assigned = self.token_scores(modality, tokens)
-            grouped = (assigned * scores).sum(dim=1)
-            if self.setup.multi_label:
-                grouped = grouped - 0.5
-            logits[modality] = grouped / self.options.temperature
-        # Added log-probabilities (log-odds with several labels), normalised again.
-        logits["audio_visual"] = logits["audio"] + logits["visual"]
-        if self.setup.multi_label:
-            return {reading: logits[reading].sigmoid() for reading in READINGS}
-        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+        return self._grouped(self._read(audio, visual))
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """Tokens grouped by the predicted classes, shape [B, D_a + D_v].
@@ -203,40 +213,12 @@ class CignAnalytic(Analytic):
         sum_i p_i sum_n A[n,i] x_n of each modality, x_n normalised; no true label is used.
         """
         parts = []
-        probabilities = self.predict(audio, visual)
+        read = self._read(audio, visual)
+        probabilities = self._grouped(read)
         for modality, tokens in zip(MODALITIES, (audio, visual), strict=True):
-            assigned = self.token_scores(modality, tokens)[1]
             p = probabilities[modality]
-            weight = assigned @ (p / p.sum(dim=1, keepdim=True)).unsqueeze(-1)  # [B, N, 1]
+            share = (p / p.sum(dim=1, keepdim=True)).unsqueeze(-1)
+            weight = read[modality][1] @ share  # [B, N, 1]
             x = nn.functional.layer_norm(tokens.float(), tokens.shape[2:])
             parts.append((weight * x).sum(dim=1))
         return torch.cat(parts, dim=1)
-
-
-def _check(options: CignAnalyticOptions) -> None:
-    """Refuse values that have no meaning.
-
-    Raises:
-        InputError: Naming the value.
-    """
-    least = {
-        "width": 1,
-        "num_single": 1,
-        "batch_size": 1,
-        "audio_ridge": 0,
-        "visual_ridge": 0,
-        "projection_seed": 0,
-    }
-    check_sizes(options, least)
-    if options.precision not in ("float32", "float64"):
-        raise one_of(options.precision, ("float32", "float64"), "precision")
-    if options.assignment not in ("soft", "mean"):
-        raise one_of(options.assignment, ("soft", "mean"), "assignment")
-    if not 0.0 <= options.token_share <= 1.0:
-        raise InputError(f"token_share {options.token_share} is not a share: use 0 to 1")
-    for name in ("audio_saliency", "visual_saliency", "count_power"):
-        if getattr(options, name) < 0:
-            raise InputError(f"{name} {getattr(options, name)} is negative: use 0 or more")
-    for name in ("audio_temperature", "visual_temperature", "temperature"):
-        if not getattr(options, name) > 0:
-            raise InputError(f"{name} {getattr(options, name)} is not positive: use 0.1, say")

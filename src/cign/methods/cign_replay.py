@@ -11,6 +11,7 @@ import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from cign.losses.distillation import distillation_loss
 from cign.methods.base import READINGS, Batch, GradientMethod, Losses, Scores, Setup, TaskData
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.teacher import refuse_multi_label
-from cign.models.cign_network import CignNetwork
+from cign.models.cign_network import CignNetwork, added_by_grouping
 from cign.models.encoder import Encoder
 from cign.models.grouping import Assignment
 from cign.options import refuse_ignored
@@ -100,17 +101,16 @@ class CignReplay(GradientMethod):
             self.teacher = copy.deepcopy(self.network).requires_grad_(False)
         self.network.grow(num_new)
         torch.nn.init.normal_(self.network.tokens.chunks[-1], std=self.options.token_scale)
-        self.counts = torch.ones(self.num_classes + num_new, device=self.counts.device)
+        self.counts = self.counts.new_ones(self.num_classes + num_new)
         # The linear head on raw tokens is for the losses of `cign` alone.
         self.network.token_head.requires_grad_(False)
         super().grow(num_new)
 
     def before_task(self, data: TaskData) -> None:
         """Count the clips of each class that this task trains on."""
-        for clips in (data.memory, data.new):
-            classes = torch.from_numpy(data.class_of(clips))
-            self.counts += torch.bincount(classes, minlength=self.num_classes).to(self.counts)
-        self.counts = (self.counts - 1).clamp_min(1)
+        classes = torch.from_numpy(data.class_of(np.concatenate([data.memory, data.new])))
+        counts = torch.bincount(classes, minlength=self.num_classes).clamp_min(1)
+        self.counts = counts.to(self.counts)
 
     def logits(self, network: CignNetwork, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Scores of each reading, shape [B, C]; the fused ones are the modalities' sum."""
@@ -144,9 +144,5 @@ class CignReplay(GradientMethod):
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """What the grouping added, weighted by the predicted probabilities, shape [B, 2 D]."""
-        parts = []
-        for modality in self.network(audio, visual):
-            weight = modality.logits.softmax(dim=-1).unsqueeze(-1)  # [B, C, 1]
-            added = modality.grouped.embedding - modality.grouped.tokens
-            parts.append((weight * added).sum(dim=1))
-        return torch.cat(parts, dim=-1)
+        output = self.network(audio, visual)
+        return added_by_grouping(output, [part.logits.softmax(dim=-1) for part in output])

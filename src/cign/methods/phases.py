@@ -119,10 +119,13 @@ class Phase:
 def make_optimizer(
     parameters: Iterable[nn.Parameter], options: TrainingOptions
 ) -> torch.optim.Optimizer:
-    """Build the optimizer of a phase; the learning rate is set at every step."""
+    """Build the optimizer of a phase; the learning rate is set at every step.
+
+    The fused ones update all weights in one pass: the same formulas, a few roundings apart.
+    """
     rate, decay = options.learning_rate, options.weight_decay
     if options.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate)
+        return torch.optim.Adam(parameters, lr=rate, fused=True)
     if options.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)

@@ -5,6 +5,7 @@ Legend: B clips, N features, C classes seen, D width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +43,25 @@ class CignOutput(NamedTuple):
 
     audio: ModalityOutput
     visual: ModalityOutput
+
+
+def added_by_grouping(output: CignOutput, probabilities: Sequence[Tensor]) -> Tensor:
+    """A clip's embedding: what the grouping added to each class token, weighted by the classes.
+
+    sum_i p_i (g_i - c^_i) of each modality, so that no true label is used.
+
+    Args:
+        output: Of a batch.
+        probabilities: p of each modality, shape [B, C].
+
+    Returns:
+        Shape [B, 2 D].
+    """
+    parts = [
+        (p.unsqueeze(-1) * (modality.grouped.embedding - modality.grouped.tokens)).sum(dim=1)
+        for modality, p in zip(output, probabilities, strict=True)
+    ]
+    return torch.cat(parts, dim=-1)
 
 
 class ModalityBranch(nn.Module):

@@ -59,7 +59,6 @@ class HeadsNetwork(nn.Module):
         if trunk not in ("linear", "transformer"):
             raise one_of(trunk, ("linear", "transformer"), "trunk")
         self.encoder = encoder
-        self.has_transformer = trunk == "transformer"
         audio_dim, visual_dim = encoder.shape.audio_dim, encoder.shape.visual_dim
         self.audio_trunk: nn.Module
         self.visual_trunk: nn.Module
@@ -111,23 +110,16 @@ class HeadsNetwork(nn.Module):
     def _through(
         self, modality: str, trunk: nn.Module, tokens: Tensor, on_map: OnMap | None
     ) -> Tensor:
-        """Tokens of one modality after its trunk."""
-        with bf16_if(self.encoder.bf16 and self.has_transformer, tokens.device.type):
-            return self._told(modality, trunk, tokens, on_map).float()
-
-    def _told(
-        self, modality: str, trunk: nn.Module, tokens: Tensor, on_map: OnMap | None
-    ) -> Tensor:
-        """The same, telling of the maps on the way in float32."""
-        if on_map is None:
-            out: Tensor = trunk(tokens)
-            return out
-        if self.encoder.backbone is not None:
+        """Tokens of one modality after its trunk, telling of the maps on the way in float32."""
+        if on_map is not None and self.encoder.backbone is not None:
             on_map(modality, tokens)
-        if isinstance(trunk, nn.Sequential):
-            project, transformer = trunk
-            tokens = transformer(project(tokens), lambda _, x: on_map(modality, x.float()))
-        return tokens
+        if not isinstance(trunk, nn.Sequential):
+            return tokens
+        on_block = None if on_map is None else lambda _, x: on_map(modality, x.float())
+        project, transformer = trunk
+        with bf16_if(self.encoder.bf16, tokens.device.type):
+            mapped: Tensor = transformer(project(tokens), on_block)
+        return mapped.float()
 
     def pool(self, audio_tokens: Tensor, visual_tokens: Tensor) -> dict[str, Tensor]:
         """Features of each reading from tokens after the trunk, as `features` gives them."""

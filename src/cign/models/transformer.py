@@ -72,12 +72,24 @@ class Attention(nn.Module):
             key = torch.cat([prefix[0].to(key.dtype), key], dim=1)
             value = torch.cat([prefix[1].to(value.dtype), value], dim=1)
         q, k, v = (self._split(x) for x in (self.query(queries), key, value))
-        mixed = F.scaled_dot_product_attention(q, k, v)  # [B, H, Q, D / H]
+        mixed = attend(q, k, v)  # [B, H, Q, D / H]
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
         """[B, N, D] -> [B, H, N, D / H]."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Scaled dot-product attention, shapes [B, H, Q, D / H] and [B, H, N, D / H].
+
+    In bfloat16 on a CPU it is written out: there the fused kernel's backward pass is slow, and
+    the framework's own written-out one also looks for rows that are masked whole.
+    """
+    if q.dtype != torch.bfloat16 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v)
+    weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return weights.softmax(dim=-1) @ v
 
 
 def mlp(width: int, ratio: float) -> nn.Sequential:
