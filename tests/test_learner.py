@@ -1,5 +1,6 @@
 """The public face, from a store to predictions on files, and what it refuses."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,6 +10,7 @@ import torch
 
 from cign.errors import InputError
 from cign.learner import Learner
+from cign.methods.base import Batch
 from cign.metrics.predictions import READINGS, Predictions
 
 QUICK = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
@@ -103,6 +105,56 @@ def test_end_to_end_training_moves_the_encoders_and_reloads(method, tiny, tmp_pa
     assert any(not torch.equal(fresh[name], value) for name, value in trained.items())
     files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[:2]
     assert list(Learner.load(tmp_path / "run").predict(files)) == list(learner.predict(files))
+
+
+@pytest.mark.parametrize("method", ["analytic", "cign_analytic"])
+def test_a_closed_form_end_to_end_adapts_its_encoders_on_the_first_task_alone(
+    method, tiny, tmp_path
+):
+    from cign.data.store import Store
+    from cign.models.backbones import load_backbone
+
+    options = {"width": 40, "adaptation": {"num_epochs": 1, "batch_size": 4}}
+    learner = Learner(method, options=options, regime="end-to-end", backbone="small-random")
+    learner.learn(tiny[1], tasks=2, out=tmp_path / "run")
+    phases = [(entry["task"], entry["phase"]) for entry in learner.metrics["losses"]]
+    assert (0, "adaptation") in phases
+    assert (1, "adaptation") not in phases
+    learned = learner.model.method
+    encoder = learned.adaptation.encoder.backbone
+    fresh = load_backbone("small-random").state_dict()
+    assert any(not torch.equal(fresh[name], value) for name, value in encoder.state_dict().items())
+    # The sums are those of all training clips at once, read by the encoders as they are in the end.
+    store = Store.open(tiny[1])
+    train = store.indices("train")
+    with torch.inference_mode():
+        audio = encoder.audio_tokens(torch.from_numpy(store.audio(train)))
+        visual = encoder.visual_tokens(torch.from_numpy(store.frames(train)))
+    options = {"width": 40}
+    at_once = type(learned)(
+        dataclasses.replace(learned.setup, backbone=None), type(learned.options)(**options)
+    )
+    at_once.grow(len(store.class_names))
+    names = learner.metrics["classes"]
+    labels = torch.tensor([names.index(store.table.clips[i].labels[0]) for i in train])
+    targets = torch.nn.functional.one_hot(labels, len(names)).bool()
+    batch = Batch(
+        audio=audio,
+        visual=visual,
+        targets=targets,
+        from_memory=torch.zeros(len(train), dtype=torch.bool),
+        indices=train,
+    )
+    at_once.absorb(batch)
+    for name in ("audio", "visual"):
+        torch.testing.assert_close(
+            learned.statistics[name].gram, at_once.statistics[name].gram, rtol=1e-3, atol=1e-3
+        )
+    files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[:2]
+    again = Learner.load(tmp_path / "run")
+    assert list(again.predict(files)) == list(learner.predict(files))
+    with pytest.raises(InputError, match="learned end to end cannot be changed"):
+        again.add(tiny[0])
 
 
 def test_resuming_a_finished_run_changes_nothing(run, tiny, tmp_path):

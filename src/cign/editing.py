@@ -37,9 +37,14 @@ def closed_form(model: Model) -> Analytic:
     """The method of a model that can be changed.
 
     Raises:
-        InputError: If it is one that learns by gradients.
+        InputError: If it is one that learns by gradients, or if its encoders were adapted: clips
+            are kept and taught as tokens of encoders that all models share.
     """
     if isinstance(model.method, Analytic):
+        if model.regime != "frozen":
+            raise InputError(
+                "a model learned end to end cannot be changed yet: train one with --regime frozen"
+            )
         return model.method
     names = [name for name, method in METHODS.items() if issubclass(method, Analytic)]
     raise InputError(

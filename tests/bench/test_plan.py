@@ -141,11 +141,17 @@ def test_what_needs_a_memory_is_skipped_at_0_and_listed():
 
 
 def test_what_does_not_run_in_the_regime_is_skipped_and_listed():
-    plan = plan_of("analytic", "finetune", regime="end-to-end", worlds=[spec_world()])
+    plan = plan_of("l2p", "finetune", regime="end-to-end", worlds=[spec_world()])
     assert [(one.method, one.reason) for one in plan.skipped] == [
-        ("analytic", "does not run in regime end-to-end")
+        ("l2p", "does not run in regime end-to-end")
     ]
     assert {cell.method for cell in plan.cells} == {"finetune"}
+
+
+def test_a_closed_form_end_to_end_runs_every_order_and_says_that_it_adapts_once():
+    plan = plan_of("analytic", regime="end-to-end", num_orders=(2,), worlds=[spec_world()])
+    assert sorted(run.order for run in plan.runs) == [0, 1]
+    assert "learn on the first task alone" in "; ".join(plan.cells[0].notes)
 
 
 def spec_world():

@@ -80,6 +80,11 @@ IGNORED = [
         "or use optimizer adamw",
     ),
     (
+        {"method": "analytic", "options": {"adaptation": {"num_epochs": 3}}},
+        "adaptation trains encoders and would be ignored on cached tokens: leave it out, or use "
+        "--regime end-to-end",
+    ),
+    (
         {"method": "finetune", "options": {"training": {"batch_size": 0}}},
         "batch_size 0 is too small: use 1 or more",
     ),

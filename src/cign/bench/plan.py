@@ -168,9 +168,11 @@ def _runs(
     """The runs of a cell, each with a key that equal runs share, and notes."""
     cls = method_class(entry.method)
     all_orders, all_seeds = config.orders_of(tasks, entry.name), config.seeds_of(entry.name)
-    orders = all_orders if cls.order_matters else 1
-    seeds = all_seeds if cls.seed_matters else 1
-    notes = []
+    # A closed form knows no order, but encoders that it adapts on the first task do.
+    adapts = config.regime == "end-to-end" and not cls.order_matters
+    orders = all_orders if cls.order_matters or adapts else 1
+    seeds = all_seeds if cls.seed_matters or adapts else 1
+    notes = ["its encoders learn on the first task alone, then stay frozen"] if adapts else []
     if orders * seeds < all_orders * all_seeds:
         spared = [f"{all_orders} orders"] if orders < all_orders else []
         spared += [f"{all_seeds} seeds"] if seeds < all_seeds else []

@@ -14,13 +14,47 @@ import torch
 from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
+from cign.losses.classification import classification_loss
 from cign.methods.base import READINGS, Batch, Losses, Method, Scores, Setup, TaskData
 from cign.methods.phases import Phase, TrainingOptions
+from cign.models.encoder import Encoder
+from cign.models.heads import HeadsNetwork
 from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
 
 Fusion = Literal["concatenation", "log_probabilities"]
 Precision = Literal["float32", "float64"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+# How encoders are trained on the first task where nothing else is asked for; ours.
+ADAPTATION = TrainingOptions(
+    num_epochs=10, optimizer="adamw", learning_rate=3e-4, weight_decay=0.05, schedule="cosine"
+)
+
+
+class Adaptation(HeadsNetwork):
+    """Encoders that learn by gradient on the first task, under linear heads, and never again.
+
+    ACIL trains its backbone on the first task and freezes it; so does this. The sums after it are
+    as exact as on cached tokens, but which classes come first now matters.
+
+    Args:
+        setup: With the backbone to train.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(Encoder(setup.shape, setup.backbone, bf16=setup.bf16))
+        self.multi_label = setup.multi_label
+
+    def losses(self, batch: Batch) -> Losses:
+        """Cross-entropy of the three heads, as `finetune` has it."""
+        logits = self(batch.audio, batch.visual)
+        return {
+            reading: classification_loss(
+                logits[reading], batch.targets, multi_label=self.multi_label
+            )
+            for reading in READINGS
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +71,7 @@ class AnalyticOptions:
         precision: Of sums and products of features; solving is always in float64.
         projection_seed: Of the random projections; apart from the run's seed.
         batch_size: Clips absorbed at a time.
+        adaptation: How encoders are trained on the first task, end to end; see `Adaptation`.
     """
 
     width: int = 2000
@@ -46,6 +81,7 @@ class AnalyticOptions:
     precision: Precision = "float64"
     projection_seed: int = 0
     batch_size: int = 256
+    adaptation: TrainingOptions = ADAPTATION
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning."""
@@ -67,12 +103,17 @@ class Analytic(Method):
     uses_memory: ClassVar[bool] = False
     order_matters: ClassVar[bool] = False
     seed_matters: ClassVar[bool] = False
-    regimes: ClassVar[tuple[str, ...]] = ("frozen",)
     statistics_class: ClassVar[type[RidgeStatistics]] = RidgeStatistics
     options: AnalyticOptions
 
     def __init__(self, setup: Setup, options: AnalyticOptions) -> None:
         super().__init__(setup, options)
+        if setup.backbone is None and options.adaptation != ADAPTATION:
+            raise InputError(
+                "adaptation trains encoders and would be ignored on cached tokens: leave it out, "
+                "or use --regime end-to-end"
+            )
+        self.adaptation = None if setup.backbone is None else Adaptation(setup)
         dims = {"audio": setup.shape.audio_dim, "visual": setup.shape.visual_dim}
         self.features = nn.ModuleDict(
             {
@@ -115,6 +156,8 @@ class Analytic(Method):
 
     def grow(self, num_new: int) -> None:
         """Add columns; the solution knows the new classes after the task."""
+        if self.adaptation is not None and self.num_classes == 0:
+            self.adaptation.grow(num_new)
         for name in self.statistics:
             self._sums(name).grow(num_new)
         for reading in self.solved:
@@ -124,13 +167,24 @@ class Analytic(Method):
         super().grow(num_new)
 
     def phases(self, data: TaskData) -> list[Phase]:
-        """One pass over the new clips, with nothing to optimise."""
+        """One pass over the new clips with nothing to optimise; before the first, adaptation."""
         once = TrainingOptions(num_epochs=1, batch_size=self.options.batch_size)
-        return [Phase(name="statistics", indices=data.new, options=once, updates=False)]
+        phases = [Phase(name="statistics", indices=data.new, options=once, updates=False)]
+        if self.adaptation is not None and data.task == 0:
+            options = self.options.adaptation
+            phases.insert(0, Phase(name="adaptation", indices=data.new, options=options))
+        return phases
+
+    def tokens(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of a batch: cached ones as they are, or those of the adapted encoders."""
+        if self.adaptation is None:
+            return audio, visual
+        heard, seen = self.adaptation.encoder(audio, visual)
+        return heard, seen
 
     def mean_tokens(self, audio: Tensor, visual: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """The mean token of each modality, shapes [B, D_a] and [B, D_v]."""
-        return [tokens.to(dtype).mean(dim=1) for tokens in (audio, visual)]
+        return [tokens.to(dtype).mean(dim=1) for tokens in self.tokens(audio, visual)]
 
     def random_features(
         self, audio: Tensor, visual: Tensor, dtype: torch.dtype
@@ -143,13 +197,20 @@ class Analytic(Method):
             features["audio_visual"] = torch.cat([heard, seen], dim=1)
         return features
 
-    @torch.no_grad()
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Add the clips to the sums."""
+        """Add the clips to the sums, or train the encoders on them."""
+        if phase.updates and self.adaptation is not None:
+            return self.adaptation.losses(batch)
+        self.eval()  # sums are of clips as they are
+        with torch.no_grad():
+            self.absorb(batch)
+        return None
+
+    def absorb(self, batch: Batch) -> None:
+        """Add clips to the sums."""
         features = self.random_features(batch.audio, batch.visual, self.sums_dtype)
         for name in self.statistics:
             self._sums(name).absorb(features[name], batch.targets)
-        return None
 
     @torch.no_grad()
     def after_task(self, data: TaskData) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
 from cign.methods.analytic import (
+    ADAPTATION,
     DTYPES,
     Analytic,
     Precision,
@@ -24,8 +25,8 @@ from cign.methods.analytic import (
     check_sizes,
     without_entry,
 )
-from cign.methods.base import Batch, Losses, Scores, Setup
-from cign.methods.phases import Phase
+from cign.methods.base import Batch, Scores, Setup
+from cign.methods.phases import TrainingOptions
 from cign.models.ridge import RidgeStatistics
 from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
 from cign.options import refuse_ignored
@@ -55,6 +56,7 @@ class CignAnalyticOptions:
         precision: Of products of features; sums and solving are always in float64.
         projection_seed: Of the random projections; apart from the run's seed.
         batch_size: Clips absorbed at a time.
+        adaptation: How encoders are trained on the first task, end to end; see `Adaptation`.
     """
 
     width: int = 2000
@@ -72,6 +74,7 @@ class CignAnalyticOptions:
     precision: Precision = "float32"
     projection_seed: int = 0
     batch_size: int = 64
+    adaptation: TrainingOptions = ADAPTATION
     fused: ClassVar[Literal["log_probabilities"]] = "log_probabilities"  # what `Analytic` asks for
 
     def __post_init__(self) -> None:
@@ -142,18 +145,17 @@ class CignAnalytic(Analytic):
             power = o.audio_saliency if modality == "audio" else o.visual_saliency
         return saliency(tokens, power)
 
-    @torch.no_grad()
-    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Add the clips to the sums."""
+    def absorb(self, batch: Batch) -> None:
+        """Add clips to the sums."""
         o = self.options
-        for modality, tokens in zip(MODALITIES, (batch.audio, batch.visual), strict=True):
+        both = self.tokens(batch.audio, batch.visual)
+        for modality, tokens in zip(MODALITIES, both, strict=True):
             tokens = tokens.to(DTYPES[o.precision])
             sums = self.statistics[modality]
             assert isinstance(sums, TokenStatistics)
             features, shares = self.features[modality](tokens), self.shares(modality, tokens)
             sums.absorb_tokens(features, shares, batch.targets, o.token_share, o.num_single)
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
-        return None
 
     def token_scores(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Score of each token for each class, and the assignment.
@@ -181,10 +183,10 @@ class CignAnalytic(Analytic):
         balance = (counts.mean() / counts).pow(self.options.count_power)
         return weights * balance.to(weights)
 
-    def _read(self, audio: Tensor, visual: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-        """`token_scores` of each modality."""
-        both = zip(MODALITIES, (audio, visual), strict=True)
-        return {modality: self.token_scores(modality, tokens) for modality, tokens in both}
+    def _read(self, both: tuple[Tensor, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """`token_scores` of each modality's tokens."""
+        pairs = zip(MODALITIES, both, strict=True)
+        return {modality: self.token_scores(modality, tokens) for modality, tokens in pairs}
 
     def _grouped(self, read: dict[str, tuple[Tensor, Tensor]]) -> Scores:
         """Probabilities from the scores and assignments of tokens."""
@@ -197,7 +199,7 @@ class CignAnalytic(Analytic):
         Each class's column sums to one over the tokens; nothing is said about how likely the
         class is, which `predict` tells.
         """
-        read = self._read(audio, visual)
+        read = self._read(self.tokens(audio, visual))
         return {modality: assigned for modality, (_, assigned) in read.items()}
 
     def predict(self, audio: Tensor, visual: Tensor) -> Scores:
@@ -205,7 +207,7 @@ class CignAnalytic(Analytic):
 
         The score of class i is w_i . g_i with g_i = sum_n A[n,i] f_n, its grouped embedding.
         """
-        return self._grouped(self._read(audio, visual))
+        return self._grouped(self._read(self.tokens(audio, visual)))
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """Tokens grouped by the predicted classes, shape [B, D_a + D_v].
@@ -213,9 +215,10 @@ class CignAnalytic(Analytic):
         sum_i p_i sum_n A[n,i] x_n of each modality, x_n normalised; no true label is used.
         """
         parts = []
-        read = self._read(audio, visual)
+        both = self.tokens(audio, visual)
+        read = self._read(both)
         probabilities = self._grouped(read)
-        for modality, tokens in zip(MODALITIES, (audio, visual), strict=True):
+        for modality, tokens in zip(MODALITIES, both, strict=True):
             p = probabilities[modality]
             share = (p / p.sum(dim=1, keepdim=True)).unsqueeze(-1)
             weight = read[modality][1] @ share  # [B, N, 1]
