@@ -70,6 +70,7 @@ class Learner:
         cls = method_class(method)
         recipe = builtin_recipe(method).options if options is None else dict(options)
         filled: Any = configure(cls.Options, recipe, f"recipe of {method}")
+        cls.check_regime(filled, regime)
         self._backbone_name = backbone
         self.config = RunConfig(
             method=method,

@@ -68,6 +68,7 @@ def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
         recipe = _recipe(name, config.recipes)
         cls = method_class(recipe.method)
         filled: Any = configure(cls.Options, recipe.options, f"recipe of {name}")
+        cls.check_regime(filled, config.regime)
         options = dataclasses.asdict(filled)
         entries.append(Entry(name=name, method=recipe.method, options=options))
     return tuple(entries)

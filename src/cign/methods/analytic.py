@@ -108,11 +108,6 @@ class Analytic(Method):
 
     def __init__(self, setup: Setup, options: AnalyticOptions) -> None:
         super().__init__(setup, options)
-        if setup.backbone is None and options.adaptation != ADAPTATION:
-            raise InputError(
-                "adaptation trains encoders and would be ignored on cached tokens: leave it out, "
-                "or use --regime end-to-end"
-            )
         self.adaptation = None if setup.backbone is None else Adaptation(setup)
         dims = {"audio": setup.shape.audio_dim, "visual": setup.shape.visual_dim}
         self.features = nn.ModuleDict(
@@ -134,6 +129,15 @@ class Analytic(Method):
         for reading in self.solved:
             width = options.width * (2 if reading == "audio_visual" else 1)
             self.register_buffer(f"{reading}_weights", torch.zeros(width, 0))
+
+    @classmethod
+    def check_regime(cls, options: AnalyticOptions, regime: str) -> None:
+        """See `Method`."""
+        if regime == "frozen" and options.adaptation != ADAPTATION:
+            raise InputError(
+                "adaptation trains encoders and would be ignored on cached tokens: leave it out, "
+                "or use --regime end-to-end"
+            )
 
     @property
     def sums_dtype(self) -> torch.dtype:

@@ -135,6 +135,14 @@ class Method(nn.Module, ABC):
         self.options = options
         self.class_counts: list[int] = []
 
+    @classmethod
+    def check_regime(cls, options: Any, regime: str) -> None:
+        """Refuse options that the regime would ignore.
+
+        Raises:
+            InputError: Naming the first.
+        """
+
     @property
     def num_classes(self) -> int:
         """Classes known now."""
