@@ -40,6 +40,7 @@ class Media:
     """An open file. Times are in seconds from the start of the earliest track.
 
     Attributes:
+        path: The file.
         container: The container of PyAV.
         video: The best picture track that is not a cover picture, if any.
         audio: The best sound track, if any.
@@ -47,6 +48,7 @@ class Media:
         num_bad: Packets and frames that failed so far.
     """
 
+    path: Path
     container: Any
     video: Any | None
     audio: Any | None
@@ -80,6 +82,7 @@ class Media:
             raise MediaError("unreadable", f"it does not open: {reason(error)}") from None
         try:
             media = cls(
+                path=path,
                 container=container,
                 video=_pick(container, "video"),
                 audio=_pick(container, "audio"),

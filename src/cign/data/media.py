@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.container import Media, MediaError, as_media_error
+from cign.data.pictures import frame_reader
 from cign.data.sound import Sound, SoundReader
-from cign.data.video import Chosen, FrameReader, describe_picture, is_still, to_square
+from cign.data.video import Chosen, describe_picture, is_still, to_square
 
 __all__ = ["PRESETS", "THRESHOLDS", "Decoded", "MediaError", "MediaSpec", "decode"]
 
@@ -173,8 +174,9 @@ def frame_times_s(spec: MediaSpec, start_s: float, end_s: float) -> list[float]:
 
 def _read(media: Media, spec: MediaSpec, start_s: float, end_s: float) -> Raw:
     chosen, sound = None, None
-    if media.video is not None:
-        chosen = FrameReader(media).at(frame_times_s(spec, start_s, end_s))
+    reader = frame_reader(media)
+    if reader is not None:
+        chosen = reader.at(frame_times_s(spec, start_s, end_s))
     if media.audio is not None:
         sound = SoundReader(media, spec.rate_hz, start_s).between(start_s, end_s)
     return Raw(start_s, end_s, chosen, sound)

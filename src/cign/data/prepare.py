@@ -19,6 +19,7 @@ from cign.data.finishing import PrepareReport, check_usable, finish_store, read_
 from cign.data.formats import read_source
 from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
+from cign.data.pictures import pictures_of
 from cign.data.store import FORMAT, Store, frames_shape
 from cign.data.token_making import TokenMaker, check_backbone, make_tokens
 from cign.data.worker import Answer, Task
@@ -171,12 +172,12 @@ def _decode(
 
 
 def _stamp(path: Path) -> list[int]:
-    """Size and time of a file: one that was replaced since is decoded again."""
+    """Sizes and times of a clip's files: one that was replaced since is decoded again."""
     try:
-        status = path.stat()
+        states = [file.stat() for file in (path, *pictures_of(path))]
     except OSError:
         return []
-    return [status.st_size, status.st_mtime_ns]
+    return [number for state in states for number in (state.st_size, state.st_mtime_ns)]
 
 
 def _still_valid(

@@ -161,7 +161,12 @@ def is_still(first: Any, wanted: Any) -> bool:
 
 
 def describe_picture(track: Any, frame: Any) -> Iterator[tuple[str, str]]:
-    """Conditions of a picture track that are dealt with, by name and detail."""
+    """Conditions of a picture track that are dealt with, by name and detail.
+
+    Args:
+        track: The track; nothing for pictures in files of their own.
+        frame: A frame of it.
+    """
     if rotation_deg(frame):
         yield "rotated", f"turned by {rotation_deg(frame)} degrees"
     bits = max((component.bits for component in frame.format.components), default=8)
@@ -169,6 +174,6 @@ def describe_picture(track: Any, frame: Any) -> Iterator[tuple[str, str]]:
         yield "10-bit", f"{bits} bits a component were taken as 8"
     if frame.width % 2 or frame.height % 2:
         yield "odd size", f"{frame.width}x{frame.height} pixels"
-    rates = (track.average_rate, track.base_rate)
+    rates: Any = (None, None) if track is None else (track.average_rate, track.base_rate)
     if all(rates) and abs(float(rates[0] / rates[1]) - 1) > 0.01:
         yield "variable rate", "frames were chosen by their time stamps"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cign.data.container import Media, as_media_error
 from cign.data.media import SHORT_S, Decoded, MediaError, MediaSpec, Raw, finish, frame_times_s
+from cign.data.pictures import frame_reader
 from cign.data.sound import SoundReader
-from cign.data.video import FrameReader
 
 
 def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Decoded]:
@@ -32,7 +32,7 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
         duration_s = pictures.duration_s()
         if duration_s < SHORT_S:
             raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
-        frames = FrameReader(pictures) if pictures.video is not None else None
+        frames = frame_reader(pictures)
         sound = SoundReader(sounds, spec.rate_hz) if sounds.audio is not None else None
         number = 0
         while number == 0 or duration_s - number * every_s >= SHORT_S:

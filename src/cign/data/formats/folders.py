@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cign.data.clips import SPLITS, Clip, check_label
 from cign.data.formats.listing import Listing
+from cign.data.pictures import PICTURE_FOLDER, PICTURE_SUFFIXES
 from cign.errors import InputError
 
 VIDEO_SUFFIXES = frozenset(
@@ -116,13 +117,18 @@ def _is_media(path: Path) -> bool:
     return path.suffix.lower() in MEDIA_SUFFIXES and not path.name.startswith(".")
 
 
+def _is_picture(path: Path) -> bool:
+    """Whether it may belong to a sound file in a folder of its own."""
+    return PICTURE_FOLDER in path.parts and path.suffix.lower() in PICTURE_SUFFIXES
+
+
 def _read_classes(source: Path, folders: Sequence[Path], *, split: str) -> tuple[list[Clip], int]:
     clips: list[Clip] = []
     num_other = 0
     for folder in folders:
         files = sorted(p for p in folder.rglob("*") if not p.name.startswith(".") and p.is_file())
         media = [path for path in files if _is_media(path)]
-        num_other += len(files) - len(media)
+        num_other += len(files) - len(media) - sum(map(_is_picture, files))
         label = check_label(folder.name, f"folder of source {source}") if media else ""
         for path in media:
             identity = path.relative_to(source).as_posix()
