@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cign.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Say what is in a dataset (lists alone are enough) or in a prepared store."
 _MAX_CLASSES = 60
+_MAX_PAIRS = 10
 
 
 def add_options(parser: CommandParser) -> None:
@@ -26,7 +28,12 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--decode",
         action="store_true",
-        help="decode every clip, to find broken, silent, still and duplicate ones",
+        help="decode every clip, to find broken, silent, still and (nearly) duplicate ones",
+    )
+    parser.add_argument(
+        "--listen",
+        action="store_true",
+        help="of a prepared store: look for clips of two splits that sound nearly alike",
     )
     parser.add_argument(
         "--write-table",
@@ -47,8 +54,12 @@ def run(options: Any) -> None:
                     f"{options.source} is: "
                     "leave it out, or name the source"
                 )
-        facts = _store(options.source)
+        facts = _store(options.source, options.listen)
     else:
+        if options.listen:
+            raise InputError(
+                f"--listen is for a prepared store, and {options.source} is none: use --decode"
+            )
         facts = _source(options)
     if options.json:
         say(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -73,7 +84,8 @@ def _source(options: Any) -> dict[str, Any]:
     return facts | {"conditions": None} | (findings or {})
 
 
-def _store(folder: Path) -> dict[str, Any]:
+def _store(folder: Path, listen: bool) -> dict[str, Any]:
+    from cign.data.inspection import listen_to_store
     from cign.data.store import Store
 
     store = Store.open(folder)
@@ -86,6 +98,7 @@ def _store(folder: Path) -> dict[str, Any]:
         "spec": store.spec.to_dict(),
         "list_hash": store.list_hash,
         **store.report,
+        "near_duplicates": listen_to_store(store, make_progress()) if listen else None,
     }
 
 
@@ -107,6 +120,20 @@ def _show(facts: dict[str, Any]) -> None:
     if facts["conditions"] is not None:
         odd = ", ".join(f"{name} {number}" for name, number in facts["conditions"].items())
         say(f"clips with conditions found while decoding: {odd or 'none'}")
+    if facts["near_duplicates"] is not None:
+        _show_near_duplicates(facts["near_duplicates"])
+
+
+def _show_near_duplicates(pairs: Sequence[dict[str, Any]]) -> None:
+    """Say which clips of two splits sound nearly alike, or that none do."""
+    say(f"{len(pairs) or 'no'} pairs of clips in two splits sound nearly alike")
+    for pair in pairs[:_MAX_PAIRS]:
+        say(
+            f"  {pair['clip']} ({pair['split']}) and {pair['other']} ({pair['other_split']}), "
+            f"shifted by {pair['shift_s']:g} s, {pair['bit_errors']:.0%} of the bits differ"
+        )
+    if len(pairs) > _MAX_PAIRS:
+        say(f"  ... and {len(pairs) - _MAX_PAIRS} more; --json has all")
 
 
 def _count_rows(

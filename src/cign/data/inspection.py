@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cign.data.findings import Findings, shared_sources, summarise
 from cign.data.formats import read_source
 from cign.data.formats.export import write_clip_table
 from cign.data.media import MediaSpec
+from cign.data.near_duplicates import NUM_WORDS, Words, across_splits, sound_words
+from cign.data.store import Store
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
 from cign.progress import Progress, Silent
@@ -33,6 +38,8 @@ class Inspection:
         list_hash: Hash of the list.
         notes: What was ignored in the list.
         findings: What decoding showed, if the files were decoded.
+        near_duplicates: Clips of different splits that sound nearly alike, if they were decoded;
+            see `cign.data.near_duplicates.across_splits`.
     """
 
     num_clips: int
@@ -44,6 +51,7 @@ class Inspection:
     list_hash: str
     notes: tuple[str, ...]
     findings: Findings | None = None
+    near_duplicates: tuple[dict[str, Any], ...] | None = None
 
 
 def inspect_source(
@@ -65,7 +73,7 @@ def inspect_source(
         media: See `cign.data.formats.read_source`.
         split: See `cign.data.formats.read_source`.
         decode_files: Whether to decode every clip's window, to find the broken, silent, still and
-            equal ones. Takes about as long as preparing.
+            equal ones and those that sound nearly alike. Takes about as long as preparing.
         num_workers: See `cign.data.workers.decode_all`.
         table_file: Where to write the list as a table of ours, if anywhere.
         progress: Told about every decoded clip.
@@ -80,7 +88,7 @@ def inspect_source(
     if table_file is not None:
         write_clip_table(table, table_file, media)
     missing = [clip.id for clip in table.clips if not clip.path.is_file()]
-    findings = None
+    findings = near = None
     if decode_files:
         tasks: list[Task] = [
             {"row": row, "path": str(c.path), "start_s": c.start_s, "end_s": c.end_s}
@@ -93,6 +101,7 @@ def inspect_source(
             progress.advance()
         progress.stop()
         findings = summarise(table.clips, answers)
+        near = across_splits(table.clips, _listened(answers))
     return Inspection(
         num_clips=len(table.clips),
         class_names=table.class_names,
@@ -103,4 +112,33 @@ def inspect_source(
         list_hash=table.list_hash,
         notes=table.notes,
         findings=findings,
+        near_duplicates=near,
     )
+
+
+def _listened(
+    answers: Mapping[int, Answer],
+) -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
+    """What the decoders heard, in the order of the list."""
+    for row, answer in sorted(answers.items()):
+        if "words" in answer:
+            shape = (-1, NUM_WORDS)
+            words = np.array(answer["words"], np.uint32).reshape(shape)
+            yield row, words, np.array(answer["loud"], bool)
+
+
+def listen_to_store(store: Store, progress: Progress | None = None) -> tuple[dict[str, Any], ...]:
+    """Near duplicates among the clips of a prepared store, across its splits."""
+    progress = progress or Silent()
+    progress.start("listening", store.num_clips)
+
+    def listened() -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
+        for row in range(store.num_clips):
+            progress.advance()
+            if store.audio_ok[row]:
+                samples = store.audio(np.array([row]))[0]
+                yield row, *sound_words(samples, store.spec.rate_hz)
+
+    found = across_splits(store.table.clips, listened())
+    progress.stop()
+    return found

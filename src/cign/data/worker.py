@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from cign.data.arrays import FULL, RowWriter
-from cign.data.media import MediaError, MediaSpec, decode
+from cign.data.media import Decoded, MediaError, MediaSpec, decode
+from cign.data.near_duplicates import sound_words
 
 Task = dict[str, Any]
 Answer = dict[str, Any]
@@ -26,7 +27,8 @@ class Decoder:
 
     Args:
         spec: What to take from each clip.
-        folder: Where ``frames.npy`` and ``audio.npy`` lie; nothing is written if absent.
+        folder: Where ``frames.npy`` and ``audio.npy`` lie; if absent nothing is written, and
+            answers carry what comparing sounds needs (`cign.data.near_duplicates`).
     """
 
     def __init__(self, spec: MediaSpec, folder: Path | None) -> None:
@@ -64,6 +66,7 @@ class Decoder:
                 return {"row": row, "full": error.strerror}
             raise
         return {
+            **self._listened(decoded),
             "row": row,
             "conditions": list(decoded.conditions),
             "audio_ok": decoded.has_audio,
@@ -75,6 +78,13 @@ class Decoder:
             "window_end_s": decoded.end_s,
             "content_hash": decoded.content_hash,
         }
+
+    def _listened(self, decoded: Decoded) -> Answer:
+        """The words of a clip's sound, where it is not written anywhere."""
+        if self._audio is not None or not decoded.has_audio:
+            return {}
+        words, loud = sound_words(decoded.audio, self._spec.rate_hz)
+        return {"words": words.tolist(), "loud": loud.tolist()}
 
 
 def failed(row: int, condition: str, detail: str) -> Answer:
