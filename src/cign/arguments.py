@@ -142,6 +142,15 @@ def add_split(parser: CommandParser) -> None:
     )
 
 
+def add_benchmark(parser: CommandParser, what: str) -> None:
+    """Declare ``--benchmark``, of commands that a benchmark says something to."""
+    parser.add_argument(
+        "--benchmark",
+        metavar="NAME",
+        help=f"one of the field's, by name; sets {what} (docs/benchmarks.md)",
+    )
+
+
 def add_decoders(parser: CommandParser) -> None:
     """Declare ``--workers``, of commands that decode."""
     parser.add_argument(

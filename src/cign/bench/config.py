@@ -154,6 +154,8 @@ def identity(
         "backbone": config.backbone,
         "bf16": config.bf16,
     }
+    if config.keeps_groups:
+        values["groups"] = "published"
     as_read: dict[str, Any] = json.loads(json.dumps(values))  # JSON has lists, not tuples
     return as_read
 

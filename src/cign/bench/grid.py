@@ -75,6 +75,8 @@ class BenchConfig:
         recipes: Folder of ``NAME.yaml``; a method without a file there has its own recipe.
         bf16: Whether encoders and transformers multiply in bfloat16.
         only: Methods that are run on a part of the grid.
+        keeps_groups: Whether a class order permutes the tasks as wholes, which are cut from the
+            data's own order: published groups.
 
     Raises:
         InputError: If a list is empty, a name unknown or a number out of range.
@@ -93,6 +95,7 @@ class BenchConfig:
     recipes: Path | None = None
     bf16: bool = False
     only: Mapping[str, Part] = field(default_factory=dict)
+    keeps_groups: bool = False
 
     def __post_init__(self) -> None:
         for name in ("stores", "methods", "tasks", "memories"):

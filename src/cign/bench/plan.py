@@ -11,6 +11,7 @@ import numpy as np
 
 from cign.bench.config import Entry, World, backbone_of
 from cign.bench.grid import BenchConfig
+from cign.data.benchmarks import published_tasks
 from cign.data.memory import MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
 from cign.errors import InputError
@@ -181,7 +182,8 @@ def _runs(
     clip_bytes = bytes_per_clip(config.regime, backbone, world.store)
     runs = []
     for order in range(orders):
-        groups = split_into_tasks(world.store.class_names, tasks, order).groups
+        cut = published_tasks if config.keeps_groups else split_into_tasks
+        groups = cut(world.store.class_names, tasks, order).groups
         counts = clips.per_class(groups)
         held, is_all = _held(memory, counts, clip_bytes)
         if is_all and order == 0:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cign.arguments import CommandParser, add_bf16, path, paths, whole
-from cign.errors import RunError
+from cign.arguments import CommandParser, add_benchmark, add_bf16, path, paths, whole
+from cign.errors import InputError, RunError
 from cign.run_bars import make_run_view
 from cign.terminal import note, percent, say, show_table
 
@@ -44,15 +44,18 @@ def add_options(parser: CommandParser) -> None:
         "--methods", metavar="A,B", type=names, required=True, help="what to compare (required)"
     )
     parser.add_argument(
-        "--tasks", metavar="T,U", type=numbers, required=True, help="numbers of tasks (required)"
+        "--tasks",
+        metavar="T,U",
+        type=numbers,
+        help="numbers of tasks (required without --benchmark)",
     )
+    add_benchmark(parser, "numbers of tasks and memory")
     parser.add_argument(
         "--memory",
         metavar="M,N",
         type=names,
-        default=["0"],
         help="clips kept of old classes: in total (120), per class (20/class), as bytes (64MB); "
-        "default: 0",
+        "default: 0, or the benchmark's",
     )
     parser.add_argument(
         "--orders",
@@ -122,11 +125,13 @@ def run(options: Any) -> None:
     from cign.bench import BenchConfig, run_bench
     from cign.bench.grid import Part
 
+    tasks, memories, keeps_groups = _tasks(options)
     config = BenchConfig(
         stores=tuple(options.stores),
         methods=tuple(options.methods),
-        tasks=tuple(options.tasks),
-        memories=tuple(options.memory),
+        tasks=tasks,
+        memories=memories,
+        keeps_groups=keeps_groups,
         num_orders=tuple(options.orders),
         num_seeds=options.seeds,
         against=options.against,
@@ -155,6 +160,23 @@ def run(options: Any) -> None:
             f"{len(result.failed)} of {result.table['runs_planned']} runs failed ({first}: "
             f"{why.rstrip('.')}){more}: the others are done; run the same command again to retry"
         )
+
+
+def _tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bool]:
+    """Numbers of tasks, memories, and whether the tasks are published groups."""
+    if options.benchmark is None:
+        if not options.tasks:
+            raise InputError("give --tasks T,U, the numbers of tasks, or --benchmark NAME")
+        return tuple(options.tasks), tuple(options.memory or ("0",)), False
+    from cign.data.benchmarks import load_benchmark
+    from cign.data.store import Store
+
+    benchmark = load_benchmark(options.benchmark)
+    for folder in options.stores:
+        benchmark.check_classes(len(Store.open(folder).class_names), f"store {folder}")
+    tasks = tuple(map(benchmark.choose_tasks, options.tasks or (None,)))
+    memories = options.memory or dict.fromkeys(benchmark.tasks[number] for number in tasks)
+    return tasks, tuple(memories), benchmark.keeps_groups
 
 
 def show_comparison(table: dict[str, Any]) -> None:

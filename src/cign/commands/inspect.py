@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, add_media, add_split, path, paths
+from cign.arguments import CommandParser, add_benchmark, add_media, add_split, path, paths
 from cign.errors import InputError
 from cign.terminal import make_progress, note, say, show_table
 
@@ -25,6 +25,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
     add_media(parser)
     add_split(parser)
+    add_benchmark(parser, "format, split and classes")
     parser.add_argument(
         "--decode",
         action="store_true",
@@ -47,7 +48,7 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Show counts, overlap, missing files and the hash of the list."""
     if (options.source / "store.json").is_file():
-        for name in ("format", "media", "split", "decode", "write_table"):
+        for name in ("format", "media", "split", "benchmark", "decode", "write_table"):
             if options[name]:
                 raise InputError(
                     f"--{name.replace('_', '-')} says nothing about a prepared store, which "
@@ -68,6 +69,7 @@ def run(options: Any) -> None:
 
 
 def _source(options: Any) -> dict[str, Any]:
+    from cign.data.benchmarks import load_benchmark
     from cign.data.inspection import inspect_source
 
     found = inspect_source(
@@ -75,6 +77,7 @@ def _source(options: Any) -> dict[str, Any]:
         format=options.format,
         media=paths(options.media),
         split=options.split,
+        benchmark=load_benchmark(options.benchmark) if options.benchmark else None,
         table_file=options.write_table,
         decode_files=options.decode,
         progress=make_progress(),

@@ -6,7 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, add_decoders, add_media, add_split, path, paths, whole
+from cign.arguments import (
+    CommandParser,
+    add_benchmark,
+    add_decoders,
+    add_media,
+    add_split,
+    path,
+    paths,
+    whole,
+)
 from cign.commands.inspect import show_overlap
 from cign.errors import InputError, one_of
 from cign.terminal import make_progress, note, say, show_table
@@ -25,6 +34,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
     add_media(parser)
     add_split(parser)
+    add_benchmark(parser, "format, split and classes")
     parser.add_argument(
         "--backbone",
         metavar="NAME",
@@ -45,11 +55,13 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Prepare, and show what was found."""
+    from cign.data.benchmarks import load_benchmark
     from cign.data.media import PRESETS
     from cign.data.prepare import prepare
 
     if options.preset is not None and options.preset not in PRESETS:
         raise one_of(options.preset, PRESETS, "preset")
+    benchmark = load_benchmark(options.benchmark) if options.benchmark else None
     name = _backbone_name(options.source, options.backbone)
     backbone = None
     if name != "none":
@@ -59,7 +71,8 @@ def run(options: Any) -> None:
         if options.frames is not None:
             backbone.spec = replace(backbone.spec, num_frames=options.frames)
     is_synth = _is_synth(options.source)
-    default = backbone.spec if backbone else PRESETS["small" if is_synth else "release"]
+    preset = benchmark.preset if benchmark else "small" if is_synth else "release"
+    default = backbone.spec if backbone else PRESETS[preset]
     spec = PRESETS[options.preset] if options.preset else default
     if options.frames is not None:
         spec = replace(spec, num_frames=options.frames)
@@ -71,6 +84,7 @@ def run(options: Any) -> None:
         format=options.format,
         media=paths(options.media),
         split=options.split,
+        benchmark=benchmark,
         num_workers=options.workers,
         progress=make_progress(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.arguments import CommandParser, add_bf16, path, whole
+from cign.arguments import CommandParser, add_benchmark, add_bf16, path, whole
 from cign.errors import InputError
 from cign.terminal import make_progress, note, percent, say, show_table
 
@@ -29,6 +29,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--task-file", metavar="FILE", type=path, help="JSON or YAML list of lists of class names"
     )
+    add_benchmark(parser, "tasks and memory")
     parser.add_argument(
         "--order", metavar="K", type=whole(0), help="class order; 0 (default) is the data's own"
     )
@@ -117,11 +118,13 @@ def _recipe(options: Any) -> tuple[str, dict[str, Any] | None]:
 
 
 def _tasks(options: Any) -> Any:
-    """Number of tasks, or the tasks of a file."""
+    """Number of tasks, or the tasks of a file or a benchmark."""
+    if options.benchmark is not None:
+        return _benchmark_tasks(options)
     if (options.tasks is None) == (options.task_file is None):
         raise InputError(
             "give either --tasks T, which cuts the classes into T tasks, or --task-file FILE, "
-            "which names the classes of each"
+            "which names the classes of each, or --benchmark NAME"
         )
     if options.task_file is None:
         return options.tasks
@@ -130,6 +133,24 @@ def _tasks(options: Any) -> Any:
 
     names = Store.open(options.store).class_names
     return read_task_file(options.task_file, names, options.order or 0)
+
+
+def _benchmark_tasks(options: Any) -> Any:
+    """A benchmark's tasks; its memory, too, where none is given."""
+    from cign.data.benchmarks import load_benchmark, published_tasks
+    from cign.data.store import Store
+
+    if options.task_file is not None:
+        raise InputError("--benchmark names the tasks, and so does --task-file: leave one out")
+    benchmark = load_benchmark(options.benchmark)
+    number = benchmark.choose_tasks(options.tasks)
+    names = Store.open(options.store).class_names
+    benchmark.check_classes(len(names), f"store {options.store}")
+    if options.memory is None:
+        options.memory = benchmark.tasks[number]
+    if benchmark.keeps_groups:
+        return published_tasks(names, number, options.order or 0)
+    return number
 
 
 def _begun(options: Any) -> Any:
@@ -148,6 +169,15 @@ def _begun(options: Any) -> Any:
         asked["method"] = method
     if options.backbone is not None:
         begun["backbone"], asked["backbone"] = config.backbone, options.backbone
+    if options.benchmark is not None:
+        wanted = _benchmark_tasks(options)
+        groups = config.tasks if isinstance(wanted, int) else wanted.groups
+        number = wanted if isinstance(wanted, int) else len(groups)
+        same = (number, groups) == (len(config.tasks), config.tasks)
+        begun["benchmark"], asked["benchmark"] = (
+            options.benchmark if same else "",
+            options.benchmark,
+        )
     if options.task_file is not None:
         begun["task-file"], asked["task-file"] = config.tasks, _tasks(options).groups
     if recipe is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,14 +96,9 @@ def finish_store(
     source: Path,
 ) -> None:
     """Write the tables and, last of all, ``store.json``, which makes it a store."""
-    with RowWriter(folder / "frames.npy") as frames, RowWriter(folder / "audio.npy") as audio:
-        for row, answer in answers.items():
-            if not is_usable(answer):
-                # What a decoder left that died while writing, or an earlier file of that name.
-                frames.write(row, np.zeros((1, *frames.shape[1:]), np.uint8))
-                audio.write(row, np.zeros((1, *audio.shape[1:]), np.int16))
-        frames.sync()
-        audio.sync()
+    lost = [row for row, answer in answers.items() if not is_usable(answer)]
+    for name in ("frames", "audio"):
+        _clear(folder / f"{name}.npy", lost)
     rows = [row for row in range(len(table.clips)) if is_usable(answers[row])]
     clips = [table.clips[row] for row in rows]
     found = [
@@ -138,6 +133,20 @@ def finish_store(
             "synth": _synth_record(source),
         },
     )
+
+
+def _clear(path: Path, rows: Sequence[int]) -> None:
+    """Set rows to zero: a decoder may have died while writing, or a file have been replaced.
+
+    Rows that nothing was written to stay holes in the file and take no space: of a benchmark's
+    list most clips may be gone.
+    """
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    with RowWriter(path) as writer:
+        for row in rows:
+            if array[row].any():
+                writer.write(row, np.zeros((1, *array.shape[1:]), array.dtype))
+        writer.sync()
 
 
 def _synth_record(source: Path) -> Any:

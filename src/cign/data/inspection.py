@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cign.data.benchmarks import Benchmark
 from cign.data.findings import Findings, shared_sources, summarise
 from cign.data.formats import read_source
 from cign.data.formats.export import write_clip_table
@@ -60,6 +61,7 @@ def inspect_source(
     format: str | None = None,
     media: Sequence[Path] = (),
     split: str | None = None,
+    benchmark: Benchmark | None = None,
     decode_files: bool = False,
     num_workers: int | None = None,
     table_file: Path | None = None,
@@ -72,6 +74,7 @@ def inspect_source(
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         split: See `cign.data.formats.read_source`.
+        benchmark: Whose classes are taken, and whose format and split where none is given.
         decode_files: Whether to decode every clip's window, to find the broken, silent, still and
             equal ones and those that sound nearly alike. Takes about as long as preparing.
         num_workers: See `cign.data.workers.decode_all`.
@@ -83,8 +86,15 @@ def inspect_source(
     """
     progress = progress or Silent()
     table = read_source(
-        Path(source), format=format, media=media, split=split, min_classes=1, require_train=False
+        Path(source),
+        format=format or (benchmark.format if benchmark else None),
+        media=media,
+        split=split or (benchmark.split if benchmark else None),
+        min_classes=1,
+        require_train=False,
     )
+    if benchmark is not None:
+        table = benchmark.select(table)
     if table_file is not None:
         write_clip_table(table, table_file, media)
     missing = [clip.id for clip in table.clips if not clip.path.is_file()]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cign.data.arrays import check_space, create_array, disk_errors, full_disk, num_bytes
+from cign.data.benchmarks import Benchmark
 from cign.data.clip_file import CLIP_COLUMNS
 from cign.data.clips import ClipTable, hash_lines
 from cign.data.findings import is_usable
@@ -40,6 +41,7 @@ def prepare(
     format: str | None = None,
     media: Sequence[Path] = (),
     split: str | None = None,
+    benchmark: Benchmark | None = None,
     num_workers: int | None = None,
     batch_size: int = 32,
     timeout_s: float = 300.0,
@@ -58,6 +60,7 @@ def prepare(
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         split: See `cign.data.formats.read_source`.
+        benchmark: Whose classes are taken, and whose format and split where none is given.
         num_workers: Decoding processes; one for each core if absent, none but this one if 0.
         batch_size: Clips per batch of the backbone.
         timeout_s: A file that takes longer to decode is left out.
@@ -76,12 +79,14 @@ def prepare(
     source, store_folder = Path(source), Path(store_folder)
     table = read_source(
         source,
-        format=format,
+        format=format or (benchmark.format if benchmark else None),
         media=media,
-        split=split,
+        split=split or (benchmark.split if benchmark else None),
         min_classes=min_classes,
         require_train=require_train,
     )
+    if benchmark is not None:
+        table = benchmark.select(table)
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
     with disk_errors(store_folder), folder_lock(store_folder, "store"):
