@@ -45,8 +45,9 @@ tune: install
 # some methods alone.
 TABLE = cign bench work/stores/world2 work/stores/world3 work/stores/world4 work/stores/world5 \
 	work/stores/world6 --out work/table --bf16 --no-models --recipes benchmarks/recipes \
-	--methods finetune,joint,ewc,ewc_online,lwf,icarl,il2m,bic,podnet,ssil,av_cil,analytic,cign_analytic,replay \
-	--tasks 4,12 --orders 3,1 --memory 0,120 --only replay:memory=64MB --against analytic
+	--methods finetune,joint,ewc,ewc_online,lwf,icarl,il2m,bic,podnet,ssil,av_cil,l2p,dualprompt,analytic,cign,cign_tuned,cign_analytic,replay \
+	--tasks 4,12 --orders 3,1 --memory 0,120 --only replay:tasks=4:orders=1:memory=64MB \
+	--only cign:tasks=4:orders=1 --only joint:orders=1 --against analytic
 table: install
 	$(BIN)/$(TABLE) $(if $(NOW),--now $(NOW))
 	$(BIN)/python benchmarks/publish.py work/table main_table --command "make table" \
