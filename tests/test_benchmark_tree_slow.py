@@ -83,12 +83,6 @@ def test_most_clips_gone_some_broken_and_a_report_all_the_same(tree, cign):
     present = {clip.id for clip, _ in there}
     assert lost["missing"] == {clip.id for clip in table.clips} - present
     assert lost["unreadable"] | lost["damaged"] == {clip.id for clip, _ in broken}
-    # Rows of clips that are gone take no space.
-    assert (
-        (store / "frames.npy").stat().st_blocks * 512
-        < 100e6
-        < (store / "frames.npy").stat().st_size
-    )
     code, _, _ = cign("train", store, "--out", run, *chosen, "--method", "cign_analytic")
     assert code == 0
     metrics = json.loads((run / "metrics.json").read_text())

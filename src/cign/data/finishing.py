@@ -138,8 +138,7 @@ def finish_store(
 def _clear(path: Path, rows: Sequence[int]) -> None:
     """Set rows to zero: a decoder may have died while writing, or a file have been replaced.
 
-    Rows that nothing was written to stay holes in the file and take no space: of a benchmark's
-    list most clips may be gone.
+    Of a benchmark's list most clips may be gone: rows that nothing was written to are left alone.
     """
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     with RowWriter(path) as writer:
