@@ -2,7 +2,8 @@
 
 Learns each store in four tasks and reads the assignments of its test clips: one map for every label
 whose object can be seen (whose sound can be heard). A map of the centre and a random one stand
-beside it. Intervals are 95 %, from 10,000 draws of stores and, inside them, of objects.
+beside it. Intervals are those of `cign bench`: 10,000 draws of stores and, inside them, of objects,
+or Student's t over the stores where that is wider.
 
     python benchmarks/localise.py STORE... [--out benchmarks/results/maps.md]
 """
@@ -15,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cign.bench.intervals import paired_intervals
+from cign.bench.resampling import NUM_DRAWS
 from cign.data.store import Store
 from cign.files import write_text
 from cign.learner import Learner
 from cign.metrics.localisation import Localisation, localise_moments, localise_patches
-
-NUM_DRAWS = 10_000
 
 
 def assigned(learner: Learner, store: Store) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -58,16 +59,15 @@ def localise(folder: Path) -> dict[str, Localisation]:
 
 
 def interval(differences: list[np.ndarray]) -> tuple[float, float, float]:
-    """Mean difference over stores in points, and its 95 % interval."""
+    """Mean difference over stores in points, and its 95 % interval, as a bench makes it."""
     rng = np.random.default_rng(0)
-    means = np.zeros(NUM_DRAWS)
-    for draw in range(NUM_DRAWS):
-        chosen = rng.integers(len(differences), size=len(differences))
-        means[draw] = np.mean(
-            [x[rng.integers(len(x), size=len(x))].mean() for x in (differences[i] for i in chosen)]
-        )
-    low, high = np.percentile(100 * means, [2.5, 97.5])
-    return 100 * float(np.mean([x.mean() for x in differences])), float(low), float(high)
+    observed = np.array([[100 * x.mean()] for x in differences])
+    drawn = [
+        100 * x[rng.integers(len(x), size=(NUM_DRAWS, len(x)))].mean(axis=1)[None]
+        for x in differences
+    ]
+    found = paired_intervals(observed, drawn)
+    return float(observed.mean()), float(found.low[0]), float(found.high[0])
 
 
 def main() -> None:

@@ -103,12 +103,14 @@ def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
         for name, value in recipe.options.items()
         if name not in ("training", *options) and (same_trunk or name not in ("depth", "num_heads"))
     }
+    num_trials = len(space["methods"][method]["trials"])
+    source = f"trial {trial} of {num_trials} (benchmarks/results/tuning.md)"
     text = yaml.safe_dump(
         {
             "method": method,
             "options": {**options, **kept},
             "sources": {
-                **dict.fromkeys(options, f"trial {trial} of 6 (benchmarks/results/tuning.md)"),
+                **dict.fromkeys(options, source),
                 **{k: v for k, v in recipe.sources.items() if k.split(".")[0] in kept},
             },
         },
