@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check install encoders stores tune table clean
+.PHONY: demo test test-slow check docs install encoders stores tune table clean
 
 install: $(VENV)/.installed
 
@@ -28,6 +28,11 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+
+# The docs as pages in site/; strict: a broken link is an error.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The small pair that is shipped: world 0 rendered, learned, written to src/cign/models/weights.
 encoders: install
