@@ -13,6 +13,7 @@ from cign.addition import Addition
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.editing import add_source, remove_class, rename_class
+from cign.embedding import write_embeddings
 from cign.errors import InputError
 from cign.evaluation import evaluate_model
 from cign.files import folder_lock, write_json
@@ -150,6 +151,7 @@ class Learner:
                 write_metrics(folder, self.config, loop, store, tested)
             loop.after_task = lambda: write_metrics(folder, self.config, loop, store, tested)
             loop.run()
+            write_embeddings(folder, loop)
             return self._finish(loop, store, tested, folder)
 
     def _configure(self, store: Store, tasks: int | TaskSequence, order: int) -> None:

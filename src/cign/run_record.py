@@ -82,6 +82,12 @@ def describe(
             "num_test": len(loop.test),
             **_tested(test_store),
         },
+        "num_train_per_class": {
+            name: int(count)
+            for name, count in zip(
+                tasks.class_order, loop.clips.targets[loop.train].sum(axis=0), strict=True
+            )
+        },
         "limit": limit_percent(test_store or store),
         "versions": versions(),
         "machine": machine(),
