@@ -24,9 +24,9 @@ from cign.models.backbone import Backbone
 from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files
-from cign.progress import Progress, Silent
+from cign.progress import Progress
 from cign.run_config import RunConfig
-from cign.run_record import describe, write_metrics
+from cign.run_record import as_made, describe, write_metrics
 from cign.runs import build_loop, fitting_backbone, resume_loop
 from cign.train import Loop
 from cign.versions import save_or_publish
@@ -123,7 +123,6 @@ class Learner:
         """
         store = _opened(store)
         tested = None if test_store is None else _opened(test_store)
-        progress = progress or Silent()
         if out is None:
             self._configure(store, tasks, order)
             loop = build_loop(self.config, store, progress, tested)
@@ -174,6 +173,7 @@ class Learner:
         self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
         self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
         if folder is not None:
+            self.metrics = as_made(folder, self.metrics)
             save_model(self.model, folder / "model")
             write_json(folder / "metrics.json", self.metrics)
         return self

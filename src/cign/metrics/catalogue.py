@@ -52,7 +52,7 @@ class Group:
         definitions: The formula of each number.
         compute: Gives reading (or `RUN`) -> name -> number, None where it is not defined; nothing
             at all where the run lacks what it needs.
-        decimals: Of numbers that are no percentages: how many to show.
+        decimals: How many to show, where it is not one.
     """
 
     title: str
@@ -141,7 +141,7 @@ GROUPS: dict[str, Group] = {
         title="Costs",
         definitions=costs.DEFINITIONS,
         compute=_costs,
-        decimals={"seconds_per_clip": 4},
+        decimals=dict.fromkeys(costs.DEFINITIONS, 0) | {"seconds": 1, "seconds_per_clip": 4},
     ),
 }
 
