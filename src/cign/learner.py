@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -100,7 +100,7 @@ class Learner:
         checkpoint_every_s: float = 30.0,
         test_store: Store | Path | str | None = None,
         progress: Progress | None = None,
-    ) -> Learner:
+    ) -> Self:
         """Learn all classes of a store, task after task.
 
         Args:
@@ -164,9 +164,7 @@ class Learner:
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )
 
-    def _finish(
-        self, loop: Loop, store: Store, tested: Store | None, folder: Path | None
-    ) -> Learner:
+    def _finish(self, loop: Loop, store: Store, tested: Store | None, folder: Path | None) -> Self:
         """Turn the finished loop into a model and write what the folder still lacks."""
         kept = kept_validation_clips(self.config, loop.clips, store)
         num_bytes = 0 if kept is None else kept.num_bytes
