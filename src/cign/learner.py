@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -13,6 +13,7 @@ from cign.addition import Addition
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.editing import add_source, remove_class, rename_class
+from cign.embedding import write_embeddings
 from cign.errors import InputError
 from cign.evaluation import evaluate_model
 from cign.files import folder_lock, write_json
@@ -23,9 +24,9 @@ from cign.models.backbone import Backbone
 from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files
-from cign.progress import Progress, Silent
+from cign.progress import Progress
 from cign.run_config import RunConfig
-from cign.run_record import describe, write_metrics
+from cign.run_record import as_made, describe, write_metrics
 from cign.runs import build_loop, fitting_backbone, resume_loop
 from cign.train import Loop
 from cign.versions import save_or_publish
@@ -100,7 +101,7 @@ class Learner:
         checkpoint_every_s: float = 30.0,
         test_store: Store | Path | str | None = None,
         progress: Progress | None = None,
-    ) -> Learner:
+    ) -> Self:
         """Learn all classes of a store, task after task.
 
         Args:
@@ -123,7 +124,6 @@ class Learner:
         """
         store = _opened(store)
         tested = None if test_store is None else _opened(test_store)
-        progress = progress or Silent()
         if out is None:
             self._configure(store, tasks, order)
             loop = build_loop(self.config, store, progress, tested)
@@ -151,6 +151,7 @@ class Learner:
                 write_metrics(folder, self.config, loop, store, tested)
             loop.after_task = lambda: write_metrics(folder, self.config, loop, store, tested)
             loop.run()
+            write_embeddings(folder, loop)
             return self._finish(loop, store, tested, folder)
 
     def _configure(self, store: Store, tasks: int | TaskSequence, order: int) -> None:
@@ -164,15 +165,14 @@ class Learner:
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )
 
-    def _finish(
-        self, loop: Loop, store: Store, tested: Store | None, folder: Path | None
-    ) -> Learner:
+    def _finish(self, loop: Loop, store: Store, tested: Store | None, folder: Path | None) -> Self:
         """Turn the finished loop into a model and write what the folder still lacks."""
         kept = kept_validation_clips(self.config, loop.clips, store)
         num_bytes = 0 if kept is None else kept.num_bytes
         self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
         self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
         if folder is not None:
+            self.metrics = as_made(folder, self.metrics)
             save_model(self.model, folder / "model")
             write_json(folder / "metrics.json", self.metrics)
         return self

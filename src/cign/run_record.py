@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from cign.data.store import Store
-from cign.files import write_json
+from cign.files import read_json, write_json
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.run_config import RunConfig
 from cign.train import Loop
@@ -30,6 +30,24 @@ def write_metrics(
 ) -> None:
     """Write ``metrics.json`` as the run stands."""
     write_json(folder / "metrics.json", describe(config, loop, store, test_store))
+
+
+def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics with the costs, versions and machine of the run's making.
+
+    Going on with a run that has its model adds what a later version writes, and no more: what is
+    measured then is not what the run cost.
+
+    Args:
+        folder: Of the run.
+        metrics: As `describe` gives them now.
+    """
+    if not (folder / "model" / "model.json").exists():
+        return metrics
+    before = read_json(folder / "metrics.json", "metrics")
+    costs = before["costs"] | {"validation_bytes": metrics["costs"]["validation_bytes"]}
+    kept = {key: before[key] for key in ("versions", "machine") if key in before}
+    return metrics | kept | {"costs": costs}
 
 
 def describe(
@@ -81,6 +99,12 @@ def describe(
             "num_train": len(loop.train),
             "num_test": len(loop.test),
             **_tested(test_store),
+        },
+        "num_train_per_class": {
+            name: int(count)
+            for name, count in zip(
+                tasks.class_order, loop.clips.targets[loop.train].sum(axis=0), strict=True
+            )
         },
         "limit": limit_percent(test_store or store),
         "versions": versions(),

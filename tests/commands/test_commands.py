@@ -90,7 +90,7 @@ def test_prepare_refuses_what_does_not_exist(cign, tmp_path):
 def test_run_folder_is_complete(world):
     names = {path.name for path in world.run.iterdir() if path.name != ".lock"}
     wanted = {"config.yaml", "metrics.json", "predictions.parquet", "checkpoint.safetensors"}
-    assert names >= wanted | {"model", "report.html"}
+    assert names >= wanted | {"model", "report.html", "embeddings.parquet"}
     metrics = json.loads((world.run / "metrics.json").read_text())
     assert metrics["status"] == "finished"
     assert metrics["limit"] == 98.0
@@ -224,3 +224,66 @@ def test_report_goes_where_it_is_told(cign, world, tmp_path):
     assert (tmp_path / "page.html").read_bytes() == (world.run / "report.html").read_bytes()
     refused(cign("report", world.run, "--out", tmp_path), "is a folder")
     refused(cign("report", tmp_path), "metrics.json")
+
+
+# metrics
+
+
+def test_metrics_of_a_run_are_its_own_with_formulas(cign, world):
+    code, out, err = cign("metrics", world.run)
+    metrics = json.loads((world.run / "metrics.json").read_text())
+    assert (code, err) == (0, "")
+    lasts = [f"{metrics['readings'][r]['last']:.1f}" for r in metrics["readings"]]
+    assert ["last", *lasts] in [line.split() for line in out.splitlines()]
+    for name in ("forgetting_av_cil", "worst_tenth", "adaptive_ece", "modality_gap"):
+        assert f"  {name} = " in out
+    assert "few" in out
+    assert metrics["num_train_per_class"] == dict.fromkeys(metrics["classes"], 5)
+
+
+def test_metrics_as_json(cign, world):
+    code, out, err = cign("metrics", world.run, "--json")
+    (found,) = json.loads(out)
+    assert (code, err) == (0, "")
+    metrics = json.loads((world.run / "metrics.json").read_text())
+    for reading, wanted in metrics["readings"].items():
+        ours = found["numbers"]["incremental"][reading]
+        assert {name: wanted[name] for name in ours} == ours
+    assert found["lacking"] == {}
+    assert -1 <= found["numbers"]["embeddings"]["audio"]["silhouette"] <= 1
+    assert len(found["tables"]["reliability"]["audio"]) == 15
+    assert sum(map(sum, found["tables"]["confusion_audio_visual"])) == 12
+    for group, numbers in found["numbers"].items():
+        named = {name for values in numbers.values() for name in values}
+        assert named <= set(found["definitions"][group])
+
+
+def test_metrics_of_a_run_of_an_older_version_say_what_is_missing(cign, world, tmp_path):
+    old = shutil.copytree(world.run, tmp_path / "old")
+    (old / "embeddings.parquet").unlink()
+    metrics = json.loads((old / "metrics.json").read_text())
+    del metrics["num_train_per_class"]
+    (old / "metrics.json").write_text(json.dumps(metrics))
+    code, out, err = cign("metrics", old)
+    assert code == 0
+    assert "silhouette" not in out
+    assert "No embeddings: the run was made by an older version" in err
+    assert "No numbers of training clips per class" in err
+    # What the sentences promise: going on with the finished run adds both.
+    assert cign("train", world.store, "--out", old, "--resume")[0] == 0
+    new, before = (
+        json.loads(cign("metrics", old, "--json")[1]),
+        json.loads(cign("metrics", world.run, "--json")[1]),
+    )
+    assert new[0]["numbers"] == before[0]["numbers"]
+
+
+def test_metrics_refuses_what_is_no_run(cign, world, tmp_path):
+    refused(cign("metrics"), "RUN is missing")
+    refused(cign("metrics", tmp_path), "holds no metrics.json")
+    refused(cign("metrics", world.clips / "clips.csv"), "is not a folder")
+    broken = shutil.copytree(world.run, tmp_path / "broken")
+    (broken / "embeddings.parquet").write_bytes(b"nothing")
+    refused(cign("metrics", broken), "embeddings", "cannot be read")
+    (broken / "predictions.parquet").unlink()
+    refused(cign("metrics", broken), "predictions not found")

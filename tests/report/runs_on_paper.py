@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cign.files import write_json
+from cign.metrics.embedded import FILE, Embeddings
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.metrics.predictions import READINGS, Predictions
 
@@ -56,10 +57,28 @@ def draw_predictions(
     return predictions
 
 
+def draw_embeddings(predictions: Predictions, *, spread: float = 0.4, seed: int = 0) -> Embeddings:
+    """Vectors around a centre for each class, sound and picture side by side."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    names = sorted({name for labels in predictions.labels for name in labels})
+    centres = dict(zip(names, generator.normal(size=(len(names), 6)), strict=True))
+    means = np.stack([centres[labels[0]] for labels in predictions.labels])
+    return Embeddings(
+        clip_ids=predictions.clip_ids,
+        labels=predictions.labels,
+        class_names=predictions.class_names,
+        task_sizes=predictions.task_sizes,
+        vectors=means + spread * generator.normal(size=means.shape),
+        split=3,
+        num_test=predictions.num_clips,
+    )
+
+
 def write_run(
     folder: Path,
     method: str = "cign",
     *,
+    embeddings: Embeddings | None = None,
     status: str = "finished",
     list_hash: str = "5f3a9c0e" * 8,
     limit: float | None = 98.0,
@@ -73,6 +92,8 @@ def write_run(
     folder.mkdir(parents=True)
     if predictions.num_tasks_done:
         predictions.save(folder / "predictions.parquet")
+    if embeddings is not None:
+        embeddings.save(folder / FILE)
     metrics = {
         "format": 1,
         "status": status,
@@ -97,6 +118,7 @@ def write_run(
         },
         "seeds": {"order": 0, "run": 0},
         "store": {"path": "store", "list_hash": list_hash, "num_train": 720},
+        "num_train_per_class": {name: 10 + 15 * i for i, name in enumerate(names)},
         "limit": limit,
         "versions": {"cign": "0.1.0.dev0", "python": "3.11.2", "torch": "2.13.0+cpu"},
         "machine": {"processor": "x86_64", "cores": 2, "accelerator": None},

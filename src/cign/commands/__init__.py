@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "rename": "give a class of a model another name",
     "remove": "have a model forget a class",
     "predict": "say what is seen and heard in files",
+    "metrics": "compute every number of runs, old ones too, each with its formula",
     "report": "make an HTML page about one or several runs",
     "demo": "all of it in three minutes: clips, store, four methods, table, report",
 }

@@ -47,12 +47,21 @@ class Series:
 
 def swatch(look: int | str) -> Markup:
     """The legend's sample of a series: a piece of its line with its marker."""
-    colour, marker, dash = _style(look)
+    colour, marker, dash = look_of(look)
     return Markup(
         f'<svg class="swatch {colour}" width="34" height="12" viewBox="-17 -6 34 12" '
         f'aria-hidden="true"><path class="line" d="M-16 0H16" stroke-dasharray="{dash}"/>'
         f'<path class="dot" d="{marker}"/></svg>'
     )
+
+
+def look_of(look: int | str) -> tuple[str, str, str]:
+    """Style class, marker path and dash pattern of a look, see `Series`."""
+    if isinstance(look, str):
+        is_joint = look == "joint"
+        return "reference", _MARKERS[3 if is_joint else 0], "6 4" if is_joint else "2 4"
+    dash = _DASHES[look // NUM_COLOURS % len(_DASHES)]
+    return f"s{look % NUM_COLOURS}", _MARKERS[look % len(_MARKERS)], dash
 
 
 def line_chart(
@@ -82,14 +91,6 @@ def line_chart(
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
     )
-
-
-def _style(look: int | str) -> tuple[str, str, str]:
-    """Style class, marker path and dash pattern of a series."""
-    if isinstance(look, str):
-        return "reference", _MARKERS[0], "6 4" if look == "joint" else "2 4"
-    dash = _DASHES[look // NUM_COLOURS % len(_DASHES)]
-    return f"s{look % NUM_COLOURS}", _MARKERS[look % len(_MARKERS)], dash
 
 
 def _x(value: float, xs: Sequence[float]) -> float:
@@ -128,7 +129,7 @@ def _x_axis(xs: Sequence[float], label: str) -> str:
 
 
 def _line(series: Series, xs: Sequence[float]) -> str:
-    colour, marker, dash = _style(series.look)
+    colour, marker, dash = look_of(series.look)
     path, pen = [], "M"
     dots = []
     for (x, y), title in zip(series.points, series.titles, strict=True):

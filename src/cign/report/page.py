@@ -7,24 +7,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cign.files import write_text
-from cign.metrics.incremental import (
-    DEFINITIONS,
-    class_recall,
-    class_targets,
-    clip_tasks,
-    is_multi_label,
-    predicted_classes,
-)
+from cign.metrics.incremental import DEFINITIONS, clip_tasks, is_multi_label
 from cign.metrics.predictions import READINGS
 from cign.report.charts import Series, line_chart, swatch
 from cign.report.html import fill
-from cign.report.runs import Run, load_runs, mean_intransigence
+from cign.report.panels import (
+    READING_NAMES,
+    cost_charts,
+    embedding_maps,
+    formulas,
+    measured,
+    number_tables,
+    overview,
+    run_diagrams,
+    with_maps,
+)
+from cign.report.runs import Run, load_runs, stored
+from cign.report.sections import classes_of, facts_of, mistakes_of, provenance
 from cign.report.text import flatten, number
 
-READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
 REFERENCES = {
     "finetune": "lower reference: no protection",
     "joint": "reference: all clips, at every step",
@@ -39,7 +41,10 @@ LABELS = {
     "bwt": "backward transfer (BWT)",
     "intransigence": "intransigence (mean over tasks)",
 }
-_MAX_MISTAKES = 8
+# With more runs than this, formulas stand once at the end instead of beside every number.
+_MAX_INLINE = 6
+# With more runs than this, the parts about one run are cut short, so that the page stays small.
+_MAX_FULL = 24
 
 
 def write_report(runs: Sequence[Path], out: Path, names: Sequence[str] | None = None) -> None:
@@ -70,6 +75,9 @@ def _page(runs: Sequence[Run]) -> dict[str, Any]:
     multi_label = any(is_multi_label(run.predictions) for run in runs)
     num_test = max(int((clip_tasks(run.predictions) >= 0).sum()) for run in runs)
     configs = [_config(run) for run in runs]
+    looks = _looks(runs)
+    shown = with_maps(runs, [(run.method, _memory(run)) for run in runs])
+    numbers = [measured(stored(run, runs), i in shown) for i, run in enumerate(runs)]
     return {
         "title": first.name if len(runs) == 1 else f"{len(runs)} runs on the same clips",
         "readings": READING_NAMES,
@@ -84,12 +92,17 @@ def _page(runs: Sequence[Run]) -> dict[str, Any]:
         "num_tasks": sorted({len(run.task_sizes) for run in runs}),
         "num_test": num_test,
         "standard_error": None if multi_label or not num_test else 50 / math.sqrt(num_test),
-        "rows": [_row(run, look) for run, look in zip(runs, _looks(runs), strict=True)],
+        "rows": [_row(run, look) for run, look in zip(runs, looks, strict=True)],
         "best": _best(runs) if len(runs) > 1 else {},
         "charts": {reading: _chart(runs, reading, limit) for reading in READINGS},
+        "overview": overview(numbers) if len(runs) > 1 else None,
+        "cost_charts": cost_charts(runs, looks, [is_reference(run) for run in runs]),
+        "maps": embedding_maps(runs, shown, numbers),
+        "is_compact": len(runs) > _MAX_FULL,
+        "formulas": formulas(numbers) if len(runs) > _MAX_INLINE else [],
         "runs": [
-            _section(run, runs, config) | {"id": f"run-{i + 1}"}
-            for i, (run, config) in enumerate(zip(runs, configs, strict=True))
+            _section(run, config, found, len(runs) > _MAX_FULL) | {"id": f"run-{i + 1}"}
+            for i, (run, config, found) in enumerate(zip(runs, configs, numbers, strict=True))
         ],
         "differences": _differences(runs, configs),
     }
@@ -189,84 +202,24 @@ def _chart(runs: Sequence[Run], reading: str, limit: float | None) -> Any:
     return line_chart(series, title=title, x_label="classes seen", limit=limit)
 
 
-def _section(run: Run, runs: Sequence[Run], config: Mapping[str, str]) -> dict[str, Any]:
+def _section(
+    run: Run, config: Mapping[str, str], numbers: Mapping[str, Any], is_compact: bool
+) -> dict[str, Any]:
     """Everything about one run."""
-    summary = {r: dict(run.summary[r]) for r in READINGS}
-    extra = mean_intransigence(run, runs)
-    if extra is not None:
-        for reading in READINGS:
-            summary[reading]["intransigence"] = extra[reading]
-    names = [name for name in LABELS if name in summary["audio"]]
+    is_begun = run.predictions.num_tasks_done > 0
     return {
         "name": run.name,
         "state": _state(run),
-        "summary": summary,
-        "numbers": {name: (LABELS[name], DEFINITIONS[name]) for name in names},
+        "summary": run.summary,
+        "numbers": number_tables(run, numbers, LABELS) if is_begun else [],
         "num_done": run.predictions.num_tasks_done,
         "tasks": run.metrics["tasks"],
-        "classes": _classes(run) if run.predictions.num_tasks_done else [],
-        "mistakes": _mistakes(run),
-        "facts": _facts(run),
+        "classes": classes_of(run) if is_begun else [],
+        "diagrams": run_diagrams(run, is_compact) if is_begun else None,
+        "mistakes": mistakes_of(run),
+        "provenance": provenance(run),
+        "facts": facts_of(run),
         "config": config,
-    }
-
-
-def _classes(run: Run) -> list[list[dict[str, Any]]]:
-    """Per task, each class with its number of test clips and its recalls after the last task."""
-    recalls = {r: 100 * class_recall(run.predictions, r) for r in READINGS}
-    num_clips = class_targets(run.predictions).sum(axis=0)
-    result, c = [], 0
-    for task_size in run.task_sizes[: run.predictions.num_tasks_done]:
-        result.append(
-            [
-                {
-                    "name": run.predictions.class_names[i],
-                    "num_test": int(num_clips[i]),
-                    "recall": {r: float(recalls[r][i]) for r in READINGS},
-                }
-                for i in range(c, c + task_size)
-            ]
-        )
-        c += task_size
-    return result
-
-
-def _mistakes(run: Run) -> list[dict[str, Any]]:
-    """The most frequent confusions of the audio-visual reading after the last task."""
-    predictions = run.predictions
-    if not predictions.num_tasks_done or is_multi_label(predictions):
-        return []
-    last = predictions.num_tasks_done - 1
-    targets_NC = class_targets(predictions)[:, : predictions.num_seen(last)]
-    rows = targets_NC.any(axis=1)
-    true_N = targets_NC[rows].argmax(axis=1)
-    given_N = predicted_classes(predictions, last, "audio_visual")[rows]
-    num_seen = predictions.num_seen(last)
-    table = np.zeros((num_seen, num_seen), dtype=int)
-    np.add.at(table, (true_N, given_N), 1)
-    totals = table.sum(axis=1)
-    np.fill_diagonal(table, 0)
-    order = np.argsort(-table, axis=None, kind="stable")[:_MAX_MISTAKES]
-    pairs = [divmod(int(place), num_seen) for place in order]
-    return [
-        {
-            "true": predictions.class_names[i],
-            "given": predictions.class_names[j],
-            "count": int(table[i, j]),
-            "of": int(totals[i]),
-        }
-        for i, j in pairs
-        if table[i, j] > 1
-    ]
-
-
-def _facts(run: Run) -> dict[str, str]:
-    """Seeds, list, versions and machine, flat."""
-    groups = {key: run.metrics.get(key, {}) for key in ("seeds", "store", "versions", "machine")}
-    return {"folder": run.folder.name, "list hash": run.list_hash} | {
-        key.replace(".", " · "): value
-        for key, value in flatten(groups).items()
-        if key != "store.list_hash"
     }
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cign.errors import InputError
 from cign.files import read_json
-from cign.metrics.incremental import accuracy_matrix, intransigence, summarise
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.catalogue import Stored
+from cign.metrics.embedded import FILE as EMBEDDINGS
+from cign.metrics.embedded import Embeddings
+from cign.metrics.incremental import summarise
+from cign.metrics.predictions import Predictions
 
 _NEEDED = ("status", "method", "classes", "tasks", "store")
 
@@ -29,6 +30,7 @@ class Run:
         predictions: What it said about each test clip.
         summary: The named numbers, reading -> name -> percent, derived from the predictions.
         state: "finished", "running" (a process holds the folder) or "interrupted".
+        embeddings: Of its final model; None where it stored none.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Run:
     predictions: Predictions
     summary: dict[str, dict[str, Any]]
     state: str
+    embeddings: Embeddings | None = None
 
     @property
     def method(self) -> str:
@@ -128,6 +131,16 @@ def _load(folder: Path) -> Run:
             f"{predictions.num_tasks_done} of {len(sizes)} tasks: train it again"
         )
     state = "finished" if finished else "running" if _is_held(folder) else "interrupted"
+    embeddings = None
+    if finished and (folder / EMBEDDINGS).is_file():
+        embeddings = Embeddings.load(folder / EMBEDDINGS)
+        if embeddings.class_names != predictions.class_names or not set(embeddings.clip_ids) <= set(
+            predictions.clip_ids
+        ):
+            raise InputError(
+                f"predictions and embeddings of {folder} tell of different clips or classes: "
+                "they are not from the same run; train it again"
+            )
     return Run(
         name=str(metrics["method"]),
         folder=folder,
@@ -135,6 +148,7 @@ def _load(folder: Path) -> Run:
         predictions=predictions,
         summary=summarise(predictions),
         state=state,
+        embeddings=embeddings,
     )
 
 
@@ -163,26 +177,48 @@ def _with_names(runs: list[Run], wanted: list[str]) -> list[Run]:
     return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
-def mean_intransigence(run: Run, runs: Sequence[Run]) -> dict[str, float] | None:
-    """Mean intransigence in points per reading, when ``joint`` was run on the same tasks.
-
-    Returns:
-        reading -> points; None without such a run, for ``joint`` itself, or for unfinished runs.
-    """
+def joint_of(run: Run, runs: Sequence[Run]) -> Run | None:
+    """The run of ``joint`` on the same tasks; None for ``joint`` itself and unfinished runs."""
+    if run.method == "joint" or run.state != "finished":
+        return None
     for other in runs:
-        same = (
-            other.method == "joint"
-            and other is not run
-            and other.state == run.state == "finished"
-            and other.metrics["tasks"] == run.metrics["tasks"]
-        )
-        if same and run.method != "joint":
-            values = {
-                reading: intransigence(
-                    accuracy_matrix(run.predictions, reading),
-                    accuracy_matrix(other.predictions, reading),
-                )
-                for reading in READINGS
-            }
-            return {r: float(100 * np.nanmean(v)) for r, v in values.items() if len(v)}
+        same_tasks = other.metrics["tasks"] == run.metrics["tasks"]
+        if other.method == "joint" and other.state == "finished" and same_tasks:
+            return other
     return None
+
+
+def stored(run: Run, runs: Sequence[Run]) -> Stored:
+    """What the metrics can be computed from.
+
+    Args:
+        run: The run.
+        runs: Among which ``joint`` is looked for.
+    """
+    joint = joint_of(run, runs)
+    return Stored(
+        predictions=run.predictions,
+        costs=run.metrics.get("costs", {}),
+        num_train=run.metrics.get("num_train_per_class"),
+        total_train=run.metrics["store"].get("num_train"),
+        embeddings=run.embeddings,
+        joint=None if joint is None else joint.predictions,
+    )
+
+
+def lacking(run: Run) -> dict[str, str]:
+    """What some numbers need and the run does not have: group of numbers -> one sentence."""
+    again = "`cign train STORE --out RUN --resume` on the finished run adds what is missing"
+    result = {}
+    if run.embeddings is None:
+        result["embeddings"] = (
+            f"No embeddings: the run was made by an older version; {again}."
+            if run.state == "finished"
+            else "No embeddings: they are those of the final model, and the run is not finished."
+        )
+    if "num_train_per_class" not in run.metrics:
+        result["imbalance"] = (
+            "No numbers of training clips per class, which many, medium and few need: the run was "
+            f"made by an older version; {again}."
+        )
+    return result

@@ -17,6 +17,15 @@ def number(value: float | None, sign: bool = False) -> str:
     return ("0.0" if float(text) == 0 else text).replace("-", "\N{MINUS SIGN}")
 
 
+def value_of(value: float | None, decimals: int) -> str:
+    """A number with some decimals, thin spaces between thousands and a true minus sign."""
+    if value is None or math.isnan(value):
+        return DASH
+    text = f"{value:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    is_zero = not any(digit in text for digit in "123456789")
+    return text.lstrip("-") if is_zero else text.replace("-", "\N{MINUS SIGN}")
+
+
 def count(value: float | None) -> str:
     """A whole number with thin spaces between thousands."""
     return DASH if value is None else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -17,6 +17,18 @@ for (const button of document.querySelectorAll("th button")) {
     body.append(...[...body.rows].sort(order));
   });
 }
+// Show one class of the maps alone; press again to see all.
+for (const button of document.querySelectorAll("button[data-k]")) {
+  button.addEventListener("click", () => {
+    const chosen = button.getAttribute("aria-pressed") !== "true";
+    for (const other of document.querySelectorAll("button[data-k]")) {
+      other.setAttribute("aria-pressed", String(chosen && other === button));
+    }
+    for (const dots of document.querySelectorAll(".map .k")) {
+      dots.classList.toggle("faint", chosen && dots.dataset.k !== button.dataset.k);
+    }
+  });
+}
 // Paper cannot be unfolded.
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;

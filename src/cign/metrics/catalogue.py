@@ -1,0 +1,156 @@
+"""All numbers of a run in one place: groups of named numbers, each with its formula.
+
+A further group is one entry in `GROUPS`: what it is called, the formulas of its numbers, and a
+pure function from what a run has stored to ``reading -> name -> number``. The command
+``cign metrics`` and the report take whatever stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from cign.metrics import breakdown, calibration, costs, embeddings, imbalance, incremental
+from cign.metrics.embedded import Embeddings
+from cign.metrics.predictions import READINGS, Predictions
+
+Numbers = dict[str, dict[str, Any]]
+# Numbers of the whole run rather than of a reading stand under this name.
+RUN = "run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a run has stored.
+
+    Attributes:
+        predictions: Its scores.
+        costs: As ``metrics.json`` holds them.
+        num_train: Training clips of each class; None where the run did not record them.
+        total_train: Training clips of all tasks; None where the run did not record them.
+        embeddings: Of its final model; None where it stored none.
+        joint: Predictions of ``joint`` on the same tasks, if there are any.
+    """
+
+    predictions: Predictions
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    num_train: Mapping[str, int] | None = None
+    total_train: int | None = None
+    embeddings: Embeddings | None = None
+    joint: Predictions | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Numbers that belong together.
+
+    Attributes:
+        title: For people.
+        definitions: The formula of each number.
+        compute: Gives reading (or `RUN`) -> name -> number, None where it is not defined; nothing
+            at all where the run lacks what it needs.
+        decimals: How many to show, where it is not one.
+    """
+
+    title: str
+    definitions: Mapping[str, str]
+    compute: Callable[[Stored], Numbers]
+    decimals: Mapping[str, int] = field(default_factory=dict)
+
+
+def _incremental(stored: Stored) -> Numbers:
+    found = incremental.summarise(stored.predictions)
+    result: Numbers = {
+        reading: {name: found[reading][name] for name in _INCREMENTAL} for reading in found
+    }
+    if stored.joint is not None:
+        for reading in READINGS:
+            gaps = incremental.intransigence(
+                incremental.accuracy_matrix(stored.predictions, reading),
+                incremental.accuracy_matrix(stored.joint, reading),
+            )
+            known = gaps[~np.isnan(gaps)]
+            result[reading]["intransigence"] = 100.0 * float(known.mean()) if len(known) else None
+    return result
+
+
+def _costs(stored: Stored) -> Numbers:
+    num_classes = len(stored.predictions.class_names)
+    return {
+        RUN: dict(
+            costs.summarise(stored.costs, num_train=stored.total_train, num_classes=num_classes)
+        )
+    }
+
+
+_INCREMENTAL = {
+    name: incremental.DEFINITIONS[name]
+    for name in ("last", "average", "task_mean", "forgetting", "forgetting_av_cil", "bwt")
+}
+_OF_CLASSES = ("silhouette", "davies_bouldin", "knn", "nmi")
+
+GROUPS: dict[str, Group] = {
+    "incremental": Group(
+        title="Class-incremental learning",
+        definitions=_INCREMENTAL
+        | {
+            "last": f"A_T; {incremental.DEFINITIONS['seen']}",
+            "task_mean": f"mean over j of a(T,j); {incremental.DEFINITIONS['matrix']}",
+            "intransigence": f"mean over k of {incremental.DEFINITIONS['intransigence']}",
+        },
+        compute=_incremental,
+    ),
+    "old_and_new": Group(
+        title="Old and new classes, after the last task",
+        definitions=breakdown.DEFINITIONS,
+        compute=lambda stored: breakdown.summarise(stored.predictions),
+    ),
+    "imbalance": Group(
+        title="Imbalance, after the last task",
+        definitions=imbalance.DEFINITIONS,
+        compute=lambda stored: dict(imbalance.summarise(stored.predictions, stored.num_train)),
+    ),
+    "calibration": Group(
+        title="Calibration, after the last task",
+        definitions=calibration.DEFINITIONS,
+        compute=lambda stored: dict(calibration.summarise(stored.predictions)),
+        decimals={"brier": 3},
+    ),
+    "embeddings": Group(
+        title="Embeddings of the final model",
+        definitions={
+            name + suffix: text if not suffix else f"{name} of {alone}"
+            for suffix, alone in embeddings.SUBSETS.items()
+            for name, text in embeddings.DEFINITIONS.items()
+            if not suffix or name in _OF_CLASSES
+        },
+        compute=lambda stored: (
+            {} if stored.embeddings is None else dict(embeddings.summarise(stored.embeddings))
+        ),
+        decimals={
+            name + suffix: 3
+            for suffix in embeddings.SUBSETS
+            for name in ("silhouette", "davies_bouldin", "nmi")
+        }
+        | {"modality_gap": 3},
+    ),
+    "costs": Group(
+        title="Costs",
+        definitions=costs.DEFINITIONS,
+        compute=_costs,
+        decimals=dict.fromkeys(costs.DEFINITIONS, 0) | {"seconds": 1, "seconds_per_clip": 4},
+    ),
+}
+
+
+def measure(stored: Stored, names: tuple[str, ...] = tuple(GROUPS)) -> dict[str, Numbers]:
+    """All numbers of a run: group -> reading -> name -> number.
+
+    Args:
+        stored: What the run has stored.
+        names: Which groups.
+    """
+    return {name: GROUPS[name].compute(stored) for name in names}

@@ -1,0 +1,97 @@
+"""Do rare and hard classes count? Accuracies in which every class weighs the same.
+
+A class's recall is the share of its test clips that are given to it, over all classes seen; with
+several labels per clip it is the class's average precision (`cign.metrics.incremental`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from cign.errors import InputError
+from cign.metrics.incremental import class_recall
+from cign.metrics.predictions import READINGS, Predictions
+
+# Bounds of the number of training clips, as in long-tailed recognition (Liu et al. 2019).
+MANY_FROM, FEW_BELOW = 101, 20
+
+DEFINITIONS: dict[str, str] = {
+    "balanced": "mean over the classes seen of recall after the last task (balanced accuracy); "
+    "recall = share of a class's test clips given to it",
+    "many": "mean recall of the classes with more than 100 training clips",
+    "medium": "mean recall of the classes with 20 to 100 training clips",
+    "few": "mean recall of the classes with fewer than 20 training clips",
+    "worst_tenth": "mean recall of the tenth of the classes with the lowest recall (rounded up)",
+}
+
+
+def balanced_accuracy(recall_C: npt.NDArray[np.float64]) -> float | None:
+    """Mean of the recalls that are defined; None when none is."""
+    defined = recall_C[~np.isnan(recall_C)]
+    return float(defined.mean()) if len(defined) else None
+
+
+def worst_tenth(recall_C: npt.NDArray[np.float64]) -> float | None:
+    """Mean of the lowest tenth of the recalls that are defined, rounded up to a whole class."""
+    defined = np.sort(recall_C[~np.isnan(recall_C)])
+    return float(defined[: math.ceil(len(defined) / 10)].mean()) if len(defined) else None
+
+
+def by_frequency(
+    recall_C: npt.NDArray[np.float64], num_train_C: npt.NDArray[np.int64]
+) -> dict[str, float | None]:
+    """Mean recall of the classes with many, a medium number of and few training clips.
+
+    Args:
+        recall_C: Recall of each class; NaN for a class without test clips.
+        num_train_C: Training clips of each class.
+
+    Returns:
+        ``many``, ``medium`` and ``few``; None for a kind that no class is of.
+    """
+    few, many = num_train_C < FEW_BELOW, num_train_C >= MANY_FROM
+    kinds = {"many": many, "medium": ~(few | many), "few": few}
+    return {name: balanced_accuracy(recall_C[mask]) for name, mask in kinds.items()}
+
+
+def summarise(
+    predictions: Predictions, num_train: Mapping[str, int] | None = None
+) -> dict[str, dict[str, float | None]]:
+    """The numbers of `DEFINITIONS` after the last task learned, in percent.
+
+    Args:
+        predictions: Of the run.
+        num_train: Training clips of each class by name; None leaves many, medium and few
+            undefined.
+
+    Returns:
+        reading -> name -> percent, None where a number is not defined.
+
+    Raises:
+        InputError: If ``num_train`` lacks a class.
+    """
+    if not predictions.num_tasks_done:
+        return {reading: dict.fromkeys(DEFINITIONS) for reading in READINGS}
+    seen = predictions.class_names[: predictions.num_seen(predictions.num_tasks_done - 1)]
+    counts_C = None
+    if num_train is not None:
+        missing = [name for name in seen if name not in num_train]
+        if missing:
+            raise InputError(
+                f"the numbers of training clips lack class {missing[0]!r}: give one for each class"
+            )
+        counts_C = np.asarray([num_train[name] for name in seen], dtype=np.int64)
+    result: dict[str, dict[str, float | None]] = {}
+    for reading in READINGS:
+        recall_C = 100.0 * class_recall(predictions, reading)
+        kinds = dict.fromkeys(("many", "medium", "few"))
+        result[reading] = {
+            "balanced": balanced_accuracy(recall_C),
+            **(kinds if counts_C is None else by_frequency(recall_C, counts_C)),
+            "worst_tenth": worst_tenth(recall_C),
+        }
+    return result

@@ -1,0 +1,210 @@
+"""Diagrams about one run as inline SVG: reliability, confusion, recall, forgetting per task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup, escape
+
+from cign.metrics.calibration import Bin
+from cign.report.text import number
+
+Ints = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.floating[Any]]
+
+_SIDE, _LEFT, _TOP = 220, 36, 10  # of square diagrams
+_LEVELS = 8
+MAX_CLASSES = 100
+
+
+def reliability_diagram(bins: Sequence[Bin], title: str) -> Markup:
+    """Accuracy against confidence, a dot a bin, joined with the diagonal by its gap.
+
+    Larger dots and the bars at the bottom stand for more clips.
+    """
+    total = sum(one.count for one in bins)
+    most = max((one.count for one in bins), default=0)
+    bottom = _TOP + _SIDE
+    shares, gaps, dots = "", "", []
+    for one in bins:
+        if not one.count or one.confidence is None or one.accuracy is None:
+            continue
+        left, right = _LEFT + one.low * _SIDE + 0.6, _LEFT + one.high * _SIDE - 0.6
+        height = 0.22 * _SIDE * one.count / most
+        shares += f"M{left:.1f} {bottom}v{-height:.1f}H{right:.1f}V{bottom}Z"
+        x, y = _LEFT + one.confidence * _SIDE, bottom - one.accuracy * _SIDE
+        gaps += f"M{x:.1f} {bottom - one.confidence * _SIDE:.1f}V{y:.1f}"
+        told = (
+            f"confidence {100 * one.confidence:.0f} %, right {100 * one.accuracy:.0f} %, "
+            f"{one.count} of {total}"
+        )
+        dots.append(
+            f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" '
+            f'r="{1.8 + 4 * (one.count / most) ** 0.5:.1f}"><title>{told}</title></circle>'
+        )
+    parts = [
+        _frame(),
+        f'<path class="diagonal" d="M{_LEFT} {bottom}L{_LEFT + _SIDE} {_TOP}"/>',
+        f'<path class="share" d="{shares}"/><path class="gap" d="{gaps}"/>',
+    ]
+    label = (
+        f'<text class="tick" text-anchor="middle" x="{_LEFT + _SIDE / 2:g}" y="{bottom + 32}">'
+        "confidence, %</text>"
+    )
+    return _svg(
+        "square s0", _LEFT + _SIDE + 12, bottom + 38, title, [*parts, *dots, label, _axis()]
+    )
+
+
+def confusion_diagram(
+    table: Ints, task_sizes: Sequence[int], names: Sequence[str], title: str
+) -> Markup:
+    """Which class (columns) the clips of each class (rows) are given to; lines part the tasks.
+
+    Cells of one of eight strengths are one path; a row's cells add up to its clips.
+    """
+    size = len(table)
+    totals = np.maximum(table.sum(axis=1, keepdims=True), 1)
+    levels = np.ceil(table / totals * _LEVELS).astype(int)
+    step = 240 / size
+    right_or_not = {"": np.eye(size, dtype=bool), " wrong": ~np.eye(size, dtype=bool)}
+    parts = ['<path class="frame" d="M0 0H240V240H0Z"/>']
+    for name, mask in right_or_not.items():
+        for level in range(1, _LEVELS + 1):
+            cells = np.argwhere((levels == level) & mask)
+            if len(cells):
+                path = "".join(f"M{j} {i}h1v1h-1z" for i, j in cells)
+                parts.append(
+                    f'<path class="cell{name}" transform="scale({step:.4g})" '
+                    f'opacity="{0.15 + 0.85 * level / _LEVELS:.2f}" d="{path}"/>'
+                )
+    for end in np.cumsum(task_sizes)[:-1]:
+        at = f"{end * step:.1f}"
+        parts.append(f'<path class="part" d="M0 {at}H240M{at} 0V240"/>')
+    first = 0
+    for task, count in enumerate(task_sizes):
+        middle = (first + count / 2) * step
+        if 240 * count / size > 12:
+            parts.append(
+                f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="254">{task + 1}'
+                f'</text><text class="tick" text-anchor="end" x="-5" y="{middle + 4:.1f}">'
+                f"{task + 1}</text>"
+            )
+        first += count
+    parts.append(
+        '<text class="tick" text-anchor="middle" x="120" y="270">task of the class given</text>'
+        '<text class="tick" text-anchor="middle" transform="translate(-20 120)rotate(-90)">'
+        "task of the true class</text>"
+    )
+    told = f"{title}: classes in the order learned, {', '.join(names[:3])}"
+    return Markup(
+        f'<svg class="chart square" viewBox="-34 -4 282 280" role="img" '
+        f'aria-label="{escape(told)}">{"".join(parts)}</svg>'
+    )
+
+
+def recall_bars(
+    recalls: Floats, names: Sequence[str], task_sizes: Sequence[int], title: str
+) -> Markup:
+    """One bar for each class in the order learned; the last task's are of another colour."""
+    width, height, bottom = 640, 130, 112
+    step = (width - _LEFT) / max(len(recalls), 1)
+    parts = [
+        f'<path class="grid" d="M{_LEFT} {bottom - p}H{width}"/>'
+        f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{bottom - p + 4}">{p}</text>'
+        for p in (0, 50, 100)
+    ]
+    last = len(task_sizes) - 1
+    tasks = np.repeat(np.arange(len(task_sizes)), task_sizes)
+    for c, value in enumerate(recalls):
+        if np.isnan(value):
+            continue
+        x = _LEFT + c * step
+        parts.append(
+            f'<path class="bar {"s1" if tasks[c] == last and last else "s0"}" '
+            f'd="M{x + 0.1 * step:.1f} {bottom}V{bottom - value:.1f}h{0.8 * step:.1f}V{bottom}Z">'
+            f"<title>{escape(names[c])}: {number(value)} %</title></path>"
+        )
+    first = 0
+    for task, count in enumerate(task_sizes):
+        if task:
+            x = _LEFT + first * step
+            parts.append(f'<path class="part" d="M{x:.1f} {bottom - 104}V{bottom + 6}"/>')
+        parts.append(
+            f'<text class="tick" text-anchor="middle" x="{_LEFT + (first + count / 2) * step:.1f}" '
+            f'y="{bottom + 15}">{"task " if count * step > 60 else ""}{task + 1}</text>'
+        )
+        first += count
+    return _svg("strip", width, height, title, parts)
+
+
+def forgetting_bars(
+    drops: Mapping[str, Floats], names: Mapping[str, str], title: str, unit: str
+) -> Markup:
+    """For each task but the last one bar a reading; below zero where the task got better."""
+    width, height, top, bottom = 400, 230, 10, 196
+    values = np.concatenate(list(drops.values()))
+    known = values[~np.isnan(values)]
+    high = max(10.0, float(np.ceil(known.max(initial=0.0) / 10) * 10))
+    low = float(np.floor(known.min(initial=0.0) / 10) * 10)
+    scale = (bottom - top) / (high - low)
+    num_tasks = len(next(iter(drops.values())))
+    step = (width - _LEFT) / max(num_tasks, 1)
+    marks = 10 if high - low <= 40 else 20 if high - low <= 80 else 50
+
+    def y(value: float) -> float:
+        return round(bottom - (value - low) * scale, 1)
+
+    ticks = [t for t in range(-100, 101, marks) if low <= t <= high]
+    parts = [
+        f'<path class="{"zero" if t == 0 else "grid"}" d="M{_LEFT} {y(t)}H{width}"/>'
+        f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" y="{y(t) + 4:g}">{number(t)[:-2]}'
+        "</text>"
+        for t in ticks
+    ]
+    wide = min(0.26 * step, 26.0)
+    for j in range(num_tasks):
+        middle = _LEFT + (j + 0.5) * step
+        for place, (reading, values) in enumerate(drops.items()):
+            if np.isnan(values[j]):
+                continue
+            x = middle + (place - len(drops) / 2) * wide
+            parts.append(
+                f'<path class="bar s{place}" d="M{x + 1:.1f} {y(0)}V{y(values[j])}'
+                f'h{wide - 2:.1f}V{y(0)}Z"><title>task {j + 1}, {escape(names[reading])}: '
+                f"{number(values[j])} {escape(unit)}</title></path>"
+            )
+        parts.append(
+            f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="{bottom + 18}">'
+            f"{'task ' if step > 60 else ''}{j + 1}</text>"
+        )
+    return _svg("bars", width, height, title, parts)
+
+
+def _frame() -> str:
+    return "".join(
+        f'<path class="grid" d="M{_LEFT} {_TOP + _SIDE * s:g}h{_SIDE}M{_LEFT + _SIDE * s:g} '
+        f'{_TOP}v{_SIDE}"/>'
+        for s in (0, 0.5, 1)
+    )
+
+
+def _axis() -> str:
+    bottom = _TOP + _SIDE
+    return "".join(
+        f'<text class="tick" text-anchor="middle" x="{_LEFT + p / 100 * _SIDE:g}" '
+        f'y="{bottom + 16}">{p}</text>'
+        f'<text class="tick" text-anchor="end" x="{_LEFT - 6}" '
+        f'y="{bottom - p / 100 * _SIDE + 4:g}">{p}</text>'
+        for p in (0, 50, 100)
+    )
+
+
+def _svg(style: str, width: float, height: float, title: str, parts: Sequence[str]) -> Markup:
+    return Markup(
+        f'<svg class="chart {style}" viewBox="0 0 {width:g} {height:g}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
+    )

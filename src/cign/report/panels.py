@@ -1,0 +1,250 @@
+"""Parts of the page that go beyond accuracy: every number, diagrams, maps, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cign.metrics.breakdown import (
+    DEFINITIONS,
+    TASK_FORGETTING,
+    confusion,
+    is_new,
+    old_and_new,
+    task_forgetting,
+)
+from cign.metrics.calibration import confidence_pairs, reliability
+from cign.metrics.catalogue import GROUPS, RUN, Numbers, Stored, measure
+from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label
+from cign.metrics.predictions import READINGS
+from cign.report import diagrams
+from cign.report.maps import NUM_LOOKS, dot, lay_out, map_of
+from cign.report.runs import Run, lacking
+from cign.report.scatter import Mark, scatter
+from cign.report.text import number, value_of
+
+READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
+MAX_MAPS = 16
+# name -> heading of the table beyond accuracy; by group, all of the audio-visual reading.
+OVERVIEW = {
+    ("imbalance", "balanced"): "balanced accuracy",
+    ("imbalance", "worst_tenth"): "worst tenth",
+    ("imbalance", "few"): "few",
+    ("old_and_new", "old_as_new"): "old taken for new",
+    ("calibration", "ece"): "ECE",
+    ("calibration", "brier"): "Brier",
+    ("embeddings", "silhouette"): "silhouette",
+    ("embeddings", "knn"): "k-NN",
+}
+COSTS = {
+    "seconds": "time, seconds",
+    "bytes_kept": "kept for old classes, bytes",
+    "trainable_parameters": "trainable parameters",
+}
+BESIDE_MAPS = ("silhouette", "davies_bouldin", "knn", "nmi")
+
+
+def measured(stored: Stored, with_embeddings: bool) -> dict[str, Numbers]:
+    """All numbers of a run; those of embeddings only where they are shown, for they take time."""
+    names = tuple(name for name in GROUPS if with_embeddings or name != "embeddings")
+    return {name: {} for name in GROUPS} | measure(stored, names)
+
+
+def number_tables(
+    run: Run, numbers: Mapping[str, Numbers], labels: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Every group of numbers as rows of texts."""
+    sentences = lacking(run)
+    result = []
+    for name, found in numbers.items():
+        group = GROUPS[name]
+        rows = []
+        for key, formula in group.definitions.items():
+            if not any(key in values for values in found.values()):
+                continue
+            shown = [RUN] if RUN in found else READINGS
+            texts = [value_of(found[one].get(key), group.decimals.get(key, 1)) for one in shown]
+            label = labels.get(key, key.replace("_", " "))
+            rows.append({"label": label, "texts": texts, "formula": formula})
+        remark = sentences.get(name)
+        if name == "embeddings" and not found and remark is None:
+            remark = f"Not computed here: a page shows those of {MAX_MAPS} runs at most."
+        result.append({"title": group.title, "rows": rows, "remark": remark})
+    return result
+
+
+def formulas(numbers: Sequence[Mapping[str, Numbers]]) -> list[dict[str, Any]]:
+    """The formulas of all numbers that some run has."""
+    result = []
+    for name, group in GROUPS.items():
+        found = {key for one in numbers for values in one[name].values() for key in values}
+        shown = {key: text for key, text in group.definitions.items() if key in found}
+        if shown:
+            result.append({"title": group.title, "formulas": shown})
+    return result
+
+
+def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
+    """The diagrams of one run, a part that cannot be drawn being None.
+
+    Args:
+        run: With at least one task learned.
+        is_compact: Whether calibration is drawn for the audio-visual reading alone.
+    """
+    predictions = run.predictions
+    names, sizes = predictions.class_names, run.task_sizes[: predictions.num_tasks_done]
+    recalls = 100 * class_recall(predictions, "audio_visual")
+    measure_name = "average precision" if is_multi_label(predictions) else "recall"
+    result: dict[str, Any] = {
+        "recall": diagrams.recall_bars(
+            recalls, names, sizes, f"{measure_name} of each class, audio-visual"
+        ),
+        "forgetting": None,
+        "confusion": None,
+        "four": None,
+        "reliability": _reliability(run, READINGS[-1:] if is_compact else READINGS),
+        "definitions": {**DEFINITIONS, "task_forgetting": TASK_FORGETTING},
+    }
+    if len(sizes) > 1:
+        drops = {r: 100 * task_forgetting(accuracy_matrix(predictions, r)) for r in READINGS}
+        if any(not np.isnan(values).all() for values in drops.values()):
+            result["forgetting"] = diagrams.forgetting_bars(
+                drops, READING_NAMES, "forgetting of each task", "points"
+            )
+    table = confusion(predictions, "audio_visual")
+    if table is not None:
+        if len(sizes) > 1:
+            result["four"] = old_and_new(table, is_new(predictions))
+        if len(table) > diagrams.MAX_CLASSES:
+            ends = np.cumsum((0, *sizes[:-1]))
+            table = np.add.reduceat(np.add.reduceat(table, ends, axis=0), ends, axis=1)
+            names, sizes = tuple(f"task {k + 1}" for k in range(len(sizes))), (1,) * len(sizes)
+        result["confusion"] = diagrams.confusion_diagram(table, sizes, names, "confusion")
+    return result
+
+
+def _reliability(run: Run, readings: Sequence[str]) -> dict[str, Any] | None:
+    """A diagram a reading; None where scores are no probabilities or nothing was tested."""
+    result = {}
+    for reading in readings:
+        pairs = confidence_pairs(run.predictions, reading)
+        if pairs is None or not len(pairs[0]):
+            return None
+        title = f"reliability, {READING_NAMES[reading]}"
+        result[reading] = diagrams.reliability_diagram(reliability(*pairs), title)
+    return result
+
+
+def overview(numbers: Sequence[Mapping[str, Numbers]]) -> dict[str, Any]:
+    """The table beyond accuracy: headings with formulas, and for each run values and texts."""
+    columns = [
+        key
+        for key in OVERVIEW
+        if any(one[key[0]].get("audio_visual", {}).get(key[1]) is not None for one in numbers)
+    ]
+    rows = []
+    for one in numbers:
+        values = [one[group].get("audio_visual", {}).get(name) for group, name in columns]
+        texts = [
+            value_of(value, GROUPS[group].decimals.get(name, 1))
+            for value, (group, name) in zip(values, columns, strict=True)
+        ]
+        rows.append(list(zip(values, texts, strict=True)))
+    heads = [(OVERVIEW[key], GROUPS[key[0]].definitions[key[1]]) for key in columns]
+    return {"heads": heads, "rows": rows}
+
+
+def with_maps(runs: Sequence[Run], kinds: Sequence[Any]) -> list[int]:
+    """Which runs' embeddings are shown: one of each kind first, then the others, up to the limit.
+
+    Args:
+        runs: All runs of the page.
+        kinds: What a run is one of, for example method and memory.
+    """
+    having = [i for i, run in enumerate(runs) if run.embeddings is not None]
+    first = {kinds[i]: i for i in reversed(having)}
+    leading = sorted(first.values())
+    others = [i for i in having if i not in leading]
+    return sorted((leading + others)[:MAX_MAPS])
+
+
+def embedding_maps(
+    runs: Sequence[Run], shown: Sequence[int], numbers: Sequence[Mapping[str, Numbers]]
+) -> dict[str, Any] | None:
+    """The maps with the numbers that the eye cannot judge; None without any embedding."""
+    if not shown:
+        return None
+    chosen = [runs[i] for i in shown]
+    layouts = lay_out([run.embeddings for run in chosen if run.embeddings is not None])
+    first = chosen[0]
+    names = first.predictions.class_names
+    looks = {name: i for i, name in enumerate(names)}
+    same_tasks = all(run.metrics["tasks"] == first.metrics["tasks"] for run in chosen)
+    groups = first.metrics["tasks"] if same_tasks else [list(names)]
+    decimals = GROUPS["embeddings"].decimals
+    figures = []
+    for i, run, layout in zip(shown, chosen, layouts, strict=True):
+        found = numbers[i]["embeddings"]
+        assert run.embeddings is not None
+        figures.append(
+            {
+                "name": run.name,
+                "svg": None
+                if layout is None
+                else map_of(layout, names_of(run), looks, f"map of {run.name}"),
+                "num_points": 0 if layout is None else len(layout.places),
+                "mixed": [READING_NAMES[one].lower() for one in run.embeddings.mixed],
+                "rows": [
+                    (
+                        READING_NAMES[reading],
+                        [
+                            value_of(found[reading].get(key), 2 if key in decimals else 1)
+                            for key in BESIDE_MAPS
+                        ],
+                    )
+                    for reading in READINGS
+                ],
+            }
+        )
+    return {
+        "figures": figures,
+        "legend": [[(name, looks[name], dot(looks[name])) for name in group] for group in groups],
+        "same_tasks": same_tasks and len(groups) > 1,
+        "num_looks": NUM_LOOKS,
+        "num_classes": len(names),
+        "measures": {key: GROUPS["embeddings"].definitions[key] for key in BESIDE_MAPS},
+        "left_out": sum(run.embeddings is not None for run in runs) - len(shown),
+        "without": [run.name for run in runs if run.embeddings is None],
+    }
+
+
+def names_of(run: Run) -> tuple[str, ...]:
+    """The classes of a run in the order learned."""
+    return run.predictions.class_names
+
+
+def cost_charts(
+    runs: Sequence[Run], looks: Sequence[int | str], is_reference: Sequence[bool]
+) -> dict[str, Any]:
+    """Last audio-visual accuracy against each cost that at least two runs recorded."""
+    result = {}
+    for cost, label in COSTS.items():
+        marks = [
+            Mark(
+                cost=float(price),
+                value=value,
+                title=f"{run.name}: {number(value)} %, {label} {price:,.0f}",
+                look=look,
+                counts=not reference,
+            )
+            for run, look, reference in zip(runs, looks, is_reference, strict=True)
+            for price in (run.metrics.get("costs", {}).get(cost),)
+            for value in (run.summary["audio_visual"]["last"],)
+            if price is not None and value is not None and run.state == "finished"
+        ]
+        if len(marks) > 1:
+            title = f"audio-visual accuracy against {label}"
+            result[cost] = scatter(marks, title=title, x_label=label)
+    return result
