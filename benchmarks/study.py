@@ -1,0 +1,210 @@
+"""One study: a question, the benches that answer it, a figure and a table.
+
+    python benchmarks/study.py NAME [--now A,B]      one of benchmarks/studies/NAME.yaml
+    python benchmarks/study.py --list
+
+Writes ``benchmarks/results/studies/NAME.{md,csv,png}``. A study that was stopped goes on when it is
+asked for again; what is done is drawn. Its file says:
+
+    title, question        for the page
+    x                      tasks, memory or label: what the horizontal axis shows
+    shown                  numbers of the table, one panel each (last_audio_visual by default)
+    benches                label and what `cign bench` takes: stores, methods, tasks, memory,
+                           orders, seeds, backbone, test_stores, recipes, only
+    finding                what came out, written after it was seen
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import yaml
+
+from cign.bench import BenchConfig, run_bench
+from cign.bench.grid import Part
+from cign.errors import InputError
+from cign.files import write_text
+
+HERE = Path(__file__).parent
+STUDIES, RESULTS = HERE / "studies", HERE / "results" / "studies"
+NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual"}
+COLOURS = ("#0b6e99", "#c4572a", "#3f7d3a", "#8a4f9e", "#b8860b", "#c2185b", "#455a64", "#00897b")
+MARKERS = "osD^vPXh"
+Row = dict[str, Any]
+
+
+def config_of(bench: dict[str, Any]) -> BenchConfig:
+    """What `cign bench` is asked for."""
+    known = {
+        *("label", "stores", "methods", "tasks", "memory", "orders", "seeds", "backbone"),
+        *("test_stores", "recipes", "only", "regime"),
+    }
+    odd = sorted(set(bench) - known)
+    if odd:
+        raise InputError(f"a study's bench has no {odd[0]!r}: use {', '.join(sorted(known))}")
+    return BenchConfig(
+        stores=tuple(map(Path, bench["stores"])),
+        methods=tuple(bench["methods"]),
+        tasks=tuple(bench.get("tasks", [4])),
+        memories=tuple(map(str, bench.get("memory", ["0"]))),
+        num_orders=tuple(bench.get("orders", [1])),
+        num_seeds=bench.get("seeds", 1),
+        test_stores=tuple(map(Path, bench.get("test_stores", []))),
+        backbone=bench.get("backbone"),
+        recipes=Path(bench["recipes"]) if "recipes" in bench else None,
+        regime=bench.get("regime", "frozen"),
+        bf16=True,
+        only=dict(Part.parse(text) for text in bench.get("only", [])),
+    )
+
+
+def run(name: str, study: dict[str, Any], folder: Path, now: tuple[str, ...]) -> list[Row]:
+    """Make the runs that are left; the rows over all stores, each with its bench's label."""
+    rows: list[Row] = []
+    for number, bench in enumerate(study["benches"]):
+        config = config_of(bench)
+        label = str(bench.get("label", ""))
+        place = folder / name / (label.replace(" ", "-") or str(number))
+        chosen = tuple(method for method in now if method in config.methods)
+        result = run_bench(config, place, keep_models=False, now=chosen)
+        rows += [{**row, "label": label} for row in result.table["rows"] if row["store"] == "all"]
+        for run_name, why in result.failed.items():
+            print(f"failed: {run_name}: {why}", flush=True)
+    return rows
+
+
+def series(rows: list[Row], x: str) -> dict[str, list[tuple[Any, Row]]]:
+    """The points of each method, in the order of the axis; one without memory is level."""
+    places = list(dict.fromkeys(str(row[x]) for row in rows))
+    if x == "memory":
+        places = [place for place in places if place != "0"] or places
+    lines: dict[str, list[tuple[Any, Row]]] = {}
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        if x == "memory" and {row["memory"] for row in own} == {"0"}:
+            lines[method] = [(place, own[0]) for place in places]
+        else:
+            lines[method] = [(str(row[x]), row) for row in own if str(row[x]) in places]
+    return lines
+
+
+def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
+    """One panel for each number shown: a line for each method, bars of a deviation over stores."""
+    shown = study.get("shown", ["last_audio_visual"])
+    places = list(
+        dict.fromkeys(place for line in series(rows, study["x"]).values() for place, _ in line)
+    )
+    figure, axes = plt.subplots(
+        1, len(shown), figsize=(1.2 + 4.2 * len(shown), 4.2), squeeze=False, sharex=True
+    )
+    for axis, number in zip(axes[0], shown, strict=True):
+        for index, (method, line) in enumerate(series(rows, study["x"]).items()):
+            known = [(p, row["numbers"][number]) for p, row in line]
+            known = [(p, n) for p, n in known if n["value"] is not None]
+            if not known:
+                continue
+            axis.errorbar(
+                [places.index(place) for place, _ in known],
+                [n["value"] for _, n in known],
+                yerr=[n["std"] or 0.0 for _, n in known],
+                label=method,
+                color=COLOURS[index % len(COLOURS)],
+                marker=MARKERS[index % len(MARKERS)],
+                linestyle="--" if index >= len(COLOURS) else "-",
+                markersize=5,
+                linewidth=1.4,
+                capsize=2,
+            )
+        metric, _, reading = number.partition("_")
+        axis.set_title(f"{metric}, {NAMES.get(reading, reading)}", fontsize=10, loc="left")
+        axis.set_xticks(range(len(places)), places)
+        axis.set_xlabel(study.get("x_label", study["x"]))
+        axis.grid(axis="y", alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("percent")
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9
+    )
+    figure.suptitle(study["title"], x=0.01, ha="left", fontsize=12)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+    plt.close(figure)
+
+
+def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
+    """The page, the table for machines, the figure."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    numbers = [f"{metric}_{r}" for metric in ("last", "average", "forgetting") for r in NAMES]
+    head = ["label", "method", "tasks", "memory", "runs"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*head, *(f"{n}{end}" for n in numbers for end in ("", "_std"))])
+    for row in rows:
+        values = [row["numbers"][n][key] for n in numbers for key in ("value", "std")]
+        writer.writerow([*(row[key] for key in head), *("" if v is None else v for v in values)])
+    write_text(RESULTS / f"{name}.csv", text.getvalue())
+    draw(study, rows, RESULTS / f"{name}.png")
+    labelled = any(row["label"] for row in rows)
+    columns = [*(["what"] if labelled else []), "method", "tasks", "memory"]
+    lines = [
+        f"# {study['title']}",
+        "",
+        study["question"].strip(),
+        "",
+        f"`python benchmarks/study.py {name}`",
+        "",
+        f"**{study.get('finding', 'Not read yet.').strip()}**",
+        "",
+        f"![{study['title']}]({name}.png)",
+        "",
+        "Percent, means over stores and class orders ± their deviation over stores.",
+        "",
+        f"| {' | '.join(columns)} | audio | visual | audio-visual | average | forgetting | runs |",
+        f"| {' | '.join('---' for _ in columns)} | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    shown = [f"last_{reading}" for reading in NAMES]
+    shown += ["average_audio_visual", "forgetting_audio_visual"]
+    for row in rows:
+        cells = [row["label"]] if labelled else []
+        cells += [row["method"], str(row["tasks"]), row["memory"]]
+        cells += [cell(row["numbers"][number]) for number in shown]
+        lines.append(f"| {' | '.join([*cells, str(row['runs'])])} |")
+    write_text(RESULTS / f"{name}.md", "\n".join(lines) + "\n")
+
+
+def cell(number: dict[str, Any]) -> str:
+    """A number with its deviation."""
+    if number["value"] is None:
+        return ""
+    spread = "" if number["std"] is None else f" ± {number['std']:.1f}"
+    return f"{number['value']:.1f}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    names = sorted(path.stem for path in STUDIES.glob("*.yaml"))
+    parser.add_argument("name", nargs="?", choices=names)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--to", type=Path, default=Path("work/studies"))
+    parser.add_argument("--now", default="", help="make the runs of these methods alone")
+    arguments = parser.parse_args()
+    if arguments.list or arguments.name is None:
+        for name in names:
+            print(f"{name}: {yaml.safe_load((STUDIES / f'{name}.yaml').read_text())['title']}")
+        return
+    study = yaml.safe_load((STUDIES / f"{arguments.name}.yaml").read_text())
+    now = tuple(filter(None, arguments.now.split(",")))
+    write(arguments.name, study, run(arguments.name, study, arguments.to, now))
+
+
+if __name__ == "__main__":
+    main()
