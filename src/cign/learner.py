@@ -20,6 +20,7 @@ from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
 from cign.model_folder import Model, load_model, save_model
 from cign.models.backbone import Backbone
+from cign.models.backbones import in_full
 from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files
@@ -157,8 +158,14 @@ class Learner:
         if isinstance(tasks, int):
             tasks = split_into_tasks(store.class_names, tasks, order)
         backbone = self._backbone_name
-        if backbone is None and self.config.regime == "frozen":
-            backbone = fitting_backbone(store, self.config.method)
+        if backbone is not None:
+            backbone = in_full(backbone)
+        if self.config.regime == "frozen":
+            backbone = (
+                fitting_backbone(store, self.config.method)
+                if backbone is None
+                else store.tokens(backbone).source
+            )
         self.config = dataclasses.replace(
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )

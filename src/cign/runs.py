@@ -22,6 +22,7 @@ from cign.models.backbone import Backbone
 from cign.models.backbones import load_backbone, load_blocks
 from cign.models.blocks import STEM, FrozenBlocks
 from cign.models.encoder import TokenShape
+from cign.models.fitting import fit
 from cign.options import configure
 from cign.progress import Progress, Silent
 from cign.run_config import RunConfig
@@ -147,6 +148,7 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
         num_bytes = bytes_per_clip(config.regime, config.backbone, store)
         return ArraySource(cache.audio, cache.visual, num_bytes), shape, None
     backbone = load_backbone(config.backbone)
+    fit(backbone, store.spec)
     if backbone.spec != store.spec:
         raise InputError(
             f"backbone {config.backbone} needs {backbone.spec}, store {store.folder} holds "
@@ -209,7 +211,7 @@ def fitting_backbone(store: Store, method: str) -> str:
     """
     needs_stem = method_class(method).needs_blocks
     fitting = [name for name in store.backbones if name.endswith(STEM) == needs_stem]
-    return fitting[0] if len(fitting) == 1 else str(store.tokens(None).info["backbone"])
+    return store.tokens(fitting[0] if len(fitting) == 1 else None).source
 
 
 def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:

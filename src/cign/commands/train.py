@@ -147,7 +147,11 @@ def _begun(options: Any) -> Any:
     if method is not None:
         asked["method"] = method
     if options.backbone is not None:
-        begun["backbone"], asked["backbone"] = config.backbone, options.backbone
+        from cign.data.tokens import cache_name
+        from cign.models.backbones import in_full
+
+        begun["backbone"] = cache_name(config.backbone)
+        asked["backbone"] = cache_name(in_full(options.backbone))
     if options.task_file is not None:
         begun["task-file"], asked["task-file"] = config.tasks, _tasks(options).groups
     if recipe is not None:

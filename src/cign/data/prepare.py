@@ -20,7 +20,13 @@ from cign.data.formats import read_source
 from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
 from cign.data.store import FORMAT, Store, frames_shape
-from cign.data.token_making import TokenMaker, check_backbone, make_tokens
+from cign.data.token_making import (
+    TokenMaker,
+    check_backbone,
+    check_token_space,
+    describe_tokens,
+    make_tokens,
+)
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
 from cign.errors import InputError
@@ -83,6 +89,12 @@ def prepare(
     )
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
+    if backbone is not None:
+        num_rows = len(table.clips)
+        begun = (store_folder / "audio.npy").exists()
+        media_bytes = 0 if begun else sum(_media_bytes(num_rows, spec))
+        if check_token_space(store_folder, backbone, num_rows, media_bytes):
+            progress.note(describe_tokens(backbone, num_rows))
     with disk_errors(store_folder), folder_lock(store_folder, "store"):
         _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
@@ -129,6 +141,14 @@ def _check_folder(folder: Path, fingerprint: str) -> None:
         )
 
 
+def _media_bytes(num_rows: int, spec: MediaSpec) -> tuple[int, int]:
+    """What frames and samples occupy."""
+    return (
+        num_bytes(frames_shape(num_rows, spec), "uint8"),
+        num_bytes((num_rows, spec.num_samples), "int16"),
+    )
+
+
 def _decode(
     table: ClipTable,
     spec: MediaSpec,
@@ -144,9 +164,8 @@ def _decode(
         "frames": (frames_shape(num_rows, spec), "uint8"),
         "audio": ((num_rows, spec.num_samples), "int16"),
     }
-    needed = [num_bytes(shape, dtype) for shape, dtype in shapes.values()]
     if not (folder / "audio.npy").exists():
-        check_space(folder, sum(needed))
+        check_space(folder, sum(_media_bytes(num_rows, spec)))
     journal = Journal(folder / "journal.jsonl", fingerprint)
     with contextlib.closing(journal):
         for name, (shape, dtype) in shapes.items():
