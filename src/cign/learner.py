@@ -12,6 +12,7 @@ import torch
 from cign.addition import Addition
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
+from cign.data.tokens import source_of
 from cign.editing import add_source, remove_class, rename_class
 from cign.errors import InputError
 from cign.evaluation import evaluate_model
@@ -161,11 +162,8 @@ class Learner:
         if backbone is not None:
             backbone = in_full(backbone)
         if self.config.regime == "frozen":
-            backbone = (
-                fitting_backbone(store, self.config.method)
-                if backbone is None
-                else store.tokens(backbone).source
-            )
+            backbone = backbone or fitting_backbone(store, self.config.method)
+            backbone = source_of(store.tokens(backbone).info)
         self.config = dataclasses.replace(
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )

@@ -204,14 +204,14 @@ def empty_predictions(store: Store, test: IntArray, tasks: TaskSequence) -> Pred
 
 
 def fitting_backbone(store: Store, method: str) -> str:
-    """The one backbone whose tokens the method can read: finished tokens or those of a stem.
+    """Name of the one backbone whose tokens the method can read: finished ones, or a stem's.
 
     Raises:
         InputError: If there are none, or several to choose from.
     """
     needs_stem = method_class(method).needs_blocks
     fitting = [name for name in store.backbones if name.endswith(STEM) == needs_stem]
-    return store.tokens(fitting[0] if len(fitting) == 1 else None).source
+    return fitting[0] if len(fitting) == 1 else str(store.tokens(None).info["backbone"])
 
 
 def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:

@@ -153,7 +153,7 @@ def test_a_folder_that_moved_keeps_its_tokens(folders, done, world, networks, tm
             shutil.copytree(networks / kind, tmp_path / place / kind)
         name = f"{tmp_path / place / 'vit'}+{tmp_path / place / 'ast'}"
         done("prepare", world.clips, store, "--backbone", name, "--workers", 0)
-        assert Store.open(store).tokens().source == name
+        assert Store.open(store).tokens().info["source"] == name
     assert Store.open(store).backbones == ("vit+ast",)
 
 

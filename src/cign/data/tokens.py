@@ -73,11 +73,6 @@ class TokenCache:
         """Which weights made them."""
         return str(self.info["fingerprint"])
 
-    @property
-    def source(self) -> str:
-        """What loads the backbone again: its name, with folders in full."""
-        return str(self.info.get("source", self.info["backbone"]))
-
     def audio(self, indices: Indices) -> NDArray[np.float16]:
         """Audio tokens of some clips, copied: [B, num_audio_tokens, audio_dim].
 
@@ -101,6 +96,11 @@ def cache_name(backbone: str) -> str:
     """
     halves = backbone.split("+")
     return "+".join(h.rstrip("/").rpartition("/")[2] if h.startswith("/") else h for h in halves)
+
+
+def source_of(info: dict[str, Any]) -> str:
+    """What loads the backbone of a token cache again, from what ``tokens.json`` holds."""
+    return str(info.get("source", info["backbone"]))
 
 
 def tokens_folder(folder: Path, backbone: str) -> Path:

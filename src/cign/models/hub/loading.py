@@ -17,7 +17,11 @@ PICTURES = ("vit", "dinov2", "dinov3_vit", "videomae", "resnet")
 SOUNDS = ("audio-spectrogram-transformer", "clap", "clap_audio_model")
 BOTH = ("pe_audio_video",)
 _CONFIG = "config.json"
-_PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
+_PREPROCESSING = (
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +97,8 @@ def _input_part(found: dict[str, Any] | None) -> dict[str, Any] | None:
     """What concerns pictures or sound; newer folders nest it."""
     if found is None:
         return None
-    nested = [found[key] for key in ("image_processor", "feature_extractor") if key in found]
+    keys = ("image_processor", "video_processor", "feature_extractor")
+    nested = [found[key] for key in keys if key in found]
     return nested[0] if nested else found
 
 
