@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cign.data.batches import ArraySource
+from cign.data.media import MediaSpec
 from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.store import Store
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
@@ -150,10 +151,7 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
     backbone = load_backbone(config.backbone)
     fit(backbone, store.spec)
     if backbone.spec != store.spec:
-        raise InputError(
-            f"backbone {config.backbone} needs {backbone.spec}, store {store.folder} holds "
-            f"{store.spec}: prepare a store with --backbone {config.backbone}"
-        )
+        raise _other_media(config.backbone, backbone.spec, store)
     num_bytes = bytes_per_clip(config.regime, config.backbone, store)
     return ArraySource(store.audio, store.frames, num_bytes), token_shape(backbone), backbone
 
@@ -218,16 +216,28 @@ def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
     """Read a store as a model needs it.
 
     Raises:
-        InputError: If the store holds tokens of another backbone than the model's.
+        InputError: If the store holds tokens of another backbone than the model's, or other media
+            than its encoders were trained on.
     """
-    if model.regime == "frozen":
-        found = store.tokens(model.backbone).fingerprint
-        if found != model.fingerprint:
-            raise InputError(
-                f"store {store.folder} holds tokens of other weights of backbone "
-                f"{model.backbone} than the model's: prepare it again with the model's backbone"
-            )
+    if model.regime != "frozen":
+        if store.spec != model.spec:
+            raise _other_media(model.backbone, model.spec, store)
+        num_bytes = bytes_per_clip(model.regime, model.backbone, store)
+        return ArraySource(store.audio, store.frames, num_bytes)
+    found = store.tokens(model.backbone).fingerprint
+    if found != model.fingerprint:
+        raise InputError(
+            f"store {store.folder} holds tokens of other weights of backbone "
+            f"{model.backbone} than the model's: prepare it again with the model's backbone"
+        )
     return clip_source(config, store)[0]
+
+
+def _other_media(backbone: str, spec: MediaSpec, store: Store) -> InputError:
+    return InputError(
+        f"backbone {backbone} needs {spec}, store {store.folder} holds {store.spec}: "
+        f"prepare a store with --backbone {backbone}"
+    )
 
 
 def resume_loop(loop: Loop, folder: Path, store: Store, tested: Store | None) -> None:

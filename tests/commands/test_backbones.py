@@ -120,6 +120,10 @@ def test_end_to_end_the_model_holds_its_networks(folders, done, world, networks,
         shutil.rmtree(tmp_path / kind)
     clip = world.test_clips()[0]
     assert probabilities(done("predict", run, clip, "--json")[0])["audio_visual"]
+    assert "clips" in done("evaluate", run, store)[0] + done("evaluate", run, store)[1]
+    code, _, error = cign("evaluate", run, world.store)
+    assert code == 2
+    assert "prepare a store with --backbone" in error
 
 
 def test_grids_of_one_backbone_never_mix(done, world, recipe, tmp_path, cign):

@@ -64,6 +64,8 @@ def in_full(name: str) -> str:
         return name
     if Path(name).is_dir():
         return str(Path(name).resolve())
+    if name.endswith(STEM):
+        return in_full(name.removesuffix(STEM)) + STEM
     base, tokens = split_tokens(name)
     halves = [str(Path(h).resolve()) if Path(h).is_dir() else h for h in base.split("+")]
     return "+".join(halves) + ("" if tokens is None else f"@{tokens}")
@@ -88,7 +90,7 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
         backbone.name = base
         return backbone
     if (folder / RECORD_FILE).is_file():
-        return SmallPair(folder.resolve().name, folder, weights=weights)
+        return SmallPair(short, folder, weights=weights)
     if "+" in base:
         if base.count("+") != 1 or not all(base.split("+")) or folder.is_dir():
             raise InputError(
