@@ -6,11 +6,11 @@ import shutil
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from cign.data.presets import PRESETS
 from cign.data.store import Store
 from cign.learner import Learner
+from cign.models.backbones import load_backbone
 from networks import make_network
 
 
@@ -96,31 +96,44 @@ def test_prepare_train_and_predict(
             assert entry["probability"] == pytest.approx(wanted[entry["label"]], abs=5e-3)
 
 
-def test_end_to_end_the_model_holds_its_networks(folders, done, world, networks, tmp_path, cign):
-    for kind in ("vit", "clap"):
+@pytest.mark.parametrize(
+    ("visual", "audio", "method", "flags"),
+    [("vit", "clap", "finetune", []), ("videomae", "ast", "cign", ["--bf16"])],
+)
+def test_end_to_end_the_model_holds_its_networks(
+    visual, audio, method, flags, done, world, networks, tmp_path, cign
+):
+    for kind in (visual, audio):
         make_network(networks, kind)
         shutil.copytree(networks / kind, tmp_path / kind)
     store, run = tmp_path / "store", tmp_path / "run"
     quick = {"num_epochs": 1, "min_steps": 0, "batch_size": 8, "learning_rate": 1e-3}
-    recipe = tmp_path / "finetune.yaml"
-    recipe.write_text(yaml.safe_dump({"method": "finetune", "options": {"training": quick}}))
-    name = f"{tmp_path / 'vit'}+{tmp_path / 'clap'}@2x2"
-    done("prepare", world.clips, store, "--backbone", name, "--workers", 0, "--frames", 2)
-    train = ("train", store, "--out", run, "--recipe", recipe, "--tasks", 2)
+    options = {"training": quick, **({"depth": 1} if method == "cign" else {})}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump({"method": method, "options": options}))
+    name = f"{tmp_path / visual}+{tmp_path / audio}@2x2"
+    frames = [] if visual == "videomae" else ["--frames", 2]
+    done("prepare", world.clips, store, "--backbone", name, "--workers", 0, *frames)
+    train = ("train", store, "--out", run, "--recipe", recipe, "--tasks", 2, *flags)
     done(*train, "--regime", "end-to-end", "--backbone", name)
     model = Learner.load(run).model
-    trained = model.method.state_dict()
-    key = next(k for k in trained if k.endswith("patch_embeddings.projection.weight"))
-    start = load_file(tmp_path / "vit" / "model.safetensors")
-    (first,) = (v for k, v in start.items() if k.endswith("patch_embeddings.projection.weight"))
-    assert not torch.equal(trained[key], first)
-    assert model.spec.num_frames == 2
+    assert model.spec == Store.open(store).spec
+    start = load_backbone(name).state_dict()
+    trained = {
+        key.partition("backbone.")[2]: value
+        for key, value in model.method.state_dict().items()
+        if "backbone." in key
+    }
+    assert set(start) <= set(trained)
+    for half in ("inner.visual.network.", "inner.audio.network."):
+        moved = [k for k in start if k.startswith(half) and not torch.equal(start[k], trained[k])]
+        assert len(moved) > 10
     # Its folders are not needed any more.
-    for kind in ("vit", "clap"):
+    for kind in (visual, audio):
         shutil.rmtree(tmp_path / kind)
     clip = world.test_clips()[0]
     assert probabilities(done("predict", run, clip, "--json")[0])["audio_visual"]
-    assert "clips" in done("evaluate", run, store)[0] + done("evaluate", run, store)[1]
+    done("evaluate", run, store)
     code, _, error = cign("evaluate", run, world.store)
     assert code == 2
     assert "prepare a store with --backbone" in error
