@@ -158,12 +158,10 @@ class Learner:
         """Settle what the store decides: tasks and backbone."""
         if isinstance(tasks, int):
             tasks = split_into_tasks(store.class_names, tasks, order)
-        backbone = self._backbone_name
-        if backbone is not None:
-            backbone = in_full(backbone)
+        backbone = None if self._backbone_name is None else in_full(self._backbone_name)
         if self.config.regime == "frozen":
-            backbone = backbone or fitting_backbone(store, self.config.method)
-            backbone = source_of(store.tokens(backbone).info)
+            name = backbone or fitting_backbone(store, self.config.method)
+            backbone = source_of(store.tokens(name).info)
         self.config = dataclasses.replace(
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )
