@@ -12,6 +12,7 @@ import torch
 from cign.addition import Addition
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
+from cign.data.tokens import source_of
 from cign.editing import add_source, remove_class, rename_class
 from cign.embedding import write_embeddings
 from cign.errors import InputError
@@ -21,6 +22,7 @@ from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
 from cign.model_folder import Model, load_model, save_model
 from cign.models.backbone import Backbone
+from cign.models.backbones import in_full
 from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files
@@ -158,9 +160,10 @@ class Learner:
         """Settle what the store decides: tasks and backbone."""
         if isinstance(tasks, int):
             tasks = split_into_tasks(store.class_names, tasks, order)
-        backbone = self._backbone_name
-        if backbone is None and self.config.regime == "frozen":
-            backbone = fitting_backbone(store, self.config.method)
+        backbone = None if self._backbone_name is None else in_full(self._backbone_name)
+        if self.config.regime == "frozen":
+            name = backbone or fitting_backbone(store, self.config.method)
+            backbone = source_of(store.tokens(name).info)
         self.config = dataclasses.replace(
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )

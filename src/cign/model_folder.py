@@ -31,6 +31,7 @@ from cign.model_files import (
 from cign.models.backbone import Backbone
 from cign.models.backbones import load_backbone, load_blocks
 from cign.models.encoder import TokenShape
+from cign.models.fitting import fit, record_of
 from cign.options import configure
 
 
@@ -78,7 +79,7 @@ class Model:
             InputError: If it cannot be loaded or has other weights than the model was made with.
         """
         backbone = load_backbone(self.backbone)
-        backbone.spec = dataclasses.replace(backbone.spec, num_frames=self.spec.num_frames)
+        fit(backbone, self.spec)
         if backbone.fingerprint != self.fingerprint:
             raise InputError(
                 f"backbone {self.backbone} has other weights than the model was made with: "
@@ -118,7 +119,12 @@ def save_model(model: Model, folder: Path, version: int = 1) -> None:
             "multi_label": setup.multi_label,
             "bf16": setup.bf16,
             "shape": dataclasses.asdict(setup.shape),
-            "backbone": {"name": model.backbone, "fingerprint": model.fingerprint},
+            "backbone": {
+                "name": model.backbone,
+                "fingerprint": model.fingerprint,
+                # Trained encoders lie in the weights; their networks are built from this.
+                "record": None if setup.backbone is None else record_of(setup.backbone),
+            },
             "preprocessing": dataclasses.asdict(model.spec),
             "unknown_threshold": model.unknown_threshold,
             "results": model.results,
@@ -165,10 +171,15 @@ def load_model(folder: Path) -> Model:
     name = about["backbone"]["name"]
     end_to_end = about["regime"] == "end-to-end"
     cls = method_class(about["method"])
+    spec = MediaSpec(**about["preprocessing"])
+    backbone = None
+    if end_to_end:
+        backbone = load_backbone(name, weights=False, record=about["backbone"].get("record"))
+        fit(backbone, spec)
     method = cls(
         Setup(
             shape=TokenShape(**about["shape"]),
-            backbone=load_backbone(name, weights=False) if end_to_end else None,
+            backbone=backbone,
             blocks=load_blocks(name, cls.name) if cls.needs_blocks else None,
             multi_label=about["multi_label"],
             bf16=about["bf16"],
@@ -187,7 +198,7 @@ def load_model(folder: Path) -> Model:
         regime=about["regime"],
         backbone=name,
         fingerprint=about["backbone"]["fingerprint"],
-        spec=MediaSpec(**about["preprocessing"]),
+        spec=spec,
         unknown_threshold=about["unknown_threshold"],
         results=about["results"],
         versions=about["versions"],

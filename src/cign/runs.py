@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from cign.data.batches import ArraySource
+from cign.data.media import MediaSpec
 from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.store import Store
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
@@ -22,6 +23,7 @@ from cign.models.backbone import Backbone
 from cign.models.backbones import load_backbone, load_blocks
 from cign.models.blocks import STEM, FrozenBlocks
 from cign.models.encoder import TokenShape
+from cign.models.fitting import fit
 from cign.options import configure
 from cign.progress import Progress, Silent
 from cign.run_config import RunConfig
@@ -147,11 +149,9 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
         num_bytes = bytes_per_clip(config.regime, config.backbone, store)
         return ArraySource(cache.audio, cache.visual, num_bytes), shape, None
     backbone = load_backbone(config.backbone)
+    fit(backbone, store.spec)
     if backbone.spec != store.spec:
-        raise InputError(
-            f"backbone {config.backbone} needs {backbone.spec}, store {store.folder} holds "
-            f"{store.spec}: prepare a store with --backbone {config.backbone}"
-        )
+        raise _other_media(config.backbone, backbone.spec, store)
     num_bytes = bytes_per_clip(config.regime, config.backbone, store)
     return ArraySource(store.audio, store.frames, num_bytes), token_shape(backbone), backbone
 
@@ -202,7 +202,7 @@ def empty_predictions(store: Store, test: IntArray, tasks: TaskSequence) -> Pred
 
 
 def fitting_backbone(store: Store, method: str) -> str:
-    """The one backbone whose tokens the method can read: finished tokens or those of a stem.
+    """Name of the one backbone whose tokens the method can read: finished ones, or a stem's.
 
     Raises:
         InputError: If there are none, or several to choose from.
@@ -216,16 +216,28 @@ def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
     """Read a store as a model needs it.
 
     Raises:
-        InputError: If the store holds tokens of another backbone than the model's.
+        InputError: If the store holds tokens of another backbone than the model's, or other media
+            than its encoders were trained on.
     """
-    if model.regime == "frozen":
-        found = store.tokens(model.backbone).fingerprint
-        if found != model.fingerprint:
-            raise InputError(
-                f"store {store.folder} holds tokens of other weights of backbone "
-                f"{model.backbone} than the model's: prepare it again with the model's backbone"
-            )
+    if model.regime != "frozen":
+        if store.spec != model.spec:
+            raise _other_media(model.backbone, model.spec, store)
+        num_bytes = bytes_per_clip(model.regime, model.backbone, store)
+        return ArraySource(store.audio, store.frames, num_bytes)
+    found = store.tokens(model.backbone).fingerprint
+    if found != model.fingerprint:
+        raise InputError(
+            f"store {store.folder} holds tokens of other weights of backbone "
+            f"{model.backbone} than the model's: prepare it again with the model's backbone"
+        )
     return clip_source(config, store)[0]
+
+
+def _other_media(backbone: str, spec: MediaSpec, store: Store) -> InputError:
+    return InputError(
+        f"backbone {backbone} needs {spec}, store {store.folder} holds {store.spec}: "
+        f"prepare a store with --backbone {backbone}"
+    )
 
 
 def resume_loop(loop: Loop, folder: Path, store: Store, tested: Store | None) -> None:

@@ -39,8 +39,15 @@ def add_options(parser: CommandParser) -> None:
         "--backbone",
         metavar="NAME",
         help="whose tokens are cached: small, small-random, small-stem (for prompt methods), "
-        "resnet18, resnet18-random, a local folder with weights, or none (default: small for "
-        "clips of `cign synth`; else required)",
+        "resnet18, resnet18-random, a local folder with weights, VISUAL+AUDIO (a picture and a "
+        "sound network by hub name or folder), or none (default: small for clips of `cign synth`; "
+        "else required)",
+    )
+    parser.add_argument(
+        "--tokens",
+        metavar="GRID",
+        help="how many: full (default), pooled (one of each modality), PxQ (rows and columns of a "
+        "frame; the sound as one row of at most 16 moments) or PxQ+FxT (and the sound's grid)",
     )
     parser.add_argument(
         "--frames", metavar="K", type=whole(1, 64), help="frames per clip (default: 1)"
@@ -48,7 +55,8 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="picture size, sampling rate and window: release or small (default: the backbone's)",
+        help="frames, picture size, sampling rate and window: release, small, av_cil, ast, "
+        "cav_mae or pe_av (default: the backbone's)",
     )
     add_decoders(parser)
 
@@ -56,26 +64,34 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Prepare, and show what was found."""
     from cign.data.benchmarks import load_benchmark
-    from cign.data.media import PRESETS
     from cign.data.prepare import prepare
+    from cign.data.presets import PRESETS
 
     if options.preset is not None and options.preset not in PRESETS:
         raise one_of(options.preset, PRESETS, "preset")
     benchmark = load_benchmark(options.benchmark) if options.benchmark else None
     name = _backbone_name(options.source, options.backbone)
     backbone = None
-    if name != "none":
+    if name == "none":
+        if options.tokens is not None:
+            raise InputError("--tokens says how many tokens a backbone makes: leave it out")
+        preset = "small" if _is_synth(options.source) else "release"
+        spec = PRESETS[benchmark.preset if benchmark else preset]
+    else:
         from cign.models.backbones import load_backbone
+        from cign.models.fitting import fit, notes_of
+        from cign.models.reduced import with_tokens
 
-        backbone = load_backbone(name)
-        if options.frames is not None:
-            backbone.spec = replace(backbone.spec, num_frames=options.frames)
-    is_synth = _is_synth(options.source)
-    preset = benchmark.preset if benchmark else "small" if is_synth else "release"
-    default = backbone.spec if backbone else PRESETS[preset]
-    spec = PRESETS[options.preset] if options.preset else default
+        backbone = load_backbone(with_tokens(name, options.tokens))
+        spec = backbone.spec
+        for line in notes_of(backbone):
+            note(line)
+    if options.preset is not None:
+        spec = PRESETS[options.preset]
     if options.frames is not None:
         spec = replace(spec, num_frames=options.frames)
+    if backbone is not None:
+        fit(backbone, spec)
     report = prepare(
         options.source,
         options.store,

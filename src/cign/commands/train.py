@@ -168,7 +168,11 @@ def _begun(options: Any) -> Any:
     if method is not None:
         asked["method"] = method
     if options.backbone is not None:
-        begun["backbone"], asked["backbone"] = config.backbone, options.backbone
+        from cign.data.tokens import cache_name
+        from cign.models.backbones import in_full
+
+        begun["backbone"] = cache_name(config.backbone)
+        asked["backbone"] = cache_name(in_full(options.backbone))
     if options.benchmark is not None:
         wanted = _benchmark_tasks(options)
         groups = config.tasks if isinstance(wanted, int) else wanted.groups

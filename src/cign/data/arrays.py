@@ -51,12 +51,30 @@ def check_space(folder: Path, num_bytes: int) -> None:
     Raises:
         RunError: If fewer bytes are free.
     """
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < num_bytes:
         raise RunError(
             f"{folder} has {free / 1e9:.1f} GB free, {num_bytes / 1e9:.1f} GB are needed: free "
             "space, use a folder on another disk, or a smaller preset"
         )
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that are free for a folder, which need not be there yet."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def describe_bytes(number: int) -> str:
+    """Bytes as one says them: 830 B, 1.2 MB, 372.4 GB."""
+    size, unit = float(number), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def num_bytes(shape: Sequence[int], dtype: str) -> int:

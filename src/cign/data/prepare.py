@@ -22,7 +22,13 @@ from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
 from cign.data.pictures import pictures_of
 from cign.data.store import FORMAT, Store, frames_shape
-from cign.data.token_making import TokenMaker, check_backbone, make_tokens
+from cign.data.token_making import (
+    TokenMaker,
+    check_backbone,
+    check_token_space,
+    describe_tokens,
+    make_tokens,
+)
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
 from cign.errors import InputError
@@ -89,6 +95,12 @@ def prepare(
         table = benchmark.select(table)
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
+    if backbone is not None:
+        num_rows = len(table.clips)
+        begun = (store_folder / "audio.npy").exists()
+        media_bytes = 0 if begun else sum(_media_bytes(num_rows, spec))
+        if check_token_space(store_folder, backbone, num_rows, media_bytes):
+            progress.note(describe_tokens(backbone, num_rows))
     with disk_errors(store_folder), folder_lock(store_folder, "store"):
         _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
@@ -135,6 +147,14 @@ def _check_folder(folder: Path, fingerprint: str) -> None:
         )
 
 
+def _media_bytes(num_rows: int, spec: MediaSpec) -> tuple[int, int]:
+    """What frames and samples occupy."""
+    return (
+        num_bytes(frames_shape(num_rows, spec), "uint8"),
+        num_bytes((num_rows, spec.num_samples), "int16"),
+    )
+
+
 def _decode(
     table: ClipTable,
     spec: MediaSpec,
@@ -150,9 +170,8 @@ def _decode(
         "frames": (frames_shape(num_rows, spec), "uint8"),
         "audio": ((num_rows, spec.num_samples), "int16"),
     }
-    needed = [num_bytes(shape, dtype) for shape, dtype in shapes.values()]
     if not (folder / "audio.npy").exists():
-        check_space(folder, sum(needed))
+        check_space(folder, sum(_media_bytes(num_rows, spec)))
     journal = Journal(folder / "journal.jsonl", fingerprint)
     with contextlib.closing(journal):
         for name, (shape, dtype) in shapes.items():

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.data.arrays import RowWriter, check_space, create_array, disk_errors, num_bytes
+from cign.data.arrays import RowWriter, create_array, describe_bytes, disk_errors, free_bytes
 from cign.data.media import MediaSpec
 from cign.data.store import Store
 from cign.data.tokens import FORMAT, TokenCache, token_shapes, tokens_folder
-from cign.errors import InputError
+from cign.errors import InputError, RunError
 from cign.files import read_json, write_json
 from cign.progress import Progress, Silent
 
@@ -103,6 +103,7 @@ def make_tokens(
     info = {
         "format": FORMAT,
         "backbone": backbone.name,
+        "source": vars(backbone).get("source", backbone.name),
         "fingerprint": backbone.fingerprint,
         "num_audio_tokens": backbone.num_audio_tokens,
         "audio_dim": backbone.audio_dim,
@@ -117,8 +118,8 @@ def make_tokens(
         return TokenCache.open(store.folder, backbone.name, store.rows, num_rows)
     shapes = token_shapes(info, num_rows)
     if done == 0:
+        check_token_space(store.folder, backbone, num_rows)
         place.mkdir(parents=True, exist_ok=True)
-        check_space(place, sum(num_bytes(shape, "float16") for shape in shapes.values()))
         for kind, shape in shapes.items():
             create_array(place / f"{kind}.npy", shape, "float16")
         write_json(place / "partial.json", {**partial, "num_done": 0})
@@ -129,11 +130,65 @@ def make_tokens(
     return TokenCache.open(store.folder, backbone.name, store.rows, num_rows)
 
 
+def bytes_per_clip(backbone: TokenMaker) -> int:
+    """What the half-precision tokens of a clip occupy."""
+    audio = backbone.num_audio_tokens * backbone.audio_dim
+    return 2 * (audio + backbone.num_visual_tokens * backbone.visual_dim)
+
+
+def check_token_space(folder: Path, backbone: TokenMaker, num_rows: int, others: int = 0) -> int:
+    """Refuse tokens that do not fit on the disk, before anything is done for them.
+
+    Args:
+        folder: Of the store; it need not be there yet.
+        backbone: What makes the tokens.
+        num_rows: Rows of the store.
+        others: Bytes that the store needs besides.
+
+    Returns:
+        Bytes that the tokens still need; 0 where they are made or begun.
+
+    Raises:
+        RunError: If they do not fit.
+    """
+    place = tokens_folder(folder, backbone.name)
+    if (place / "tokens.json").exists() or (place / "partial.json").exists():
+        return 0
+    needed = num_rows * bytes_per_clip(backbone)
+    free = free_bytes(folder)
+    if needed + others > free:
+        raise RunError(
+            f"the tokens of {num_rows} clips by backbone {backbone.name!r} take "
+            f"{describe_bytes(needed)}, {describe_bytes(bytes_per_clip(backbone))} a clip, and "
+            f"{folder} has {describe_bytes(max(free - others, 0))} free for them: make fewer with "
+            "--tokens pooled or, for example, 2x2, or use a store folder on another disk"
+        )
+    return needed
+
+
+def describe_tokens(backbone: TokenMaker, num_rows: int) -> str:
+    """One line on what a store's tokens will occupy."""
+    parts = [
+        f"{number} x {width} of the {what}"
+        for what, number, width in (
+            ("sound", backbone.num_audio_tokens, backbone.audio_dim),
+            ("picture", backbone.num_visual_tokens, backbone.visual_dim),
+        )
+    ]
+    each = bytes_per_clip(backbone)
+    return (
+        f"tokens of {backbone.name}: {' and '.join(parts)}, {describe_bytes(each)} a clip, "
+        f"{describe_bytes(each * num_rows)} for {num_rows} clips"
+    )
+
+
 def _find_done(place: Path, info: dict[str, Any], partial: dict[str, Any]) -> int | None:
     """Number of clips whose tokens are there; nothing if all are."""
     if (place / "tokens.json").exists():
         found = read_json(place / "tokens.json", "token cache")
-        if found == info:
+        if {**found, "source": None} == {**info, "source": None}:
+            if found.get("source") != info["source"]:  # its folder has moved
+                write_json(place / "tokens.json", info)
             return None
         raise InputError(
             f"{place} holds tokens of other weights than backbone {info['backbone']!r} has now "
@@ -142,7 +197,8 @@ def _find_done(place: Path, info: dict[str, Any], partial: dict[str, Any]) -> in
         )
     if (place / "partial.json").exists():
         found = read_json(place / "partial.json", "unfinished token cache")
-        if {**found, "num_done": None} == {**partial, "num_done": None}:
+        ignored = {"num_done": None, "source": None}
+        if {**found, **ignored} == {**partial, **ignored}:
             return int(found["num_done"])
     return 0
 

@@ -27,8 +27,8 @@ class TokenCache:
     """The tokens of a store's clips by one backbone, mapped into memory.
 
     Attributes:
-        info: What ``tokens.json`` holds: ``backbone, fingerprint, num_audio_tokens, audio_dim,
-            audio_grid, num_visual_tokens, visual_dim, visual_grid``.
+        info: What ``tokens.json`` holds: ``backbone, source, fingerprint, num_audio_tokens,
+            audio_dim, audio_grid, num_visual_tokens, visual_dim, visual_grid``.
         rows: int64 [num_clips], the array row of each clip.
     """
 
@@ -88,9 +88,24 @@ class TokenCache:
         return np.asarray(self._visual[self.rows[indices]])
 
 
+def cache_name(backbone: str) -> str:
+    """The name that a backbone's tokens go under: folders given in full count by their last part.
+
+    Args:
+        backbone: Hub names and folders, joined by ``+``.
+    """
+    halves = backbone.split("+")
+    return "+".join(h.rstrip("/").rpartition("/")[2] if h.startswith("/") else h for h in halves)
+
+
+def source_of(info: dict[str, Any]) -> str:
+    """What loads the backbone of a token cache again, from what ``tokens.json`` holds."""
+    return str(info.get("source", info["backbone"]))
+
+
 def tokens_folder(folder: Path, backbone: str) -> Path:
     """Where the tokens of a backbone lie; a name with slashes becomes one folder."""
-    return folder / "tokens" / backbone.strip("/").replace("/", "--")
+    return folder / "tokens" / cache_name(backbone).strip("/").replace("/", "--")
 
 
 def cache_names(folder: Path) -> tuple[str, ...]:

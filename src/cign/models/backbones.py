@@ -2,54 +2,134 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cign.data.media import MediaSpec
+from cign.data.tokens import cache_name
 from cign.errors import InputError
 from cign.models.backbone import Backbone
 from cign.models.blocks import STEM, FrozenBlocks, StemBackbone
+from cign.models.fitting import set_source
+from cign.models.hub.loading import PICTURES, SOUNDS, read_source
+from cign.models.hub.pair import HUB_RESNET, load_pair
+from cign.models.hub.pe_av import load_pe_av
+from cign.models.reduced import ReducedBackbone, split_tokens
 from cign.models.resnet import resnet_pair
 from cign.models.small import RECORD_FILE, SmallPair
 
-HUB_RESNET = "microsoft/resnet-18"
 BACKBONES = ("small", "small-random", "small-stem", "resnet18", "resnet18-random")
+# The sound network that is named where one is missing.
+_EXAMPLE_SOUND = "MIT/ast-finetuned-audioset-10-10-0.4593"
+_EXAMPLE_PICTURE = "facebook/dinov2-small"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def load_backbone(name: str, *, weights: bool = True) -> Backbone:
-    """Load a backbone by name or from a local folder.
+def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Backbone:
+    """Load a backbone by name or from local folders.
 
     Args:
-        name: ``small`` (shipped; trained on procedural clips), ``small-random``, ``resnet18``
-            (visual weights from the hub), ``resnet18-random``, a folder that
-            ``python -m cign.models.pretrain`` made, or one with a ResNet in transformers' format.
-            With ``-stem`` behind the name of one that has transformer
-            blocks: the tokens that enter them, for prompt methods.
+        name: One of
+
+            - ``small`` (shipped; trained on procedural clips), ``small-random``, or a folder that
+              ``python -m cign.models.pretrain`` made,
+            - ``resnet18`` (visual weights from the hub), ``resnet18-random``, or a ResNet's hub
+              name or folder: the release's pair, whose audio part is random,
+            - ``VISUAL+AUDIO``: a picture and a sound network of transformers, each by its hub name
+              or folder, see `cign.models.hub.pair`,
+            - ``facebook/pe-av-...`` or a folder of such a network, which reads both,
+
+            with ``-stem`` behind the name of one that has transformer blocks (the tokens that enter
+            them, for prompt methods), or ``@TOKENS`` behind any (see `cign.models.reduced`).
         weights: False builds the network alone, for weights that are loaded afterwards.
+        record: What `cign.models.fitting.record_of` gave, which builds it without its folders.
 
     Raises:
-        InputError: If there is no such backbone.
+        InputError: If there is no such backbone, or it cannot be loaded.
     """
-    if name in ("small", "small-random"):
-        backbone: Backbone = SmallPair(name, weights=weights)
-    elif name.endswith(STEM) and not Path(name).is_dir():
-        backbone = StemBackbone(load_backbone(name.removesuffix(STEM), weights=weights))
-    elif name == "resnet18":
-        backbone = resnet_pair(HUB_RESNET if weights else None)
-        backbone.name = name
-    elif name == "resnet18-random":
-        backbone = resnet_pair(None)
-    elif (Path(name) / RECORD_FILE).is_file():
-        backbone = SmallPair(Path(name).resolve().name, Path(name), weights=weights)
-    elif (Path(name) / "config.json").is_file():
-        backbone = resnet_pair(Path(name))
-        backbone.name = Path(name).resolve().name
-    else:
-        raise InputError(
-            f"unknown backbone {name!r}: use one of {', '.join(BACKBONES)}, "
-            "or a local folder with config.json and weights"
-        )
+    base, tokens = (name, None) if Path(name).is_dir() else split_tokens(name)
+    source = in_full(name)
+    backbone = _load(base, cache_name(in_full(base)), weights=weights, record=record)
+    if tokens is not None:
+        backbone = ReducedBackbone(backbone, tokens)
+    set_source(backbone, source)
     return backbone.eval()
+
+
+def in_full(name: str) -> str:
+    """A backbone's name with the folders in it from the root, so that it loads from anywhere."""
+    if name in BACKBONES:
+        return name
+    if Path(name).is_dir():
+        return str(Path(name).resolve())
+    if name.endswith(STEM):
+        return in_full(name.removesuffix(STEM)) + STEM
+    base, tokens = split_tokens(name)
+    halves = [str(Path(h).resolve()) if Path(h).is_dir() else h for h in base.split("+")]
+    return "+".join(halves) + ("" if tokens is None else f"@{tokens}")
+
+
+def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
+    """Load a backbone without a reduction.
+
+    Args:
+        base: Its name.
+        short: The name with the last part of each folder.
+        weights: See `load_backbone`.
+        record: See `load_backbone`.
+    """
+    folder = Path(base)
+    if base in ("small", "small-random"):
+        return SmallPair(base, weights=weights)
+    if base.endswith(STEM) and not folder.is_dir():
+        return StemBackbone(load_backbone(base.removesuffix(STEM), weights=weights))
+    if base in ("resnet18", "resnet18-random"):
+        backbone = resnet_pair(HUB_RESNET if weights and base == "resnet18" else None)
+        backbone.name = base
+        return backbone
+    if (folder / RECORD_FILE).is_file():
+        return SmallPair(short, folder, weights=weights)
+    if "+" in base:
+        if base.count("+") != 1 or not all(base.split("+")) or folder.is_dir():
+            raise InputError(
+                f"backbone {base!r}: name one picture and one sound network, VISUAL+AUDIO, with no "
+                "other + in it (rename a folder that has one)"
+            )
+        visual, audio = base.split("+")
+        return load_pair(visual, audio, short, weights=weights, record=record)
+    if not (folder.is_absolute() or folder.exists() or _HUB_NAME.fullmatch(base)):
+        raise InputError(
+            f"unknown backbone {base!r}: use one of {', '.join(BACKBONES)}, "
+            "a local folder with config.json and weights, or a picture and a sound network by "
+            "their hub names or folders, VISUAL+AUDIO"
+        )
+    return _load_single(base, short, weights=weights)
+
+
+def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
+    """Load the one network of a folder or hub name.
+
+    Raises:
+        InputError: If it reads only one of picture and sound.
+    """
+    source = read_source(base, weights=weights)
+    if source.kind == "resnet":
+        backbone = resnet_pair(source.name if weights else None)
+        backbone.name = short
+        return backbone
+    if source.kind in PICTURES:
+        raise InputError(
+            f"backbone {base!r} reads pictures only: add a sound network, for example "
+            f"{base}+{_EXAMPLE_SOUND}, or {base}+resnet18-random to train one end to end"
+        )
+    if source.kind in SOUNDS:
+        raise InputError(
+            f"backbone {base!r} reads sound only: put a picture network before it, for example "
+            f"{_EXAMPLE_PICTURE}+{base}"
+        )
+    return load_pe_av(source, short)
 
 
 def load_blocks(

@@ -58,11 +58,11 @@ class ResNetPair(Backbone):
         self.audio_dim = int(audio.config.hidden_sizes[-1])  # type: ignore[union-attr,index]
         samples = round(spec.rate_hz * spec.window_s)
         segment, hop = self.spectrogram.power.segment, self.spectrogram.power.hop
-        side = _downsampled(input_px)
+        side = downsampled(input_px)
         self.visual_grid = (side, side)
         self.audio_grid = (
-            _downsampled(segment // 2 + 1),
-            _downsampled((samples - segment) // hop + 1),
+            downsampled(segment // 2 + 1),
+            downsampled((samples - segment) // hop + 1),
         )
 
     def audio_tokens(self, audio: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class ResNetPair(Backbone):
         return tokens.unflatten(0, (frames.shape[0], -1)).flatten(1, 2)
 
 
-def _downsampled(size: int) -> int:
+def downsampled(size: int) -> int:
     """Side of a ResNet's last map: five halvings, each rounded up."""
     for _ in range(5):
         size = (size + 1) // 2
