@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,6 +29,9 @@ from cign.run_record import describe, write_metrics
 from cign.runs import build_loop, fitting_backbone, resume_loop
 from cign.train import Loop
 from cign.versions import save_or_publish
+
+if TYPE_CHECKING:
+    from cign.export.exporting import Exported
 
 
 class Learner:
@@ -274,6 +277,22 @@ class Learner:
             InputError: If another process is changing the folder.
         """
         save_or_publish(self._trained(), Path(folder))
+
+    def export(
+        self,
+        out: Path | str,
+        *,
+        format: str = "onnx",
+        clips: Sequence[Path | str] = (),
+        progress: Progress | None = None,
+    ) -> Exported:
+        """Write the predictor as a file; arguments and errors as of `export_model`."""
+        from cign.export.exporting import export_model  # heavy: only where it is used
+
+        model, files = self._trained(), [Path(clip) for clip in clips]
+        return export_model(
+            model, self._encoders(), Path(out), format=format, clips=files, progress=progress
+        )
 
     @classmethod
     def load(cls, folder: Path | str) -> Learner:

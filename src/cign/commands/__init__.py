@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "rename": "give a class of a model another name",
     "remove": "have a model forget a class",
     "predict": "say what is seen and heard in files",
+    "export": "write a model as ONNX or torch.export, to run without cign",
     "report": "make an HTML page about one or several runs",
     "demo": "all of it in three minutes: clips, store, four methods, table, report",
 }
