@@ -23,8 +23,8 @@ from cign.export.checking import (
 )
 from cign.export.formats import FILES, kinds_of, runner, write
 from cign.export.fourier import without_fourier_operators
-from cign.export.sums import write_out_sums
 from cign.export.readings import Readings, in_float32, readings_of
+from cign.export.sums import write_out_sums
 from cign.export.tracing import Traced, trace
 from cign.files import write_json
 from cign.methods.base import READINGS
