@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cign.errors import InputError, one_of
+from cign.errors import InputError, RunError, one_of
 from cign.export.readings import INPUTS
 from cign.export.tracing import Traced, quiet
 from cign.methods.base import READINGS
@@ -91,7 +91,15 @@ def _onnx_runner(path: Path) -> Runner:
 
     def run(waveform: NDArray[np.float32], frames: NDArray[np.uint8]) -> dict[str, Any]:
         given = dict(zip(INPUTS, (waveform, frames), strict=True))
-        return dict(zip(READINGS, session.run(list(READINGS), given), strict=True))
+        try:
+            values = session.run(list(READINGS), given)
+        except Exception as error:  # the runtime's own kinds have no base of theirs
+            reason = " ".join(str(error).split())[:160]
+            raise RunError(
+                f"{path.name} does not run ({reason}): nothing was written; use --format torch, "
+                "or `cign predict`"
+            ) from None
+        return dict(zip(READINGS, values, strict=True))
 
     return run
 
