@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from cign.data.media import MediaSpec
+from cign.errors import CignError
 from cign.export.exporting import export_model
 from cign.learner import Learner
 from cign.methods import METHODS
@@ -19,6 +20,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra export")
 pytest.importorskip("onnxscript", reason="needs the extra export")
 
 QUICK = ("icarl", "l2p")
+ONLY_TORCH = ("dualprompt", "il2m")
 
 
 class ToyBackbone(Backbone):
@@ -60,8 +62,12 @@ def test_the_file_says_what_the_model_says(name, tmp_path):
         spec=backbone.spec,
     )
     before = {key: value.clone() for key, value in loop.method.state_dict().items()}
-    exported = export_model(model, backbone, tmp_path / "out", format="both")
-    assert set(exported.checks) == {"onnx", "torch"}
+    if name in ONLY_TORCH:
+        with pytest.raises(CignError, match="use --format torch"):
+            export_model(model, backbone, tmp_path / "onnx", format="onnx")
+    wanted = "torch" if name in ONLY_TORCH else "both"
+    exported = export_model(model, backbone, tmp_path / "out", format=wanted)
+    assert set(exported.checks) == ({"torch"} if name in ONLY_TORCH else {"onnx", "torch"})
     for check in exported.checks.values():
         assert check.num_clips == 50
         assert check.difference <= 1e-4

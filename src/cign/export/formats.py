@@ -53,14 +53,20 @@ def write(kind: str, traced: Traced, folder: Path) -> None:
         if kind == "torch":
             torch.export.save(traced.program, path)
             return
-        converted: Any = torch.onnx.export(
-            traced.program,
-            dynamo=True,
-            verbose=False,
-            opset_version=_OPSET,
-            input_names=INPUTS,
-            output_names=READINGS,
-        )
+        try:
+            converted: Any = torch.onnx.export(
+                traced.program,
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=INPUTS,
+                output_names=READINGS,
+            )
+        except Exception as error:  # a conversion may fail in any way
+            raise InputError(
+                f"this model cannot be converted to ONNX ({type(error).__name__}): use --format "
+                "torch, or `cign predict`"
+            ) from None
         _name_sizes(converted.model.graph)
         numbers = (value.nbytes for value in traced.program.state_dict.values())
         converted.save(path, external_data=sum(numbers) > _MOST_BYTES)
