@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -18,6 +19,7 @@ from cign.embedding import write_embeddings
 from cign.errors import InputError
 from cign.evaluation import evaluate_model
 from cign.files import folder_lock, write_json
+from cign.hub import upload
 from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
 from cign.model_folder import Model, load_model, save_model
@@ -32,6 +34,9 @@ from cign.run_record import as_made, describe, write_metrics
 from cign.runs import build_loop, fitting_backbone, resume_loop
 from cign.train import Loop
 from cign.versions import save_or_publish
+
+if TYPE_CHECKING:
+    from cign.export.exporting import Exported
 
 
 class Learner:
@@ -279,9 +284,49 @@ class Learner:
         """
         save_or_publish(self._trained(), Path(folder))
 
+    def push(
+        self, name: str, *, private: bool = True, keep: bool = False, licence: str | None = None
+    ) -> str:
+        """Put the model on a hub of models; `Learner.load` and all commands take its name.
+
+        Args:
+            name: ``owner/name``.
+            private: Whether a repository that is made for it is private.
+            keep: Whether the clips that are kept with the model, as tokens, go along.
+            licence: Of the weights, as hubs name it, for the model card.
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            InputError: If the name is none.
+            RunError: If the hub refuses it or cannot be reached.
+        """
+        model = self._trained()
+        with tempfile.TemporaryDirectory() as folder:
+            pushed = model if keep else dataclasses.replace(model, kept=None)
+            save_model(pushed, Path(folder), licence=licence)
+            return upload(Path(folder), name, private=private)
+
+    def export(
+        self,
+        out: Path | str,
+        *,
+        format: str = "onnx",
+        clips: Sequence[Path | str] = (),
+        progress: Progress | None = None,
+    ) -> Exported:
+        """Write the predictor as a file; arguments and errors as of `export_model`."""
+        from cign.export.exporting import export_model  # heavy: only where it is used
+
+        model, files = self._trained(), [Path(clip) for clip in clips]
+        return export_model(
+            model, self._encoders(), Path(out), format=format, clips=files, progress=progress
+        )
+
     @classmethod
     def load(cls, folder: Path | str) -> Learner:
-        """Read a MODEL folder, or the model of a RUN.
+        """Read a MODEL folder, the model of a RUN, or ``owner/name`` on a hub of models.
 
         Raises:
             InputError: If it is missing, damaged, changed or of a newer version.

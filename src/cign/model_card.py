@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cign.model_folder import Model
 
 
-def model_card(model: Model) -> str:
-    """The text of a model's ``README.md``, with the header that hubs read."""
+def model_card(model: Model, licence: str | None = None) -> str:
+    """The text of a model's ``README.md``, with the header that hubs read.
+
+    Args:
+        model: The model.
+        licence: Of its weights, as hubs name it; None leaves it open.
+    """
     groups = [(i + 1, group) for i, group in enumerate(model.groups) if group]
     lines = [
         "---",
         "library_name: cign",
         "tags: [audio-visual, class-incremental-learning]",
+        *([f"license: {json.dumps(licence)}"] if licence else []),
         "---",
         "",
         f"# An audio-visual classifier of {len(model.classes)} classes",
         "",
         f"Method `{model.method.name}`, backbone `{model.backbone}` ({model.regime}), "
-        f"{len(groups)} tasks. Read a clip with `cign predict MODEL FILE`.",
+        f"{len(groups)} tasks.",
+        "",
+        "## Use",
+        "",
+        "```",
+        "cign predict MODEL FILE...       # MODEL: this folder, or its name on the hub",
+        "cign export MODEL OUT            # a file that runs without cign",
+        "```",
+        "",
+        "```python",
+        "from cign.learner import Learner",
+        "",
+        'for clip in Learner.load("MODEL").predict(["FILE"]):',
+        "    print(clip.label, clip.readings)",
+        "```",
+        "",
+        f"It takes {model.spec.window_s:g} s of a clip: {model.spec.num_frames} frames of "
+        f"{model.spec.frame_px} x {model.spec.frame_px} pixels and sound at "
+        f"{model.spec.rate_hz} Hz. {_backbone(model)}",
         "",
         "## Classes",
         "",
@@ -54,8 +79,23 @@ def model_card(model: Model) -> str:
         "The model knows the classes above and no others; probabilities are not calibrated unless "
         "the method says so. A clip of anything else gets one of these names or `unknown`.",
         "",
+        "## Licence",
+        "",
+        f"Of the weights: {licence or 'not stated; ask whoever passed them on'}. Of the code that "
+        "reads them, cign: Apache-2.0.",
+        "",
     ]
     return "\n".join(lines)
+
+
+def _backbone(model: Model) -> str:
+    """Where the encoders are: not always in this folder."""
+    if model.regime == "end-to-end":
+        return "Its encoders are among the weights."
+    return (
+        f"Its frozen encoders are those of backbone `{model.backbone}`, which is not in this folder"
+        f" (fingerprint {model.fingerprint[:12]})."
+    )
 
 
 def _what_was_tested(model: Model) -> str:

@@ -15,6 +15,7 @@ from cign.checkpoint import load_module
 from cign.data.media import MediaSpec
 from cign.errors import InputError
 from cign.files import replacing, write_json, write_text
+from cign.hub import local_place
 from cign.kept import KeptClips
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
@@ -88,13 +89,14 @@ class Model:
         return backbone
 
 
-def save_model(model: Model, folder: Path, version: int = 1) -> None:
+def save_model(model: Model, folder: Path, version: int = 1, licence: str | None = None) -> None:
     """Write a MODEL folder; each file is whole or not there, the description comes last.
 
     Args:
         model: The model.
         folder: A new folder; one that holds a model is changed by `cign.versions.publish`.
         version: Number of the version.
+        licence: Of the weights, for the model card; None leaves it open.
     """
     state = {name: value.contiguous() for name, value in model.method.state_dict().items()}
     checksums = {WEIGHTS: _write(folder / WEIGHTS, save(state))}
@@ -102,7 +104,7 @@ def save_model(model: Model, folder: Path, version: int = 1) -> None:
     if kept is not None:
         checksums[KEPT] = _write(folder / KEPT, kept.to_bytes())
     setup = model.method.setup
-    write_text(folder / CARD, model_card(model))
+    write_text(folder / CARD, model_card(model, licence))
     write_json(
         folder / ABOUT,
         {
@@ -152,12 +154,12 @@ def _write(path: Path, data: bytes) -> str:
 
 
 def load_model(folder: Path) -> Model:
-    """Read a MODEL folder, or the ``model`` folder of a RUN.
+    """Read a MODEL folder, the ``model`` folder of a RUN, or a model on a hub (`cign.hub`).
 
     Raises:
         InputError: If it is missing, damaged, changed or of a newer version.
     """
-    folder = model_place(folder)
+    folder = model_place(local_place(folder))
     about, files = read_model_files(folder)
     weights = folder / WEIGHTS
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cign.errors import InputError
 from cign.files import folder_lock
+from cign.hub import hub_name, local_place
 from cign.model_files import (
     ABOUT,
     is_of_run,
@@ -178,7 +179,9 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
         InputError: If there is no model, it is a run's and no copy is asked for, the folder for
             the copy holds something, or another process holds the model.
     """
-    place = model_place(folder)
+    if out is None and hub_name(folder):
+        raise InputError(f"{folder} lies on the hub: name a folder for a changed copy with --out")
+    place = model_place(local_place(folder))
     read_about(place)
     if out is None:
         if is_of_run(place):

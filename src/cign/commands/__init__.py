@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "remove": "have a model forget a class",
     "predict": "say what is seen and heard in files",
     "metrics": "compute every number of runs, old ones too, each with its formula",
+    "export": "write a model as ONNX or torch.export, to run without cign",
     "report": "make an HTML page about one or several runs",
     "demo": "all of it in three minutes: clips, store, four methods, table, report",
 }

@@ -1,0 +1,57 @@
+"""`cign export MODEL OUT`: the predictor as a file that runs without this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cign.arguments import CommandParser, path, paths
+from cign.terminal import make_progress, say
+
+SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    parser.add_argument("out", metavar="OUT", type=path, help="a new folder")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        default="onnx",
+        help="onnx, torch (torch.export) or both (default: onnx)",
+    )
+    parser.add_argument(
+        "--clips",
+        metavar="FILE",
+        nargs="+",
+        help="media files to check on (default: 50 procedural clips)",
+    )
+
+
+def run(options: Any) -> None:
+    """Export, then say what was written and how far it is from the model."""
+    from cign.export.checking import TOLERANCE
+    from cign.export.formats import FILES, kinds_of
+    from cign.learner import Learner
+
+    kinds_of(options.format)  # before a large model is read
+    exported = Learner.load(options.model).export(
+        options.out,
+        format=options.format,
+        clips=paths(options.clips),
+        progress=make_progress(),
+    )
+    for kind, check in exported.checks.items():
+        say(
+            f"{exported.folder / FILES[kind]}: {exported.files[FILES[kind]] / 1e6:.1f} MB; on "
+            f"{check.num_clips} clips its probabilities differ from the model's by at most "
+            f"{check.difference:.1g} (allowed: {TOLERANCE:g})"
+        )
+    if exported.bf16_difference is not None:
+        say(
+            "the file multiplies in float32; the model's own answers in bfloat16 differ by up to "
+            f"{exported.bf16_difference:.2g}"
+        )
+    if not exported.any_length:
+        say("number of clips: any; length of the sound: the model's window")
+    say(f"{exported.folder / 'predictor.json'}: classes, inputs and outputs, checksums")

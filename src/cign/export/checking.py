@@ -1,0 +1,193 @@
+"""The check before a file is written: does it say what the model says?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cign.data.media import Decoded, MediaError, MediaSpec, decode
+from cign.data.synthetic import ClipDraw, World, render_audio, render_frames
+from cign.data.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+from cign.errors import InputError, RunError
+from cign.export.formats import Runner
+from cign.export.readings import Readings, example
+from cign.export.tracing import Traced
+from cign.methods.base import READINGS
+from cign.model_folder import Model
+from cign.models.backbone import Backbone
+from cign.predictor import BATCH, read_batch
+from cign.progress import Progress
+
+TOLERANCE = 1e-4
+NUM_RENDERED = 50
+_WORLD, _NUM_CLASSES = 7, 25  # a world that no table and no encoder has seen
+
+Scores = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What a check found.
+
+    Attributes:
+        num_clips: Clips that were read by both.
+        difference: The largest difference of a probability.
+        where: Reading and number of the clip where it is.
+    """
+
+    num_clips: int
+    difference: float
+    where: str
+
+
+def rendered_clips(spec: MediaSpec, num_clips: int = NUM_RENDERED) -> list[Decoded]:
+    """Procedural clips, rendered as a model takes them, then silence and noise.
+
+    Their samples are rendered at 16 kHz and taken as they are: at another rate they sound lower or
+    higher, which does not matter here.
+    """
+    world = World(_WORLD)
+    clips = []
+    for i in range(num_clips - 2):
+        # Rounded up, so that no sample is missing.
+        duration_s = spec.num_samples / SAMPLE_RATE_HZ + 1.0 / FRAME_RATE_HZ
+        draw = ClipDraw(
+            world=_WORLD,
+            seed=0,
+            split="test",
+            class_ids=(i % _NUM_CLASSES,),
+            index=i // _NUM_CLASSES,
+            size_px=spec.frame_px,
+            duration_s=duration_s,
+        )
+        step = duration_s * FRAME_RATE_HZ / spec.num_frames
+        numbers = [int((k + 0.5) * step) for k in range(spec.num_frames)]
+        frames = render_frames(world, draw, numbers)[0]
+        clips.append(_as_decoded(frames, render_audio(world, draw)[: spec.num_samples], spec))
+    noise = np.random.default_rng(0)
+    shape = (spec.num_frames, spec.frame_px, spec.frame_px, 3)
+    silence = np.zeros(spec.num_samples, np.int16)
+    clips.append(_as_decoded(np.zeros(shape, np.uint8), silence, spec))
+    loud = noise.integers(-32768, 32768, spec.num_samples).astype(np.int16)
+    clips.append(_as_decoded(noise.integers(0, 256, shape).astype(np.uint8), loud, spec))
+    return clips
+
+
+def _as_decoded(frames: NDArray[np.uint8], audio: NDArray[np.int16], spec: MediaSpec) -> Decoded:
+    return Decoded(
+        frames=frames,
+        audio=audio,
+        has_audio=True,
+        has_visual=True,
+        silent=False,
+        still=None,
+        start_s=0.0,
+        end_s=spec.window_s,
+        duration_s=spec.window_s,
+    )
+
+
+def decoded_clips(files: Sequence[Path], spec: MediaSpec) -> list[Decoded]:
+    """Clips of files.
+
+    Raises:
+        InputError: If one cannot be read, or lacks sound or picture.
+    """
+    clips = []
+    for file in files:
+        try:
+            clip = decode(file, spec)
+        except MediaError as error:
+            message = f"--clips {file} cannot be read ({error}): name another file"
+            raise InputError(message) from None
+        if not (clip.has_audio and clip.has_visual):
+            missing = "picture" if clip.has_audio else "sound"
+            raise InputError(f"--clips {file} has no {missing}: name a file with both")
+        clips.append(clip)
+    return clips
+
+
+def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded]) -> Scores:
+    """What the model says, as `cign predict` asks it."""
+    starts = range(0, len(clips), BATCH)
+    parts = [read_batch(model, backbone, list(clips[i : i + BATCH])) for i in starts]
+    return {name: np.concatenate([part[name] for part in parts]) for name in READINGS}
+
+
+def compare(
+    run: Runner, clips: Sequence[Decoded], wanted: Scores, progress: Progress, what: str
+) -> Check:
+    """Ask an exported file about clips, in batches of other sizes than the model was asked in.
+
+    Args:
+        run: Asks the file.
+        clips: With sound and picture.
+        wanted: What the model says of them.
+        progress: Advanced by each clip.
+        what: Name of the file, for the error message.
+
+    Raises:
+        RunError: If a probability differs by more than `TOLERANCE`, or is not a number.
+    """
+    parts = []
+    for start, stop in _batches(len(clips)):
+        some = clips[start:stop]
+        waveform = np.stack([clip.audio for clip in some]).astype(np.float32) / 32768.0
+        parts.append(run(waveform, np.stack([clip.frames for clip in some])))
+        progress.advance(len(some))
+    worst, where = 0.0, ""
+    for name in READINGS:
+        found = np.concatenate([part[name] for part in parts])
+        difference = np.abs(found.astype(np.float64) - wanted[name]).max(axis=1)
+        difference[~np.isfinite(difference)] = np.inf
+        if difference.max() >= worst:
+            worst = float(difference.max())
+            where = f"the {name.replace('_', '-')} reading of clip {int(difference.argmax()) + 1}"
+    if not worst <= TOLERANCE:
+        raise RunError(
+            f"{what} differs from the model by {worst:.2g} in {where}, more than {TOLERANCE:g}: "
+            "nothing was written; use the other --format, or `cign predict`"
+        )
+    return Check(num_clips=len(clips), difference=worst, where=where)
+
+
+def compare_forms(
+    run: Runner, network: Readings, traced: Traced, spec: MediaSpec, what: str
+) -> None:
+    """Ask an exported file about clips of the other lengths that it says it takes.
+
+    Raises:
+        RunError: If an answer differs by more than `TOLERANCE`.
+    """
+    forms: list[dict[str, int]] = []
+    if traced.any_length:
+        forms += [{"num_samples": spec.num_samples * share // 8} for share in (5, 11)]
+    if traced.any_frames:
+        forms += [{"num_frames": number} for number in (1, spec.num_frames + 2)]
+    for form in forms:
+        waveform, frames = example(spec, num_clips=2, **form)
+        with torch.no_grad():
+            wanted = network(waveform, frames)
+        found = run(waveform.numpy(), frames.numpy())
+        for name, values in zip(READINGS, wanted, strict=True):
+            worst = float(np.abs(found[name] - values.numpy()).max())
+            if not worst <= TOLERANCE:
+                (kind, number), *_ = form.items()
+                raise RunError(
+                    f"{what} differs from the model by {worst:.2g} with {kind} {number}, more "
+                    f"than {TOLERANCE:g}: nothing was written; use the other --format, or "
+                    "`cign predict`"
+                )
+
+
+def _batches(num_clips: int) -> Iterator[tuple[int, int]]:
+    """One clip, then seven at a time: sizes that the file was not traced with."""
+    start, size = 0, 1
+    while start < num_clips:
+        yield start, min(start + size, num_clips)
+        start, size = start + size, 7

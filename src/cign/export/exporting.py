@@ -1,0 +1,220 @@
+"""From a model to a folder with its predictor as a file, checked, and what a reader must know."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cign.errors import InputError
+from cign.export.checking import (
+    TOLERANCE,
+    Check,
+    compare,
+    compare_forms,
+    decoded_clips,
+    rendered_clips,
+    scores_of,
+)
+from cign.export.formats import FILES, kinds_of, runner, write
+from cign.export.fourier import without_fourier_operators
+from cign.export.readings import Readings, in_float32, readings_of
+from cign.export.sums import write_out_sums
+from cign.export.tracing import Traced, trace
+from cign.files import write_json
+from cign.methods.base import READINGS
+from cign.model_files import checksum
+from cign.model_folder import Model
+from cign.models.backbone import Backbone
+from cign.progress import Progress, Silent
+from cign.run_record import versions
+
+ABOUT = "predictor.json"
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        folder: Where.
+        files: Names of the files and their bytes.
+        checks: For each kind of file what its check found.
+        any_length: Whether waveforms of other lengths than the window's are taken.
+        bf16_difference: How far the model's own answers in bfloat16 are from the file's; None
+            where the model multiplies in float32 itself.
+    """
+
+    folder: Path
+    files: dict[str, int]
+    checks: dict[str, Check]
+    any_length: bool
+    bf16_difference: float | None
+
+
+def export_model(
+    model: Model,
+    backbone: Backbone | None,
+    out: Path,
+    *,
+    format: str = "onnx",
+    clips: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Exported:
+    """Write a model's predictor as a file that runs without this package.
+
+    Args:
+        model: The model; it is not changed.
+        backbone: Its frozen backbone; None where the method holds its encoders.
+        out: A new folder.
+        format: ``onnx``, ``torch`` or ``both``.
+        clips: Files to check on; procedural clips if none are given.
+        progress: Told of the stages.
+
+    Returns:
+        What was written and how far it is from the model.
+
+    Raises:
+        InputError: If the folder is not empty, the format's packages are not installed, a clip
+            cannot be read, or the network cannot be traced.
+        RunError: If a file does not say what the model says; nothing is written then.
+    """
+    progress = progress or Silent()
+    kinds = kinds_of(format)
+    _check_empty(out)
+    checked_on = decoded_clips(clips, model.spec) if clips else rendered_clips(model.spec)
+    reference = in_float32(model)
+    wanted = scores_of(reference, backbone, checked_on)
+    bf16_difference = None
+    if model.method.setup.bf16:
+        own = scores_of(model, backbone, checked_on)
+        bf16_difference = max(float(abs(own[name] - wanted[name]).max()) for name in READINGS)
+    network = readings_of(in_float32(model), backbone)
+    with _staged(out) as staging:
+        checks, traced = {}, None
+        for kind in kinds:
+            progress.start(f"{FILES[kind]}: tracing", 1)
+            traced = _trace(kind, network, model)
+            write(kind, traced, staging)
+            progress.advance()
+            progress.start(f"{FILES[kind]}: checking", len(checked_on))
+            run = runner(kind, staging)
+            checks[kind] = compare(run, checked_on, wanted, progress, FILES[kind])
+            compare_forms(run, network, traced, model.spec, FILES[kind])
+        progress.stop()
+        assert traced is not None
+        files = sorted(path for path in staging.iterdir() if path.is_file())
+        about = _describe(model, traced, checks, checksums={p.name: checksum(p) for p in files})
+        write_json(staging / ABOUT, about)
+        sizes = {path.name: path.stat().st_size for path in sorted(staging.iterdir())}
+    return Exported(
+        folder=out,
+        files=sizes,
+        checks=checks,
+        any_length=traced.any_length,
+        bf16_difference=bf16_difference,
+    )
+
+
+def _trace(kind: str, network: Readings, model: Model) -> Traced:
+    if kind == "torch":
+        return trace(network, model.spec, model.method.name)
+    with without_fourier_operators():
+        traced = trace(network, model.spec, model.method.name)
+    write_out_sums(traced.program)
+    return traced
+
+
+def _check_empty(out: Path) -> None:
+    """Refuse a folder that holds something, and a place where none can be made."""
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise InputError(f"{out} is not an empty folder: name a new one")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{out} cannot be made, {parent} is not writable: name another place")
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder beside the final one that takes its name once all is written and checked."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    staging.mkdir()
+    try:
+        yield staging
+        for path in staging.iterdir():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+        staging.rename(out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _describe(
+    model: Model, traced: Traced, checks: dict[str, Check], checksums: dict[str, str]
+) -> dict[str, Any]:
+    """What a reader must know: inputs, outputs, classes, threshold, checksums."""
+    spec = model.spec
+    return {
+        "format": FORMAT,
+        "classes": list(model.classes),
+        "multi_label": model.method.setup.multi_label,
+        "inputs": {
+            "waveform": {
+                "dtype": "float32",
+                "shape": ["batch", "samples" if traced.any_length else spec.num_samples],
+                "rate_hz": spec.rate_hz,
+                "window_s": spec.window_s,
+                "num_samples": spec.num_samples,
+                "channels": "mono",
+                "range": [-1.0, 1.0],
+                "quantised": "to 16 bits: whole numbers over 32768",
+                "shorter_clips": "repeated from their beginning",
+            },
+            "frames": {
+                "dtype": "uint8",
+                "shape": [
+                    "batch",
+                    "frames" if traced.any_frames else spec.num_frames,
+                    spec.frame_px,
+                    spec.frame_px,
+                    3,
+                ],
+                "num_frames": spec.num_frames,
+                "frame_px": spec.frame_px,
+                "channel_order": "RGB",
+                "resized": "bilinear, to a square whatever the shape of the picture",
+                "taken": "the last frame at or before the middle of each of num_frames equal "
+                "parts of the window",
+            },
+            "window": "the centre window_s of a clip, all of a shorter one",
+            "missing": "a clip without sound or picture has zeros there, and its audio_visual "
+            "reading is that of the other modality",
+        },
+        "outputs": {
+            name: {"dtype": "float32", "shape": ["batch", len(model.classes)]} for name in READINGS
+        },
+        "unknown": {
+            "score": "1 - highest audio_visual probability",
+            "threshold": model.unknown_threshold,
+        },
+        "model": {
+            "method": model.method.name,
+            "backbone": model.backbone,
+            "fingerprint": model.fingerprint,
+            "regime": model.regime,
+        },
+        "check": {
+            "tolerance": TOLERANCE,
+            "largest_difference": {kind: check.difference for kind, check in checks.items()},
+            "num_clips": {kind: check.num_clips for kind, check in checks.items()},
+        },
+        "versions": {**model.versions, "exported_with": versions()},
+        "checksums": checksums,
+    }

@@ -1,0 +1,122 @@
+"""The two kinds of file: writing a traced network, and reading it back as another program would.
+
+Heavy modules of the extra ``export`` are imported when they are needed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cign.errors import InputError, RunError, one_of
+from cign.export.readings import INPUTS
+from cign.export.tracing import Traced, quiet
+from cign.methods.base import READINGS
+
+FORMATS = ("onnx", "torch", "both")
+FILES = {"onnx": "predictor.onnx", "torch": "predictor.pt2"}
+_NEEDED = ("onnx", "onnxscript", "onnxruntime")
+_OPSET = 20  # the first with GELU
+# A file of the protocol that ONNX is written in ends at 2 GB; larger weights go beside it.
+_MOST_BYTES = 1_900_000_000
+Runner = Callable[[NDArray[np.float32], NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
+
+
+def kinds_of(format: str) -> tuple[str, ...]:
+    """The kinds of file that are asked for.
+
+    Raises:
+        InputError: If there is no such format, or the packages that it needs are not installed.
+    """
+    if format not in FORMATS:
+        raise one_of(format, FORMATS, "format")
+    kinds = ("onnx", "torch") if format == "both" else (format,)
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if "onnx" in kinds and missing:
+        raise InputError(
+            f"export to ONNX needs {', '.join(missing)}: install the extra with "
+            "`pip install 'cign[export]'`, or use --format torch"
+        )
+    return kinds
+
+
+def write(kind: str, traced: Traced, folder: Path) -> None:
+    """Write a traced network into a folder."""
+    path = folder / FILES[kind]
+    with quiet():
+        if kind == "torch":
+            torch.export.save(traced.program, path)
+            return
+        try:
+            converted: Any = torch.onnx.export(
+                traced.program,
+                dynamo=True,
+                verbose=False,
+                opset_version=_OPSET,
+                input_names=INPUTS,
+                output_names=READINGS,
+            )
+        except Exception as error:  # a conversion may fail in any way
+            raise InputError(
+                f"this model cannot be converted to ONNX ({type(error).__name__}): use --format "
+                "torch, or `cign predict`"
+            ) from None
+        _name_sizes(converted.model.graph)
+        numbers = (value.nbytes for value in traced.program.state_dict.values())
+        converted.save(path, external_data=sum(numbers) > _MOST_BYTES)
+
+
+def _name_sizes(graph: Any) -> None:
+    """Call the sizes that vary by what they are, on inputs and outputs."""
+    names = {"waveform": ("batch", "samples"), "frames": ("batch", "frames")}
+    for value in (*graph.inputs, *graph.outputs):
+        for i, name in enumerate(names.get(value.name, ("batch",))):
+            if not isinstance(value.shape[i], int):
+                value.shape[i] = name
+
+
+def runner(kind: str, folder: Path) -> Runner:
+    """Read a file back; gives a function from waveform and frames to the three readings."""
+    path = folder / FILES[kind]
+    return _onnx_runner(path) if kind == "onnx" else _torch_runner(path)
+
+
+def _onnx_runner(path: Path) -> Runner:
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(waveform: NDArray[np.float32], frames: NDArray[np.uint8]) -> dict[str, Any]:
+        given = dict(zip(INPUTS, (waveform, frames), strict=True))
+        try:
+            values = session.run(list(READINGS), given)
+        except Exception as error:  # the runtime's own kinds have no base of theirs
+            reason = " ".join(str(error).split())[:160]
+            raise RunError(
+                f"{path.name} does not run ({reason}): nothing was written; use --format torch, "
+                "or `cign predict`"
+            ) from None
+        return dict(zip(READINGS, values, strict=True))
+
+    return run
+
+
+def _torch_runner(path: Path) -> Runner:
+    with quiet():
+        network = torch.export.load(path).module()
+
+    def run(waveform: NDArray[np.float32], frames: NDArray[np.uint8]) -> dict[str, Any]:
+        with torch.no_grad():
+            values = network(torch.from_numpy(waveform), torch.from_numpy(frames))
+        return {name: part.numpy() for name, part in zip(READINGS, values, strict=True)}
+
+    return run

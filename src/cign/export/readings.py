@@ -1,0 +1,130 @@
+"""The predictor as one network: waveform and frames in, the three readings' probabilities out.
+
+Legend: B clips, L samples, K frames, S pixels, C classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from cign.data.media import MediaSpec
+from cign.methods.base import READINGS, Method
+from cign.model_folder import Model
+from cign.models.backbone import Backbone
+
+INPUTS = ("waveform", "frames")
+
+
+class Readings(nn.Module):
+    """What `cign.predictor.read_batch` does with clips that have sound and picture.
+
+    Args:
+        backbone: The frozen backbone; None where the method holds its encoders.
+        method: The method, in evaluation mode.
+    """
+
+    def __init__(self, backbone: Backbone | None, method: Method) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.method = method
+
+    def forward(self, waveform: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Read clips.
+
+        Args:
+            waveform: float32 in -1..1, shape [B, L].
+            frames: uint8 RGB, shape [B, K, S, S, 3].
+
+        Returns:
+            Probabilities of the audio, visual and audio-visual reading, float32, each [B, C].
+        """
+        audio, visual = waveform, frames
+        if self.backbone is not None:
+            # float16, as the cached tokens that the model was trained on.
+            audio = self.backbone.audio_tokens(waveform).half()
+            visual = self.backbone.visual_tokens(frames).half()
+        scores = self.method.predict(audio, visual)
+        audio, visual, both = (scores[name].float() for name in READINGS)
+        return audio, visual, both
+
+
+def in_float32(model: Model) -> Model:
+    """A copy of a model that multiplies in float32 throughout; the weights are the same."""
+    method = copy.deepcopy(model.method)
+    method.setup = dataclasses.replace(method.setup, bf16=False)
+    for module in method.modules():
+        if getattr(module, "bf16", False):
+            module.bf16 = False  # type: ignore[assignment]
+    return dataclasses.replace(model, method=method.eval().requires_grad_(False))
+
+
+def readings_of(model: Model, backbone: Backbone | None) -> Readings:
+    """The network of a model, without the tensors that reading does not need.
+
+    A closed-form method's sums and the networks that a method distils from are many times larger
+    than what answers.
+
+    Args:
+        model: Its method is changed: give a copy (`in_float32`).
+        backbone: Its frozen backbone; None where the method holds its encoders.
+    """
+    network = Readings(backbone, model.method).eval()
+    used = _Used()
+    with torch.no_grad(), used:
+        network(*example(model.spec))
+    for module in model.method.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if id(weight) not in used.seen:
+                setattr(module, name, nn.Parameter(weight.new_empty(0), requires_grad=False))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if id(buffer) not in used.seen:
+                setattr(module, name, buffer.new_empty(0))
+    return network
+
+
+def example(
+    spec: MediaSpec, *, num_clips: int = 3, num_samples: int | None = None, num_frames: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Noise in the form of clips: waveform [B, L] and frames [B, K, S, S, 3].
+
+    Args:
+        spec: Gives the form.
+        num_clips: B.
+        num_samples: L; None takes the specification's.
+        num_frames: K; 0 takes the specification's.
+    """
+    draw = torch.Generator().manual_seed(0)
+    length = num_samples or spec.num_samples
+    shape = (num_clips, num_frames or spec.num_frames, spec.frame_px, spec.frame_px, 3)
+    waveform = torch.rand(num_clips, length, generator=draw) - 0.5
+    return waveform, torch.randint(0, 256, shape, generator=draw, dtype=torch.uint8)
+
+
+class _Used(TorchFunctionMode):
+    """Notes which tensors are read: the arguments of every function of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.seen.update(id(value) for value in _tensors((args, kwargs)))
+        return func(*args, **(kwargs or {}))
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """All tensors of nested arguments."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        yield from _tensors(list(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)

@@ -1,0 +1,36 @@
+"""Run the commands of a page of the docs, in their order, as a shell would."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from cign.cli import main
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def commands(page: str) -> list[str]:
+    """The lines of all fenced blocks of a page that hold commands."""
+    blocks = re.findall(
+        r"^```(?:sh|shell|bash)?\n(.*?)^```$", (DOCS / page).read_text(), re.M | re.S
+    )
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def run(line: str, extra: dict[str, list[str]]) -> int:
+    """Run one command in this process; gives its exit code.
+
+    Args:
+        line: Begins with ``cign``.
+        extra: Options that are put behind a command, by its name; they must not change results.
+    """
+    program, *words = shlex.split(line)
+    assert program == "cign", line
+    expanded = []
+    for word in words:
+        found = sorted(map(str, Path().glob(word))) if "*" in word else [word]
+        assert found, f"{line}: {word} matches nothing"
+        expanded += found
+    return main([*expanded, *extra.get(words[0], [])])
