@@ -22,7 +22,7 @@ from cign.model_folder import Model, load_model, save_model
 from cign.models.backbone import Backbone
 from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
-from cign.predictor import Prediction, predict_files
+from cign.predictor import Observer, Prediction, predict_files
 from cign.progress import Progress, Silent
 from cign.run_config import RunConfig
 from cign.run_record import describe, write_metrics
@@ -205,6 +205,7 @@ class Learner:
         top: int = 3,
         every_s: float | None = None,
         progress: Progress | None = None,
+        observer: Observer | None = None,
     ) -> Iterator[Prediction]:
         """Read files; see `cign.predictor.predict_files`.
 
@@ -212,9 +213,8 @@ class Learner:
             InputError: If the backbone is not the one the model was made with.
         """
         model = self._trained()
-        return predict_files(
-            model, self._encoders(), files, top=top, every_s=every_s, progress=progress
-        )
+        how: dict[str, Any] = {"top": top, "every_s": every_s, "progress": progress}
+        return predict_files(model, self._encoders(), files, observer=observer, **how)
 
     def _encoders(self) -> Backbone | None:
         """The frozen backbone of the model; None where the method holds its encoders."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cign.unknown.rule import KNOWN_SHARE, UnknownRule
+
 if TYPE_CHECKING:
     from cign.model_folder import Model
 
@@ -54,8 +56,19 @@ def model_card(model: Model) -> str:
         "The model knows the classes above and no others; probabilities are not calibrated unless "
         "the method says so. A clip of anything else gets one of these names or `unknown`.",
         "",
+        _unknown(model.unknown),
+        "",
     ]
     return "\n".join(lines)
+
+
+def _unknown(rule: UnknownRule) -> str:
+    score = f"Unknown score: `{rule.score}`"
+    if not rule.thresholds:
+        return f"{score}, without a threshold, since no validation clip set one."
+    text = f"{score}; a clip above {rule.thresholds['audio_visual']:.3f} is called unknown"
+    share = f"{100 * KNOWN_SHARE:.0f} % of {rule.num_clips} validation clips lie below"
+    return f"{text} ({share})." if rule.num_clips else f"{text}."
 
 
 def _what_was_tested(model: Model) -> str:
