@@ -191,7 +191,8 @@ class Learner:
             split: Which clips.
 
         Returns:
-            For each reading the named numbers of ``metrics.json`` for a single task, in percent.
+            For each reading the named numbers of ``metrics.json`` for a single task, in percent;
+            ``open_set`` where the store has clips of classes the model does not know.
 
         Raises:
             InputError: If the store does not fit the model or has no such clip.
