@@ -94,6 +94,17 @@ def run(folder: Path, num_tasks: int) -> tuple[Table, int]:
     return table, len(table["audio_visual"][ORACLE])
 
 
+def described(store: Store) -> str:
+    """What a store holds, as its maker was told."""
+    made = (store.info.get("synth") or {}).get("config")
+    if made is None:
+        return f"{store.num_clips} clips."
+    options = {"classes": "num_classes", "train": "num_train", "val": "num_val", "test": "num_test"}
+    counts = " ".join(f"--{name} {made[key]}" for name, key in options.items())
+    where = f"--worlds {made['world']} --variant {made['variant']}"
+    return f"Store: `python benchmarks/stores.py {where} {counts}`."
+
+
 def mean(steps: list[dict[str, float]], name: str) -> str:
     return f"{np.mean([one[name] for one in steps]):.1f}" if name in steps[0] else "-"
 
@@ -112,7 +123,8 @@ def main() -> None:
         lines += [
             f"## {folder.name}",
             "",
-            f"Audio-visual reading, percent; means over {num_steps} steps, and the last of them.",
+            f"{described(Store.open(folder))} Audio-visual reading, percent; means over "
+            f"{num_steps} steps, and the last of them.",
             "",
             f"| score | AUROC | FPR95 | OSCR | {' | '.join(last)} | known lost | unknown told |",
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
