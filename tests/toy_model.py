@@ -7,6 +7,7 @@ import torch
 from cign.data.media import MediaSpec
 from cign.kept import KeptClips
 from cign.model_folder import Model
+from cign.unknown.rule import UnknownRule
 from toy import toy_loop, toy_tokens
 
 NAMES = [f"class {c}" for c in range(6)]
@@ -34,7 +35,7 @@ def toy_model() -> Model:
         backbone="small",
         fingerprint="",
         spec=MediaSpec(),
-        unknown_threshold=0.5,
+        unknown=UnknownRule(thresholds={"audio_visual": 0.5}),
         kept=toy_kept(),
     )
 

@@ -22,13 +22,14 @@ from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError, one_of
 from cign.feed import Feed
 from cign.kept import joined, read_kept
-from cign.learned import threshold_on
 from cign.methods import METHODS
 from cign.methods.analytic import Analytic
 from cign.methods.base import Method, TaskData
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
 from cign.new_clips import NewClips, Source, choose_clips, is_store, opened
+from cign.unknown.evidence import EvidenceReader
+from cign.unknown.rule import fit_rule
 
 MAX_NAME_CHARACTERS = 100
 
@@ -147,7 +148,7 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     measured = joined(model.kept, validation)
     if measured is not None:
         rows = np.arange(measured.num_clips)
-        changed.unknown_threshold = threshold_on(method, measured.source, rows)
+        changed.unknown = fit_rule(EvidenceReader(method), measured.source, rows)
     return changed, Addition(
         new={name: learned[name] for name in new},
         known=known,
@@ -255,5 +256,6 @@ def remove_class(model: Model, name: str) -> Model:
     kept = None if model.kept is None else model.kept.without(name)
     changed = replace(model, method=method, groups=groups, kept=kept)
     if kept is not None:
-        changed.unknown_threshold = threshold_on(method, kept.source, np.arange(kept.num_clips))
+        rows = np.arange(kept.num_clips)
+        changed.unknown = fit_rule(EvidenceReader(method), kept.source, rows)
     return _with_change(changed, f"removed {name}")

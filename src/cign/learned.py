@@ -1,4 +1,4 @@
-"""What becomes of a finished run: a model, its threshold, the clips it keeps."""
+"""What becomes of a finished run: a model, its rule for unknown clips, the clips it keeps."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from cign.data.batches import ClipSource
 from cign.data.store import Store
-from cign.data.tasks import IntArray, TaskClips
+from cign.data.tasks import TaskClips
 from cign.kept import KeptClips, choose_kept, read_kept, validation_clips
 from cign.methods import method_class
 from cign.methods.analytic import Analytic
-from cign.methods.base import Method
 from cign.model_folder import Model
-from cign.predictor import unknown_score
 from cign.run_config import RunConfig
 from cign.run_record import versions
-from cign.scoring import score_clips
 from cign.train import Loop
-
-# The unknown threshold lets this share of validation clips through.
-KNOWN_SHARE = 0.95
+from cign.unknown.evidence import EvidenceReader
+from cign.unknown.rule import UnknownRule, fit_rule
 
 
 def model_of(
@@ -38,6 +33,7 @@ def model_of(
         results: Figures for the model card.
     """
     is_frozen = config.regime == "frozen"
+    unknown = unknown_rule(loop, store, kept)
     return Model(
         method=loop.method.to("cpu").eval(),
         groups=loop.clips.tasks.groups,
@@ -45,28 +41,25 @@ def model_of(
         backbone=config.backbone,
         fingerprint=store.tokens(config.backbone).fingerprint if is_frozen else "",
         spec=store.spec,
-        unknown_threshold=unknown_threshold(loop, store),
+        unknown=unknown,
         results=results,
         versions=versions(),
         kept=kept,
     )
 
 
-def unknown_threshold(loop: Loop, store: Store) -> float | None:
-    """Unknown score that keeps 95 % of the last task's validation clips; None without any."""
+def unknown_rule(loop: Loop, store: Store, kept: KeptClips | None) -> UnknownRule:
+    """The rule for unknown clips, set on validation clips.
+
+    Those kept with the model, which are of all classes; without any, those of the last task, since
+    the earlier ones' are gone by then.
+    """
+    if kept is not None:
+        reader = EvidenceReader(loop.method)
+        return fit_rule(reader, kept.source, np.arange(kept.num_clips), device=loop.device)
     clips = loop.clips
     validation = clips.of_task(store.indices("val"), clips.tasks.num_tasks - 1)
-    if len(validation) == 0:
-        return None
-    return threshold_on(loop.method, loop.source, validation, loop.device)
-
-
-def threshold_on(
-    method: Method, source: ClipSource, indices: IntArray, device: str = "cpu"
-) -> float:
-    """Unknown score that lets 95 % of some validation clips through."""
-    scores = score_clips(method, source, indices, device)
-    return float(np.quantile(unknown_score(scores["audio_visual"]), KNOWN_SHARE))
+    return fit_rule(EvidenceReader(loop.method), loop.source, validation, device=loop.device)
 
 
 def kept_validation_clips(config: RunConfig, clips: TaskClips, store: Store) -> KeptClips | None:

@@ -27,7 +27,7 @@ from cign.models.backbone import Backbone
 from cign.models.backbones import in_full
 from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
-from cign.predictor import Prediction, predict_files
+from cign.predictor import Observer, Prediction, predict_files
 from cign.progress import Progress
 from cign.run_config import RunConfig
 from cign.run_record import as_made, describe, write_metrics
@@ -200,7 +200,8 @@ class Learner:
             split: Which clips.
 
         Returns:
-            For each reading the named numbers of ``metrics.json`` for a single task, in percent.
+            For each reading the named numbers of ``metrics.json`` for a single task, in percent;
+            ``open_set`` where the store has clips of classes the model does not know.
 
         Raises:
             InputError: If the store does not fit the model or has no such clip.
@@ -214,6 +215,7 @@ class Learner:
         top: int = 3,
         every_s: float | None = None,
         progress: Progress | None = None,
+        observer: Observer | None = None,
     ) -> Iterator[Prediction]:
         """Read files; see `cign.predictor.predict_files`.
 
@@ -221,9 +223,8 @@ class Learner:
             InputError: If the backbone is not the one the model was made with.
         """
         model = self._trained()
-        return predict_files(
-            model, self._encoders(), files, top=top, every_s=every_s, progress=progress
-        )
+        how: dict[str, Any] = {"top": top, "every_s": every_s, "progress": progress}
+        return predict_files(model, self._encoders(), files, observer=observer, **how)
 
     def _encoders(self) -> Backbone | None:
         """The frozen backbone of the model; None where the method holds its encoders."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from cign.unknown.rule import KNOWN_SHARE, UnknownRule
+
 if TYPE_CHECKING:
     from cign.model_folder import Model
 
@@ -79,6 +81,8 @@ def model_card(model: Model, licence: str | None = None) -> str:
         "The model knows the classes above and no others; probabilities are not calibrated unless "
         "the method says so. A clip of anything else gets one of these names or `unknown`.",
         "",
+        _unknown(model.unknown),
+        "",
         "## Licence",
         "",
         f"Of the weights: {licence or 'not stated; ask whoever passed them on'}. Of the code that "
@@ -96,6 +100,15 @@ def _backbone(model: Model) -> str:
         f"Its frozen encoders are those of backbone `{model.backbone}`, which is not in this folder"
         f" (fingerprint {model.fingerprint[:12]})."
     )
+
+
+def _unknown(rule: UnknownRule) -> str:
+    score = f"Unknown score: `{rule.score}`"
+    if not rule.thresholds:
+        return f"{score}, without a threshold, since no validation clip set one."
+    text = f"{score}; a clip above {rule.thresholds['audio_visual']:.3f} is called unknown"
+    share = f"{100 * KNOWN_SHARE:.0f} % of {rule.num_clips} validation clips lie below"
+    return f"{text} ({share})." if rule.num_clips else f"{text}."
 
 
 def _what_was_tested(model: Model) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from cign.files import replacing, write_json, write_text
 from cign.hub import local_place
 from cign.kept import KeptClips
 from cign.methods import method_class
-from cign.methods.base import Method, Setup
+from cign.methods.base import READINGS, Method, Setup
 from cign.model_card import model_card
 from cign.model_files import (
     ABOUT,
@@ -34,6 +35,8 @@ from cign.models.backbones import load_backbone, load_blocks
 from cign.models.encoder import TokenShape
 from cign.models.fitting import fit, record_of
 from cign.options import configure
+from cign.unknown.evidence import EvidenceReader
+from cign.unknown.rule import UnknownRule
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -48,7 +51,7 @@ class Model:
         backbone: Name or folder of the backbone.
         fingerprint: Of the frozen backbone's weights; empty end to end.
         spec: Decoding that the backbone needs.
-        unknown_threshold: Clips with a higher unknown score are called unknown; None: not set.
+        unknown: How it tells clips of classes it does not know.
         results: Figures of the run it came from, for the model card.
         versions: Versions of what made it.
         kept: Clips that the cost of a change is measured on; None where none are kept.
@@ -62,7 +65,7 @@ class Model:
     backbone: str
     fingerprint: str
     spec: MediaSpec
-    unknown_threshold: float | None = None
+    unknown: UnknownRule = dataclasses.field(default_factory=UnknownRule)
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     kept: KeptClips | None = None
@@ -72,6 +75,19 @@ class Model:
     def classes(self) -> tuple[str, ...]:
         """All classes, in the order in which they were taught."""
         return tuple(name for group in self.groups for name in group)
+
+    @property
+    def unknown_threshold(self) -> float | None:
+        """Clips with a higher unknown score of the audio-visual reading are called unknown."""
+        return self.unknown.thresholds.get("audio_visual")
+
+    @functools.cached_property
+    def evidence_reader(self) -> EvidenceReader:
+        """Reads what the rule for unknown clips needs; made once, since it factorises matrices."""
+        parts = {name for moments in self.unknown.moments.values() for name in moments}
+        return EvidenceReader(
+            self.method, with_leverage="leverage" in parts, with_distance="mahalanobis" in parts
+        )
 
     def load_backbone(self) -> Backbone:
         """The backbone that makes this model's tokens.
@@ -129,6 +145,7 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
             },
             "preprocessing": dataclasses.asdict(model.spec),
             "unknown_threshold": model.unknown_threshold,
+            "unknown": model.unknown.to_dict(),
             "results": model.results,
             "versions": model.versions,
             "changes": list(model.changes),
@@ -201,12 +218,20 @@ def load_model(folder: Path) -> Model:
         backbone=name,
         fingerprint=about["backbone"]["fingerprint"],
         spec=spec,
-        unknown_threshold=about["unknown_threshold"],
+        unknown=_unknown_rule(about),
         results=about["results"],
         versions=about["versions"],
         kept=kept,
         changes=tuple(about.get("changes", ())),
     )
+
+
+def _unknown_rule(about: dict[str, Any]) -> UnknownRule:
+    """The rule of a model; those of earlier versions have a threshold of `max_probability`."""
+    if "unknown" in about:
+        return UnknownRule.from_dict(about["unknown"])
+    threshold = about["unknown_threshold"]
+    return UnknownRule(thresholds={} if threshold is None else dict.fromkeys(READINGS, threshold))
 
 
 def to_cpu(method: Method) -> Method:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cign.data.batches import read_ahead
 from cign.data.media import Decoded, MediaError, decode
 from cign.data.windows import decode_windows
+from cign.maps import Maps, read_maps
 from cign.methods.base import READINGS
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
@@ -32,8 +33,10 @@ class Prediction:
         start_s: Where the window begins.
         end_s: Where it ends.
         label: The most probable class of the audio-visual reading; None if the file failed.
-        unknown: 1 minus the highest probability of that reading, 0..1.
-        is_unknown: Whether that is above the model's threshold.
+        unknown: Unknown score of that reading, 0..1; which one a model uses is in its
+            ``model.json`` (`cign.unknown.rule`).
+        unknown_threshold: The model's, for the modalities the file has; None if none is set.
+        is_unknown: Whether the score is above it.
         readings: For each reading the most probable classes with their probabilities.
         missing: Modalities the file lacks; the readings then use the other one.
         error: Why the file could not be read; None if it could.
@@ -44,10 +47,15 @@ class Prediction:
     end_s: float | None = None
     label: str | None = None
     unknown: float | None = None
+    unknown_threshold: float | None = None
     is_unknown: bool | None = None
     readings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     error: str | None = None
+
+
+# What is told of a good window besides its prediction: what was decoded, and its maps.
+Observer = Callable[["Prediction", Decoded, Maps | None], None]
 
 
 def predict_files(
@@ -58,8 +66,9 @@ def predict_files(
     top: int = 3,
     every_s: float | None = None,
     progress: Progress | None = None,
+    observer: Observer | None = None,
 ) -> Iterator[Prediction]:
-    """Read files.
+    """Read files, in memory that grows neither with their number nor with their length.
 
     Args:
         model: The model.
@@ -68,82 +77,122 @@ def predict_files(
         top: How many classes of each reading are told.
         every_s: Windows that begin every so many seconds instead of the centre window.
         progress: Advanced by each file.
+        observer: Called with each window before its prediction is given.
 
     Yields:
         Predictions in the order of the files and their windows.
     """
     progress = progress or Silent()
-    windows = _decoded([str(file) for file in files], model, every_s, progress)
+    windows = _decoded(files, model, every_s, progress)
     while batch := list(islice(windows, BATCH)):
         good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
-        scores = read_batch(model, backbone, good) if good else {}
+        read = read_batch(model, backbone, good, maps=observer is not None)
         row = 0
         for file, decoded in batch:
-            if isinstance(decoded, Decoded):
-                of_clip = {name: values[row] for name, values in scores.items()}
-                yield _prediction(model, file, decoded, of_clip, top)
-                row += 1
-            else:
+            if not isinstance(decoded, Decoded):
                 yield Prediction(file=file, error=decoded)
+                continue
+            prediction = _prediction(model, file, decoded, read, row, top)
+            if observer is not None:
+                observer(prediction, decoded, None if read.maps is None else read.maps.of(row))
+            yield prediction
+            row += 1
+
+
+Item = tuple[str, Decoded | str]
 
 
 def _decoded(
-    files: list[str], model: Model, every_s: float | None, progress: Progress
-) -> Iterator[tuple[str, Decoded | str]]:
-    """Decode files ahead of the readings; an unreadable one gives its reason."""
-
-    def centre(file: str) -> tuple[str, Decoded | str]:
-        try:
-            return file, decode(Path(file), model.spec)
-        except MediaError as error:
-            return file, str(error)
-
-    if every_s is None:
-        for item in read_ahead([lambda file=file: centre(file) for file in files], 2 * BATCH):  # type: ignore[misc]
-            yield item
+    files: Iterable[str | Path], model: Model, every_s: float | None, progress: Progress
+) -> Iterator[Item]:
+    """Decode windows ahead of the readings; an unreadable file gives its reason."""
+    items = _windows(files, model, every_s)
+    end = object()
+    nexts = repeat(lambda: next(items, end))
+    for item in read_ahead(nexts, 2 * BATCH):
+        if item is end:
+            return
+        if item is None:
             progress.advance()
-        return
+        else:
+            yield item  # type: ignore[misc]
+
+
+def _windows(
+    files: Iterable[str | Path], model: Model, every_s: float | None
+) -> Iterator[Item | None]:
+    """Every window of every file, and None where a file ends."""
     for file in files:
         try:
-            for window in decode_windows(Path(file), model.spec, every_s):
-                yield file, window
+            if every_s is None:
+                yield str(file), decode(Path(file), model.spec)
+            else:
+                for window in decode_windows(Path(file), model.spec, every_s):
+                    yield str(file), window
         except MediaError as error:
-            yield file, str(error)
-        progress.advance()
+            yield str(file), str(error)
+        yield None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What a batch of windows says.
+
+    Attributes:
+        probabilities: For each reading float32, shape [B, C].
+        unknown: For each reading unknown scores, shape [B].
+        maps: Where and when; None where none were asked for or the method has none.
+    """
+
+    probabilities: dict[str, NDArray[np.float32]]
+    unknown: dict[str, NDArray[np.float32]]
+    maps: Maps | None = None
 
 
 @torch.inference_mode()
 def read_batch(
-    model: Model, backbone: Backbone | None, clips: list[Decoded]
-) -> dict[str, NDArray[np.float32]]:
-    """Probabilities of each reading for decoded clips, float32, shape [B, C].
+    model: Model,
+    backbone: Backbone | None,
+    clips: list[Decoded],
+    *,
+    maps: bool = False,
+) -> Read:
+    """Read decoded clips.
 
     Where a modality is missing, the audio-visual reading is that of the other one.
     """
+    if not clips:
+        return Read(probabilities={}, unknown={})
     audio = torch.from_numpy(np.stack([clip.audio for clip in clips]))
     frames = torch.from_numpy(np.stack([clip.frames for clip in clips]))
     if backbone is not None:
         # float16, as the cached tokens that the model was trained on.
         audio = backbone.audio_tokens(audio).half()
         frames = backbone.visual_tokens(frames).half()
-    scores = model.method.predict(audio, frames)
-    out = {name: scores[name].float().numpy().copy() for name in READINGS}
+    evidence = model.evidence_reader.read(audio, frames)
+    scores = {name: evidence.probabilities[name].float().numpy().copy() for name in READINGS}
+    unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
     for row, clip in enumerate(clips):
-        if not clip.has_audio:
-            out["audio_visual"][row] = out["visual"][row]
-        elif not clip.has_visual:
-            out["audio_visual"][row] = out["audio"][row]
-    return out
+        other = judged_by(clip)
+        if other != "audio_visual":
+            scores["audio_visual"][row] = scores[other][row]
+            unknown["audio_visual"][row] = unknown[other][row]
+    return Read(
+        probabilities=scores,
+        unknown=unknown,
+        maps=read_maps(model.method, audio, frames, model.spec.num_frames) if maps else None,
+    )
 
 
-def unknown_score(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 minus the highest probability, for probabilities [..., C]; 0..1."""
-    score: NDArray[np.float32] = np.clip(1.0 - probabilities.max(axis=-1), 0.0, 1.0)
-    return score
+def judged_by(clip: Decoded) -> str:
+    """The reading that a clip is judged by: of the modality it has, where it has one only."""
+    if not clip.has_audio:
+        return "visual"
+    return "audio_visual" if clip.has_visual else "audio"
 
 
 def _prediction(
-    model: Model, file: str, clip: Decoded, scores: dict[str, NDArray[np.float32]], top: int
+    model: Model, file: str, clip: Decoded, read: Read, row: int, top: int
 ) -> Prediction:
     missing = [
         name
@@ -155,19 +204,20 @@ def _prediction(
         if name in missing:
             readings[name] = []
             continue
-        best = np.argsort(-scores[name], kind="stable")[:top]
+        of_clip = read.probabilities[name][row]
+        best = np.argsort(-of_clip, kind="stable")[:top]
         readings[name] = [
-            {"label": model.classes[c], "probability": round(float(scores[name][c]), 6)}
-            for c in best
+            {"label": model.classes[c], "probability": round(float(of_clip[c]), 6)} for c in best
         ]
-    unknown = float(unknown_score(scores["audio_visual"]))
-    threshold = model.unknown_threshold
+    unknown = float(read.unknown["audio_visual"][row])
+    threshold = model.unknown.thresholds.get(judged_by(clip))
     return Prediction(
         file=file,
         start_s=round(clip.start_s, 3),
         end_s=round(clip.end_s, 3),
         label=readings["audio_visual"][0]["label"],
         unknown=round(unknown, 6),
+        unknown_threshold=None if threshold is None else round(threshold, 6),
         is_unknown=threshold is not None and unknown > threshold,
         readings=readings,
         missing=missing,

@@ -179,7 +179,7 @@ def test_predict_as_json_holds_one_object_per_file(cign, world, tmp_path):
     assert [one["file"] for one in found] == list(map(str, files))
     keys = {"file", "start_s", "end_s", "label", "unknown", "is_unknown", "readings", "missing"}
     for one in found[:3]:
-        assert set(one) == keys | {"error"}
+        assert set(one) == keys | {"error", "unknown_threshold"}
         assert one["error"] is None
         for reading in ("audio", "visual", "audio_visual"):
             assert [set(x) for x in one["readings"][reading]] == [{"label", "probability"}] * 2

@@ -32,7 +32,10 @@ def run(options: Any) -> None:
         for name, numbers in result["readings"].items()
     }
     if options.json:
-        say(json.dumps({"num_clips": result["num_clips"], "readings": readings}, indent=2))
+        shown = {"num_clips": result["num_clips"], "readings": readings}
+        if "open_set" in result:
+            shown["open_set"] = result["open_set"]
+        say(json.dumps(shown, indent=2))
         return
     (measure,) = {numbers["measure"] for numbers in readings.values()}
     measure = "mean average precision" if measure == "map" else measure
@@ -41,3 +44,30 @@ def run(options: Any) -> None:
         ("reading", f"{measure}, percent"),
         ((READING_NAMES[name], percent(one["value"])) for name, one in readings.items()),
     )
+    if "open_set" in result:
+        _show_open_set(result["open_set"])
+
+
+def _show_open_set(found: dict[str, Any]) -> None:
+    """How well clips of classes the model does not know are told."""
+    say()
+    say(
+        f"{found['num_unknown']} clips of unknown classes beside {found['num_known']} of known "
+        "ones, audio-visual, percent"
+    )
+    scores = found["readings"]["audio_visual"]
+    show_table(
+        ("unknown score", "AUROC", "FPR95", "OSCR"),
+        (
+            (
+                f"{name} (this model's)" if name == found["score"] else name,
+                *(percent(numbers[key]) for key in ("auroc", "fpr95", "oscr")),
+            )
+            for name, numbers in scores.items()
+        ),
+    )
+    if found["threshold"] is not None:
+        say(
+            f"above the threshold {found['threshold']:.3f}: {found['known_called_unknown']:.1f} % "
+            f"of known clips, {found['unknown_called_unknown']:.1f} % of unknown ones"
+        )

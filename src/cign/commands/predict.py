@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from cign.arguments import CommandParser, path, seconds, whole
@@ -30,6 +31,14 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--every", metavar="SECONDS", type=seconds, help="slide a window over long files"
     )
+    parser.add_argument(
+        "--explain", metavar="DIR", type=path, help="draw where and when each class was found"
+    )
+    parser.add_argument(
+        "--explain-as",
+        metavar="KIND",
+        help="png: a picture of each file or window; mp4: a film of each file (default: png)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--csv", action="store_true", help="print CSV and nothing else")
 
@@ -40,29 +49,62 @@ def run(options: Any) -> None:
 
     if options.json and options.csv:
         raise InputError("--json and --csv exclude each other: choose one")
+    if options.explain_as and not options.explain:
+        raise InputError("--explain-as says how to draw, and nothing is drawn: give --explain DIR")
     files = list(_names(options.files))
     if not files:
         raise InputError("no file was named on standard input: write one name per line")
     learner = Learner.load(options.model)
-    progress = make_progress()
-    progress.start("reading files", len(files))
-    counted = _Counted(
-        learner.predict(files, top=options.top, every_s=options.every, progress=progress)
-    )
-    if options.json:
-        _write_json(counted)
-    elif options.csv:
-        _write_csv(counted)
-    else:
-        rows = list(counted)
+    with ExitStack() as stack:
+        explainer = _explainer(options, learner, stack)
+        progress = make_progress()
+        progress.start("reading files", len(files))
+        counted = _Counted(
+            learner.predict(
+                files,
+                top=options.top,
+                every_s=options.every,
+                progress=progress,
+                observer=explainer,
+            )
+        )
+        if options.json:
+            _write_json(counted)
+        elif options.csv:
+            _write_csv(counted)
+        else:
+            rows = list(counted)
+            progress.stop()
+            _write_table(rows)
         progress.stop()
-        _write_table(rows)
-    progress.stop()
+    if explainer is not None:
+        _tell_of(explainer, learner)
     if not counted.num_good:
         raise InputError(
             f"none of the {len(files)} files could be read ({counted.first_error}): "
             "check the names and that they are audio or video"
         )
+
+
+def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
+    """What draws, if anything is to be drawn; open until the stack is left."""
+    if options.explain is None:
+        return None
+    from cign.explain.writer import Explainer
+
+    kind = options.explain_as or "png"
+    return stack.enter_context(
+        Explainer(options.explain, learner.model, kind=kind, every_s=options.every)
+    )
+
+
+def _tell_of(explainer: Any, learner: Any) -> None:
+    from cign.maps import has_maps
+
+    what = {"png": ("picture", "pictures"), "mp4": ("film", "films")}[explainer.kind]
+    note(f"{explainer.num_written} {what[explainer.num_written != 1]} in {explainer.folder}")
+    if not has_maps(learner.model.method):
+        note(f"method {learner.model.method.name} has no maps: where and when is not shown")
 
 
 class _Counted:

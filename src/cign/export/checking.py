@@ -115,7 +115,7 @@ def decoded_clips(files: Sequence[Path], spec: MediaSpec) -> list[Decoded]:
 def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded]) -> Scores:
     """What the model says, as `cign predict` asks it."""
     starts = range(0, len(clips), BATCH)
-    parts = [read_batch(model, backbone, list(clips[i : i + BATCH])) for i in starts]
+    parts = [read_batch(model, backbone, list(clips[i : i + BATCH])).probabilities for i in starts]
     return {name: np.concatenate([part[name] for part in parts]) for name in READINGS}
 
 

@@ -1,0 +1,75 @@
+"""A figure whose parts are placed by pixels from its upper left corner."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cign.explain.look import PANEL, RULE, SOFT
+from cign.files import replacing
+
+WIDTH, HEIGHT, DPI = 1280, 760, 100
+
+
+class Canvas:
+    """A white page of `WIDTH` x `HEIGHT` pixels."""
+
+    def __init__(self) -> None:
+        self.figure = Figure(figsize=(WIDTH / DPI, HEIGHT / DPI), dpi=DPI, facecolor="white")
+        self._agg = FigureCanvasAgg(self.figure)
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes in a rectangle of pixels."""
+        bottom = HEIGHT - top - height
+        place = (left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT)
+        axes = self.figure.add_axes(place)
+        axes.tick_params(colors=SOFT, labelsize=9, length=3)
+        for spine in axes.spines.values():
+            spine.set_color(RULE)
+        return axes
+
+    def text(self, left: float, middle: float, words: str, **look: object) -> float:
+        """Write words as they are; gives where they end, in pixels with their box."""
+        written = self.figure.text(
+            left / WIDTH,
+            1 - middle / HEIGHT,
+            words,
+            va="center",
+            parse_math=False,
+            **look,  # type: ignore[arg-type]
+        )
+        self._agg.draw()  # type: ignore[no-untyped-call]
+        box = written.get_bbox_patch()
+        return float((written if box is None else box).get_window_extent().x1)
+
+    def to_array(self) -> NDArray[np.uint8]:
+        """The page as uint8 RGB, [height, width, 3]."""
+        self._agg.draw()  # type: ignore[no-untyped-call]
+        return np.asarray(self._agg.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+
+    def save(self, path: Path) -> None:
+        """Write a PNG; it is whole or not there."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", metadata={"Software": "cign"})
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+
+
+def nothing(axes: Axes, words: str) -> None:
+    """A pale field that says what is not there."""
+    axes.set_facecolor(PANEL)
+    axes.text(0.5, 0.5, words, color=SOFT, fontsize=12, ha="center", va="center")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def shortened(words: str, most: int) -> str:
+    """At most so many characters, the middle left out."""
+    half = (most - 1) // 2
+    return words if len(words) <= most else f"{words[:half]}…{words[-half:]}"

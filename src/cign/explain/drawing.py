@@ -1,0 +1,117 @@
+"""A picture of a window: frame with patches, spectrogram with moments, bars of the readings."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Any
+
+from cign.explain.canvas import Canvas, shortened
+from cign.explain.look import INK, PANEL, SOFT, WARN, WARN_BACK, colour_of
+from cign.explain.pictures import draw_pictures
+from cign.explain.scene import Scene
+from cign.explain.sound import draw_sound
+
+LEFT, RIGHT = 62, 880  # of frames and spectrogram
+BARS_LEFT, BARS_WIDTH = 944, 292
+TOP = 152
+_READING_NAMES = {"audio_visual": "audio-visual", "audio": "audio", "visual": "visual"}
+_MODALITIES = {"audio": "sound", "visual": "picture"}
+_MOST_BARS, _BAR_STEP = 5, 29
+
+
+def draw(scene: Scene, *, frame: int | None = None, at_s: float | None = None) -> Canvas:
+    """Draw a window.
+
+    Args:
+        scene: What is drawn.
+        frame: Number of the frame that is shown; None takes for each class that of its strongest
+            patch.
+        at_s: Where in the file a line marks the moment that is shown; None draws none.
+    """
+    canvas = Canvas()
+    _header(canvas, scene)
+    bottom = draw_pictures(canvas, scene, frame, LEFT, TOP, RIGHT)
+    draw_sound(canvas, scene, at_s, LEFT, bottom + 34, RIGHT)
+    _readings(canvas, scene)
+    return canvas
+
+
+def _header(canvas: Canvas, scene: Scene) -> None:
+    """File and window; then the answer, and how sure it is."""
+    one, first = scene.prediction, scene.classes[0]
+    folder, name = PurePath(one.file).parent.name, PurePath(one.file).name
+    place = shortened(f"{folder}/{name}" if folder else name, 80)
+    window = f"{scene.start_s:.2f} to {scene.end_s:.2f} s"
+    canvas.text(LEFT, 34, f"{place}   {window}", color=SOFT, fontsize=11)
+    label = shortened(first.label, 40)
+    back, ink = (WARN_BACK, WARN) if one.is_unknown else (colour_of(0), "white")
+    edge = WARN if one.is_unknown else colour_of(0)
+    box = {"boxstyle": "round,pad=0.3,rounding_size=0.5", "fc": back, "ec": edge, "lw": 1.3}
+    end = canvas.text(
+        LEFT + 9,
+        80,
+        "unknown" if one.is_unknown else label,
+        color=ink,
+        fontsize=17,
+        fontweight="bold",
+        bbox=box,
+    )
+    said = (
+        f"like none of the classes taught; the nearest is {label}, {first.probability:.2f}"
+        if one.is_unknown
+        else f"{first.probability:.2f}"
+    )
+    if one.missing:
+        said += "; no " + " and no ".join(_MODALITIES[name] for name in one.missing)
+    canvas.text(end + 16, 80, said, color=INK, fontsize=13)
+
+
+def _readings(canvas: Canvas, scene: Scene) -> None:
+    """Bars of the three readings and of the unknown score, a class in one colour throughout."""
+    one, top = scene.prediction, 138
+    most = min(max(len(entries) for entries in one.readings.values()), _MOST_BARS)
+    for name, title in _READING_NAMES.items():
+        canvas.text(BARS_LEFT, top, title, color=INK, fontsize=12, fontweight="bold")
+        entries = one.readings[name][:_MOST_BARS]
+        if entries:
+            _bars(canvas, entries, scene, top + 12, most)
+        else:
+            words = f"no {_MODALITIES[name]} track"
+            canvas.text(BARS_LEFT, top + 26, words, color=SOFT, fontsize=11)
+        top += 44 + most * _BAR_STEP
+    _unknown(canvas, scene, max(top, 620))
+
+
+def _bars(
+    canvas: Canvas, entries: list[dict[str, Any]], scene: Scene, top: float, most: int
+) -> None:
+    axes = canvas.axes(BARS_LEFT, top, BARS_WIDTH, most * _BAR_STEP)
+    for row, entry in enumerate(entries):
+        y, value = row * _BAR_STEP, entry["probability"]
+        axes.barh(y + 19, 1.0, height=6, color=PANEL, align="edge")
+        axes.barh(y + 19, value, height=6, color=scene.colour(entry["label"]), align="edge")
+        label = shortened(entry["label"], 30)
+        axes.text(0, y + 10, label, color=INK, fontsize=10, va="center", parse_math=False)
+        axes.text(1, y + 10, f"{value:.2f}", color=SOFT, fontsize=10, va="center", ha="right")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(most * _BAR_STEP, 0)
+    axes.axis("off")
+
+
+def _unknown(canvas: Canvas, scene: Scene, top: float) -> None:
+    """The unknown score on a line from 0 to 1, with the threshold."""
+    one = scene.prediction
+    value, threshold = one.unknown or 0.0, one.unknown_threshold
+    canvas.text(BARS_LEFT, top, "unknown score", color=INK, fontsize=12, fontweight="bold")
+    axes = canvas.axes(BARS_LEFT, top + 12, BARS_WIDTH, 60)
+    axes.barh(12, 1.0, height=10, color=PANEL, align="edge")
+    axes.barh(12, value, height=10, color=WARN if one.is_unknown else SOFT, align="edge")
+    axes.text(1.0, -12, f"{value:.2f}", color=SOFT, fontsize=10, va="center", ha="right")
+    if threshold is not None:
+        axes.plot([threshold, threshold], [7, 27], color=INK, lw=1.8)
+        side = "left" if threshold < 0.5 else "right"
+        words = f"unknown from {threshold:.2f} on"
+        axes.text(threshold, 38, words, color=SOFT, fontsize=9.5, va="center", ha=side)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(60, 0)
+    axes.axis("off")

@@ -1,0 +1,97 @@
+"""Writes a picture or a film for every file or window that is read."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from cign.data.media import Decoded
+from cign.errors import InputError, one_of
+from cign.explain.drawing import draw
+from cign.explain.film import Film
+from cign.explain.names import FileNames
+from cign.explain.scene import Scene, make_scene
+from cign.maps import Maps
+from cign.model_folder import Model
+from cign.predictor import Prediction
+
+KINDS = ("png", "mp4")
+
+
+class Explainer:
+    """An observer of `cign.predictor.predict_files`; a context, at whose end films are whole.
+
+    Args:
+        folder: Where pictures go; made if it is not there.
+        model: The model that reads.
+        kind: ``png``: one for each file or window. ``mp4``: one for each file, with a picture for
+            each window or, without windows, for each frame that the model reads.
+        every_s: Seconds from one window to the next; None where only the centre window is read.
+
+    Raises:
+        InputError: If nothing would move, or the folder is none.
+    """
+
+    def __init__(
+        self, folder: Path, model: Model, *, kind: str = "png", every_s: float | None = None
+    ) -> None:
+        if kind not in KINDS:
+            raise one_of(kind, KINDS, "--explain-as")
+        if kind == "mp4" and every_s is None and model.spec.num_frames == 1:
+            raise InputError(
+                "--explain-as mp4 would show one still picture, since this model reads one frame "
+                "of a clip: give --every, for example 0.5, or take png"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"--explain {folder} is a file: name a folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.kind, self.num_written = folder, kind, 0
+        self._model, self._every_s = model, every_s
+        self._names = FileNames()
+        self._open = ExitStack()
+        self._film: Film | None = None
+        self._file, self._last_s = "", 0.0
+
+    def __enter__(self) -> Explainer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # A film that an error cut short is not kept.
+        self._open.__exit__(*error)  # type: ignore[arg-type]
+
+    def __call__(self, prediction: Prediction, clip: Decoded, maps: Maps | None) -> None:
+        """Draw a window."""
+        model = self._model
+        rate_hz = model.spec.rate_hz
+        scene = make_scene(
+            prediction, clip, maps, model.classes, rate_hz=rate_hz, method=model.method.name
+        )
+        if self.kind == "mp4":
+            self._add_to_film(scene, clip)
+            return
+        start_s = None if self._every_s is None else scene.start_s
+        draw(scene).save(self.folder / self._names.name(prediction.file, ".png", start_s))
+        self.num_written += 1
+
+    def _add_to_film(self, scene: Scene, clip: Decoded) -> None:
+        file, spec = scene.prediction.file, self._model.spec
+        goes_on = self._every_s is not None and file == self._file
+        if not goes_on or scene.start_s <= self._last_s:
+            self._open.close()
+            path = self.folder / self._names.name(file, ".mp4")
+            self._film = self._open.enter_context(Film(path, spec.rate_hz))
+            self.num_written += 1
+        self._file, self._last_s = file, scene.start_s
+        assert self._film is not None
+        length_s = scene.end_s - scene.start_s
+        shown_s = length_s if self._every_s is None else self._every_s
+        # Only the frames that lie in what is shown of the window.
+        step_s = length_s / spec.num_frames
+        middles_s = [(i + 0.5) * step_s for i in range(spec.num_frames)]
+        frames = [i for i, middle_s in enumerate(middles_s) if middle_s < shown_s] or [0]
+        sound = clip.audio if clip.has_audio else None
+        at_s = [scene.start_s + middles_s[i] for i in frames]
+        pictures = (
+            draw(scene, frame=i, at_s=t).to_array() for i, t in zip(frames, at_s, strict=True)
+        )
+        self._film.add(pictures, len(frames), shown_s, sound)

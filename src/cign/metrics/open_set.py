@@ -1,0 +1,155 @@
+"""Open-set metrics: how well a score tells clips of classes never taught from those of known ones.
+
+A score is higher for clips that look less known. After step k the classes still to come are the
+unknowns, with a held-out group of split ``unknown`` that never arrives.
+
+Legend: K clips of known classes, U clips of unknown ones, N = K + U, C classes seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cign.metrics.predictions import READINGS, Predictions
+
+Floats = npt.NDArray[np.floating[Any]]
+Bools = npt.NDArray[np.bool_]
+
+DEFINITIONS: dict[str, str] = {
+    "auroc": "chance that a clip of an unknown class has a higher unknown score than one of a "
+    "known class; equal scores count half",
+    "fpr95": "share of the clips of unknown classes that pass as known where 95 % of those of "
+    "known classes do",
+    "oscr": "area under the share of known clips that pass and are answered right, over the share "
+    "of unknown clips that pass (Dhamija 2018)",
+}
+
+
+def auroc(known: Floats, unknown: Floats) -> float | None:
+    """Area under the ROC curve, unknown clips being the positive ones.
+
+    Args:
+        known: Scores of clips of known classes, shape [K].
+        unknown: Scores of clips of unknown classes, shape [U].
+
+    Returns:
+        0..1; None without clips of either kind.
+    """
+    return oscr(known, np.ones(len(known), dtype=np.bool_), unknown)
+
+
+def fpr_at_recall(known: Floats, unknown: Floats, recall: float = 0.95) -> float | None:
+    """Share of unknown clips that pass where a share ``recall`` of the known ones does (FPR95).
+
+    The threshold is the lowest score of a known clip up to which that share of them lies; clips
+    that have it pass.
+
+    Args:
+        known: Scores of clips of known classes, shape [K].
+        unknown: Scores of clips of unknown classes, shape [U].
+        recall: Above 0, at most 1.
+
+    Returns:
+        0..1; None without clips of either kind.
+    """
+    assert 0.0 < recall <= 1.0
+    if not len(known) or not len(unknown):
+        return None
+    # The small number keeps 0.95 * 20 from becoming 20 by rounding.
+    needed = int(np.ceil(recall * len(known) - 1e-9))
+    threshold = np.sort(known)[needed - 1]
+    return float(np.mean(unknown <= threshold))
+
+
+def oscr(known: Floats, right: Bools, unknown: Floats) -> float | None:
+    """Area under the open-set classification rate (Dhamija et al., NeurIPS 2018).
+
+    The correct classification rate at a threshold is the share of the known clips that score
+    below it and are answered right; it is drawn over the share of unknown clips below the same
+    threshold. The area is the mean over pairs of [right and known score < unknown score], equal
+    scores counting half, as the trapezoid rule does.
+
+    Args:
+        known: Scores of clips of known classes, shape [K].
+        right: Whether each of them is answered right, shape [K].
+        unknown: Scores of clips of unknown classes, shape [U].
+
+    Returns:
+        0..1, at most the accuracy on the known clips; None without clips of either kind.
+    """
+    if not len(known) or not len(unknown):
+        return None
+    sorted_right = np.sort(np.asarray(known)[right])
+    below = np.searchsorted(sorted_right, unknown, side="left")
+    up_to = np.searchsorted(sorted_right, unknown, side="right")
+    return float((below + up_to).sum() / (2.0 * len(known) * len(unknown)))
+
+
+def open_set(known: Floats, right: Bools, unknown: Floats) -> dict[str, float | None]:
+    """All of `DEFINITIONS` in percent, None where there is nothing to measure.
+
+    Args:
+        known: Scores of clips of known classes, shape [K].
+        right: Whether each of them is answered right, shape [K].
+        unknown: Scores of clips of unknown classes, shape [U].
+    """
+    values = {
+        "auroc": auroc(known, unknown),
+        "fpr95": fpr_at_recall(known, unknown),
+        "oscr": oscr(known, right, unknown),
+    }
+    return {name: None if x is None else 100.0 * x for name, x in values.items()}
+
+
+def is_known(
+    labels: list[tuple[str, ...]], classes: tuple[str, ...]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of clips all of whose labels are among the classes, and of those none of whose are.
+
+    A clip that shows a known and an unknown class is neither.
+    """
+    seen = set(classes)
+    inside = [seen.issuperset(names) for names in labels]
+    outside = [seen.isdisjoint(names) for names in labels]
+    return np.flatnonzero(inside), np.flatnonzero(outside)
+
+
+def answered_right(
+    scores: Floats, labels: list[tuple[str, ...]], classes: tuple[str, ...]
+) -> Bools:
+    """Whether the class that a clip's scores [N, C] put first is one of its labels, shape [N]."""
+    answers = np.asarray(scores).argmax(axis=1)
+    pairs = zip(answers, labels, strict=True)
+    return np.array([classes[c] in names for c, names in pairs], dtype=np.bool_)
+
+
+def open_set_after(predictions: Predictions, task: int, reading: str) -> dict[str, float | None]:
+    """Open-set metrics after a task, of the one score that stored predictions allow.
+
+    The unknown score is the highest class score with its sign turned: 1 minus the highest
+    probability in another scale.
+
+    Args:
+        predictions: Of the run.
+        task: From 0.
+        reading: One of ``READINGS``.
+    """
+    classes = predictions.class_names[: predictions.num_seen(task)]
+    known, unknown = is_known(predictions.labels, classes)
+    scores = predictions.scores[task][reading]
+    right = answered_right(scores[known], [predictions.labels[i] for i in known], classes)
+    score = -scores.max(axis=1)
+    return open_set(score[known], right, score[unknown])
+
+
+def summarise_open_set(predictions: Predictions) -> dict[str, list[dict[str, float | None]]]:
+    """`open_set_after` every task learned so far, for each reading."""
+    return {
+        reading: [
+            open_set_after(predictions, task, reading) for task in range(predictions.num_tasks_done)
+        ]
+        for reading in READINGS
+    }

@@ -1,0 +1,127 @@
+"""Unknown scores, each a pure function: higher for clips that look less like what was taught.
+
+Legend: B clips, C classes, W width of the features.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def max_probability(probabilities: Tensor) -> Tensor:
+    """1 minus the highest probability (Hendrycks & Gimpel 2017); [B, C] to [B], 0..1."""
+    return (1.0 - probabilities.amax(dim=-1)).clamp(0.0, 1.0)
+
+
+def max_logit(logits: Tensor) -> Tensor:
+    """Minus the highest logit (Hendrycks et al. 2022); [B, C] to [B]."""
+    return -logits.amax(dim=-1)
+
+
+def margin(logits: Tensor) -> Tensor:
+    """log((1 - p) / p) of the highest probability p of the soft-max; [B, C] to [B].
+
+    The order of `max_probability`, without its rounding to 0 where p is nearly 1. With a single
+    class, where p is always 1, it is 0.
+    """
+    if logits.shape[-1] < 2:
+        return logits.new_zeros(logits.shape[:-1])
+    highest, at = logits.max(dim=-1, keepdim=True)
+    others = logits.scatter(-1, at, -torch.inf).logsumexp(dim=-1)
+    return others - highest.squeeze(-1)
+
+
+def energy(logits: Tensor) -> Tensor:
+    """Free energy -log sum_i exp z_i (Liu et al. 2020); [B, C] to [B]."""
+    return -logits.logsumexp(dim=-1)
+
+
+def joint_energy(logits: Tensor) -> Tensor:
+    """-sum_i log(1 + exp z_i), for several labels (Wang et al. 2021); [B, C] to [B]."""
+    return -F.softplus(logits).sum(dim=-1)
+
+
+def disagreement(first: Tensor, second: Tensor) -> Tensor:
+    """Jensen-Shannon divergence in bits of two readings, normalised; [B, C] each to [B], 0..1."""
+    p, q = (x / x.sum(dim=-1, keepdim=True).clamp_min(1e-12) for x in (first, second))
+    mean = (p + q) / 2
+    bits = torch.special.entr(mean) - (torch.special.entr(p) + torch.special.entr(q)) / 2
+    value: Tensor = bits.sum(dim=-1) / torch.log(bits.new_tensor(2.0))
+    return value.clamp(0.0, 1.0)
+
+
+def spare_token(scores: Tensor) -> Tensor:
+    """The score of a spare class token that stands for what is not taught; [B, C] to [B].
+
+    Ours. Its target is 1 minus the sum of a clip's labels, so that with ridge scores s_i, which
+    are linear in the targets, its score is 1 - sum_i s_i up to the ridge's share.
+    """
+    return 1.0 - scores.sum(dim=-1)
+
+
+class Leverage:
+    """f^T (G + ridge I)^-1 f: how far features lie from all that a ridge solution has seen.
+
+    The leverage of a new row in ridge regression; times the noise it is the variance of the
+    prediction, as in a Gaussian process with a linear kernel. It needs the Gram matrix alone.
+
+    Args:
+        gram: G, shape [W, W].
+        ridge: Added to the diagonal.
+    """
+
+    def __init__(self, gram: Tensor, ridge: float) -> None:
+        # Factorised in float64, kept in float32, which is enough for a sum of squares.
+        self.factor = _factor(gram, ridge).float()
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Leverage of features [B, W], shape [B], at least 0."""
+        return _whiten(self.factor, features).square().sum(dim=0)
+
+
+class Mahalanobis:
+    """Squared distances to class means under the covariance within classes (Lee et al. 2018).
+
+    Means are Q_i / n_i and the scatter is G - sum_i n_i mean_i mean_i^T, from the sums a ridge
+    solution is made of; clips must carry one label each.
+
+    Args:
+        gram: G, shape [W, W].
+        cross: Q, shape [W, C].
+        counts: n_i, clips of each class, shape [C].
+        ridge: Added to the diagonal of the scatter.
+    """
+
+    def __init__(self, gram: Tensor, cross: Tensor, counts: Tensor, ridge: float) -> None:
+        counts = counts.to(gram.dtype).clamp_min(1.0)
+        means = cross / counts
+        scatter = gram - (means * counts) @ means.T
+        self.factor = _factor(scatter, ridge).float()
+        self.means = _whiten(self.factor, means.T.float()).T  # [C, W]
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Squared distance of features [B, W] to each class, shape [B, C]."""
+        return torch.cdist(_whiten(self.factor, features).T, self.means).square()
+
+
+def _factor(matrix: Tensor, ridge: float) -> Tensor:
+    """Cholesky's factor of a matrix with a ridge, one that is higher where rounding asks for it."""
+    matrix = matrix.to(torch.float64, copy=True)
+    size = len(matrix)
+    least = size * torch.finfo(torch.float64).eps * float(matrix.diagonal().max().clamp_min(1.0))
+    added = max(ridge, least)
+    matrix.diagonal().add_(added)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    while bool(failed != 0):
+        matrix.diagonal().add_(9.0 * added)
+        added *= 10.0
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+    return factor
+
+
+def _whiten(factor: Tensor, features: Tensor) -> Tensor:
+    """L^-1 f for features [B, W], shape [W, B]."""
+    solved: Tensor = torch.linalg.solve_triangular(factor, features.to(factor.dtype).T, upper=False)
+    return solved

@@ -1,0 +1,91 @@
+"""`cign evaluate` where a store has unknown clips; `cign predict --explain`."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from cign.learner import Learner
+
+from .adding import refused
+
+
+@pytest.fixture(scope="module")
+def stranger(world, tmp_path_factory):
+    """A model that does not know one of the four classes by its name."""
+    learner = Learner("analytic", options={"width": 40, "ridge": 1.0})
+    learner.learn(world.store, tasks=2)
+    learner.rename(learner.model.classes[0], "something else")
+    folder = tmp_path_factory.mktemp("stranger") / "model"
+    learner.save(folder)
+    return folder
+
+
+def test_evaluate_reports_how_unknown_clips_are_told(cign, world, stranger):
+    code, out, _ = cign("evaluate", stranger, world.store, "--json")
+    found = json.loads(out)
+    assert (code, found["num_clips"]) == (0, 9)
+    report = found["open_set"]
+    assert (report["num_known"], report["num_unknown"]) == (9, 3)
+    assert report["score"] == "combined"
+    assert {"max_probability", "energy", "leverage"} < set(report["readings"]["audio"])
+    # The model's own score, once more from its predictions on the files.
+    files = world.test_clips()
+    learner = Learner.load(stranger)
+    predictions = list(learner.predict(files))
+    unknown = [not any(name in one.file for name in learner.model.classes) for one in predictions]
+    assert sum(unknown) == 3
+    wanted = 100 * roc_auc_score(unknown, [one.unknown for one in predictions])
+    # Scores of files are rounded, and a pair may change places.
+    assert report["readings"]["audio_visual"]["combined"]["auroc"] == pytest.approx(wanted, abs=4)
+    right = [one.label in one.file for one in predictions]
+    assert report["readings"]["audio_visual"]["combined"]["oscr"] <= 100 * np.mean(
+        np.array(right)[~np.array(unknown)]
+    )
+    out = cign("evaluate", stranger, world.store)[1]
+    assert "3 clips of unknown classes beside 9 of known ones" in out
+    assert "combined (this model's)" in out
+    assert "above the threshold" in out
+
+
+def test_evaluate_says_nothing_of_unknown_clips_without_any(cign, world):
+    assert "open_set" not in json.loads(cign("evaluate", world.run, world.store, "--json")[1])
+
+
+def test_predict_draws_a_picture_of_every_file_and_leaves_the_answer_as_it_was(
+    cign, world, tmp_path
+):
+    files = world.test_clips()[:2]
+    plain = cign("predict", world.run, *files, files[0], "--json")[1]
+    code, out, err = cign(
+        *("predict", world.run, *files, files[0], "--json"), "--explain", tmp_path / "a" / "b"
+    )
+    assert (code, out) == (0, plain)
+    pictures = sorted((tmp_path / "a" / "b").iterdir())
+    assert len(pictures) == 3
+    for path in pictures:
+        with Image.open(path) as picture:
+            assert picture.size == (1280, 760)
+            assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
+    assert "3 pictures in" in err
+    assert "method finetune has no maps" in err
+
+
+def test_predict_names_windows_by_their_beginning(cign, world, tmp_path):
+    (clip, *_) = world.test_clips()
+    assert cign("predict", world.run, clip, "--every", 0.5, "--explain", tmp_path)[0] == 0
+    stem = clip.rsplit("/", 1)[1].removesuffix(".mp4")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [f"{stem}_00000.00s.png", f"{stem}_00000.50s.png"]
+
+
+def test_predict_refuses_to_draw_what_shows_nothing(cign, world, tmp_path):
+    clip, run = world.test_clips()[0], world.run
+    refused(cign("predict", run, clip, "--explain-as", "mp4"), "give --explain DIR")
+    to = ("--explain", tmp_path / "x")
+    refused(cign("predict", run, clip, *to, "--explain-as", "gif"), "'gif'", "mp4")
+    refused(cign("predict", run, clip, *to, "--explain-as", "mp4"), "give --every")
+    assert not (tmp_path / "x").exists()
+    refused(cign("predict", run, clip, "--explain", clip), "is a file")

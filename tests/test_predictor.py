@@ -1,0 +1,175 @@
+"""Predictions on many files and long ones: bounded memory, one modality, what is told of each."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from cign import predictor
+from cign.data.media import Decoded, MediaError
+from cign.methods.base import READINGS
+from cign.predictor import BATCH, predict_files
+from cign.progress import Silent
+from cign.unknown.evidence import EvidenceReader
+from cign.unknown.rule import fit_rule
+from toy import SHAPE
+from toy_model import toy_model
+
+NUM_FILES = 400
+
+
+class FakeBackbone:
+    """Tokens out of whatever is stored in place of sound and frames."""
+
+    def audio_tokens(self, audio):
+        return audio.float().reshape(len(audio), SHAPE.num_audio_tokens, -1)
+
+    def visual_tokens(self, frames):
+        return frames.float().reshape(len(frames), SHAPE.num_visual_tokens, -1)
+
+
+class Counting(Silent):
+    def __init__(self):
+        self.done = 0
+
+    def advance(self, steps=1):
+        self.done += steps
+
+
+def window(number, *, audio=True, visual=True):
+    rng = np.random.default_rng(number)
+    return Decoded(
+        frames=rng.normal(size=(SHAPE.num_visual_tokens, 16)).astype(np.float32),
+        audio=rng.normal(size=SHAPE.num_audio_tokens * 16).astype(np.float32),
+        has_audio=audio,
+        has_visual=visual,
+        silent=False,
+        still=None,
+        start_s=float(number),
+        end_s=number + 1.0,
+        duration_s=1.0,
+    )
+
+
+@pytest.fixture
+def model():
+    one = toy_model()
+    kept = one.kept
+    one.unknown = fit_rule(EvidenceReader(one.method), kept.source, np.arange(kept.num_clips))
+    return one
+
+
+class Alive:
+    """How many windows are held at once."""
+
+    def __init__(self):
+        self.windows = weakref.WeakSet()
+        self.most = 0
+
+    def __call__(self, one):
+        self.windows.add(one)
+        self.most = max(self.most, len(self.windows))
+        return one
+
+
+@pytest.fixture
+def alive(monkeypatch):
+    alive = Alive()
+
+    def decode(path, spec):
+        if path.name == "5":
+            raise MediaError("unreadable", "nothing in it decodes")
+        return alive(window(int(path.name)))
+
+    def windows(path, spec, every_s):
+        for number in range(int(path.name)):
+            yield alive(window(number))
+
+    # A window is held by nothing but the prediction's own path.
+    monkeypatch.setattr(Decoded, "__hash__", object.__hash__)
+    monkeypatch.setattr(Decoded, "__eq__", object.__eq__)
+    monkeypatch.setattr(predictor, "decode", decode)
+    monkeypatch.setattr(predictor, "decode_windows", windows)
+    gc.collect()
+    return alive
+
+
+MOST_HELD = 4 * BATCH
+
+
+def test_thousands_of_files_are_read_with_a_bounded_number_in_memory(model, alive):
+    progress, good = Counting(), 0
+    names = (str(i) for i in range(NUM_FILES))  # a generator, never a list
+    for number, one in enumerate(predict_files(model, FakeBackbone(), names, progress=progress)):
+        assert one.file == str(number)
+        good += one.error is None
+    assert (good, progress.done) == (NUM_FILES - 1, NUM_FILES)
+    assert BATCH <= alive.most <= MOST_HELD
+
+
+def test_a_long_file_is_read_with_a_bounded_number_of_windows(model, alive):
+    progress = Counting()
+    found = predict_files(model, FakeBackbone(), ["300", "20"], every_s=1.0, progress=progress)
+    starts = [one.start_s for one in found]
+    assert starts == [*range(300), *range(20)]
+    assert progress.done == 2
+    assert alive.most <= MOST_HELD
+
+
+def test_files_are_not_decoded_long_before_they_are_asked_for(model, alive):
+    found = predict_files(model, FakeBackbone(), (str(i + 6) for i in range(NUM_FILES)))
+    next(found)
+    found.close()
+    assert len(alive.windows) <= MOST_HELD
+
+
+@pytest.mark.parametrize("lacks", ["audio", "visual"])
+def test_a_file_with_one_modality_is_judged_by_its_reading(model, lacks, monkeypatch):
+    monkeypatch.setattr(predictor, "decode", lambda path, spec: window(7, **{lacks: False}))
+    seen = []
+    (one,) = predict_files(
+        model, FakeBackbone(), ["x"], top=6, observer=lambda *told: seen.append(told)
+    )
+    other = "visual" if lacks == "audio" else "audio"
+    assert one.missing == [lacks]
+    assert one.readings[lacks] == []
+    assert one.readings["audio_visual"] == one.readings[other]
+    clip = window(7)
+    with torch.inference_mode():
+        tokens = (
+            FakeBackbone().audio_tokens(torch.from_numpy(clip.audio)[None]).half(),
+            FakeBackbone().visual_tokens(torch.from_numpy(clip.frames)[None]).half(),
+        )
+        evidence = model.evidence_reader.read(*tokens)
+    wanted = {name: float(model.unknown.values(evidence, name)[0]) for name in READINGS}
+    assert one.unknown == pytest.approx(wanted[other], abs=1e-5)
+    assert one.unknown != pytest.approx(wanted["audio_visual"], abs=1e-4)
+    assert one.unknown_threshold == pytest.approx(model.unknown.thresholds[other], abs=1e-6)
+    assert one.is_unknown == (one.unknown > one.unknown_threshold)
+    ((told, decoded, _),) = seen
+    assert told is one
+    assert decoded.start_s == one.start_s
+
+
+def test_a_clip_like_nothing_taught_is_called_unknown(model, monkeypatch):
+    kept = model.kept
+
+    def decode(path, spec):
+        number = int(path.name)
+        if number < 0:
+            return window(3)
+        clip = window(0)
+        return Decoded(
+            **{
+                **clip.__dict__,
+                "audio": kept.audio[number].float().numpy().reshape(-1),
+                "frames": kept.visual[number].float().numpy(),
+            }
+        )
+
+    monkeypatch.setattr(predictor, "decode", decode)
+    found = list(predict_files(model, FakeBackbone(), ["-1", *map(str, range(kept.num_clips))]))
+    assert found[0].is_unknown
+    assert np.mean([one.is_unknown for one in found[1:]]) < 0.2

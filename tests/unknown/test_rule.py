@@ -1,0 +1,166 @@
+"""A model's rule: its evidence is what the method predicts with, its threshold keeps 95 %."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from cign.data.batches import ArraySource
+from cign.errors import InputError
+from cign.kept import KeptClips
+from cign.methods.base import READINGS
+from cign.model_folder import load_model, save_model
+from cign.unknown.evidence import EvidenceReader
+from cign.unknown.rule import (
+    KNOWN_SHARE,
+    MOST_CLIPS,
+    PARTS,
+    SCORES,
+    UnknownRule,
+    default_score,
+    fit_rule,
+    possible_scores,
+    read_evidence,
+    rule_on,
+)
+from toy import toy_loop, toy_tokens
+from toy_model import toy_model
+
+WIDE = {"cign_analytic": {"width": 60}, "analytic": {"width": 60, "ridge": 5.0}}
+WIDE["concatenation"] = {**WIDE["analytic"], "fused": "concatenation"}
+NUM_TAUGHT = 4
+
+
+def taught(name, options=None):
+    """A method that knows four of six classes; tokens of clips it has not seen, and their labels.
+
+    The clips of the last two classes are unknown.
+    """
+    torch.set_num_threads(1)
+    named = name if name != "concatenation" else "analytic"
+    loop = toy_loop(named, options=options or WIDE.get(name), num_tasks=3, per_class=18)
+    methods = []
+    loop.after_task = lambda: methods.append(copy.deepcopy(loop.method))
+    loop.run()
+    method = methods[1]
+    assert method.num_classes == NUM_TAUGHT
+    labels, _, _ = toy_tokens(6, 18)
+    return method, loop.source, loop.test, labels[loop.test]
+
+
+@pytest.mark.parametrize("name", ["cign_analytic", "analytic", "concatenation"])
+def test_evidence_has_the_probabilities_that_predict_gives_bit_for_bit(name):
+    method, source, test, _ = taught(name)
+    audio, visual = source.read(test)
+    evidence = EvidenceReader(method).read(audio, visual)
+    wanted = method.predict(audio, visual)
+    for reading in READINGS:
+        assert torch.equal(evidence.probabilities[reading], wanted[reading]), reading
+        again = evidence.logits[reading].softmax(dim=1)
+        assert torch.allclose(again, wanted[reading], atol=1e-6)
+    total = evidence.leverage["audio"] + evidence.leverage["visual"]
+    assert torch.equal(evidence.leverage["audio_visual"], total)
+
+
+@pytest.mark.parametrize("name", ["cign_analytic", "analytic", "concatenation"])
+def test_the_default_score_of_a_closed_form_tells_unknown_clips(name):
+    method, source, test, labels = taught(name)
+    reader = EvidenceReader(method)
+    assert default_score(reader) == "combined"
+    known, unknown = test[labels < NUM_TAUGHT], test[labels >= NUM_TAUGHT]
+    rule = fit_rule(reader, source, known)
+    assert rule.score == "combined"
+    for reading in READINGS:
+        (one,), (other,) = (read_evidence(reader, source, x) for x in (known, unknown))
+        values = np.r_[rule.values(one, reading), rule.values(other, reading)]
+        assert ((values >= 0) & (values <= 1)).all()
+        truth = np.r_[np.zeros(len(known)), np.ones(len(unknown))]
+        assert roc_auc_score(truth, values) > 0.9, reading
+        kept = np.mean(rule.values(one, reading) <= rule.thresholds[reading])
+        assert kept >= KNOWN_SHARE - 1 / len(known)
+
+
+def test_every_possible_score_of_a_method_gives_a_rule_that_survives_a_file():
+    method, source, test, _ = taught("cign_analytic")
+    reader = EvidenceReader(method, with_distance=True)
+    assert set(possible_scores(reader)) == set(SCORES)
+    batches = read_evidence(reader, source, test)
+    for score in possible_scores(reader):
+        rule = rule_on(batches, score, multi_label=False)
+        assert UnknownRule.from_dict(rule.to_dict()) == rule
+        assert set(rule.thresholds) == set(READINGS)
+    with pytest.raises(InputError, match="'odd'"):
+        UnknownRule.from_dict({**rule.to_dict(), "score": "odd"})
+
+
+def test_a_method_that_gives_probabilities_alone_falls_back():
+    fast = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
+    method, source, test, labels = taught("finetune", fast)
+    reader = EvidenceReader(method)
+    assert not reader.has_statistics
+    rule = fit_rule(reader, source, test[labels < NUM_TAUGHT])
+    assert rule.score == "max_probability"
+    assert rule.moments == {}
+    (evidence,) = read_evidence(reader, source, test)
+    wanted = 1 - evidence.probabilities["audio"].amax(dim=1)
+    assert np.allclose(rule.values(evidence, "audio"), wanted, atol=1e-7)
+    assert set(possible_scores(reader)) == {"max_probability", "disagreement"}
+
+
+def test_without_validation_clips_there_is_no_threshold():
+    method, source, _, _ = taught("cign_analytic")
+    rule = fit_rule(EvidenceReader(method), source, np.zeros(0, dtype=np.int64))
+    assert rule == UnknownRule()
+    assert rule.thresholds == {}
+
+
+def test_many_validation_clips_are_thinned_evenly():
+    method, source, test, _ = taught("cign_analytic")
+    many = np.repeat(test, 40)
+    read = []
+
+    def reading(which):
+        return lambda i: read.append(i) or which(i)
+
+    counting = ArraySource(
+        reading(lambda i: source.audio(i)), lambda i: source.visual(i), bytes_per_clip=1
+    )
+    rule = fit_rule(EvidenceReader(method), counting, many)
+    assert rule.num_clips == MOST_CLIPS == len(np.concatenate(read))
+    assert set(np.concatenate(read)) == set(test)
+
+
+def test_several_labels_use_no_margin():
+    method, source, test, _ = taught("cign_analytic")
+    method.setup = dataclasses.replace(method.setup, multi_label=True)
+    reader = EvidenceReader(method, with_distance=True)
+    rule = fit_rule(reader, source, test)
+    assert set(rule.moments["audio"]) == {"max_logit", "leverage"}
+    assert not {"margin", "mahalanobis"} & set(possible_scores(reader))
+
+
+def test_a_model_keeps_its_rule_and_one_of_before_reads_its_threshold(tmp_path):
+    model = toy_model()
+    reader = EvidenceReader(model.method)
+    kept: KeptClips = model.kept
+    model.unknown = fit_rule(reader, kept.source, np.arange(kept.num_clips))
+    save_model(model, tmp_path / "new")
+    assert load_model(tmp_path / "new").unknown == model.unknown
+    assert "combined" in (tmp_path / "new" / "README.md").read_text()
+    from cign.files import read_json, write_json
+
+    about = read_json(tmp_path / "new" / "model.json", "model")
+    assert about["unknown"]["score"] == "combined"
+    assert about["unknown_threshold"] == model.unknown.thresholds["audio_visual"]
+    del about["unknown"]
+    write_json(tmp_path / "new" / "model.json", {**about, "unknown_threshold": 0.25})
+    old = load_model(tmp_path / "new").unknown
+    assert old.score == "max_probability"
+    assert old.thresholds == dict.fromkeys(READINGS, 0.25)
+
+
+def test_the_parts_of_the_combined_score_are_named():
+    assert {"max_logit", "margin", "leverage"} <= set(PARTS)
