@@ -63,6 +63,7 @@ def quick_options(name: str, training: dict | None = None, **options) -> dict:
     """Options of any method for a run that is done in a moment; also of one that comes later."""
     hints = get_type_hints(method_class(name).Options)
     nested = [option for option, hint in hints.items() if hint is TrainingOptions]
+    nested = [option for option in nested if option != "adaptation"]  # of encoders alone
     smaller = {"analytic": {"width": 20, "ridge": 1.0}, "cign_analytic": {"width": 20}}.get(
         name, {}
     )

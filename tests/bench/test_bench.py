@@ -136,7 +136,7 @@ def test_finished_runs_are_complete_and_keep_no_checkpoint(bench):
     run = bench[0] / "runs" / "finetune-one-t2-m4-o1-s0"
     names = {path.name for path in run.iterdir() if path.name != ".lock"}
     assert names == {
-        *("config.yaml", "metrics.json", "predictions.parquet", "model"),
+        *("config.yaml", "metrics.json", "predictions.parquet", "embeddings.parquet", "model"),
         *("run.json", "resampled.npy"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
@@ -231,6 +231,9 @@ def test_test_clips_of_another_store_are_scored(stores, recipes, tmp_path):
     one, other = stores
     config = grid((one,), recipes, methods=("analytic",), against=None, test_stores=(other,))
     result = run_bench(config, tmp_path, num_workers=0, keep_models=False)
+    kept = {path.name for path in (tmp_path / "runs").glob("*/*")}
+    assert {"predictions.parquet", "metrics.json"} <= kept
+    assert not {"model", "embeddings.parquet", "checkpoint.safetensors"} & kept
     run = tmp_path / "runs" / "analytic-one-t2-m0-o0-s0"
     scored = Predictions.load(run / "predictions.parquet")
     learned = json.loads((run / "metrics.json").read_text())["store"]

@@ -22,6 +22,7 @@ from typing import Any
 
 from cign.errors import CignError
 from cign.files import read_json, replacing, write_json
+from cign.metrics import embedded
 from cign.progress import Progress
 
 Job = dict[str, Any]
@@ -79,6 +80,7 @@ def make_run(job: Job, progress: Progress) -> None:
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     if not job["keep_model"]:
         shutil.rmtree(folder / "model", ignore_errors=True)
+        (folder / embedded.FILE).unlink(missing_ok=True)
 
 
 def save_resampled(folder: Path) -> None:
