@@ -76,6 +76,8 @@ class EvidenceReader:
         method = self.method
         if not isinstance(method, Analytic):
             return Evidence(probabilities=method.predict(audio, visual))
+        if isinstance(method, CignAnalytic):  # the other one takes its tokens itself
+            audio, visual = method.tokens(audio, visual)
         features = self._features(method, audio, visual)
         scores = _scores(method, features, audio, visual)
         logits = {reading: method.logits(values) for reading, values in scores.items()}
