@@ -6,7 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, add_decoders, add_media, add_split, path, paths, whole
+from cign.arguments import (
+    CommandParser,
+    add_decoders,
+    add_engine,
+    add_media,
+    add_split,
+    path,
+    paths,
+    whole,
+)
 from cign.commands.inspect import show_overlap
 from cign.errors import InputError, one_of
 from cign.terminal import make_progress, note, say, show_table
@@ -41,13 +50,16 @@ def add_options(parser: CommandParser) -> None:
         help="picture size, sampling rate and window: release or small (default: the backbone's)",
     )
     add_decoders(parser)
+    add_engine(parser)
 
 
 def run(options: Any) -> None:
     """Prepare, and show what was found."""
+    from cign.cluster import check_engine
     from cign.data.media import PRESETS
     from cign.data.prepare import prepare
 
+    check_engine(options.engine, options.workers)
     if options.preset is not None and options.preset not in PRESETS:
         raise one_of(options.preset, PRESETS, "preset")
     name = _backbone_name(options.source, options.backbone)
@@ -72,6 +84,7 @@ def run(options: Any) -> None:
         media=paths(options.media),
         split=options.split,
         num_workers=options.workers,
+        engine=options.engine,
         progress=make_progress(),
     )
     show_report(report)

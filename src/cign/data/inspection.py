@@ -10,7 +10,9 @@ from typing import Any
 from cign.data.findings import Findings, shared_sources, summarise
 from cign.data.formats import read_source
 from cign.data.formats.export import write_clip_table
+from cign.data.formats.shard_export import ShardReport, write_shards
 from cign.data.media import MediaSpec
+from cign.data.shards import is_there
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
 from cign.progress import Progress, Silent
@@ -33,6 +35,7 @@ class Inspection:
         list_hash: Hash of the list.
         notes: What was ignored in the list.
         findings: What decoding showed, if the files were decoded.
+        shards: What was written as shards, if anything.
     """
 
     num_clips: int
@@ -44,6 +47,7 @@ class Inspection:
     list_hash: str
     notes: tuple[str, ...]
     findings: Findings | None = None
+    shards: ShardReport | None = None
 
 
 def inspect_source(
@@ -55,6 +59,8 @@ def inspect_source(
     decode_files: bool = False,
     num_workers: int | None = None,
     table_file: Path | None = None,
+    shard_folder: Path | None = None,
+    per_shard: int = 1000,
     progress: Progress | None = None,
 ) -> Inspection:
     """Say what a source holds.
@@ -68,6 +74,8 @@ def inspect_source(
             equal ones. Takes about as long as preparing.
         num_workers: See `cign.data.workers.decode_all`.
         table_file: Where to write the list as a table of ours, if anywhere.
+        shard_folder: Where to write the clips as shards, if anywhere.
+        per_shard: Clips of a shard.
         progress: Told about every decoded clip.
 
     Raises:
@@ -79,7 +87,11 @@ def inspect_source(
     )
     if table_file is not None:
         write_clip_table(table, table_file, media)
-    missing = [clip.id for clip in table.clips if not clip.path.is_file()]
+    shards = None
+    if shard_folder is not None:
+        folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        shards = write_shards(table, shard_folder, per_shard, progress, folder / "synth.json")
+    missing = [clip.id for clip in table.clips if not is_there(clip.path)]
     findings = None
     if decode_files:
         tasks: list[Task] = [
@@ -103,4 +115,5 @@ def inspect_source(
         list_hash=table.list_hash,
         notes=table.notes,
         findings=findings,
+        shards=shards,
     )

@@ -6,11 +6,13 @@ The work can be killed at any moment; the same call goes on where it was and giv
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from cign.cluster import check_engine
 from cign.data.arrays import check_space, create_array, disk_errors, full_disk, num_bytes
 from cign.data.clip_file import CLIP_COLUMNS
 from cign.data.clips import ClipTable, hash_lines
@@ -19,6 +21,7 @@ from cign.data.finishing import PrepareReport, check_usable, finish_store, read_
 from cign.data.formats import read_source
 from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
+from cign.data.shards import on_disk
 from cign.data.store import FORMAT, Store, frames_shape
 from cign.data.token_making import TokenMaker, check_backbone, make_tokens
 from cign.data.worker import Answer, Task
@@ -26,6 +29,8 @@ from cign.data.workers import decode_all
 from cign.errors import InputError
 from cign.files import folder_lock, read_json
 from cign.progress import Progress, Silent
+
+Decode = Callable[..., Iterator[Answer]]
 
 __all__ = ["PrepareReport", "prepare", "work_fingerprint"]
 
@@ -40,6 +45,7 @@ def prepare(
     media: Sequence[Path] = (),
     split: str | None = None,
     num_workers: int | None = None,
+    engine: str = "local",
     batch_size: int = 32,
     timeout_s: float = 300.0,
     min_classes: int = 2,
@@ -58,6 +64,8 @@ def prepare(
         media: See `cign.data.formats.read_source`.
         split: See `cign.data.formats.read_source`.
         num_workers: Decoding processes; one for each core if absent, none but this one if 0.
+        engine: Where clips are decoded: ``local``, or ``ray`` for the machines of a cluster. The
+            bytes are the same.
         batch_size: Clips per batch of the backbone.
         timeout_s: A file that takes longer to decode is left out.
         min_classes: See `cign.data.clips.make_table`.
@@ -69,6 +77,7 @@ def prepare(
         RunError: If the disk is full.
     """
     progress = progress or Silent()
+    check_engine(engine, num_workers)
     spec = spec or (backbone.spec if backbone is not None else MediaSpec())
     if backbone is not None:
         check_backbone(spec, backbone, "the store to be made")
@@ -86,9 +95,8 @@ def prepare(
     with disk_errors(store_folder), folder_lock(store_folder, "store"):
         _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
-            answers = _decode(
-                table, spec, store_folder, fingerprint, num_workers, timeout_s, progress
-            )
+            how = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)
+            answers = _decode(table, spec, store_folder, fingerprint, how, progress)
             check_usable(table, answers, source, require_train)
             finish_store(table, spec, store_folder, fingerprint, answers, source)
         (store_folder / "journal.jsonl").unlink(missing_ok=True)
@@ -129,13 +137,21 @@ def _check_folder(folder: Path, fingerprint: str) -> None:
         )
 
 
+def _decoder(engine: str) -> Decode:
+    """What decodes with an engine."""
+    if engine == "local":
+        return decode_all
+    from cign.data.cluster_workers import decode_on_cluster
+
+    return decode_on_cluster
+
+
 def _decode(
     table: ClipTable,
     spec: MediaSpec,
     folder: Path,
     fingerprint: str,
-    num_workers: int | None,
-    timeout_s: float,
+    how: Decode,
     progress: Progress,
 ) -> Mapping[int, Answer]:
     """Decode what is not in the journal yet."""
@@ -161,7 +177,7 @@ def _decode(
         ]
         progress.start("decoding", num_rows)
         progress.advance(len(done))
-        for answer in decode_all(tasks, spec, folder, num_workers=num_workers, timeout_s=timeout_s):
+        for answer in how(tasks, spec, folder):
             if "full" in answer:
                 raise full_disk(folder, answer["full"])
             journal.add({**answer, "stamp": stamps[answer["row"]]})
@@ -173,7 +189,7 @@ def _decode(
 def _stamp(path: Path) -> list[int]:
     """Size and time of a file: one that was replaced since is decoded again."""
     try:
-        status = path.stat()
+        status = on_disk(path).stat()
     except OSError:
         return []
     return [status.st_size, status.st_mtime_ns]

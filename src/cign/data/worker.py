@@ -16,6 +16,7 @@ from typing import Any
 
 from cign.data.arrays import FULL, RowWriter
 from cign.data.media import MediaError, MediaSpec, decode
+from cign.data.shards import as_file
 
 Task = dict[str, Any]
 Answer = dict[str, Any]
@@ -47,9 +48,8 @@ class Decoder:
         """
         row = task["row"]
         try:
-            decoded = decode(
-                Path(task["path"]), self._spec, start_s=task["start_s"], end_s=task["end_s"]
-            )
+            with as_file(Path(task["path"])) as path:
+                decoded = decode(path, self._spec, start_s=task["start_s"], end_s=task["end_s"])
         except MediaError as error:
             return failed(row, error.condition, error.detail)
         except Exception as error:
