@@ -54,7 +54,7 @@ class Killer(threading.Thread):
         self.function, self.condition, self.killed = function, condition, None
 
     def run(self):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while self.killed is None and time.monotonic() < deadline:
             found = workers(self.function)
             if found and self.condition():
