@@ -161,6 +161,17 @@ def add_decoders(parser: CommandParser) -> None:
     )
 
 
+def add_engine(parser: CommandParser) -> None:
+    """Declare ``--engine``, of commands whose work can be spread over machines."""
+    parser.add_argument(
+        "--engine",
+        metavar="NAME",
+        default="local",
+        help="local (processes of this machine, default) or ray (a cluster; pip install "
+        "'cign[cluster]')",
+    )
+
+
 def add_bf16(parser: CommandParser) -> None:
     """Declare ``--bf16``, of commands that train."""
     parser.add_argument(

@@ -18,7 +18,7 @@ from cign.editing import add_source, remove_class, rename_class
 from cign.embedding import write_embeddings
 from cign.errors import InputError
 from cign.evaluation import evaluate_model
-from cign.files import folder_lock, write_json
+from cign.files import write_json
 from cign.hub import upload
 from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
@@ -27,11 +27,13 @@ from cign.models.backbone import Backbone
 from cign.models.backbones import in_full
 from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
+from cign.peers import current
 from cign.predictor import Observer, Prediction, predict_files
 from cign.progress import Progress
 from cign.run_config import RunConfig
-from cign.run_record import as_made, describe, write_metrics
-from cign.runs import build_loop, fitting_backbone, resume_loop
+from cign.run_folder import run_folder
+from cign.run_record import as_made, describe
+from cign.runs import build_loop, fitting_backbone
 from cign.train import Loop
 from cign.versions import save_or_publish
 
@@ -136,30 +138,24 @@ class Learner:
             loop = build_loop(self.config, store, progress, tested)
             loop.run()
             return self._finish(loop, store, tested, None)
-        folder = Path(out)
-        if resume:
-            self.config = RunConfig.load(folder)
-        elif (folder / "config.yaml").exists():
-            raise InputError(
-                f"{folder} holds a run already: go on with --resume or name another folder"
-            )
-        else:
-            self._configure(store, tasks, order)
-        # Refuses before anything is written.
-        loop = build_loop(self.config, store, progress, tested)
-        with folder_lock(folder, "run folder"):
-            loop.checkpoint = folder / "checkpoint.safetensors"
-            loop.predictions_path = folder / "predictions.parquet"
-            loop.checkpoint_every_s = checkpoint_every_s
+        folder, peers = Path(out), current()
+        with peers.agreeing():
             if resume:
-                resume_loop(loop, folder, store, tested)
+                self.config = RunConfig.load(folder)
+            elif (folder / "config.yaml").exists():
+                raise InputError(
+                    f"{folder} holds a run already: go on with --resume or name another folder"
+                )
             else:
-                self.config.save(folder)
-                write_metrics(folder, self.config, loop, store, tested)
-            loop.after_task = lambda: write_metrics(folder, self.config, loop, store, tested)
+                self._configure(store, tasks, order)
+            # Refuses before anything is written.
+            loop = build_loop(self.config, store, progress, tested)
+        with run_folder(folder, self.config, loop, store, tested, resume=resume):
+            loop.checkpoint_every_s = checkpoint_every_s
             loop.run()
-            write_embeddings(folder, loop)
-            return self._finish(loop, store, tested, folder)
+            if peers.is_first:
+                write_embeddings(folder, loop)
+            return self._finish(loop, store, tested, folder if peers.is_first else None)
 
     def _configure(self, store: Store, tasks: int | TaskSequence, order: int) -> None:
         """Settle what the store decides: tasks and backbone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from cign.models.blocks import STEM, FrozenBlocks
 from cign.models.encoder import TokenShape
 from cign.models.fitting import fit
 from cign.options import configure
+from cign.peers import Peers, current
 from cign.progress import Progress, Silent
 from cign.run_config import RunConfig
 from cign.train import Loop
@@ -98,7 +101,7 @@ def build_loop(
             config.backbone, config.method, spec=store.spec, fingerprint=fingerprint
         )
     method = build_method(config, shape, backbone, multi_label=clips.is_multi_label, blocks=blocks)
-    return Loop(
+    return _loop_type(current())(
         method=method,
         clips=clips,
         source=source,
@@ -115,6 +118,15 @@ def build_loop(
         device=config.device,
         progress=progress or Silent(),
     )
+
+
+def _loop_type(peers: Peers) -> Callable[..., Loop]:
+    """The loop of one process, or the one that several share."""
+    if peers.is_alone:
+        return Loop
+    from cign.shared_loop import SharedLoop
+
+    return partial(SharedLoop, peers=peers)
 
 
 def training_clips(store: Store, *, allow_missing: bool = False) -> IntArray:

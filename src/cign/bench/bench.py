@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cign.bench.cluster import on_engine
 from cign.bench.config import World, begin, identity, open_worlds, read_entries
 from cign.bench.grid import BenchConfig
 from cign.bench.plan import Plan, PlannedRun, make_plan
 from cign.bench.resampling import NUM_DRAWS
-from cign.bench.runner import PROGRAM, NoView, Outcome, View, run_all
+from cign.bench.runner import PROGRAM, NoView, Outcome, View
 from cign.bench.summary import Summary
 from cign.bench.table import as_csv, as_markdown
 from cign.bench.worker import FORMAT, RECORD, Job
+from cign.cluster import check_engine
 from cign.errors import one_of
 from cign.files import folder_lock, read_json, write_json, write_text
 from cign.metrics.incremental import DEFINITIONS
@@ -45,6 +46,7 @@ def run_bench(
     num_workers: int | None = None,
     keep_models: bool = True,
     now: Sequence[str] = (),
+    engine: str = "local",
     view: View | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> BenchResult:
@@ -58,6 +60,7 @@ def run_bench(
             absent; 0 makes all runs in this process.
         keep_models: Whether the runs' models are kept.
         now: Methods whose runs are made this time, the others' being left for later; all if empty.
+        engine: ``local``, or ``ray`` for the machines of a cluster; the processes are then its.
         view: Shows how it gets on.
         program: What a process runs.
 
@@ -68,14 +71,14 @@ def run_bench(
         InputError: If the grid cannot be run, or the folder holds another bench.
     """
     view = view or NoView()
+    check_engine(engine, num_workers)
     for name in now:
         if name not in config.methods:
             raise one_of(name, config.methods, "method in --now")
     entries, worlds = read_entries(config), open_worlds(config)
     plan = make_plan(config, entries, worlds)
-    cores = len(os.sched_getaffinity(0))
-    num_workers = cores if num_workers is None else num_workers
-    with folder_lock(out, "bench folder"):
+    with folder_lock(out, "bench folder"), on_engine(engine) as (cores, run_jobs):
+        num_workers = cores if num_workers is None else num_workers
         summary = Summary(config=config, worlds=worlds, plan=plan, folder=out / RUNS)
         begin(out, identity(config, entries, worlds))
         todo = [
@@ -89,7 +92,7 @@ def run_bench(
         files.write(intervals=False)
         view.begin(len(summary.results) + len(todo), len(summary.results))
         try:
-            for outcome in run_all(jobs, num_workers, view, program):
+            for outcome in run_jobs(jobs, num_workers, view, program):
                 _record(out / RUNS / outcome.name, outcome)
                 summary.add(outcome.name)
                 if outcome.error is not None:

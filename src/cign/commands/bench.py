@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cign.arguments import CommandParser, add_benchmark, add_bf16, path, paths, whole
+from cign.arguments import (
+    CommandParser,
+    add_benchmark,
+    add_bf16,
+    add_engine,
+    path,
+    paths,
+    whole,
+)
 from cign.errors import InputError, RunError
 from cign.run_bars import make_run_view
 from cign.terminal import note, percent, say, show_table
@@ -109,6 +117,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--workers", metavar="N", type=whole(1), help="runs at a time (default: one for each core)"
     )
+    add_engine(parser)
     parser.add_argument(
         "--now",
         metavar="A,B",
@@ -148,6 +157,7 @@ def run(options: Any) -> None:
         num_workers=options.workers,
         keep_models=not options.no_models,
         now=tuple(options.now or ()),
+        engine=options.engine,
         view=make_run_view(),
     )
     show_comparison(result.table)

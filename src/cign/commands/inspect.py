@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, add_benchmark, add_media, add_split, path, paths
+from cign.arguments import CommandParser, add_benchmark, add_media, add_split, path, paths, whole
 from cign.errors import InputError
 from cign.terminal import make_progress, note, say, show_table
 
@@ -42,13 +42,25 @@ def add_options(parser: CommandParser) -> None:
         type=path,
         help="write the list as CSV, to be read and prepared as a table",
     )
+    parser.add_argument(
+        "--write-shards",
+        metavar="DIR",
+        type=path,
+        help="write the clips as tar files, with their labels and splits",
+    )
+    parser.add_argument(
+        "--per-shard", metavar="N", type=whole(1), help="clips of a tar file (default: 1000)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
 def run(options: Any) -> None:
     """Show counts, overlap, missing files and the hash of the list."""
+    if options.per_shard is not None and options.write_shards is None:
+        raise InputError("--per-shard has no effect without --write-shards: give both, or neither")
     if (options.source / "store.json").is_file():
-        for name in ("format", "media", "split", "benchmark", "decode", "write_table"):
+        names = ("format", "media", "split", "benchmark", "decode", "write_table", "write_shards")
+        for name in names:
             if options[name]:
                 raise InputError(
                     f"--{name.replace('_', '-')} says nothing about a prepared store, which "
@@ -79,6 +91,8 @@ def _source(options: Any) -> dict[str, Any]:
         split=options.split,
         benchmark=load_benchmark(options.benchmark) if options.benchmark else None,
         table_file=options.write_table,
+        shard_folder=options.write_shards,
+        per_shard=options.per_shard or 1000,
         decode_files=options.decode,
         progress=make_progress(),
     )
@@ -120,6 +134,9 @@ def _show(facts: dict[str, Any]) -> None:
     if facts.get("num_missing"):
         first = ", ".join(facts["missing"][:3])
         say(f"{facts['num_missing']} of {facts['num_clips']} files are missing: {first} ...")
+    if facts.get("shards"):
+        written = facts["shards"]
+        say(f"written: {written['num_clips']} clips in {written['num_shards']} shards")
     if facts["conditions"] is not None:
         odd = ", ".join(f"{name} {number}" for name, number in facts["conditions"].items())
         say(f"clips with conditions found while decoding: {odd or 'none'}")

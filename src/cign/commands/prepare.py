@@ -10,6 +10,7 @@ from cign.arguments import (
     CommandParser,
     add_benchmark,
     add_decoders,
+    add_engine,
     add_media,
     add_split,
     path,
@@ -59,14 +60,17 @@ def add_options(parser: CommandParser) -> None:
         "cav_mae or pe_av (default: the backbone's)",
     )
     add_decoders(parser)
+    add_engine(parser)
 
 
 def run(options: Any) -> None:
     """Prepare, and show what was found."""
+    from cign.cluster import check_engine
     from cign.data.benchmarks import load_benchmark
     from cign.data.prepare import prepare
     from cign.data.presets import PRESETS
 
+    check_engine(options.engine, options.workers)
     if options.preset is not None and options.preset not in PRESETS:
         raise one_of(options.preset, PRESETS, "preset")
     benchmark = load_benchmark(options.benchmark) if options.benchmark else None
@@ -102,6 +106,7 @@ def run(options: Any) -> None:
         split=options.split,
         benchmark=benchmark,
         num_workers=options.workers,
+        engine=options.engine,
         progress=make_progress(),
     )
     show_report(report)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, add_benchmark, add_bf16, path, whole
+from cign.arguments import CommandParser, add_benchmark, add_bf16, path, seconds, whole
 from cign.errors import InputError
 from cign.terminal import make_progress, note, percent, say, show_table
 
@@ -61,13 +62,37 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bits"
     )
+    parser.add_argument(
+        "--processes",
+        metavar="N",
+        type=whole(1),
+        help="refuse to run unless torchrun has started so many",
+    )
+    parser.add_argument(
+        "--peer-timeout",
+        metavar="S",
+        type=seconds,
+        help="with several processes: seconds to wait for another one (default: 600)",
+    )
 
 
 def run(options: Any) -> None:
-    """Learn, and show the numbers."""
+    """Learn, and show the numbers; of several processes the first one shows them."""
+    from cign.peers import joined
+
+    with joined(options.processes, options.peer_timeout) as peers:
+        if not peers.is_alone and peers.is_first:
+            note(f"{peers.number} processes share every batch")
+        learner = _learn(options, peers.is_first)
+    if peers.is_first:
+        _show(learner, options.out)
+
+
+def _learn(options: Any, is_first: bool) -> Any:
+    """The learner that did as the options say."""
     from cign.learner import Learner
     from cign.methods import method_class
-    from cign.report import write_report
+    from cign.progress import Silent
 
     if options.resume:
         learner = _begun(options)
@@ -86,7 +111,7 @@ def run(options: Any) -> None:
             bf16=options.bf16,
         )
     config = learner.config
-    if config.memory != "0" and not method_class(config.method).uses_memory:
+    if is_first and config.memory != "0" and not method_class(config.method).uses_memory:
         note(f"{config.method} keeps no clips: --memory {config.memory} counts as 0")
     learner.learn(
         options.store,
@@ -94,12 +119,19 @@ def run(options: Any) -> None:
         order=options.order or 0,
         out=options.out,
         resume=options.resume,
-        progress=make_progress(),
+        progress=make_progress() if is_first else Silent(),
     )
-    page = options.out / "report.html"
-    write_report([options.out], page)
+    return learner
+
+
+def _show(learner: Any, out: Path) -> None:
+    """Write the report of a finished run, and show its numbers."""
+    from cign.report import write_report
+
+    page = out / "report.html"
+    write_report([out], page)
     show_results(learner.metrics)
-    say(f"run {options.out}, model {options.out / 'model'}, report {page}")
+    say(f"run {out}, model {out / 'model'}, report {page}")
 
 
 def _recipe(options: Any) -> tuple[str, dict[str, Any] | None]:

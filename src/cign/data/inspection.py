@@ -14,8 +14,10 @@ from cign.data.benchmarks import Benchmark
 from cign.data.findings import Findings, shared_sources, summarise
 from cign.data.formats import read_source
 from cign.data.formats.export import write_clip_table
+from cign.data.formats.shard_export import ShardReport, write_shards
 from cign.data.media import MediaSpec
 from cign.data.near_duplicates import NUM_WORDS, Words, across_splits, sound_words
+from cign.data.shards import is_there
 from cign.data.store import Store
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
@@ -41,6 +43,7 @@ class Inspection:
         findings: What decoding showed, if the files were decoded.
         near_duplicates: Clips of different splits that sound nearly alike, if they were decoded;
             see `cign.data.near_duplicates.across_splits`.
+        shards: What was written as shards, if anything.
     """
 
     num_clips: int
@@ -53,6 +56,7 @@ class Inspection:
     notes: tuple[str, ...]
     findings: Findings | None = None
     near_duplicates: tuple[dict[str, Any], ...] | None = None
+    shards: ShardReport | None = None
 
 
 def inspect_source(
@@ -65,6 +69,8 @@ def inspect_source(
     decode_files: bool = False,
     num_workers: int | None = None,
     table_file: Path | None = None,
+    shard_folder: Path | None = None,
+    per_shard: int = 1000,
     progress: Progress | None = None,
 ) -> Inspection:
     """Say what a source holds.
@@ -79,6 +85,8 @@ def inspect_source(
             equal ones and those that sound nearly alike. Takes about as long as preparing.
         num_workers: See `cign.data.workers.decode_all`.
         table_file: Where to write the list as a table of ours, if anywhere.
+        shard_folder: Where to write the clips as shards, if anywhere.
+        per_shard: Clips of a shard.
         progress: Told about every decoded clip.
 
     Raises:
@@ -97,7 +105,11 @@ def inspect_source(
         table = benchmark.select(table)
     if table_file is not None:
         write_clip_table(table, table_file, media)
-    missing = [clip.id for clip in table.clips if not clip.path.is_file()]
+    shards = None
+    if shard_folder is not None:
+        folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        shards = write_shards(table, shard_folder, per_shard, progress, folder / "synth.json")
+    missing = [clip.id for clip in table.clips if not is_there(clip.path)]
     findings = near = None
     if decode_files:
         tasks: list[Task] = [
@@ -123,6 +135,7 @@ def inspect_source(
         notes=table.notes,
         findings=findings,
         near_duplicates=near,
+        shards=shards,
     )
 
 

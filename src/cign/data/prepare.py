@@ -6,11 +6,13 @@ The work can be killed at any moment; the same call goes on where it was and giv
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from cign.cluster import check_engine
 from cign.data.arrays import check_space, create_array, disk_errors, full_disk, num_bytes
 from cign.data.benchmarks import Benchmark
 from cign.data.clip_file import CLIP_COLUMNS
@@ -21,6 +23,7 @@ from cign.data.formats import read_source
 from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
 from cign.data.pictures import pictures_of
+from cign.data.shards import on_disk
 from cign.data.store import FORMAT, Store, frames_shape
 from cign.data.token_making import (
     TokenMaker,
@@ -34,6 +37,8 @@ from cign.data.workers import decode_all
 from cign.errors import InputError
 from cign.files import folder_lock, read_json
 from cign.progress import Progress, Silent
+
+Decode = Callable[..., Iterator[Answer]]
 
 __all__ = ["PrepareReport", "prepare", "work_fingerprint"]
 
@@ -49,6 +54,7 @@ def prepare(
     split: str | None = None,
     benchmark: Benchmark | None = None,
     num_workers: int | None = None,
+    engine: str = "local",
     batch_size: int = 32,
     timeout_s: float = 300.0,
     min_classes: int = 2,
@@ -68,6 +74,8 @@ def prepare(
         split: See `cign.data.formats.read_source`.
         benchmark: Whose classes are taken, and whose format and split where none is given.
         num_workers: Decoding processes; one for each core if absent, none but this one if 0.
+        engine: Where clips are decoded: ``local``, or ``ray`` for the machines of a cluster. The
+            bytes are the same.
         batch_size: Clips per batch of the backbone.
         timeout_s: A file that takes longer to decode is left out.
         min_classes: See `cign.data.clips.make_table`.
@@ -79,6 +87,7 @@ def prepare(
         RunError: If the disk is full.
     """
     progress = progress or Silent()
+    check_engine(engine, num_workers)
     spec = spec or (backbone.spec if backbone is not None else MediaSpec())
     if backbone is not None:
         check_backbone(spec, backbone, "the store to be made")
@@ -104,9 +113,8 @@ def prepare(
     with disk_errors(store_folder), folder_lock(store_folder, "store"):
         _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
-            answers = _decode(
-                table, spec, store_folder, fingerprint, num_workers, timeout_s, progress
-            )
+            how = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)
+            answers = _decode(table, spec, store_folder, fingerprint, how, progress)
             check_usable(table, answers, source, require_train)
             finish_store(table, spec, store_folder, fingerprint, answers, source)
         (store_folder / "journal.jsonl").unlink(missing_ok=True)
@@ -155,13 +163,21 @@ def _media_bytes(num_rows: int, spec: MediaSpec) -> tuple[int, int]:
     )
 
 
+def _decoder(engine: str) -> Decode:
+    """What decodes with an engine."""
+    if engine == "local":
+        return decode_all
+    from cign.data.cluster_workers import decode_on_cluster
+
+    return decode_on_cluster
+
+
 def _decode(
     table: ClipTable,
     spec: MediaSpec,
     folder: Path,
     fingerprint: str,
-    num_workers: int | None,
-    timeout_s: float,
+    how: Decode,
     progress: Progress,
 ) -> Mapping[int, Answer]:
     """Decode what is not in the journal yet."""
@@ -186,7 +202,7 @@ def _decode(
         ]
         progress.start("decoding", num_rows)
         progress.advance(len(done))
-        for answer in decode_all(tasks, spec, folder, num_workers=num_workers, timeout_s=timeout_s):
+        for answer in how(tasks, spec, folder):
             if "full" in answer:
                 raise full_disk(folder, answer["full"])
             journal.add({**answer, "stamp": stamps[answer["row"]]})
@@ -198,7 +214,7 @@ def _decode(
 def _stamp(path: Path) -> list[int]:
     """Sizes and times of a clip's files: one that was replaced since is decoded again."""
     try:
-        states = [file.stat() for file in (path, *pictures_of(path))]
+        states = [file.stat() for file in (on_disk(path), *pictures_of(path))]
     except OSError:
         return []
     return [number for state in states for number in (state.st_size, state.st_mtime_ns)]

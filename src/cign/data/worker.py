@@ -17,6 +17,7 @@ from typing import Any
 from cign.data.arrays import FULL, RowWriter
 from cign.data.media import Decoded, MediaError, MediaSpec, decode
 from cign.data.near_duplicates import sound_words
+from cign.data.shards import as_file
 
 Task = dict[str, Any]
 Answer = dict[str, Any]
@@ -49,9 +50,8 @@ class Decoder:
         """
         row = task["row"]
         try:
-            decoded = decode(
-                Path(task["path"]), self._spec, start_s=task["start_s"], end_s=task["end_s"]
-            )
+            with as_file(Path(task["path"])) as path:
+                decoded = decode(path, self._spec, start_s=task["start_s"], end_s=task["end_s"])
         except MediaError as error:
             return failed(row, error.condition, error.detail)
         except Exception as error:

@@ -23,6 +23,7 @@ from cign.data.formats.splits import choose_split
 from cign.data.formats.table import read_table
 from cign.data.formats.vggsound import read_vggsound, read_vggsound_100
 from cign.data.formats.vggsound_sources import read_vggsound_sources
+from cign.data.formats.webdataset import read_webdataset
 from cign.errors import InputError, one_of
 
 __all__ = ["FORMATS", "Listing", "read_source"]
@@ -40,6 +41,7 @@ FORMATS: dict[str, Reader] = {
     "kinetics-sounds": read_kinetics_sounds,
     "av-cil": read_av_cil,
     "music-json": read_music,
+    "webdataset": read_webdataset,
 }
 
 
@@ -79,7 +81,7 @@ def read_source(
     name = detect_format(source) if format is None else format
     if name is None:
         raise InputError(
-            f"source {source} is neither a folder nor a .csv or .parquet table: give one of these, "
+            f"source {source} is neither a folder nor a .csv, .parquet or .tar: give one of these, "
             f"or name its format ({', '.join(FORMATS)})"
         )
     if name not in FORMATS:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cign.data.clips import SPLITS
 from cign.data.formats import av_cil, ave, instruments, vggsound, vggsound_sources
 from cign.data.formats.table import table_in
+from cign.data.shards import SUFFIX, holds_shards
 
 # Names that one format alone uses; the first that is there counts.
 _MARKS = (
@@ -22,6 +24,8 @@ def detect_format(source: Path) -> str | None:
     if not source.is_dir():
         if source.suffix.lower() in (".csv", ".parquet") and source.name != vggsound.FULL_LIST:
             return "table"
+        if source.suffix.lower() == SUFFIX:
+            return "webdataset"
         return next((name for mark, name in _MARKS if source.name == mark), None)
     if table_in(source):
         return "table"
@@ -31,4 +35,6 @@ def detect_format(source: Path) -> str | None:
     names = (path.name for path in source.iterdir())
     if any(instruments.GROUP_LIST.fullmatch(name) for name in names):
         return "vggsound-instruments"
+    if any(holds_shards(folder) for folder in (source, *(source / split for split in SPLITS))):
+        return "webdataset"
     return "folders"

@@ -64,7 +64,7 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
     ignored = [name for name in columns if name not in REQUIRED + OPTIONAL]
     notes = (f"columns {', '.join(ignored)} of {table.name} were ignored",) if ignored else ()
     roots = list(media) or [table.parent]
-    clips = tuple(_clip(row, where, roots) for where, row in rows)
+    clips = tuple(clip_of_row(row, where, roots) for where, row in rows)
     return Listing(clips=clips, notes=notes)
 
 
@@ -113,7 +113,12 @@ def _parquet(table: Path) -> tuple[list[str], Iterator[tuple[str, Mapping[str, A
     return list(content.column_names), rows
 
 
-def _clip(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
+def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
+    """Make a clip of a row with the columns of `REQUIRED` and any of `OPTIONAL`.
+
+    Raises:
+        InputError: With ``where``, what is wrong and what would be right.
+    """
     relative = relative_inside(_text(row["path"]), roots, where)
     labels = tuple(dict.fromkeys(check_label(x, where) for x in _items(row["labels"]) or [""]))
     split = _text(row["split"])

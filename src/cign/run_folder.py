@@ -1,0 +1,60 @@
+"""A RUN folder while a loop writes to it: held by one process, begun or gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from cign.data.store import Store
+from cign.files import folder_lock
+from cign.peers import current
+from cign.run_config import RunConfig
+from cign.run_record import write_metrics
+from cign.runs import resume_loop
+from cign.train import Loop
+
+
+@contextlib.contextmanager
+def run_folder(
+    folder: Path,
+    config: RunConfig,
+    loop: Loop,
+    store: Store,
+    tested: Store | None,
+    *,
+    resume: bool,
+) -> Iterator[None]:
+    """Hold a RUN folder and have a loop keep its state there.
+
+    Of several processes the first one holds it and writes; the others only read what they resume.
+
+    Args:
+        folder: The RUN.
+        config: Of the run.
+        loop: Set to where the run stands, and to save there.
+        store: What is learned from.
+        tested: Another store whose test clips are scored, if any.
+        resume: Go on with the run there.
+
+    Raises:
+        InputError: If another run holds the folder, or it was begun on other stores.
+    """
+    peers = current()
+    with contextlib.ExitStack() as held:
+        with peers.agreeing():
+            if peers.is_first:
+                held.enter_context(folder_lock(folder, "run folder"))
+            loop.checkpoint = folder / "checkpoint.safetensors"
+            loop.predictions_path = folder / "predictions.parquet"
+            if resume:
+                resume_loop(loop, folder, store, tested)
+        if not peers.is_first:
+            loop.checkpoint = loop.predictions_path = None
+            yield
+            return
+        if not resume:
+            config.save(folder)
+            write_metrics(folder, config, loop, store, tested)
+        loop.after_task = lambda: write_metrics(folder, config, loop, store, tested)
+        yield

@@ -1,0 +1,83 @@
+"""Toy runs made by the processes that `torchrun` starts; the first writes what came of them.
+
+Usage: torchrun --nproc_per_node N tests/shared.py FOLDER METHOD...
+A METHOD with ``:stopped`` is left in the middle of a task, with a checkpoint in FOLDER/METHOD.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import cign.shared_loop
+import toy
+from cign.peers import joined
+from cign.shared_loop import SharedLoop
+
+STOP_AFTER = 3
+HARD = {"training": {"num_epochs": 2, "batch_size": 7}, "assignment": "hard"}
+OPTIONS = {
+    "finetune": {
+        "training": {"num_epochs": 4, "batch_size": 5, "schedule": "one_cycle"},
+        "trunk": "transformer",
+        "depth": 1,
+    },
+    "joint": {"trunk": "transformer", "training": {"num_epochs": 2, "batch_size": 9}},
+    "ewc": {"training": {"num_epochs": 2, "batch_size": 6}, "num_fisher_clips": 5},
+    "lwf": {"training": {"num_epochs": 3, "batch_size": 7, "optimizer": "sgd"}},
+    "icarl": {"training": {"num_epochs": 2, "batch_size": 8}, "trunk": "transformer"},
+    "bic": {
+        "training": {"num_epochs": 2, "batch_size": 7},
+        "bias_training": {"num_epochs": 3, "batch_size": 3, "optimizer": "adamw"},
+    },
+    "cign": {"training": {"num_epochs": 4, "min_steps": 20, "batch_size": 7}, "depth": 1},
+    "cign_tuned": {
+        "training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8, "optimizer": "sgd"},
+        "depth": 1,
+        "token_distillation": "transformed",
+    },
+    "cign_replay": HARD,
+    "analytic": {"width": 30, "ridge": 1.0, "batch_size": 5, "fused": "concatenation"},
+    "cign_analytic": {"width": 30, "batch_size": 5},
+}
+
+
+def results(loop) -> dict:
+    """What a run came to, as plain values."""
+    return {
+        "losses": loop.losses,
+        "scores": [{r: x.tolist() for r, x in task.items()} for task in loop.predictions.scores],
+        "memory": loop.memory.indices.tolist(),
+    }
+
+
+def make(name: str, folder: Path | None = None, **kwargs):
+    return toy.toy_loop(
+        name, options=OPTIONS[name], memory="12", folder=folder, seed=3, num_tasks=2, **kwargs
+    )
+
+
+def main(folder: Path, names: list[str]) -> None:
+    torch.set_num_threads(1)
+    cign.shared_loop.SAVE_EVERY_STEPS = 2
+    with joined() as peers:
+        toy.Loop = partial(SharedLoop, peers=peers)  # what toy_loop makes
+        for given in names:
+            name, _, stopped = given.partition(":")
+            how = {}
+            if stopped:
+                (folder / name).mkdir(exist_ok=True)
+                place = folder / name if peers.is_first else None
+                how = {"folder": place, "checkpoint_every_s": 0.0, "stop_after": STOP_AFTER}
+            loop = make(name, **how)
+            loop.run()
+            if peers.is_first and not stopped:
+                (folder / f"{name}.json").write_text(json.dumps(results(loop)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])

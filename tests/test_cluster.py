@@ -1,0 +1,209 @@
+"""A Ray cluster of two workers comes to the same bytes and tables, also when a worker is killed."""
+
+import csv
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cign.bench import BenchConfig, run_bench
+from cign.cluster import call_all, check_engine, connected
+from cign.data.cluster_workers import _check_seen
+from cign.data.prepare import prepare
+from cign.errors import InputError, RunError
+from cign.metrics.predictions import READINGS, Predictions
+from cign.models.backbones import load_backbone
+
+QUICK = "{num_epochs: 1, min_steps: 0, batch_size: 8}"
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """A cluster of two processors on this machine."""
+    module = pytest.importorskip("ray", reason="Ray is in the extra `cluster`")
+    module.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield module
+    module.shutdown()
+
+
+def workers(function):
+    """Processes of the cluster that are at work on a function."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            owner = entry.stat().st_uid
+        except OSError:
+            continue
+        if command.startswith(f"ray::{function}".encode()) and owner == os.getuid():
+            found.append(int(entry.name))
+    return found
+
+
+class Killer(threading.Thread):
+    """Kills the first process that works on a function, once a condition holds."""
+
+    def __init__(self, function, condition=lambda: True):
+        super().__init__(daemon=True)
+        self.function, self.condition, self.killed = function, condition, None
+
+    def run(self):
+        deadline = time.monotonic() + 600
+        while self.killed is None and time.monotonic() < deadline:
+            found = workers(self.function)
+            if found and self.condition():
+                os.kill(found[0], signal.SIGKILL)
+                self.killed = found[0]
+            time.sleep(0.05)
+
+
+def contents(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.mark.slow
+def test_a_store_of_the_cluster_has_the_same_bytes_though_a_worker_is_killed(ray, tiny, tmp_path):
+    clips = tmp_path / "clips"
+    shutil.copytree(tiny[0], clips)
+    broken = min(clips.rglob("*.mp4"))
+    broken.write_bytes(b"no clip at all")
+    backbone = load_backbone("small-random")
+    local = prepare(clips, tmp_path / "local", backbone=backbone, num_workers=1)
+    killer = Killer("decode_chunk")
+    killer.start()
+    there = prepare(clips, tmp_path / "there", backbone=backbone, engine="ray")
+    assert killer.killed is not None
+    assert local.conditions["unreadable"] == 1
+    assert there.problems == local.problems
+    ours, theirs = contents(tmp_path / "there"), contents(tmp_path / "local")
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if ours[name] != theirs[name]] == []
+
+
+def numbers(folder):
+    """The table without what differs from time to time."""
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        del row["seconds"], row["peak_memory_mb"]
+    return rows
+
+
+@pytest.mark.slow
+def test_a_bench_on_the_cluster_gives_the_same_table_though_a_worker_is_killed(ray, tiny, tmp_path):
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    long = QUICK.replace("num_epochs: 1", "num_epochs: 100")
+    for name, training in (("longer", long), ("diverging", QUICK[:-1] + ", learning_rate: 1e37}")):
+        text = f"method: finetune\noptions:\n  training: {training}\n"
+        (recipes / f"{name}.yaml").write_text(text)
+    config = BenchConfig(
+        stores=(tiny[1],), methods=("longer", "diverging"), tasks=(2,), recipes=recipes
+    )
+    run = tmp_path / "there" / "runs" / "longer-store-t2-m0-o0-s0"
+    checkpoint = run / "checkpoint.safetensors"  # once the first of two tasks is done
+    killer = Killer("make_job", checkpoint.exists)
+    killer.start()
+    moved = []
+    there = run_bench(config, tmp_path / "there", engine="ray", num_workers=1, view=View(moved))
+    assert killer.killed is not None
+    assert {name for name, *_ in moved} >= {run.name}
+    here = run_bench(config, tmp_path / "here", num_workers=0)
+    assert there.failed == here.failed
+    assert list(here.failed) == ["diverging-store-t2-m0-o0-s0"]
+    assert numbers(tmp_path / "there") == numbers(tmp_path / "here")
+    scores = [
+        Predictions.load(tmp_path / n / "runs" / run.name / "predictions.parquet").scores
+        for n in ("there", "here")
+    ]
+    for one, other in zip(*scores, strict=True):
+        for reading in READINGS:
+            np.testing.assert_array_equal(one[reading], other[reading])
+
+
+class View:
+    def __init__(self, moved):
+        self._moved = moved
+
+    def begin(self, num_runs, num_done):
+        pass
+
+    def moved(self, *event):
+        self._moved.append(event)
+
+    def ended(self, name, seconds, error):
+        assert seconds > 0
+
+    def stop(self):
+        pass
+
+
+@pytest.mark.slow
+def test_calls_come_with_their_numbers_and_a_failing_one_is_one_sentence(ray):
+    # Functions inside this one travel by value; the workers do not have this file.
+    def add(a, b):
+        return a + b
+
+    def fails(text):
+        raise RunError(text)
+
+    def dies():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert dict(call_all(ray, add, [(1, 2), (3, 4), (5, 6)], limit=2)) == {0: 3, 1: 7, 2: 11}
+    with pytest.raises(RunError, match=r"^no room on this machine$"):
+        list(call_all(ray, fails, [("no room on this machine",)], limit=1))
+    with pytest.raises(RunError, match="the cluster gave up after 4 attempts"):
+        list(call_all(ray, dies, [()], limit=1))
+
+
+@pytest.mark.slow
+def test_the_caller_s_connection_is_used(ray):
+    with connected() as one:
+        assert one.is_initialized()
+    assert ray.is_initialized()
+
+
+# ------------------------------------------------------------------------------- without Ray
+
+
+def test_engines_are_checked_before_anything_is_done(cign, tiny, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="unknown engine 'spark': use one of local, ray"):
+        check_engine("spark", None)
+    check_engine("local", 0)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for command in (
+        ("prepare", tiny[0], tmp_path / "store", "--engine", "ray"),
+        ("bench", tiny[1], "--out", tmp_path / "bench", "--methods", "analytic", "--tasks", "2"),
+    ):
+        code, out, err = cign(*command, *(() if "--engine" in command else ("--engine", "ray")))
+        assert (code, out) == (2, "")
+        assert err == (
+            "cign: --engine ray needs Ray: pip install 'cign[cluster]', or use --engine local\n"
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_workers_on_a_cluster_are_refused():
+    pytest.importorskip("ray")
+    with pytest.raises(InputError, match="--workers 0 works in this process, --engine ray"):
+        check_engine("ray", 0)
+
+
+def test_a_machine_without_the_media_is_not_taken_for_missing_clips(tmp_path):
+    there = tmp_path / "clip.mp4"
+    answer = {"row": 0, "conditions": [["missing", "the file does not exist"]]}
+    _check_seen({"path": str(there)}, answer, "node7")
+    there.touch()
+    with pytest.raises(RunError, match=r"machine node7 does not see .*clip\.mp4, which this one"):
+        _check_seen({"path": str(there)}, answer, "node7")

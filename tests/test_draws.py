@@ -1,0 +1,178 @@
+"""A clip's random numbers do not depend on which process has it, nor do a batch's gradients."""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cign.draws import WholeBatchDraws
+from cign.methods import METHODS
+from cign.methods.base import Batch
+from cign.methods.phases import Phase, TrainingOptions
+from cign.shared_loop import ABSORBED, WHOLE_BATCH
+from cign.train import Place
+from toy import quick_options, toy_loop
+
+ROWS = np.array([1, 3])
+GRADIENT = [name for name in METHODS if "analytic" not in name]
+# Whatever a method draws within a step.
+MORE = {
+    "finetune": {"trunk": "transformer", "depth": 1, "drop_path": 0.5},
+    "cign_tuned": {"depth": 1, "token_distillation": "transformed", "drop_path": 0.5},
+    "cign_replay": {"assignment": "hard", "depth": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda n: torch.rand((n, 1, 1)),
+        lambda n: torch.rand(n, 3),
+        lambda n: torch.rand(n),
+        lambda n: torch.randn(n, 2),
+        lambda n: torch.randint(0, 9, (n, 2)),
+        lambda n: torch.empty(n, 4).exponential_(),
+        lambda n: torch.empty_like(torch.zeros(n, 2, 2)).uniform_(-1, 1),
+    ],
+)
+def test_rows_of_what_the_whole_batch_draws(draw):
+    torch.manual_seed(5)
+    whole = [draw(5), draw(5)]
+    torch.manual_seed(5)
+    with WholeBatchDraws(ROWS, 5):
+        own = [draw(2), draw(2)]
+    for mine, all_rows in zip(own, whole, strict=True):
+        torch.testing.assert_close(mine, all_rows[ROWS], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: torch.rand(()),
+        lambda: torch.rand(5, 2),
+        lambda: torch.randperm(2),
+        lambda: torch.rand_like(torch.zeros(2)),
+        lambda: torch.bernoulli(torch.full((2,), 0.5)),
+        lambda: torch.nn.functional.dropout(torch.ones(2), 0.5),
+    ],
+)
+def test_what_has_no_row_for_each_clip_is_found_out(draw):
+    with pytest.raises(AssertionError, match="draws"), WholeBatchDraws(ROWS, 5):
+        draw()
+
+
+def test_a_dropout_that_drops_nothing_is_none_of_our_business():
+    with WholeBatchDraws(ROWS, 5):
+        x = torch.nn.functional.dropout(torch.ones(2), 0.0)
+        x = torch.nn.functional.dropout(x, 0.5, training=False)
+    assert x.tolist() == [1.0, 1.0]
+
+
+def stop():
+    raise StopIteration
+
+
+def second_task(name):
+    """A method in its second task, and a batch of old and new clips of uneven length."""
+    options = quick_options(name, **MORE.get(name, {}))
+    loop = toy_loop(name, options=options, num_tasks=2, memory="12", after_task=stop)
+    with pytest.raises(StopIteration):
+        loop.run()
+    assert loop.place == Place(1)
+    torch.manual_seed(1)
+    loop.method.grow(3)
+    data = loop._task_data(1)
+    loop.method.before_task(data)
+    old = data.memory if len(data.memory) else data.earlier
+    mixed = np.concatenate([data.new[:7], old[:3]])
+    (batch,) = loop._feed.batches([np.random.default_rng(0).permutation(mixed)], 1)
+    return loop.method.train(), batch
+
+
+def part(batch: Batch, rows):
+    kept = torch.from_numpy(rows)
+    names = ("audio", "visual", "targets", "from_memory")
+    return replace(
+        batch, indices=batch.indices[rows], **{name: getattr(batch, name)[kept] for name in names}
+    )
+
+
+def phase(name="train"):
+    return Phase(name=name, indices=np.arange(4), options=TrainingOptions())
+
+
+def gradients(method, parts, total):
+    method.zero_grad(set_to_none=True)
+    sums = 0.0
+    for rows, batch in parts:
+        torch.manual_seed(7)
+        with WholeBatchDraws(rows, total):
+            losses = method.learn(batch, phase())
+        loss = torch.stack(list(losses.values())).sum() * (len(rows) / total)
+        loss.backward()
+        sums += float(loss.detach())
+    return sums, {n: p.grad.clone() for n, p in method.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_shares_of_a_batch_add_up_to_its_gradient(name):
+    method, batch = second_task(name)
+    total = len(batch.indices)
+    assert total == 7 or batch.from_memory.any()
+    everything = np.arange(total)
+    state = copy.deepcopy(method.state_dict())
+    loss, whole = gradients(method, [(everything, batch)], total)
+    rows = [np.arange(rank, total, 3) for rank in range(3)]
+    shared_loss, shared = gradients(method, [(r, part(batch, r)) for r in rows], total)
+    for key, value in state.items():  # nothing but the gradients moved
+        torch.testing.assert_close(method.state_dict()[key], value, rtol=0, atol=0)
+    assert whole.keys() == shared.keys()
+    largest = max(float(g.abs().max()) for g in whole.values())
+    apart = max(float((whole[n] - shared[n]).abs().max()) for n in whole) / largest
+    if name in WHOLE_BATCH:
+        assert apart > 1e-2, "it could be shared"
+    else:
+        assert abs(loss - shared_loss) < 1e-5 * abs(loss)
+        assert apart < 1e-5, name
+
+
+def test_without_rows_for_the_whole_batch_dropped_branches_differ():
+    """The bound above would not hold if each share drew for itself."""
+    method, batch = second_task("finetune")
+    total = len(batch.indices)
+    rows = [np.arange(rank, total, 2) for rank in range(2)]
+    _, whole = gradients(method, [(np.arange(total), batch)], total)
+    method.zero_grad(set_to_none=True)
+    for own in rows:
+        torch.manual_seed(7)
+        losses = method.learn(part(batch, own), phase())
+        (torch.stack(list(losses.values())).sum() * len(own) / total).backward()
+    largest = max(float(g.abs().max()) for g in whole.values())
+    apart = [
+        float((whole[n] - p.grad).abs().max()) for n, p in method.named_parameters() if n in whole
+    ]
+    assert max(apart) > 1e-2 * largest
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in GRADIENT])
+@pytest.mark.parametrize("fused", ["log_probabilities", "concatenation"])
+def test_a_closed_form_absorbs_into_named_sums_alone(name, fused):
+    more = {"fused": fused} if name == "analytic" else {}
+    loop = toy_loop(name, options=quick_options(name, **more), num_tasks=2)
+    loop.method.grow(3)
+    before = copy.deepcopy(loop.method.state_dict())
+    (batch,) = loop._feed.batches([loop.train[:9]], 0)
+    assert loop.method.learn(batch, phase("statistics")) is None
+    after = loop.method.state_dict()
+    moved = {key.rpartition(".")[2] for key in before if not torch.equal(before[key], after[key])}
+    assert moved
+    assert moved <= ABSORBED
+    # And they are sums: a part and the rest give what both give.
+    both = toy_loop(name, options=quick_options(name, **more), num_tasks=2).method
+    both.grow(3)
+    for rows in (np.arange(0, 9, 2), np.arange(1, 9, 2)):
+        both.learn(part(batch, rows), phase("statistics"))
+    for key, value in after.items():
+        torch.testing.assert_close(both.state_dict()[key], value, rtol=1e-6, atol=1e-6)
