@@ -10,7 +10,8 @@ asked for again; what is done is drawn. Its file says:
     x                      tasks, memory or label: what the horizontal axis shows
     shown                  numbers of the table, one panel each (last_audio_visual by default)
     benches                label and what `cign bench` takes: stores, methods, tasks, memory,
-                           orders, seeds, backbone, test_stores, recipes, only
+                           orders, seeds, backbone, test_stores, recipes, only; and
+                           against, one method or several, each with a table of differences
     finding                what came out, written after it was seen
 """
 
@@ -30,6 +31,7 @@ import yaml
 
 from cign.bench import BenchConfig, run_bench
 from cign.bench.grid import Part
+from cign.bench.table import difference
 from cign.errors import InputError
 from cign.files import write_text
 
@@ -41,11 +43,11 @@ MARKERS = "osD^vPXh"
 Row = dict[str, Any]
 
 
-def config_of(bench: dict[str, Any]) -> BenchConfig:
+def config_of(bench: dict[str, Any], against: str | None = None) -> BenchConfig:
     """What `cign bench` is asked for."""
     known = {
         *("label", "stores", "methods", "tasks", "memory", "orders", "seeds", "backbone"),
-        *("test_stores", "recipes", "only", "regime"),
+        *("test_stores", "recipes", "only", "regime", "against"),
     }
     odd = sorted(set(bench) - known)
     if odd:
@@ -62,6 +64,7 @@ def config_of(bench: dict[str, Any]) -> BenchConfig:
         recipes=Path(bench["recipes"]) if "recipes" in bench else None,
         regime=bench.get("regime", "frozen"),
         bf16=True,
+        against=against,
         only=dict(Part.parse(text) for text in bench.get("only", [])),
     )
 
@@ -70,15 +73,47 @@ def run(name: str, study: dict[str, Any], folder: Path, now: tuple[str, ...]) ->
     """Make the runs that are left; the rows over all stores, each with its bench's label."""
     rows: list[Row] = []
     for number, bench in enumerate(study["benches"]):
-        config = config_of(bench)
         label = str(bench.get("label", ""))
         place = folder / name / (label.replace(" ", "-") or str(number))
-        chosen = tuple(method for method in now if method in config.methods)
-        result = run_bench(config, place, keep_models=False, now=chosen)
-        rows += [{**row, "label": label} for row in result.table["rows"] if row["store"] == "all"]
-        for run_name, why in result.failed.items():
-            print(f"failed: {run_name}: {why}", flush=True)
+        others = bench.get("against") or [None]
+        for against in [others] if isinstance(others, str) else others:
+            config = config_of(bench, against)
+            chosen = tuple(method for method in now if method in config.methods)
+            result = run_bench(config, place, keep_models=False, now=chosen)
+            found = [row for row in result.table["rows"] if row["store"] == "all"]
+            rows += [{**row, "label": label, "versus": against} for row in found]
+            for run_name, why in result.failed.items():
+                print(f"failed: {run_name}: {why}", flush=True)
     return rows
+
+
+def once(rows: list[Row]) -> list[Row]:
+    """The rows without those that were only compared with another method again."""
+    first: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        first.setdefault((row["label"], row["method"], row["tasks"], row["memory"]), row)
+    return list(first.values())
+
+
+def differences(rows: list[Row]) -> list[str]:
+    """Tables of paired differences with their intervals, one for each method compared with."""
+    lines = []
+    for against in dict.fromkeys(row["versus"] for row in rows if row["versus"]):
+        lines += [
+            "",
+            f"Difference from {against}, last, points [95 %; t: Student's t over the stores]:",
+            "",
+            "| what | method | tasks | memory | audio | visual | audio-visual |",
+            "| --- | --- | ---: | --- | ---: | ---: | ---: |",
+        ]
+        for row in rows:
+            if row["versus"] != against or row["method"] == against:
+                continue
+            numbers = [row["numbers"][f"last_{reading}"] for reading in NAMES]
+            cells = [difference(number) or "" for number in numbers]
+            head = [row["label"], row["method"], str(row["tasks"]), row["memory"]]
+            lines.append(f"| {' | '.join([*head, *cells])} |")
+    return lines
 
 
 def series(rows: list[Row], x: str) -> dict[str, list[tuple[Any, Row]]]:
@@ -148,11 +183,11 @@ def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*head, *(f"{n}{end}" for n in numbers for end in ("", "_std"))])
-    for row in rows:
+    for row in once(rows):
         values = [row["numbers"][n][key] for n in numbers for key in ("value", "std")]
         writer.writerow([*(row[key] for key in head), *("" if v is None else v for v in values)])
     write_text(RESULTS / f"{name}.csv", text.getvalue())
-    draw(study, rows, RESULTS / f"{name}.png")
+    draw(study, once(rows), RESULTS / f"{name}.png")
     labelled = any(row["label"] for row in rows)
     columns = [*(["what"] if labelled else []), "method", "tasks", "memory"]
     lines = [
@@ -173,12 +208,12 @@ def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
     ]
     shown = [f"last_{reading}" for reading in NAMES]
     shown += ["average_audio_visual", "forgetting_audio_visual"]
-    for row in rows:
+    for row in once(rows):
         cells = [row["label"]] if labelled else []
         cells += [row["method"], str(row["tasks"]), row["memory"]]
         cells += [cell(row["numbers"][number]) for number in shown]
         lines.append(f"| {' | '.join([*cells, str(row['runs'])])} |")
-    write_text(RESULTS / f"{name}.md", "\n".join(lines) + "\n")
+    write_text(RESULTS / f"{name}.md", "\n".join([*lines, *differences(rows)]) + "\n")
 
 
 def cell(number: dict[str, Any]) -> str:
