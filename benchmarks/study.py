@@ -140,6 +140,8 @@ def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
     figure, axes = plt.subplots(
         1, len(shown), figsize=(1.2 + 4.2 * len(shown), 4.2), squeeze=False, sharex=True
     )
+    # Labels have no order to join by a line: their points stand side by side.
+    is_order = study["x"] != "label"
     for axis, number in zip(axes[0], shown, strict=True):
         for index, (method, line) in enumerate(series(rows, study["x"]).items()):
             known = [(p, row["numbers"][number]) for p, row in line]
@@ -147,13 +149,13 @@ def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
             if not known:
                 continue
             axis.errorbar(
-                [places.index(place) for place, _ in known],
+                [places.index(p) + (0 if is_order else 0.12 * index) for p, _ in known],
                 [n["value"] for _, n in known],
                 yerr=[n["std"] or 0.0 for _, n in known],
                 label=method,
                 color=COLOURS[index % len(COLOURS)],
                 marker=MARKERS[index % len(MARKERS)],
-                linestyle="--" if index >= len(COLOURS) else "-",
+                linestyle=("--" if index >= len(COLOURS) else "-") if is_order else "none",
                 markersize=5,
                 linewidth=1.4,
                 capsize=2,
