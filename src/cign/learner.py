@@ -16,8 +16,9 @@ from cign.editing import add_source, remove_class, rename_class
 from cign.embedding import write_embeddings
 from cign.errors import InputError
 from cign.evaluation import evaluate_model
-from cign.files import folder_lock, write_json
+from cign.files import write_json
 from cign.learned import kept_validation_clips, model_of
+from cign.leftovers import held_folder
 from cign.methods import method_class
 from cign.model_folder import Model, load_model, save_model
 from cign.models.backbone import Backbone
@@ -25,7 +26,7 @@ from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
 from cign.predictor import Prediction, predict_files
 from cign.progress import Progress
-from cign.run_config import RunConfig
+from cign.run_config import RunConfig, refuse_begun
 from cign.run_record import as_made, describe, write_metrics
 from cign.runs import build_loop, fitting_backbone, resume_loop
 from cign.train import Loop
@@ -132,22 +133,21 @@ class Learner:
         folder = Path(out)
         if resume:
             self.config = RunConfig.load(folder)
-        elif (folder / "config.yaml").exists():
-            raise InputError(
-                f"{folder} holds a run already: go on with --resume or name another folder"
-            )
         else:
+            refuse_begun(folder)
             self._configure(store, tasks, order)
         # Refuses before anything is written.
         loop = build_loop(self.config, store, progress, tested)
-        with folder_lock(folder, "run folder"):
+        with held_folder(folder, "run folder"):
             loop.checkpoint = folder / "checkpoint.safetensors"
             loop.predictions_path = folder / "predictions.parquet"
             loop.checkpoint_every_s = checkpoint_every_s
             if resume:
                 resume_loop(loop, folder, store, tested)
             else:
+                refuse_begun(folder)  # again: another process may have been first
                 self.config.save(folder)
+            if not (resume and (folder / "metrics.json").exists()):
                 write_metrics(folder, self.config, loop, store, tested)
             loop.after_task = lambda: write_metrics(folder, self.config, loop, store, tested)
             loop.run()

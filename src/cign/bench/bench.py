@@ -18,7 +18,8 @@ from cign.bench.summary import Summary
 from cign.bench.table import as_csv, as_markdown
 from cign.bench.worker import FORMAT, RECORD, Job
 from cign.errors import one_of
-from cign.files import folder_lock, read_json, write_json, write_text
+from cign.files import read_json, write_json, write_text
+from cign.leftovers import held_folder
 from cign.metrics.incremental import DEFINITIONS
 from cign.run_record import machine, versions
 
@@ -75,7 +76,7 @@ def run_bench(
     plan = make_plan(config, entries, worlds)
     cores = len(os.sched_getaffinity(0))
     num_workers = cores if num_workers is None else num_workers
-    with folder_lock(out, "bench folder"):
+    with held_folder(out, "bench folder"):
         summary = Summary(config=config, worlds=worlds, plan=plan, folder=out / RUNS)
         begin(out, identity(config, entries, worlds))
         todo = [

@@ -26,7 +26,8 @@ from cign.data.token_making import TokenMaker, check_backbone, make_tokens
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
 from cign.errors import InputError
-from cign.files import folder_lock, read_json
+from cign.files import read_json
+from cign.leftovers import held_folder
 from cign.progress import Progress, Silent
 
 __all__ = ["PrepareReport", "prepare", "work_fingerprint"]
@@ -89,7 +90,7 @@ def prepare(
         table = benchmark.select(table)
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
-    with disk_errors(store_folder), folder_lock(store_folder, "store"):
+    with disk_errors(store_folder), held_folder(store_folder, "store"):
         _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
             answers = _decode(
