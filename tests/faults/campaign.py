@@ -27,7 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.cases import Case, World, finished, run_child
-from faults.injected import Fault, fill_disk_before, jump_clock, kill_before
+from faults.injected import Fault, count_operations, fill_disk_before, jump_clock, kill_before
 
 COMMANDS = ("prepare", "train", "bench", "add")
 MOST_KILLS = 2  # of one trial, before it may end
@@ -52,33 +52,14 @@ class Campaign:
         """Result, seconds and file operations of a case that nothing disturbs."""
         if case.name not in self._whole:
             case.reset()
+            counter = case.place.parent / "operations"
             begin = time.monotonic()
-            done = finished(run_child(case.arguments, self.world.log), self.world.log)
+            child = run_child(case.arguments, self.world.log, count_operations(case.place, counter))
+            done = finished(child, self.world.log)
             took_s = time.monotonic() - begin
             assert done.code == 0, done.err
-            result = case.result(case.place)
-            self._whole[case.name] = result, took_s, self._count_operations(case)
+            self._whole[case.name] = case.result(case.place), took_s, counter.stat().st_size
         return self._whole[case.name]
-
-    def _count_operations(self, case: Case) -> int:
-        """Writing file operations of a case."""
-        case.reset()
-        counter = case.place.parent / "operations"
-
-        def arm() -> None:
-            from faults.injected import EVENTS, _touches
-
-            seen = os.open(counter, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
-
-            def hook(event: str, arguments: tuple) -> None:
-                if event in EVENTS and _touches(event, arguments, case.place):
-                    os.write(seen, b".")
-
-            sys.addaudithook(hook)
-
-        done = finished(run_child(case.arguments, self.world.log, arm), self.world.log)
-        assert done.code == 0, done.err
-        return counter.stat().st_size
 
     def trial(self, command: str, fault: str) -> None:
         """One trial; what is wrong is noted, not raised."""
@@ -160,7 +141,9 @@ class Campaign:
         return self.world.log
 
 
-def run(root: Path, faults: list[str], commands: list[str], number: int, seed: int) -> Campaign:
+def run(
+    root: Path, faults: list[str], commands: list[str], number: int, seed: int, most_s: float
+) -> Campaign:
     """Make trials, spread evenly over commands and faults.
 
     Args:
@@ -169,6 +152,7 @@ def run(root: Path, faults: list[str], commands: list[str], number: int, seed: i
         commands: Of `COMMANDS`.
         number: Trials of each fault.
         seed: Of the moments.
+        most_s: No trial begins later than so many seconds after the first.
     """
     torch.set_num_threads(1)
     os.environ["TMPDIR"] = str(root / "tmp")
@@ -184,9 +168,11 @@ def run(root: Path, faults: list[str], commands: list[str], number: int, seed: i
     world = World(root)
     world.build()
     campaign = Campaign(world, seed)
-    for fault in faults:
-        for trial in range(number):
-            campaign.trial(commands[trial % len(commands)], fault)
+    begin = time.monotonic()
+    for trial in range(number):
+        for fault in faults:
+            if time.monotonic() - begin < most_s:
+                campaign.trial(commands[trial % len(commands)], fault)
     return campaign
 
 
@@ -197,10 +183,12 @@ def main() -> None:
     parser.add_argument("--commands", default=",".join(COMMANDS))
     parser.add_argument("--number", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args()
     faults, commands = options.faults.split(","), options.commands.split(",")
     begin = time.monotonic()
-    campaign = run(options.folder, faults, commands, options.number, options.seed)
+    how = (options.number, options.seed, options.seconds)
+    campaign = run(options.folder, faults, commands, *how)
     took_s = round(time.monotonic() - begin, 1)
     found = {"counts": dict(sorted(campaign.counts.items())), "problems": campaign.problems}
     print(json.dumps({**found, "seconds": took_s}, indent=2))

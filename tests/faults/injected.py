@@ -39,6 +39,21 @@ def kill_before(number: int, below: Path) -> Fault:
     return arm
 
 
+def count_operations(below: Path, counter: Path) -> Fault:
+    """Write a byte into a file for each operation that `kill_before` would count."""
+
+    def arm() -> None:
+        seen = os.open(counter, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+
+        def hook(event: str, arguments: tuple) -> None:
+            if event in EVENTS and _touches(event, arguments, below):
+                os.write(seen, b".")
+
+        sys.addaudithook(hook)
+
+    return arm
+
+
 def fill_disk_before(number: int, below: Path) -> Fault:
     """Let the ``number``-th operation that needs space, and all later ones, find none.
 

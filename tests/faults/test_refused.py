@@ -66,6 +66,15 @@ def test_a_read_only_folder_is_one_sentence(read_only, tmp_path, capfd):
     assert list(read_only.iterdir()) == []
 
 
+def test_a_full_standard_output_is_one_sentence():
+    command = [sys.executable, "-m", "cign.cli", "--help"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("command", ["prepare", "train", "bench", "synth"])
 def test_the_second_on_a_folder_is_refused(command, cign, tiny, tmp_path):
     place = tmp_path / "place"
