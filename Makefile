@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check docs install encoders stores tune table clean
+.PHONY: demo test test-slow check docs licences sbom audit faults install encoders stores tune table clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,16 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
+
+# What the project rests on: docs/licences.md, sbom.json (CycloneDX), and a question to a service
+# that knows weaknesses: `not run` where it cannot be reached.
+licences sbom audit: install
+	$(BIN)/pip install -q -c constraints.txt -e '.[audit]'
+	$(BIN)/python tools/supply.py $@
+
+# Fifty kills, full disks, jumping clocks and 10,000 mutated files; writes benchmarks/results/faults.md.
+faults: install
+	$(BIN)/python benchmarks/faults.py
 
 # The docs as pages in site/; strict: a broken link is an error.
 docs: install

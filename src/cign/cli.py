@@ -20,7 +20,9 @@ from cign.commands import COMMANDS
 from cign.errors import CignError, InputError
 from cign.terminal import restore
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_DISK_ERRORS = (  # full, too large, not to be written, failing
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -114,7 +116,7 @@ def _failed(error: Exception) -> int:
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exception(error)
     if isinstance(error, CignError):
-        text, code = str(error), error.exit_code
+        text, code = " ".join(str(error).split()), error.exit_code
     elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         where = f" {error.filename}" if error.filename else ""
         text = f"cannot write or read{where} ({error.strerror}): what was there before is intact"

@@ -30,7 +30,7 @@ from cign.options import builtin_recipe, configure
 from cign.peers import current
 from cign.predictor import Observer, Prediction, predict_files
 from cign.progress import Progress
-from cign.run_config import RunConfig
+from cign.run_config import RunConfig, refuse_begun
 from cign.run_folder import run_folder
 from cign.run_record import as_made, describe
 from cign.runs import build_loop, fitting_backbone
@@ -142,11 +142,8 @@ class Learner:
         with peers.agreeing():
             if resume:
                 self.config = RunConfig.load(folder)
-            elif (folder / "config.yaml").exists():
-                raise InputError(
-                    f"{folder} holds a run already: go on with --resume or name another folder"
-                )
             else:
+                refuse_begun(folder)
                 self._configure(store, tasks, order)
             # Refuses before anything is written.
             loop = build_loop(self.config, store, progress, tested)

@@ -60,6 +60,8 @@ def read_about(place: Path) -> dict[str, Any]:
         InputError: If it is missing, damaged or of a newer version.
     """
     about: dict[str, Any] = read_json(place / ABOUT, "model")
+    if not isinstance(about, dict) or not isinstance(about.get("checksums"), dict):
+        raise InputError(f"model {place}: {ABOUT} is damaged; restore the folder")
     if about.get("format", 0) > FORMAT:
         raise InputError(
             f"model {place} has format {about['format']}, this version reads up to {FORMAT}: "

@@ -178,6 +178,17 @@ def load_model(folder: Path) -> Model:
     """
     folder = model_place(local_place(folder))
     about, files = read_model_files(folder)
+    try:
+        return _built(folder, about, files)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"model {folder}: {ABOUT} is damaged ({reason}); restore the folder"
+        ) from None
+
+
+def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Model:
+    """The model that a description and its guarded files stand for."""
     weights = folder / WEIGHTS
     try:
         state = load(files[WEIGHTS])

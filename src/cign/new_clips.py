@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cign.data.formats.folders import read_folders
+from cign.data.intact import check_tokens
 from cign.data.prepare import prepare
 from cign.data.store import Store
 from cign.data.tasks import IntArray
@@ -166,6 +167,7 @@ def choose_clips(
             f"store {store.folder} holds tokens of other weights of backbone {model.backbone} "
             "than the model's: prepare it again with the model's backbone, or give the clips"
         )
+    check_tokens(store, model.backbone)
     told = list(notes)
     splits = np.array([clip.split for clip in store.table.clips])
     whole = store.audio_ok & store.visual_ok

@@ -87,5 +87,18 @@ class RunConfig:
             return cls(**values)
         except FileNotFoundError:
             raise InputError(f"{folder} holds no run: config.yaml is missing") from None
-        except (OSError, TypeError, KeyError, yaml.YAMLError) as error:
-            raise InputError(f"{path} cannot be read ({error}): restore it") from None
+        except (OSError, TypeError, KeyError, ValueError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} cannot be read ({reason}): restore it") from None
+
+
+def refuse_begun(folder: Path) -> None:
+    """Refuse a folder that holds a run.
+
+    Raises:
+        InputError: If it does.
+    """
+    if (folder / "config.yaml").exists():
+        raise InputError(
+            f"{folder} holds a run already: go on with --resume or name another folder"
+        )

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cign.data.store import Store
-from cign.files import folder_lock
+from cign.leftovers import held_folder
 from cign.peers import current
-from cign.run_config import RunConfig
+from cign.run_config import RunConfig, refuse_begun
 from cign.run_record import write_metrics
 from cign.runs import resume_loop
 from cign.train import Loop
@@ -44,7 +44,9 @@ def run_folder(
     with contextlib.ExitStack() as held:
         with peers.agreeing():
             if peers.is_first:
-                held.enter_context(folder_lock(folder, "run folder"))
+                held.enter_context(held_folder(folder, "run folder"))
+                if not resume:
+                    refuse_begun(folder)  # again: another process may have been first
             loop.checkpoint = folder / "checkpoint.safetensors"
             loop.predictions_path = folder / "predictions.parquet"
             if resume:
@@ -55,6 +57,7 @@ def run_folder(
             return
         if not resume:
             config.save(folder)
+        if not (resume and (folder / "metrics.json").exists()):
             write_metrics(folder, config, loop, store, tested)
         loop.after_task = lambda: write_metrics(folder, config, loop, store, tested)
         yield

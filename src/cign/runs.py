@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from cign.data.batches import ArraySource
+from cign.data.intact import check_media, check_tokens
 from cign.data.media import MediaSpec
 from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.store import Store
@@ -149,6 +150,7 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
     """Cached tokens, or media with the backbone that reads them."""
     if config.regime == "frozen":
         cache = store.tokens(config.backbone)
+        check_tokens(store, config.backbone)
         info = cache.info
         shape = TokenShape(
             audio_dim=info["audio_dim"],
@@ -164,6 +166,7 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
     fit(backbone, store.spec)
     if backbone.spec != store.spec:
         raise _other_media(config.backbone, backbone.spec, store)
+    check_media(store)
     num_bytes = bytes_per_clip(config.regime, config.backbone, store)
     return ArraySource(store.audio, store.frames, num_bytes), token_shape(backbone), backbone
 
@@ -258,6 +261,10 @@ def resume_loop(loop: Loop, folder: Path, store: Store, tested: Store | None) ->
     Raises:
         InputError: If the run was begun on other stores.
     """
+    checkpoint = loop.checkpoint
+    if not (folder / "metrics.json").exists() and (checkpoint is None or not checkpoint.exists()):
+        loop.predictions.scores.clear()
+        return  # killed before it recorded on which store, and before it learned anything
     made_on = read_json(folder / "metrics.json", "metrics")["store"]
     for key, one in (("list_hash", store), ("test_list_hash", tested)):
         was, found = made_on.get(key, "none"), "none" if one is None else one.list_hash

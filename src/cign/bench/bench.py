@@ -19,7 +19,8 @@ from cign.bench.table import as_csv, as_markdown
 from cign.bench.worker import FORMAT, RECORD, Job
 from cign.cluster import check_engine
 from cign.errors import one_of
-from cign.files import folder_lock, read_json, write_json, write_text
+from cign.files import read_json, write_json, write_text
+from cign.leftovers import held_folder
 from cign.metrics.incremental import DEFINITIONS
 from cign.run_record import machine, versions
 
@@ -77,7 +78,7 @@ def run_bench(
             raise one_of(name, config.methods, "method in --now")
     entries, worlds = read_entries(config), open_worlds(config)
     plan = make_plan(config, entries, worlds)
-    with folder_lock(out, "bench folder"), on_engine(engine) as (cores, run_jobs):
+    with held_folder(out, "bench folder"), on_engine(engine) as (cores, run_jobs):
         num_workers = cores if num_workers is None else num_workers
         summary = Summary(config=config, worlds=worlds, plan=plan, folder=out / RUNS)
         begin(out, identity(config, entries, worlds))

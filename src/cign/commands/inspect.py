@@ -37,6 +37,11 @@ def add_options(parser: CommandParser) -> None:
         help="of a prepared store: look for clips of two splits that sound nearly alike",
     )
     parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="of a prepared store: read everything, and find what a disk or a copy has changed",
+    )
+    parser.add_argument(
         "--write-table",
         metavar="FILE",
         type=path,
@@ -67,12 +72,13 @@ def run(options: Any) -> None:
                     f"{options.source} is: "
                     "leave it out, or name the source"
                 )
-        facts = _store(options.source, options.listen)
+        facts = _store(options.source, options.listen, options.verify)
     else:
-        if options.listen:
-            raise InputError(
-                f"--listen is for a prepared store, and {options.source} is none: use --decode"
-            )
+        for name in ("listen", "verify"):
+            if options[name]:
+                raise InputError(
+                    f"--{name} is for a prepared store, and {options.source} is none: use --decode"
+                )
         facts = _source(options)
     if options.json:
         say(json.dumps(facts, indent=2, ensure_ascii=False))
@@ -101,11 +107,12 @@ def _source(options: Any) -> dict[str, Any]:
     return facts | {"conditions": None} | (findings or {})
 
 
-def _store(folder: Path, listen: bool) -> dict[str, Any]:
+def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
     from cign.data.inspection import listen_to_store
     from cign.data.store import Store
 
     store = Store.open(folder)
+    verified = _verify(store) if verify else None
     return {
         "kind": "store",
         "path": str(folder),
@@ -116,7 +123,17 @@ def _store(folder: Path, listen: bool) -> dict[str, Any]:
         "list_hash": store.list_hash,
         **store.report,
         "near_duplicates": listen_to_store(store, make_progress()) if listen else None,
+        "verified": verified,
     }
+
+
+def _verify(store: Any) -> dict[str, bool]:
+    """Read everything; for each part whether it had a checksum to be held against."""
+    from cign.data.intact import check_media, check_tokens
+
+    check_media(store)
+    tokens = {name: check_tokens(store, name) for name in store.backbones}
+    return {"frames and sound": True, **{f"tokens of {n}": known for n, known in tokens.items()}}
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -140,6 +157,8 @@ def _show(facts: dict[str, Any]) -> None:
     if facts["conditions"] is not None:
         odd = ", ".join(f"{name} {number}" for name, number in facts["conditions"].items())
         say(f"clips with conditions found while decoding: {odd or 'none'}")
+    for part, known in (facts.get("verified") or {}).items():
+        say(f"{part}: {'as written' if known else 'made by a version that kept no checksums'}")
     if facts["near_duplicates"] is not None:
         _show_near_duplicates(facts["near_duplicates"])
 

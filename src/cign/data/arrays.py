@@ -161,6 +161,8 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDAr
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
             array = np.load(path, allow_pickle=False)  # nothing cannot be mapped
+        if not isinstance(array, np.ndarray):  # an archive of several
+            raise ValueError("it is not one array")
     except FileNotFoundError:
         raise InputError(f"{what} lacks {path.name}: {remedy}") from None
     except (ValueError, OSError, EOFError) as error:

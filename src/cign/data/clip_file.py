@@ -67,10 +67,12 @@ def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
     """Read the clips and the columns that `Clip` does not have.
 
     Raises:
-        ValueError: If the file is not what `write_clips` writes.
-        OSError: If it cannot be read.
+        ValueError: If the file cannot be read or is not what `write_clips` writes; one line.
     """
-    columns = pq.read_table(path).to_pydict()
+    try:
+        columns = pq.read_table(path).to_pydict()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValueError(str(error).splitlines()[0]) from None
     missing = [name for name in _SCHEMA.names if name not in columns]
     if missing:
         raise ValueError(f"{path.name} lacks column {missing[0]}")

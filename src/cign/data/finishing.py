@@ -22,6 +22,7 @@ from cign.data.findings import (
     summarise,
     write_problems,
 )
+from cign.data.intact import checksum
 from cign.data.media import THRESHOLDS, MediaSpec
 from cign.data.store import FORMAT, Store
 from cign.data.worker import Answer
@@ -129,6 +130,7 @@ def finish_store(
             "spec": spec.to_dict(),
             "thresholds": THRESHOLDS,
             "class_names": list(table.class_names),
+            "checksums": {"clips.parquet": checksum(folder / "clips.parquet")},
             # What a corpus was generated from, so that its limit can be printed with results.
             "synth": _synth_record(source),
         },

@@ -1,9 +1,14 @@
-"""What is already prepared: one line per clip, appended as it is done."""
+"""What is already prepared: one line per clip, appended as it is done.
+
+Each line ends with the CRC-32 of what stands before it. A line that does not match it counts for
+nothing: its clip is decoded again.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +24,7 @@ class Journal:
         fingerprint: Of the list and the settings.
 
     Raises:
-        InputError: If the file belongs to other work.
+        InputError: If the file belongs to other work, or its first line is damaged.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -31,14 +36,13 @@ class Journal:
         whole = whole[: whole.rfind(b"\n") + 1]
         lines = whole.splitlines()
         if lines:
-            if json.loads(lines[0]) != {"fingerprint": fingerprint}:
+            if _value(lines[0]) != {"fingerprint": fingerprint}:
                 raise InputError(
                     f"store {path.parent} is being made from another list or with other settings: "
                     "use another folder, or finish that one with the same command"
                 )
             self.is_new = False
-            for line in lines[1:]:
-                answer = json.loads(line)
+            for answer in filter(None, map(_value, lines[1:])):
                 self.answers[answer["row"]] = answer
         self._file: IO[bytes] = path.open("ab")
         self._file.truncate(len(whole))
@@ -51,7 +55,8 @@ class Journal:
         self._append(answer)
 
     def _append(self, value: dict[str, Any]) -> None:
-        self._file.write(json.dumps(value).encode() + b"\n")
+        text = json.dumps(value).encode()
+        self._file.write(b"%s\t%08x\n" % (text, zlib.crc32(text)))
         self._file.flush()
 
     def close(self) -> None:
@@ -63,3 +68,12 @@ class Journal:
     def remove(self) -> None:
         """Remove the file: the work is finished."""
         self._path.unlink(missing_ok=True)
+
+
+def _value(line: bytes) -> dict[str, Any] | None:
+    """What a line holds; nothing if it is damaged."""
+    text, _, check = line.rpartition(b"\t")
+    if check != b"%08x" % zlib.crc32(text):
+        return None
+    value: dict[str, Any] = json.loads(text)
+    return value

@@ -35,7 +35,8 @@ from cign.data.token_making import (
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
 from cign.errors import InputError
-from cign.files import folder_lock, read_json
+from cign.files import read_json
+from cign.leftovers import held_folder
 from cign.progress import Progress, Silent
 
 Decode = Callable[..., Iterator[Answer]]
@@ -110,7 +111,7 @@ def prepare(
         media_bytes = 0 if begun else sum(_media_bytes(num_rows, spec))
         if check_token_space(store_folder, backbone, num_rows, media_bytes):
             progress.note(describe_tokens(backbone, num_rows))
-    with disk_errors(store_folder), folder_lock(store_folder, "store"):
+    with disk_errors(store_folder), held_folder(store_folder, "store"):
         _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
             how = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)

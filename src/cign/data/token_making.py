@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.arrays import RowWriter, create_array, describe_bytes, disk_errors, free_bytes
+from cign.data.intact import write_checksums
 from cign.data.media import MediaSpec
 from cign.data.store import Store
 from cign.data.tokens import FORMAT, TokenCache, token_shapes, tokens_folder
@@ -125,6 +126,7 @@ def make_tokens(
         write_json(place / "partial.json", {**partial, "num_done": 0})
     with disk_errors(place):
         _compute(store, backbone, place, done, partial, progress)
+        write_checksums(place)
         write_json(place / "tokens.json", info)
     (place / "partial.json").unlink()
     return TokenCache.open(store.folder, backbone.name, store.rows, num_rows)

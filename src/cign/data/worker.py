@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from cign.data.arrays import FULL, RowWriter
+from cign.data.arrays import RowWriter
 from cign.data.media import Decoded, MediaError, MediaSpec, decode
 from cign.data.near_duplicates import sound_words
 from cign.data.shards import as_file
+
+# What a decoding process may take for itself: a damaged header can ask for any amount. A film of
+# 7680x4320 in 10 bits took 0.9 GB.
+MAX_DATA_BYTES = 4 * 2**30
 
 Task = dict[str, Any]
 Answer = dict[str, Any]
@@ -46,7 +51,7 @@ class Decoder:
         Returns:
             ``row, conditions`` and, for a usable clip, ``audio_ok, visual_ok, silent, still,
             duration_s, window_start_s, window_end_s, content_hash``; or ``row, full`` with the
-            reason if the disk is full.
+            reason if it could not be written.
         """
         row = task["row"]
         try:
@@ -62,9 +67,7 @@ class Decoder:
                 self._frames.write(row, decoded.frames[None])
                 self._audio.write(row, decoded.audio[None])
         except OSError as error:
-            if error.errno in FULL:
-                return {"row": row, "full": error.strerror}
-            raise
+            return {"row": row, "full": error.strerror}  # whatever fails there, it is not the clip
         return {
             **self._listened(decoded),
             "row": row,
@@ -92,9 +95,24 @@ def failed(row: int, condition: str, detail: str) -> Answer:
     return {"row": row, "conditions": [[condition, detail]]}
 
 
+def limit_memory(num_bytes: int) -> None:
+    """Have this process find no more memory beyond so many bytes of its own.
+
+    Files that are mapped for reading do not count, so that a store may be of any size. A lower
+    limit that the process was started with stays. Where the system does not count (macOS), nothing
+    is limited.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    for limit in (soft, hard):
+        if limit != resource.RLIM_INFINITY:
+            num_bytes = min(num_bytes, limit)
+    resource.setrlimit(resource.RLIMIT_DATA, (num_bytes, hard))
+
+
 def main() -> None:
     """Serve the process that started this one until its end of the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us decides
+    limit_memory(MAX_DATA_BYTES)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a codec prints must not end up among the answers
     setup = json.loads(sys.stdin.readline())

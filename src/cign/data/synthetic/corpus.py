@@ -15,7 +15,8 @@ from cign.data.synthetic.config import SynthConfig
 from cign.data.synthetic.encode import save_mp4
 from cign.data.synthetic.plan import ClipDraw, plan
 from cign.errors import InputError
-from cign.files import folder_lock, read_json, write_json, write_text
+from cign.files import read_json, write_json, write_text
+from cign.leftovers import held_folder
 from cign.progress import Progress, Silent
 
 COLUMNS = (
@@ -47,7 +48,7 @@ def synthesize(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a new folder for the clips")
     progress = progress or Silent()
-    with folder_lock(out, "the folder"):
+    with held_folder(out, "the folder"):
         _claim(out, config)
         names = World(config.world).names(config.num_classes + config.num_unknown_classes)
         clips = plan(config)

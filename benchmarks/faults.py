@@ -1,0 +1,106 @@
+"""Faults in numbers: kills, full disks, jumping clocks and mutated media files, and what they cost.
+
+    python benchmarks/faults.py [--trials 50] [--files 10000] [--seed 0]
+
+writes ``benchmarks/results/faults.md``. Long: about 5 s for a trial and 0.25 s for a file on two
+busy cores. What is tried, and how, is in ``tests/faults/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cign.files import write_text
+
+ROOT = Path(__file__).parent.parent
+PROGRAMS = ROOT / "tests" / "faults"
+PAGE = Path(__file__).with_name("results") / "faults.md"
+KINDS = ("kill", "disk", "clock")
+NAMES = {
+    "kill": "SIGKILL, once or twice",
+    "disk": "disk full from a write on",
+    "clock": "clock jumps, and SIGKILL",
+}
+
+
+def run(program: str, folder: Path, *options: object) -> dict[str, Any]:
+    """Run one of the programs of the tests."""
+    command = [sys.executable, str(PROGRAMS / program), str(folder), *map(str, options)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def trial_rows(counts: dict[str, int], commands: tuple[str, ...]) -> list[str]:
+    """Rows of the table: one for each fault and command."""
+    kinds = ("injected", "too late", "lost", "wrong", "rude")
+    rows = []
+    for fault in KINDS:
+        for command in commands:
+            numbers = [counts.get(f"{fault} {command}: {kind}", 0) for kind in kinds]
+            if any(numbers):
+                cells = " | ".join(map(str, numbers))
+                rows.append(f"| {NAMES[fault]} | `{command}` | {cells} |")
+    return rows
+
+
+def page(trials: dict[str, Any], files: dict[str, Any], command: str) -> str:
+    """The results as Markdown."""
+    problems = [*trials["problems"], *files["problems"]]
+    told = ("files", "decoded", "left out", "process died", "took too long", "over its memory")
+    lines = [
+        "# Faults",
+        "",
+        f"`{command}`, {len(os.sched_getaffinity(0))} cores; {trials['seconds']:g} s for the "
+        f"trials, {files['seconds']:g} s for the files.",
+        "",
+        "A fault is brought about at a drawn moment or before a drawn file operation; then the "
+        "command is run again as its user would, and what comes of it is held against a run that "
+        "nothing disturbed: stores, models, predictions and embeddings byte for byte, metrics and "
+        "tables number for number. *Too late*: the command had ended before. *Lost*: the result "
+        "could no longer be reached. *Wrong*: it was another one, or files were left over. *Rude*: "
+        "a traceback, or not one sentence.",
+        "",
+        "| fault | command | injected | too late | lost | wrong | rude |",
+        "| --- | --- | --: | --: | --: | --: | --: |",
+        *trial_rows(trials["counts"], ("prepare", "train", "bench", "add")),
+        "",
+        "Mutated media files (flipped bits, noise, cuts, repeats, wrong lengths, parts of another "
+        "file; every container and codec of the tests), through the decoding processes:",
+        "",
+        "| " + " | ".join(told) + " | without an answer |",
+        "| " + " | ".join("--:" for _ in (*told, "")) + " |",
+        "| " + " | ".join(str(files.get(name, 0)) for name in told),
+    ]
+    lines[-1] += f" | {len(files['problems'])} |"
+    lines += ["", "Problems: " + ("none." if not problems else "")]
+    lines += [f"- {problem}" for problem in problems]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--trials", type=int, default=50, help="of each kind of fault")
+    parser.add_argument("--files", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cign-faults-") as folder:
+        how = ("--number", options.trials, "--seed", options.seed)
+        trials = run("campaign.py", Path(folder) / "trials", *how)
+        how = ("--number", options.files, "--seed", options.seed)
+        files = run("fuzz.py", Path(folder) / "files", *how)
+    named = f"python benchmarks/faults.py --trials {options.trials} --files {options.files}"
+    write_text(PAGE, page(trials, files, f"{named} --seed {options.seed}"))
+    print(PAGE.read_text())
+    raise SystemExit(1 if trials["problems"] or files["problems"] else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Faults at drawn moments of a command, each followed by what its user would do next.
+
+Run as a process of its own, single-threaded, so that it can fork:
+
+    python tests/faults/campaign.py FOLDER --faults kill,disk,clock --number 10 --seed 0
+
+prints one JSON object with the counts: injected, too late, lost (a result that can no longer be
+reached), wrong (another result than without the fault) and rude (a traceback, or no sentence).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.cases import Case, World, finished, run_child
+from faults.injected import Fault, count_operations, fill_disk_before, jump_clock, kill_before
+
+COMMANDS = ("prepare", "train", "bench", "add")
+MOST_KILLS = 2  # of one trial, before it may end
+
+
+class Campaign:
+    """Trials of the cases of one world.
+
+    Args:
+        world: Where clips, store and model lie.
+        seed: Of the moments.
+    """
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.world = world
+        self.draw = random.Random(seed)
+        self.counts: Counter[str] = Counter()
+        self.problems: list[str] = []
+        self._whole: dict[str, tuple[dict[str, Any], float, int]] = {}
+
+    def whole(self, case: Case) -> tuple[dict[str, Any], float, int]:
+        """Result, seconds and file operations of a case that nothing disturbs."""
+        if case.name not in self._whole:
+            case.reset()
+            counter = case.place.parent / "operations"
+            begin = time.monotonic()
+            child = run_child(case.arguments, self.world.log, count_operations(case.place, counter))
+            done = finished(child, self.world.log)
+            took_s = time.monotonic() - begin
+            assert done.code == 0, done.err
+            self._whole[case.name] = case.result(case.place), took_s, counter.stat().st_size
+        return self._whole[case.name]
+
+    def trial(self, command: str, fault: str) -> None:
+        """One trial; what is wrong is noted, not raised."""
+        # Half of the trials with decoding processes, a quarter of the benches with theirs.
+        os.environ["BENCH_IN_ONE_PROCESS"] = "1" if self.draw.random() < 0.75 else ""
+        case = self.world.case(command, workers=self.draw.choice((0, 2)))
+        expected, took_s, operations = self.whole(case)
+        case.reset()
+        what = f"{fault} {command}"
+        try:
+            num = getattr(self, f"_{fault}")(case, took_s, operations)
+            self.counts[f"{what}: {'injected' if num else 'too late'}"] += max(num, 1)
+            arguments = case.again()
+            if arguments is not None:
+                done = finished(run_child(arguments, self.world.log), self.world.log)
+                if done.code != 0:
+                    self._note(what, "lost", f"cannot be gone on with: {done.err[-600:]}")
+                    return
+            found = case.result(case.place)
+            if found != expected:
+                odd = [key for key in {*found, *expected} if found.get(key) != expected.get(key)]
+                if odd == ["names"]:
+                    odd = sorted(set(found["names"]) ^ set(expected["names"]))
+                self._note(what, "wrong", f"differs in {odd[:5]}")
+        except AssertionError as error:
+            self._note(what, "rude", str(error)[-600:])
+
+    def _note(self, what: str, kind: str, text: str) -> None:
+        self.counts[f"{what}: {kind}"] += 1
+        self.problems.append(f"{what}: {kind}: {text}")
+
+    def _kill(self, case: Case, took_s: float, operations: int) -> int:
+        """Kill it once or twice, at a moment or before a file operation."""
+        num_kills = 0
+        for _ in range(self.draw.randint(1, MOST_KILLS)):
+            arguments = case.again()
+            if arguments is None:
+                break
+            arm: Fault | None = None
+            if self.draw.random() < 0.5:
+                arm = kill_before(self.draw.randint(1, operations), case.place)
+            child = run_child(arguments, self.world.log, arm)
+            if arm is None:
+                time.sleep(self.draw.uniform(0, took_s))
+                os.kill(child, signal.SIGKILL)
+            done = finished(child, self.world.log)
+            if done.code != -signal.SIGKILL:
+                assert done.code == 0, done.err
+                break
+            num_kills += 1
+        return num_kills
+
+    def _disk(self, case: Case, took_s: float, operations: int) -> int:
+        """Fill the disk before one of its writes."""
+        arm = fill_disk_before(self.draw.randint(1, operations), case.place)
+        done = finished(run_child(case.arguments, self.world.log, arm), self.world.log)
+        if done.code == 0:
+            return 0
+        assert done.code == 1, (done.code, done.err)
+        assert done.sentence
+        return 1
+
+    def _clock(self, case: Case, took_s: float, operations: int) -> int:
+        """Let the clock jump all along, killed once in between."""
+        seed = self.draw.randrange(10**6)
+        child = run_child(case.arguments, self.world.log, jump_clock(seed))
+        time.sleep(self.draw.uniform(0, took_s))
+        os.kill(child, signal.SIGKILL)
+        finished(child, self.world.log)
+        arguments = case.again()
+        if arguments is not None:
+            done = finished(run_child(arguments, self.world.log, jump_clock(seed + 1)), self.log)
+            assert done.code == 0, done.err
+        return 1
+
+    @property
+    def log(self) -> Path:
+        """Where children print."""
+        return self.world.log
+
+
+def run(
+    root: Path, faults: list[str], commands: list[str], number: int, seed: int, most_s: float
+) -> Campaign:
+    """Make trials, spread evenly over commands and faults.
+
+    Args:
+        root: A new folder.
+        faults: ``kill``, ``disk``, ``clock``.
+        commands: Of `COMMANDS`.
+        number: Trials of each fault.
+        seed: Of the moments.
+        most_s: No trial begins later than so many seconds after the first.
+    """
+    torch.set_num_threads(1)
+    os.environ["TMPDIR"] = str(root / "tmp")
+    (root / "tmp").mkdir(parents=True)
+    tempfile.tempdir = None
+    import cign.cli
+    import cign.commands.add
+    import cign.commands.bench
+    import cign.commands.prepare
+    import cign.commands.train
+    import cign.learner  # noqa: F401  (loaded once, not in every child)
+
+    world = World(root)
+    world.build()
+    campaign = Campaign(world, seed)
+    begin = time.monotonic()
+    for trial in range(number):
+        for fault in faults:
+            if time.monotonic() - begin < most_s:
+                campaign.trial(commands[trial % len(commands)], fault)
+    return campaign
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--faults", default="kill,disk,clock")
+    parser.add_argument("--commands", default=",".join(COMMANDS))
+    parser.add_argument("--number", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"))
+    options = parser.parse_args()
+    faults, commands = options.faults.split(","), options.commands.split(",")
+    begin = time.monotonic()
+    how = (options.number, options.seed, options.seconds)
+    campaign = run(options.folder, faults, commands, *how)
+    took_s = round(time.monotonic() - begin, 1)
+    found = {"counts": dict(sorted(campaign.counts.items())), "problems": campaign.problems}
+    print(json.dumps({**found, "seconds": took_s}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

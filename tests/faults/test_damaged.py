@@ -1,0 +1,182 @@
+"""Files that were cut short or have a flipped bit: refused in a sentence, or read as they were."""
+
+import json
+import random
+import shutil
+
+import pytest
+
+from cign.bench import config as bench_config
+from cign.data.intact import check_media, check_tokens
+from cign.data.journal import Journal
+from cign.data.store import Store
+from cign.errors import CignError, InputError
+from cign.model_folder import load_model
+from cign.run_config import RunConfig
+from toy_model import toy_model
+
+FLIPS = 40
+
+
+def damage(path, seed):
+    """Cut a file, or flip one bit of it."""
+    draw, data = random.Random(f"{path.name} {seed}"), bytearray(path.read_bytes())
+    if seed % 4 == 0:
+        path.write_bytes(data[: draw.randrange(len(data))])
+    else:
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        path.write_bytes(data)
+
+
+def told(read, what):
+    """What a reader says of a damaged file: its value, or its one sentence."""
+    try:
+        return read()
+    except CignError as error:
+        if "\n" in str(error):
+            pytest.fail(f"{what}: not one sentence: {error}")
+        return str(error)
+    except Exception as error:
+        pytest.fail(f"{what}: {type(error).__name__}: {error}")
+
+
+@pytest.mark.parametrize("name", ["clips.parquet", "frames.npy", "audio.npy"])
+def test_a_store_with_a_flipped_bit_is_found_out(name, tiny, tmp_path):
+    path = shutil.copytree(tiny[1], tmp_path / "store") / name
+    whole = path.read_bytes()
+
+    def read():
+        check_media(Store.open(path.parent))
+
+    for seed in range(FLIPS if name == "clips.parquet" else 8):
+        path.write_bytes(whole)
+        damage(path, seed)
+        # The last rows may be those of clips that were left out, here there are none.
+        assert isinstance(told(read, f"{name}, {seed}"), str), seed
+
+
+@pytest.mark.parametrize("name", ["audio.npy", "visual.npy", "tokens.json", "checksums.json"])
+def test_tokens_with_a_flipped_bit_are_found_out(name, tiny, tmp_path):
+    folder = shutil.copytree(tiny[1], tmp_path / "store")
+    path = folder / "tokens" / "small-random" / name
+    whole = path.read_bytes()
+
+    def read():
+        store = Store.open(folder)
+        check_tokens(store, "small-random")
+        return store.tokens("small-random").info
+
+    right = read()
+    for seed in range(12):
+        path.write_bytes(whole)
+        damage(path, seed)
+        found = told(read, f"{name}, {seed}")
+        if name in ("audio.npy", "visual.npy"):
+            assert "restore it" in found
+        elif isinstance(found, dict):
+            # Names and fingerprints are held against a backbone's when they are used.
+            assert {k: v for k, v in found.items() if isinstance(v, int)} == {
+                k: v for k, v in right.items() if isinstance(v, int)
+            }
+
+
+def test_a_store_description_with_a_flipped_bit_never_crashes(tiny, tmp_path):
+    folder = shutil.copytree(tiny[1], tmp_path / "store")
+    whole = (folder / "store.json").read_bytes()
+
+    def read():
+        store = Store.open(folder)
+        check_tokens(store, "small-random")
+        return store.num_clips
+
+    right = read()
+    for seed in range(3 * FLIPS):
+        (folder / "store.json").write_bytes(whole)
+        damage(folder / "store.json", seed)
+        assert told(read, seed) == right or isinstance(told(read, seed), str)
+
+
+def test_a_model_with_a_flipped_bit_is_refused_or_says_the_same(tmp_path):
+    from cign.model_folder import save_model
+
+    place = tmp_path / "model"
+    save_model(toy_model(), place)
+    for name in ("model.safetensors", "kept.safetensors"):
+        whole = (place / name).read_bytes()
+        for seed in range(8):
+            damage(place / name, seed)
+            assert "restore the folder" in told(lambda: load_model(place), f"{name}, {seed}")
+            (place / name).write_bytes(whole)
+
+
+def test_a_run_configuration_with_a_flipped_bit_never_crashes(tmp_path):
+    RunConfig(method="finetune", tasks=(("a", "b"), ("ç",)), seed=3).save(tmp_path)
+    path = tmp_path / "config.yaml"
+    whole = path.read_bytes()
+    for seed in range(4 * FLIPS):
+        path.write_bytes(whole)
+        damage(path, seed)
+        told(lambda: RunConfig.load(tmp_path), seed)
+
+
+def test_a_damaged_line_of_the_journal_is_done_again(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, "f")
+    for row in range(5):
+        journal.add({"row": row, "conditions": [], "duration_s": 1.5})
+    journal.close()
+    whole = path.read_bytes()
+    place = whole.index(b'"row": 3') + len('"row": ')
+    path.write_bytes(whole[:place] + b"1" + whole[place + 1 :])
+    again = Journal(path, "f")
+    assert sorted(again.answers) == [0, 1, 2, 4]
+    again.close()
+    path.write_bytes(b"x" + whole[1:])
+    with pytest.raises(InputError, match="another list or with other settings"):
+        Journal(path, "f")
+
+
+def test_a_damaged_bench_description_is_one_sentence(tmp_path):
+    path = tmp_path / "bench.json"
+    wanted = {"methods": {"finetune": "x"}, "tasks": [2]}
+    bench_config.begin(tmp_path, wanted)
+    whole = path.read_bytes()
+    for seed in range(FLIPS):
+        path.write_bytes(whole)
+        damage(path, seed)
+        told(lambda: bench_config.begin(tmp_path, wanted), seed)
+
+
+def test_damage_is_told_by_inspect(cign, tiny, tmp_path):
+    folder = shutil.copytree(tiny[1], tmp_path / "store")
+    code, out, _ = cign("inspect", folder, "--verify")
+    assert code == 0
+    assert "tokens of small-random: as written" in out
+    (folder / "tokens" / "small-random" / "checksums.json").unlink()
+    code, out, _ = cign("inspect", folder, "--verify", "--json")
+    parts = {"frames and sound": True, "tokens of small-random": False}
+    assert json.loads(out)["verified"] == parts
+    path = folder / "audio.npy"
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 4
+    path.write_bytes(data)
+    code, out, err = cign("inspect", folder, "--verify")
+    assert (code, out) == (2, "")
+    assert "frames or sound of 1 clips are not as they were decoded" in err
+    code, _, err = cign("inspect", tiny[0], "--verify")
+    assert code == 2
+    assert "--verify is for a prepared store" in err
+
+
+@pytest.mark.parametrize("regime", ["frozen", "end-to-end"])
+def test_nothing_is_learned_from_a_damaged_store(regime, cign, tiny, tmp_path):
+    folder = shutil.copytree(tiny[1], tmp_path / "store")
+    name = "tokens/small-random/visual.npy" if regime == "frozen" else "frames.npy"
+    data = bytearray((folder / name).read_bytes())
+    data[-1000] ^= 16
+    (folder / name).write_bytes(data)
+    how = ["--method", "finetune", "--tasks", 2, "--regime", regime, "--backbone", "small-random"]
+    code, _, err = cign("train", folder, "--out", tmp_path / "run", *how)
+    assert code == 2
+    assert "is damaged" in err
+    assert not (tmp_path / "run").exists()

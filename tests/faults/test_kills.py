@@ -1,0 +1,72 @@
+"""Commands that are killed, or find the disk full, and what their user does next."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("campaign.py")
+
+
+def campaign(folder, *options):
+    """Counts and problems of trials, made in a process that can fork."""
+    command = [sys.executable, str(PROGRAM), str(folder), *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_killed_and_full_disk_lose_nothing(tmp_path):
+    commands = ("--commands", "prepare,add", "--number", 2, "--seed", 11)
+    found = campaign(tmp_path / "world", "--faults", "kill,disk", *commands)
+    assert found["problems"] == []
+    assert sum(found["counts"].values()) >= 4
+
+
+@pytest.mark.slow
+def test_killed_at_fifty_moments(tmp_path):
+    found = campaign(tmp_path / "world", "--faults", "kill", "--number", 50)
+    assert found["problems"] == []
+    kills = [number for what, number in found["counts"].items() if what.endswith("injected")]
+    assert sum(kills) >= 50
+    assert len(kills) == 4, "each command was killed"
+
+
+@pytest.mark.slow
+def test_full_disks_and_jumping_clocks(tmp_path):
+    found = campaign(tmp_path / "world", "--faults", "disk,clock", "--number", 40)
+    assert found["problems"] == []
+
+
+TMPFS = """
+import json, subprocess, sys
+from pathlib import Path
+place, clips, program = Path(sys.argv[1]), sys.argv[2], [sys.executable, "-m", "cign.cli"]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)], check=True)
+prepare = [*program, "prepare", clips, str(place / "store"), "--backbone", "small-random"]
+first = subprocess.run([*prepare, "--workers", "0"], capture_output=True, text=True)
+subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+second = subprocess.run([*prepare, "--workers", "0"], capture_output=True, text=True)
+names = sorted(p.name for p in (place / "store").iterdir())
+print(json.dumps([first.returncode, first.stderr, second.returncode, second.stderr, names]))
+"""
+
+
+def test_a_disk_that_is_really_full(tiny, tmp_path):
+    unshare = shutil.which("unshare")
+    own = [str(unshare), "-rm"]
+    if unshare is None or subprocess.run([*own, "true"], check=False).returncode != 0:
+        pytest.skip("this machine lets nobody mount a small disk")
+    (tmp_path / "disk").mkdir()
+    command = [*own, sys.executable, "-c", TMPFS, str(tmp_path / "disk"), str(tiny[0])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    code, error, second, second_error, names = json.loads(done.stdout)
+    assert code == 1
+    assert "Traceback" not in error
+    assert "free space" in error or "are needed" in error
+    assert second == 0, second_error
+    assert "store.json" in names

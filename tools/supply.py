@@ -1,0 +1,139 @@
+"""What the project rests on: licences of all dependencies, a bill of materials, known weaknesses.
+
+    python tools/supply.py licences   # writes docs/licences.md
+    python tools/supply.py sbom       # writes sbom.json (CycloneDX)
+    python tools/supply.py audit      # known weaknesses; `not run` where no service answers
+
+Each reads the environment that it runs in, and needs the extra `audit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "licences.md"
+SBOM = ROOT / "sbom.json"
+TIMEOUT_S = 300
+
+HEAD = """# Licences of the dependencies
+
+What `cign` itself is under: Apache-2.0. What it rests on, by the metadata of the packages that are
+installed (`make licences` writes this page anew, with `pip-licenses`). *For* says which extra
+brings a package; core is what `pip install cign` brings.
+
+**GPL inside.** The wheels of PyAV (`av`, itself BSD-3-Clause) contain FFmpeg built with x264 and
+x265, which are under the GPL, version 2 or later; so does the program in the wheels of
+`imageio-ffmpeg`, which only the tests use. Running them asks for nothing. Who hands on an image or
+an installer that holds these wheels hands on GPL code and has to heed its terms; building PyAV from
+source against an FFmpeg without these codecs avoids that, and then `cign synth` cannot write H.264.
+
+"""
+
+
+def closure() -> dict[str, str]:
+    """Canonical names of all packages that the project needs, and the extra that brings each."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {"core": project["dependencies"], **project["optional-dependencies"]}
+    found: dict[str, str] = {}
+    for group, texts in groups.items():
+        waiting = [Requirement(text) for text in texts]
+        while waiting:
+            requirement = waiting.pop()
+            package = canonicalize_name(requirement.name)
+            if package in found and not requirement.extras:
+                continue
+            found.setdefault(package, group)
+            try:
+                inner = [Requirement(text) for text in metadata.requires(package) or []]
+            except metadata.PackageNotFoundError:
+                continue
+            extras = {"", *requirement.extras}
+            waiting += [one for one in inner if any(_applies(one, extra) for extra in extras)]
+    return found
+
+
+def _applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def licences() -> None:
+    """Write the page of licences."""
+    packages = closure()
+    command = [sys.executable, "-m", "piplicenses", "--format=json", "--with-system", "--with-urls"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows: dict[str, dict[str, Any]] = {
+        canonicalize_name(row["Name"]): row for row in json.loads(done.stdout)
+    }
+    lines = ["| package | version | licence | for |", "| --- | --- | --- | --- |"]
+    for name, reason in sorted(packages.items(), key=lambda item: (item[1] != "core", *item[::-1])):
+        row = rows.get(name)
+        if row is None:
+            lines.append(f"| {name} | not installed here | | {reason} |")
+        else:
+            licence = " ".join(row["License"].split()).replace("|", "/")
+            lines.append(f"| {row['Name']} | {row['Version']} | {licence} | {reason} |")
+    PAGE.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)}: {len(packages)} packages")
+
+
+def sbom() -> None:
+    """Write the bill of materials of this environment."""
+    command = [sys.executable, "-m", "cyclonedx_py", "environment", sys.executable]
+    command += ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible"]
+    subprocess.run([*command, "--of", "JSON", "-o", str(SBOM)], check=True)
+    parts = json.loads(SBOM.read_text())["components"]
+    print(f"{SBOM.relative_to(ROOT)}: {len(parts)} packages")
+
+
+def audit(options: list[str]) -> int:
+    """Ask for known weaknesses; 1 if there are any, 0 if there are none or nobody can be asked."""
+    command = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off"]
+    command += ["--skip-editable", "--timeout", "15", *options]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+        found = json.loads(done.stdout)["dependencies"]
+    except (ValueError, KeyError):
+        reason = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        print(f"audit: not run ({reason})")
+        return 0
+    except subprocess.TimeoutExpired:
+        print(f"audit: not run (no answer within {TIMEOUT_S} s)")
+        return 0
+    weak = [(one, v) for one in found for v in one.get("vulns", [])]
+    skipped = [one["name"] for one in found if "skip_reason" in one]
+    for one, weakness in weak:
+        fixed = ", ".join(weakness["fix_versions"]) or "no version"
+        print(f"{one['name']} {one['version']}: {weakness['id']}, mended in {fixed}")
+    if len(skipped) == len(found):
+        reason = found[0]["skip_reason"] if found else "no packages"
+        print(f"audit: not run (the service knows none of {len(found)} packages: {reason})")
+        return 0
+    print(f"audit: {len(found)} packages, {len(weak)} known weaknesses, {len(skipped)} not known")
+    return 1 if weak else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("licences", "sbom", "audit"))
+    parser.add_argument("options", nargs="*", help="of pip-audit")
+    arguments = parser.parse_args()
+    if arguments.what == "audit":
+        raise SystemExit(audit(arguments.options))
+    {"licences": licences, "sbom": sbom}[arguments.what]()
+
+
+if __name__ == "__main__":
+    main()
