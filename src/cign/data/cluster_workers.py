@@ -78,7 +78,9 @@ def decode_chunk(
                 f"machine {platform.node()} has no room for decoded clips in "
                 f"{tempfile.gettempdir()}: free space there, or set TMPDIR"
             )
-        frames, audio = (np.load(folder / f"{kind}.npy") for kind in ("frames", "audio"))
+        frames, audio = (
+            np.load(folder / f"{kind}.npy", allow_pickle=False) for kind in ("frames", "audio")
+        )
     parts = [
         ({**by_row[row], "row": task["row"]}, frames[row], audio[row])
         for row, task in enumerate(tasks)
