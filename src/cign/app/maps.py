@@ -41,7 +41,9 @@ def _pictures(scene: Scene) -> str:
     for one in shown:
         words = f"where {one.label} was found"
         figures.append(
-            _figure(_found(scene, one), f"{one.label} {one.told}", words, colour(scene, one.label))
+            _figure(
+                _found(scene, one), f"{one.label} {_told(one)}", words, colour(scene, one.label)
+            )
         )
     title = "Where" if shown else "Picture"
     about = (
@@ -51,6 +53,11 @@ def _pictures(scene: Scene) -> str:
         else ""
     )
     return f"<h3>{title}</h3>{about}<div class='frames'>{''.join(figures)}</div>"
+
+
+def _told(one: ClassMap) -> str:
+    """The number beside a class; of another reading where the audio-visual one is small."""
+    return one.told.replace("visual ", "picture ").replace("audio ", "sound ")
 
 
 def _found(scene: Scene, one: ClassMap) -> Floats:

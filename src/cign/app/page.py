@@ -17,7 +17,7 @@ from gradio_client.utils import is_http_url_like
 from cign.app import cards
 from cign.app.maps import maps
 from cign.app.service import Answer, Service
-from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out
+from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
 from cign.data.formats.folders import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from cign.errors import CignError, InputError
 from cign.explain.drawing import draw
@@ -139,10 +139,10 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
         max_upload: Bytes of the largest file that is taken, to be told.
     """
     do = Handlers(service, root)
-    limit = f"at most {max_upload / 1e6:g} MB each"
+    limit = f"at most {shown_size(max_upload)} each"
     suffixes = sorted(MEDIA_SUFFIXES)
     private: dict[str, Any] = {"api_visibility": "private"}
-    with gr.Blocks(title="cign", analytics_enabled=False, delete_cache=(600, 86_400)) as page:
+    with gr.Blocks(title="cign", analytics_enabled=False, delete_cache=(600, 21_600)) as page:
         head = gr.HTML(padding=False)
         clip, seen = gr.State(None), gr.State(0)
         with gr.Tabs():

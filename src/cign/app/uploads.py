@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import shutil
 import uuid
@@ -108,3 +109,13 @@ class Sessions:
         mine = self._used.pop(session, set())
         for clip in mine.difference(*self._used.values()):
             clip.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                clip.parent.rmdir()
+
+
+def shown_size(num_bytes: int) -> str:
+    """A size as one reads it, in powers of 1,024 as browsers count."""
+    for unit, scale in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.4g} {unit}"
+    return f"{num_bytes} bytes"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import Any
 
 from cign.arguments import CommandParser, num_bytes, path, whole
@@ -40,7 +41,7 @@ def add_options(parser: CommandParser) -> None:
         "--max-upload",
         metavar="SIZE",
         type=num_bytes,
-        default=200_000_000,
+        default=200 * 2**20,
         help="largest file that is taken, for example 500kB, 200MB or 1GB (default: 200MB)",
     )
 
@@ -66,5 +67,10 @@ def run(options: Any) -> None:
             service,
             socket,
             max_upload=options.max_upload,
-            ready=lambda address: say(f"{address}  (Ctrl-C ends it)"),
+            ready=_tell,
         )
+
+
+def _tell(address: str) -> None:
+    say(f"{address}  (Ctrl-C ends it)")
+    sys.stdout.flush()  # whoever reads a pipe waits for it
