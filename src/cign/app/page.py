@@ -41,23 +41,32 @@ class Handlers:
     def __init__(self, service: Service, root: Path) -> None:
         self._service, self._root = service, root
         self._sessions = Sessions(root)
+        self._answers: dict[str, tuple[Path, Answer]] = {}  # the last one of each page
 
     def ask(self, file: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """Answer about a clip: answer, maps, picture to save, the clip itself."""
-        hidden = gr.update(visible=False)
+        """Answer about a clip: answer, maps, the clip itself."""
+        session = str(request.session_hash)
+        self._answers.pop(session, None)
         if not file:
-            return cards.empty(), "", hidden, None
+            return cards.empty(), "", None
         try:
             clip = check_upload(file, self._root)
-            session = str(request.session_hash)
             self._sessions.uses(session, [clip])
             one = self._service.answer(clip)
-            picture = self._sessions.folder(session) / f"{clip.stem}-maps.png"
-            draw(one.scene).save(picture)
         except Exception as error:
-            return cards.problem(sentence(error)), "", hidden, None
-        save = gr.update(value=str(picture), visible=True)
-        return cards.answer(one, media=player(clip, one)), maps(one.scene), save, file
+            return cards.problem(sentence(error)), "", None
+        self._answers[session] = clip, one
+        return cards.answer(one, media=player(clip, one)), maps(one.scene), file
+
+    def picture(self, request: gr.Request) -> Any:
+        """Draw what is to be saved, after the answer is there."""
+        session = str(request.session_hash)
+        if session not in self._answers:
+            return gr.update(visible=False)
+        clip, one = self._answers[session]
+        place = self._sessions.folder(session) / f"{clip.stem}-maps.png"
+        draw(one.scene).save(place)
+        return gr.update(value=str(place), visible=True)
 
     def teach(self, name: str, files: list[str] | None, request: gr.Request) -> tuple[Any, ...]:
         """Teach a class: what it cost, and the fields that tell of the model."""
@@ -93,6 +102,7 @@ class Handlers:
 
     def close(self, request: gr.Request) -> None:
         """Remove what a page left."""
+        self._answers.pop(str(request.session_hash), None)
         self._sessions.close(str(request.session_hash))
 
 
@@ -186,11 +196,12 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                 if not service.can_teach:
                     undo = gr.Button(visible=False)
 
-        asked = [said, shown, save, clip]
+        asked = [said, shown, clip]
         state = [head, classes, undo, seen]
         reading: dict[str, Any] = {"concurrency_id": "read", "concurrency_limit": 1, **private}
         for field in (upload, record):
-            field.change(do.ask, field, asked, show_progress_on=said, **reading)
+            asking = field.change(do.ask, field, asked, show_progress_on=said, **reading)
+            asking.then(do.picture, None, save, show_progress="hidden", **reading)
         page.load(do.state, None, state, show_progress="hidden", **private)
         classes_tab.select(do.state, None, state, show_progress="hidden", **private)
         if service.can_teach:
@@ -205,7 +216,8 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                 undo.click(do.undo, seen, [told, *state], **writing),
             ):
                 # The clip that was asked about last, as the model sees it now.
-                event.then(do.ask, clip, asked, show_progress="hidden", **reading)
+                again = event.then(do.ask, clip, asked, show_progress="hidden", **reading)
+                again.then(do.picture, None, save, show_progress="hidden", **reading)
         page.unload(do.close)
     return page
 
