@@ -110,7 +110,7 @@ def test_what_is_recorded_is_answered(look, address):
     page.get_by_text("Click to Access Webcam").click()
     page.get_by_label("start recording").click()
     page.wait_for_timeout(2500)
-    page.get_by_label("stop recording").click()
+    page.locator("button.capture-button").click()
     page.wait_for_selector("#answer .cign-answer, #answer .cign-problem")
     assert page.locator("#answer .cign-problem").count() == 0, page.inner_text("#answer")
     assert only_from(address, seen)

@@ -235,7 +235,7 @@ def _teaching(limit: str, suffixes: list[str], root: Path) -> tuple[Any, ...]:
             )
             files = only_uploads(
                 gr.File(
-                    label=f"Clips that show it, up to {MOST_CLIPS}, {limit}",
+                    label=f"Up to {MOST_CLIPS} clips, {limit}",
                     file_count="multiple",
                     file_types=suffixes,
                     height=180,
