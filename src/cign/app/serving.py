@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,7 +137,15 @@ def serve(
             server.run(sockets=[taken])
         finally:
             signal.signal(signal.SIGTERM, before)
+            _end(root)
     raise KeyboardInterrupt
+
+
+def _end(root: Path) -> None:
+    """Remove the folder; a picture that is being drawn in a thread may come a little later."""
+    for _ in range(10):
+        shutil.rmtree(root, ignore_errors=True)
+        time.sleep(_END_S / 10)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
