@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow check docs licences sbom audit faults install encoders stores tune table clean
+.PHONY: demo test test-slow test-browser check docs licences sbom audit faults install encoders stores tune table clean
 
 install: $(VENV)/.installed
 
@@ -23,6 +23,15 @@ test: install
 
 test-slow: install
 	$(BIN)/pytest -m slow
+
+# Pages in a real browser: the system's Chromium, brought if it can be.
+test-browser: $(VENV)/.browser
+	$(BIN)/pytest -m browser tests/browser
+
+$(VENV)/.browser: $(VENV)/.installed tests/browser/get_browser.sh
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,export,browser]'
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/browser/get_browser.sh
+	touch $@
 
 check: install
 	$(BIN)/ruff format --check .

@@ -91,6 +91,15 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def num_bytes(text: str) -> int:
+    """A type for sizes of files: ``500kB``, ``200MB``, ``1GB`` in powers of 1,024, or bytes."""
+    match = re.fullmatch(r"(\d{1,15})([kMG]?B)?", str(text), re.IGNORECASE)
+    if match is None or int(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500kB, 200MB or 1GB")
+    scale = {"": 1, "b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30}
+    return int(match[1]) * scale[(match[2] or "").lower()]
+
+
 def seconds(text: str) -> float:
     """A type for positive times in seconds."""
     try:

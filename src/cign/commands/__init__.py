@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "rename": "give a class of a model another name",
     "remove": "have a model forget a class",
     "predict": "say what is seen and heard in files",
+    "app": "serve a web page: drop a clip, see the answer and the maps, teach a new class",
     "metrics": "compute every number of runs, old ones too, each with its formula",
     "export": "write a model as ONNX or torch.export, to run without cign",
     "report": "make an HTML page about one or several runs",

@@ -1,0 +1,202 @@
+"""What a page says, as HTML: pure functions whose texts are escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from cign.app.classes import learned_classes, shown_date
+from cign.app.service import Answer, Taught
+from cign.explain.look import CLASSES
+from cign.explain.scene import Scene
+from cign.model_folder import Model
+from cign.new_clips import num_clips
+from cign.versions import Version
+
+READINGS = {
+    "audio_visual": "Sound and picture",
+    "audio": "Sound alone",
+    "visual": "Picture alone",
+}
+_MODALITIES = {"audio": "sound", "visual": "picture"}
+SHOWN = 3
+
+
+def colour(scene: Scene, label: str) -> str:
+    """The colour of a class as CSS, the same in all parts of the page."""
+    value = scene.colour(label)
+    return f"var(--s{CLASSES.index(value) if value in CLASSES else 6})"
+
+
+def head(model: Model, name: str, version: int) -> str:
+    """The top of the page."""
+    number = len(model.classes)
+    facts = (
+        ("model", name),
+        ("classes", str(number)),
+        ("method", model.method.name),
+        ("version", str(version)),
+    )
+    listed = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+    return _block(f"<h1>What is seen and heard</h1><dl class='facts'>{listed}</dl>", "cign-head")
+
+
+def empty() -> str:
+    """Where an answer will be."""
+    return _block(
+        "<p class='soft'>Choose or record a clip. Its answer appears here: what the model sees, "
+        "what it hears, and how sure it is.</p>",
+        "cign-empty",
+    )
+
+
+def problem(sentence: str) -> str:
+    """An error, as one sentence."""
+    text = sentence[:1].upper() + sentence[1:]
+    return _block(f"<p role='alert'><b>That did not work.</b> {escape(text)}.</p>", "cign-problem")
+
+
+def answer(one: Answer, *, media: str = "") -> str:
+    """The answer: the class, the three readings, the unknown score, what is odd.
+
+    Args:
+        one: The answer.
+        media: Tag that plays the clip, safe HTML.
+    """
+    said = one.prediction
+    first = said.readings["audio_visual"][0]
+    label, probability = escape(first["label"]), f"{first['probability']:.2f}"
+    if said.is_unknown:
+        verdict = (
+            "<span class='verdict unknown'>unknown</span><span>like none of the classes taught; "
+            f"the nearest is <b>{label}</b>, {probability}</span>"
+        )
+    else:
+        verdict = (
+            f"<span class='verdict' style='--c:{colour(one.scene, first['label'])}'>{label}</span>"
+            f"<span>{probability}</span>"
+        )
+    readings = "".join(
+        f"<div><h3>{title}</h3>{_bars(one.scene, said.readings[name], name)}</div>"
+        for name, title in READINGS.items()
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in one.notes)
+    window = f"{said.start_s:.2f} to {said.end_s:.2f} s of {one.duration_s:.2f} s"
+    return _block(
+        f"<p class='said'>{verdict}</p>{media}<div class='readings'>{readings}</div>"
+        f"{_unknown(said.unknown or 0.0, said.unknown_threshold, bool(said.is_unknown))}"
+        f"<ul class='notes'>{notes}</ul>"
+        f"<p class='soft small'>Read: {window}. Answered in {one.seconds:.1f} s.</p>",
+        "cign-answer",
+    )
+
+
+def _bars(scene: Scene, entries: Sequence[dict[str, Any]], reading: str) -> str:
+    if not entries:
+        return f"<p class='soft'>no {_MODALITIES[reading]} track</p>"
+    rows = "".join(
+        f"<li><span class='name'>{escape(one['label'])}</span>"
+        f"<span class='number'>{one['probability']:.2f}</span>"
+        f"<span class='bar' style='--c:{colour(scene, one['label'])};"
+        f"--v:{one['probability']:.4f}'></span></li>"
+        for one in entries[:SHOWN]
+    )
+    return f"<ul class='bars'>{rows}</ul>"
+
+
+def _unknown(score: float, threshold: float | None, is_unknown: bool) -> str:
+    """The unknown score on a line from 0 to 1."""
+    if threshold is None:
+        words, mark = "this model has no threshold, so nothing is called unknown", ""
+    else:
+        words = f"called unknown above {threshold:.2f}"
+        mark = f"<i style='--v:{min(threshold, 1.0):.4f}'></i>"
+    return (
+        f"<div class='unknown-score{' over' if is_unknown else ''}'><h3>Unknown score "
+        f"<span class='number'>{score:.2f}</span></h3>"
+        f"<span class='bar' style='--v:{min(max(score, 0.0), 1.0):.4f}'>{mark}</span>"
+        f"<p class='soft small'>How little the clip looks and sounds like what was taught; {words}."
+        "</p></div>"
+    )
+
+
+def taught(one: Taught, name: str) -> str:
+    """What was learned, and what it costs the old classes, before and after."""
+    addition = one.addition
+    counts = {**addition.new, **addition.known}
+    kind = "New class" if addition.new else "More clips of a known class"
+    learned = ", ".join(f"{escape(n)} ({num_clips(k)} learned)" for n, k in counts.items())
+    parts = [f"<p><b>{kind}:</b> {learned}, in {addition.seconds:.1f} s.</p>"]
+    if (cost := addition.cost) is None:
+        parts.append(
+            "<p>No old clips are kept with this model: what it costs the old classes is not known."
+            "</p>"
+        )
+    else:
+        parts.append(
+            "<table><thead><tr><th class='text'>old classes</th><th>before</th><th>after</th></tr>"
+            "</thead><tbody><tr><td class='text'>answers that are right, of "
+            f"{num_clips(cost.num_clips)} kept</td><td>{cost.before:.1f} %</td>"
+            f"<td>{cost.after:.1f} %</td></tr></tbody></table>"
+            f"<p class='soft small'>Answers that change: {cost.to_new:.1f} % to the new class, "
+            f"{cost.to_old:.1f} % to another old one.</p>"
+        )
+    if addition.new_accuracy is not None:
+        parts.append(
+            f"<p>{num_clips(addition.num_new_kept)} set aside, not learned from: "
+            f"{addition.new_accuracy:.1f} % right.</p>"
+        )
+    else:
+        parts.append(
+            f"<p class='soft small'>With five clips or more, one in five of {escape(name)} is set "
+            "aside and shows how well the class is recognised.</p>"
+        )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in addition.notes)
+    parts.append(
+        f"<ul class='notes'>{notes}</ul><p class='soft small'>Kept as version {one.version}.</p>"
+    )
+    return _block("".join(parts), "cign-taught")
+
+
+def classes(model: Model, versions: Sequence[Version]) -> str:
+    """Every class and when it was learned; every version."""
+    rows = "".join(
+        f"<tr><th class='text' scope='row'>{escape(one.name)}</th><td class='text'>"
+        f"{f'taught {shown_date(one.date)}' if one.date else f'training, task {one.task}'}</td>"
+        f"<td>{one.num_kept or '–'}</td></tr>"  # noqa: RUF001
+        for one in learned_classes(model)
+    )
+    steps = "".join(
+        f"<tr><td>{one.number}{' (now)' if one.is_current else ''}</td>"
+        f"<td class='text'>{escape(one.text)}</td><td class='text'>{shown_date(one.date)}</td>"
+        f"<td>{one.num_classes}</td></tr>"
+        for one in reversed(versions)
+    )
+    return _block(
+        f"<h2>{len(model.classes)} classes</h2><div class='scroll' tabindex='0'><table><thead><tr>"
+        "<th class='text'>class</th><th class='text'>learned</th><th>kept clips</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+        "<p class='soft small'>Kept clips are never learned from; they measure what a change "
+        "costs.</p><h2>Versions</h2><div class='scroll' tabindex='0'><table><thead><tr>"
+        "<th>version</th><th class='text'>change</th><th class='text'>date</th><th>classes</th>"
+        f"</tr></thead><tbody>{steps}</tbody></table></div>",
+        "cign-classes",
+    )
+
+
+def gone_back(number: int) -> str:
+    """After an undo."""
+    return _block(f"<p>Version {number} answers again.</p>", "cign-taught")
+
+
+def undo_label(versions: Sequence[Version]) -> str | None:
+    """What the button that goes back says; None where there is nothing to go back to."""
+    current = versions[-1]
+    if len(versions) < 2 or versions[-2].number != current.number - 1:
+        return None
+    return f"Undo: {current.text}"
+
+
+def _block(content: str, name: str) -> str:
+    return f"<section class='cign {name}'>{content}</section>"

@@ -1,0 +1,197 @@
+"""The page as a server on this machine: nothing leaves it, nothing outside its folder is served."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from cign.app.service import Service
+from cign.errors import InputError
+
+# What the browser itself may load: the page's own files, and pictures inside the page. The page's
+# library compiles its templates in the browser, hence unsafe-eval.
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
+# The page's library can fetch addresses for a browser; this page needs none of that.
+_FETCHING = ("/proxy=", "file=http:", "file=https:", "file=ftp:")
+_ENVIRONMENT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_SHARE": "False",
+    "GRADIO_MCP_SERVER": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+_END_S = 2
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Guard:
+    """Wraps an ASGI application: adds the headers above, refuses what fetches addresses."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def guarded(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            await send(message)
+
+        if fetches(scope["path"]):
+            await guarded({"type": "http.response.start", "status": 403, "headers": []})
+            await guarded({"type": "http.response.body", "body": b"This page fetches nothing."})
+            return
+        await self._app(scope, receive, guarded)
+
+
+def fetches(path: str) -> bool:
+    """Whether a request asks the server to fetch an address."""
+    return any(mark in path.lower() for mark in _FETCHING)
+
+
+def is_local(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Take a port, before anything heavy is loaded.
+
+    Raises:
+        InputError: If the address is not one of this machine's, or the port is taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        taken = socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen at {host} port {port} ({error.strerror}): name another with --host "
+            "and --port, or --port 0 for any free one"
+        ) from None
+    with taken:
+        yield taken
+
+
+def serve(
+    service: Service,
+    taken: socket.socket,
+    *,
+    max_upload: int,
+    ready: Callable[[str], None],
+) -> NoReturn:
+    """Serve until interrupted; uploads and pictures go with the process.
+
+    Args:
+        service: The model.
+        taken: See `listen`.
+        max_upload: Bytes of the largest file that is taken.
+        ready: Called with the page's address.
+
+    Raises:
+        KeyboardInterrupt: When it is over.
+    """
+    with tempfile.TemporaryDirectory(prefix="cign-app-", ignore_cleanup_errors=True) as folder:
+        root = Path(folder).resolve()
+        # Read when the library is imported, so it comes first.
+        os.environ.update(_ENVIRONMENT, GRADIO_TEMP_DIR=str(root))
+        server = make_server(service, root, max_upload=max_upload)
+        service.warm_up()
+        host, port = taken.getsockname()[:2]
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            server.run(sockets=[taken])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            _end(root)
+    raise KeyboardInterrupt
+
+
+def _end(root: Path) -> None:
+    """Remove the folder; a picture that is being drawn in a thread may come a little later."""
+    for _ in range(10):
+        shutil.rmtree(root, ignore_errors=True)
+        time.sleep(_END_S / 10)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def make_server(service: Service, root: Path, *, max_upload: int) -> Any:
+    """The server, ready to run.
+
+    Args:
+        service: The model.
+        root: Where uploads and pictures go.
+        max_upload: Bytes of the largest file that is taken.
+    """
+    import uvicorn
+    from fastapi import FastAPI
+    from gradio import mount_gradio_app
+
+    from cign.app.look import STYLE, make_theme
+    from cign.app.page import build_page
+
+    page = build_page(service, root, max_upload=max_upload)
+    # Without this the library takes paths that a browser names without looking where they lie.
+    page.has_launched = True
+    app = mount_gradio_app(
+        FastAPI(docs_url=None, redoc_url=None, openapi_url=None),
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        show_error=True,
+        max_file_size=max_upload,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        theme=make_theme(),
+        css=STYLE.read_text(encoding="utf-8"),
+    )
+    return uvicorn.Server(
+        uvicorn.Config(
+            Guard(app),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_END_S,
+        )
+    )
