@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
 
+from cign.arguments import CommandParser
 from cign.cli import main
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -34,3 +36,13 @@ def run(line: str, extra: dict[str, list[str]]) -> int:
         assert found, f"{line}: {word} matches nothing"
         expanded += found
     return main([*expanded, *extra.get(words[0], [])])
+
+
+def parse(line: str) -> None:
+    """Parse a command without running it; raises what it would end with."""
+    program, name, *words = shlex.split(line)
+    assert program == "cign", line
+    command = importlib.import_module(f"cign.commands.{name}")
+    parser = CommandParser(name, command.SUMMARY)
+    command.add_options(parser)
+    parser.parse_args(words)

@@ -1,6 +1,7 @@
 """Models by name: what travels, what is refused, what never asks a hub."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import huggingface_hub
 import pytest
 
+import pages
 from cign.errors import InputError, RunError
 from cign.hub import hub_name
 from cign.learner import Learner
@@ -66,6 +68,33 @@ def test_a_model_goes_there_and_back(run, tiny, hub, cign):
     assert Learner.load("me/instruments").model.kept.num_clips == learner.model.kept.num_clips
     learner.push("me/instruments")
     assert not (hub / "me/instruments/kept.safetensors").exists()
+
+
+def test_what_the_page_says_of_passing_a_model_on(run, tiny, hub, capsys):
+    shutil.copytree(run, "work/run")
+    shutil.copy(min((tiny[0] / "test").rglob("*.mp4")), "clip.mp4")
+    script = re.findall(
+        r"^```python\n(.*?)^```$", (pages.DOCS / "export.md").read_text(), re.M | re.S
+    )
+    exec(script[1], {})
+    assert sorted(path.name for path in (hub / "owner/name").iterdir())[-1] == "model.safetensors"
+    assert pages.run("cign predict owner/name clip.mp4", {}) == 0
+    assert "clip.mp4" in capsys.readouterr().out
+
+
+def test_a_model_on_a_backbone_of_this_machine_is_not_pushed_and_not_loaded(run, hub):
+    learner = Learner.load(run)
+    learner.push("me/instruments")
+    learner.model.backbone = "/home/me/network"
+    with pytest.raises(InputError, match="backbone folder '/home/me/network' of the machine"):
+        learner.push("me/other")
+    assert not (hub / "me/other").exists()
+    path = hub / "me/instruments/model.json"
+    about = json.loads(path.read_text())
+    about["backbone"]["name"] = "../../etc"
+    path.write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"me/instruments reads the backbone folder '../../etc'"):
+        Learner.load("me/instruments")
 
 
 def test_a_changed_download_is_refused(run, hub):

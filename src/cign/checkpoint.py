@@ -130,6 +130,16 @@ def load_module(module: nn.Module, state: dict[str, Tensor], where: str) -> None
     """Load a module's state strictly.
 
     Raises:
+        InputError: See `check_state`.
+    """
+    check_state(module, state, where)
+    module.load_state_dict(state)
+
+
+def check_state(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
+    """Check that a state is a module's, which may be without memory.
+
+    Raises:
         InputError: Naming the first weight that is missing, left over or of another shape.
     """
     own = module.state_dict()
@@ -145,4 +155,3 @@ def load_module(module: nn.Module, state: dict[str, Tensor], where: str) -> None
                 f"{where}: weight {name!r} has shape {list(state[name].shape)}, "
                 f"{list(own[name].shape)} is needed; use the recipe it was made with"
             )
-    module.load_state_dict(state)

@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError, RunError
+from cign.files import read_json
 from cign.model_files import ABOUT, CARD, KEPT, WEIGHTS
 
 _NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>.+))?")
+# Of `cign.models.backbones`: one or two names, shipped or on the hub, and what is taken of tokens.
+_PART = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
+_BACKBONE = re.compile(rf"{_PART}(\+{_PART})?(@[\w.+-]+)?")
 _FILES = (ABOUT, CARD, KEPT, WEIGHTS)
 
 
@@ -54,6 +58,24 @@ def local_place(name: Path | str) -> Path:
     return folder
 
 
+def check_backbone(backbone: dict[str, Any], where: str) -> None:
+    """Refuse a model that nobody else can load, or that reads folders of this machine.
+
+    Args:
+        backbone: That entry of a description. Trained encoders with a record need no folder.
+        where: Which model, for the error message.
+
+    Raises:
+        InputError: If the backbone is a path and not a name.
+    """
+    name = backbone["name"]
+    if backbone.get("record") is None and not _BACKBONE.fullmatch(name):
+        raise InputError(
+            f"{where} reads the backbone folder {name!r} of the machine it was made on: a model on "
+            "a hub needs a backbone that has a name there, so train it with one"
+        )
+
+
 def upload(folder: Path, name: str, *, private: bool) -> str:
     """Put a MODEL folder on the hub.
 
@@ -66,12 +88,13 @@ def upload(folder: Path, name: str, *, private: bool) -> str:
         Address of the commit.
 
     Raises:
-        InputError: If the name is none.
+        InputError: If the name is none, or the model's backbone is a folder of this machine.
         RunError: If the hub refuses it or cannot be reached.
     """
     found = _NAME.fullmatch(name)
     if found is None or found["revision"]:
         raise InputError(f"hub name {name!r} is none: use owner/name")
+    check_backbone(read_json(folder / ABOUT, "model")["backbone"], f"model {name}")
     from huggingface_hub import create_repo, upload_folder
 
     try:

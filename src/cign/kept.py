@@ -21,6 +21,7 @@ from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.data.tokens import TokenCache
 from cign.errors import InputError
+from cign.models.encoder import TokenShape
 
 # Ours: as many as show that a class is lost, and a few MB with a hundred classes.
 KEPT_PER_CLASS = 5
@@ -51,6 +52,20 @@ class KeptClips:
     def num_bytes(self) -> int:
         """What they occupy."""
         return sum(part.numel() * part.element_size() for part in (self.audio, self.visual))
+
+    def check_fits(self, shape: TokenShape, where: str) -> None:
+        """Check that these are tokens of a shape.
+
+        Raises:
+            InputError: If they are not.
+        """
+        wanted = (
+            (self.audio, (shape.num_audio_tokens, shape.audio_dim)),
+            (self.visual, (shape.num_visual_tokens, shape.visual_dim)),
+        )
+        for tokens, form in wanted:
+            if tokens.dtype != torch.float16 or tuple(tokens.shape[1:]) != form:
+                raise InputError(f"{where} holds no tokens of its model: restore the folder")
 
     @property
     def source(self) -> ArraySource:

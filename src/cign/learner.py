@@ -1,47 +1,36 @@
-"""The public face: learn, evaluate, predict, add, save, load."""
+"""The public face: learn, evaluate, load; what is done with a model then: `cign.trained`."""
 
 from __future__ import annotations
 
 import dataclasses
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 
-from cign.addition import Addition
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
-from cign.editing import add_source, remove_class, rename_class
 from cign.embedding import write_embeddings
-from cign.errors import InputError
 from cign.evaluation import evaluate_model
 from cign.files import write_json
-from cign.hub import upload
 from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
-from cign.model_folder import Model, load_model, save_model
-from cign.models.backbone import Backbone
+from cign.model_folder import load_model, save_model
 from cign.models.backbones import in_full
-from cign.new_clips import Source
 from cign.options import builtin_recipe, configure
 from cign.peers import current
-from cign.predictor import Observer, Prediction, predict_files
 from cign.progress import Progress
 from cign.run_config import RunConfig, refuse_begun
 from cign.run_folder import run_folder
 from cign.run_record import as_made, describe
 from cign.runs import build_loop, fitting_backbone
 from cign.train import Loop
-from cign.versions import save_or_publish
-
-if TYPE_CHECKING:
-    from cign.export.exporting import Exported
+from cign.trained import Trained
 
 
-class Learner:
+class Learner(Trained):
     """A class-incremental audio-visual classifier.
 
     ``Learner("cign").learn(store, tasks=4).predict(["clip.mp4"])``
@@ -77,6 +66,7 @@ class Learner:
         bf16: bool = False,
         device: str | None = None,
     ) -> None:
+        super().__init__()
         cls = method_class(method)
         recipe = builtin_recipe(method).options if options is None else dict(options)
         filled: Any = configure(cls.Options, recipe, f"recipe of {method}")
@@ -93,9 +83,7 @@ class Learner:
             bf16=bf16,
             device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
         )
-        self.model: Model | None = None
         self.metrics: dict[str, Any] = {}
-        self._backbone: Backbone | None = None
 
     # ------------------------------------------------------------------ learn
 
@@ -178,12 +166,7 @@ class Learner:
             write_json(folder / "metrics.json", self.metrics)
         return self
 
-    # ------------------------------------------------------ evaluate, predict
-
-    def _trained(self) -> Model:
-        if self.model is None:
-            raise InputError("this learner has learned nothing yet: call learn or load first")
-        return self.model
+    # --------------------------------------------------------- evaluate, load
 
     def evaluate(self, store: Store | Path | str, *, split: str = "test") -> dict[str, Any]:
         """Score a store's clips of the classes this model knows.
@@ -200,123 +183,6 @@ class Learner:
             InputError: If the store does not fit the model or has no such clip.
         """
         return evaluate_model(self._trained(), self.config, _opened(store), split)
-
-    def predict(
-        self,
-        files: Iterable[str | Path],
-        *,
-        top: int = 3,
-        every_s: float | None = None,
-        progress: Progress | None = None,
-        observer: Observer | None = None,
-    ) -> Iterator[Prediction]:
-        """Read files; see `cign.predictor.predict_files`.
-
-        Raises:
-            InputError: If the backbone is not the one the model was made with.
-        """
-        model = self._trained()
-        how: dict[str, Any] = {"top": top, "every_s": every_s, "progress": progress}
-        return predict_files(model, self._encoders(), files, observer=observer, **how)
-
-    def _encoders(self) -> Backbone | None:
-        """The frozen backbone of the model; None where the method holds its encoders."""
-        model = self._trained()
-        if self._backbone is None and model.regime == "frozen":
-            self._backbone = model.load_backbone()
-        return self._backbone
-
-    # -------------------------------------------------- add, rename, remove
-
-    def add(
-        self,
-        clips: Source,
-        *,
-        format: str | None = None,
-        media: Sequence[Path] = (),
-        keep: bool = True,
-        num_workers: int | None = None,
-        progress: Progress | None = None,
-    ) -> Addition:
-        """Teach the model new classes, or more clips of known ones, without its old clips.
-
-        Args:
-            clips: A folder of class folders, a table, or a prepared store.
-            format: As `cign.data.formats.read_source` takes it.
-            media: As `cign.data.formats.read_source` takes it.
-            keep: Whether a few clips of each class stay with the model, never learned from, to
-                measure what changes cost.
-            num_workers: As `cign.data.prepare.prepare` takes it.
-            progress: Told of every clip.
-
-        Returns:
-            What was added and what it costs the old classes.
-
-        Raises:
-            InputError: If the method learns by gradients, or clips and names do not fit.
-            RunError: If the ridge solution is singular. The model is then as it was.
-        """
-        how = {"format": format, "media": media, "num_workers": num_workers, "progress": progress}
-        self.model, addition = add_source(self._trained(), clips, self._encoders, keep=keep, **how)
-        return addition
-
-    def rename(self, old: str, new: str) -> None:
-        """Give a class another name; see `cign.editing.rename_class`."""
-        self.model = rename_class(self._trained(), old, new)
-
-    def remove(self, name: str) -> None:
-        """Forget a class; see `cign.editing.remove_class`."""
-        self.model = remove_class(self._trained(), name)
-
-    # ------------------------------------------------------------- save, load
-
-    def save(self, folder: Path | str) -> None:
-        """Write a MODEL folder; where one lies already, as its next version.
-
-        Raises:
-            InputError: If another process is changing the folder.
-        """
-        save_or_publish(self._trained(), Path(folder))
-
-    def push(
-        self, name: str, *, private: bool = True, keep: bool = False, licence: str | None = None
-    ) -> str:
-        """Put the model on a hub of models; `Learner.load` and all commands take its name.
-
-        Args:
-            name: ``owner/name``.
-            private: Whether a repository that is made for it is private.
-            keep: Whether the clips that are kept with the model, as tokens, go along.
-            licence: Of the weights, as hubs name it, for the model card.
-
-        Returns:
-            Address of the commit.
-
-        Raises:
-            InputError: If the name is none.
-            RunError: If the hub refuses it or cannot be reached.
-        """
-        model = self._trained()
-        with tempfile.TemporaryDirectory() as folder:
-            pushed = model if keep else dataclasses.replace(model, kept=None)
-            save_model(pushed, Path(folder), licence=licence)
-            return upload(Path(folder), name, private=private)
-
-    def export(
-        self,
-        out: Path | str,
-        *,
-        format: str = "onnx",
-        clips: Sequence[Path | str] = (),
-        progress: Progress | None = None,
-    ) -> Exported:
-        """Write the predictor as a file; arguments and errors as of `export_model`."""
-        from cign.export.exporting import export_model  # heavy: only where it is used
-
-        model, files = self._trained(), [Path(clip) for clip in clips]
-        return export_model(
-            model, self._encoders(), Path(out), format=format, clips=files, progress=progress
-        )
 
     @classmethod
     def load(cls, folder: Path | str) -> Learner:

@@ -17,11 +17,13 @@ from typing import Any
 
 from cign.errors import InputError
 from cign.files import read_json, replacing
+from cign.model_about import check_about
 
 FORMAT = 1
 WEIGHTS, KEPT, CARD, ABOUT = "model.safetensors", "kept.safetensors", "README.md", "model.json"
 DATA = (WEIGHTS, KEPT)
 VERSIONS = "versions"
+MOST_BYTES = 2**26  # of a description
 _TRIES = 3
 
 
@@ -57,17 +59,22 @@ def read_about(place: Path) -> dict[str, Any]:
     """Read ``model.json``.
 
     Raises:
-        InputError: If it is missing, damaged or of a newer version.
+        InputError: If it is missing, damaged, of a newer version, or no description of a model
+            (`cign.model_about`).
     """
-    about: dict[str, Any] = read_json(place / ABOUT, "model")
-    if not isinstance(about, dict) or not isinstance(about.get("checksums"), dict):
-        raise InputError(f"model {place}: {ABOUT} is damaged; restore the folder")
-    if about.get("format", 0) > FORMAT:
+    path = place / ABOUT
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise InputError(
-            f"model {place} has format {about['format']}, this version reads up to {FORMAT}: "
-            "update cign"
+            f"model {path} has more than {MOST_BYTES} bytes, which no model's description has: "
+            "restore or remake it"
         )
-    return about
+    about = read_json(path, "model")
+    version = about.get("format") if isinstance(about, dict) else None
+    if type(version) is int and version > FORMAT:
+        raise InputError(
+            f"model {place} has format {version}, this version reads up to {FORMAT}: update cign"
+        )
+    return check_about(about, f"model {path}")
 
 
 def read_model_files(place: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -12,14 +12,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from cign.checkpoint import load_module
 from cign.data.media import MediaSpec
 from cign.errors import InputError
 from cign.files import replacing, write_json, write_text
-from cign.hub import local_place
+from cign.hub import check_backbone, hub_name, local_place
 from cign.kept import KeptClips
-from cign.methods import method_class
-from cign.methods.base import READINGS, Method, Setup
+from cign.methods.base import READINGS, Method
+from cign.model_building import build_method, groups_of
 from cign.model_card import model_card
 from cign.model_files import (
     ABOUT,
@@ -31,10 +30,8 @@ from cign.model_files import (
     read_model_files,
 )
 from cign.models.backbone import Backbone
-from cign.models.backbones import load_backbone, load_blocks
-from cign.models.encoder import TokenShape
+from cign.models.backbones import load_backbone
 from cign.models.fitting import fit, record_of
-from cign.options import configure
 from cign.unknown.evidence import EvidenceReader
 from cign.unknown.rule import UnknownRule
 
@@ -176,8 +173,10 @@ def load_model(folder: Path) -> Model:
     Raises:
         InputError: If it is missing, damaged, changed or of a newer version.
     """
-    folder = model_place(local_place(folder))
+    named, folder = folder, model_place(local_place(folder))
     about, files = read_model_files(folder)
+    if hub_name(named) is not None:
+        check_backbone(about["backbone"], f"model {named}")
     try:
         return _built(folder, about, files)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -194,42 +193,19 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
         state = load(files[WEIGHTS])
     except SafetensorError as error:
         raise InputError(f"{weights} cannot be read ({error}): restore the folder") from None
-    num_tasks = max(entry["task"] for entry in about["classes"])
-    groups: list[list[str]] = [[] for _ in range(num_tasks)]
-    for entry in about["classes"]:
-        groups[entry["task"] - 1].append(entry["name"])
-    name = about["backbone"]["name"]
-    end_to_end = about["regime"] == "end-to-end"
-    cls = method_class(about["method"])
-    spec = MediaSpec(**about["preprocessing"])
-    backbone = None
-    if end_to_end:
-        backbone = load_backbone(name, weights=False, record=about["backbone"].get("record"))
-        fit(backbone, spec)
-    method = cls(
-        Setup(
-            shape=TokenShape(**about["shape"]),
-            backbone=backbone,
-            blocks=load_blocks(name, cls.name) if cls.needs_blocks else None,
-            multi_label=about["multi_label"],
-            bf16=about["bf16"],
-        ),
-        configure(cls.Options, about["options"], f"model {folder}"),
-    )
-    for group in groups:
-        method.grow(len(group))
-    load_module(method, state, str(weights))
+    method = build_method(about, state, f"model {folder}", str(weights))
     kept = None
     if about.get("kept") is not None and KEPT in files:
         kept = KeptClips.from_bytes(files[KEPT], about["kept"]["labels"], str(folder / KEPT))
+        kept.check_fits(method.setup.shape, str(folder / KEPT))
     return Model(
         method=method.eval().requires_grad_(False),
-        groups=tuple(tuple(group) for group in groups),
+        groups=tuple(tuple(group) for group in groups_of(about)),
         regime=about["regime"],
-        backbone=name,
+        backbone=about["backbone"]["name"],
         fingerprint=about["backbone"]["fingerprint"],
-        spec=spec,
-        unknown=_unknown_rule(about),
+        spec=MediaSpec(**about["preprocessing"]),
+        unknown=_unknown_rule(about, method, f"model {folder}"),
         results=about["results"],
         versions=about["versions"],
         kept=kept,
@@ -237,10 +213,14 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
     )
 
 
-def _unknown_rule(about: dict[str, Any]) -> UnknownRule:
-    """The rule of a model; those of earlier versions have a threshold of `max_probability`."""
+def _unknown_rule(about: dict[str, Any], method: Method, where: str) -> UnknownRule:
+    """The rule of a model; those of earlier versions have a threshold of `max_probability`.
+
+    Raises:
+        InputError: If its score is none that the method gives the evidence for.
+    """
     if "unknown" in about:
-        return UnknownRule.from_dict(about["unknown"])
+        return UnknownRule.from_dict(about["unknown"], EvidenceReader(method), where)
     threshold = about["unknown_threshold"]
     return UnknownRule(thresholds={} if threshold is None else dict.fromkeys(READINGS, threshold))
 

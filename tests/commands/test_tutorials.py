@@ -1,4 +1,7 @@
-"""Every command of docs/tutorial.md and docs/own-clips.md, with the sizes of the page."""
+"""Every command of docs/tutorial.md and docs/own-clips.md, with the sizes of the page.
+
+Run, they are slow; what they are called with is checked always.
+"""
 
 import csv
 import shutil
@@ -9,6 +12,7 @@ import pytest
 import torch
 
 import pages
+from cign.errors import InputError
 
 # One process: what is rendered and decoded does not depend on their number.
 EXTRA = {name: ["--workers", "0"] for name in ("prepare", "add")} | {"synth": ["--workers", "1"]}
@@ -22,6 +26,16 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize("page", ["tutorial.md", "own-clips.md", "export.md"])
+def test_every_option_of_the_page_is_there(page):
+    lines = [line for line in pages.commands(page) if line.startswith("cign ")]
+    for line in lines:
+        pages.parse(line)
+    with pytest.raises(InputError, match="unknown option --frobnicate"):
+        pages.parse(f"{lines[0]} --frobnicate 1")
+
+
+@pytest.mark.slow
 def test_the_tutorial_from_clips_to_an_added_class(capsys):
     lines = pages.commands("tutorial.md")
     assert [line.split()[1] for line in lines] == (WHAT.split())
@@ -46,6 +60,7 @@ def _export_if_possible(line, capsys):
         assert "pip install 'cign[export]'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_own_clips_in_folders_and_in_a_table(tiny, capsys):
     with (tiny[0] / "clips.csv").open() as file:
         rows = list(csv.DictReader(file))

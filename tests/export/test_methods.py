@@ -1,99 +1,106 @@
-"""Every method through ONNX and torch.export on a backbone of a few operators."""
+"""Every method and every unknown score through ONNX and torch.export."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from cign.data.media import MediaSpec
-from cign.errors import CignError
 from cign.export.exporting import export_model
+from cign.export.formats import runner
+from cign.export.readings import OUTPUTS, example, in_float32, readings_of
 from cign.learner import Learner
 from cign.methods import METHODS
-from cign.model_folder import Model
-from cign.models.backbone import Backbone
-from test_resume import OPTIONS
-from toy import SHAPE, toy_loop
+from cign.unknown.rule import SCORES
 
-pytest.importorskip("onnxruntime", reason="needs the extra export")
-pytest.importorskip("onnxscript", reason="needs the extra export")
-
-QUICK = ("icarl", "l2p")
-ONLY_TORCH = ("dualprompt", "il2m")
+from .toys import ToyBackbone, toy_model
 
 
-class ToyBackbone(Backbone):
-    """Three tokens of sound and four of pictures, by a linear map each."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.name = "toy"
-        self.spec = MediaSpec(frame_px=16, rate_hz=16000, window_s=0.03)
-        self.heard, self.seen = nn.Linear(160, 16), nn.Linear(192, 16)
-        self.eval().requires_grad_(False)
-
-    def audio_tokens(self, audio):
-        scale = 1.0 if audio.is_floating_point() else 1 / 32768
-        return self.heard(audio.float().unflatten(1, (-1, 160)) * scale)
-
-    def visual_tokens(self, frames):
-        x = frames.flatten(1, 2).unflatten(1, (-1, 8)).unflatten(3, (-1, 8))
-        return self.seen(x.transpose(2, 3).flatten(3).flatten(1, 2).float() / 255.0)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
-)
-def test_the_file_says_what_the_model_says(name, tmp_path):
-    torch.set_num_threads(1)
-    loop = toy_loop(name, options=OPTIONS[name], memory="12")
-    loop.run()
+def as_read(model, waveform, frames):
+    """Probabilities and unknown scores by the method itself, the reference of all files."""
     backbone = ToyBackbone()
-    assert SHAPE.num_audio_tokens * 160 == backbone.spec.num_samples
-    model = Model(
-        method=loop.method.eval(),
-        groups=loop.clips.tasks.groups,
-        regime="frozen",
-        backbone="toy",
-        fingerprint="",
-        spec=backbone.spec,
-    )
-    before = {key: value.clone() for key, value in loop.method.state_dict().items()}
-    if name in ONLY_TORCH:
-        with pytest.raises(CignError, match="use --format torch"):
-            export_model(model, backbone, tmp_path / "onnx", format="onnx")
-    wanted = "torch" if name in ONLY_TORCH else "both"
-    exported = export_model(model, backbone, tmp_path / "out", format=wanted)
-    assert set(exported.checks) == ({"torch"} if name in ONLY_TORCH else {"onnx", "torch"})
-    for check in exported.checks.values():
-        assert check.num_clips == 50
-        assert check.difference <= 1e-4
+    with torch.no_grad():
+        tokens = backbone.audio_tokens(waveform).half(), backbone.visual_tokens(frames).half()
+        evidence = model.evidence_reader.read(*tokens)
+        probabilities = model.method.predict(*tokens)
+    names = ("audio", "visual", "audio_visual")
+    unknown = [model.unknown.values(evidence, name) for name in names]
+    return [*(probabilities[name].numpy() for name in names), *unknown]
+
+
+def check_file(model, exported, kind):
+    """A file gives, for clips that the export did not see, what the method gives."""
+    assert exported.checks[kind].num_clips == 50
+    assert exported.checks[kind].difference <= 1e-4
+    waveform, frames = example(model.spec, num_clips=5)
+    found = runner(kind, exported.folder)(waveform.numpy(), frames.numpy())
+    for name, wanted in zip(OUTPUTS, as_read(model, waveform, frames), strict=True):
+        assert found[name].shape == wanted.shape
+        np.testing.assert_allclose(found[name], wanted, atol=1e-4, rtol=0, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_the_file_says_what_the_model_says(name, tmp_path):
+    pytest.importorskip("onnxruntime", reason="needs the extra export")
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    model = toy_model(name)
+    before = {key: value.clone() for key, value in model.method.state_dict().items()}
+    exported = export_model(model, ToyBackbone(), tmp_path / "out", format="both")
+    for kind in ("onnx", "torch"):
+        check_file(model, exported, kind)
     # The model that was given is as it was.
-    for key, value in loop.method.state_dict().items():
+    for key, value in model.method.state_dict().items():
         assert torch.equal(value, before[key]), key
 
 
+def test_a_closed_form_in_onnx(toy_export):
+    model, exported = toy_export
+    assert model.unknown.score == "combined"
+    check_file(model, exported, "onnx")
+    about = json.loads((exported.folder / "predictor.json").read_text())
+    assert about["unknown"]["score"] == "combined"
+    assert about["unknown"]["thresholds"] == model.unknown.thresholds
+    assert set(about["outputs"]) == set(OUTPUTS)
+
+
+def test_il2m_with_torch(tmp_path):
+    model = toy_model("il2m")
+    assert model.unknown.score == "max_probability"
+    exported = export_model(model, ToyBackbone(), tmp_path / "out", format="torch")
+    check_file(model, exported, "torch")
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_the_network_of_every_unknown_score(score):
+    model = toy_model("cign_analytic", score)
+    network = readings_of(in_float32(model), ToyBackbone())
+    waveform, frames = example(model.spec, num_clips=5)
+    with torch.no_grad():
+        found = network(waveform, frames)
+    for one, wanted in zip(found, as_read(model, waveform, frames), strict=True):
+        np.testing.assert_allclose(one.numpy(), wanted, atol=1e-5, rtol=0)
+    # Without what only learning needs: the sums.
+    assert network.method.statistics["audio"].gram.numel() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("score", [name for name in SCORES if name != "combined"])
+def test_the_file_of_every_unknown_score(score, tmp_path):
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    model = toy_model("cign_analytic", score)
+    exported = export_model(model, ToyBackbone(), tmp_path / "out", format="onnx")
+    check_file(model, exported, "onnx")
+
+
 def test_a_model_in_bfloat16_is_exported_in_float32_and_says_how_far_it_is(tmp_path):
-    torch.set_num_threads(1)
-    loop = toy_loop("finetune", options={**OPTIONS["finetune"], "trunk": "transformer", "depth": 1})
-    loop.run()
-    method = loop.method
+    learner = Learner("joint")
+    learner.model = toy_model("joint")
+    method = learner.model.method
     method.setup = dataclasses.replace(method.setup, bf16=True)
     method.network.encoder.bf16 = True
-    learner = Learner("finetune")
-    backbone = ToyBackbone()
-    learner.model = Model(
-        method=method.eval(),
-        groups=loop.clips.tasks.groups,
-        regime="frozen",
-        backbone="toy",
-        fingerprint="",
-        spec=backbone.spec,
-    )
-    learner._backbone = backbone
+    learner._backbone = ToyBackbone()
     exported = learner.export(tmp_path / "out", format="torch")
     assert exported.checks["torch"].difference <= 1e-6
     assert 1e-6 < exported.bf16_difference < 0.1

@@ -62,16 +62,24 @@ def test_a_file_that_differs_is_not_written(run):
     spec = Learner.load(run).model.spec
     clips = rendered_clips(spec, 9)
     wanted = {name: np.full((9, 4), 0.25) for name in ("audio", "visual", "audio_visual")}
+    wanted |= {f"unknown_{name}": np.full(9, 0.5) for name in wanted}
 
-    def says(waveform, frames, error=2e-4):
-        values = np.full((len(waveform), 4), 0.25)
-        return {name: values + error * (name == "visual") for name in wanted}
+    def check(output, error):
+        def says(waveform, frames):
+            of = range(len(waveform))
+            return {name: values[of] + error * (name == output) for name, values in wanted.items()}
+
+        return compare(says, clips, wanted, Silent(), "it")
 
     with pytest.raises(RunError, match=r"by 0.0002 in the visual reading of clip 1, more than"):
-        compare(says, clips, wanted, Silent(), "it")
-    with pytest.raises(RunError, match="differs from the model by inf"):
-        compare(lambda *x: says(*x, error=np.nan), clips, wanted, Silent(), "it")
-    assert compare(lambda *x: says(*x, error=5e-5), clips, wanted, Silent(), "it").num_clips == 9
+        check("visual", 2e-4)
+    unknown = r"by 0.0002 in the unknown score of the audio-visual reading of clip 1, more than"
+    with pytest.raises(RunError, match=unknown):
+        check("unknown_audio_visual", -2e-4)
+    for output in ("audio", "unknown_audio"):
+        with pytest.raises(RunError, match="differs from the model by inf"):
+            check(output, np.nan)
+    assert check("visual", 5e-5).num_clips == 9
 
 
 def test_an_interrupted_export_leaves_nothing(run, tmp_path, monkeypatch):

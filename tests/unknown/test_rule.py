@@ -90,10 +90,10 @@ def test_every_possible_score_of_a_method_gives_a_rule_that_survives_a_file():
     batches = read_evidence(reader, source, test)
     for score in possible_scores(reader):
         rule = rule_on(batches, score, multi_label=False)
-        assert UnknownRule.from_dict(rule.to_dict()) == rule
+        assert UnknownRule.from_dict(rule.to_dict(), reader, "model m") == rule
         assert set(rule.thresholds) == set(READINGS)
     with pytest.raises(InputError, match="'odd'"):
-        UnknownRule.from_dict({**rule.to_dict(), "score": "odd"})
+        UnknownRule.from_dict({**rule.to_dict(), "score": "odd"}, reader, "model m")
 
 
 def test_a_method_that_gives_probabilities_alone_falls_back():

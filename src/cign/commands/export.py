@@ -44,8 +44,8 @@ def run(options: Any) -> None:
     for kind, check in exported.checks.items():
         say(
             f"{exported.folder / FILES[kind]}: {exported.files[FILES[kind]] / 1e6:.1f} MB; on "
-            f"{check.num_clips} clips its probabilities differ from the model's by at most "
-            f"{check.difference:.1g} (allowed: {TOLERANCE:g})"
+            f"{check.num_clips} clips its probabilities and unknown scores differ from the model's "
+            f"by at most {check.difference:.1g} (allowed: {TOLERANCE:g})"
         )
     if exported.bf16_difference is not None:
         say(

@@ -15,7 +15,7 @@ from cign.data.synthetic import ClipDraw, World, render_audio, render_frames
 from cign.data.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.errors import InputError, RunError
 from cign.export.formats import Runner
-from cign.export.readings import Readings, example
+from cign.export.readings import OUTPUTS, UNKNOWN, Readings, example
 from cign.export.tracing import Traced
 from cign.methods.base import READINGS
 from cign.model_folder import Model
@@ -36,8 +36,8 @@ class Check:
 
     Attributes:
         num_clips: Clips that were read by both.
-        difference: The largest difference of a probability.
-        where: Reading and number of the clip where it is.
+        difference: The largest difference of a probability or an unknown score.
+        where: What it is of, and the number of the clip.
     """
 
     num_clips: int
@@ -113,10 +113,15 @@ def decoded_clips(files: Sequence[Path], spec: MediaSpec) -> list[Decoded]:
 
 
 def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded]) -> Scores:
-    """What the model says, as `cign predict` asks it."""
+    """What the model says, as `cign predict` asks it: `OUTPUTS`."""
     starts = range(0, len(clips), BATCH)
-    parts = [read_batch(model, backbone, list(clips[i : i + BATCH])).probabilities for i in starts]
-    return {name: np.concatenate([part[name] for part in parts]) for name in READINGS}
+    parts = [read_batch(model, backbone, list(clips[i : i + BATCH])) for i in starts]
+    scores = {
+        name: np.concatenate([part.probabilities[name] for part in parts]) for name in READINGS
+    }
+    for reading, name in UNKNOWN.items():
+        scores[name] = np.concatenate([part.unknown[reading] for part in parts])
+    return scores
 
 
 def compare(
@@ -132,7 +137,8 @@ def compare(
         what: Name of the file, for the error message.
 
     Raises:
-        RunError: If a probability differs by more than `TOLERANCE`, or is not a number.
+        RunError: If a probability or an unknown score differs by more than `TOLERANCE`, or is not
+            a number.
     """
     parts = []
     for start, stop in _batches(len(clips)):
@@ -141,13 +147,13 @@ def compare(
         parts.append(run(waveform, np.stack([clip.frames for clip in some])))
         progress.advance(len(some))
     worst, where = 0.0, ""
-    for name in READINGS:
-        found = np.concatenate([part[name] for part in parts])
-        difference = np.abs(found.astype(np.float64) - wanted[name]).max(axis=1)
+    for name in OUTPUTS:
+        found = np.concatenate([part[name] for part in parts]).astype(np.float64)
+        difference = np.abs(found - wanted[name]).reshape(len(clips), -1).max(axis=1)
         difference[~np.isfinite(difference)] = np.inf
         if difference.max() >= worst:
             worst = float(difference.max())
-            where = f"the {name.replace('_', '-')} reading of clip {int(difference.argmax()) + 1}"
+            where = f"{_spoken(name)} of clip {int(difference.argmax()) + 1}"
     if not worst <= TOLERANCE:
         raise RunError(
             f"{what} differs from the model by {worst:.2g} in {where}, more than {TOLERANCE:g}: "
@@ -174,7 +180,7 @@ def compare_forms(
         with torch.no_grad():
             wanted = network(waveform, frames)
         found = run(waveform.numpy(), frames.numpy())
-        for name, values in zip(READINGS, wanted, strict=True):
+        for name, values in zip(OUTPUTS, wanted, strict=True):
             worst = float(np.abs(found[name] - values.numpy()).max())
             if not worst <= TOLERANCE:
                 (kind, number), *_ = form.items()
@@ -183,6 +189,13 @@ def compare_forms(
                     f"than {TOLERANCE:g}: nothing was written; use the other --format, or "
                     "`cign predict`"
                 )
+
+
+def _spoken(output: str) -> str:
+    """What an output is, in words."""
+    reading = output.removeprefix("unknown_").replace("_", "-")
+    what = f"the {reading} reading"
+    return what if output in READINGS else f"the unknown score of {what}"
 
 
 def _batches(num_clips: int) -> Iterator[tuple[int, int]]:

@@ -23,7 +23,8 @@ from cign.export.checking import (
 )
 from cign.export.formats import FILES, kinds_of, runner, write
 from cign.export.fourier import without_fourier_operators
-from cign.export.readings import Readings, in_float32, readings_of
+from cign.export.readings import UNKNOWN, Readings, in_float32, readings_of
+from cign.export.sizes import write_out_sizes
 from cign.export.sums import write_out_sums
 from cign.export.tracing import Traced, trace
 from cign.files import write_json
@@ -35,7 +36,7 @@ from cign.progress import Progress, Silent
 from cign.run_record import versions
 
 ABOUT = "predictor.json"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +95,7 @@ def export_model(
     bf16_difference = None
     if model.method.setup.bf16:
         own = scores_of(model, backbone, checked_on)
-        bf16_difference = max(float(abs(own[name] - wanted[name]).max()) for name in READINGS)
+        bf16_difference = max(float(abs(own[name] - wanted[name]).max()) for name in own)
     network = readings_of(in_float32(model), backbone)
     with _staged(out) as staging:
         checks, traced = {}, None
@@ -128,6 +129,7 @@ def _trace(kind: str, network: Readings, model: Model) -> Traced:
     with without_fourier_operators():
         traced = trace(network, model.spec, model.method.name)
     write_out_sums(traced.program)
+    write_out_sizes(traced.program)
     return traced
 
 
@@ -195,14 +197,18 @@ def _describe(
             },
             "window": "the centre window_s of a clip, all of a shorter one",
             "missing": "a clip without sound or picture has zeros there, and its audio_visual "
-            "reading is that of the other modality",
+            "reading, unknown score and threshold are those of the other modality",
         },
         "outputs": {
             name: {"dtype": "float32", "shape": ["batch", len(model.classes)]} for name in READINGS
-        },
+        }
+        | {name: {"dtype": "float32", "shape": ["batch"]} for name in UNKNOWN.values()},
         "unknown": {
-            "score": "1 - highest audio_visual probability",
-            "threshold": model.unknown_threshold,
+            "score": model.unknown.score,
+            "range": [0.0, 1.0],
+            "outputs": UNKNOWN,
+            "thresholds": {name: model.unknown.thresholds.get(name) for name in READINGS},
+            "meaning": "a clip whose score is above the threshold is unknown; null: none is set",
         },
         "model": {
             "method": model.method.name,

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from cign.errors import InputError, RunError, one_of
-from cign.export.readings import INPUTS
+from cign.export.readings import INPUTS, OUTPUTS
 from cign.export.tracing import Traced, quiet
-from cign.methods.base import READINGS
 
 FORMATS = ("onnx", "torch", "both")
 FILES = {"onnx": "predictor.onnx", "torch": "predictor.pt2"}
@@ -60,7 +59,7 @@ def write(kind: str, traced: Traced, folder: Path) -> None:
                 verbose=False,
                 opset_version=_OPSET,
                 input_names=INPUTS,
-                output_names=READINGS,
+                output_names=OUTPUTS,
             )
         except Exception as error:  # a conversion may fail in any way
             raise InputError(
@@ -82,7 +81,7 @@ def _name_sizes(graph: Any) -> None:
 
 
 def runner(kind: str, folder: Path) -> Runner:
-    """Read a file back; gives a function from waveform and frames to the three readings."""
+    """Read a file back; gives a function from waveform and frames to `OUTPUTS`."""
     path = folder / FILES[kind]
     return _onnx_runner(path) if kind == "onnx" else _torch_runner(path)
 
@@ -98,14 +97,14 @@ def _onnx_runner(path: Path) -> Runner:
     def run(waveform: NDArray[np.float32], frames: NDArray[np.uint8]) -> dict[str, Any]:
         given = dict(zip(INPUTS, (waveform, frames), strict=True))
         try:
-            values = session.run(list(READINGS), given)
+            values = session.run(list(OUTPUTS), given)
         except Exception as error:  # the runtime's own kinds have no base of theirs
             reason = " ".join(str(error).split())[:160]
             raise RunError(
                 f"{path.name} does not run ({reason}): nothing was written; use --format torch, "
                 "or `cign predict`"
             ) from None
-        return dict(zip(READINGS, values, strict=True))
+        return dict(zip(OUTPUTS, values, strict=True))
 
     return run
 
@@ -117,6 +116,6 @@ def _torch_runner(path: Path) -> Runner:
     def run(waveform: NDArray[np.float32], frames: NDArray[np.uint8]) -> dict[str, Any]:
         with torch.no_grad():
             values = network(torch.from_numpy(waveform), torch.from_numpy(frames))
-        return {name: part.numpy() for name, part in zip(READINGS, values, strict=True)}
+        return {name: part.numpy() for name, part in zip(OUTPUTS, values, strict=True)}
 
     return run

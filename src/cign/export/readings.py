@@ -1,4 +1,4 @@
-"""The predictor as one network: waveform and frames in, the three readings' probabilities out.
+"""The predictor as one network: waveform and frames in, probabilities and unknown scores out.
 
 Legend: B clips, L samples, K frames, S pixels, C classes.
 """
@@ -15,27 +15,33 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from cign.data.media import MediaSpec
-from cign.methods.base import READINGS, Method
+from cign.export.evidence import without_triangular_systems
+from cign.export.settled import settle
+from cign.methods.base import READINGS
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
 
 INPUTS = ("waveform", "frames")
+UNKNOWN = {reading: f"unknown_{reading}" for reading in READINGS}
+OUTPUTS = (*READINGS, *UNKNOWN.values())
 
 
 class Readings(nn.Module):
     """What `cign.predictor.read_batch` does with clips that have sound and picture.
 
     Args:
-        backbone: The frozen backbone; None where the method holds its encoders.
-        method: The method, in evaluation mode.
+        model: In evaluation mode; its reader is changed: give a copy (`in_float32`).
+        backbone: Its frozen backbone; None where the method holds its encoders.
     """
 
-    def __init__(self, backbone: Backbone | None, method: Method) -> None:
+    def __init__(self, model: Model, backbone: Backbone | None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.method = method
+        self.method = model.method
+        self._rule, self._reader = model.unknown, model.evidence_reader
+        self.whitening = without_triangular_systems(self._reader)
 
-    def forward(self, waveform: Tensor, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, waveform: Tensor, frames: Tensor) -> tuple[Tensor, ...]:
         """Read clips.
 
         Args:
@@ -43,16 +49,18 @@ class Readings(nn.Module):
             frames: uint8 RGB, shape [B, K, S, S, 3].
 
         Returns:
-            Probabilities of the audio, visual and audio-visual reading, float32, each [B, C].
+            `OUTPUTS`, float32: probabilities of the audio, visual and audio-visual reading, each
+            [B, C], then the unknown scores of the three, each [B].
         """
         audio, visual = waveform, frames
         if self.backbone is not None:
             # float16, as the cached tokens that the model was trained on.
             audio = self.backbone.audio_tokens(waveform).half()
             visual = self.backbone.visual_tokens(frames).half()
-        scores = self.method.predict(audio, visual)
-        audio, visual, both = (scores[name].float() for name in READINGS)
-        return audio, visual, both
+        evidence = self._reader.read(audio, visual)
+        probabilities = [evidence.probabilities[name].float() for name in READINGS]
+        unknown = [self._rule.score_of(evidence, name).float() for name in READINGS]
+        return *probabilities, *unknown
 
 
 def in_float32(model: Model) -> Model:
@@ -75,7 +83,8 @@ def readings_of(model: Model, backbone: Backbone | None) -> Readings:
         model: Its method is changed: give a copy (`in_float32`).
         backbone: Its frozen backbone; None where the method holds its encoders.
     """
-    network = Readings(backbone, model.method).eval()
+    settle(model.method)
+    network = Readings(model, backbone).eval()
     used = _Used()
     with torch.no_grad(), used:
         network(*example(model.spec))

@@ -7,50 +7,25 @@ after another the rows are short.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import fx
 from torch.export import ExportedProgram
 
+from cign.export.rewriting import Writer, rewrite
+
 _aten = torch.ops.aten
 
 
 def write_out_sums(program: ExportedProgram) -> None:
     """Replace means over several dimensions and group norms of a traced network, in place."""
-    for module in program.graph_module.modules():
-        if isinstance(module, fx.GraphModule):
-            for node in list(module.graph.nodes):
-                if node.target is _aten.mean.dim:
-                    _replace(node, _mean)
-                elif node.target is _aten.group_norm.default:
-                    _replace(node, _group_norm)
-            module.recompile()
-
-
-class _Writer:
-    """Calls an operator: on values that stand for shapes, and as a node of the graph."""
-
-    def __init__(self, node: fx.Node) -> None:
-        self._node = node
-
-    def __call__(self, operator: Any, *args: Any, **kwargs: Any) -> fx.Node:
-        step = self._node.graph.call_function(operator, args, kwargs)
-        values = [arg.meta["val"] if isinstance(arg, fx.Node) else arg for arg in args]
-        step.meta = {**self._node.meta, "val": operator(*values, **kwargs)}
-        return step
-
-
-def _replace(node: fx.Node, write: Callable[..., fx.Node]) -> None:
-    with node.graph.inserting_before(node):
-        result = write(_Writer(node), *node.args, **node.kwargs)
-    node.replace_all_uses_with(result)
-    node.graph.erase_node(node)
+    rewrite(program, {_aten.mean.dim: _mean, _aten.group_norm.default: _group_norm})
 
 
 def _mean(
-    call: _Writer, x: fx.Node, dims: Sequence[int], keep: bool = False, **kwargs: Any
+    call: Writer, x: fx.Node, dims: Sequence[int], keep: bool = False, **kwargs: Any
 ) -> fx.Node:
     """The first value plus the mean of the differences from it, one dimension after another."""
     num_dims = x.meta["val"].ndim
@@ -66,7 +41,7 @@ def _mean(
 
 
 def _group_norm(
-    call: _Writer,
+    call: Writer,
     x: fx.Node,
     num_groups: int,
     weight: fx.Node | None = None,

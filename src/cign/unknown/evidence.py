@@ -76,8 +76,8 @@ class EvidenceReader:
         method = self.method
         if not isinstance(method, Analytic):
             return Evidence(probabilities=method.predict(audio, visual))
-        if isinstance(method, CignAnalytic):  # the other one takes its tokens itself
-            audio, visual = method.tokens(audio, visual)
+        if isinstance(method, CignAnalytic):
+            audio, visual = method.tokens(audio, visual)  # of adapted encoders, once
         features = self._features(method, audio, visual)
         scores = _scores(method, features, audio, visual)
         logits = {reading: method.logits(values) for reading, values in scores.items()}
@@ -112,6 +112,15 @@ class EvidenceReader:
             shares = method.shares(name, tokens).unsqueeze(1)
             pooled[name] = (shares @ method.features[name](tokens)).squeeze(1)
         return pooled
+
+    def measures(self) -> dict[str, Leverage | Mahalanobis]:
+        """What is wanted of leverage and distance, by name and modality; made if need be."""
+        found: dict[str, Leverage | Mahalanobis] = {}
+        if self.with_leverage:
+            found |= {f"leverage_{name}": one for name, one in self._leverage.items()}
+        if self.with_distance:
+            found |= {f"distance_{name}": one for name, one in self._mahalanobis.items()}
+        return found
 
     @cached_property
     def _leverage(self) -> dict[str, Leverage]:

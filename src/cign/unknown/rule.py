@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cign.data.batches import ClipSource, cut
 from cign.data.tasks import IntArray
-from cign.errors import one_of
+from cign.errors import InputError, one_of
 from cign.methods.base import READINGS
 from cign.scoring import EVALUATION_BATCH
 from cign.unknown import scores
@@ -88,14 +88,18 @@ class UnknownRule:
     num_clips: int = 0
 
     def values(self, evidence: Evidence, reading: str) -> NDArray[np.float32]:
+        """Unknown scores of a batch as `score_of` gives them, shape [B]."""
+        return _numbers(self.score_of(evidence, reading))
+
+    def score_of(self, evidence: Evidence, reading: str) -> Tensor:
         """Unknown scores of a batch, 0..1, shape [B].
 
         ``max_probability`` is in 0..1 as it is; any other score, standardised, goes through a
         sigmoid, so that 0.5 is an average validation clip.
         """
         if self.score == "max_probability":
-            return _numbers(PARTS[self.score](evidence, reading))
-        return _numbers(torch.sigmoid(self._standardised(evidence, reading)))
+            return PARTS[self.score](evidence, reading)
+        return torch.sigmoid(self._standardised(evidence, reading))
 
     def _standardised(self, evidence: Evidence, reading: str) -> Tensor:
         moments = self.moments[reading]
@@ -117,15 +121,23 @@ class UnknownRule:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> UnknownRule:
+    def from_dict(cls, values: dict[str, Any], reader: EvidenceReader, where: str) -> UnknownRule:
         """Read what `to_dict` gave.
 
+        Args:
+            values: Kinds and numbers were checked (`cign.model_about`).
+            reader: Of the method that the rule is for.
+            where: Which model, for error messages.
+
         Raises:
-            InputError: If the score is not known.
+            InputError: If the score is not known, or needs what the method or the values lack.
         """
         if values["score"] not in SCORES:
             raise one_of(values["score"], SCORES, "unknown score")
-        return cls(
+        possible = possible_scores(reader)
+        if values["score"] not in possible:
+            raise one_of(values["score"], possible, f"unknown score of {reader.method.name}")
+        rule = cls(
             score=values["score"],
             thresholds=dict(values["thresholds"]),
             moments={
@@ -134,6 +146,21 @@ class UnknownRule:
             },
             num_clips=values["num_clips"],
         )
+        names = parts_of(rule.score, multi_label=reader.method.setup.multi_label)
+        wanted = {reading: set(names) for reading in READINGS} if names else {}
+        if {reading: set(parts) for reading, parts in rule.moments.items()} != wanted:
+            raise InputError(
+                f"{where}: its unknown score {rule.score} needs mean and std of "
+                f"{', '.join(names) or 'nothing'} for each reading: restore or remake it"
+            )
+        return rule
+
+
+def parts_of(score: str, *, multi_label: bool) -> tuple[str, ...]:
+    """The parts of a score whose moments it needs."""
+    if score == "max_probability":
+        return ()
+    return _COMBINED_OF[multi_label] if score == COMBINED else (score,)
 
 
 def fit_rule(
@@ -169,8 +196,7 @@ def fit_rule(
 def rule_on(batches: list[Evidence], score: str, *, multi_label: bool) -> UnknownRule:
     """Set a rule on the evidence of validation clips, of which there is at least one."""
     moments = {}
-    if score != "max_probability":
-        names = _COMBINED_OF[multi_label] if score == COMBINED else (score,)
+    if names := parts_of(score, multi_label=multi_label):
         moments = {
             reading: {name: _moments(PARTS[name], batches, reading) for name in names}
             for reading in READINGS

@@ -5,9 +5,15 @@ Legend: B clips, C classes, W width of the features.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+# Features [B, W] times the inverse of a factor, shape [W, B].
+Whiten = Callable[[Tensor], Tensor]
 
 
 def max_probability(probabilities: Tensor) -> Tensor:
@@ -75,10 +81,11 @@ class Leverage:
     def __init__(self, gram: Tensor, ridge: float) -> None:
         # Factorised in float64, kept in float32, which is enough for a sum of squares.
         self.factor = _factor(gram, ridge).float()
+        self.whiten: Whiten = partial(_whiten, self.factor)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Leverage of features [B, W], shape [B], at least 0."""
-        return _whiten(self.factor, features).square().sum(dim=0)
+        return self.whiten(features).square().sum(dim=0)
 
 
 class Mahalanobis:
@@ -99,11 +106,12 @@ class Mahalanobis:
         means = cross / counts
         scatter = gram - (means * counts) @ means.T
         self.factor = _factor(scatter, ridge).float()
-        self.means = _whiten(self.factor, means.T.float()).T  # [C, W]
+        self.whiten: Whiten = partial(_whiten, self.factor)
+        self.means = self.whiten(means.T.float()).T  # [C, W]
 
     def __call__(self, features: Tensor) -> Tensor:
         """Squared distance of features [B, W] to each class, shape [B, C]."""
-        return torch.cdist(_whiten(self.factor, features).T, self.means).square()
+        return torch.cdist(self.whiten(features).T, self.means).square()
 
 
 def _factor(matrix: Tensor, ridge: float) -> Tensor:

@@ -1,0 +1,152 @@
+"""Models with several labels, of trained encoders, with added classes; files to check on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cign.export.checking import compare, rendered_clips, scores_of
+from cign.export.exporting import export_model
+from cign.export.readings import OUTPUTS, in_float32, readings_of
+from cign.learner import Learner
+from cign.methods import method_class
+from cign.methods.base import Batch, Setup
+from cign.methods.phases import Phase, TrainingOptions
+from cign.model_folder import Model
+from cign.models.backbones import load_backbone
+from cign.models.encoder import TokenShape
+from cign.options import configure
+from cign.progress import Silent
+from cign.unknown.evidence import EvidenceReader
+from cign.unknown.rule import UnknownRule, rule_on
+from toy import toy_method, toy_tokens
+
+from .toys import ToyBackbone, toy_model
+
+
+def several_labels(name):
+    """A model of clips that carry two labels each."""
+    torch.set_num_threads(1)
+    labels, *tokens = toy_tokens()
+    audio, visual = map(torch.from_numpy, tokens)
+    targets = np.eye(6, dtype=bool)[labels]
+    targets |= np.roll(targets, 1, axis=1)
+    method = toy_method(name, {"width": 30}, multi_label=True)
+    method.grow(6)
+    indices = np.arange(len(labels))
+    batch = Batch(
+        audio=audio,
+        visual=visual,
+        targets=torch.from_numpy(targets),
+        from_memory=torch.zeros(len(labels), dtype=torch.bool),
+        indices=indices,
+    )
+    method.learn(batch, Phase(name="s", indices=indices, options=TrainingOptions(), updates=False))
+    method.after_task(None)
+    reader = EvidenceReader(method.eval())
+    rule = rule_on([reader.read(audio, visual)], "combined", multi_label=True)
+    return dataclasses.replace(toy_model("cign_analytic"), method=method, unknown=rule)
+
+
+def own_encoders(name, score="max_probability"):
+    """A model that holds its encoders, as `Learner` builds it end to end; nothing is learned."""
+    torch.set_num_threads(1)
+    backbone = load_backbone("small-random")
+    shape = TokenShape(
+        audio_dim=backbone.audio_dim,
+        visual_dim=backbone.visual_dim,
+        num_audio_tokens=backbone.num_audio_tokens,
+        num_visual_tokens=backbone.num_visual_tokens,
+        audio_grid=backbone.audio_grid,
+        visual_grid=backbone.visual_grid,
+    )
+    cls = method_class(name)
+    options = {"width": 20} if name == "cign_analytic" else {}
+    torch.manual_seed(0)
+    method = cls(Setup(shape=shape, backbone=backbone), configure(cls.Options, options, "options"))
+    method.grow(3)
+    moments = dict.fromkeys(("max_logit", "margin", "leverage"), (-1.0, 1.0))
+    readings = ("audio", "visual", "audio_visual")
+    return Model(
+        method=method.eval().requires_grad_(False),
+        groups=(("a", "b", "c"),),
+        regime="end-to-end",
+        backbone="small-random",
+        fingerprint="",
+        spec=backbone.spec,
+        unknown=UnknownRule(
+            score=score, moments=dict.fromkeys(readings, moments) if score == "combined" else {}
+        ),
+    )
+
+
+def check_network(model, backbone, num_clips):
+    """The network that is traced says what the predictor says."""
+    clips = rendered_clips(model.spec, num_clips)
+    network = readings_of(in_float32(model), backbone)
+
+    def run(waveform, frames):
+        with torch.no_grad():
+            values = network(torch.from_numpy(waveform), torch.from_numpy(frames))
+        return {name: part.numpy() for name, part in zip(OUTPUTS, values, strict=True)}
+
+    found = compare(run, clips, scores_of(model, backbone, clips), Silent(), "the network")
+    assert found.num_clips == num_clips
+
+
+@pytest.mark.parametrize("name", ["analytic", "cign_analytic"])
+def test_the_network_of_a_model_with_several_labels(name):
+    check_network(several_labels(name), ToyBackbone(), 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "score"), [("finetune", "max_probability"), ("cign_analytic", "combined")]
+)
+def test_the_network_of_a_model_that_holds_its_encoders(name, score):
+    check_network(own_encoders(name, score), None, 4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["analytic", "cign_analytic"])
+def test_files_of_a_model_with_several_labels(name, tmp_path):
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    export_model(several_labels(name), ToyBackbone(), tmp_path / "out", format="both")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["finetune", "cign_analytic"])
+def test_a_run_end_to_end(name, tiny, tmp_path, cign):
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    training = {"num_epochs": 1, "batch_size": 8}
+    options = {"training": {**training, "min_steps": 0}}
+    if name == "cign_analytic":
+        options = {"width": 40, "adaptation": training}
+    learner = Learner(name, options=options, regime="end-to-end", backbone="small-random")
+    learner.learn(tiny[1], tasks=2, out=tmp_path / "run")
+    code, out, err = cign("export", tmp_path / "run", tmp_path / "out", "--format", "both")
+    assert code == 0, err
+    assert "predictor.onnx" in out
+    assert "predictor.pt2" in out
+
+
+@pytest.mark.slow
+def test_a_model_with_added_classes_checked_on_files(tiny, tmp_path, cign):
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    classes = sorted((tiny[0] / "train").iterdir())
+    for place, some in (("first", classes[:3]), ("more", classes[3:])):
+        (tmp_path / place).mkdir()
+        for folder in some:
+            (tmp_path / place / folder.name).symlink_to(folder)
+    done = cign("prepare", tmp_path / "first", tmp_path / "store", "--workers", "0")
+    assert done[0] == 0, done[2]
+    Learner("cign_analytic", options={"width": 300}).learn(
+        tmp_path / "store", tasks=1, out=tmp_path / "run"
+    )
+    model = tmp_path / "model"
+    done = cign("add", tmp_path / "run", tmp_path / "more", "--out", model, "--workers", "0")
+    assert done[0] == 0, done[2]
+    files = sorted((tiny[0] / "test").rglob("*.mp4"))[:5]
+    code, out, err = cign("export", model, tmp_path / "out", "--clips", *files)
+    assert code == 0, err
+    assert "on 5 clips its probabilities and unknown scores" in out
