@@ -1,7 +1,8 @@
 """A model's method from its description, whose sizes are held against its weights first.
 
-A description may ask for networks of any size. They are drafted without memory, on torch's device
-``meta``, and built only if the file of weights, which is at hand, has every one of their weights.
+A description may ask for networks of any size. They are drafted without memory where they allow
+it, on torch's device ``meta``, and built only if the file of weights, which is at hand, has every
+one of their weights.
 """
 
 from __future__ import annotations
@@ -41,17 +42,23 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
             not what the weights are of.
     """
     _check_counts(about, state, where)
+    draft = None
     try:
         with torch.device("meta"):
             draft = _assemble(about, where)
     except CignError:
         raise
+    except NotImplementedError:
+        # Some networks of transformers look at values while they are built, which a draft has not.
+        # `_check_counts` has held their sizes against the weights.
+        pass
     except Exception as error:  # a network may fail in any way on sizes that do not fit
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(
             f"{where} describes a network that cannot be built ({reason}): restore or remake it"
         ) from None
-    check_state(draft, state, file)
+    if draft is not None:
+        check_state(draft, state, file)
     method = _assemble(about, where)
     load_module(method, state, file)
     return method
