@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cign import model_folder
+from cign import model_building
 from cign.checkpoint import load_tree, save_tree
 from cign.data.media import MediaSpec
 from cign.data.tasks import TaskClips, TaskSequence
@@ -116,7 +116,7 @@ def test_trap_04_a_run_goes_on_from_its_file_bit_for_bit(name, tmp_path):
 @pytest.fixture
 def saved(monkeypatch, tmp_path):
     """Saves the model of a method; its blocks are those of the toy problem."""
-    monkeypatch.setattr(model_folder, "load_blocks", lambda *_, **__: toy_blocks().frozen())
+    monkeypatch.setattr(model_building, "load_blocks", lambda *_, **__: toy_blocks().frozen())
 
     def save(name):
         loop = learned(name)
