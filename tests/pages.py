@@ -15,9 +15,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def commands(page: str) -> list[str]:
     """The lines of all fenced blocks of a page that hold commands."""
-    blocks = re.findall(
-        r"^```(?:sh|shell|bash)?\n(.*?)^```$", (DOCS / page).read_text(), re.M | re.S
-    )
+    text = (DOCS / page).read_text()
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.M | re.S)
+    blocks = [block for language, block in fenced if language in ("", "sh", "shell", "bash")]
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 

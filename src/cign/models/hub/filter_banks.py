@@ -11,8 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cign.errors import InputError
+
 KALDI_FLOOR = 1.192092955078125e-07  # the smallest step of float32, as in Kaldi
 DB_FLOOR = 1e-10
+MOST_VALUES = 2**22
+CPU = "cpu"  # filters are numbers also where a network is drafted without memory
 
 
 def kaldi_mel(hz: Tensor) -> Tensor:
@@ -59,8 +63,9 @@ def triangles(points: Tensor, edges: Tensor) -> Tensor:
 
 def kaldi_filters(num_mels: int, n_fft: int, rate_hz: int, low_hz: float = 20.0) -> Tensor:
     """Filters that are triangles on Kaldi's mel scale, float64, shape [N // 2 + 1, M]."""
+    _check_size(num_mels, n_fft)
     bins = kaldi_mel(_bins_hz(n_fft, rate_hz))
-    ends = kaldi_mel(torch.tensor([low_hz, rate_hz / 2], dtype=torch.float64))
+    ends = kaldi_mel(_pair(low_hz, rate_hz / 2))
     return triangles(bins, _spaced(ends, num_mels))
 
 
@@ -79,19 +84,33 @@ def clap_filters(
             were trained with; else on the HTK scale and of equal height.
     """
     to_mel, to_hz = (slaney_mel, slaney_hz) if slaney else (htk_mel, htk_hz)
-    ends = to_mel(torch.tensor([low_hz, high_hz], dtype=torch.float64))
+    _check_size(num_mels, n_fft)
+    ends = to_mel(_pair(low_hz, high_hz))
     edges_hz = to_hz(_spaced(ends, num_mels))
     filters = triangles(_bins_hz(n_fft, rate_hz), edges_hz)
     return filters * (2.0 / (edges_hz[2:] - edges_hz[:-2])) if slaney else filters
 
 
 def _bins_hz(n_fft: int, rate_hz: int) -> Tensor:
-    return torch.arange(n_fft // 2 + 1, dtype=torch.float64) * rate_hz / n_fft
+    return torch.arange(n_fft // 2 + 1, dtype=torch.float64, device=CPU) * rate_hz / n_fft
+
+
+def _pair(low: float, high: float) -> Tensor:
+    return torch.tensor([low, high], dtype=torch.float64, device=CPU)
+
+
+def _check_size(num_mels: int, n_fft: int) -> None:
+    """Refuse filters of more values than any network was trained with, by far."""
+    if num_mels < 1 or n_fft < 1 or num_mels * (n_fft // 2 + 1) > MOST_VALUES:
+        raise InputError(
+            f"{num_mels:.6g} filters of a transform of {n_fft:.6g} samples are no filter bank: use "
+            f"at least one, and at most {MOST_VALUES} values"
+        )
 
 
 def _spaced(ends: Tensor, num_mels: int) -> Tensor:
     low, high = ends.tolist()
-    return torch.linspace(low, high, num_mels + 2, dtype=torch.float64)
+    return torch.linspace(low, high, num_mels + 2, dtype=torch.float64, device=CPU)
 
 
 class KaldiFilterBank(nn.Module):

@@ -19,6 +19,7 @@ from cign.models.resnet import downsampled
 from cign.models.spectrogram import LogSpectrogram, as_waveform
 
 CLIP_S = 10.0  # of the benchmarks' clips, and so the window where a network takes that much
+MOST_SAMPLES = 2**26  # of a sound, by far more than any network takes
 
 
 class SoundHalf(nn.Module):
@@ -127,6 +128,11 @@ class ClapHalf(SoundHalf):
         self.longest_s = float(said.get("max_length_s", 10))
         self.window_s = min(CLIP_S, self.longest_s)
         self.num_samples = round(self.rate_hz * self.longest_s)
+        if not 0 < self.num_samples <= MOST_SAMPLES:
+            raise InputError(
+                f"a sound network that reads {self.longest_s:.6g} s at {self.rate_hz:.6g} Hz is "
+                f"none: 1 to {MOST_SAMPLES} samples can be read"
+            )
         self.padding = str(said.get("padding", "repeatpad"))
         fused = said.get("truncation", "fusion" if config.enable_fusion else "rand_trunc")
         self.log_mel = ClapLogMel(
