@@ -63,7 +63,10 @@ def unknown_rule(loop: Loop, store: Store, kept: KeptClips | None) -> UnknownRul
 
 
 def kept_validation_clips(config: RunConfig, clips: TaskClips, store: Store) -> KeptClips | None:
-    """Validation clips that a model keeps, if classes can be added to it without old clips."""
+    """Validation clips that a model keeps, if classes can be added to it without old clips.
+
+    A model that holds its encoders cannot be changed, and the store's tokens are not theirs.
+    """
     if not issubclass(method_class(config.method), Analytic) or config.regime != "frozen":
         return None
     labels = [clip.labels for clip in store.table.clips]

@@ -138,7 +138,7 @@ def test_a_model_with_added_classes_checked_on_files(tiny, tmp_path, cign):
         (tmp_path / place).mkdir()
         for folder in some:
             (tmp_path / place / folder.name).symlink_to(folder)
-    done = cign("prepare", tmp_path / "first", tmp_path / "store", "--workers", "0")
+    done = cign("prepare", tmp_path / "first", tmp_path / "store", "--backbone", "small")
     assert done[0] == 0, done[2]
     Learner("cign_analytic", options={"width": 300}).learn(
         tmp_path / "store", tasks=1, out=tmp_path / "run"
