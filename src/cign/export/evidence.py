@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cign.unknown.evidence import EvidenceReader
+from cign.unknown.scores import Mahalanobis
 
 
 class Whitening(nn.Module):
@@ -31,6 +32,11 @@ class Whitening(nn.Module):
         return self.inverse @ features.to(self.inverse.dtype).T
 
 
+def distances(rows: Tensor, others: Tensor) -> Tensor:
+    """`torch.cdist` of [B, W] and [C, W], shape [B, C], which no converter knows."""
+    return (rows.unsqueeze(1) - others).square().sum(dim=2).sqrt()
+
+
 def without_triangular_systems(reader: EvidenceReader) -> nn.ModuleDict:
     """Have a reader multiply where it solves.
 
@@ -43,4 +49,6 @@ def without_triangular_systems(reader: EvidenceReader) -> nn.ModuleDict:
     parts = nn.ModuleDict()
     for name, measure in reader.measures().items():
         measure.whiten = parts[name] = Whitening(measure.factor)
+        if isinstance(measure, Mahalanobis):
+            measure.apart = distances
     return parts

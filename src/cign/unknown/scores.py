@@ -14,6 +14,8 @@ from torch import Tensor
 
 # Features [B, W] times the inverse of a factor, shape [W, B].
 Whiten = Callable[[Tensor], Tensor]
+# Distances of rows [B, W] and [C, W], shape [B, C].
+Apart = Callable[[Tensor, Tensor], Tensor]
 
 
 def max_probability(probabilities: Tensor) -> Tensor:
@@ -108,10 +110,11 @@ class Mahalanobis:
         self.factor = _factor(scatter, ridge).float()
         self.whiten: Whiten = partial(_whiten, self.factor)
         self.means = self.whiten(means.T.float()).T  # [C, W]
+        self.apart: Apart = torch.cdist
 
     def __call__(self, features: Tensor) -> Tensor:
         """Squared distance of features [B, W] to each class, shape [B, C]."""
-        return torch.cdist(self.whiten(features).T, self.means).square()
+        return self.apart(self.whiten(features).T, self.means).square()
 
 
 def _factor(matrix: Tensor, ridge: float) -> Tensor:
