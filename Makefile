@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-browser check docs licences sbom audit faults install encoders stores tune table clean
+.PHONY: demo test test-slow test-browser check docs licences sbom audit faults install encoders stores tune table table-end-to-end clean
 
 install: $(VENV)/.installed
 
@@ -76,6 +76,17 @@ table: install
 	$(BIN)/$(TABLE) $(if $(NOW),--now $(NOW))
 	$(BIN)/python benchmarks/publish.py work/table main_table --command "make table" \
 		--note "\`$(TABLE)\`"
+
+# Encoders trained too: 12 classes, one seed, every method of the regime, one training for all.
+END_TO_END = cign bench work/stores/world2-12classes --out work/end_to_end --bf16 --no-models \
+	--regime end-to-end --backbone small --recipes work/end_to_end-recipes \
+	--methods finetune,joint,ewc,ewc_online,lwf,icarl,il2m,bic,podnet,ssil,av_cil,analytic,cign,cign_tuned,cign_analytic,cign_replay \
+	--tasks 4 --memory 0,60 --against joint
+table-end-to-end: install
+	$(BIN)/python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end-recipes
+	$(BIN)/$(END_TO_END) $(if $(NOW),--now $(NOW))
+	$(BIN)/python benchmarks/publish.py work/end_to_end end_to_end --command "make table-end-to-end" \
+		--note "\`$(END_TO_END)\`"
 
 clean:
 	rm -rf demo work .mypy_cache .ruff_cache .pytest_cache

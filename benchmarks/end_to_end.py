@@ -1,0 +1,122 @@
+"""Recipes for training encoders too: every gradient method with one and the same training.
+
+    python benchmarks/end_to_end.py tune work/stores/world1-12classes    three learning rates
+    python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end/recipes    for `cign bench`
+
+A method's own settings (weights of losses, trunk, temperatures) are those of its recipe, tuned on
+cached tokens. The learning rate is one for all, chosen on world 1 by plain training with a memory:
+nobody gets a trial of its own. `cign` keeps the release's optimizer; the closed forms adapt their
+encoders on the first task with the same training.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cign.bench import BenchConfig, run_bench
+from cign.files import write_text
+from cign.options import builtin_recipe
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "end_to_end_tuning.md"
+RATES = (1e-3, 3e-4, 1e-4)
+MEMORY = "60"
+CLOSED_FORMS = ("analytic", "cign_analytic")
+METHODS = (
+    *("finetune", "joint", "ewc", "ewc_online", "lwf", "icarl", "il2m", "bic", "podnet", "ssil"),
+    *("av_cil", "cign", "cign_tuned", "cign_replay", *CLOSED_FORMS),
+)
+
+
+def training(rate: float) -> dict[str, Any]:
+    """What all train with, unless their own recipe is the point."""
+    return {
+        **{"num_epochs": 10, "min_steps": 0, "batch_size": 32, "optimizer": "adamw"},
+        **{"schedule": "cosine", "learning_rate": rate, "weight_decay": 0.05},
+    }
+
+
+def recipe(method: str, rate: float) -> dict[str, Any]:
+    """A method's recipe with the common training."""
+    own = builtin_recipe(method)
+    options, sources = dict(own.options), dict(own.sources)
+    common = "one for all methods (benchmarks/results/end_to_end_tuning.md)"
+    if method == "cign":
+        options["training"] = {**options["training"], "num_epochs": 20, "min_steps": 0}
+        sources = {k: v for k, v in sources.items() if not k.startswith("training")}
+        sources["training"] = "release; 20 epochs without a least number of steps"
+    else:
+        name = "adaptation" if method in CLOSED_FORMS else "training"
+        options[name], sources[name] = training(rate), common
+    if method == "podnet":
+        options["balanced_training"] = {
+            **options["balanced_training"],
+            **{"num_epochs": 10, "learning_rate": rate / 2},
+        }
+        sources = {k: v for k, v in sources.items() if not k.startswith("balanced_training")}
+        sources["balanced_training"] = "half of training's rate, as in the authors' code"
+    return {"method": method, "options": options, "sources": sources}
+
+
+def save(recipe: dict[str, Any], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, yaml.safe_dump(recipe, sort_keys=False, width=99))
+
+
+def tune(store: Path, folder: Path) -> None:
+    """Last accuracy of plain training with a memory at each learning rate."""
+    names = [f"finetune-{number}" for number in range(1, len(RATES) + 1)]
+    for name, rate in zip(names, RATES, strict=True):
+        save(recipe("finetune", rate), folder / "recipes" / f"{name}.yaml")
+    config = BenchConfig(
+        stores=(store,),
+        methods=tuple(names),
+        tasks=(4,),
+        memories=(MEMORY,),
+        recipes=folder / "recipes",
+        regime="end-to-end",
+        backbone="small",
+        bf16=True,
+    )
+    table = run_bench(config, folder, keep_models=False).table
+    rows = {row["method"]: row for row in table["rows"] if row["store"] == "all"}
+    lines = [
+        "# The learning rate of training end to end",
+        "",
+        f"`python benchmarks/end_to_end.py tune {store}`: finetune with {MEMORY} clips kept, 12",
+        "classes, 4 tasks, last accuracy in percent. The best is everybody's.",
+        "",
+        "| learning rate | audio | visual | audio-visual |",
+        "| ---: | ---: | ---: | ---: |",
+    ]
+    for name, rate in zip(names, RATES, strict=True):
+        numbers = [rows[name]["numbers"][f"last_{r}"] for r in ("audio", "visual", "audio_visual")]
+        cells = " | ".join(f"{number['value']:.1f}" for number in numbers)
+        lines.append(f"| {rate:g} | {cells} |")
+    write_text(RESULT, "\n".join(lines) + "\n")
+    print("\n".join(lines[5:]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    tuning = commands.add_parser("tune")
+    tuning.add_argument("store", type=Path)
+    tuning.add_argument("--to", type=Path, default=Path("work/end_to_end_tuning"))
+    writing = commands.add_parser("write")
+    writing.add_argument("rate", type=float)
+    writing.add_argument("--to", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "tune":
+        tune(arguments.store, arguments.to)
+        return
+    for method in METHODS:
+        save(recipe(method, arguments.rate), arguments.to / f"{method}.yaml")
+
+
+if __name__ == "__main__":
+    main()
