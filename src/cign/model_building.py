@@ -42,23 +42,17 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
             not what the weights are of.
     """
     _check_counts(about, state, where)
-    draft = None
     try:
         with torch.device("meta"):
             draft = _assemble(about, where)
     except CignError:
         raise
-    except NotImplementedError:
-        # Some networks of transformers look at values while they are built, which a draft has not.
-        # `_check_counts` has held their sizes against the weights.
-        pass
     except Exception as error:  # a network may fail in any way on sizes that do not fit
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(
             f"{where} describes a network that cannot be built ({reason}): restore or remake it"
         ) from None
-    if draft is not None:
-        check_state(draft, state, file)
+    check_state(draft, state, file)
     method = _assemble(about, where)
     load_module(method, state, file)
     return method
