@@ -25,8 +25,10 @@ from cign.methods.base import READINGS, Batch, Setup
 from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.predictions import Predictions
+from cign.models.backbones import load_backbone
 from cign.models.encoder import TokenShape
 from cign.options import builtin_recipe, configure
+from cign.runs import token_shape
 
 RUNS = ((1, 0), (4, 0), (12, 0), (24, 0), (4, 1), (12, 2), (24, 3))
 NUM_CLIPS = 60
@@ -108,12 +110,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     store = Store.open(arguments.store)
-    info = store.tokens("small").info
-    shape = TokenShape(
-        **{k: info[k] for k in ("audio_dim", "visual_dim")},
-        num_audio_tokens=info["num_audio_tokens"],
-        num_visual_tokens=info["num_visual_tokens"],
-    )
+    shape = token_shape(load_backbone("small"))
     lines = [
         "# What the closed form promises",
         "",

@@ -12,8 +12,8 @@ from cign.methods.finetune import Finetune, HeadsOptions
 from cign.model_files import ABOUT
 from cign.model_folder import Model, load_model, save_model
 from cign.models.backbones import load_backbone
-from cign.models.encoder import TokenShape
 from cign.models.fitting import record_of
+from cign.runs import token_shape
 from networks import PICTURES, SOUNDS, make_network
 
 
@@ -52,12 +52,7 @@ def test_every_network_is_drafted_without_memory(visual, audio, tmp_path):
 )
 def test_trained_networks_that_the_weights_are_not_of(half, entry, sentence, tmp_path):
     name, backbone, _ = recorded_networks(tmp_path, "vit", "ast")
-    shape = TokenShape(
-        audio_dim=backbone.audio_dim,
-        visual_dim=backbone.visual_dim,
-        num_audio_tokens=backbone.num_audio_tokens,
-        num_visual_tokens=backbone.num_visual_tokens,
-    )
+    shape = token_shape(backbone)
     method = Finetune(Setup(shape=shape, backbone=backbone), HeadsOptions())
     method.grow(2)
     model = Model(
