@@ -50,7 +50,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cign_tuned": {"depth": 1, "num_heads": 4},
     "analytic": {"width": 200, "ridge": 10.0},
     "cign_analytic": {"width": 200, "audio_ridge": 10.0, "visual_ridge": 10.0},
-    "cign_replay": {"num_heads": 4},
     "l2p": {"pooled": "tokens"},
     "icarl": TRANSFORMER,
     "podnet": {**TRANSFORMER, "initial_scale": 5.0},

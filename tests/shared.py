@@ -19,7 +19,6 @@ from cign.peers import joined
 from cign.shared_loop import SharedLoop
 
 STOP_AFTER = 3
-HARD = {"training": {"num_epochs": 2, "batch_size": 7}, "assignment": "hard"}
 OPTIONS = {
     "finetune": {
         "training": {"num_epochs": 4, "batch_size": 5, "schedule": "one_cycle"},
@@ -34,13 +33,17 @@ OPTIONS = {
         "training": {"num_epochs": 2, "batch_size": 7},
         "bias_training": {"num_epochs": 3, "batch_size": 3, "optimizer": "adamw"},
     },
-    "cign": {"training": {"num_epochs": 4, "min_steps": 20, "batch_size": 7}, "depth": 1},
+    "cign": {
+        "training": {"num_epochs": 4, "min_steps": 20, "batch_size": 7},
+        "depth": 1,
+        "assignment": "hard",
+    },
     "cign_tuned": {
         "training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8, "optimizer": "sgd"},
         "depth": 1,
         "token_distillation": "transformed",
     },
-    "cign_replay": HARD,
+    "cign_replay": {"training": {"num_epochs": 2, "batch_size": 7}, "width": 32},
     "analytic": {"width": 30, "ridge": 1.0, "batch_size": 5, "fused": "concatenation"},
     "cign_analytic": {"width": 30, "batch_size": 5},
 }

@@ -21,7 +21,7 @@ GRADIENT = [name for name in METHODS if "analytic" not in name]
 MORE = {
     "finetune": {"trunk": "transformer", "depth": 1, "drop_path": 0.5},
     "cign_tuned": {"depth": 1, "token_distillation": "transformed", "drop_path": 0.5},
-    "cign_replay": {"assignment": "hard", "depth": 1},
+    "cign": {"assignment": "hard", "depth": 1},
 }
 
 

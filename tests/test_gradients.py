@@ -9,7 +9,7 @@ from cign.methods.phases import Phase, TrainingOptions
 from toy import SHAPE, toy_method
 
 METHODS = ["finetune", "joint", "cign", "cign_tuned"]
-CASES_REPLAY = [{}, {"depth": 0}, {"assignment": "hard"}]
+CASES_REPLAY = [{}, {"distillation_weight": 0.0}]
 METHODS += ["ewc", "ewc_online", "lwf", "icarl", "il2m", "bic"]
 # For each switch of `cign`, what must be frozen once a second task has begun.
 SWITCHES = {

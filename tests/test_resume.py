@@ -27,11 +27,15 @@ OPTIONS = {
     "l2p": {"training": {"num_epochs": 2, "batch_size": 6}, "num_chosen": 2},
     "dualprompt": {"training": {"num_epochs": 2, "batch_size": 6, "schedule": "cosine"}},
     "analytic": {"width": 30, "ridge": 1.0, "batch_size": 2, "fused": "concatenation"},
-    "cign_replay": {"training": {"num_epochs": 2, "batch_size": 7}, "assignment": "hard"},
+    "cign_replay": {"training": {"num_epochs": 2, "batch_size": 7}, "width": 32},
     "cign_analytic": {"width": 30, "batch_size": 2},
     "finetune": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "one_cycle"}},
     "joint": {"trunk": "transformer", "training": {"num_epochs": 2, "batch_size": 9}},
-    "cign": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 7}, "depth": 1},
+    "cign": {
+        "training": {"num_epochs": 2, "min_steps": 0, "batch_size": 7},
+        "depth": 1,
+        "assignment": "hard",
+    },
     "ewc": {
         "training": {"num_epochs": 2, "batch_size": 6},
         "trunk": "transformer",

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cign.methods.base import Method
 from cign.methods.cign_analytic import CignAnalytic
+from cign.methods.cign_replay import CignReplay
 from cign.models.cign_network import CignNetwork
 from cign.models.encoder import TokenShape
 
@@ -47,6 +48,8 @@ class Maps:
 
 def has_maps(method: Method) -> bool:
     """Whether a method assigns tokens to classes."""
+    if isinstance(method, CignReplay):
+        return True
     if isinstance(method, CignAnalytic):
         return method.options.assignment == "soft"
     network = getattr(method, "network", None)
@@ -57,8 +60,9 @@ def has_maps(method: Method) -> bool:
 def read_maps(method: Method, audio: Tensor, visual: Tensor, num_frames: int) -> Maps | None:
     """Read the maps of a batch, given as `Method.predict` takes it; None without any.
 
-    `cign_analytic` gives its assignment, which for each class sums to one over the tokens. The
-    grouping networks give theirs, which for each token sums to one over the classes.
+    `cign_analytic` and `cign_replay` give their assignment, which for each class sums to one over
+    the tokens. The grouping networks of `cign` give theirs, which for each token sums to one over
+    the classes.
 
     Args:
         method: In evaluation mode.
@@ -68,7 +72,7 @@ def read_maps(method: Method, audio: Tensor, visual: Tensor, num_frames: int) ->
     """
     if not has_maps(method):
         return None
-    if isinstance(method, CignAnalytic):
+    if isinstance(method, (CignAnalytic, CignReplay)):
         assigned = method.assignments(audio, visual)
         heard, seen = assigned["audio"], assigned["visual"]
     else:

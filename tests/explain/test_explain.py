@@ -232,9 +232,10 @@ def test_explaining_refuses_what_would_show_nothing(tmp_path):
 @pytest.mark.parametrize("name", ["cign_analytic", "cign", "cign_replay", "finetune"])
 def test_maps_of_methods(name):
     fast = {"training": {"num_epochs": 1, "min_steps": 0, "batch_size": 16}}
-    options = {"cign_analytic": {"width": 30}, "finetune": fast}.get(
-        name, {**fast, "depth": 1, "num_heads": 2}
-    )
+    options = {
+        "cign": {**fast, "depth": 1, "num_heads": 2},
+        "cign_analytic": {"width": 30},
+    }.get(name, fast)
     torch.set_num_threads(1)
     loop = toy_loop(
         name, options=options, num_tasks=1, memory="12" if name == "cign_replay" else "0"

@@ -22,6 +22,16 @@ def test_loss_is_the_formula(strength):
     assert found.item() == pytest.approx(total / 4, abs=1e-12)
 
 
+def test_smoothing_is_that_of_torch():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 3, 0])
+    counts = torch.tensor([9.0, 3.0, 2.0, 1.0], dtype=torch.float64)
+    found = count_adjusted_loss(logits, torch.eye(4)[labels], counts, 0.7, 0.1)
+    shifted = logits + 0.7 * (counts / 15).log()
+    wanted = torch.nn.functional.cross_entropy(shifted, labels, label_smoothing=0.1)
+    assert found.item() == pytest.approx(wanted.item(), abs=1e-12)
+
+
 def test_two_labels_share_the_weight():
     logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
     targets = torch.tensor([[True, False, True]])

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def count_adjusted_loss(logits: Tensor, targets: Tensor, counts: Tensor, strength: float) -> Tensor:
+def count_adjusted_loss(
+    logits: Tensor, targets: Tensor, counts: Tensor, strength: float, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy of logits shifted by the logarithm of the classes' shares.
 
     Source: logit adjustment, Menon et al., ICLR 2021, equation 10: with logits f_i + tau log pi_i
@@ -21,6 +23,7 @@ def count_adjusted_loss(logits: Tensor, targets: Tensor, counts: Tensor, strengt
         targets: Multi-hot labels, bool or 0/1, shape [B, C]; several labels share the weight.
         counts: Training clips of each class, at least 1 each, shape [C].
         strength: tau; 0 is the plain cross-entropy.
+        smoothing: Share of the weight that is spread over all classes (Szegedy et al. 2016).
 
     Returns:
         Mean over clips, a scalar.
@@ -28,4 +31,5 @@ def count_adjusted_loss(logits: Tensor, targets: Tensor, counts: Tensor, strengt
     shares = counts.to(logits) / counts.sum()
     wanted = targets.to(logits.dtype)
     wanted = wanted / wanted.sum(dim=-1, keepdim=True)
+    wanted = (1.0 - smoothing) * wanted + smoothing / wanted.shape[-1]
     return F.cross_entropy(logits + strength * shares.log(), wanted)
