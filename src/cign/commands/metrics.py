@@ -70,6 +70,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
     from cign.metrics import breakdown, calibration
     from cign.metrics.catalogue import GROUPS, measure
     from cign.metrics.incremental import accuracy_matrix, class_recall
+    from cign.metrics.open_set import summarise_open_set
     from cign.metrics.predictions import READINGS
     from cign.report.runs import lacking, stored
 
@@ -95,6 +96,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
             "classes": list(predictions.class_names),
             "class_recall": {r: _percents(values) for r, values in recalls.items()},
             "task_forgetting": {r: _percents(values) for r, values in drops.items()},
+            "open_set_after_each_task": summarise_open_set(predictions),
             "confusion_audio_visual": None if confused is None else confused.tolist(),
             "reliability": calibration.tables(predictions),
         },
