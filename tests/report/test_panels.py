@@ -1,6 +1,10 @@
 """What the page shows beyond accuracy: its numbers are the metrics', whatever a run lacks."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -149,6 +153,22 @@ def test_embeddings_of_another_run_are_refused(tmp_path, drawn):
 
 def test_same_runs_same_bytes_with_maps(two_runs, tmp_path):
     assert report(two_runs, tmp_path) == report(two_runs, tmp_path)
+
+
+def test_same_bytes_in_another_process_from_another_folder(two_runs, tmp_path):
+    """Nothing hangs on the order of sets, the time or the place; the maps are drawn anew."""
+    pages = []
+    for seed in ("1", "2"):
+        place = tmp_path / f"place{seed}"
+        place.mkdir()
+        copies = [shutil.copytree(run, place / run.name) for run in two_runs]
+        command = [sys.executable, "-m", "cign.cli", "report", *map(str, copies)]
+        environment = dict(os.environ, PYTHONHASHSEED=seed, TZ=f"UTC-{seed}")
+        out = place / "report.html"
+        subprocess.run([*command, "--out", str(out)], check=True, env=environment)
+        pages.append(out.read_bytes())
+    assert pages[0] == pages[1]
+    assert pages[0].count(b'class="map"') == 2
 
 
 def test_scores_that_are_no_probabilities_have_no_diagram(tmp_path):
