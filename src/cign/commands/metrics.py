@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cign.arguments import CommandParser, path
+from cign.arguments import CommandParser, add_runs
 from cign.commands.train import READING_NAMES
 from cign.terminal import note, say, show_table
 
@@ -14,13 +14,7 @@ SUMMARY = "Compute every number of runs from their predictions and embeddings, w
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "runs",
-        metavar="RUN",
-        type=path,
-        nargs="+",
-        help="run folder, or a folder of runs; all of one store",
-    )
+    add_runs(parser, "RUN", "run folder, or a folder of runs; all of one store")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
