@@ -24,12 +24,13 @@ test: install
 test-slow: install
 	$(BIN)/pytest -m slow
 
-# Pages in a real browser: the system's Chromium, brought if it can be.
+# Pages in a real browser: the system's Chromium, brought if it can be; fails where there is none.
 test-browser: $(VENV)/.browser
 	$(BIN)/pytest -m browser tests/browser
 
 $(VENV)/.browser: $(VENV)/.installed tests/browser/get_browser.sh
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,export,browser]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,export,browser]' \
+		|| { echo "make test-browser: playwright and gradio cannot be installed: connect to a package index" >&2; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/browser/get_browser.sh
 	touch $@
 

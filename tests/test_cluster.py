@@ -1,6 +1,5 @@
 """A Ray cluster of two workers comes to the same bytes and tables, also when a worker is killed."""
 
-import csv
 import os
 import shutil
 import signal
@@ -9,15 +8,14 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from bench_results import check_same_scores, numbers
 from cign.bench import BenchConfig, run_bench
 from cign.cluster import call_all, check_engine, connected
 from cign.data.cluster_workers import _check_seen
 from cign.data.prepare import prepare
 from cign.errors import InputError, RunError
-from cign.metrics.predictions import READINGS, Predictions
 from cign.models.backbones import load_backbone
 
 QUICK = "{num_epochs: 1, min_steps: 0, batch_size: 8}"
@@ -90,15 +88,6 @@ def test_a_store_of_the_cluster_has_the_same_bytes_though_a_worker_is_killed(ray
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
 
-def numbers(folder):
-    """The table without what differs from time to time."""
-    with (folder / "table.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        del row["seconds"], row["peak_memory_mb"]
-    return rows
-
-
 @pytest.mark.slow
 def test_a_bench_on_the_cluster_gives_the_same_table_though_a_worker_is_killed(ray, tiny, tmp_path):
     recipes = tmp_path / "recipes"
@@ -122,13 +111,7 @@ def test_a_bench_on_the_cluster_gives_the_same_table_though_a_worker_is_killed(r
     assert there.failed == here.failed
     assert list(here.failed) == ["diverging-store-t2-m0-o0-s0"]
     assert numbers(tmp_path / "there") == numbers(tmp_path / "here")
-    scores = [
-        Predictions.load(tmp_path / n / "runs" / run.name / "predictions.parquet").scores
-        for n in ("there", "here")
-    ]
-    for one, other in zip(*scores, strict=True):
-        for reading in READINGS:
-            np.testing.assert_array_equal(one[reading], other[reading])
+    check_same_scores(run, tmp_path / "here" / "runs" / run.name)
 
 
 class View:

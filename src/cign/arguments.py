@@ -131,6 +131,16 @@ def given(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
 # Options that several commands take, with the same meaning in each.
 
 
+def add_model(parser: CommandParser) -> None:
+    """Declare MODEL, of commands that read one or change it in place."""
+    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+
+
+def add_runs(parser: CommandParser, metavar: str, what: str) -> None:
+    """Declare run folders, of commands that show what runs came to."""
+    parser.add_argument("runs", metavar=metavar, type=path, nargs="+", help=what)
+
+
 def add_media(parser: CommandParser) -> None:
     """Declare ``--media``, of commands that read lists of clips."""
     parser.add_argument(

@@ -13,6 +13,7 @@ import torch
 
 from cign.data.store import Store
 from cign.files import read_json, write_json
+from cign.metrics import open_set
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.run_config import RunConfig
 from cign.train import Loop
@@ -82,7 +83,11 @@ def describe(
         "classes": list(tasks.class_order),
         "tasks": [list(group) for group in tasks.groups],
         "readings": summarise(loop.predictions) if loop.predictions.scores else {},
-        "definitions": dict(DEFINITIONS),
+        "open_set": {
+            "readings": open_set.summarise(loop.predictions),
+            "after_each_task": open_set.summarise_open_set(loop.predictions),
+        },
+        "definitions": dict(DEFINITIONS) | open_set.RUN_DEFINITIONS,
         "costs": {
             "seconds": round(loop.seconds, 2),
             "peak_memory_mb": round(peak_memory_mb(), 1),

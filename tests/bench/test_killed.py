@@ -1,27 +1,16 @@
 """A bench that is killed takes its processes with it and goes on to the same numbers."""
 
-import csv
 import os
 import signal
 import subprocess
 import sys
 import time
 
-import numpy as np
-
+from bench_results import check_same_scores, numbers
 from cign.bench import BenchConfig, run_bench
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 
 LONG, SHORT = "longer-one-t2-m0-o0-s0", "analytic-one-t2-m0-o0-s0"
-
-
-def numbers(folder):
-    """The table without what differs from time to time."""
-    with (folder / "table.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        del row["seconds"], row["peak_memory_mb"]
-    return rows
 
 
 def wait_for(condition, what):
@@ -63,13 +52,7 @@ def test_killed_and_resumed_to_the_same_numbers(stores, recipes, tmp_path):
     assert not unbroken.failed
     assert numbers(out) == numbers(tmp_path / "unbroken")
     for name in (LONG, SHORT):
-        ours, theirs = (
-            Predictions.load(folder / "runs" / name / "predictions.parquet").scores
-            for folder in (out, tmp_path / "unbroken")
-        )
-        for one, other in zip(ours, theirs, strict=True):
-            for reading in READINGS:
-                np.testing.assert_array_equal(one[reading], other[reading])
+        check_same_scores(out / "runs" / name, tmp_path / "unbroken" / "runs" / name)
 
 
 def held(folder):

@@ -35,3 +35,17 @@ def test_a_report_opens_from_the_disk_sorts_and_shows_its_figures(look, tmp_path
     assert values() == falling[::-1]
     assert seen.errors == []
     assert [one for one in seen.addresses if not one.startswith(("file:", "data:"))] == []
+
+
+def test_a_report_fits_a_phone(look, tmp_path):
+    """Tables scroll inside themselves; the page does not."""
+    for seed, method in enumerate(("finetune", "ewc")):
+        write_run(tmp_path / method, method, predictions=draw_predictions(seed=seed))
+    write_report([tmp_path / name for name in ("finetune", "ewc")], tmp_path / "r.html")
+    page, seen = look((tmp_path / "r.html").as_uri(), width=390, height=844)
+    for details in page.locator("details").all():
+        details.evaluate("one => { one.open = true }")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for heading in ("Beyond accuracy", "Does it notice what it was not taught?"):
+        assert page.get_by_role("heading", name=heading).first.is_visible()
+    assert seen.errors == []

@@ -201,6 +201,22 @@ def test_predict_reads_names_from_standard_input(cign, world, monkeypatch):
     refused(cign("predict", world.run, "-"), "standard input")
 
 
+def test_a_name_with_blanks_quotes_and_other_letters_is_a_name(cign, world, tmp_path, monkeypatch):
+    (clip, *_) = world.test_clips()
+    odd = shutil.copy(clip, tmp_path / """Bjørk's "猫"  and, -- it.mp4""")
+    plain, ours = (
+        json.loads(cign("predict", world.run, one, "--json")[1])[0] for one in (clip, odd)
+    )
+    assert ours["file"] == str(odd)
+    assert ours["error"] is None
+    assert ours["readings"] == plain["readings"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{odd}\n"))
+    code, out, _ = cign("predict", world.run, "-", "--csv", "--explain", tmp_path / "drawn")
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert (code, row["file"], row["label"]) == (0, str(odd), plain["label"])
+    assert len(list((tmp_path / "drawn").glob("*.png"))) == 1
+
+
 def test_predict_as_table(cign, world):
     (clip, *_) = world.test_clips()
     code, out, _ = cign("predict", world.run, clip, "--every", 0.5)

@@ -3,13 +3,14 @@
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from cign.learner import Learner
 
-from .adding import refused
+from .adding import refused, write
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,50 @@ def test_evaluate_reports_how_unknown_clips_are_told(cign, world, stranger):
     assert "3 clips of unknown classes beside 9 of known ones" in out
     assert "combined (this model's)" in out
     assert "above the threshold" in out
+
+
+def test_a_run_on_a_store_with_unknown_clips_has_its_open_set_numbers(
+    cign, tiny, rows, recipe, tmp_path
+):
+    found, classes = rows
+    listed = [dict(row) for row in found if (row["labels"], row["split"]) != (classes[1], "train")]
+    for row in listed:
+        if row["labels"] == classes[1]:
+            row["split"] = "unknown"
+    write(tmp_path / "clips.csv", listed)
+    made = ("prepare", tmp_path / "clips.csv", tmp_path / "store", "--media", tiny[0])
+    assert cign(*made, "--backbone", "small-random", "--workers", 0)[0] == 0
+    run = tmp_path / "run"
+    assert cign("train", tmp_path / "store", "--out", run, "--recipe", recipe, "--tasks", 3)[0] == 0
+
+    # From the file of predictions, in which every clip says what it shows.
+    table = pq.read_table(run / "predictions.parquet").to_pylist()
+    numbers = json.loads((run / "metrics.json").read_text())["open_set"]
+    order = json.loads((run / "metrics.json").read_text())["classes"]
+    assert classes[1] not in order
+    for reading in ("audio", "visual", "audio_visual"):
+        wanted = []
+        for k in range(3):
+            some = [row for row in table if row["task"] == k + 1]
+            unknown = [row["labels"][0] not in order[: k + 1] for row in some]
+            assert 0 < sum(unknown) < len(some)
+            wanted.append(100 * roc_auc_score(unknown, [-max(row[reading]) for row in some]))
+        steps = numbers["after_each_task"][reading]
+        assert [step["auroc"] for step in steps] == pytest.approx(wanted)
+        assert numbers["readings"][reading]["auroc"] == pytest.approx(np.mean(wanted))
+        assert numbers["readings"][reading]["auroc_last"] == pytest.approx(wanted[-1])
+        assert numbers["readings"][reading]["oscr"] <= 100
+
+    out = cign("metrics", run)[1]
+    shown = [f"{numbers['readings'][r]['oscr']:.1f}" for r in ("audio", "visual", "audio_visual")]
+    assert ["oscr", *shown] in [line.split() for line in out.splitlines()]
+    assert "  oscr = open-set classification rate, area under" in out
+    (plain,) = json.loads(cign("metrics", run, "--json")[1])
+    assert plain["numbers"]["open_set"] == numbers["readings"]
+    assert plain["tables"]["open_set_after_each_task"] == numbers["after_each_task"]
+    page = (run / "report.html").read_text()
+    assert "Does it notice what it was not taught?" in page
+    assert plain["definitions"]["open_set"]["oscr"] in page
 
 
 def test_evaluate_says_nothing_of_unknown_clips_without_any(cign, world):

@@ -1,9 +1,9 @@
 """Sounds that ffmpeg encoded again are found again; others are not."""
 
-import subprocess
+import importlib.util
 from itertools import pairwise
+from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -11,6 +11,7 @@ from cign.data.inspection import inspect_source
 from cign.data.near_duplicates import near_duplicates, sound_words
 
 RATE = 16000
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "near_duplicates.py"
 
 
 def melody(seed, seconds=4.0):
@@ -26,18 +27,10 @@ def melody(seed, seconds=4.0):
 
 def recoded(samples, *arguments):
     """What is left of a sound after ffmpeg encoded and decoded it."""
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
-    raw = ["-f", "s16le", "-ar", str(RATE), "-ac", "1"]
-    coded = subprocess.run(
-        [*command, *raw, "-i", "-", *arguments, "-f", "matroska", "-"],
-        input=samples.tobytes(),
-        capture_output=True,
-        check=True,
-    ).stdout
-    decoded = subprocess.run(
-        [*command, "-i", "-", *raw, "-"], input=coded, capture_output=True, check=True
-    ).stdout
-    return np.frombuffer(decoded, np.int16)
+    spec = importlib.util.spec_from_file_location("near_duplicates_benchmark", BENCHMARK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.recoded(samples, RATE, arguments)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase, TrainingOptions
 from cign.model_folder import Model
 from cign.models.backbones import load_backbone
-from cign.models.encoder import TokenShape
 from cign.options import configure
 from cign.progress import Silent
+from cign.runs import token_shape
 from cign.unknown.evidence import EvidenceReader
 from cign.unknown.rule import UnknownRule, rule_on
 from toy import toy_method, toy_tokens
@@ -53,18 +53,13 @@ def own_encoders(name, score="max_probability"):
     """A model that holds its encoders, as `Learner` builds it end to end; nothing is learned."""
     torch.set_num_threads(1)
     backbone = load_backbone("small-random")
-    shape = TokenShape(
-        audio_dim=backbone.audio_dim,
-        visual_dim=backbone.visual_dim,
-        num_audio_tokens=backbone.num_audio_tokens,
-        num_visual_tokens=backbone.num_visual_tokens,
-        audio_grid=backbone.audio_grid,
-        visual_grid=backbone.visual_grid,
-    )
     cls = method_class(name)
     options = {"width": 20} if name == "cign_analytic" else {}
     torch.manual_seed(0)
-    method = cls(Setup(shape=shape, backbone=backbone), configure(cls.Options, options, "options"))
+    method = cls(
+        Setup(shape=token_shape(backbone), backbone=backbone),
+        configure(cls.Options, options, "options"),
+    )
     method.grow(3)
     moments = dict.fromkeys(("max_logit", "margin", "leverage"), (-1.0, 1.0))
     readings = ("audio", "visual", "audio_visual")

@@ -5,13 +5,16 @@ import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from cign.metrics.open_set import (
+    RUN_DEFINITIONS,
     answered_right,
     auroc,
     fpr_at_recall,
     is_known,
+    num_unknown,
     open_set,
     open_set_after,
     oscr,
+    summarise,
     summarise_open_set,
 )
 from cign.metrics.predictions import READINGS, Predictions
@@ -115,3 +118,58 @@ def test_classes_still_to_come_and_the_held_out_group_are_the_unknowns():
     assert after["oscr"] == pytest.approx(100 / 3)
     assert after["fpr95"] == pytest.approx(100.0)
     assert summarise_open_set(predictions)["visual"][1] == after
+    assert num_unknown(predictions) == [2, 1]
+    found = summarise(predictions)["audio"]
+    assert list(found) == list(RUN_DEFINITIONS)
+    assert found["auroc"] == pytest.approx((75.0 + 200 / 3) / 2)
+    assert found["oscr_last"] == pytest.approx(100 / 3)
+
+
+def drawn_run(seed, *, held_out=True, several=False, num_done=3):
+    """A run of three tasks on clips that carry one label, or one or two."""
+    rng = np.random.default_rng(seed)
+    names = tuple("abcdef")
+    labels = [(name,) for name in (*names, *("zz" if held_out else "")) for _ in range(8)]
+    if several:
+        labels = [
+            (*one, names[i % 6]) if one[0] != names[i % 6] else one for i, one in enumerate(labels)
+        ]
+    return Predictions(
+        clip_ids=[str(i) for i in range(len(labels))],
+        labels=labels,
+        class_names=names,
+        task_sizes=(2, 2, 2),
+        scores=[
+            {r: rng.integers(0, 9, size=(len(labels), n)) / 8 for r in READINGS} for n in (2, 4, 6)
+        ][:num_done],
+    )
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_runs_numbers_are_scikit_learns_means(several):
+    run = drawn_run(3, several=several)
+    for reading in READINGS:
+        wanted = []
+        for k, num_seen in enumerate((2, 4, 6)):
+            seen, scores = set(run.class_names[:num_seen]), run.scores[k][reading].max(axis=1)
+            inside = [set(names) <= seen for names in run.labels]
+            outside = [not set(names) & seen for names in run.labels]
+            judged = np.array(inside) | np.array(outside)
+            if any(outside):
+                wanted.append(100 * roc_auc_score(np.array(outside)[judged], -scores[judged]))
+        assert summarise(run)[reading]["auroc"] == pytest.approx(np.mean(wanted))
+        # Classes still to come, and with single labels the held-out group too.
+        assert len(wanted) == (2 if several else 3)
+
+
+def test_a_run_without_unknown_clips_has_dashes_at_its_end_only():
+    run = drawn_run(0, held_out=False)
+    found = summarise(run)["audio"]
+    assert num_unknown(run) == [32, 16, 0]
+    assert found["oscr"] is not None
+    assert [found[name] for name in ("oscr_last", "auroc_last", "fpr95_last")] == [None] * 3
+    # What an unfinished run gives after the tasks done is not what it gives at its end.
+    begun = summarise(drawn_run(0, num_done=2))["audio"]
+    assert begun["oscr"] is not None
+    assert begun["oscr_last"] is None
+    assert set(summarise(drawn_run(0, num_done=0))["audio"].values()) == {None}

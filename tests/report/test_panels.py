@@ -1,13 +1,17 @@
 """What the page shows beyond accuracy: its numbers are the metrics', whatever a run lacks."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from cign.errors import InputError
 from cign.files import read_json, write_json
-from cign.metrics import breakdown, calibration, embeddings, imbalance
+from cign.metrics import breakdown, calibration, embeddings, imbalance, open_set
 from cign.metrics.embedded import FILE, Embeddings
 from cign.report import write_report
 from cign.report.panels import MAX_MAPS, with_maps
@@ -55,6 +59,11 @@ def test_every_group_of_numbers_is_there_with_its_formulas(two_runs, drawn, tmp_
         assert DASH not in shown
 
 
+def is_overview(row):
+    """Whether a row of the page is one beyond accuracy; a row of results has a memory."""
+    return row[0] in ("cign", "lwf") and len(row) == 12 and "none" not in row
+
+
 def test_overview_compares_the_runs(two_runs, tmp_path):
     text = report(two_runs, tmp_path)
     page = Page(text)
@@ -62,10 +71,49 @@ def test_overview_compares_the_runs(two_runs, tmp_path):
         embeddings.summarise(Embeddings.load(run / FILE))["audio_visual"]["knn"] for run in two_runs
     ]
     assert knn[0] > knn[1] + 5
-    ends = [r[-1] for r in page.rows if r[0] in ("cign", "lwf") and len(r) == 9]
+    ends = [r[-1] for r in page.rows if is_overview(r)]
     assert ends == [value_of(value, 1) for value in knn]
     assert text.count('class="map"') == 2
     assert "Audio-visual accuracy against cost" in text
+
+
+def test_open_set_is_in_the_overview_and_after_each_task(two_runs, drawn, tmp_path):
+    predictions, _ = drawn
+    found = open_set.summarise(predictions)["audio_visual"]
+    shown = [value_of(found[name], 1) for name in ("oscr", "auroc", "fpr95")]
+    assert len(set(shown)) == 3
+    page = Page(report(two_runs, tmp_path))
+    assert [r[1:4] for r in page.rows if is_overview(r)] == [shown] * 2
+    assert any(DASH not in text and open_set.RUN_DEFINITIONS["oscr"] in text for text in page.texts)
+
+    alone = Page(report(two_runs[:1], tmp_path))
+    for k in range(4):
+        numbers = [
+            value_of(open_set.open_set_after(predictions, k, reading)[name], 1)
+            for reading in ("audio", "visual", "audio_visual")
+            for name in ("oscr", "auroc", "fpr95")
+        ]
+        # 20 clips a class: those of the 3 (3 - k) classes still to come, and of one that never is.
+        assert [f"task {k + 1}", str(20 * (3 * (3 - k) + 1)), *numbers] in alone.rows
+    for name in ("oscr", "auroc", "fpr95"):
+        assert any(open_set.DEFINITIONS[name] in text for text in alone.texts)
+
+
+def test_where_every_class_is_taught_nothing_is_said_of_unknown_ones(tmp_path):
+    drawn = draw_predictions((2,))
+    known = [i for i, labels in enumerate(drawn.labels) if labels != ("never taught",)]
+    write_run(
+        tmp_path / "run",
+        predictions=replace(
+            drawn,
+            clip_ids=[drawn.clip_ids[i] for i in known],
+            labels=[drawn.labels[i] for i in known],
+            scores=[{r: x[known] for r, x in scores.items()} for scores in drawn.scores],
+        ),
+    )
+    text = report([tmp_path / "run"], tmp_path)
+    assert "notice what it was not taught" not in text
+    assert ["oscr", DASH, DASH, DASH, open_set.RUN_DEFINITIONS["oscr"]] in Page(text).rows
 
 
 def test_many_runs_have_their_formulas_once(tmp_path, drawn):
@@ -105,6 +153,22 @@ def test_embeddings_of_another_run_are_refused(tmp_path, drawn):
 
 def test_same_runs_same_bytes_with_maps(two_runs, tmp_path):
     assert report(two_runs, tmp_path) == report(two_runs, tmp_path)
+
+
+def test_same_bytes_in_another_process_from_another_folder(two_runs, tmp_path):
+    """Nothing hangs on the order of sets, the time or the place; the maps are drawn anew."""
+    pages = []
+    for seed in ("1", "2"):
+        place = tmp_path / f"place{seed}"
+        place.mkdir()
+        copies = [shutil.copytree(run, place / run.name) for run in two_runs]
+        command = [sys.executable, "-m", "cign.cli", "report", *map(str, copies)]
+        environment = dict(os.environ, PYTHONHASHSEED=seed, TZ=f"UTC-{seed}")
+        out = place / "report.html"
+        subprocess.run([*command, "--out", str(out)], check=True, env=environment)
+        pages.append(out.read_bytes())
+    assert pages[0] == pages[1]
+    assert pages[0].count(b'class="map"') == 2
 
 
 def test_scores_that_are_no_probabilities_have_no_diagram(tmp_path):

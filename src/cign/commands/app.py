@@ -6,7 +6,7 @@ import importlib.util
 import sys
 from typing import Any
 
-from cign.arguments import CommandParser, num_bytes, path, whole
+from cign.arguments import CommandParser, add_model, num_bytes, whole
 from cign.commands.add import add_out
 from cign.errors import InputError
 from cign.terminal import note, say
@@ -17,7 +17,7 @@ _NEEDED = ("gradio", "fastapi", "uvicorn")
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    add_model(parser)
     parser.add_argument(
         "--teach",
         action="store_true",

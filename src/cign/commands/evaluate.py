@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cign.arguments import CommandParser, path
+from cign.arguments import CommandParser, add_model, path
 from cign.commands.train import READING_NAMES
 from cign.terminal import percent, say, show_table
 
@@ -14,7 +14,7 @@ SUMMARY = "Measure a model on the clips of a store that show classes it knows."
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    add_model(parser)
     parser.add_argument("store", metavar="STORE", type=path, help="made by `cign prepare`")
     parser.add_argument(
         "--split", metavar="NAME", default="test", help="train, val or test (default: test)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.arguments import CommandParser, path, paths
+from cign.arguments import CommandParser, add_model, path, paths
 from cign.terminal import make_progress, say
 
 SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
@@ -12,7 +12,7 @@ SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against th
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    add_model(parser)
     parser.add_argument("out", metavar="OUT", type=path, help="a new folder")
     parser.add_argument(
         "--format",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cign.arguments import CommandParser, path
+from cign.arguments import CommandParser, add_runs
 from cign.commands.train import READING_NAMES
 from cign.terminal import note, say, show_table
 
@@ -14,13 +14,7 @@ SUMMARY = "Compute every number of runs from their predictions and embeddings, w
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "runs",
-        metavar="RUN",
-        type=path,
-        nargs="+",
-        help="run folder, or a folder of runs; all of one store",
-    )
+    add_runs(parser, "RUN", "run folder, or a folder of runs; all of one store")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
@@ -70,6 +64,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
     from cign.metrics import breakdown, calibration
     from cign.metrics.catalogue import GROUPS, measure
     from cign.metrics.incremental import accuracy_matrix, class_recall
+    from cign.metrics.open_set import summarise_open_set
     from cign.metrics.predictions import READINGS
     from cign.report.runs import lacking, stored
 
@@ -95,6 +90,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
             "classes": list(predictions.class_names),
             "class_recall": {r: _percents(values) for r, values in recalls.items()},
             "task_forgetting": {r: _percents(values) for r, values in drops.items()},
+            "open_set_after_each_task": summarise_open_set(predictions),
             "confusion_audio_visual": None if confused is None else confused.tolist(),
             "reliability": calibration.tables(predictions),
         },

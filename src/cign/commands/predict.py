@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from cign.arguments import CommandParser, path, seconds, whole
+from cign.arguments import CommandParser, add_model, path, seconds, whole
 from cign.errors import InputError
 from cign.terminal import make_progress, note, say, show_table
 
@@ -21,7 +21,7 @@ _READINGS = ("audio", "visual")
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    add_model(parser)
     parser.add_argument(
         "files", metavar="FILE", nargs="+", help="media files; - reads names from standard input"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, path
+from cign.arguments import CommandParser, add_runs, path
 from cign.errors import InputError
 from cign.terminal import say
 
@@ -14,13 +14,8 @@ SUMMARY = "Make one self-contained HTML page about runs on the same clips, or ab
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "runs",
-        metavar="RUN_OR_BENCH",
-        type=path,
-        nargs="+",
-        help="run folder, a folder of runs, or the folder of one bench",
-    )
+    what = "run folder, a folder of runs, or the folder of one bench"
+    add_runs(parser, "RUN_OR_BENCH", what)
     parser.add_argument(
         "--out",
         metavar="FILE",

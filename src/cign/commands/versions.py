@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.arguments import CommandParser, path
+from cign.arguments import CommandParser, add_model
 from cign.terminal import say, show_table
 
 SUMMARY = "List the versions of a model, or go back to the one before."
@@ -12,7 +12,7 @@ SUMMARY = "List the versions of a model, or go back to the one before."
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    add_model(parser)
     parser.add_argument(
         "--undo", action="store_true", help="drop the current version, the one before answers again"
     )

@@ -6,13 +6,16 @@ Each is a YAML file in ``cign/recipes/benchmarks`` with the source of every figu
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cign.data.clips import ClipTable
+from cign.data.formats import read_source
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.errors import InputError, one_of
 
@@ -119,3 +122,31 @@ def published_tasks(class_names: tuple[str, ...], num_tasks: int, order: int = 0
     numbers = [str(number) for number in range(num_tasks)]
     places = split_into_tasks(numbers, 1, order).class_order
     return TaskSequence(tuple(groups[int(place)] for place in places))
+
+
+def read_benchmark(
+    benchmark: Benchmark | None,
+    source: Path,
+    *,
+    format: str | None,
+    media: Sequence[Path],
+    split: str | None,
+    **how: Any,
+) -> ClipTable:
+    """Read a source, of a benchmark if one is named: its format, split and classes.
+
+    Args:
+        benchmark: Whose classes are taken, and whose format and split where none is given.
+        source: See `cign.data.formats.read_source`, as for all that follows.
+        format: Of the source.
+        media: Where the clips lie.
+        split: Which splits.
+        how: Further options.
+
+    Raises:
+        InputError: If the list cannot be read, contradicts itself or is not the benchmark's.
+    """
+    if benchmark is None:
+        return read_source(source, format=format, media=media, split=split, **how)
+    format, split = format or benchmark.format, split or benchmark.split
+    return benchmark.select(read_source(source, format=format, media=media, split=split, **how))

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.data.benchmarks import Benchmark
+from cign.data.benchmarks import Benchmark, read_benchmark
 from cign.data.findings import Findings, shared_sources, summarise
-from cign.data.formats import read_source
 from cign.data.formats.export import write_clip_table
 from cign.data.formats.shard_export import ShardReport, write_shards
 from cign.data.media import MediaSpec
@@ -93,16 +92,8 @@ def inspect_source(
         InputError: If the list cannot be read or contradicts itself.
     """
     progress = progress or Silent()
-    table = read_source(
-        Path(source),
-        format=format or (benchmark.format if benchmark else None),
-        media=media,
-        split=split or (benchmark.split if benchmark else None),
-        min_classes=1,
-        require_train=False,
-    )
-    if benchmark is not None:
-        table = benchmark.select(table)
+    kind: dict[str, Any] = {"format": format, "media": media, "split": split}
+    table = read_benchmark(benchmark, Path(source), **kind, min_classes=1, require_train=False)
     if table_file is not None:
         write_clip_table(table, table_file, media)
     shards = None

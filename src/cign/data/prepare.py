@@ -9,17 +9,17 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cign.cluster import check_engine
 from cign.data.arrays import check_space, create_array, disk_errors, full_disk, num_bytes
-from cign.data.benchmarks import Benchmark
+from cign.data.benchmarks import Benchmark, read_benchmark
 from cign.data.clip_file import CLIP_COLUMNS
 from cign.data.clips import ClipTable, hash_lines
 from cign.data.findings import is_usable
 from cign.data.finishing import PrepareReport, check_usable, finish_store, read_report
-from cign.data.formats import read_source
 from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
 from cign.data.pictures import pictures_of
@@ -93,16 +93,9 @@ def prepare(
     if backbone is not None:
         check_backbone(spec, backbone, "the store to be made")
     source, store_folder = Path(source), Path(store_folder)
-    table = read_source(
-        source,
-        format=format or (benchmark.format if benchmark else None),
-        media=media,
-        split=split or (benchmark.split if benchmark else None),
-        min_classes=min_classes,
-        require_train=require_train,
-    )
-    if benchmark is not None:
-        table = benchmark.select(table)
+    kind: dict[str, Any] = {"format": format, "media": media, "split": split}
+    needed: dict[str, Any] = {"min_classes": min_classes, "require_train": require_train}
+    table = read_benchmark(benchmark, source, **kind, **needed)
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
     if backbone is not None:

@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from cign.metrics import breakdown, calibration, costs, embeddings, imbalance, incremental
+from cign.metrics import (
+    breakdown,
+    calibration,
+    costs,
+    embeddings,
+    imbalance,
+    incremental,
+    open_set,
+)
 from cign.metrics.embedded import Embeddings
 from cign.metrics.predictions import READINGS, Predictions
 
@@ -107,6 +115,11 @@ GROUPS: dict[str, Group] = {
         title="Old and new classes, after the last task",
         definitions=breakdown.DEFINITIONS,
         compute=lambda stored: breakdown.summarise(stored.predictions),
+    ),
+    "open_set": Group(
+        title="Open set: clips of classes not taught",
+        definitions=open_set.RUN_DEFINITIONS,
+        compute=lambda stored: dict(open_set.summarise(stored.predictions)),
     ),
     "imbalance": Group(
         title="Imbalance, after the last task",

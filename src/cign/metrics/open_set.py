@@ -8,11 +8,13 @@ Legend: K clips of known classes, U clips of unknown ones, N = K + U, C classes 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cign.metrics.incremental import class_targets
 from cign.metrics.predictions import READINGS, Predictions
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -25,6 +27,17 @@ DEFINITIONS: dict[str, str] = {
     "known classes do",
     "oscr": "area under the share of known clips that pass and are answered right, over the share "
     "of unknown clips that pass (Dhamija 2018)",
+}
+# Of a run: the headline first.
+RUN_DEFINITIONS: dict[str, str] = {
+    "oscr": f"open-set classification rate, {DEFINITIONS['oscr']}; mean over the steps k after "
+    "which there are clips of unknown classes: those still to come and those of split unknown. A "
+    "clip passes where its unknown score, minus its highest class score, is below a threshold",
+    "auroc": f"{DEFINITIONS['auroc']}; mean over the same steps",
+    "fpr95": f"{DEFINITIONS['fpr95']}; mean over the same steps",
+    "oscr_last": "oscr after task T alone, where the clips of split unknown are the unknown ones",
+    "auroc_last": "auroc after task T alone",
+    "fpr95_last": "fpr95 after task T alone",
 }
 
 
@@ -137,19 +150,77 @@ def open_set_after(predictions: Predictions, task: int, reading: str) -> dict[st
         task: From 0.
         reading: One of ``READINGS``.
     """
-    classes = predictions.class_names[: predictions.num_seen(task)]
-    known, unknown = is_known(predictions.labels, classes)
-    scores = predictions.scores[task][reading]
-    right = answered_right(scores[known], [predictions.labels[i] for i in known], classes)
-    score = -scores.max(axis=1)
-    return open_set(score[known], right, score[unknown])
+    return _after(predictions, task, _Shown.of(predictions))[reading]
 
 
 def summarise_open_set(predictions: Predictions) -> dict[str, list[dict[str, float | None]]]:
     """`open_set_after` every task learned so far, for each reading."""
-    return {
-        reading: [
-            open_set_after(predictions, task, reading) for task in range(predictions.num_tasks_done)
-        ]
-        for reading in READINGS
-    }
+    shown = _Shown.of(predictions)
+    steps = [_after(predictions, task, shown) for task in range(predictions.num_tasks_done)]
+    return {reading: [step[reading] for step in steps] for reading in READINGS}
+
+
+def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
+    """The numbers of `RUN_DEFINITIONS` for every reading; None where they are not defined."""
+    steps = summarise_open_set(predictions)
+    whole = predictions.num_tasks_done == len(predictions.task_sizes)
+    result: dict[str, dict[str, float | None]] = {}
+    for reading in READINGS:
+        found: dict[str, float | None] = {}
+        for name in DEFINITIONS:
+            known = [x for step in steps[reading] if (x := step[name]) is not None]
+            found[name] = float(np.mean(known)) if known else None
+            found[f"{name}_last"] = steps[reading][-1][name] if whole else None
+        result[reading] = {name: found[name] for name in RUN_DEFINITIONS}
+    return result
+
+
+def num_unknown(predictions: Predictions) -> list[int]:
+    """Clips of classes not taught so far, after each task learned."""
+    shown = _Shown.of(predictions)
+    return [
+        int((shown.first >= predictions.num_seen(task)).sum())
+        for task in range(predictions.num_tasks_done)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """Which classes of a run the clips show.
+
+    Attributes:
+        targets: Shape [N, C].
+        first: Place of each clip's first class in the order learned, shape [N]; C for a class that
+            never comes.
+        last: Place of its last class, shape [N].
+    """
+
+    targets: Bools
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, predictions: Predictions) -> _Shown:
+        never = len(predictions.class_names)
+        place = {name: c for c, name in enumerate(predictions.class_names)}
+        places = [[place.get(name, never) for name in names] for names in predictions.labels]
+        return cls(
+            targets=class_targets(predictions),
+            first=np.array([min(some, default=never) for some in places], dtype=np.int64),
+            last=np.array([max(some, default=never) for some in places], dtype=np.int64),
+        )
+
+
+def _after(
+    predictions: Predictions, task: int, shown: _Shown
+) -> dict[str, dict[str, float | None]]:
+    """`open_set` of every reading after a task (from 0)."""
+    num_seen = predictions.num_seen(task)
+    known, unknown = shown.last < num_seen, shown.first >= num_seen
+    result = {}
+    for reading in READINGS:
+        scores = predictions.scores[task][reading]
+        right = shown.targets[np.arange(len(scores)), scores.argmax(axis=1)]
+        score = -scores.max(axis=1)
+        result[reading] = open_set(score[known], right[known], score[unknown])
+    return result

@@ -18,6 +18,8 @@ from cign.metrics.breakdown import (
 from cign.metrics.calibration import confidence_pairs, reliability
 from cign.metrics.catalogue import GROUPS, RUN, Numbers, Stored, measure
 from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label
+from cign.metrics.open_set import DEFINITIONS as OPEN_SET
+from cign.metrics.open_set import num_unknown, summarise_open_set
 from cign.metrics.predictions import READINGS
 from cign.report import diagrams
 from cign.report.maps import NUM_LOOKS, dot, lay_out, map_of
@@ -29,6 +31,9 @@ READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-vi
 MAX_MAPS = 16
 # name -> heading of the table beyond accuracy; by group, all of the audio-visual reading.
 OVERVIEW = {
+    ("open_set", "oscr"): "OSCR",
+    ("open_set", "auroc"): "AUROC",
+    ("open_set", "fpr95"): "FPR95",
     ("imbalance", "balanced"): "balanced accuracy",
     ("imbalance", "worst_tenth"): "worst tenth",
     ("imbalance", "few"): "few",
@@ -84,6 +89,40 @@ def formulas(numbers: Sequence[Mapping[str, Numbers]]) -> list[dict[str, Any]]:
         if shown:
             result.append({"title": group.title, "formulas": shown})
     return result
+
+
+def open_set_table(run: Run, is_compact: bool = False) -> dict[str, Any] | None:
+    """Open-set numbers after each task; None where no clip was ever of an unknown class.
+
+    Args:
+        run: With at least one task learned.
+        is_compact: Whether only the audio-visual reading is shown.
+    """
+    counts = num_unknown(run.predictions)
+    if not any(counts):
+        return None
+    readings = READINGS[-1:] if is_compact else READINGS
+    steps = summarise_open_set(run.predictions)
+    return {
+        "readings": [READING_NAMES[reading] for reading in readings],
+        "names": ["OSCR", "AUROC", "FPR95"],
+        "rows": [
+            (
+                count,
+                [
+                    value_of(steps[reading][k][name], 1)
+                    for reading in readings
+                    for name in ("oscr", "auroc", "fpr95")
+                ],
+            )
+            for k, count in enumerate(counts)
+        ],
+        "formulas": {
+            "OSCR": OPEN_SET["oscr"],
+            "AUROC": OPEN_SET["auroc"],
+            "FPR95": OPEN_SET["fpr95"],
+        },
+    }
 
 
 def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""What `benchmarks/unknown.py` says of made-up scores, against scikit-learn."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+from sklearn.metrics import roc_auc_score
+
+FILE = Path(__file__).parent.parent / "benchmarks" / "unknown.py"
+READINGS = ("audio", "visual", "audio_visual")
+
+
+@pytest.fixture(scope="module")
+def unknown():
+    spec = importlib.util.spec_from_file_location("unknown_benchmark", FILE)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def world(module, seed, **skill):
+    """Two steps of 200 clips; a score's skill is how far unknown clips lie above known ones."""
+    rng = np.random.default_rng(seed)
+    steps = []
+    for num_known in (80, 140):
+        is_known = np.arange(200) < num_known
+        values = {
+            name: rng.normal(size=200) + np.where(is_known, 0.0, shift)
+            for name, shift in skill.items()
+        }
+        step = module.Step(known=is_known, unknown=~is_known)
+        for reading in READINGS:
+            step.right[reading] = rng.random(200) < 0.8
+            step.values[reading] = values
+            step.thresholds[reading] = {name: 1.5 for name in skill if name != "oracle"}
+        steps.append(step)
+    store = SimpleNamespace(folder=Path(f"world{seed}"), info={}, num_clips=200)
+    return module.World(store=store, chosen="combined", steps=steps)
+
+
+def wanted(one, score):
+    found = [roc_auc_score(s.unknown, s.values["audio_visual"][score]) for s in one.steps]
+    return 100 * np.mean(found)
+
+
+def test_means_differences_and_what_was_asked(unknown):
+    worlds = [
+        world(unknown, seed, combined=2.0, max_probability=0.5, oracle=1.5) for seed in (2, 3, 4)
+    ]
+    text = unknown.report(worlds, 2)
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in text.splitlines()}
+    for score in ("combined", "max_probability", "oracle"):
+        values = [wanted(one, score) for one in worlds]
+        assert [one.mean(score, "auroc") for one in worlds] == pytest.approx(values)
+        assert f"| {score} | {np.mean(values):.1f} |" in text
+        cells = " | ".join(f"{x:.1f}" for x in (*values, np.mean(values)))
+        assert f"| {score} | {cells} |" in text
+    gaps = [wanted(one, "combined") - wanted(one, "max_probability") for one in worlds]
+    low, high = ttest_1samp(gaps, 0).confidence_interval()
+    _, mean, ends, kind = rows["combined less max_probability"].split(" | ")
+    assert float(mean) == pytest.approx(np.mean(gaps), abs=0.06)
+    printed = [float(end) for end in ends.split(" to ")]
+    assert printed[0] <= low + 0.06
+    assert printed[1] >= high - 0.06
+    assert kind.removesuffix(" |") in ("student_t", "bootstrap")
+    assert rows["mean"].count("yes (") == 2
+
+
+def test_what_does_not_hold_is_said(unknown):
+    poor = world(unknown, 5, combined=0.2, max_probability=0.5, oracle=2.0)
+    (line,) = [line for line in unknown.verdict([poor]) if line.startswith("| world5")]
+    assert line.count("no (") == 2
+    even = world(unknown, 6, combined=2.0, max_probability=2.0, oracle=2.0)
+    (line,) = [line for line in unknown.verdict([even]) if line.startswith("| world6")]
+    assert "yes (" in line
+    assert "not asked: the oracle is" in line
