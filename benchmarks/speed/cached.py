@@ -40,36 +40,39 @@ SHAPES = {
 }
 
 
-def learning(
+def learner(
     shape: TokenShape, num_classes: int, num_clips: int, seed: int = 0
-) -> Callable[[], None]:
-    """Absorbs clips of random tokens, in the batches of the recipe."""
+) -> tuple[CignAnalytic, Batch, Phase]:
+    """A method that knows nothing yet, and a batch of random tokens for it."""
     recipe = builtin_recipe("cign_analytic")
     options = configure(CignAnalyticOptions, recipe.options, "recipe")
     method = CignAnalytic(Setup(shape=shape), options)
     method.grow(num_classes)
     rng = np.random.default_rng(seed)
-    size = options.batch_size
-    phase = Phase(name="s", indices=np.arange(2), options=TrainingOptions(), updates=False)
-    batches = []
-    for _ in range(4):  # as many as stay out of the caches, used again and again
-        parts = [
-            torch.from_numpy(rng.standard_normal((size, number, dim), np.float32)).half()
-            for number, dim in (
-                (shape.num_audio_tokens, shape.audio_dim),
-                (shape.num_visual_tokens, shape.visual_dim),
-            )
-        ]
-        labels = torch.from_numpy(rng.integers(0, num_classes, size))
-        batches.append(
-            Batch(
-                audio=parts[0],
-                visual=parts[1],
-                targets=torch.nn.functional.one_hot(labels, num_classes).bool(),
-                from_memory=torch.zeros(size, dtype=torch.bool),
-                indices=np.arange(size),
-            )
+    audio, visual = (
+        torch.from_numpy(rng.standard_normal((num_clips, number, dim), np.float32)).half()
+        for number, dim in (
+            (shape.num_audio_tokens, shape.audio_dim),
+            (shape.num_visual_tokens, shape.visual_dim),
         )
+    )
+    labels = torch.from_numpy(rng.integers(0, num_classes, num_clips))
+    batch = Batch(
+        audio=audio,
+        visual=visual,
+        targets=torch.nn.functional.one_hot(labels, num_classes).bool(),
+        from_memory=torch.zeros(num_clips, dtype=torch.bool),
+        indices=np.arange(num_clips),
+    )
+    phase = Phase(name="s", indices=batch.indices, options=TrainingOptions(), updates=False)
+    return method, batch, phase
+
+
+def learning(shape: TokenShape, num_classes: int, num_clips: int, size: int) -> Callable[[], None]:
+    """Absorbs clips of random tokens in batches of a size."""
+    method, _, phase = learner(shape, num_classes, size)
+    # As many as stay out of the caches, used again and again.
+    batches = [learner(shape, num_classes, size, seed)[1] for seed in range(4)]
 
     def learn() -> None:
         for number in range(num_clips // size):
@@ -89,7 +92,7 @@ def measure(options: argparse.Namespace) -> Found:
     }
     for name, shape in SHAPES.items():
         for number in (FEW, MANY):
-            contestants[f"{name}, {number} classes"] = learning(shape, number, num_clips)
+            contestants[f"{name}, {number} classes"] = learning(shape, number, num_clips, size)
     timed = take_turns(contestants, options.rounds)
     counts = dict.fromkeys(contestants, num_clips) | {"`cign` end to end": options.batch}
     rates = {name: counts[name] / one.median_s for name, one in timed.items()}
