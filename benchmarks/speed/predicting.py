@@ -4,7 +4,8 @@
 
 The clips and the bare reader are those of `benchmarks/prepare_speed.py`, in one process for each
 core; the model is a `cign_analytic` of 36 classes that learned made-up tokens. Rates are without
-the start of either; a second row has the whole command and the whole processes.
+the start of either; other rows have one decoding thread, whose answers must be equal, and the whole
+command by the whole processes.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from part import ROOT, Found, Row, part
 
+from cign import predictor
 from cign.learner import Learner
 from cign.methods.base import Setup
 from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
@@ -92,12 +95,18 @@ def measure(options: argparse.Namespace) -> Found:
             answers = list(learner.predict(paths))
             ours_s = time.perf_counter() - began
             assert all(answer.error is None for answer in answers)
-            found.append((ours_s, time_command(Path(folder) / "model", paths), work_s, whole_s))
-    ours, command, work, whole = (
+            with mock.patch.object(predictor, "num_threads", return_value=1):
+                began = time.perf_counter()
+                assert list(learner.predict(paths)) == answers
+                single_s = time.perf_counter() - began
+            command_s = time_command(Path(folder) / "model", paths)
+            found.append((ours_s, single_s, command_s, work_s, whole_s))
+    ours, single, command, work, whole = (
         options.clips / statistics.median(column) for column in zip(*found, strict=True)
     )
     rows = [
         Row(what="clips/s of `predict` by PyAV alone", ratio=ours / work, at_least=0.8),
+        Row(what="the same with one decoding thread", ratio=single / work),
         Row(
             what=f"the whole command on {options.clips} clips by the whole processes",
             ratio=command / whole,
