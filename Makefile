@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-browser check docs licences sbom audit faults install encoders stores tune table table-end-to-end clean
+.PHONY: demo test test-slow test-browser check docs licences sbom audit faults install encoders stores \
+	tune table table-end-to-end bench bench-gpu scale clean
 
 install: $(VENV)/.installed
 
@@ -49,6 +50,19 @@ licences sbom audit: install
 # Fifty kills, full disks, jumping clocks and 10,000 mutated files; writes benchmarks/results/faults.md.
 faults: install
 	$(BIN)/python benchmarks/faults.py
+
+# Every row of the speed table as a ratio; writes benchmarks/results/speed.md. What was measured with
+# the same code is kept: AGAIN=1 measures anew, PARTS=step,reading measures some.
+bench: install
+	$(BIN)/python benchmarks/speed/run.py $(if $(AGAIN),--again) $(if $(PARTS),--parts $(PARTS))
+
+# The same on a GPU, as shares of its rate of matrix products; one sentence where there is none.
+bench-gpu: install
+	$(BIN)/python benchmarks/gpu.py
+
+# Closed-form learning of 200,000 simulated clips of 1,000 classes; writes benchmarks/results/scale.md.
+scale: install
+	$(BIN)/python benchmarks/scale.py
 
 # The docs as pages in site/; strict: a broken link is an error.
 docs: install

@@ -1,6 +1,7 @@
 """Predictions on many files and long ones: bounded memory, one modality, what is told of each."""
 
 import gc
+import time
 import weakref
 
 import numpy as np
@@ -173,3 +174,29 @@ def test_a_clip_like_nothing_taught_is_called_unknown(model, monkeypatch):
     found = list(predict_files(model, FakeBackbone(), ["-1", *map(str, range(kept.num_clips))]))
     assert found[0].is_unknown
     assert np.mean([one.is_unknown for one in found[1:]]) < 0.2
+
+
+@pytest.mark.parametrize("every_s", [None, 1.0])
+def test_answers_do_not_depend_on_how_many_files_are_decoded_at_a_time(model, monkeypatch, every_s):
+    def slow(file, number):
+        time.sleep(0.002 * ((7 * int(file)) % 5))
+        if int(file) % 9 == 4:
+            raise MediaError("unreadable", f"number {file}")
+        return window(10 * int(file) + number)
+
+    monkeypatch.setattr(predictor, "decode", lambda path, spec: slow(path.name, 0))
+    monkeypatch.setattr(
+        predictor,
+        "decode_windows",
+        lambda path, spec, every_s: (slow(path.name, number) for number in range(3)),
+    )
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(predictor, "num_threads", lambda threads=threads: threads)
+        files = [str(number) for number in range(40)]
+        progress = Counting()
+        answers = predict_files(model, FakeBackbone(), files, every_s=every_s, progress=progress)
+        found.append(list(answers))
+        assert progress.done == 40
+    assert found[0] == found[1]
+    assert len(found[0]) == (40 if every_s is None else 36 * 3 + 4)

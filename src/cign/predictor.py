@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cign.data.batches import read_ahead
 from cign.data.media import Decoded, MediaError, decode
+from cign.data.side_by_side import num_threads, side_by_side
 from cign.data.windows import decode_windows
 from cign.maps import Maps, read_maps
 from cign.methods.base import READINGS
@@ -105,33 +106,29 @@ Item = tuple[str, Decoded | str]
 def _decoded(
     files: Iterable[str | Path], model: Model, every_s: float | None, progress: Progress
 ) -> Iterator[Item]:
-    """Decode windows ahead of the readings; an unreadable file gives its reason."""
-    items = _windows(files, model, every_s)
-    end = object()
-    nexts = repeat(lambda: next(items, end))
-    for item in read_ahead(nexts, 2 * BATCH):
-        if item is end:
-            return
+    """Decode files side by side, ahead of the readings; an unreadable one gives its reason."""
+    makers = (partial(_windows, file, model, every_s) for file in files)
+    threads = num_threads()
+    # One window of many files, or many windows of few.
+    ahead, depth = (2 * BATCH, 2) if every_s is None else (threads + 1, BATCH)
+    for item in side_by_side(makers, threads=threads, ahead=ahead, depth=depth):
         if item is None:
             progress.advance()
         else:
-            yield item  # type: ignore[misc]
+            yield item
 
 
-def _windows(
-    files: Iterable[str | Path], model: Model, every_s: float | None
-) -> Iterator[Item | None]:
-    """Every window of every file, and None where a file ends."""
-    for file in files:
-        try:
-            if every_s is None:
-                yield str(file), decode(Path(file), model.spec)
-            else:
-                for window in decode_windows(Path(file), model.spec, every_s):
-                    yield str(file), window
-        except MediaError as error:
-            yield str(file), str(error)
-        yield None
+def _windows(file: str | Path, model: Model, every_s: float | None) -> Iterator[Item | None]:
+    """Every window of a file, and None where it ends."""
+    try:
+        if every_s is None:
+            yield str(file), decode(Path(file), model.spec)
+        else:
+            for window in decode_windows(Path(file), model.spec, every_s):
+                yield str(file), window
+    except MediaError as error:
+        yield str(file), str(error)
+    yield None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,254 @@
+"""Where the time goes: preparing, a training step, closed-form learning, predicting, starting up.
+
+    python benchmarks/profiles.py [--clips 8] [--parts prepare,step,...]
+
+Functions are wrapped and their own seconds added up, in one process and one thread; what is left
+over is the rest. Writes ``benchmarks/results/profiles.md``, which docs/performance.md explains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from unittest import mock
+
+import torch
+
+sys.path += [str(Path(__file__).parent), str(Path(__file__).parent / "speed")]
+
+from cached import FEW, MANY, SHAPES, learner
+from part import machine
+from predicting import make_model
+from prepare_speed import make_clips
+from step import cign_method, cign_step, clips
+from stopwatch import Wrapped, timed
+
+from cign.files import write_text
+
+PAGE = Path(__file__).with_name("results") / "profiles.md"
+PLANNED, MACHINES, CORES = 10_000_000, 100, 16
+
+
+def decoding() -> tuple[Wrapped, ...]:
+    """The steps of decoding a clip."""
+    from cign.data import media
+    from cign.data.container import Media
+    from cign.data.sound import SoundReader
+    from cign.data.video import FrameReader
+
+    return (
+        (Media, "open", "open the file"),
+        (FrameReader, "at", "seek and decode the picture"),
+        (SoundReader, "between", "decode and resample the sound"),
+        (media, "to_square", "resize the frame"),
+        (media, "is_still", "test for stillness"),
+        (media, "finish", "judge the clip"),
+    )
+
+
+def prepare(options: argparse.Namespace, folder: Path) -> list[str]:
+    from cign.data import media
+    from cign.data.arrays import RowWriter, create_array
+    from cign.data.media import MediaSpec
+    from cign.data.worker import Decoder
+
+    paths = make_clips(folder / "prepared", options.clips)
+    spec = MediaSpec()
+    frames = (len(paths), spec.num_frames, spec.frame_px, spec.frame_px, 3)
+    create_array(folder / "frames.npy", frames, "uint8")
+    create_array(folder / "audio.npy", (len(paths), spec.num_samples), "int16")
+    decoder = Decoder(spec, folder)
+
+    def work() -> None:
+        for row, path in enumerate(paths):
+            task = {"row": row, "path": str(path), "start_s": None, "end_s": None}
+            assert decoder(task)["visual_ok"]
+
+    more = ((RowWriter, "write", "write to the store"), (media, "content_hash", "hash the content"))
+    watch, whole_s = timed(work, *decoding(), *more)
+    options.seconds["decode, resize, write"] = whole_s / len(paths)
+    return [f"{len(paths)} clips of 10 s.", "", *watch.table(whole_s, len(paths), "clip")]
+
+
+def step(options: argparse.Namespace, folder: Path) -> list[str]:
+    from cign.models.cign_network import ModalityBranch
+    from cign.models.resnet import ResNetPair
+    from cign.models.spectrogram import LogSpectrogram
+
+    lines = []
+    for number in (FEW, 220):
+        method = cign_method(number, bf16=True)
+        backbone = method.network.encoder.backbone
+        assert isinstance(backbone, ResNetPair)
+        work = cign_step(method, clips(16, number, backbone))
+        from cign.models import resnet
+
+        watch, whole_s = timed(
+            work,
+            (resnet, "to_input", "crop, flip, scale"),
+            (LogSpectrogram, "forward", "spectrogram"),
+            (ResNetPair, "visual_tokens", "ResNet-18 of pictures, forward"),
+            (ResNetPair, "audio_tokens", "ResNet-18 of sound, forward"),
+            (ModalityBranch, "forward", "transformers and grouping, forward"),
+            (torch.Tensor, "backward", "backward"),
+            (torch.optim.Adam, "step", "Adam"),
+        )
+        lines += [
+            f"{number} classes, batch 16, bfloat16:",
+            "",
+            *watch.table(whole_s, 1, "step"),
+            "",
+        ]
+    return lines
+
+
+def closed_form(options: argparse.Namespace, folder: Path) -> list[str]:
+    from cign.methods import cign_analytic
+    from cign.models.ridge import RandomFeatures
+    from cign.models.token_ridge import TokenStatistics
+
+    lines = []
+    for name in ("small encoders", "ResNet-18 pair"):
+        for number in (FEW, MANY):
+            method, batch, phase = learner(SHAPES[name], number, 64)
+            watch, whole_s = timed(
+                lambda m=method, b=batch, p=phase: [m.learn(b, p) for _ in range(4)],
+                (RandomFeatures, "forward", "random features"),
+                (cign_analytic, "saliency", "saliency"),
+                (TokenStatistics, "absorb_tokens", "sums of products"),
+            )
+            if (name, number) == ("small encoders", MANY):
+                options.seconds["learn in closed form, 1,000 classes"] = whole_s / (4 * 64)
+                options.state_bytes = method.state_bytes
+            began = time.perf_counter()
+            method.after_task(None)  # type: ignore[arg-type]
+            solve_s = time.perf_counter() - began
+            lines += [f"{name}, {number:,} classes, batches of 64:", ""]
+            lines += [*watch.table(whole_s, 4 * 64, "clip"), ""]
+            lines += [f"After a task: solving takes {solve_s:.2f} s.", ""]
+    return lines
+
+
+def predict(options: argparse.Namespace, folder: Path) -> list[str]:
+    from cign import predictor
+    from cign.learner import Learner
+    from cign.models.small import SmallPair
+    from cign.unknown.evidence import EvidenceReader
+
+    paths = make_clips(folder / "predicted", options.clips)
+    make_model(folder / "model")
+    learner = Learner.load(folder / "model")
+    with mock.patch.object(predictor, "num_threads", return_value=1):
+        watch, whole_s = timed(
+            lambda: list(learner.predict(paths)),
+            (SmallPair, "audio_tokens", "encode the sound"),
+            (SmallPair, "visual_tokens", "encode the pictures"),
+            (EvidenceReader, "read", "read the tokens"),
+        )
+        alone, alone_s = timed(
+            lambda: [predictor.decode(path, learner.model.spec) for path in paths], *decoding()
+        )
+    encoding_s = sum(value for what, value in watch.seconds.items() if what.startswith("encode"))
+    options.seconds["make tokens, small encoders"] = encoding_s / len(paths)
+    lines = ["The readings' thread, which waits for what one other thread decodes:", ""]
+    lines += watch.table(whole_s, len(paths), "clip")
+    return [*lines, "", "Decoding alone:", "", *alone.table(alone_s, len(paths), "clip")]
+
+
+def start(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Own seconds of imports, by package, as the interpreter tells them."""
+    lines = []
+    for words in (("--help",), ("predict", "no-such-folder", "x.mp4")):
+        command = [sys.executable, "-X", "importtime", "-m", "cign.cli", *words]
+        told = subprocess.run(command, capture_output=True, text=True).stderr
+        spent: defaultdict[str, float] = defaultdict(float)
+        for own_us, name in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", told):
+            spent[name.split(".")[0]] += int(own_us) / 1e3
+        most = sorted(spent.items(), key=lambda item: -item[1])[:6]
+        lines += [f"`cign {' '.join(words)}`, imports {sum(spent.values()):.0f} ms:", ""]
+        lines += ["| package | ms |", "| --- | ---: |"]
+        lines += [f"| {name} | {value:.0f} |" for name, value in most] + [""]
+    return lines
+
+
+def plan(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Ten million clips, from what the parts took."""
+    from cign.data.media import PRESETS
+
+    missing = [part for part in ("prepare", "closed_form", "predict") if part not in options.parts]
+    if missing:
+        return [f"Needs the parts {', '.join(missing)} in the same run.", ""]
+    lines = [
+        f"| | ms a clip and core | core hours | hours on {MACHINES} machines of {CORES} cores |"
+    ]
+    lines += ["| --- | ---: | ---: | ---: |"]
+    for what, seconds in options.seconds.items():
+        hours = seconds * PLANNED / 3600
+        lines.append(
+            f"| {what} | {1e3 * seconds:.1f} | {hours:,.0f} | {hours / MACHINES / CORES:.2f} |"
+        )
+    spec = PRESETS["small"]
+    media = 3 * spec.num_frames * spec.frame_px**2 + 2 * spec.num_samples
+    shape = SHAPES["small encoders"]
+    tokens = 2 * shape.num_audio_tokens * shape.audio_dim
+    tokens += 2 * shape.num_visual_tokens * shape.visual_dim
+    targets = MANY  # one byte for each clip and class, in memory
+    lines += ["", "| what is kept | bytes a clip | of all |", "| --- | ---: | ---: |"]
+    for what, size in (
+        ("frames and sound of the small encoders", media),
+        ("their tokens", tokens),
+        ("labels in memory, 1,000 classes", targets),
+    ):
+        lines.append(f"| {what} | {size:,} | {size * PLANNED / 1e9:,.0f} GB |")
+    lines.append(
+        f"| sums of a closed form, whatever the clips | | {options.state_bytes / 1e6:.0f} MB |"
+    )
+    return lines
+
+
+PARTS = {
+    "prepare": ("Preparing, one process", prepare),
+    "step": ("A training step of `cign`, end to end", step),
+    "closed_form": ("Closed-form learning on cached tokens", closed_form),
+    "predict": ("Predicting with the small encoders", predict),
+    "start": ("Starting up", start),
+    "plan": (f"A plan for {PLANNED:,} clips", plan),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clips", type=int, default=8, help="clips that are decoded")
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    options.seconds, options.state_bytes = {}, 0
+    torch.set_num_threads(1)
+    about = ", ".join(f"{name} {value}" for name, value in machine().items())
+    lines = [
+        "# Where the time goes",
+        "",
+        f"`python benchmarks/profiles.py --clips {options.clips}`; {about}, load "
+        f"{os.getloadavg()[0]:.1f}.",
+        "",
+    ]
+    for name in options.parts.split(","):
+        if name not in PARTS:
+            parser.error(f"{name!r} is no part: use some of {', '.join(PARTS)}")
+        title, work = PARTS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            lines += [f"## {title}", "", *work(options, Path(folder)), ""]
+    text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
+    print(text)
+    write_text(options.page, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""`cign_analytic` learning on cached tokens against `cign` end to end, and against more classes.
+
+    python benchmarks/speed/cached.py [--rounds 5] [--clips 1024] [--batch 16]
+
+Both see clips of the release's ResNet-18 pair, random weights: `cign` from frames and samples, in
+bfloat16, at 36 classes; `cign_analytic` from their cached tokens (81 x 512 of sound, 49 x 512 of
+pictures, float16), with its recipe. The same is shown for tokens of the small encoders and, without
+a bound, for one pooled token of each modality (`--tokens pooled`). A clip counts once for each time
+it is read: `cign` reads each twenty times and more, `cign_analytic` once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from part import ROOT, Found, Row, part, take_turns
+from step import cign_method, cign_step, clips
+
+from cign.methods.base import Batch, Setup
+from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
+from cign.methods.phases import Phase, TrainingOptions
+from cign.models.encoder import TokenShape
+from cign.models.resnet import ResNetPair
+from cign.options import builtin_recipe, configure
+
+FEW, MANY = 36, 1000
+SHAPES = {
+    "ResNet-18 pair": TokenShape(
+        audio_dim=512, visual_dim=512, num_audio_tokens=81, num_visual_tokens=49
+    ),
+    "ResNet-18 pair, pooled": TokenShape(
+        audio_dim=512, visual_dim=512, num_audio_tokens=1, num_visual_tokens=1
+    ),
+    "small encoders": TokenShape(
+        audio_dim=192, visual_dim=192, num_audio_tokens=12, num_visual_tokens=36
+    ),
+}
+
+
+def learner(
+    shape: TokenShape, num_classes: int, num_clips: int, seed: int = 0
+) -> tuple[CignAnalytic, Batch, Phase]:
+    """A method that knows nothing yet, and a batch of random tokens for it."""
+    recipe = builtin_recipe("cign_analytic")
+    options = configure(CignAnalyticOptions, recipe.options, "recipe")
+    method = CignAnalytic(Setup(shape=shape), options)
+    method.grow(num_classes)
+    rng = np.random.default_rng(seed)
+    audio, visual = (
+        torch.from_numpy(rng.standard_normal((num_clips, number, dim), np.float32)).half()
+        for number, dim in (
+            (shape.num_audio_tokens, shape.audio_dim),
+            (shape.num_visual_tokens, shape.visual_dim),
+        )
+    )
+    labels = torch.from_numpy(rng.integers(0, num_classes, num_clips))
+    batch = Batch(
+        audio=audio,
+        visual=visual,
+        targets=torch.nn.functional.one_hot(labels, num_classes).bool(),
+        from_memory=torch.zeros(num_clips, dtype=torch.bool),
+        indices=np.arange(num_clips),
+    )
+    phase = Phase(name="s", indices=batch.indices, options=TrainingOptions(), updates=False)
+    return method, batch, phase
+
+
+def learning(shape: TokenShape, num_classes: int, num_clips: int, size: int) -> Callable[[], None]:
+    """Absorbs clips of random tokens in batches of a size."""
+    method, _, phase = learner(shape, num_classes, size)
+    # As many as stay out of the caches, used again and again.
+    batches = [learner(shape, num_classes, size, seed)[1] for seed in range(4)]
+
+    def learn() -> None:
+        for number in range(num_clips // size):
+            method.learn(batches[number % len(batches)], phase)
+
+    return learn
+
+
+def measure(options: argparse.Namespace) -> Found:
+    end_to_end = cign_method(FEW, bf16=True)
+    backbone = end_to_end.network.encoder.backbone
+    assert isinstance(backbone, ResNetPair)
+    size = configure(CignAnalyticOptions, builtin_recipe("cign_analytic").options, "r").batch_size
+    num_clips = max(size, options.clips // size * size)
+    contestants: dict[str, Callable[[], object]] = {
+        "`cign` end to end": cign_step(end_to_end, clips(options.batch, FEW, backbone)),
+    }
+    for name, shape in SHAPES.items():
+        for number in (FEW, MANY):
+            contestants[f"{name}, {number} classes"] = learning(shape, number, num_clips, size)
+    timed = take_turns(contestants, options.rounds)
+    counts = dict.fromkeys(contestants, num_clips) | {"`cign` end to end": options.batch}
+    rates = {name: counts[name] / one.median_s for name, one in timed.items()}
+    rows = []
+    for name in SHAPES:
+        bounded = not name.endswith("pooled")
+        few, many = rates[f"{name}, {FEW} classes"], rates[f"{name}, {MANY} classes"]
+        rows += [
+            Row(
+                what=f"{name}: clips/s of `cign_analytic` by those of `cign` end to end",
+                ratio=few / rates["`cign` end to end"],
+                at_least=100.0 if bounded else None,
+            ),
+            Row(
+                what=f"{name}: time of a clip at {MANY:,} classes by that at {FEW}",
+                ratio=few / many,
+                at_most=1.15 if bounded else None,
+            ),
+        ]
+    lines = ["| | clips/s | memory, MB |", "| --- | ---: | ---: |"]
+    for name, one in timed.items():
+        lines.append(f"| {name} | {rates[name]:,.1f} | {one.extra_mb:,.0f} |")
+    lines += [
+        "",
+        f"Median of {options.rounds} rounds that take turns: a step of {options.batch} clips, or "
+        f"{num_clips:,} clips in batches of {size}. Memory: the most that the first round held "
+        "beyond what was there before it.",
+    ]
+    return Found(rows=rows, table="\n".join(lines))
+
+
+if __name__ == "__main__":
+    part(
+        "Learning on cached tokens",
+        measure,
+        script=__file__,
+        modules=["cign.methods.cign", "cign.methods.cign_analytic", "cign.models.resnet"],
+        files=[
+            ROOT / "src" / "cign" / "recipes" / "cign_analytic.yaml",
+            ROOT / "benchmarks" / "speed" / "step.py",
+        ],
+        options={
+            "rounds": (5, "rounds that count"),
+            "clips": (1024, "clips of a round of cign_analytic"),
+            "batch": (16, "clips of a step of cign"),
+        },
+    )

@@ -1,0 +1,95 @@
+"""Run the parts of the speed page one by one and write ``benchmarks/results/speed.md``.
+
+    python benchmarks/speed/run.py [--parts step,reading] [--again] [--quick]
+
+Each part is a program of its own, so that its peak memory is its own, and leaves its result in
+``work/speed``. A part that was measured with the same code, options and machine is kept, so that a
+run that was stopped goes on. The page holds all parts that are there; it says which are missing or
+older than the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from part import ROOT, section
+
+from cign.files import read_json, write_text
+
+HERE = Path(__file__).parent
+PAGE = ROOT / "benchmarks" / "results" / "speed.md"
+# In the order of the page, with options that make a part quick (and its figures worthless).
+PARTS: dict[str, tuple[str, ...]] = {
+    "step": ("--rounds", "1", "--batch", "2"),
+    "cached": ("--rounds", "1", "--clips", "64", "--batch", "2"),
+    "adding": ("--known", "40"),
+    "preparing": ("--clips", "2", "--rounds", "1"),
+    "reading": ("--clips", "64", "--rounds", "1"),
+    "waiting": ("--steps", "2"),
+    "predicting": ("--clips", "2", "--rounds", "1"),
+    "start": ("--rounds", "1"),
+}
+
+
+def page(results: dict[str, dict[str, Any]]) -> str:
+    """The page of all parts that are there.
+
+    Args:
+        results: By name of the part.
+    """
+    lines = [
+        "# Speed",
+        "",
+        "`make bench`. Every figure is a ratio of two things measured in one run, in rounds that "
+        "take turns; the bounds are those the project set itself.",
+        "",
+    ]
+    machines = {
+        ", ".join(f"{k} {v}" for k, v in one["machine"].items()) for one in results.values()
+    }
+    lines += [f"Machine: {one}." for one in sorted(machines)] + [""]
+    missing = [name for name in PARTS if name not in results]
+    if missing:
+        lines += [f"Not measured yet: {', '.join(missing)}.", ""]
+    lines += [section(results[name]) for name in PARTS if name in results]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--parts", default=",".join(PARTS), help="which, joined by commas")
+    parser.add_argument("--again", action="store_true", help="measure what is there already")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--work", type=Path, default=ROOT / "work" / "speed")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    options = parser.parse_args()
+    names = options.parts.split(",")
+    for name in names:
+        if name not in PARTS:
+            parser.error(f"{name!r} is no part: use some of {', '.join(PARTS)}")
+    failed = []
+    for name in names:
+        command = [sys.executable, str(HERE / f"{name}.py")]
+        command += ["--json", str(options.work / f"{name}.json")]
+        command += ["--again"] if options.again else []
+        command += PARTS[name] if options.quick else []
+        print(f"{name} ...", flush=True)
+        if subprocess.run(command).returncode:
+            failed.append(name)
+    results = {
+        name: read_json(options.work / f"{name}.json", "part of the speed page")
+        for name in PARTS
+        if (options.work / f"{name}.json").is_file() and name not in failed
+    }
+    write_text(options.page, page(results))
+    print(f"{options.page} written")
+    if failed:
+        raise SystemExit(f"{', '.join(failed)} failed: see above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Start-up: `cign --help` and a refused option against the interpreter that does nothing.
+
+python benchmarks/speed/start.py [--rounds 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+
+from part import Found, Row, part, take_turns
+
+BOUND_S = 0.5
+COMMANDS = {
+    "python, nothing": ("-c", "pass"),
+    "cign --help": ("-m", "cign.cli", "--help"),
+    "cign train --help": ("-m", "cign.cli", "train", "--help"),
+    "cign predict, no such model": ("-m", "cign.cli", "predict", "no-such-folder", "x.mp4"),
+}
+
+
+def start(words: tuple[str, ...]) -> None:
+    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def measure(options: argparse.Namespace) -> Found:
+    contestants: dict[str, Callable[[], object]] = {
+        name: partial(start, words) for name, words in COMMANDS.items()
+    }
+    timed = take_turns(contestants, options.rounds)
+    seconds = {name: one.median_s for name, one in timed.items()}
+    rows = [
+        Row(
+            what=f"`cign --help` by {BOUND_S:g} s",
+            ratio=seconds["cign --help"] / BOUND_S,
+            at_most=1.0,
+        ),
+        Row(
+            what="`cign --help` by the interpreter's own start",
+            ratio=seconds["cign --help"] / seconds["python, nothing"],
+        ),
+    ]
+    lines = ["| | seconds |", "| --- | ---: |"]
+    lines += [f"| `{name}` | {value:.2f} |" for name, value in seconds.items()]
+    return Found(rows=rows, table="\n".join(lines))
+
+
+if __name__ == "__main__":
+    part(
+        "Start-up",
+        measure,
+        script=__file__,
+        modules=["cign.cli"],
+        options={"rounds": (7, "rounds that count")},
+    )
