@@ -1,0 +1,44 @@
+"""Puts the main table's rows of 4 tasks into the README, as they were published.
+
+python benchmarks/readme_table.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cign.files import write_text
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- main table -->", "<!-- end of main table -->"
+SHOWN = ("method", "memory", "audio", "visual", "audio-visual", "difference", "forgetting", "kept")
+
+
+def rows_of(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table under a heading, its head first, without the line below that."""
+    _, _, rest = page.partition(f"\n{heading}\n")
+    lines = re.findall(r"^\|(.*)\|$", rest.partition("\n## ")[0], re.MULTILINE)
+    if len(lines) < 3:
+        raise SystemExit(f"main_table.md has no table under {heading!r}: run `make table` first")
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return [rows[0], *rows[2:]]
+
+
+def main() -> None:
+    page = (ROOT / "benchmarks" / "results" / "main_table.md").read_text()
+    head, *rows = rows_of(page, "## 4 tasks")
+    places = [next(i for i, cell in enumerate(head) if cell.startswith(name)) for name in SHOWN]
+    widths = ("---", "---", *["---:"] * (len(SHOWN) - 2))
+    lines = [[head[i] for i in places], widths, *([row[i] for i in places] for row in rows)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    readme = (ROOT / "README.md").read_text()
+    before, found, rest = readme.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise SystemExit(f"README.md lacks the lines {BEGIN} and {END}")
+    write_text(ROOT / "README.md", f"{before}{BEGIN}\n{table}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
