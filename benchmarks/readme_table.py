@@ -28,7 +28,9 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
 def main() -> None:
     page = (ROOT / "benchmarks" / "results" / "main_table.md").read_text()
     head, *rows = rows_of(page, "## 4 tasks")
-    places = [next(i for i, cell in enumerate(head) if cell.startswith(name)) for name in SHOWN]
+    # The head of the differences names what they are from.
+    names = ["difference" if cell.startswith("difference") else cell for cell in head]
+    places = [names.index(name) for name in SHOWN]
     widths = ("---", "---", *["---:"] * (len(SHOWN) - 2))
     lines = [[head[i] for i in places], widths, *([row[i] for i in places] for row in rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
