@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
+from cign.bench.table import difference
 from cign.code_hash import code_hash
 from cign.files import read_json, write_text
 from cign.methods import METHODS
 
 RESULTS = Path(__file__).with_name("results")
+AV = "audio_visual"
 LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
 
 
@@ -37,6 +40,24 @@ def check(name: str) -> bool:
     if found is None or methods is None:
         raise SystemExit(f"{name}.md was not written by publish.py")
     return found.group(1) == hash_of(methods.group(1).split(", "))
+
+
+def by_reading(table: dict[str, Any]) -> str:
+    """Differences of the last accuracy in all readings; the bench's own table has one of them."""
+    lines = [
+        f"## Difference from {table['against']} in each reading",
+        "",
+        "Last accuracy, points [95 %; t: Student's t over the stores].",
+        "",
+        "| method | tasks | memory | audio | visual | audio-visual |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for row in table["rows"]:
+        cells = [difference(row["numbers"][f"last_{r}"]) for r in ("audio", "visual", AV)]
+        if row["store"] == "all" and any(cells):
+            head = [row["method"], str(row["tasks"]), row["memory"]]
+            lines.append(f"| {' | '.join([*head, *cells])} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -60,7 +81,7 @@ def main() -> None:
     text = (
         f"{head}\n\n`{arguments.command}`\n\n"
         f"{LINE.format(hash_of(methods), arguments.name)}\n\nMethods: {', '.join(methods)}.\n\n"
-        f"Machine: {machine}.\n\n{notes}{rest}"
+        f"Machine: {machine}.\n\n{notes}{rest.rstrip()}\n\n{by_reading(table)}"
     )
     write_text(RESULTS / f"{arguments.name}.md", text)
     write_text(RESULTS / f"{arguments.name}.csv", (arguments.folder / "table.csv").read_text())
