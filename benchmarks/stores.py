@@ -54,12 +54,14 @@ def main() -> None:
     parser.add_argument("--worlds", default="1", help="numbers with commas")
     parser.add_argument("--variant", default="plain")
     parser.add_argument("--classes", type=int, default=24)
-    parser.add_argument("--train", type=int, default=60)
+    parser.add_argument("--train", type=int, help="60, or 200 of the largest class of longtail")
     parser.add_argument("--val", type=int, default=10)
     parser.add_argument("--test", type=int, default=100)
     parser.add_argument("--backbones", default=",".join(BACKBONES))
     parser.add_argument("--to", type=Path, default=Path("work/stores"))
     arguments = parser.parse_args()
+    if arguments.train is None:
+        arguments.train = 200 if arguments.variant == "longtail" else 60
     arguments.to.mkdir(parents=True, exist_ok=True)
     for world in arguments.worlds.split(","):
         make_store(arguments.to, int(world), arguments)
