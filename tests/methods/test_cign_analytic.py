@@ -33,9 +33,11 @@ def last_scores(loop):
     return {name: scores[:, columns] for name, scores in loop.predictions.scores[-1].items()}
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 @pytest.mark.parametrize(("num_tasks", "order"), [(2, 0), (3, 0), (6, 0), (3, 1), (6, 2)])
-def test_predictions_do_not_depend_on_tasks_or_class_order(num_tasks, order):
-    at_once, by_tasks = last_scores(learned(1)), last_scores(learned(num_tasks, order))
+def test_predictions_do_not_depend_on_tasks_or_class_order(num_tasks, order, precision):
+    at_once = last_scores(learned(1, precision=precision))
+    by_tasks = last_scores(learned(num_tasks, order, precision=precision))
     for reading, scores in at_once.items():
         np.testing.assert_allclose(by_tasks[reading], scores, atol=2e-4)
         same = by_tasks[reading].argmax(axis=1) == scores.argmax(axis=1)

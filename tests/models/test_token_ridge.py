@@ -73,6 +73,40 @@ def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share, num_sin
     np.testing.assert_allclose(found, outside.coef_.T, atol=1e-10)
 
 
+def test_rounded_products_are_those_of_the_rounded_values():
+    """Nothing is lost but the rounding itself, and torch's setting is as it was."""
+    features, shares, targets = (torch.from_numpy(x) for x in problem())
+    sums = TokenStatistics(W, torch.float64)
+    sums.grow(C)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    sums.absorb_tokens(features.float(), shares.float(), targets, 0.3, rounding=True)
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    rows = []
+    for clip, share in zip(features.float(), shares.float(), strict=True):
+        rows.append(math.sqrt(0.7) * (share @ clip))
+        rows += list(clip * (0.3 * share).sqrt().unsqueeze(-1))
+    factors = torch.stack(rows).bfloat16().double()
+    wanted = (factors.T @ factors).tril()
+    assert torch.allclose(sums.gram.tril(), wanted, rtol=1e-6, atol=1e-6)
+    exact = TokenStatistics(W, torch.float64)
+    exact.grow(C)
+    exact.absorb_tokens(features, shares, targets, 0.3)
+    assert not torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-5)
+    assert torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-2, atol=1e-2)
+    assert torch.allclose(sums.cross, exact.cross, rtol=1e-5)
+
+
+def test_wide_gram_matrices_are_made_in_blocks_of_their_lower_triangle():
+    rng = np.random.default_rng(3)
+    features = torch.from_numpy(rng.normal(size=(4, 2, 1203)))
+    shares = torch.full((4, 2), 0.5, dtype=torch.float64)
+    sums = TokenStatistics(1203, torch.float64)
+    sums.grow(1)
+    sums.absorb_tokens(features, shares, torch.ones(4, 1, dtype=torch.bool), 0.0)
+    pooled = features.mean(dim=1)
+    assert torch.allclose(sums.gram.tril(), (pooled.T @ pooled).tril(), atol=1e-12)
+
+
 def test_sums_of_two_machines_merge_to_those_of_one():
     features, shares, targets = (torch.from_numpy(x) for x in problem())
     one, first, second = (TokenStatistics(W, torch.float64) for _ in range(3))

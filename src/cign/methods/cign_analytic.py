@@ -19,19 +19,24 @@ from cign.methods.analytic import (
     ADAPTATION,
     DTYPES,
     Analytic,
-    Precision,
     check_positive,
-    check_precision,
     check_sizes,
     without_entry,
 )
 from cign.methods.base import Batch, Scores, Setup
 from cign.methods.phases import TrainingOptions
-from cign.models.ridge import RidgeStatistics
-from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
+from cign.models.ridge import RandomFeatures, RidgeStatistics
+from cign.models.token_ridge import (
+    TokenStatistics,
+    assign_tokens,
+    rounded,
+    rounded_products,
+    saliency,
+)
 from cign.options import refuse_ignored
 
 MODALITIES = ("audio", "visual")
+PRECISIONS = ("bfloat16", *DTYPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +58,8 @@ class CignAnalyticOptions:
         temperature: Scores, which lie about 0..1, are divided by it before the soft-max.
         count_power: Scores of a class with n_i training clips are multiplied by
             (mean n / n_i)^power: 0 leaves rare classes their low scores.
-        precision: Of products of features; sums and solving are always in float64.
+        precision: Of products of features: ``bfloat16`` rounds their factors to it and adds them
+            in float32; sums and solving are always in float64.
         projection_seed: Of the random projections; apart from the run's seed.
         batch_size: Clips absorbed at a time.
         adaptation: How encoders are trained on the first task, end to end; see `Adaptation`.
@@ -71,9 +77,9 @@ class CignAnalyticOptions:
     visual_temperature: float = 0.2
     temperature: float = 0.1
     count_power: float = 0.5
-    precision: Precision = "float32"
+    precision: Literal["bfloat16", "float32", "float64"] = "bfloat16"
     projection_seed: int = 0
-    batch_size: int = 64
+    batch_size: int = 256
     adaptation: TrainingOptions = ADAPTATION
     fused: ClassVar[Literal["log_probabilities"]] = "log_probabilities"  # what `Analytic` asks for
 
@@ -82,7 +88,8 @@ class CignAnalyticOptions:
         least = dict.fromkeys(("width", "num_single", "batch_size"), 1)
         least |= dict.fromkeys(("audio_ridge", "visual_ridge", "projection_seed"), 0)
         check_sizes(self, least)
-        check_precision(self.precision)
+        if self.precision not in PRECISIONS:
+            raise one_of(self.precision, PRECISIONS, "precision")
         if self.assignment not in ("soft", "mean"):
             raise one_of(self.assignment, ("soft", "mean"), "assignment")
         if not 0.0 <= self.token_share <= 1.0:
@@ -148,13 +155,23 @@ class CignAnalytic(Analytic):
     def absorb(self, batch: Batch) -> None:
         """Add clips to the sums."""
         o = self.options
+        rounding = o.precision == "bfloat16"
         both = self.tokens(batch.audio, batch.visual)
         for modality, tokens in zip(MODALITIES, both, strict=True):
-            tokens = tokens.to(DTYPES[o.precision])
-            sums = self.statistics[modality]
+            tokens = tokens.to(DTYPES.get(o.precision, torch.float32))
+            sums, random = self.statistics[modality], self.features[modality]
             assert isinstance(sums, TokenStatistics)
-            features, shares = self.features[modality](tokens), self.shares(modality, tokens)
-            sums.absorb_tokens(features, shares, batch.targets, o.token_share, o.num_single)
+            assert isinstance(random, RandomFeatures)
+            with rounded_products(rounding):
+                features = random(tokens, rounded) if rounding else random(tokens)
+            sums.absorb_tokens(
+                features,
+                self.shares(modality, tokens),
+                batch.targets,
+                o.token_share,
+                o.num_single,
+                rounding=rounding,
+            )
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
 
     def token_scores(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ Legend: B clips, C classes seen, D width of the input, W width of the random fea
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +45,17 @@ class RandomFeatures(nn.Module):
         scaled = torch.from_numpy(draw / math.sqrt(in_features)).float()
         self.register_buffer("projection", scaled)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [..., D] to [..., W], in the precision of ``x``; a zero input gives zero features."""
-        x = nn.functional.layer_norm(x, (self.in_features,))
-        return torch.relu(x @ self.projection.to(x.dtype).T)
+    def forward(self, x: Tensor, rounded: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Map [..., D] to [..., W], in the precision of ``x``; a zero input gives zero features.
+
+        Args:
+            x: Shape [..., D].
+            rounded: Rounds the factors of the product, if given.
+        """
+        x, projection = nn.functional.layer_norm(x, (self.in_features,)), self.projection
+        if rounded is not None:
+            x, projection = rounded(x), rounded(projection)
+        return torch.relu(x @ projection.to(x.dtype).T)
 
 
 class RidgeStatistics(nn.Module):

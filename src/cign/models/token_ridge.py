@@ -8,10 +8,19 @@ Legend: B clips, N tokens, C classes, D width of a token, W width of the random 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
 import torch
 from torch import Tensor
 
 from cign.models.ridge import RidgeStatistics
+
+# Columns of the Gram matrix that are multiplied at a time; narrower blocks waste less of the upper
+# triangle, and are slower for their size.
+_BLOCK = 500
 
 
 def saliency(tokens: Tensor, power: float) -> Tensor:
@@ -34,8 +43,40 @@ def saliency(tokens: Tensor, power: float) -> Tensor:
     return raised / raised.sum(dim=1, keepdim=True)
 
 
+def rounded(x: Tensor) -> Tensor:
+    """The nearest bfloat16 values, in the precision of ``x``."""
+    return x.bfloat16().to(x.dtype)
+
+
+@contextmanager
+def rounded_products(enabled: bool) -> Iterator[None]:
+    """Multiply float32 matrices of `rounded` values on units for them, where there are any.
+
+    Products of two such values are exact in float32, and they are added in float32: nothing is lost
+    that a plain float32 product of them would keep. The setting is torch's for the whole process.
+
+    Args:
+        enabled: Whether to.
+    """
+    if not enabled:
+        yield
+        return
+    # torch's own stubs do not know of the first.
+    processor = cast(Any, torch.backends.mkldnn).matmul
+    card = torch.backends.cuda.matmul
+    before = processor.fp32_precision, card.fp32_precision
+    processor.fp32_precision, card.fp32_precision = "bf16", "tf32"
+    try:
+        yield
+    finally:
+        processor.fp32_precision, card.fp32_precision = before
+
+
 class TokenStatistics(RidgeStatistics):
     """Sums over clips that class tokens are solved from, with single tokens counted too.
+
+    Of the Gram matrix, which is symmetric, the lower triangle is kept and what lies above it is not
+    to be read; `cign.models.ridge.solve_ridge` reads the lower one alone.
 
     A clip with features f_n, saliency u_n and label y adds, with F = sum_n u_n f_n,
 
@@ -57,6 +98,8 @@ class TokenStatistics(RidgeStatistics):
         targets: Tensor,
         token_share: float,
         num_single: int | None = None,
+        *,
+        rounding: bool = False,
     ) -> None:
         """Add clips, in place; products in the features' precision, sums in the statistics'.
 
@@ -66,19 +109,25 @@ class TokenStatistics(RidgeStatistics):
             targets: Multi-hot labels, shape [B, C].
             token_share: s.
             num_single: How many tokens count singly, the most salient first; all if None.
+            rounding: Round what the Gram matrix is a product of, float32, to bfloat16.
         """
         pooled = (shares.unsqueeze(1) @ features).squeeze(1)  # [B, W]
-        gram = (1.0 - token_share) * (pooled.T @ pooled)
+        rows = math.sqrt(1.0 - token_share) * pooled
         if token_share > 0:
             if num_single is not None and num_single < shares.shape[1]:
                 shares, chosen = shares.topk(num_single, dim=1)
                 shares = shares / shares.sum(dim=1, keepdim=True)
                 features = features.take_along_dim(chosen.unsqueeze(-1), dim=1)
-            weighted = (features * shares.sqrt().unsqueeze(-1)).flatten(0, 1)
-            gram.addmm_(weighted.T, weighted, alpha=token_share)
+            weighted = (features * (token_share * shares).sqrt().unsqueeze(-1)).flatten(0, 1)
+            rows = torch.cat([rows, weighted])
             single = (shares.unsqueeze(1) @ features).squeeze(1)
             pooled = (1.0 - token_share) * pooled + token_share * single
-        self.gram += gram.to(self.gram.dtype)
+        rows = rounded(rows) if rounding else rows
+        with rounded_products(rounding):
+            for begin in range(0, rows.shape[1], _BLOCK):
+                block = rows[:, begin : begin + _BLOCK]
+                product = rows[:, begin:].T @ block
+                self.gram[begin:, begin : begin + _BLOCK] += product
         self.cross += (pooled.T @ targets.to(pooled.dtype)).to(self.cross.dtype)
 
     def merge(self, other: RidgeStatistics) -> None:
