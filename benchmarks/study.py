@@ -162,15 +162,20 @@ def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
             )
         metric, _, reading = number.partition("_")
         axis.set_title(f"{metric}, {NAMES.get(reading, reading)}", fontsize=10, loc="left")
-        axis.set_xticks(range(len(places)), places)
+        if len(places) > 1:
+            axis.set_xticks(range(len(places)), places)
+        else:  # nothing to tell apart but the methods
+            names = list(series(rows, study["x"]))
+            axis.set_xticks([0.12 * i for i in range(len(names))], names, rotation=20, ha="right")
         axis.set_xlabel(study.get("x_label", study["x"]))
         axis.grid(axis="y", alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("percent")
     handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(
-        handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9
-    )
+    if len(places) > 1:
+        figure.legend(
+            handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9
+        )
     figure.suptitle(study["title"], x=0.01, ha="left", fontsize=12)
     figure.tight_layout()
     figure.savefig(path, dpi=130, bbox_inches="tight")
