@@ -292,8 +292,8 @@ def main() -> None:
     text = report(worlds, arguments.tasks)
     print(text)
     if arguments.out:
-        named = " ".join(f"work/stores/{world.name}" for world in worlds)
-        head = f"# Unknown scores of cign_analytic\n\n`python benchmarks/unknown.py {named}`"
+        given = " ".join([*map(str, arguments.stores), f"--tasks {arguments.tasks}"])
+        head = f"# Unknown scores of cign_analytic\n\n`python benchmarks/unknown.py {given}`"
         write_text(arguments.out, f"{head}\n\n{text}")
 
 

@@ -102,7 +102,7 @@ def measure(options: argparse.Namespace) -> Found:
         few, many = rates[f"{name}, {FEW} classes"], rates[f"{name}, {MANY} classes"]
         rows += [
             Row(
-                what=f"{name}: clips/s of `cign_analytic` by those of `cign` end to end",
+                what=f"{name}: clips/s of `cign_analytic` by those of `cign`, ResNet-18 end to end",
                 ratio=few / rates["`cign` end to end"],
                 at_least=100.0 if bounded else None,
             ),

@@ -23,7 +23,11 @@ COMMANDS = {
 
 
 def start(words: tuple[str, ...]) -> None:
-    subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, *words]
+    found = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Without a model the command is to say so, in the time that takes.
+    if found.returncode != (2 if "predict" in words else 0):
+        raise RuntimeError(f"{' '.join(words)} ended with {found.returncode}")
 
 
 def measure(options: argparse.Namespace) -> Found:

@@ -4,7 +4,7 @@
 
 The loop of `cign.train` on clips in memory-mapped files: `cign` end to end with the release's pair
 (frames and samples, batch 16), `cign` and `finetune` on cached tokens of the small encoders (batch
-32), and `cign_analytic` on the same (batch 64). What is not a step is counted as waiting, whatever
+32), and `cign_analytic` on the same (batch 256). What is not a step is counted as waiting, whatever
 it was. How long the clips take to read by themselves is told beside it.
 """
 
@@ -111,7 +111,7 @@ def measure(options: argparse.Namespace) -> Found:
         ("`cign` end to end", "cign", Setup(shape=pair, backbone=backbone, bf16=True), 16, 1),
         ("`cign`, cached tokens", "cign", Setup(shape=SMALL, bf16=True), 32, 1),
         ("`finetune`, cached tokens", "finetune", Setup(shape=SMALL, bf16=True), 32, 20),
-        ("`cign_analytic`, cached tokens", "cign_analytic", Setup(shape=SMALL), 64, 2),
+        ("`cign_analytic`, cached tokens", "cign_analytic", Setup(shape=SMALL), 256, 1),
     ]
     rows, lines = (
         [],

@@ -20,6 +20,7 @@ from cign.maps import Maps, read_maps
 from cign.methods.base import READINGS
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
+from cign.models.rounding import plain_products
 from cign.progress import Progress, Silent
 
 BATCH = 16
@@ -162,11 +163,12 @@ def read_batch(
         return Read(probabilities={}, unknown={})
     audio = torch.from_numpy(np.stack([clip.audio for clip in clips]))
     frames = torch.from_numpy(np.stack([clip.frames for clip in clips]))
-    if backbone is not None:
-        # float16, as the cached tokens that the model was trained on.
-        audio = backbone.audio_tokens(audio).half()
-        frames = backbone.visual_tokens(frames).half()
-    evidence = model.evidence_reader.read(audio, frames)
+    with plain_products():  # another thread may be teaching the model
+        if backbone is not None:
+            # float16, as the cached tokens that the model was trained on.
+            audio = backbone.audio_tokens(audio).half()
+            frames = backbone.visual_tokens(frames).half()
+        evidence = model.evidence_reader.read(audio, frames)
     scores = {name: evidence.probabilities[name].float().numpy().copy() for name in READINGS}
     unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
     for row, clip in enumerate(clips):

@@ -1,6 +1,7 @@
 """Saliency, token statistics and assignment against plain loops and scikit-learn in float64."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from cign.models.ridge import solve_ridge
+from cign.models.rounding import plain_products, rounded_products
 from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
 
 B, N, C, D, W = 7, 5, 3, 4, 6
@@ -94,6 +96,34 @@ def test_rounded_products_are_those_of_the_rounded_values():
     assert not torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-5)
     assert torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-2, atol=1e-2)
     assert torch.allclose(sums.cross, exact.cross, rtol=1e-5)
+
+
+def test_threads_that_round_and_predict_keep_each_other_out():
+    processor = torch.backends.mkldnn.matmul
+    before = processor.fp32_precision
+    seen, inside, leave = [], threading.Event(), threading.Event()
+
+    def rounding():
+        with rounded_products(True), rounded_products(True):
+            inside.set()
+            leave.wait(10)
+
+    def predicting():
+        with plain_products():
+            seen.append(processor.fp32_precision)
+
+    first = threading.Thread(target=rounding)
+    first.start()
+    assert inside.wait(10)
+    second = threading.Thread(target=predicting)
+    second.start()
+    second.join(0.2)
+    assert second.is_alive()
+    assert processor.fp32_precision == "bf16"
+    leave.set()
+    first.join(10)
+    second.join(10)
+    assert seen == [before] == [processor.fp32_precision]
 
 
 def test_wide_gram_matrices_are_made_in_blocks_of_their_lower_triangle():

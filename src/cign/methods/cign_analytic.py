@@ -26,13 +26,8 @@ from cign.methods.analytic import (
 from cign.methods.base import Batch, Scores, Setup
 from cign.methods.phases import TrainingOptions
 from cign.models.ridge import RandomFeatures, RidgeStatistics
-from cign.models.token_ridge import (
-    TokenStatistics,
-    assign_tokens,
-    rounded,
-    rounded_products,
-    saliency,
-)
+from cign.models.rounding import rounded, rounded_products
+from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
 from cign.options import refuse_ignored
 
 MODALITIES = ("audio", "visual")

@@ -9,14 +9,12 @@ Legend: B clips, N tokens, C classes, D width of a token, W width of the random 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from cign.models.ridge import RidgeStatistics
+from cign.models.rounding import rounded, rounded_products
 
 # Columns of the Gram matrix that are multiplied at a time; narrower blocks waste less of the upper
 # triangle, and are slower for their size.
@@ -41,35 +39,6 @@ def saliency(tokens: Tensor, power: float) -> Tensor:
     # Against the largest one, so that no power under- or overflows.
     raised = torch.where(largest > 0, spread / largest, torch.ones_like(spread)).pow(power)
     return raised / raised.sum(dim=1, keepdim=True)
-
-
-def rounded(x: Tensor) -> Tensor:
-    """The nearest bfloat16 values, in the precision of ``x``."""
-    return x.bfloat16().to(x.dtype)
-
-
-@contextmanager
-def rounded_products(enabled: bool) -> Iterator[None]:
-    """Multiply float32 matrices of `rounded` values on units for them, where there are any.
-
-    Products of two such values are exact in float32, and they are added in float32: nothing is lost
-    that a plain float32 product of them would keep. The setting is torch's for the whole process.
-
-    Args:
-        enabled: Whether to.
-    """
-    if not enabled:
-        yield
-        return
-    # torch's own stubs do not know of the first.
-    processor = cast(Any, torch.backends.mkldnn).matmul
-    card = torch.backends.cuda.matmul
-    before = processor.fp32_precision, card.fp32_precision
-    processor.fp32_precision, card.fp32_precision = "bf16", "tf32"
-    try:
-        yield
-    finally:
-        processor.fp32_precision, card.fp32_precision = before
 
 
 class TokenStatistics(RidgeStatistics):
