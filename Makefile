@@ -91,6 +91,7 @@ table: install
 	$(BIN)/$(TABLE) --against joint $(if $(NOW),--now $(NOW))
 	$(BIN)/python benchmarks/publish.py work/table against_joint --command "make table" \
 		--note "\`$(TABLE) --against joint\`"
+	@# All runs there are, written once more, against the other; --now makes none of the others'.
 	$(BIN)/$(TABLE) --against analytic --now analytic
 	$(BIN)/python benchmarks/publish.py work/table main_table --command "make table" \
 		--note "\`$(TABLE) --against analytic\`"

@@ -82,11 +82,17 @@ def made_up(shape: TokenShape, label: int, num_classes: int, rng: np.random.Gene
     )
 
 
+def flagship(shape: TokenShape) -> CignAnalytic:
+    """`cign_analytic` by its recipe, which knows nothing yet."""
+    recipe = builtin_recipe("cign_analytic")
+    return CignAnalytic(
+        Setup(shape=shape), configure(CignAnalyticOptions, recipe.options, "recipe")
+    )
+
+
 def adding(shape: TokenShape, num_known: int) -> tuple[float, int]:
     """Median seconds of adding a class to many, and the bytes of the state."""
-    recipe = builtin_recipe("cign_analytic")
-    options = configure(CignAnalyticOptions, recipe.options, "recipe")
-    method = CignAnalytic(Setup(shape=shape), options)
+    method = flagship(shape)
     rng = np.random.default_rng(0)
     phase = Phase(name="s", indices=np.arange(2), options=TrainingOptions(), updates=False)
     method.grow(num_known)

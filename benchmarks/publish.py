@@ -13,13 +13,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cign.bench.table import difference
+from cign.bench.config import ALL_STORES
+from cign.bench.table import differences
 from cign.code_hash import code_hash
 from cign.files import read_json, write_text
 from cign.methods import METHODS
 
 RESULTS = Path(__file__).with_name("results")
-AV = "audio_visual"
 LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
 
 
@@ -44,19 +44,14 @@ def check(name: str) -> bool:
 
 def by_reading(table: dict[str, Any]) -> str:
     """Differences of the last accuracy in all readings; the bench's own table has one of them."""
+    rows = [row for row in table["rows"] if row["store"] == ALL_STORES]
     lines = [
         f"## Difference from {table['against']} in each reading",
         "",
         "Last accuracy, points [95 %; t: Student's t over the stores].",
         "",
-        "| method | tasks | memory | audio | visual | audio-visual |",
-        "| --- | ---: | --- | ---: | ---: | ---: |",
+        *differences(rows, {name: name for name in ("method", "tasks", "memory")}),
     ]
-    for row in table["rows"]:
-        cells = [difference(row["numbers"][f"last_{r}"]) for r in ("audio", "visual", AV)]
-        if row["store"] == "all" and any(cells):
-            head = [row["method"], str(row["tasks"]), row["memory"]]
-            lines.append(f"| {' | '.join([*head, *cells])} |")
     return "\n".join(lines) + "\n"
 
 

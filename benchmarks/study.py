@@ -31,7 +31,7 @@ import yaml
 
 from cign.bench import BenchConfig, run_bench
 from cign.bench.grid import Part
-from cign.bench.table import difference
+from cign.bench.table import differences as difference_table
 from cign.errors import InputError
 from cign.files import write_text
 
@@ -98,21 +98,15 @@ def once(rows: list[Row]) -> list[Row]:
 def differences(rows: list[Row]) -> list[str]:
     """Tables of paired differences with their intervals, one for each method compared with."""
     lines = []
+    lead = {"what": "label", "method": "method", "tasks": "tasks", "memory": "memory"}
     for against in dict.fromkeys(row["versus"] for row in rows if row["versus"]):
+        own = [row for row in rows if row["versus"] == against != row["method"]]
         lines += [
             "",
             f"Difference from {against}, last, points [95 %; t: Student's t over the stores]:",
             "",
-            "| what | method | tasks | memory | audio | visual | audio-visual |",
-            "| --- | --- | ---: | --- | ---: | ---: | ---: |",
+            *difference_table(own, lead),
         ]
-        for row in rows:
-            if row["versus"] != against or row["method"] == against:
-                continue
-            numbers = [row["numbers"][f"last_{reading}"] for reading in NAMES]
-            cells = [difference(number) or "" for number in numbers]
-            head = [row["label"], row["method"], str(row["tasks"]), row["memory"]]
-            lines.append(f"| {' | '.join([*head, *cells])} |")
     return lines
 
 

@@ -12,7 +12,8 @@ import argparse
 
 from part import ROOT, Found, Row, part
 
-from cign.models.encoder import TokenShape
+from cign.models.backbones import load_backbone
+from cign.runs import token_shape
 
 BOUND_S = 1.0
 
@@ -20,7 +21,7 @@ BOUND_S = 1.0
 def measure(options: argparse.Namespace) -> Found:
     from closed_form import adding
 
-    shape = TokenShape(audio_dim=192, visual_dim=192, num_audio_tokens=12, num_visual_tokens=36)
+    shape = token_shape(load_backbone("small"))
     found = {number: adding(shape, number) for number in (36, options.known)}
     rows = [
         Row(

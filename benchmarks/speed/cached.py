@@ -16,15 +16,15 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from closed_form import flagship
 from part import ROOT, Found, Row, part, take_turns
 from step import cign_method, cign_step, clips
 
-from cign.methods.base import Batch, Setup
-from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
+from cign.methods.base import Batch
+from cign.methods.cign_analytic import CignAnalytic
 from cign.methods.phases import Phase, TrainingOptions
 from cign.models.encoder import TokenShape
 from cign.models.resnet import ResNetPair
-from cign.options import builtin_recipe, configure
 
 FEW, MANY = 36, 1000
 SHAPES = {
@@ -44,9 +44,7 @@ def learner(
     shape: TokenShape, num_classes: int, num_clips: int, seed: int = 0
 ) -> tuple[CignAnalytic, Batch, Phase]:
     """A method that knows nothing yet, and a batch of random tokens for it."""
-    recipe = builtin_recipe("cign_analytic")
-    options = configure(CignAnalyticOptions, recipe.options, "recipe")
-    method = CignAnalytic(Setup(shape=shape), options)
+    method = flagship(shape)
     method.grow(num_classes)
     rng = np.random.default_rng(seed)
     audio, visual = (
@@ -85,7 +83,7 @@ def measure(options: argparse.Namespace) -> Found:
     end_to_end = cign_method(FEW, bf16=True)
     backbone = end_to_end.network.encoder.backbone
     assert isinstance(backbone, ResNetPair)
-    size = configure(CignAnalyticOptions, builtin_recipe("cign_analytic").options, "r").batch_size
+    size = flagship(SHAPES["small encoders"]).options.batch_size
     num_clips = max(size, options.clips // size * size)
     contestants: dict[str, Callable[[], object]] = {
         "`cign` end to end": cign_step(end_to_end, clips(options.batch, FEW, backbone)),

@@ -97,7 +97,8 @@ def part(
     parser.add_argument("--again", action="store_true", help="measure what is there already")
     given = parser.parse_args()
     asked = {name: getattr(given, name) for name in options}
-    code = code_hash(modules, [Path(script), Path(__file__), *files])
+    rests_on = [Path(script), Path(__file__), *files]
+    code = code_hash(modules, rests_on)
     if given.json is not None and given.json.is_file() and not given.again:
         kept = read_json(given.json, "part of the speed page")
         if (kept["code"], kept["options"], kept["machine"]) == (code, asked, machine()):
@@ -112,6 +113,7 @@ def part(
         "title": title,
         "command": command,
         "code": code,
+        "rests_on": {"modules": list(modules), "files": [str(file) for file in rests_on]},
         "options": asked,
         "machine": machine(),
         "load": os.getloadavg()[0],
@@ -124,6 +126,13 @@ def part(
     print(section(result))
     if given.json is not None:
         write_json(given.json, result)
+
+
+def is_older_than_its_code(result: Mapping[str, Any]) -> bool:
+    """Whether what a part's result rests on has changed since."""
+    rests_on = result["rests_on"]
+    now: str = code_hash(rests_on["modules"], [Path(file) for file in rests_on["files"]])
+    return now != result["code"]
 
 
 def section(result: Mapping[str, Any]) -> str:
@@ -151,8 +160,10 @@ def machine() -> dict[str, Any]:
     """What the figures depend on besides the code."""
     import torch
 
+    from cign import run_record
+
     return {
-        "processor": processor(),
+        "processor": ", ".join([run_record.machine()["processor"], *matrix_extensions()]),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
@@ -162,17 +173,11 @@ def machine() -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    """The processor's name and the matrix extensions that bfloat16 depends on."""
+def matrix_extensions() -> list[str]:
+    """What the processor has for products of matrices, bfloat16's among them."""
     info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.is_file() else ""
-    values = {
-        key.strip(): value.strip()
-        for key, _, value in (line.partition(":") for line in text.splitlines())
-    }
-    flags = values.get("flags", "").split()
-    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
-    return ", ".join([values.get("model name", platform.processor() or "unknown"), *known])
+    words = set(info.read_text().split()) if info.is_file() else set()
+    return [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in words]
 
 
 def peak_mb() -> float:

@@ -25,34 +25,21 @@ from part import ROOT, Found, Row, part
 
 from cign import predictor
 from cign.learner import Learner
-from cign.methods.base import Setup
-from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.model_folder import Model, save_model
 from cign.models.backbones import load_backbone
-from cign.models.encoder import TokenShape
-from cign.options import builtin_recipe, configure
+from cign.runs import token_shape
 
 NUM_CLASSES = 36
 
 
 def make_model(folder: Path) -> None:
     """A model of classes that are made up."""
-    from closed_form import made_up
+    from closed_form import flagship, made_up
 
     backbone = load_backbone("small")
-    shape = TokenShape(
-        audio_dim=backbone.audio_dim,
-        visual_dim=backbone.visual_dim,
-        num_audio_tokens=backbone.num_audio_tokens,
-        num_visual_tokens=backbone.num_visual_tokens,
-        audio_grid=backbone.audio_grid,
-        visual_grid=backbone.visual_grid,
-    )
-    recipe = builtin_recipe("cign_analytic")
-    method = CignAnalytic(
-        Setup(shape=shape), configure(CignAnalyticOptions, recipe.options, "recipe")
-    )
+    shape = token_shape(backbone)
+    method = flagship(shape)
     rng = np.random.default_rng(0)
     phase = Phase(name="s", indices=np.arange(2), options=TrainingOptions(), updates=False)
     method.grow(NUM_CLASSES)

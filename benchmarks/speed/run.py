@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from part import ROOT, section
+from part import ROOT, is_older_than_its_code, section
 
 from cign.files import read_json, write_text
 
@@ -55,6 +55,9 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     missing = [name for name in PARTS if name not in results]
     if missing:
         lines += [f"Not measured yet: {', '.join(missing)}.", ""]
+    older = [name for name, one in results.items() if is_older_than_its_code(one)]
+    if older:
+        lines += [f"Older than the code: {', '.join(older)}.", ""]
     lines += [section(results[name]) for name in PARTS if name in results]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -24,8 +24,8 @@ from release import ReleaseNetwork
 from cign.methods.base import Batch, Setup
 from cign.methods.cign import Cign, CignOptions
 from cign.methods.phases import Phase, make_optimizer
-from cign.models.encoder import TokenShape
 from cign.models.resnet import ResNetPair, resnet_pair
+from cign.runs import token_shape
 
 CLASSES = (36, 220)
 RELEASE, PLAIN, OURS, RELEASE_BF16 = (
@@ -57,13 +57,8 @@ def cign_method(num_classes: int, *, bf16: bool) -> Cign:
     """`cign` with its defaults over the release's pair."""
     torch.manual_seed(0)
     backbone = resnet_pair(None)
-    shape = TokenShape(
-        audio_dim=backbone.audio_dim,
-        visual_dim=backbone.visual_dim,
-        num_audio_tokens=backbone.num_audio_tokens,
-        num_visual_tokens=backbone.num_visual_tokens,
-    )
-    method = Cign(Setup(shape=shape, backbone=backbone, bf16=bf16), CignOptions())
+    setup = Setup(shape=token_shape(backbone), backbone=backbone, bf16=bf16)
+    method = Cign(setup, CignOptions())
     method.grow(num_classes)
     return method.train()
 

@@ -32,6 +32,7 @@ from cign.metrics.predictions import Predictions
 from cign.models.encoder import TokenShape
 from cign.models.resnet import resnet_pair
 from cign.options import builtin_recipe, configure
+from cign.runs import token_shape
 from cign.train import Loop
 
 NUM_CLASSES = 36
@@ -106,9 +107,14 @@ def loop_of(name: str, source: ArraySource, num_clips: int, setup: Setup, size: 
 def measure(options: argparse.Namespace) -> Found:
     backbone = resnet_pair(None)
     spec = backbone.spec
-    pair = TokenShape(audio_dim=512, visual_dim=512, num_audio_tokens=81, num_visual_tokens=49)
     cases = [
-        ("`cign` end to end", "cign", Setup(shape=pair, backbone=backbone, bf16=True), 16, 1),
+        (
+            "`cign` end to end",
+            "cign",
+            Setup(shape=token_shape(backbone), backbone=backbone, bf16=True),
+            16,
+            1,
+        ),
         ("`cign`, cached tokens", "cign", Setup(shape=SMALL, bf16=True), 32, 1),
         ("`finetune`, cached tokens", "finetune", Setup(shape=SMALL, bf16=True), 32, 20),
         ("`cign_analytic`, cached tokens", "cign_analytic", Setup(shape=SMALL), 256, 1),
@@ -121,13 +127,14 @@ def measure(options: argparse.Namespace) -> Found:
         for number, (what, name, setup, size, times) in enumerate(cases):
             num_steps = options.steps * times
             num_clips = size * num_steps
-            media = ((spec.num_samples,), (spec.num_frames, spec.frame_px, spec.frame_px, 3))
-            cached = ((12, 192), (36, 192))
-            shapes, dtypes = (media, ("int16", "uint8")), (cached, ("float16", "float16"))
-            chosen, kinds = shapes if setup.backbone is not None else dtypes
+            if setup.backbone is not None:
+                picture = (spec.num_frames, spec.frame_px, spec.frame_px, 3)
+                shapes, dtypes = ((spec.num_samples,), picture), ("int16", "uint8")
+            else:
+                shapes, dtypes = ((12, 192), (36, 192)), ("float16", "float16")
             place = Path(folder) / str(number)
             place.mkdir()
-            source = mapped(place, [(num_clips, *shape) for shape in chosen], kinds)
+            source = mapped(place, [(num_clips, *shape) for shape in shapes], dtypes)
             loop = loop_of(name, source, num_clips, setup, size)
             loop.run()
             began = time.perf_counter()

@@ -113,6 +113,24 @@ def with_spread(entry: Mapping[str, Any]) -> str:
     return value if entry["std"] is None else f"{value} ± {number(entry['std'])}"
 
 
+def differences(rows: Iterable[Row], lead: Mapping[str, str]) -> list[str]:
+    """Markdown of the paired differences of the last numbers in all readings.
+
+    Args:
+        rows: Those without a difference are left out.
+        lead: What stands before the readings: heads, and the entries of a row below them.
+    """
+    lines = [
+        f"| {' | '.join(lead)} | audio | visual | audio-visual |",
+        f"|{' --- |' * len(lead)} ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        cells = [difference(row["numbers"][f"last_{reading}"]) for reading in READINGS]
+        if any(cells):
+            lines.append(f"| {' | '.join([*(str(row[name]) for name in lead.values()), *cells])} |")
+    return lines
+
+
 def difference(entry: Mapping[str, Any]) -> str:
     """A paired difference with its interval; empty where nothing is compared."""
     if entry["difference"] is None:

@@ -26,7 +26,7 @@ from cign.methods.analytic import (
 from cign.methods.base import Batch, Scores, Setup
 from cign.methods.phases import TrainingOptions
 from cign.models.ridge import RandomFeatures, RidgeStatistics
-from cign.models.rounding import rounded, rounded_products
+from cign.models.rounding import rounded_products
 from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
 from cign.options import refuse_ignored
 
@@ -158,7 +158,7 @@ class CignAnalytic(Analytic):
             assert isinstance(sums, TokenStatistics)
             assert isinstance(random, RandomFeatures)
             with rounded_products(rounding):
-                features = random(tokens, rounded) if rounding else random(tokens)
+                features = random(tokens, rounding=rounding)
             sums.absorb_tokens(
                 features,
                 self.shares(modality, tokens),

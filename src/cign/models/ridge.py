@@ -11,12 +11,12 @@ Legend: B clips, C classes seen, D width of the input, W width of the random fea
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from cign.errors import RunError
+from cign.models.rounding import rounded
 from cign.seeding import stream
 
 # Key of the random stream of projections; each modality adds its own number.
@@ -45,15 +45,15 @@ class RandomFeatures(nn.Module):
         scaled = torch.from_numpy(draw / math.sqrt(in_features)).float()
         self.register_buffer("projection", scaled)
 
-    def forward(self, x: Tensor, rounded: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, rounding: bool = False) -> Tensor:
         """Map [..., D] to [..., W], in the precision of ``x``; a zero input gives zero features.
 
         Args:
             x: Shape [..., D].
-            rounded: Rounds the factors of the product, if given.
+            rounding: Round the factors of the product to bfloat16.
         """
         x, projection = nn.functional.layer_norm(x, (self.in_features,)), self.projection
-        if rounded is not None:
+        if rounding:
             x, projection = rounded(x), rounded(projection)
         return torch.relu(x @ projection.to(x.dtype).T)
 
