@@ -8,7 +8,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
@@ -223,8 +222,3 @@ def _unknown_rule(about: dict[str, Any], method: Method, where: str) -> UnknownR
         return UnknownRule.from_dict(about["unknown"], EvidenceReader(method), where)
     threshold = about["unknown_threshold"]
     return UnknownRule(thresholds={} if threshold is None else dict.fromkeys(READINGS, threshold))
-
-
-def to_cpu(method: Method) -> Method:
-    """The method on the CPU, in evaluation mode."""
-    return method.to(torch.device("cpu")).eval()

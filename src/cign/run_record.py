@@ -137,9 +137,9 @@ def limit_percent(store: Store) -> float | None:
 
 
 def peak_memory_mb() -> float:
-    """Most memory this process has held, in MB."""
+    """Most memory this process has held, in MB of 1,000,000 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if platform.system() == "Darwin" else 1e3)
+    return peak * (1 if platform.system() == "Darwin" else 1024) / 1e6
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,10 @@
 """The page of `cign app` in a real browser: opens, answers, learns, refuses, fits a phone."""
 
+import contextlib
+import http.client
+import os
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -114,6 +118,44 @@ def test_what_is_recorded_is_answered(look, address):
     page.wait_for_selector("#answer .cign-answer, #answer .cign-problem")
     assert page.locator("#answer .cign-problem").count() == 0, page.inner_text("#answer")
     assert only_from(address, seen)
+
+
+def test_two_gigabytes_are_refused_as_they_come(address, taught):
+    """By the server too, whatever the browser lets through, and before they fill the disk."""
+    server = urllib.parse.urlsplit(address).netloc
+    temporary = taught.root / "temporary"
+    before = size_of(temporary)
+    head = (
+        '--b\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n'
+        "Content-Type: video/mp4\r\n\r\n"
+    ).encode()
+    connection = http.client.HTTPConnection(server, timeout=60)
+    connection.putrequest("POST", "/gradio_api/upload")
+    connection.putheader("content-type", "multipart/form-data; boundary=b")
+    connection.putheader("content-length", str(2**31))
+    connection.endheaders(head)
+    chunk, sent, most = b"\0" * 2**20, 0, 0
+    try:
+        while sent < 2**31 - len(chunk):
+            connection.send(chunk)
+            sent += len(chunk)
+            most = max(most, size_of(temporary) - before)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    assert sent < 2**27
+    assert connection.getresponse().status == 413
+    assert most < 2**24
+    assert urllib.request.urlopen(address).status == 200
+
+
+def size_of(folder):
+    """Bytes of all files in a folder; some may be gone by then."""
+    total = 0
+    for folder, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.stat(os.path.join(folder, name)).st_size
+    return total
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """Wraps an ASGI application: adds the headers above, refuses what fetches addresses."""
+    """Wraps an ASGI application: adds the headers above, refuses what fetches addresses.
+
+    After a refusal the connection is closed, so that the rest of a large upload is not waited for.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -63,6 +66,8 @@ class Guard:
         async def guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                if message["status"] >= 400:
+                    message["headers"].append((b"connection", b"close"))
             await send(message)
 
         if fetches(scope["path"]):
