@@ -106,7 +106,8 @@ def test_the_mean_over_tokens_is_a_linear_read_out_of_mean_features():
     method = teach(
         toy_method("cign_analytic", {**SMALL, "assignment": "mean"}), labels, audio, visual
     )
-    features = method.features["visual"](visual).mean(dim=1)
+    less = visual - 0.5 * visual.mean(dim=1, keepdim=True)
+    features = method.features["visual"](less).mean(dim=1)
     wanted = (features @ method.class_tokens("visual") / 0.1).softmax(dim=1)
     assert torch.allclose(method.predict(audio, visual)["visual"], wanted, atol=1e-5)
 
@@ -151,6 +152,7 @@ def test_several_labels():
         ({"assignment": "hard"}, "assignment"),
         ({"token_share": 1.5}, "token_share 1.5 is not a share"),
         ({"visual_saliency": -1.0}, "visual_saliency -1.0 is negative"),
+        ({"visual_contrast": 1.5}, "visual_contrast 1.5 is not a share"),
         ({"audio_temperature": 0.0}, "audio_temperature 0.0 is not positive"),
         ({"width": 0}, "width 0 is too small"),
     ],

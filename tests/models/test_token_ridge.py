@@ -10,7 +10,7 @@ from sklearn.linear_model import Ridge
 
 from cign.models.ridge import solve_ridge
 from cign.models.rounding import plain_products, rounded_products
-from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
+from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 
 B, N, C, D, W = 7, 5, 3, 4, 6
 
@@ -35,6 +35,17 @@ def test_saliency_is_the_formula(power):
         spread = [sum((token[d] - mean[d]) ** 2 for d in range(D)) ** power for token in clip]
         for value, wanted in zip(row, spread, strict=True):
             assert value == pytest.approx(wanted / sum(spread), abs=1e-12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_contrast_is_the_formula_and_leaves_saliency(share):
+    torch.manual_seed(0)
+    tokens = torch.randn(B, N, D, dtype=torch.float64)
+    found = contrast(tokens, share)
+    for clip, less in zip(tokens.numpy(), found.numpy(), strict=True):
+        for token, wanted in zip(clip, less, strict=True):
+            np.testing.assert_allclose(wanted, token - share * clip.sum(axis=0) / N, atol=1e-12)
+    torch.testing.assert_close(saliency(found, 2.0), saliency(tokens, 2.0))
 
 
 def test_saliency_of_equal_tokens_and_of_tiny_ones():

@@ -27,7 +27,7 @@ from cign.methods.base import Batch, Scores, Setup
 from cign.methods.phases import TrainingOptions
 from cign.models.ridge import RandomFeatures, RidgeStatistics
 from cign.models.rounding import rounded_products
-from cign.models.token_ridge import TokenStatistics, assign_tokens, saliency
+from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 from cign.options import refuse_ignored
 
 MODALITIES = ("audio", "visual")
@@ -42,6 +42,8 @@ class CignAnalyticOptions:
         width: W, random features of each token.
         audio_ridge: Added to the diagonal of the Gram matrix of sounds.
         visual_ridge: The same for pictures.
+        audio_contrast: Share of a clip's mean taken from its audio tokens, 0 to 1; see `contrast`.
+        visual_contrast: The same for patches.
         audio_saliency: Power of `saliency` for sound; 0 counts all tokens alike.
         visual_saliency: The same for pictures.
         token_share: s of `TokenStatistics`: 0 fits clips alone, 1 single tokens alone.
@@ -62,14 +64,16 @@ class CignAnalyticOptions:
 
     width: int = 2000
     audio_ridge: float = 20.0
-    visual_ridge: float = 80.0
+    visual_ridge: float = 25.0
+    audio_contrast: float = 0.2
+    visual_contrast: float = 0.5
     audio_saliency: float = 0.0
     visual_saliency: float = 3.0
-    token_share: float = 0.1
+    token_share: float = 0.2
     num_single: int = 12
     assignment: Literal["soft", "mean"] = "soft"
-    audio_temperature: float = 0.2
-    visual_temperature: float = 0.2
+    audio_temperature: float = 0.3
+    visual_temperature: float = 0.3
     temperature: float = 0.1
     count_power: float = 0.5
     precision: Literal["bfloat16", "float32", "float64"] = "bfloat16"
@@ -87,8 +91,9 @@ class CignAnalyticOptions:
             raise one_of(self.precision, PRECISIONS, "precision")
         if self.assignment not in ("soft", "mean"):
             raise one_of(self.assignment, ("soft", "mean"), "assignment")
-        if not 0.0 <= self.token_share <= 1.0:
-            raise InputError(f"token_share {self.token_share} is not a share: use 0 to 1")
+        for name in ("token_share", "audio_contrast", "visual_contrast"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise InputError(f"{name} {getattr(self, name)} is not a share: use 0 to 1")
         for name in ("audio_saliency", "visual_saliency", "count_power"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)} is negative: use 0 or more")
@@ -147,13 +152,19 @@ class CignAnalytic(Analytic):
             power = o.audio_saliency if modality == "audio" else o.visual_saliency
         return saliency(tokens, power)
 
+    def contrasted(self, modality: str, tokens: Tensor) -> Tensor:
+        """A modality's tokens less their clip's mean, as much as the options say."""
+        o = self.options
+        share = o.audio_contrast if modality == "audio" else o.visual_contrast
+        return contrast(tokens, share)
+
     def absorb(self, batch: Batch) -> None:
         """Add clips to the sums."""
         o = self.options
         rounding = o.precision == "bfloat16"
         both = self.tokens(batch.audio, batch.visual)
         for modality, tokens in zip(MODALITIES, both, strict=True):
-            tokens = tokens.to(DTYPES.get(o.precision, torch.float32))
+            tokens = self.contrasted(modality, tokens.to(DTYPES.get(o.precision, torch.float32)))
             sums, random = self.statistics[modality], self.features[modality]
             assert isinstance(sums, TokenStatistics)
             assert isinstance(random, RandomFeatures)
@@ -179,7 +190,7 @@ class CignAnalytic(Analytic):
         Returns:
             Scores and assignment, each of shape [B, N, C].
         """
-        tokens = tokens.float()
+        tokens = self.contrasted(modality, tokens.float())
         scores = self.features[modality](tokens) @ self.class_tokens(modality)
         shares = self.shares(modality, tokens)
         if self.options.assignment == "mean":

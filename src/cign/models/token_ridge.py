@@ -41,6 +41,22 @@ def saliency(tokens: Tensor, power: float) -> Tensor:
     return raised / raised.sum(dim=1, keepdim=True)
 
 
+def contrast(tokens: Tensor, share: float) -> Tensor:
+    """Tokens less a share of their clip's mean: x_n - share * mean x.
+
+    What all tokens of a clip have in common is mostly background. `saliency` is the same before
+    and after.
+
+    Args:
+        tokens: Shape [B, N, D].
+        share: 0 leaves them as they are, 1 takes the whole mean away.
+
+    Returns:
+        Shape [B, N, D].
+    """
+    return tokens - share * tokens.mean(dim=1, keepdim=True) if share else tokens
+
+
 class TokenStatistics(RidgeStatistics):
     """Sums over clips that class tokens are solved from, with single tokens counted too.
 
