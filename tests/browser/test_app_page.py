@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -126,9 +125,9 @@ def test_two_gigabytes_are_refused_as_they_come(address, taught):
     temporary = taught.root / "temporary"
     before = size_of(temporary)
     head = (
-        '--b\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n'
-        "Content-Type: video/mp4\r\n\r\n"
-    ).encode()
+        b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.mp4"\r\n'
+        b"Content-Type: video/mp4\r\n\r\n"
+    )
     connection = http.client.HTTPConnection(server, timeout=60)
     connection.putrequest("POST", "/gradio_api/upload")
     connection.putheader("content-type", "multipart/form-data; boundary=b")
@@ -151,10 +150,9 @@ def test_two_gigabytes_are_refused_as_they_come(address, taught):
 def size_of(folder):
     """Bytes of all files in a folder; some may be gone by then."""
     total = 0
-    for folder, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(FileNotFoundError):
-                total += os.stat(os.path.join(folder, name)).st_size
+    for file in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += file.stat().st_size
     return total
 
 
