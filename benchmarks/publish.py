@@ -9,6 +9,8 @@ table is older than the code.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 from cign.bench.config import ALL_STORES
 from cign.bench.table import differences
 from cign.code_hash import code_hash
-from cign.files import read_json, write_text
+from cign.files import read_json, write_json, write_text
 from cign.methods import METHODS
 
 RESULTS = Path(__file__).with_name("results")
@@ -55,6 +57,26 @@ def by_reading(table: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def readings(config: dict[str, Any]) -> str:
+    """With how many recipes of each method the table's worlds have been read so far, this one too.
+
+    Kept in ``results/readings.json`` by regime, method and the hash of the options.
+    """
+    path = RESULTS / "readings.json"
+    kept = read_json(path, "readings of the table's worlds") if path.is_file() else {}
+    counts = {}
+    for label, (_, options) in sorted(config["methods"].items()):
+        text = json.dumps(options, sort_keys=True).encode()
+        known = kept.setdefault(config["regime"], {}).setdefault(label, [])
+        if (found := hashlib.sha256(text).hexdigest()[:16]) not in known:
+            known.append(found)
+        counts[label] = len(known)
+    write_json(path, kept)
+    more = [f"{label} {number}" for label, number in counts.items() if number > 1]
+    each = "These test clips have been read with one recipe of each method"
+    return f"{each}, but for: {', '.join(more)}." if more else f"{each}."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path)
@@ -76,7 +98,8 @@ def main() -> None:
     text = (
         f"{head}\n\n`{arguments.command}`\n\n"
         f"{LINE.format(hash_of(methods), arguments.name)}\n\nMethods: {', '.join(methods)}.\n\n"
-        f"Machine: {machine}.\n\n{notes}{rest.rstrip()}\n\n{by_reading(table)}"
+        f"Machine: {machine}.\n\n{notes}{readings(table['config'])}\n\n"
+        f"{rest.rstrip()}\n\n{by_reading(table)}"
     )
     write_text(RESULTS / f"{arguments.name}.md", text)
     write_text(RESULTS / f"{arguments.name}.csv", (arguments.folder / "table.csv").read_text())

@@ -33,6 +33,21 @@ def test_the_hash_follows_methods_and_recipes(monkeypatch, tmp_path):
     assert not module.check("old")
 
 
+def test_each_recipe_that_has_read_the_test_clips_is_counted_once(monkeypatch, tmp_path):
+    module = publish()
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+
+    def said(regime, **ridges):
+        methods = {label: ["analytic", {"ridge": ridge}] for label, ridge in ridges.items()}
+        return module.readings({"regime": regime, "methods": methods})
+
+    once = "These test clips have been read with one recipe of each method"
+    assert said("frozen", one=1.0, other=1.0) == f"{once}."
+    assert said("frozen", one=2.0) == f"{once}, but for: one 2."
+    assert said("frozen", one=1.0, other=1.0) == f"{once}, but for: one 2."
+    assert said("end-to-end", one=3.0) == f"{once}."
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", published())
 def test_published_table_is_as_old_as_the_code(name):
