@@ -64,11 +64,11 @@ class CignAnalyticOptions:
 
     width: int = 2000
     audio_ridge: float = 20.0
-    visual_ridge: float = 25.0
+    visual_ridge: float = 30.0
     audio_contrast: float = 0.2
     visual_contrast: float = 0.5
     audio_saliency: float = 0.0
-    visual_saliency: float = 3.0
+    visual_saliency: float = 2.0
     token_share: float = 0.2
     num_single: int = 12
     assignment: Literal["soft", "mean"] = "soft"
