@@ -64,7 +64,7 @@ class CignAnalyticOptions:
 
     width: int = 2000
     audio_ridge: float = 20.0
-    visual_ridge: float = 30.0
+    visual_ridge: float = 20.0
     audio_contrast: float = 0.2
     visual_contrast: float = 0.5
     audio_saliency: float = 0.0
