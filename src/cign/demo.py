@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from cign.learner import Learner
 from cign.models.backbones import load_backbone
 from cign.progress import Progress, Silent
 from cign.report import write_report
+from cign.run_config import RunConfig
 
 CLIPS = SynthConfig(num_classes=12, num_train=40, num_val=4, num_test=30, world=1, seed=0)
 NUM_TASKS = 4
@@ -128,12 +130,18 @@ def run_demo(
 
 
 def _learn(run: DemoRun, store: Store, out: Path, progress: Progress) -> dict[str, Any]:
-    """One run, gone on with where it was stopped, or read where it is done."""
+    """One run, gone on with where it was stopped, or read where it is done.
+
+    What other settings made, those of an earlier version, is made anew.
+    """
+    learner = Learner(run.method, options=run.options, memory=run.memory)
     begun = (out / "config.yaml").exists()
+    if begun and RunConfig.load(out).options != learner.config.options:
+        shutil.rmtree(out)
+        begun = False
     if begun and (out / "model" / "model.json").exists():
         finished: dict[str, Any] = read_json(out / "metrics.json", "metrics")
         return finished
     progress.note(f"{run.title}, memory {run.memory}")
-    learner = Learner(run.method, options=run.options, memory=run.memory)
     learner.learn(store, tasks=NUM_TASKS, out=out, resume=begun, progress=progress)
     return learner.metrics

@@ -4,6 +4,9 @@ from types import SimpleNamespace
 
 import cign.demo
 from cign.cli import main
+from cign.files import write_json
+from cign.progress import Silent
+from cign.run_config import RunConfig
 
 
 def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
@@ -29,3 +32,36 @@ def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
     assert "all clips" in joint
     assert "98 %" in out
     assert str(tmp_path / "report.html") in out
+
+
+def test_what_other_settings_made_is_made_anew(monkeypatch, tmp_path):
+    learned = []
+
+    class Learns:
+        def __init__(self, method, options, memory):
+            self.config = RunConfig(method=method, options=options, memory=memory)
+            self.metrics = {"ridge": options["ridge"]}
+
+        def learn(self, store, *, tasks, out, resume, progress):
+            assert not resume
+            learned.append(self.config.options["ridge"])
+            (out / "model").mkdir(parents=True)
+            self.config.save(out)
+            write_json(out / "model" / "model.json", {})
+            write_json(out / "metrics.json", self.metrics)
+
+    monkeypatch.setattr(cign.demo, "Learner", Learns)
+
+    def of(ridge):
+        run = SimpleNamespace(
+            title="t", method="analytic", memory="0", options={"ridge": ridge, "width": 20}
+        )
+        return cign.demo._learn(run, None, tmp_path / "run", Silent())
+
+    assert [of(1.0), of(1.0), of(2.0), of(2.0)] == [
+        {"ridge": 1.0},
+        {"ridge": 1.0},
+        {"ridge": 2.0},
+        {"ridge": 2.0},
+    ]
+    assert learned == [1.0, 2.0]
