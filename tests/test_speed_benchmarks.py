@@ -1,6 +1,7 @@
 """The scripts that measure speed: they compare what they say, and their pages are honest."""
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
@@ -202,3 +203,17 @@ def test_the_scale_page_counts_what_was_done(tmp_path, monkeypatch):
     text = scale.page(options, diary, found, second.method.state_bytes)
     assert "on 76 simulated clips of 4 classes in 2 tasks" in text
     assert "--clips 80 --classes 4 --tasks 2" in text
+
+
+def test_each_part_starts_as_a_program_of_its_own():
+    begun = [
+        subprocess.Popen(
+            [sys.executable, str(BENCHMARKS / "speed" / f"{name}.py"), "--help"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for name in run.PARTS
+    ]
+    for one in begun:
+        _, error = one.communicate()
+        assert one.returncode == 0, error.decode()

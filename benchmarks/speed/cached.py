@@ -16,7 +16,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from closed_form import flagship
 from part import ROOT, Found, Row, part, take_turns
 from step import cign_method, cign_step, clips
 
@@ -44,6 +43,8 @@ def learner(
     shape: TokenShape, num_classes: int, num_clips: int, seed: int = 0
 ) -> tuple[CignAnalytic, Batch, Phase]:
     """A method that knows nothing yet, and a batch of random tokens for it."""
+    from closed_form import flagship
+
     method = flagship(shape)
     method.grow(num_classes)
     rng = np.random.default_rng(seed)
@@ -80,6 +81,8 @@ def learning(shape: TokenShape, num_classes: int, num_clips: int, size: int) -> 
 
 
 def measure(options: argparse.Namespace) -> Found:
+    from closed_form import flagship
+
     end_to_end = cign_method(FEW, bf16=True)
     backbone = end_to_end.network.encoder.backbone
     assert isinstance(backbone, ResNetPair)
