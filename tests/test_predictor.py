@@ -154,13 +154,13 @@ def test_a_file_with_one_modality_is_judged_by_its_reading(model, lacks, monkeyp
     assert decoded.start_s == one.start_s
 
 
-def test_a_clip_like_nothing_taught_is_called_unknown(model, monkeypatch):
+def test_clips_above_the_threshold_are_called_unknown(model, monkeypatch):
     kept = model.kept
 
     def decode(path, spec):
         number = int(path.name)
         if number < 0:
-            return window(3)
+            return window(-number)
         clip = window(0)
         return Decoded(
             **{
@@ -171,9 +171,20 @@ def test_a_clip_like_nothing_taught_is_called_unknown(model, monkeypatch):
         )
 
     monkeypatch.setattr(predictor, "decode", decode)
-    found = list(predict_files(model, FakeBackbone(), ["-1", *map(str, range(kept.num_clips))]))
-    assert found[0].is_unknown
-    assert np.mean([one.is_unknown for one in found[1:]]) < 0.2
+    files = [*map(str, range(-40, 0)), *map(str, range(kept.num_clips))]
+    found = list(predict_files(model, FakeBackbone(), files))
+    told = np.array([one.is_unknown for one in found])
+    odd = [window(number) for number in range(40, 0, -1)]
+    tokens = (
+        FakeBackbone().audio_tokens(torch.from_numpy(np.stack([one.audio for one in odd]))),
+        FakeBackbone().visual_tokens(torch.from_numpy(np.stack([one.frames for one in odd]))),
+    )
+    values = model.unknown.values(model.evidence_reader.read(*tokens), "audio_visual")
+    wanted = np.asarray(values) > model.unknown.thresholds["audio_visual"]
+    assert wanted.any()
+    assert not wanted.all()
+    np.testing.assert_array_equal(told[:40], wanted)
+    assert told[40:].mean() < 0.2
 
 
 @pytest.mark.parametrize("every_s", [None, 1.0])
