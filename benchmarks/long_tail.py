@@ -75,7 +75,7 @@ def page(folder: Path, method: str, against: str) -> list[str]:
     ours, theirs = (np.stack(observed[name]) for name in (method, against))
     intervals = paired_intervals(ours - theirs, drawn)
     kinds = by_frequency(np.zeros(len(sizes[0])), sizes[0])
-    numbers = ", ".join(f"{np.sort(sizes[0])[::-1].tolist()}".strip("[]").split(", "))
+    numbers = ", ".join(str(size) for size in np.sort(sizes[0])[::-1])
     lines = [
         "# Recall along the tail",
         "",

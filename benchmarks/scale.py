@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from cign.checkpoint import load_tree
+from cign.data.batches import BoolArray
 from cign.data.memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, split_into_tasks
 from cign.files import read_json, write_json, write_text
@@ -84,6 +85,11 @@ class Simulated:
         self.making_s += time.perf_counter() - began
         audio, visual = (torch.from_numpy(np.stack(part)) for part in parts)
         return audio, visual
+
+    def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
+        """See `cign.data.batches.ClipSource`."""
+        everyone = np.ones(len(indices), dtype=np.bool_)
+        return everyone, everyone
 
 
 def make_loop(options: argparse.Namespace, source: Simulated) -> Loop:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cign.data.store import Store
 from cign.errors import InputError
 from cign.learner import Learner
 from cign.methods.base import Batch
@@ -69,6 +70,22 @@ def test_saved_model_evaluates_to_the_runs_last_accuracy(run, tiny, tmp_path):
     again = Learner.load(tmp_path / "model").evaluate(tiny[1])
     for reading in READINGS:
         assert again["readings"][reading]["last"] == learner.metrics["readings"][reading]["last"]
+
+
+@pytest.mark.parametrize("lacks", ["audio", "visual"])
+def test_clips_that_lack_a_modality_are_measured_as_they_are_predicted(lacks, tiny, tmp_path):
+    store = Store.open(tiny[1])
+    there = getattr(store, f"{lacks}_ok").copy()
+    there[store.indices("test")] = False
+    store = dataclasses.replace(store, **{f"{lacks}_ok": there})
+    other = "visual" if lacks == "audio" else "audio"
+    learner = Learner("cign_analytic").learn(store, tasks=2, out=tmp_path / "run")
+    readings = learner.metrics["readings"]
+    assert readings["audio_visual"] == readings[other]
+    assert learner.evaluate(store)["readings"]["audio_visual"]["last"] == readings[other]["last"]
+    predictions = Predictions.load(tmp_path / "run" / "predictions.parquet")
+    for scores in predictions.scores:
+        assert np.array_equal(scores["audio_visual"], scores[other])
 
 
 def test_a_run_without_a_folder_gives_the_same_numbers(run, tiny):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cign.data.batches import ClipSource
+from cign.data.batches import BoolArray
 from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.errors import InputError
@@ -17,6 +19,7 @@ from cign.metrics.predictions import READINGS, Predictions
 from cign.model_folder import Model
 from cign.run_config import RunConfig
 from cign.runs import model_source
+from cign.scoring import judge_by_what_is_there
 from cign.unknown.evidence import Evidence, EvidenceReader
 from cign.unknown.rule import COMBINED, UnknownRule, possible_scores, read_evidence, rule_on
 
@@ -46,13 +49,14 @@ def evaluate_model(model: Model, config: RunConfig, store: Store, split: str) ->
         reading: np.concatenate([one.probabilities[reading].float().numpy() for one in evidence])
         for reading in READINGS
     }
+    judge_by_what_is_there(probabilities, *source.there(indices))
     predictions.add_task(probabilities)
     result: dict[str, Any] = {"num_clips": len(indices), "readings": summarise(predictions)}
     strange = _unknown_clips(model, store, split)
     if len(strange):
-        result["open_set"] = _open_set(
-            model, reader, source, evidence, predictions, read_evidence(reader, source, strange)
-        )
+        known_clips = _Read(evidence, *source.there(indices))
+        strange_clips = _Read(read_evidence(reader, source, strange), *source.there(strange))
+        result["open_set"] = _open_set(model, reader, known_clips, strange_clips, predictions)
     return result
 
 
@@ -64,13 +68,38 @@ def _unknown_clips(model: Model, store: Store, split: str) -> IntArray:
     return np.array(rows, dtype=np.int64)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """Clips as they were read, and which of them have sound, and a picture."""
+
+    evidence: list[Evidence]
+    has_audio: BoolArray
+    has_visual: BoolArray
+
+    def values(self, rule: UnknownRule) -> dict[str, NDArray[np.float32]]:
+        """Unknown scores by reading, each of shape [N]."""
+        values = {
+            reading: np.concatenate([rule.values(one, reading) for one in self.evidence])
+            for reading in READINGS
+        }
+        judge_by_what_is_there(values, self.has_audio, self.has_visual)
+        return values
+
+    def percent_unknown(self, rule: UnknownRule, rows: IntArray | slice) -> float | None:
+        """How many of the clips the rule calls unknown, each by the reading it is judged by."""
+        if not rule.thresholds or not len(self.has_audio[rows]):
+            return None
+        # By reading, so that the threshold goes where the score went.
+        limits = {
+            reading: np.full(len(self.has_audio), rule.thresholds[reading]) for reading in READINGS
+        }
+        judge_by_what_is_there(limits, self.has_audio, self.has_visual)
+        told = self.values(rule)["audio_visual"] > limits["audio_visual"]
+        return float(100.0 * np.mean(told[rows]))
+
+
 def _open_set(
-    model: Model,
-    reader: EvidenceReader,
-    source: ClipSource,
-    evidence: list[Evidence],
-    predictions: Predictions,
-    strange: list[Evidence],
+    model: Model, reader: EvidenceReader, known: _Read, strange: _Read, predictions: Predictions
 ) -> dict[str, Any]:
     """How well the model tells unknown clips, by its own score and by others, for each reading.
 
@@ -86,35 +115,20 @@ def _open_set(
         if name in rules or (name == COMBINED and model.kept is None):
             continue
         # Without validation clips the known ones stand in: they set no more than the scale.
-        base = validation if model.kept is not None else evidence
+        base = validation if model.kept is not None else known.evidence
         rules[name] = rule_on(base, name, multi_label=model.method.setup.multi_label)
-    readings: dict[str, Any] = {}
-    for reading in READINGS:
-        right = answered_right(predictions.scores[0][reading][rows], labels, model.classes)
-        readings[reading] = {
-            name: open_set(_values(rule, evidence, reading)[rows], right, told)
-            for name, rule in rules.items()
-            for told in [_values(rule, strange, reading)]
-        }
-    threshold = model.unknown.thresholds.get("audio_visual")
-    known = _values(model.unknown, evidence, "audio_visual")[rows]
-    unknown = _values(model.unknown, strange, "audio_visual")
+    readings: dict[str, Any] = {reading: {} for reading in READINGS}
+    for name, rule in rules.items():
+        of_known, of_strange = known.values(rule), strange.values(rule)
+        for reading in READINGS:
+            right = answered_right(predictions.scores[0][reading][rows], labels, model.classes)
+            readings[reading][name] = open_set(of_known[reading][rows], right, of_strange[reading])
     return {
         "num_known": len(rows),
-        "num_unknown": len(unknown),
+        "num_unknown": len(strange.has_audio),
         "score": model.unknown.score,
-        "threshold": threshold,
-        "known_called_unknown": _percent_above(known, threshold),
-        "unknown_called_unknown": _percent_above(unknown, threshold),
+        "threshold": model.unknown.thresholds.get("audio_visual"),
+        "known_called_unknown": known.percent_unknown(model.unknown, rows),
+        "unknown_called_unknown": strange.percent_unknown(model.unknown, slice(None)),
         "readings": readings,
     }
-
-
-def _values(rule: UnknownRule, evidence: list[Evidence], reading: str) -> np.ndarray:
-    return np.concatenate([rule.values(one, reading) for one in evidence])
-
-
-def _percent_above(values: np.ndarray, threshold: float | None) -> float | None:
-    if threshold is None or not len(values):
-        return None
-    return float(100.0 * np.mean(values > threshold))

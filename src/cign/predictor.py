@@ -22,6 +22,7 @@ from cign.model_folder import Model
 from cign.models.backbone import Backbone
 from cign.models.rounding import plain_products
 from cign.progress import Progress, Silent
+from cign.scoring import judge_by_what_is_there
 
 BATCH = 16
 
@@ -171,11 +172,10 @@ def read_batch(
         evidence = model.evidence_reader.read(audio, frames)
     scores = {name: evidence.probabilities[name].float().numpy().copy() for name in READINGS}
     unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
-    for row, clip in enumerate(clips):
-        other = judged_by(clip)
-        if other != "audio_visual":
-            scores["audio_visual"][row] = scores[other][row]
-            unknown["audio_visual"][row] = unknown[other][row]
+    has_audio = np.array([clip.has_audio for clip in clips])
+    has_visual = np.array([clip.has_visual for clip in clips])
+    for values in (scores, unknown):
+        judge_by_what_is_there(values, has_audio, has_visual)
     return Read(
         probabilities=scores,
         unknown=unknown,

@@ -161,14 +161,19 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
             visual_grid=info.get("visual_grid"),
         )
         num_bytes = bytes_per_clip(config.regime, config.backbone, store)
-        return ArraySource(cache.audio, cache.visual, num_bytes), shape, None
+        there = store.audio_ok, store.visual_ok
+        return ArraySource(cache.audio, cache.visual, num_bytes, *there), shape, None
     backbone = load_backbone(config.backbone)
     fit(backbone, store.spec)
     if backbone.spec != store.spec:
         raise _other_media(config.backbone, backbone.spec, store)
     check_media(store)
     num_bytes = bytes_per_clip(config.regime, config.backbone, store)
-    return ArraySource(store.audio, store.frames, num_bytes), token_shape(backbone), backbone
+    return _media_source(store, num_bytes), token_shape(backbone), backbone
+
+
+def _media_source(store: Store, num_bytes: int) -> ArraySource:
+    return ArraySource(store.audio, store.frames, num_bytes, store.audio_ok, store.visual_ok)
 
 
 def _test_source(config: RunConfig, store: Store, test_store: Store) -> ArraySource:
@@ -238,7 +243,7 @@ def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
         if store.spec != model.spec:
             raise _other_media(model.backbone, model.spec, store)
         num_bytes = bytes_per_clip(model.regime, model.backbone, store)
-        return ArraySource(store.audio, store.frames, num_bytes)
+        return _media_source(store, num_bytes)
     found = store.tokens(model.backbone).fingerprint
     if found != model.fingerprint:
         raise InputError(

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cign.data.batches import ClipSource, cut
+from cign.data.batches import BoolArray, ClipSource, cut
 from cign.data.tasks import IntArray
 from cign.methods.base import READINGS, Method
 from cign.progress import Progress, Silent
 
 EVALUATION_BATCH = 256
+
+
+def judge_by_what_is_there(
+    values: Mapping[str, NDArray[Any]], has_audio: BoolArray, has_visual: BoolArray
+) -> None:
+    """Where one modality is missing, put the other's reading in place of the audio-visual one.
+
+    Args:
+        values: By reading, each with a row for every clip; changed in place.
+        has_audio: Whether each clip has sound, shape [N].
+        has_visual: Whether each clip has a picture, shape [N].
+    """
+    for reading, alone in (
+        ("audio", has_audio & ~has_visual),
+        ("visual", has_visual & ~has_audio),
+    ):
+        values["audio_visual"][alone] = values[reading][alone]
 
 
 @torch.inference_mode()
@@ -32,7 +52,7 @@ def score_clips(
         progress: Advanced by each clip.
 
     Returns:
-        For each reading float32 scores, shape [N, C].
+        For each reading float32 scores, shape [N, C]; see `judge_by_what_is_there`.
     """
     progress = progress or Silent()
     method.eval()
@@ -44,4 +64,6 @@ def score_clips(
             parts[reading].append(scores[reading].float().cpu().numpy())
         progress.advance(len(some))
     empty = np.zeros((0, method.num_classes), dtype=np.float32)
-    return {name: np.concatenate(part) if part else empty for name, part in parts.items()}
+    found = {name: np.concatenate(part) if part else empty for name, part in parts.items()}
+    judge_by_what_is_there(found, *source.there(indices))
+    return found

@@ -51,6 +51,24 @@ def taught(name, options=None):
     return method, loop.source, loop.test, labels[loop.test]
 
 
+@pytest.mark.parametrize("contrast", [0.0, 0.5])
+def test_leverage_is_measured_in_the_space_of_the_gram_matrix(contrast):
+    """Of clips alone the sums hold what evidence is made of, so a learned clip is never far."""
+    options = {
+        **{"width": 60, "token_share": 0.0, "precision": "float64"},
+        **{"audio_contrast": contrast, "visual_contrast": contrast},
+    }
+    torch.set_num_threads(1)
+    loop = toy_loop("cign_analytic", options=options, num_tasks=3, per_class=18)
+    loop.run()
+    audio, visual = loop.source.read(loop.train)
+    features = EvidenceReader._features(loop.method, audio, visual)
+    for modality, one in features.items():
+        gram = loop.method.statistics[modality].gram
+        wanted = one.double().T @ one.double()
+        torch.testing.assert_close(torch.tril(gram), torch.tril(wanted), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["cign_analytic", "analytic", "concatenation"])
 def test_evidence_has_the_probabilities_that_predict_gives_bit_for_bit(name):
     method, source, test, _ = taught(name)

@@ -10,10 +10,12 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cign.data.tasks import IntArray, TaskClips
 
+BoolArray = NDArray[np.bool_]
 T = TypeVar("T")
 
 
@@ -22,6 +24,9 @@ class ClipSource(Protocol):
 
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """Audio and visual part of clips: tokens [B, N, D], or samples [B, L] and frames."""
+
+    def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
+        """Whether clips have sound, and whether they have a picture; each of shape [B]."""
 
     @property
     def bytes_per_clip(self) -> int:
@@ -36,15 +41,28 @@ class ArraySource:
         audio: Reads the audio part by index.
         visual: Reads the visual part by index.
         bytes_per_clip: Stored bytes of one clip.
+        has_audio: Whether each clip has sound, by index; None where all have.
+        has_visual: Whether each clip has a picture, likewise.
     """
 
     audio: Callable[[IntArray], np.ndarray]
     visual: Callable[[IntArray], np.ndarray]
     bytes_per_clip: int
+    has_audio: BoolArray | None = None
+    has_visual: BoolArray | None = None
 
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """See `ClipSource`."""
         return torch.from_numpy(self.audio(indices)), torch.from_numpy(self.visual(indices))
+
+    def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
+        """See `ClipSource`."""
+        all_there = np.ones(len(indices), dtype=np.bool_)
+        heard, seen = self.has_audio, self.has_visual
+        return (
+            all_there if heard is None else heard[indices],
+            all_there if seen is None else seen[indices],
+        )
 
 
 def cut(indices: IntArray, batch_size: int) -> list[IntArray]:

@@ -108,7 +108,7 @@ class EvidenceReader:
             return method.random_features(audio, visual, torch.float32)
         pooled = {}
         for name, tokens in zip(MODALITIES, (audio, visual), strict=True):
-            tokens = tokens.float()
+            tokens = method.contrasted(name, tokens.float())
             shares = method.shares(name, tokens).unsqueeze(1)
             pooled[name] = (shares @ method.features[name](tokens)).squeeze(1)
         return pooled
