@@ -132,6 +132,9 @@ def test_runs_of_an_older_version_say_what_they_lack(tmp_path, drawn):
     del metrics["num_train_per_class"]
     write_json(tmp_path / "old" / "metrics.json", metrics)
     text = report([tmp_path / "old"], tmp_path)
+    assert "No embeddings: the run&#39;s model was not kept" in text
+    (tmp_path / "old" / "model").mkdir()
+    text = report([tmp_path / "old"], tmp_path)
     assert "No embeddings: the run was made by an older version" in text
     assert "No numbers of training clips per class" in text
     assert 'class="map"' not in text

@@ -211,11 +211,16 @@ def lacking(run: Run) -> dict[str, str]:
     again = "`cign train STORE --out RUN --resume` on the finished run adds what is missing"
     result = {}
     if run.embeddings is None:
-        result["embeddings"] = (
-            f"No embeddings: the run was made by an older version; {again}."
-            if run.state == "finished"
-            else "No embeddings: they are those of the final model, and the run is not finished."
-        )
+        if run.state != "finished":
+            why = "they are those of the final model, and the run is not finished."
+        elif (run.folder / "model").exists():
+            why = f"the run was made by an older version; {again}."
+        else:
+            why = (
+                "the run's model was not kept (`cign bench --no-models`); `cign train STORE --out "
+                "RUN --resume` learns it again and keeps both."
+            )
+        result["embeddings"] = f"No embeddings: {why}"
     if "num_train_per_class" not in run.metrics:
         result["imbalance"] = (
             "No numbers of training clips per class, which many, medium and few need: the run was "
