@@ -1,0 +1,98 @@
+"""What the table's runs say by other metrics than accuracy, from their stored predictions.
+
+    python benchmarks/read_again.py work/table [--tasks 4]
+
+writes ``benchmarks/results/other_metrics.md``: open set, old and new classes taken for each other,
+the worst classes, calibration. Nothing is learned, nothing is scored again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from cign.bench.worker import is_done
+from cign.files import read_json, write_text
+from cign.metrics.catalogue import GROUPS, Stored
+from cign.metrics.predictions import Predictions
+
+READING = "audio_visual"
+SHOWN = (
+    ("open_set", "auroc", "AUROC"),
+    ("open_set", "fpr95", "FPR95"),
+    ("open_set", "oscr", "OSCR"),
+    ("old_and_new", "old_as_new", "old as new"),
+    ("old_and_new", "new_as_old", "new as old"),
+    ("imbalance", "worst_tenth", "worst tenth"),
+    ("calibration", "ece", "ECE"),
+    ("calibration", "brier", "Brier"),
+)
+Numbers = dict[tuple[str, str], float]
+
+
+def numbers_of(run: Path) -> Numbers:
+    """The numbers that are shown of a run; NaN where one is not defined."""
+    stored = Stored(predictions=Predictions.load(run / "predictions.parquet"))
+    groups = {group: GROUPS[group].compute(stored)[READING] for group, _, _ in SHOWN}
+    values = ((group, name, groups[group][name]) for group, name, _ in SHOWN)
+    return {(group, name): np.nan if x is None else float(x) for group, name, x in values}
+
+
+def page(folder: Path, tasks: int) -> list[str]:
+    """Lines of Markdown; orders are averaged within a store, then stores."""
+    table = read_json(folder / "table.json", "table of a bench")
+    rows = [row for row in table["rows"] if row["store"] == "all" and row["tasks"] == tasks]
+    lines = [
+        "# By other metrics",
+        "",
+        f"`python benchmarks/read_again.py {folder} --tasks {tasks}`",
+        "",
+        f"The runs of the main table in {tasks} tasks, audio-visual reading, from what they "
+        "stored; means over worlds ± their deviation. Percent but for the Brier score. Open set: "
+        "after each task the classes to come are unknown, told by the highest class score alone; "
+        "the mean over the steps. Old as new: test clips of earlier tasks' classes given to a "
+        "class of the last task. Worst tenth: recall of the classes with the lowest. Probabilities "
+        "of lwf and cign are of each class on its own and need not sum to 1. Formulas: "
+        "docs/metrics.md.",
+        "",
+        f"| method | memory | {' | '.join(title for _, _, title in SHOWN)} | worlds |",
+        f"| --- | --- | {' | '.join('---:' for _ in SHOWN)} | ---: |",
+    ]
+    for row in rows:
+        by_world: dict[str, list[Numbers]] = defaultdict(list)
+        start = f"{row['method']}-"
+        end = f"-t{tasks}-m{row['memory'].lower()}-"
+        for run in sorted((folder / "runs").glob(f"{start}*{end}*")):
+            world = run.name.removeprefix(start).partition("-t")[0]
+            if is_done(run):
+                by_world[world].append(numbers_of(run))
+        if not by_world:
+            continue
+        cells = []
+        for group, name, _ in SHOWN:
+            means = [np.mean([n[group, name] for n in runs]) for runs in by_world.values()]
+            decimals = GROUPS[group].decimals.get(name, 1)
+            spread = f" ± {np.std(means, ddof=1):.{decimals}f}" if len(means) > 1 else ""
+            cells.append(f"{np.mean(means):.{decimals}f}{spread}")
+        lines.append(
+            f"| {row['method']} | {row['memory']} | {' | '.join(cells)} | {len(by_world)} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--tasks", type=int, default=4)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/other_metrics.md"))
+    arguments = parser.parse_args()
+    text = "\n".join(page(arguments.folder, arguments.tasks)) + "\n"
+    print(text)
+    write_text(arguments.out, text)
+
+
+if __name__ == "__main__":
+    main()
