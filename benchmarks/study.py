@@ -9,6 +9,7 @@ asked for again; what is done is drawn. Its file says:
     title, question        for the page
     x                      tasks, memory or label: what the horizontal axis shows
     shown                  numbers of the table, one panel each (last_audio_visual by default)
+    spread                 stores (by default) or orders: over what deviations are taken
     benches                label and what `cign bench` takes: stores, methods, tasks, memory,
                            orders, seeds, backbone, test_stores, recipes, only; and
                            against, one method or several, each with a table of differences
@@ -27,13 +28,14 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import numpy as np
 import yaml
 
 from cign.bench import BenchConfig, run_bench
 from cign.bench.grid import Part
 from cign.bench.table import differences as difference_table
 from cign.errors import InputError
-from cign.files import write_text
+from cign.files import read_json, write_text
 
 HERE = Path(__file__).parent
 STUDIES, RESULTS = HERE / "studies", HERE / "results" / "studies"
@@ -82,9 +84,24 @@ def run(name: str, study: dict[str, Any], folder: Path, now: tuple[str, ...]) ->
             result = run_bench(config, place, keep_models=False, now=chosen)
             found = [row for row in result.table["rows"] if row["store"] == "all"]
             rows += [{**row, "label": label, "versus": against} for row in found]
+            if study.get("spread") == "orders":
+                rows = [{**row, "numbers": over_runs(place / "runs", row)} for row in rows]
             for run_name, why in result.failed.items():
                 print(f"failed: {run_name}: {why}", flush=True)
     return rows
+
+
+def over_runs(runs: Path, row: Row) -> dict[str, dict[str, Any]]:
+    """A row's numbers with their deviation over its runs, and what each run came to."""
+    name = f"{row['method']}-*-t{row['tasks']}-m{row['memory'].lower()}-o*"
+    each = [read_json(path / "metrics.json", "metrics")["readings"] for path in runs.glob(name)]
+    found = {}
+    for number, entry in row["numbers"].items():
+        metric, _, reading = number.partition("_")
+        values = [readings[reading][metric] for readings in each]
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        found[number] = {**entry, "std": spread, "each": values}
+    return found
 
 
 def once(rows: list[Row]) -> list[Row]:
@@ -142,6 +159,10 @@ def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
             known = [(p, n) for p, n in known if n["value"] is not None]
             if not known:
                 continue
+            for place, n in known:
+                values = n.get("each", [])
+                at = [places.index(place) + (0 if is_order else 0.12 * index)] * len(values)
+                axis.scatter(at, values, s=14, color=COLOURS[index % len(COLOURS)], alpha=0.35)
             axis.errorbar(
                 [places.index(p) + (0 if is_order else 0.12 * index) for p, _ in known],
                 [n["value"] for _, n in known],
@@ -157,11 +178,12 @@ def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
         metric, _, reading = number.partition("_")
         axis.set_title(f"{metric}, {NAMES.get(reading, reading)}", fontsize=10, loc="left")
         if len(places) > 1:
-            axis.set_xticks(range(len(places)), places)
+            tilted = {"rotation": 40, "ha": "right"} if sum(map(len, places)) > 50 else {}
+            axis.set_xticks(range(len(places)), places, **tilted)
+            axis.set_xlabel(study.get("x_label", study["x"]))
         else:  # nothing to tell apart but the methods
             names = list(series(rows, study["x"]))
             axis.set_xticks([0.12 * i for i in range(len(names))], names, rotation=20, ha="right")
-        axis.set_xlabel(study.get("x_label", study["x"]))
         axis.grid(axis="y", alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("percent")
@@ -202,7 +224,8 @@ def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
         "",
         f"![{study['title']}]({name}.png)",
         "",
-        "Percent, means over stores and class orders ± their deviation over stores.",
+        "Percent, means over stores and class orders ± their deviation over "
+        f"{study.get('spread', 'stores')}.",
         "",
         f"| {' | '.join(columns)} | audio | visual | audio-visual | average | forgetting | runs |",
         f"| {' | '.join('---' for _ in columns)} | ---: | ---: | ---: | ---: | ---: | ---: |",
