@@ -90,6 +90,33 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     raise InputError(f"{where} is {value!r}: a value of type {wanted} is needed")
 
 
+def check_sizes(options: object, least: dict[str, int]) -> None:
+    """Refuse numbers that are too small.
+
+    Args:
+        options: Has them as attributes.
+        least: The smallest that each may be.
+
+    Raises:
+        InputError: Naming the first that is smaller.
+    """
+    for name, low in least.items():
+        number = getattr(options, name)
+        if number < low:
+            raise InputError(f"{name} {number} is too small: use {low} or more")
+
+
+def check_positive(options: object, names: Sequence[str]) -> None:
+    """Refuse numbers that are not above 0.
+
+    Raises:
+        InputError: Naming the first.
+    """
+    for name in names:
+        if not getattr(options, name) > 0:
+            raise InputError(f"{name} {getattr(options, name)} is not positive: use 0.1, say")
+
+
 def refuse_ignored(options: Any, names: Sequence[str], where: str, remedy: str) -> None:
     """Refuse options that are set where nothing reads them.
 

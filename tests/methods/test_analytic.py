@@ -139,7 +139,9 @@ def test_one_pass_without_a_second_look_at_old_clips():
     read = []
     inner = loop.source.read
     loop.source = SimpleNamespace(
-        read=lambda i: (read.append(i), inner(i))[1], bytes_per_clip=loop.source.bytes_per_clip
+        read=lambda i: (read.append(i), inner(i))[1],
+        there=loop.source.there,
+        bytes_per_clip=loop.source.bytes_per_clip,
     )
     loop.run()
     trained = np.concatenate([i for i in read if np.isin(i, loop.train).all()])

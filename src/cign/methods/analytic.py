@@ -6,7 +6,6 @@ MMAL (ACM MM 2024). What is theirs and what is ours: docs/methods/analytic.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -14,47 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
-from cign.losses.classification import classification_loss
+from cign.methods.adaptation import ADAPTATION, Adaptation
 from cign.methods.base import READINGS, Batch, Losses, Method, Scores, Setup, TaskData
 from cign.methods.phases import Phase, TrainingOptions
-from cign.models.encoder import Encoder
-from cign.models.heads import HeadsNetwork
 from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+from cign.options import check_positive, check_sizes
 
 Fusion = Literal["concatenation", "log_probabilities"]
 Precision = Literal["float32", "float64"]
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-# How encoders are trained on the first task where nothing else is asked for; ours.
-ADAPTATION = TrainingOptions(
-    num_epochs=10, optimizer="adamw", learning_rate=3e-4, weight_decay=0.05, schedule="cosine"
-)
-
-
-class Adaptation(HeadsNetwork):
-    """Encoders that learn by gradient on the first task, under linear heads, and never again.
-
-    ACIL trains its backbone on the first task and freezes it; so does this. The sums after it are
-    as exact as on cached tokens, but which classes come first now matters.
-
-    Args:
-        setup: With the backbone to train.
-    """
-
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(Encoder(setup.shape, setup.backbone, bf16=setup.bf16))
-        self.multi_label = setup.multi_label
-
-    def losses(self, batch: Batch) -> Losses:
-        """Cross-entropy of the three heads, as `finetune` has it."""
-        logits = self(batch.audio, batch.visual)
-        return {
-            reading: classification_loss(
-                logits[reading], batch.targets, multi_label=self.multi_label
-            )
-            for reading in READINGS
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +54,8 @@ class AnalyticOptions:
         """Refuse values that have no meaning."""
         if self.fused not in ("concatenation", "log_probabilities"):
             raise one_of(self.fused, ("concatenation", "log_probabilities"), "fused")
-        check_precision(self.precision)
+        if self.precision not in DTYPES:
+            raise one_of(self.precision, DTYPES, "precision")
         check_sizes(self, {"width": 1, "batch_size": 1, "ridge": 0, "projection_seed": 0})
         check_positive(self, ("temperature",))
 
@@ -292,40 +260,3 @@ class Analytic(Method):
 def without_entry(values: Tensor, index: int) -> Tensor:
     """A copy of [..., C] without one entry of the last dimension."""
     return torch.cat([values[..., :index], values[..., index + 1 :]], dim=-1)
-
-
-def check_sizes(options: object, least: dict[str, int]) -> None:
-    """Refuse numbers that are too small.
-
-    Args:
-        options: Has them as attributes.
-        least: The smallest that each may be.
-
-    Raises:
-        InputError: Naming the first that is smaller.
-    """
-    for name, low in least.items():
-        number = getattr(options, name)
-        if number < low:
-            raise InputError(f"{name} {number} is too small: use {low} or more")
-
-
-def check_positive(options: object, names: Sequence[str]) -> None:
-    """Refuse numbers that are not above 0.
-
-    Raises:
-        InputError: Naming the first.
-    """
-    for name in names:
-        if not getattr(options, name) > 0:
-            raise InputError(f"{name} {getattr(options, name)} is not positive: use 0.1, say")
-
-
-def check_precision(precision: str) -> None:
-    """Refuse a precision there is not.
-
-    Raises:
-        InputError: Naming those there are.
-    """
-    if precision not in DTYPES:
-        raise one_of(precision, DTYPES, "precision")

@@ -15,20 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
-from cign.methods.analytic import (
-    ADAPTATION,
-    DTYPES,
-    Analytic,
-    check_positive,
-    check_sizes,
-    without_entry,
-)
+from cign.methods.adaptation import ADAPTATION
+from cign.methods.analytic import DTYPES, Analytic, without_entry
 from cign.methods.base import Batch, Scores, Setup
 from cign.methods.phases import TrainingOptions
 from cign.models.ridge import RandomFeatures, RidgeStatistics
 from cign.models.rounding import rounded_products
 from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
-from cign.options import refuse_ignored
+from cign.options import check_positive, check_sizes, refuse_ignored
 
 MODALITIES = ("audio", "visual")
 PRECISIONS = ("bfloat16", *DTYPES)
@@ -121,8 +115,11 @@ class CignAnalytic(Analytic):
 
     def ridge_of(self, reading: str) -> float:
         """See `Analytic`."""
-        o = self.options
-        return o.audio_ridge if reading == "audio" else o.visual_ridge
+        return self._of(reading, "ridge")
+
+    def _of(self, modality: str, option: str) -> float:
+        """An option that each modality has its own of."""
+        return float(getattr(self.options, f"{modality}_{option}"))
 
     @property
     def sums_dtype(self) -> torch.dtype:
@@ -146,17 +143,12 @@ class CignAnalytic(Analytic):
 
     def shares(self, modality: str, tokens: Tensor) -> Tensor:
         """Saliency of a modality's tokens, shape [B, N]."""
-        power = 0.0
-        if self.options.assignment == "soft":
-            o = self.options
-            power = o.audio_saliency if modality == "audio" else o.visual_saliency
-        return saliency(tokens, power)
+        soft = self.options.assignment == "soft"
+        return saliency(tokens, self._of(modality, "saliency") if soft else 0.0)
 
     def contrasted(self, modality: str, tokens: Tensor) -> Tensor:
         """A modality's tokens less their clip's mean, as much as the options say."""
-        o = self.options
-        share = o.audio_contrast if modality == "audio" else o.visual_contrast
-        return contrast(tokens, share)
+        return contrast(tokens, self._of(modality, "contrast"))
 
     def absorb(self, batch: Batch) -> None:
         """Add clips to the sums."""
@@ -195,9 +187,7 @@ class CignAnalytic(Analytic):
         shares = self.shares(modality, tokens)
         if self.options.assignment == "mean":
             return scores, shares.unsqueeze(-1).expand_as(scores)
-        o = self.options
-        tau = o.audio_temperature if modality == "audio" else o.visual_temperature
-        return scores, assign_tokens(scores, shares, tau)
+        return scores, assign_tokens(scores, shares, self._of(modality, "temperature"))
 
     def class_tokens(self, modality: str) -> Tensor:
         """The solved class tokens, shape [W, C], weighted by the counts."""

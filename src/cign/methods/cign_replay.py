@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from cign.errors import InputError
 from cign.losses.adjusted import count_adjusted_loss
 from cign.losses.distillation import distillation_loss
-from cign.methods.analytic import check_positive, check_sizes
 from cign.methods.base import READINGS, Batch, GradientMethod, Losses, Scores, Setup, TaskData
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.teacher import refuse_multi_label
 from cign.models.encoder import Encoder
 from cign.models.token_readout import TokenReadouts
-from cign.options import refuse_ignored
+from cign.options import check_positive, check_sizes, refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)
