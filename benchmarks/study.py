@@ -130,12 +130,14 @@ def differences(rows: list[Row]) -> list[str]:
 def series(rows: list[Row], x: str) -> dict[str, list[tuple[Any, Row]]]:
     """The points of each method, in the order of the axis; one without memory is level."""
     places = list(dict.fromkeys(str(row[x]) for row in rows))
-    if x == "memory":
-        places = [place for place in places if place != "0"] or places
     lines: dict[str, list[tuple[Any, Row]]] = {}
-    for method in dict.fromkeys(row["method"] for row in rows):
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    kept = {m: {row["memory"] for row in rows if row["method"] == m} for m in methods}
+    if x == "memory" and not any("0" in some and len(some) > 1 for some in kept.values()):
+        places = [place for place in places if place != "0"] or places
+    for method in methods:
         own = [row for row in rows if row["method"] == method]
-        if x == "memory" and {row["memory"] for row in own} == {"0"}:
+        if x == "memory" and kept[method] == {"0"}:
             lines[method] = [(place, own[0]) for place in places]
         else:
             lines[method] = [(str(row[x]), row) for row in own if str(row[x]) in places]
