@@ -2,6 +2,7 @@
 
     python benchmarks/study.py NAME [--now A,B]      one of benchmarks/studies/NAME.yaml
     python benchmarks/study.py --list
+    python benchmarks/study.py --times               what the runs of all studies took
 
 Writes ``benchmarks/results/studies/NAME.{md,csv,png}``. A study that was stopped goes on when it is
 asked for again; what is done is drawn. Its file says:
@@ -34,6 +35,7 @@ import yaml
 from cign.bench import BenchConfig, run_bench
 from cign.bench.grid import Part
 from cign.bench.table import differences as difference_table
+from cign.bench.worker import is_done
 from cign.errors import InputError
 from cign.files import read_json, write_text
 
@@ -250,14 +252,40 @@ def cell(number: dict[str, Any]) -> str:
     return f"{number['value']:.1f}{spread}"
 
 
+def times(folder: Path, names: list[str]) -> str:
+    """Markdown of the time that the runs of each study took, learning and scoring."""
+    lines = [
+        "# What the studies take",
+        "",
+        "`python benchmarks/study.py --times`",
+        "",
+        "Minutes of one core, as the runs recorded them, two processes side by side.",
+        "",
+        "| study | runs | minutes |",
+        "| --- | ---: | ---: |",
+    ]
+    total = 0.0
+    for name in names:
+        found = [path for path in (folder / name).glob("*/runs/*") if is_done(path)]
+        costs = [read_json(path / "metrics.json", "metrics")["costs"] for path in found]
+        minutes = sum(float(cost["seconds"]) for cost in costs) / 60
+        total += minutes
+        lines.append(f"| {name} | {len(found)} | {minutes:.0f} |")
+    return "\n".join([*lines, f"| together | | {total:.0f} |"]) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     names = sorted(path.stem for path in STUDIES.glob("*.yaml"))
     parser.add_argument("name", nargs="?", choices=names)
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--times", action="store_true")
     parser.add_argument("--to", type=Path, default=Path("work/studies"))
     parser.add_argument("--now", default="", help="make the runs of these methods alone")
     arguments = parser.parse_args()
+    if arguments.times:
+        write_text(RESULTS / "times.md", times(arguments.to, names))
+        return
     if arguments.list or arguments.name is None:
         for name in names:
             print(f"{name}: {yaml.safe_load((STUDIES / f'{name}.yaml').read_text())['title']}")
