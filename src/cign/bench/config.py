@@ -180,7 +180,7 @@ def begin(folder: Path, wanted: dict[str, Any]) -> None:
         raise InputError(f"{path} is not of format {FORMAT}: use another folder for --out")
     config = found.get("config", {})
     for name, value in wanted.items():
-        if config.get(name) != value and not _adds(name, config.get(name), value):
+        if config.get(name) != value and not _stays_true(name, config, value):
             raise InputError(
                 f"bench {folder} was begun with {_difference(name, config.get(name), value)}: "
                 "repeat the command it was begun with, or give another --out"
@@ -189,11 +189,28 @@ def begin(folder: Path, wanted: dict[str, Any]) -> None:
         write_json(path, {"format": FORMAT, "config": wanted})
 
 
-def _adds(name: str, was: Any, now: Any) -> bool:
-    """Whether a comparison only gains methods: what is done of the others stays true."""
-    if name not in ("methods", "only") or not isinstance(was, dict):
-        return False
-    return all(key in now and now[key] == value for key, value in was.items())
+def _stays_true(name: str, begun: dict[str, Any], now: Any) -> bool:
+    """Whether what is done of a bench stays true although something is not as it was.
+
+    A comparison may gain methods. A store may gain or lose tokens that no run of it has read; which
+    ones those read may then have to be named.
+    """
+    was = begun.get(name)
+    if name in ("methods", "only") and isinstance(was, dict):
+        return all(key in now and now[key] == value for key, value in was.items())
+    if name in ("stores", "test-store") and isinstance(was, dict):
+        return list(was) == list(now) and all(_reads_alike(was[key], now[key]) for key in was)
+    if name == "backbone" and was is None:
+        held = [store["tokens"] for store in begun.get("stores", {}).values()]
+        return all({n for n in tokens if not n.endswith(STEM)} == {now} for tokens in held)
+    return False
+
+
+def _reads_alike(was: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two states of a store have the same clips and tokens, as far as both have them."""
+    both = was["tokens"].keys() & now["tokens"].keys()
+    same = all(was["tokens"][name] == now["tokens"][name] for name in both)
+    return bool(was["list_hash"] == now["list_hash"] and (both or not was["tokens"]) and same)
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
