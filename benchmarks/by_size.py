@@ -4,14 +4,14 @@
 
 makes ``world2-longtail-many`` (the largest classes are taught first) and ``world2-longtail-few``:
 the same clips, tokens and test clips under another order 0 of the classes. Arrays are linked, not
-copied.
+copied; what is there already is left alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections import Counter
+import shutil
 from pathlib import Path
 
 from cign.data.store import Store
@@ -20,16 +20,12 @@ from cign.files import write_json
 
 def link(store: Store, folder: Path, *, largest_first: bool) -> None:
     """Link a store's files, and write its description last."""
-    counts = Counter(name for i in store.indices("train") for name in store.table.clips[i].labels)
+    counts = store.table.counts()["train"]
     sign = -1 if largest_first else 1
-    names = sorted(store.class_names, key=lambda name: (sign * counts[name], name))
-    for source in sorted(store.folder.rglob("*")):
-        target = folder / source.relative_to(store.folder)
-        if source.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        elif source.name not in ("store.json", ".lock") and not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.link(source, target)
+    names = sorted(store.class_names, key=lambda name: (sign * counts.get(name, 0), name))
+    left_out = shutil.ignore_patterns("store.json", ".lock")
+    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
+    shutil.copytree(store.folder, folder, ignore=left_out, copy_function=os.link)
     write_json(folder / "store.json", {**store.info, "class_names": names})
 
 
@@ -41,7 +37,8 @@ def main() -> None:
     for path in arguments.stores:
         for end in ("many", "few"):
             folder = arguments.to / f"{path.name}-{end}"
-            link(Store.open(path), folder, largest_first=end == "many")
+            if not (folder / "store.json").exists():
+                link(Store.open(path), folder, largest_first=end == "many")
             print(folder, flush=True)
 
 

@@ -14,19 +14,19 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cign.data.arrays import RowWriter, create_array
 from cign.data.clip_file import write_table
 from cign.data.intact import checksum
 from cign.data.media import content_hash
-from cign.data.store import Store
+from cign.data.store import Store, frames_shape
 from cign.data.token_making import make_tokens
 from cign.files import write_json
 from cign.models.backbones import load_backbone
@@ -57,9 +57,9 @@ def variants() -> dict[str, dict[str, Change | None]]:
     """What is done to which modality, by the end of the store's name; None takes it away."""
     found: dict[str, dict[str, Change | None]] = {}
     for ratio in RATIOS_DB:
-        found[f"sound{ratio}db"] = {"audio": lambda x, rng, r=ratio: with_sound_noise(x, rng, r)}
+        found[f"sound{ratio}db"] = {"audio": partial(with_sound_noise, ratio_db=ratio)}
     for level in LEVELS:
-        found[f"picture{level}"] = {"frames": lambda x, rng, s=level: with_picture_noise(x, rng, s)}
+        found[f"picture{level}"] = {"frames": partial(with_picture_noise, level=level)}
     return {**found, "soundless": {"audio": None}, "pictureless": {"frames": None}}
 
 
@@ -68,11 +68,15 @@ def degrade(store: Store, folder: Path, changes: dict[str, Change | None], backb
     folder.mkdir(parents=True)
     test = store.indices("test")
     table = pq.read_table(store.folder / "clips.parquet").take(pa.array(test))
+    gone = {name for name, change in changes.items() if change is None}
+    has = {
+        "audio": store.audio_ok[test] & ("audio" not in gone),
+        "frames": store.visual_ok[test] & ("frames" not in gone),
+    }
     hashes = []
     shape = (len(test), store.spec.num_samples)
     create_array(folder / "audio.npy", shape, "int16")
-    pictures = store.frames(test[:1]).shape[1:]
-    create_array(folder / "frames.npy", (len(test), *pictures), "uint8")
+    create_array(folder / "frames.npy", frames_shape(len(test), store.spec), "uint8")
     with (
         RowWriter(folder / "audio.npy") as audio_file,
         RowWriter(folder / "frames.npy") as frames_file,
@@ -85,12 +89,14 @@ def degrade(store: Store, folder: Path, changes: dict[str, Change | None], backb
                 parts[name] = np.zeros_like(own) if change is None else change(own, rng)
             audio_file.write(row, parts["audio"][None])
             frames_file.write(row, parts["frames"][None])
-            there = [changes.get(name, True) is not None for name in ("audio", "frames")]
+            there = bool(has["audio"][row]), bool(has["frames"][row])
             hashes.append(content_hash(parts["frames"], parts["audio"], *there))
-    columns = {"row": pa.array(range(len(test))), "content_hash": pa.array(hashes)}
-    for name, flag in (("audio", "audio_ok"), ("frames", "visual_ok")):
-        if name in changes and changes[name] is None:
-            columns[flag] = pc.and_(table[flag], False)
+    columns = {
+        "row": pa.array(range(len(test))),
+        "content_hash": pa.array(hashes),
+        "audio_ok": pa.array(has["audio"]),
+        "visual_ok": pa.array(has["frames"]),
+    }
     for name, values in columns.items():
         table = table.set_column(table.schema.get_field_index(name), name, values)
     write_table(folder / "clips.parquet", table)

@@ -12,7 +12,6 @@ Student's t over worlds and a bootstrap over worlds and, inside them, over each 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +31,8 @@ Floats = npt.NDArray[np.float64]
 
 def training_clips(store: Store, class_names: tuple[str, ...]) -> npt.NDArray[np.int64]:
     """Training clips of each class, shape [C]."""
-    table = store.table.clips
-    counts = Counter(name for i in store.indices("train") for name in table[i].labels)
-    return np.array([counts[name] for name in class_names])
+    counts = store.table.counts()["train"]
+    return np.array([counts.get(name, 0) for name in class_names])
 
 
 def recalls(predictions: Predictions, counts_C: npt.NDArray[np.int64], draws: int) -> Floats:

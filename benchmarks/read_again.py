@@ -9,11 +9,12 @@ the worst classes, calibration. Nothing is learned, nothing is scored again.
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from cign.bench.config import ALL_STORES
+from cign.bench.plan import run_name
 from cign.bench.worker import is_done
 from cign.files import read_json, write_text
 from cign.metrics.catalogue import GROUPS, Stored
@@ -44,7 +45,7 @@ def numbers_of(run: Path) -> Numbers:
 def page(folder: Path, tasks: int) -> list[str]:
     """Lines of Markdown; orders are averaged within a store, then stores."""
     table = read_json(folder / "table.json", "table of a bench")
-    rows = [row for row in table["rows"] if row["store"] == "all" and row["tasks"] == tasks]
+    rows = [row for row in table["rows"] if row["store"] == ALL_STORES and row["tasks"] == tasks]
     lines = [
         "# By other metrics",
         "",
@@ -62,13 +63,12 @@ def page(folder: Path, tasks: int) -> list[str]:
         f"| --- | --- | {' | '.join('---:' for _ in SHOWN)} | ---: |",
     ]
     for row in rows:
-        by_world: dict[str, list[Numbers]] = defaultdict(list)
-        start = f"{row['method']}-"
-        end = f"-t{tasks}-m{row['memory'].lower()}-"
-        for run in sorted((folder / "runs").glob(f"{start}*{end}*")):
-            world = run.name.removeprefix(start).partition("-t")[0]
-            if is_done(run):
-                by_world[world].append(numbers_of(run))
+        by_world: dict[str, list[Numbers]] = {}
+        for world in table["stores"]:
+            name = run_name(row["method"], world, tasks, row["memory"], "*", "*")
+            done = [run for run in sorted((folder / "runs").glob(name)) if is_done(run)]
+            if done:
+                by_world[world] = [numbers_of(run) for run in done]
         if not by_world:
             continue
         cells = []

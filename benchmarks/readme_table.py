@@ -25,6 +25,14 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
     return [rows[0], *rows[2:]]
 
 
+def unfinished(page: str) -> list[str]:
+    """A sentence naming the rows of 4 tasks that do not rest on all worlds yet, if there are."""
+    pattern = r"^- (\w+), 4 tasks, memory (\w+):.*?(\d+) of (\d+) stores only"
+    found = re.findall(pattern, page, re.MULTILINE)
+    rows = [f"{method} at {memory} ({done} of {of})" for method, memory, done, of in found]
+    return [f"Not of all worlds yet: {', '.join(rows)}."] if rows else []
+
+
 def main() -> None:
     page = (ROOT / "benchmarks" / "results" / "main_table.md").read_text()
     head, *rows = rows_of(page, "## 4 tasks")
@@ -34,6 +42,7 @@ def main() -> None:
     widths = ("---", "---", *["---:"] * (len(SHOWN) - 2))
     lines = [[head[i] for i in places], widths, *([row[i] for i in places] for row in rows)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    table += "".join(f"\n\n{line}" for line in unfinished(page))
     readme = (ROOT / "README.md").read_text()
     before, found, rest = readme.partition(BEGIN)
     _, ended, after = rest.partition(END)

@@ -33,7 +33,9 @@ import numpy as np
 import yaml
 
 from cign.bench import BenchConfig, run_bench
+from cign.bench.config import ALL_STORES
 from cign.bench.grid import Part
+from cign.bench.plan import run_name
 from cign.bench.table import differences as difference_table
 from cign.bench.worker import is_done
 from cign.errors import InputError
@@ -84,18 +86,18 @@ def run(name: str, study: dict[str, Any], folder: Path, now: tuple[str, ...]) ->
             config = config_of(bench, against)
             chosen = tuple(method for method in now if method in config.methods)
             result = run_bench(config, place, keep_models=False, now=chosen)
-            found = [row for row in result.table["rows"] if row["store"] == "all"]
-            rows += [{**row, "label": label, "versus": against} for row in found]
+            found = [row for row in result.table["rows"] if row["store"] == ALL_STORES]
             if study.get("spread") == "orders":
-                rows = [{**row, "numbers": over_runs(place / "runs", row)} for row in rows]
-            for run_name, why in result.failed.items():
-                print(f"failed: {run_name}: {why}", flush=True)
+                found = [{**row, "numbers": over_runs(place / "runs", row)} for row in found]
+            rows += [{**row, "label": label, "versus": against} for row in found]
+            for failed, why in result.failed.items():
+                print(f"failed: {failed}: {why}", flush=True)
     return rows
 
 
 def over_runs(runs: Path, row: Row) -> dict[str, dict[str, Any]]:
     """A row's numbers with their deviation over its runs, and what each run came to."""
-    name = f"{row['method']}-*-t{row['tasks']}-m{row['memory'].lower()}-o*"
+    name = run_name(row["method"], "*", row["tasks"], row["memory"], "*", "*")
     each = [read_json(path / "metrics.json", "metrics")["readings"] for path in runs.glob(name)]
     found = {}
     for number, entry in row["numbers"].items():

@@ -1,24 +1,17 @@
 """Copies of test clips with noise in one modality, or without it: as loud as said, and stores."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from benchmark_scripts import script
 from cign.data.intact import check_media, check_tokens
 from cign.data.store import Store
 from cign.models.backbones import load_backbone
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "degraded.py"
-
 
 @pytest.fixture(scope="module")
 def degraded():
-    spec = importlib.util.spec_from_file_location("degraded_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("degraded")
 
 
 @pytest.mark.parametrize("ratio_db", [20, 0, -10])

@@ -4,28 +4,20 @@ A method that falls behind without any test of its parts failing is found here. 
 ``benchmarks/results/expected.json``; it is made by ``python benchmarks/expected.py``.
 """
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from benchmark_scripts import script
 from cign.methods import METHODS
 
 ROOT = Path(__file__).parents[1]
 REFRESH = "refresh it by: python benchmarks/expected.py"
 
 
-def load_script():
-    path = ROOT / "benchmarks" / "expected.py"
-    spec = importlib.util.spec_from_file_location("expected", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-expected = load_script()
+expected = script("expected")
 RECORD = json.loads(expected.RESULTS.read_text())
 CASES = [pytest.param(*case, id="@".join(case)) for case in expected.cases()]
 

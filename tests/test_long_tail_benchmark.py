@@ -1,23 +1,16 @@
 """What `benchmarks/long_tail.py` reads from predictions, against scikit-learn."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
+from benchmark_scripts import script
 from cign.metrics.predictions import READINGS, Predictions
-
-FILE = Path(__file__).parent.parent / "benchmarks" / "long_tail.py"
 
 
 @pytest.fixture(scope="module")
 def long_tail():
-    spec = importlib.util.spec_from_file_location("long_tail_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("long_tail")
 
 
 def test_recall_of_each_kind_and_its_draws(long_tail):

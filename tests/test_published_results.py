@@ -1,18 +1,12 @@
 """Published tables carry the hash of the code they rest on; a slow test says which are old."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+from benchmark_scripts import BENCHMARKS, script
 
 
 def publish():
-    spec = importlib.util.spec_from_file_location("publish", BENCHMARKS / "publish.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("publish")
 
 
 def published():

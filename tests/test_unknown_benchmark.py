@@ -1,7 +1,5 @@
 """What `benchmarks/unknown.py` says of made-up scores, against scikit-learn."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,16 +8,14 @@ import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import roc_auc_score
 
-FILE = Path(__file__).parent.parent / "benchmarks" / "unknown.py"
+from benchmark_scripts import script
+
 READINGS = ("audio", "visual", "audio_visual")
 
 
 @pytest.fixture(scope="module")
 def unknown():
-    spec = importlib.util.spec_from_file_location("unknown_benchmark", FILE)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("unknown")
 
 
 def world(module, seed, **skill):

@@ -1,10 +1,12 @@
 """The grid becomes runs, each made once; what cannot be run is listed with its reason."""
 
+from fnmatch import fnmatch
+
 import pytest
 
 from cign.bench.config import Entry
 from cign.bench.grid import Part
-from cign.bench.plan import make_plan
+from cign.bench.plan import make_plan, run_name
 from cign.data.tasks import split_into_tasks
 from cign.errors import InputError
 
@@ -202,3 +204,18 @@ def test_more_tasks_than_classes_are_refused():
 def test_a_grid_that_makes_no_sense_is_refused(wrong, text):
     with pytest.raises(InputError, match=text):
         config(**wrong)
+
+
+@pytest.mark.parametrize("memory", ["0", "8", "2/class", "64MB"])
+def test_a_runs_name_is_found_by_its_pattern(memory):
+    plan = plan_of(
+        "finetune",
+        worlds=[world("a"), world("a-b")],
+        tasks=(4,),
+        memories=(memory,),
+        num_orders=(2,),
+    )
+    pattern = run_name("finetune", "a", 4, memory, "*", "*")
+    found = [run.order for run in plan.runs if fnmatch(run.name, pattern)]
+    assert found == [0, 1]
+    assert all("/" not in run.name for run in plan.runs)

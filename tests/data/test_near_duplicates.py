@@ -1,17 +1,15 @@
 """Sounds that ffmpeg encoded again are found again; others are not."""
 
-import importlib.util
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmark_scripts import script
 from cign.data.inspection import inspect_source
 from cign.data.near_duplicates import near_duplicates, sound_words
 
 RATE = 16000
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "near_duplicates.py"
 
 
 def melody(seed, seconds=4.0):
@@ -27,10 +25,7 @@ def melody(seed, seconds=4.0):
 
 def recoded(samples, *arguments):
     """What is left of a sound after ffmpeg encoded and decoded it."""
-    spec = importlib.util.spec_from_file_location("near_duplicates_benchmark", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.recoded(samples, RATE, arguments)
+    return script("near_duplicates").recoded(samples, RATE, arguments)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,12 @@ def _budgets(
     return list(result.items())
 
 
+def run_name(method: str, store: str, tasks: int, memory: str, order: object, seed: object) -> str:
+    """The name of a run's folder; ``"*"`` for a part gives the pattern of all that differ there."""
+    text = memory.strip().lower().replace("/", "-")
+    return f"{method}-{store}-t{tasks}-m{text}-o{order}-s{seed}"
+
+
 def _runs(
     config: BenchConfig,
     entry: Entry,
@@ -190,9 +196,8 @@ def _runs(
             notes.append(f"holds all {counts.sum()} training clips")
         for seed in range(seeds):
             same = [entry.method, entry.options, number, groups, held, seed, backbone]
-            text = memory.strip().lower().replace("/", "-")
             run = PlannedRun(
-                name=f"{entry.name}-{world.name}-t{tasks}-m{text}-o{order}-s{seed}",
+                name=run_name(entry.name, world.name, tasks, memory, order, seed),
                 entry=entry,
                 world=number,
                 groups=groups,
