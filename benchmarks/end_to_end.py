@@ -3,6 +3,10 @@
     python benchmarks/end_to_end.py tune work/stores/world1-12classes    three learning rates
     python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end/recipes    for `cign bench`
 
+and with ``--slow`` the same for encoders that learn more slowly than what stands on them: weights
+behind the encoders train as the method's own recipe says (its learning rate, its weight decay), the
+encoders at one rate for all methods, for 10 epochs.
+
 A method's own settings (weights of losses, trunk, temperatures) are those of its recipe, tuned on
 cached tokens. The learning rate is one for all, chosen on world 1 by plain training with a memory:
 nobody gets a trial of its own. `cign` alone keeps the release's training, Adam at 1e-4 for 20
@@ -24,7 +28,8 @@ from cign.options import builtin_recipe
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "end_to_end_tuning.md"
-RATES = (1e-3, 3e-4, 1e-4)
+SLOW_RESULT = HERE / "results" / "slow_encoders_tuning.md"
+RATES, SLOW_RATES = (1e-3, 3e-4, 1e-4), (3e-4, 1e-4, 3e-5)
 MEMORY = "60"
 CLOSED_FORMS = ("analytic", "cign_analytic")
 METHODS = (
@@ -39,6 +44,21 @@ def training(rate: float) -> dict[str, Any]:
         **{"num_epochs": 10, "min_steps": 0, "batch_size": 32, "optimizer": "adamw"},
         **{"schedule": "cosine", "learning_rate": rate, "weight_decay": 0.05},
     }
+
+
+def slow_recipe(method: str, rate: float) -> dict[str, Any]:
+    """A method's recipe with its encoders training at a rate that is one for all."""
+    own = builtin_recipe(method)
+    name = "adaptation" if method in CLOSED_FORMS else "training"
+    own_training = own.options[name]
+    share = rate / own_training["learning_rate"]
+    changed = {**own_training, "num_epochs": 10, "min_steps": 0, "encoder_rate": share}
+    sources = dict(own.sources)
+    sources[f"{name}.num_epochs"] = "as in benchmarks/results/end_to_end_tuning.md"
+    sources[f"{name}.encoder_rate"] = (
+        f"encoders at {rate:g} (benchmarks/results/{SLOW_RESULT.name})"
+    )
+    return {"method": method, "options": {**own.options, name: changed}, "sources": sources}
 
 
 def recipe(method: str, rate: float) -> dict[str, Any]:
@@ -68,11 +88,12 @@ def save(recipe: dict[str, Any], path: Path) -> None:
     write_text(path, yaml.safe_dump(recipe, sort_keys=False, width=99))
 
 
-def tune(store: Path, folder: Path) -> None:
+def tune(store: Path, folder: Path, *, slow: bool) -> None:
     """Last accuracy of plain training with a memory at each learning rate."""
-    names = [f"finetune-{number}" for number in range(1, len(RATES) + 1)]
-    for name, rate in zip(names, RATES, strict=True):
-        save(recipe("finetune", rate), folder / "recipes" / f"{name}.yaml")
+    rates, of_rate = (SLOW_RATES, slow_recipe) if slow else (RATES, recipe)
+    names = [f"finetune-{number}" for number in range(1, len(rates) + 1)]
+    for name, rate in zip(names, rates, strict=True):
+        save(of_rate("finetune", rate), folder / "recipes" / f"{name}.yaml")
     config = BenchConfig(
         stores=(store,),
         methods=tuple(names),
@@ -85,20 +106,22 @@ def tune(store: Path, folder: Path) -> None:
     )
     table = run_bench(config, folder, keep_models=False).table
     rows = {row["method"]: row for row in table["rows"] if row["store"] == "all"}
+    what = "encoders that learn slowly" if slow else "training end to end"
+    command = f"python benchmarks/end_to_end.py tune {store}{' --slow' if slow else ''}"
     lines = [
-        "# The learning rate of training end to end",
+        f"# The learning rate of {what}",
         "",
-        f"`python benchmarks/end_to_end.py tune {store}`: finetune with {MEMORY} clips kept, 12",
+        f"`{command}`: finetune with {MEMORY} clips kept, 12",
         "classes, 4 tasks, last accuracy in percent. The best is everybody's.",
         "",
-        "| learning rate | audio | visual | audio-visual |",
+        f"| learning rate{' of the encoders' if slow else ''} | audio | visual | audio-visual |",
         "| ---: | ---: | ---: | ---: |",
     ]
-    for name, rate in zip(names, RATES, strict=True):
+    for name, rate in zip(names, rates, strict=True):
         numbers = [rows[name]["numbers"][f"last_{r}"] for r in ("audio", "visual", "audio_visual")]
         cells = " | ".join(f"{number['value']:.1f}" for number in numbers)
         lines.append(f"| {rate:g} | {cells} |")
-    write_text(RESULT, "\n".join(lines) + "\n")
+    write_text(SLOW_RESULT if slow else RESULT, "\n".join(lines) + "\n")
     print("\n".join(lines[5:]))
 
 
@@ -107,16 +130,20 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     tuning = commands.add_parser("tune")
     tuning.add_argument("store", type=Path)
-    tuning.add_argument("--to", type=Path, default=Path("work/end_to_end_tuning"))
+    tuning.add_argument("--to", type=Path)
+    tuning.add_argument("--slow", action="store_true")
     writing = commands.add_parser("write")
     writing.add_argument("rate", type=float)
     writing.add_argument("--to", type=Path, required=True)
+    writing.add_argument("--slow", action="store_true")
     arguments = parser.parse_args()
     if arguments.command == "tune":
-        tune(arguments.store, arguments.to)
+        folder = Path(f"work/{'slow_encoders' if arguments.slow else 'end_to_end'}_tuning")
+        tune(arguments.store, arguments.to or folder, slow=arguments.slow)
         return
     for method in METHODS:
-        save(recipe(method, arguments.rate), arguments.to / f"{method}.yaml")
+        made = (slow_recipe if arguments.slow else recipe)(method, arguments.rate)
+        save(made, arguments.to / f"{method}.yaml")
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def test_an_end_to_end_step_of_cign_waits_for_nothing_of_the_device(bf16):
     method, batch, phase = end_to_end(bf16)
     if not bf16:  # autocast has no meta device
         assert step_on_meta(*end_to_end(bf16))
-    optimizer = make_optimizer(list(method.parameters()), TrainingOptions())
+    optimizer = make_optimizer(method.named_parameters(), TrainingOptions())
     method.train()
     with HostWaits() as waits:
         losses = method.learn(batch, phase)

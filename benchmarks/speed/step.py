@@ -80,7 +80,7 @@ def default_layout(method: Cign) -> Cign:
 def cign_step(method: Cign, batch: Batch) -> Callable[[], None]:
     """What `cign.train` does in a step."""
     options = method.options.training
-    optimizer = make_optimizer(list(method.parameters()), options)
+    optimizer = make_optimizer(method.named_parameters(), options)
     phase = Phase(name="train", indices=batch.indices, options=options)
 
     def step() -> None:

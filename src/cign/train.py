@@ -30,7 +30,7 @@ from cign.data.tasks import IntArray, TaskClips
 from cign.errors import InputError, RunError
 from cign.feed import Feed
 from cign.methods.base import Batch, Method, TaskData
-from cign.methods.phases import Phase, make_optimizer
+from cign.methods.phases import Phase, make_optimizer, set_learning_rate
 from cign.metrics.predictions import Predictions
 from cign.progress import Progress, Silent
 from cign.scoring import EVALUATION_BATCH, score_clips
@@ -145,7 +145,7 @@ class Loop:
         self.progress.start(title, phase.num_epochs * phase.steps_per_epoch)
         self.progress.advance(self.place.epoch * phase.steps_per_epoch + self.place.step)
         parameters = [
-            parameter
+            (name, parameter)
             for name, parameter in self.method.named_parameters()
             if parameter.requires_grad and name.startswith(phase.trained)
         ]
@@ -179,8 +179,8 @@ class Loop:
         losses = self.method.learn(batch, phase)
         if losses is not None:
             assert self._optimizer is not None
-            for group in self._optimizer.param_groups:
-                group["lr"] = phase.learning_rate(epoch * phase.steps_per_epoch + step)
+            rate = phase.learning_rate(epoch * phase.steps_per_epoch + step)
+            set_learning_rate(self._optimizer, rate)
             self._optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
             self._optimizer.step()

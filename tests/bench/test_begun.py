@@ -1,10 +1,14 @@
 """A bench that was begun goes on although its stores gain or lose tokens that no run has read."""
 
+import dataclasses
+
 import pytest
 
 from cign.bench.config import begin
 from cign.errors import InputError
 from cign.files import read_json
+from cign.methods.finetune import HeadsOptions
+from cign.methods.phases import TrainingOptions
 
 SMALL, STEM, OTHER = {"small": "a"}, {"small-stem": "b"}, {"resnet18": "c"}
 
@@ -27,6 +31,23 @@ def test_what_stays_true_goes_on(was, now, tmp_path):
     begin(tmp_path, was)
     begin(tmp_path, now)
     assert read_json(tmp_path / "bench.json", "bench")["config"] == now
+
+
+def methods(**training):
+    options = dataclasses.asdict(HeadsOptions(training=TrainingOptions(**training)))
+    return {"methods": {"finetune": ["finetune", options]}}
+
+
+def test_options_that_came_later_have_their_default(tmp_path):
+    begun = methods(num_epochs=3)
+    del begun["methods"]["finetune"][1]["training"]["encoder_rate"]
+    begin(tmp_path, begun)
+    with pytest.raises(InputError, match="other options of method finetune"):
+        begin(tmp_path, methods(num_epochs=3, encoder_rate=0.5))
+    with pytest.raises(InputError, match="other options of method finetune"):
+        begin(tmp_path, methods(num_epochs=4))
+    begin(tmp_path, methods(num_epochs=3))
+    assert read_json(tmp_path / "bench.json", "bench")["config"] == methods(num_epochs=3)
 
 
 @pytest.mark.parametrize(

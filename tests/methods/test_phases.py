@@ -3,11 +3,13 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 
 from cign.data.batches import cut
+from cign.errors import InputError
 from cign.methods.finetune import Finetune
-from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.phases import Phase, TrainingOptions, make_optimizer, set_learning_rate
 from cign.seeding import stream
 from toy import toy_loop
 
@@ -74,3 +76,31 @@ def test_only_the_named_parameters_are_trained(monkeypatch):
         "network.heads.audio.biases.0",
         "network.heads.visual.biases.0",
     }
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_encoders_take_their_share_of_the_learning_rate(optimizer):
+    def stepped(share):
+        torch.manual_seed(0)
+        network = torch.nn.ModuleDict({n: torch.nn.Linear(3, 3) for n in ("backbone", "head")})
+        before = {name: weight.detach().clone() for name, weight in network.named_parameters()}
+        options = TrainingOptions(optimizer=optimizer, encoder_rate=share)
+        made = make_optimizer(network.named_parameters(), options)
+        set_learning_rate(made, 0.25)
+        for weight in network.parameters():
+            weight.grad = torch.ones_like(weight)
+        made.step()
+        after = dict(network.named_parameters())
+        return {name: (after[name] - before[name]).detach() for name in before}
+
+    alone, slowed = stepped(1.0), stepped(0.125)
+    assert all(moved.abs().min() > 0.1 for moved in alone.values())
+    for name, moved in slowed.items():
+        share = 0.125 if name.startswith("backbone") else 1.0
+        torch.testing.assert_close(moved, share * alone[name])
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, float("inf"), float("nan")])
+def test_an_encoder_rate_without_meaning_is_refused(rate):
+    with pytest.raises(InputError, match="encoder_rate"):
+        TrainingOptions(encoder_rate=rate)

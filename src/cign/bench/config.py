@@ -192,11 +192,14 @@ def begin(folder: Path, wanted: dict[str, Any]) -> None:
 def _stays_true(name: str, begun: dict[str, Any], now: Any) -> bool:
     """Whether what is done of a bench stays true although something is not as it was.
 
-    A comparison may gain methods. A store may gain or lose tokens that no run of it has read; which
-    ones those read may then have to be named.
+    A comparison may gain methods, and a method options that came later and have their default,
+    which is what was done before they came. A store may gain or lose tokens that no run of it has
+    read; which ones those read may then have to be named.
     """
     was = begun.get(name)
-    if name in ("methods", "only") and isinstance(was, dict):
+    if name == "methods" and isinstance(was, dict):
+        return all(key in now and now[key] == _with_defaults(was[key]) for key in was)
+    if name == "only" and isinstance(was, dict):
         return all(key in now and now[key] == value for key, value in was.items())
     if name in ("stores", "test-store") and isinstance(was, dict):
         return list(was) == list(now) and all(_reads_alike(was[key], now[key]) for key in was)
@@ -204,6 +207,16 @@ def _stays_true(name: str, begun: dict[str, Any], now: Any) -> bool:
         held = [store["tokens"] for store in begun.get("stores", {}).values()]
         return all({n for n in tokens if not n.endswith(STEM)} == {now} for tokens in held)
     return False
+
+
+def _with_defaults(begun: list[Any]) -> list[Any]:
+    """A method and its options as a bench was begun with, with the options that came later."""
+    method, options = begun
+    try:
+        filled: Any = configure(method_class(method).Options, options, "bench.json")
+    except InputError:  # an option that is no more
+        return begun
+    return [method, json.loads(json.dumps(dataclasses.asdict(filled)))]
 
 
 def _reads_alike(was: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ class TrainingOptions:
         min_steps: More passes are made until there are at least so many steps.
         batch_size: Clips of a step.
         learning_rate: The highest of the schedule.
+        encoder_rate: Share of the learning rate that the encoders' weights get, 1 for the same as
+            all others'. Ours; on cached tokens there are no such weights.
         weight_decay: Decoupled (adamw) or as a gradient (sgd); adam takes none.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         schedule: ``constant``, ``cosine`` to zero, or ``one_cycle`` (linear rise over the first
@@ -36,6 +38,7 @@ class TrainingOptions:
     min_steps: int = 0
     batch_size: int = 32
     learning_rate: float = 1e-3
+    encoder_rate: float = 1.0
     weight_decay: float = 0.0
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
@@ -47,6 +50,8 @@ class TrainingOptions:
                 raise InputError(f"{name} {getattr(self, name)} is too small: use {least} or more")
         if not 0.0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate {self.learning_rate} is not positive: use 1e-3, say")
+        if not 0.0 < self.encoder_rate < math.inf:
+            raise InputError(f"encoder_rate {self.encoder_rate} is not positive: use 0.1, say")
         if self.weight_decay < 0.0:
             raise InputError(f"weight_decay {self.weight_decay} is negative: use 0 or more")
         if self.optimizer == "adam":
@@ -117,15 +122,36 @@ class Phase:
 
 
 def make_optimizer(
-    parameters: Iterable[nn.Parameter], options: TrainingOptions
+    parameters: Iterable[tuple[str, nn.Parameter]], options: TrainingOptions
 ) -> torch.optim.Optimizer:
-    """Build the optimizer of a phase; the learning rate is set at every step.
+    """Build the optimizer of a phase; `set_learning_rate` is to be called at every step.
 
     The fused ones update all weights in one pass: the same formulas, a few roundings apart.
+
+    Args:
+        parameters: Names and weights; the encoders' are those of an `Encoder`'s backbone.
+        options: Of the phase.
     """
     rate, decay = options.learning_rate, options.weight_decay
+    groups = _groups(list(parameters), options.encoder_rate)
     if options.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, fused=True)
+        return torch.optim.Adam(groups, lr=rate, fused=True)
     if options.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
-    return torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
+
+
+def _groups(parameters: list[tuple[str, nn.Parameter]], encoder_rate: float) -> list[Any]:
+    """Weights of one learning rate; a single group where all have the same."""
+    if encoder_rate == 1.0:
+        return [{"params": [weight for _, weight in parameters], "share": 1.0}]
+    encoders = [weight for name, weight in parameters if "backbone" in name.split(".")]
+    others = [weight for name, weight in parameters if "backbone" not in name.split(".")]
+    groups = [{"params": others, "share": 1.0}, {"params": encoders, "share": encoder_rate}]
+    return [group for group in groups if group["params"]]
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every weight its share of a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
