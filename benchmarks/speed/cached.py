@@ -24,6 +24,8 @@ from cign.methods.cign_analytic import CignAnalytic
 from cign.methods.phases import Phase, TrainingOptions
 from cign.models.encoder import TokenShape
 from cign.models.resnet import ResNetPair
+from cign.models.rounding import rounded, rounded_products
+from cign.models.token_ridge import BLOCK
 
 FEW, MANY = 36, 1000
 SHAPES = {
@@ -80,6 +82,31 @@ def learning(shape: TokenShape, num_classes: int, num_clips: int, size: int) -> 
     return learn
 
 
+def products(shape: TokenShape, num_clips: int, size: int) -> Callable[[], None]:
+    """The matrix products of `learning` alone: tokens by projection, features by themselves.
+
+    Their factors lie ready, rounded; nothing is normalised, cut off at zero, weighted or added up.
+    """
+    from closed_form import flagship
+
+    o = flagship(shape).options
+    sizes = ((shape.num_audio_tokens, shape.audio_dim), (shape.num_visual_tokens, shape.visual_dim))
+    tokens = [rounded(torch.randn(size * number, dim)) for number, dim in sizes]
+    projections = [rounded(torch.randn(dim, o.width)) for _, dim in sizes]
+    # Of each clip its mean and its most salient tokens.
+    rows = [rounded(torch.randn(size * (1 + min(o.num_single, n)), o.width)) for n, _ in sizes]
+
+    def multiply() -> None:
+        with rounded_products(enabled=True):
+            for _ in range(num_clips // size):
+                for x, projection, features in zip(tokens, projections, rows, strict=True):
+                    x @ projection
+                    for begin in range(0, o.width, BLOCK):
+                        features[:, begin:].T @ features[:, begin : begin + BLOCK]
+
+    return multiply
+
+
 def measure(options: argparse.Namespace) -> Found:
     from closed_form import flagship
 
@@ -94,6 +121,8 @@ def measure(options: argparse.Namespace) -> Found:
     for name, shape in SHAPES.items():
         for number in (FEW, MANY):
             contestants[f"{name}, {number} classes"] = learning(shape, number, num_clips, size)
+    whole = "ResNet-18 pair"
+    contestants[f"{whole}, its products alone"] = products(SHAPES[whole], num_clips, size)
     timed = take_turns(contestants, options.rounds)
     counts = dict.fromkeys(contestants, num_clips) | {"`cign` end to end": options.batch}
     rates = {name: counts[name] / one.median_s for name, one in timed.items()}
@@ -113,6 +142,12 @@ def measure(options: argparse.Namespace) -> Found:
                 at_most=1.15 if bounded else None,
             ),
         ]
+    rows.append(
+        Row(
+            what=f"{whole}: the closed form's matrix products alone, by `cign` end to end",
+            ratio=rates[f"{whole}, its products alone"] / rates["`cign` end to end"],
+        )
+    )
     lines = ["| | clips/s | memory, MB |", "| --- | ---: | ---: |"]
     for name, one in timed.items():
         lines.append(f"| {name} | {rates[name]:,.1f} | {one.extra_mb:,.0f} |")

@@ -18,7 +18,7 @@ from cign.models.rounding import rounded, rounded_products
 
 # Columns of the Gram matrix that are multiplied at a time; narrower blocks waste less of the upper
 # triangle, and are slower for their size.
-_BLOCK = 500
+BLOCK = 500
 
 
 def saliency(tokens: Tensor, power: float) -> Tensor:
@@ -109,10 +109,10 @@ class TokenStatistics(RidgeStatistics):
             pooled = (1.0 - token_share) * pooled + token_share * single
         rows = rounded(rows) if rounding else rows
         with rounded_products(rounding):
-            for begin in range(0, rows.shape[1], _BLOCK):
-                block = rows[:, begin : begin + _BLOCK]
+            for begin in range(0, rows.shape[1], BLOCK):
+                block = rows[:, begin : begin + BLOCK]
                 product = rows[:, begin:].T @ block
-                self.gram[begin:, begin : begin + _BLOCK] += product
+                self.gram[begin:, begin : begin + BLOCK] += product
         self.cross += (pooled.T @ targets.to(pooled.dtype)).to(self.cross.dtype)
 
     def merge(self, other: RidgeStatistics) -> None:
