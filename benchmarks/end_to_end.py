@@ -52,13 +52,15 @@ def slow_recipe(method: str, rate: float) -> dict[str, Any]:
     name = "adaptation" if method in CLOSED_FORMS else "training"
     own_training = own.options[name]
     share = rate / own_training["learning_rate"]
-    changed = {**own_training, "num_epochs": 10, "min_steps": 0, "encoder_rate": share}
-    sources = dict(own.sources)
+    slow = {"num_epochs": 10, "min_steps": 0, "encoder_rate": share}
+    options, sources = {**own.options, name: {**own_training, **slow}}, dict(own.sources)
+    if method == "podnet":  # half of training's rates, as in the authors' code
+        options["balanced_training"] = {**options["balanced_training"], **slow}
     sources[f"{name}.num_epochs"] = "as in benchmarks/results/end_to_end_tuning.md"
     sources[f"{name}.encoder_rate"] = (
         f"encoders at {rate:g} (benchmarks/results/{SLOW_RESULT.name})"
     )
-    return {"method": method, "options": {**own.options, name: changed}, "sources": sources}
+    return {"method": method, "options": options, "sources": sources}
 
 
 def recipe(method: str, rate: float) -> dict[str, Any]:
