@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from cign.bench.config import begin
+from cign.bench import BenchConfig
+from cign.bench.config import begin, read_entries
 from cign.errors import InputError
 from cign.files import read_json
 from cign.methods.finetune import HeadsOptions
@@ -65,3 +66,14 @@ def test_what_would_mix_runs_is_refused(was, now, says, tmp_path):
     with pytest.raises(InputError, match=says):
         begin(tmp_path, now)
     assert read_json(tmp_path / "bench.json", "bench")["config"] == was
+
+
+@pytest.mark.parametrize(("regime", "rate"), [("frozen", 1.0), ("end-to-end", 0.03)])
+def test_a_rate_of_encoders_is_no_part_of_runs_on_cached_tokens(regime, rate, tmp_path):
+    grid = BenchConfig(
+        stores=(tmp_path,), methods=("podnet", "analytic"), tasks=(4,), regime=regime
+    )
+    podnet, analytic = read_entries(grid)
+    assert podnet.options["training"]["encoder_rate"] == rate
+    assert podnet.options["balanced_training"]["encoder_rate"] == rate
+    assert analytic.options["adaptation"]["encoder_rate"] == 1.0

@@ -14,6 +14,7 @@ from cign.data.store import Store
 from cign.errors import InputError, one_of
 from cign.files import read_json, write_json
 from cign.methods import METHODS, method_class
+from cign.methods.phases import TrainingOptions
 from cign.models.blocks import STEM
 from cign.options import Recipe, builtin_recipe, configure, read_recipe
 from cign.runs import fitting_backbone
@@ -69,9 +70,19 @@ def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
         cls = method_class(recipe.method)
         filled: Any = configure(cls.Options, recipe.options, f"recipe of {name}")
         cls.check_regime(filled, config.regime)
+        if config.regime == "frozen":
+            filled = _without_encoders(filled)
         options = dataclasses.asdict(filled)
         entries.append(Entry(name=name, method=recipe.method, options=options))
     return tuple(entries)
+
+
+def _without_encoders(options: Any) -> Any:
+    """Options with what only encoders in training heed at its default: the runs are the same."""
+    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    trainings = {k: v for k, v in values.items() if isinstance(v, TrainingOptions)}
+    changed = {k: dataclasses.replace(v, encoder_rate=1.0) for k, v in trainings.items()}
+    return dataclasses.replace(options, **changed)
 
 
 def _recipe(name: str, folder: Path | None) -> Recipe:
