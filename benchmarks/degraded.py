@@ -6,7 +6,7 @@ makes ``world2-sound20db`` to ``world2-sound-10db`` (white noise under the sound
 their powers in each clip), ``world2-picture16`` to ``world2-picture128`` (Gaussian noise on every
 pixel and channel, standard deviation in levels of 255) and ``world2-soundless`` and
 ``world2-pictureless``, with tokens of the backbone. They are stores for ``cign bench
---test-stores``: nothing can be learned from them. What is there already is left alone.
+--test-store``: nothing can be learned from them. What is there already is left alone.
 """
 
 from __future__ import annotations

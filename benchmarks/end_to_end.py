@@ -1,7 +1,7 @@
 """Recipes for training encoders too: every gradient method with one and the same training.
 
     python benchmarks/end_to_end.py tune work/stores/world1-12classes    three learning rates
-    python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end/recipes    for `cign bench`
+    python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end-recipes    for `cign bench`
 
 and with ``--slow`` the same for encoders that learn more slowly than what stands on them: weights
 behind the encoders train as the method's own recipe says (its learning rate, its weight decay), the

@@ -1,4 +1,4 @@
-"""Start-up: `cign --help` and a refused option against the interpreter that does nothing.
+"""Start-up: `cign --help`, `cign train --help` and a `predict` without a model against the interpreter that does nothing.
 
 python benchmarks/speed/start.py [--rounds 7]
 """

@@ -102,3 +102,12 @@ def test_reading_resizes_the_whole_square():
 def test_pictures_are_normalised_by_imagenets_constants(pair):
     assert pair.mean.flatten().tolist() == pytest.approx(IMAGENET_MEAN)
     assert pair.std.flatten().tolist() == pytest.approx(IMAGENET_STD)
+
+
+def test_random_halves_are_said(pair, tmp_path):
+    (both,) = pair.notes
+    assert "halves have random weights" in both
+    pair.visual.save_pretrained(tmp_path)
+    (sound,) = resnet_pair(tmp_path).notes
+    assert "sound half has random weights" in sound
+    assert load_backbone("small").notes == ()

@@ -83,12 +83,12 @@ def run(options: Any) -> None:
         spec = PRESETS[benchmark.preset if benchmark else preset]
     else:
         from cign.models.backbones import load_backbone
-        from cign.models.fitting import fit, notes_of
+        from cign.models.fitting import fit
         from cign.models.reduced import with_tokens
 
         backbone = load_backbone(with_tokens(name, options.tokens))
         spec = backbone.spec
-        for line in notes_of(backbone):
+        for line in backbone.notes:
             note(line)
     if options.preset is not None:
         spec = PRESETS[options.preset]

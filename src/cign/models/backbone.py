@@ -50,6 +50,11 @@ class Backbone(nn.Module, ABC):
         """Visual tokens of a clip: those of its frames, one after another."""
         return self.spec.num_frames * self.visual_grid[0] * self.visual_grid[1]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of its weights and its input, one sentence each."""
+        return ()
+
     @abstractmethod
     def audio_tokens(self, audio: Tensor) -> Tensor:
         """Encode sound.

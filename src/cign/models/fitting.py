@@ -26,11 +26,6 @@ class FittedBackbone(Backbone):
         """What builds the same networks again without their folders; None if a name does."""
         return None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the user should know about how its input is prepared, one sentence each."""
-        return ()
-
 
 def fit(backbone: Backbone, spec: MediaSpec) -> None:
     """Let a backbone take what is decoded, as far as it can.
@@ -55,11 +50,6 @@ def set_source(backbone: Backbone, source: str) -> None:
 def source_of(backbone: Backbone) -> str:
     """What loads a backbone again; its name if that was not noted."""
     return str(vars(backbone).get("source", backbone.name))
-
-
-def notes_of(backbone: Backbone) -> tuple[str, ...]:
-    """See `FittedBackbone.notes`."""
-    return backbone.notes if isinstance(backbone, FittedBackbone) else ()
 
 
 def record_of(backbone: Backbone) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from cign.data.media import MediaSpec
 from cign.errors import InputError
 from cign.models.backbone import Backbone
 from cign.models.blocks import STEM
-from cign.models.fitting import FittedBackbone, fit, notes_of, record_of
+from cign.models.fitting import FittedBackbone, fit, record_of
 
 FULL, POOLED = "full", "pooled"
 MAX_MOMENTS = 16  # ours: of the sound where only the picture's grid is given
@@ -127,8 +127,8 @@ class ReducedBackbone(FittedBackbone):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """See `FittedBackbone`."""
-        return notes_of(self.inner)
+        """See `Backbone`."""
+        return self.inner.notes
 
     @property
     def fingerprint(self) -> str:

@@ -65,6 +65,15 @@ class ResNetPair(Backbone):
             downsampled((samples - segment) // hop + 1),
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Backbone`."""
+        drawn = "sound half has" if self.name == "resnet18" else "halves have"
+        return (
+            f"backbone {self.name}: its {drawn} random weights, whose tokens mean little until "
+            "they are trained: use --regime end-to-end",
+        )
+
     def audio_tokens(self, audio: Tensor) -> Tensor:
         """See `Backbone`."""
         x = self.spectrogram(audio).unsqueeze(1)  # [B, 1, F, T]
