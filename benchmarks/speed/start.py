@@ -1,4 +1,4 @@
-"""Start-up: `cign --help`, `cign train --help` and a `predict` without a model against the interpreter that does nothing.
+"""Start-up: three commands that do nothing, against the interpreter alone.
 
 python benchmarks/speed/start.py [--rounds 7]
 """
