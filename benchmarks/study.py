@@ -25,12 +25,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import yaml
+from study_figure import NAMES, Row, draw
 
 from cign.bench import BenchConfig, run_bench
 from cign.bench.config import ALL_STORES
@@ -43,10 +40,6 @@ from cign.files import read_json, write_text
 
 HERE = Path(__file__).parent
 STUDIES, RESULTS = HERE / "studies", HERE / "results" / "studies"
-NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual"}
-COLOURS = ("#0b6e99", "#c4572a", "#3f7d3a", "#8a4f9e", "#b8860b", "#c2185b", "#455a64", "#00897b")
-MARKERS = "osD^vPXh"
-Row = dict[str, Any]
 
 
 def config_of(bench: dict[str, Any], against: str | None = None) -> BenchConfig:
@@ -129,79 +122,6 @@ def differences(rows: list[Row]) -> list[str]:
             *difference_table(own, lead),
         ]
     return lines
-
-
-def series(rows: list[Row], x: str) -> dict[str, list[tuple[Any, Row]]]:
-    """The points of each method, in the order of the axis; one without memory is level."""
-    places = list(dict.fromkeys(str(row[x]) for row in rows))
-    lines: dict[str, list[tuple[Any, Row]]] = {}
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    kept = {m: {row["memory"] for row in rows if row["method"] == m} for m in methods}
-    if x == "memory" and not any("0" in some and len(some) > 1 for some in kept.values()):
-        places = [place for place in places if place != "0"] or places
-    for method in methods:
-        own = [row for row in rows if row["method"] == method]
-        if x == "memory" and kept[method] == {"0"}:
-            lines[method] = [(place, own[0]) for place in places]
-        else:
-            lines[method] = [(str(row[x]), row) for row in own if str(row[x]) in places]
-    return lines
-
-
-def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
-    """One panel for each number shown: a line for each method, bars of a deviation over stores."""
-    shown = study.get("shown", ["last_audio_visual"])
-    places = list(
-        dict.fromkeys(place for line in series(rows, study["x"]).values() for place, _ in line)
-    )
-    figure, axes = plt.subplots(
-        1, len(shown), figsize=(1.2 + 4.2 * len(shown), 4.2), squeeze=False, sharex=True
-    )
-    # Labels have no order to join by a line: their points stand side by side.
-    is_order = study["x"] != "label"
-    for axis, number in zip(axes[0], shown, strict=True):
-        for index, (method, line) in enumerate(series(rows, study["x"]).items()):
-            known = [(p, row["numbers"][number]) for p, row in line]
-            known = [(p, n) for p, n in known if n["value"] is not None]
-            if not known:
-                continue
-            for place, n in known:
-                values = n.get("each", [])
-                at = [places.index(place) + (0 if is_order else 0.12 * index)] * len(values)
-                axis.scatter(at, values, s=14, color=COLOURS[index % len(COLOURS)], alpha=0.35)
-            axis.errorbar(
-                [places.index(p) + (0 if is_order else 0.12 * index) for p, _ in known],
-                [n["value"] for _, n in known],
-                yerr=[n["std"] or 0.0 for _, n in known],
-                label=method,
-                color=COLOURS[index % len(COLOURS)],
-                marker=MARKERS[index % len(MARKERS)],
-                linestyle=("--" if index >= len(COLOURS) else "-") if is_order else "none",
-                markersize=5,
-                linewidth=1.4,
-                capsize=2,
-            )
-        metric, _, reading = number.partition("_")
-        axis.set_title(f"{metric}, {NAMES.get(reading, reading)}", fontsize=10, loc="left")
-        if len(places) > 1:
-            tilted = {"rotation": 40, "ha": "right"} if sum(map(len, places)) > 50 else {}
-            axis.set_xticks(range(len(places)), places, **tilted)
-            axis.set_xlabel(study.get("x_label", study["x"]))
-        else:  # nothing to tell apart but the methods
-            names = list(series(rows, study["x"]))
-            axis.set_xticks([0.12 * i for i in range(len(names))], names, rotation=20, ha="right")
-        axis.grid(axis="y", alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("percent")
-    handles, names = axes[0][0].get_legend_handles_labels()
-    if len(places) > 1:
-        figure.legend(
-            handles, names, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9
-        )
-    figure.suptitle(study["title"], x=0.01, ha="left", fontsize=12)
-    figure.tight_layout()
-    figure.savefig(path, dpi=130, bbox_inches="tight")
-    plt.close(figure)
 
 
 def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
