@@ -20,6 +20,8 @@ from cign.files import write_text
 from cign.metrics.predictions import READINGS
 
 METHOD = "cign_analytic"
+VARIED = {"classes": "{} classes", "encoders": "encoders: {}"}
+"""The studies, and how a row names what they vary."""
 PAGE = Path(__file__).parent / "results" / "signs.md"
 
 
@@ -29,10 +31,9 @@ def sign(entry: dict[str, Any]) -> str:
     return "ahead" if low > 0 else "behind" if high < 0 else "open"
 
 
-def rows_of(name: str, folder: Path) -> tuple[str, list[dict[str, Any]]]:
-    """What a study varies, and all of its rows."""
-    study = yaml.safe_load((STUDIES / f"{name}.yaml").read_text())
-    return study["x_label"], run(name, study, folder, ())
+def rows_of(name: str, folder: Path) -> list[dict[str, Any]]:
+    """All rows of a study."""
+    return run(name, yaml.safe_load((STUDIES / f"{name}.yaml").read_text()), folder, ())
 
 
 def page(studies: dict[str, list[dict[str, Any]]]) -> list[str]:
@@ -49,16 +50,15 @@ def page(studies: dict[str, list[dict[str, Any]]]) -> list[str]:
         f"| what | {METHOD} | less | audio | visual | audio-visual |",
         "| --- | ---: | --- | ---: | ---: | ---: |",
     ]
-    for varied, rows in studies.items():
+    for name, rows in studies.items():
         for row in rows:
             if row["method"] != METHOD or not row["versus"]:
                 continue
             entries = [row["numbers"][f"last_{reading}"] for reading in READINGS]
             cells = [f"{sign(entry)} {difference(entry)}" for entry in entries]
             own = f"{row['numbers']['last_audio_visual']['value']:.1f}"
-            lines.append(
-                f"| {row['label']} ({varied}) | {own} | {row['versus']} | {' | '.join(cells)} |"
-            )
+            what = VARIED[name].format(row["label"])
+            lines.append(f"| {what} | {own} | {row['versus']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -66,7 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--to", type=Path, default=Path("work/studies"))
     arguments = parser.parse_args()
-    found = dict(rows_of(name, arguments.to) for name in ("classes", "encoders"))
+    found = {name: rows_of(name, arguments.to) for name in VARIED}
     write_text(PAGE, "\n".join(page(found)) + "\n")
 
 
