@@ -121,6 +121,7 @@ def closed_form(options: argparse.Namespace, folder: Path) -> list[str]:
             watch, whole_s = timed(
                 lambda m=method, b=batch, p=phase: [m.learn(b, p) for _ in range(4)],
                 (RandomFeatures, "forward", "random features"),
+                (cign_analytic, "contrast", "contrast"),
                 (cign_analytic, "saliency", "saliency"),
                 (TokenStatistics, "absorb_tokens", "sums of products"),
             )

@@ -64,8 +64,7 @@ def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share, num_sin
     sums.grow(C)
     for some in np.array_split(np.arange(B), 3):
         sums.absorb_tokens(
-            torch.from_numpy(features[some]),
-            torch.from_numpy(shares[some]),
+            [(torch.from_numpy(features[some]), torch.from_numpy(shares[some]))],
             torch.from_numpy(targets[some]),
             share,
             num_single,
@@ -92,7 +91,7 @@ def test_rounded_products_are_those_of_the_rounded_values():
     sums = TokenStatistics(W, torch.float64)
     sums.grow(C)
     before = torch.backends.mkldnn.matmul.fp32_precision
-    sums.absorb_tokens(features.float(), shares.float(), targets, 0.3, rounding=True)
+    sums.absorb_tokens([(features.float(), shares.float())], targets, 0.3, rounding=True)
     assert torch.backends.mkldnn.matmul.fp32_precision == before
     rows = []
     for clip, share in zip(features.float(), shares.float(), strict=True):
@@ -103,7 +102,7 @@ def test_rounded_products_are_those_of_the_rounded_values():
     assert torch.allclose(sums.gram.tril(), wanted, rtol=1e-6, atol=1e-6)
     exact = TokenStatistics(W, torch.float64)
     exact.grow(C)
-    exact.absorb_tokens(features, shares, targets, 0.3)
+    exact.absorb_tokens([(features, shares)], targets, 0.3)
     assert not torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-5)
     assert torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-2, atol=1e-2)
     assert torch.allclose(sums.cross, exact.cross, rtol=1e-5)
@@ -143,9 +142,41 @@ def test_wide_gram_matrices_are_made_in_blocks_of_their_lower_triangle():
     shares = torch.full((4, 2), 0.5, dtype=torch.float64)
     sums = TokenStatistics(1203, torch.float64)
     sums.grow(1)
-    sums.absorb_tokens(features, shares, torch.ones(4, 1, dtype=torch.bool), 0.0)
+    sums.absorb_tokens([(features, shares)], torch.ones(4, 1, dtype=torch.bool), 0.0)
     pooled = features.mean(dim=1)
     assert torch.allclose(sums.gram.tril(), (pooled.T @ pooled).tril(), atol=1e-12)
+
+
+def test_pieces_are_summed_one_by_one_to_what_all_clips_give():
+    features, shares, targets = (torch.from_numpy(x) for x in problem())
+    begun = []
+
+    def pieces():
+        for begin in range(0, B, 2):
+            begun.append(begin)
+            yield features[begin : begin + 2], shares[begin : begin + 2]
+
+    one, by_two = TokenStatistics(W, torch.float64), TokenStatistics(W, torch.float64)
+    for sums in (one, by_two):
+        sums.grow(C)
+    one.absorb_tokens([(features, shares)], targets, 0.3, 2)
+    by_two.absorb_tokens(pieces(), targets, 0.3, 2)
+    assert begun == list(range(0, B, 2))
+    torch.testing.assert_close(one.gram.tril(), by_two.gram.tril(), rtol=0, atol=1e-12)
+    torch.testing.assert_close(one.cross, by_two.cross, rtol=0, atol=1e-12)
+
+
+def test_of_tokens_that_count_alike_those_taken_singly_lie_all_over_the_clip():
+    """81 tokens of one saliency, twelve counted: no stretch of a sound is left out."""
+    features = torch.eye(81, dtype=torch.float64).unsqueeze(0)
+    sums = TokenStatistics(81, torch.float64)
+    sums.grow(1)
+    alike = torch.full((1, 81), 1 / 81, dtype=torch.float64)
+    sums.absorb_tokens([(features, alike)], torch.ones(1, 1, dtype=torch.bool), 1.0, 12)
+    chosen = sums.gram.diagonal().nonzero().flatten()
+    assert len(chosen) == 12
+    ends = torch.cat([torch.tensor([-1]), chosen, torch.tensor([81])])
+    assert ends.diff().max() <= 13  # 81 / 12 = 6.75
 
 
 def test_sums_of_two_machines_merge_to_those_of_one():
@@ -154,7 +185,7 @@ def test_sums_of_two_machines_merge_to_those_of_one():
     for sums, some in ((one, slice(0, B)), (first, slice(0, 4)), (second, slice(4, B))):
         known = 2 if sums is second else C  # a machine that has not met the last class
         sums.grow(known)
-        sums.absorb_tokens(features[some], shares[some], targets[some][:, :known], 0.2)
+        sums.absorb_tokens([(features[some], shares[some])], targets[some][:, :known], 0.2)
     first.merge(second)
     assert torch.allclose(first.gram, one.gram, atol=1e-12)
     assert torch.allclose(first.cross[:, :2], one.cross[:, :2], atol=1e-12)

@@ -8,6 +8,7 @@ Derivation, what is exact and what is not: docs/methods/cign_analytic.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -20,12 +21,13 @@ from cign.methods.analytic import DTYPES, Analytic, without_entry
 from cign.methods.base import Batch, Scores, Setup
 from cign.methods.phases import TrainingOptions
 from cign.models.ridge import RandomFeatures, RidgeStatistics
-from cign.models.rounding import rounded_products
 from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 from cign.options import check_positive, check_sizes, refuse_ignored
 
 MODALITIES = ("audio", "visual")
 PRECISIONS = ("bfloat16", *DTYPES)
+PIECE_BYTES = 2**24
+"""Features that are made at a time in learning; from the caches they are read several times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,24 +155,29 @@ class CignAnalytic(Analytic):
     def absorb(self, batch: Batch) -> None:
         """Add clips to the sums."""
         o = self.options
-        rounding = o.precision == "bfloat16"
         both = self.tokens(batch.audio, batch.visual)
         for modality, tokens in zip(MODALITIES, both, strict=True):
-            tokens = self.contrasted(modality, tokens.to(DTYPES.get(o.precision, torch.float32)))
-            sums, random = self.statistics[modality], self.features[modality]
+            sums = self.statistics[modality]
             assert isinstance(sums, TokenStatistics)
-            assert isinstance(random, RandomFeatures)
-            with rounded_products(rounding):
-                features = random(tokens, rounding=rounding)
             sums.absorb_tokens(
-                features,
-                self.shares(modality, tokens),
+                self._pieces(modality, tokens),
                 batch.targets,
                 o.token_share,
                 o.num_single,
-                rounding=rounding,
+                rounding=o.precision == "bfloat16",
             )
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
+
+    def _pieces(self, modality: str, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features and saliency of a modality's tokens, as many clips at a time as fit a cache."""
+        o, random = self.options, self.features[modality]
+        assert isinstance(random, RandomFeatures)
+        features_of = random.rounding() if o.precision == "bfloat16" else random
+        dtype = DTYPES.get(o.precision, torch.float32)
+        size = max(1, PIECE_BYTES // (tokens.shape[1] * o.width * dtype.itemsize))
+        for some in tokens.split(size):
+            contrasted = self.contrasted(modality, some.to(dtype))
+            yield features_of(contrasted), self.shares(modality, contrasted)
 
     def token_scores(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Score of each token for each class, and the assignment.

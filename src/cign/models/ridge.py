@@ -11,12 +11,13 @@ Legend: B clips, C classes seen, D width of the input, W width of the random fea
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from cign.errors import RunError
-from cign.models.rounding import rounded
+from cign.models.rounding import rounded, rounded_products
 from cign.seeding import stream
 
 # Key of the random stream of projections; each modality adds its own number.
@@ -45,17 +46,35 @@ class RandomFeatures(nn.Module):
         scaled = torch.from_numpy(draw / math.sqrt(in_features)).float()
         self.register_buffer("projection", scaled)
 
-    def forward(self, x: Tensor, *, rounding: bool = False) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Map [..., D] to [..., W], in the precision of ``x``; a zero input gives zero features.
 
         Args:
             x: Shape [..., D].
-            rounding: Round the factors of the product to bfloat16.
         """
-        x, projection = nn.functional.layer_norm(x, (self.in_features,)), self.projection
-        if rounding:
-            x, projection = rounded(x), rounded(projection)
-        return torch.relu(x @ projection.to(x.dtype).T)
+        x = nn.functional.layer_norm(x, (self.in_features,))
+        return (x @ self.projection.to(x.dtype).T).relu_()
+
+    def rounding(self) -> Callable[[Tensor], Tensor]:
+        """`forward` of float32 values with the factors of the product rounded to bfloat16.
+
+        They are multiplied on units for that where there are any. The projection is rounded once,
+        as it is now, and what one call returns the next may write over: fresh memory costs time.
+        """
+        projection = rounded(self.projection)
+        held = projection.new_empty(0, self.width)
+
+        def features(x: Tensor) -> Tensor:
+            nonlocal held
+            x = rounded(nn.functional.layer_norm(x, (self.in_features,)))
+            rows = x.flatten(0, -2)
+            if len(held) < len(rows):
+                held = rows.new_empty(len(rows), self.width)
+            with rounded_products(enabled=True):
+                product = torch.mm(rows, projection.T, out=held[: len(rows)])
+            return product.relu_().unflatten(0, x.shape[:-1])
+
+        return features
 
 
 class RidgeStatistics(nn.Module):

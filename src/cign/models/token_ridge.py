@@ -9,6 +9,7 @@ Legend: B clips, N tokens, C classes, D width of a token, W width of the random 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -34,7 +35,9 @@ def saliency(tokens: Tensor, power: float) -> Tensor:
     Returns:
         Shape [B, N], sums to one; 1 / N where all tokens are equal.
     """
-    spread = (tokens - tokens.mean(dim=1, keepdim=True)).square().sum(dim=2)
+    if power == 0:
+        return tokens.new_full(tokens.shape[:2], 1.0 / tokens.shape[1])
+    spread = (tokens - tokens.mean(dim=1, keepdim=True)).square_().sum(dim=2)
     largest = spread.amax(dim=1, keepdim=True)
     # Against the largest one, so that no power under- or overflows.
     raised = torch.where(largest > 0, spread / largest, torch.ones_like(spread)).pow(power)
@@ -78,8 +81,7 @@ class TokenStatistics(RidgeStatistics):
 
     def absorb_tokens(
         self,
-        features: Tensor,
-        shares: Tensor,
+        pieces: Iterable[tuple[Tensor, Tensor]],
         targets: Tensor,
         token_share: float,
         num_single: int | None = None,
@@ -89,31 +91,27 @@ class TokenStatistics(RidgeStatistics):
         """Add clips, in place; products in the features' precision, sums in the statistics'.
 
         Args:
-            features: f_n, shape [B, N, W].
-            shares: u_n, shape [B, N].
-            targets: Multi-hot labels, shape [B, C].
+            pieces: f_n and u_n of some clips at a time, shapes [b, N, W] and [b, N]. Each piece is
+                done with before the next is asked for: features of all clips need not lie in
+                memory at once, and those of few stay in the processor's cache.
+            targets: Multi-hot labels of all of them, shape [B, C].
             token_share: s.
             num_single: How many tokens count singly, the most salient first; all if None.
             rounding: Round what the Gram matrix is a product of, float32, to bfloat16.
         """
-        pooled = (shares.unsqueeze(1) @ features).squeeze(1)  # [B, W]
-        rows = math.sqrt(1.0 - token_share) * pooled
-        if token_share > 0:
-            if num_single is not None and num_single < shares.shape[1]:
-                shares, chosen = shares.topk(num_single, dim=1)
-                shares = shares / shares.sum(dim=1, keepdim=True)
-                features = features.take_along_dim(chosen.unsqueeze(-1), dim=1)
-            weighted = (features * (token_share * shares).sqrt().unsqueeze(-1)).flatten(0, 1)
-            rows = torch.cat([rows, weighted])
-            single = (shares.unsqueeze(1) @ features).squeeze(1)
-            pooled = (1.0 - token_share) * pooled + token_share * single
-        rows = rounded(rows) if rounding else rows
+        whole, single, labelled = [], [], []
+        for features, shares in pieces:
+            clip, tokens, mean = _clip_rows(features, shares, token_share, num_single)
+            whole.append(rounded(clip) if rounding else clip)
+            single.append(rounded(tokens) if rounding else tokens)
+            labelled.append(mean)
+        rows, means = torch.cat([*whole, *single]), torch.cat(labelled)
         with rounded_products(rounding):
             for begin in range(0, rows.shape[1], BLOCK):
                 block = rows[:, begin : begin + BLOCK]
                 product = rows[:, begin:].T @ block
                 self.gram[begin:, begin : begin + BLOCK] += product
-        self.cross += (pooled.T @ targets.to(pooled.dtype)).to(self.cross.dtype)
+        self.cross += (means.T @ targets.to(means.dtype)).to(self.cross.dtype)
 
     def merge(self, other: RidgeStatistics) -> None:
         """Add another machine's sums over other clips, in place.
@@ -123,6 +121,54 @@ class TokenStatistics(RidgeStatistics):
         """
         self.gram += other.gram
         self.cross[:, : other.cross.shape[1]] += other.cross
+
+
+def _clip_rows(
+    features: Tensor, shares: Tensor, token_share: float, num_single: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What clips add to the sums: rows to be multiplied by themselves, and one to be by the labels.
+
+    Args:
+        features: f_n, shape [b, N, W].
+        shares: u_n, shape [b, N].
+        token_share: s.
+        num_single: How many tokens count singly; all if None.
+
+    Returns:
+        sqrt(1 - s) F, shape [b, W]; sqrt(s v_n) f_n of all that count singly, shape [n, W]; and
+        (1 - s) F + s sum_n v_n f_n, shape [b, W].
+    """
+    pooled = (shares.unsqueeze(1) @ features).squeeze(1)
+    whole = math.sqrt(1.0 - token_share) * pooled
+    if token_share == 0:
+        return whole, whole[:0], pooled
+    if num_single is not None and num_single < shares.shape[1]:
+        begins = shares.shape[1] * torch.arange(len(shares), device=shares.device).unsqueeze(-1)
+        shares, chosen = _most_salient(shares, num_single)
+        shares = shares / shares.sum(dim=1, keepdim=True)
+        features = features.flatten(0, 1)[begins + chosen]  # whole rows: faster than by element
+    weighted = (features * (token_share * shares).sqrt().unsqueeze(-1)).flatten(0, 1)
+    single = (shares.unsqueeze(1) @ features).squeeze(1)
+    return whole, weighted, (1.0 - token_share) * pooled + token_share * single
+
+
+def _most_salient(shares: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """Clips' most salient tokens, by saliency; among equals such as lie all over the clip.
+
+    Where all count alike, a sound's first ones would all be of its beginning. So equals are taken
+    in the order of the fractions of n times the golden ratio, which spreads any number of them.
+
+    Args:
+        shares: u_n, shape [b, N].
+        number: Of tokens a clip, at most N.
+
+    Returns:
+        Their saliency and their positions, each of shape [b, number].
+    """
+    positions = torch.arange(shares.shape[1], dtype=torch.float64, device=shares.device)
+    spread = (positions * ((math.sqrt(5.0) - 1.0) / 2.0)).frac().argsort()
+    ordered, places = shares[:, spread].sort(dim=1, descending=True, stable=True)
+    return ordered[:, :number], spread[places[:, :number]]
 
 
 def assign_tokens(scores: Tensor, shares: Tensor, temperature: float) -> Tensor:
