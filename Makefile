@@ -47,7 +47,7 @@ licences sbom audit: install
 	$(BIN)/pip install -q -c constraints.txt -e '.[audit]'
 	$(BIN)/python tools/supply.py $@
 
-# Fifty kills, full disks, jumping clocks and 10,000 mutated files; writes benchmarks/results/faults.md.
+# Sixty kills, full disks and jumping clocks, 10,000 mutated files; resumable, writes benchmarks/results/faults.md.
 faults: install
 	$(BIN)/python benchmarks/faults.py
 

@@ -1,9 +1,10 @@
 """Faults in numbers: kills, full disks, jumping clocks and mutated media files, and what they cost.
 
-    python benchmarks/faults.py [--trials 50] [--files 10000] [--seed 0]
+    python benchmarks/faults.py [--trials 60] [--files 10000] [--seed 0]
 
 writes ``benchmarks/results/faults.md``. Long: about 5 s for a trial and 0.25 s for a file on two
-busy cores. What is tried, and how, is in ``tests/faults/``.
+busy cores. It goes on where it was stopped: what was tried on the same code is kept in pieces under
+``work/faults``. What is tried, and how, is in ``tests/faults/``.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cign.files import write_text
+from cign.code_hash import code_hash
+from cign.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "tests" / "faults"
 PAGE = Path(__file__).with_name("results") / "faults.md"
+MODULES = tuple(f"cign.commands.{name}" for name in ("prepare", "train", "bench", "add"))
+PIECES = {"campaign.py": 12, "fuzz.py": 1_000}
+"""Trials of each kind, or files, that are kept together."""
 KINDS = ("kill", "disk", "clock")
 NAMES = {
     "kill": "SIGKILL, once or twice",
@@ -36,6 +42,36 @@ def run(program: str, folder: Path, *options: object) -> dict[str, Any]:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def run_in_pieces(program: str, number: int, seed: int, kept: Path) -> dict[str, Any]:
+    """The sums over pieces of a program's work, each with seeds of its own.
+
+    Args:
+        program: A key of `PIECES`.
+        number: Trials of each kind, or files.
+        seed: Of the first.
+        kept: Folder of the pieces that are done.
+    """
+    counts: Counter[str] = Counter()
+    problems: list[str] = []
+    seconds = 0.0
+    for begin in range(0, number, PIECES[program]):
+        size = min(PIECES[program], number - begin)
+        place = kept / f"{Path(program).stem}-{seed + begin}-{size}.json"
+        if not place.is_file():
+            with tempfile.TemporaryDirectory(prefix="cign-faults-") as folder:
+                how = ("--number", size, "--seed", seed + begin)
+                write_json(place, run(program, Path(folder) / "here", *how))
+        piece = read_json(place, "piece of the faults")
+        counts.update(piece.get("counts", {}))
+        counts.update({name: n for name, n in piece.items() if isinstance(n, int)})
+        problems += piece["problems"]
+        seconds += piece["seconds"]
+        print(
+            f"{place.stem}: {piece['seconds']:g} s, {len(piece['problems'])} problems", flush=True
+        )
+    return {"counts": counts, "problems": problems, "seconds": round(seconds, 1)}
 
 
 def trial_rows(counts: dict[str, int], commands: tuple[str, ...]) -> list[str]:
@@ -77,7 +113,7 @@ def page(trials: dict[str, Any], files: dict[str, Any], command: str) -> str:
         "",
         "| " + " | ".join(told) + " | without an answer |",
         "| " + " | ".join("--:" for _ in (*told, "")) + " |",
-        "| " + " | ".join(str(files.get(name, 0)) for name in told),
+        "| " + " | ".join(f"{files['counts'][name]:,}" for name in told),
     ]
     lines[-1] += f" | {len(files['problems'])} |"
     lines += ["", "Problems: " + ("none." if not problems else "")]
@@ -87,15 +123,14 @@ def page(trials: dict[str, Any], files: dict[str, Any], command: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--trials", type=int, default=50, help="of each kind of fault")
+    parser.add_argument("--trials", type=int, default=60, help="of each kind of fault")
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="cign-faults-") as folder:
-        how = ("--number", options.trials, "--seed", options.seed)
-        trials = run("campaign.py", Path(folder) / "trials", *how)
-        how = ("--number", options.files, "--seed", options.seed)
-        files = run("fuzz.py", Path(folder) / "files", *how)
+    code = code_hash(MODULES, sorted(PROGRAMS.glob("*.py")))
+    kept = ROOT / "work" / "faults" / code
+    trials = run_in_pieces("campaign.py", options.trials, options.seed, kept)
+    files = run_in_pieces("fuzz.py", options.files, options.seed, kept)
     named = f"python benchmarks/faults.py --trials {options.trials} --files {options.files}"
     write_text(PAGE, page(trials, files, f"{named} --seed {options.seed}"))
     print(PAGE.read_text())
