@@ -84,7 +84,7 @@ def run_child(arguments: Sequence[object], log: Path, arm: Callable[[], None] | 
 
 def run_in_one_process() -> None:
     """Let a bench make its runs in its own process, where they die with it, and start faster."""
-    import cign.bench.bench as module
+    import cign.bench.cluster as module
 
     original = module.run_all
     module.run_all = lambda jobs, _, *rest: original(jobs, 0, *rest)

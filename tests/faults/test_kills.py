@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cign.bench import cluster
+from faults.cases import run_in_one_process
+
 PROGRAM = Path(__file__).with_name("campaign.py")
 
 
@@ -24,6 +27,13 @@ def test_killed_and_full_disk_lose_nothing(tmp_path):
     found = campaign(tmp_path / "world", "--faults", "kill,disk", *commands)
     assert found["problems"] == []
     assert sum(found["counts"].values()) >= 4
+
+
+def test_benches_of_the_campaign_can_make_their_runs_in_their_own_process(monkeypatch):
+    monkeypatch.setattr(cluster, "run_all", lambda jobs, num_workers, view: num_workers)
+    run_in_one_process()
+    with cluster.on_engine("local") as (_, make_runs):
+        assert make_runs([], 4, None) == 0
 
 
 @pytest.mark.slow
