@@ -1,9 +1,11 @@
 """Versions of a model: what is kept, the way back, and changes that are stopped anywhere."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +169,40 @@ def test_a_learner_changes_and_saves(model, place):
     (one,) = [version for version in list_versions(place) if version.is_current]
     assert (one.number, one.num_classes) == (2, 5)
     assert one.text == "renamed class 0 to zero; removed class 5"
+
+
+def test_a_disk_that_fills_up_while_flushing_cuts_no_file_that_was_whole(
+    model, place, tmp_path, monkeypatch
+):
+    """Versions share files by links: nothing may be written to what another name stands for."""
+    changed = rename_class(model, "class 0", "zero")
+    flush, num_flushes, left = os.fsync, 0, [0]
+
+    def cut(descriptor):
+        left[0] -= 1
+        if left[0] == 0 and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", cut)
+    for number in range(1, 100):
+        trial = tmp_path / f"trial {number}"
+        shutil.copytree(place, trial)
+        left[0] = number
+        try:
+            publish(changed, trial)
+        except OSError:
+            num_flushes += 1
+        assert load_model(trial).classes in (model.classes, changed.classes)
+        left[0] = 0
+        if "zero" not in load_model(trial).classes:
+            publish(changed, trial)
+        assert load_model(trial).classes == changed.classes
+        assert load_model(trial / "versions" / "1").classes == model.classes
+        if number > num_flushes + 20:  # those of folders, which are not cut, lie in between
+            break
+    assert num_flushes >= 4  # weights, kept clips, card and description of the new version
 
 
 def test_a_change_killed_anywhere_leaves_the_old_model_or_the_new(place, tmp_path):

@@ -15,11 +15,13 @@ from cign.errors import InputError
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path`` and rename it over ``path`` on success.
 
     Args:
         path: The final name. Its folder is created if it is missing.
+        flush: Wait until its bytes are on the disk; False for a second name of a file whose bytes
+            are there already.
 
     Yields:
         The temporary path to write to. On an exception it is removed and ``path`` is untouched.
@@ -28,8 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
     except BaseException:

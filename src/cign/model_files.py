@@ -200,8 +200,9 @@ def _link(source: Path, target: Path) -> None:
     """Put a file at a second place, without a copy of its bytes where the disk allows it."""
     if target.exists() and target.samefile(source):
         return  # a rename over another name of the same file would leave both
-    with replacing(target) as temporary:
-        try:
+    try:
+        with replacing(target, flush=False) as temporary:
             os.link(source, temporary)
-        except OSError:
+    except OSError:
+        with replacing(target) as temporary:
             shutil.copyfile(source, temporary)
