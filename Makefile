@@ -81,14 +81,17 @@ tune: install
 	$(BIN)/python benchmarks/tune.py work/stores/world1 --write
 
 # The main table on worlds 2-6: hours on two cores; run it again to go on. NOW=a,b makes the runs of
-# some methods alone.
+# some methods alone. Runs kept in the tree are not made again: remove KEPT to begin anew.
+KEPT = benchmarks/results/runs/main_table
 TABLE = cign bench work/stores/world2 work/stores/world3 work/stores/world4 work/stores/world5 \
 	work/stores/world6 --out work/table --bf16 --no-models --recipes benchmarks/recipes \
 	--methods finetune,joint,ewc,ewc_online,lwf,icarl,il2m,bic,podnet,ssil,av_cil,l2p,dualprompt,analytic,cign,cign_tuned,cign_analytic,replay \
 	--tasks 4,12 --orders 3,1 --memory 0,120 --only replay:tasks=4:orders=1:memory=64MB \
 	--only cign:tasks=4:orders=1 --only joint:orders=1
 table: install
+	$(BIN)/python benchmarks/kept_runs.py restore $(KEPT) work/table
 	$(BIN)/$(TABLE) --against joint $(if $(NOW),--now $(NOW))
+	$(BIN)/python benchmarks/kept_runs.py keep work/table $(KEPT)
 	$(BIN)/python benchmarks/publish.py work/table against_joint --command "make table" \
 		--note "\`$(TABLE) --against joint\`"
 	@# All runs there are, written once more, against the other; --now makes none of the others'.

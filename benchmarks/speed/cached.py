@@ -20,7 +20,7 @@ from part import ROOT, Found, Row, part, take_turns
 from step import cign_method, cign_step, clips
 
 from cign.methods.base import Batch
-from cign.methods.cign_analytic import CignAnalytic
+from cign.methods.cign_analytic import PIECE_BYTES, CignAnalytic
 from cign.methods.phases import Phase, TrainingOptions
 from cign.models.encoder import TokenShape
 from cign.models.resnet import ResNetPair
@@ -85,22 +85,27 @@ def learning(shape: TokenShape, num_classes: int, num_clips: int, size: int) -> 
 def products(shape: TokenShape, num_clips: int, size: int) -> Callable[[], None]:
     """The matrix products of `learning` alone: tokens by projection, features by themselves.
 
-    Their factors lie ready, rounded; nothing is normalised, cut off at zero, weighted or added up.
+    Their factors lie ready, rounded, and what comes out is written over, piece by piece; nothing is
+    normalised, cut off at zero, weighted or added up.
     """
     from closed_form import flagship
 
     o = flagship(shape).options
     sizes = ((shape.num_audio_tokens, shape.audio_dim), (shape.num_visual_tokens, shape.visual_dim))
-    tokens = [rounded(torch.randn(size * number, dim)) for number, dim in sizes]
-    projections = [rounded(torch.randn(dim, o.width)) for _, dim in sizes]
+    tokens = [torch.randn(size * number, dim).bfloat16() for number, dim in sizes]
+    projections = [torch.randn(dim, o.width).bfloat16() for _, dim in sizes]
     # Of each clip its mean and its most salient tokens.
     rows = [rounded(torch.randn(size * (1 + min(o.num_single, n)), o.width)) for n, _ in sizes]
+
+    piece = PIECE_BYTES // (4 * o.width)
+    held = torch.empty(piece, o.width, dtype=torch.bfloat16)
 
     def multiply() -> None:
         with rounded_products(enabled=True):
             for _ in range(num_clips // size):
                 for x, projection, features in zip(tokens, projections, rows, strict=True):
-                    x @ projection
+                    for some in x.split(piece):
+                        torch.mm(some, projection, out=held[: len(some)])
                     for begin in range(0, o.width, BLOCK):
                         features[:, begin:].T @ features[:, begin : begin + BLOCK]
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from cign.models.ridge import solve_ridge
+from cign.models import rounding
+from cign.models.ridge import RandomFeatures, solve_ridge
 from cign.models.rounding import plain_products, rounded_products
 from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 
@@ -108,12 +109,32 @@ def test_rounded_products_are_those_of_the_rounded_values():
     assert torch.allclose(sums.cross, exact.cross, rtol=1e-5)
 
 
+@pytest.mark.parametrize("has_units", [True, False])
+def test_features_in_bfloat16_are_those_of_rounded_values_rounded(monkeypatch, has_units):
+    """By units of the processor or without: added in more than bfloat16, and rounded once."""
+    monkeypatch.setattr(rounding, "has_bfloat16_units", lambda: has_units)
+    features = RandomFeatures(64, 300, seed=5)
+    in_pieces = features.rounding()
+    tokens = torch.from_numpy(np.random.default_rng(6).normal(size=(7, 5, 64))).float()
+    found = in_pieces(tokens).clone()
+    assert found.dtype == torch.float32
+    assert torch.equal(found, found.bfloat16().float())
+    normalised = torch.nn.functional.layer_norm(tokens, (64,)).bfloat16().double()
+    exact = (normalised @ features.projection.bfloat16().double().T).relu()
+    wanted = exact.bfloat16().double()
+    # One that lies between two values may fall on either side of them.
+    assert torch.allclose(found.double(), exact, rtol=2.0**-8, atol=1e-6)
+    assert (found == wanted).double().mean() > 0.99
+    # What a clip adds does not depend on the clips beside it.
+    assert torch.equal(torch.cat([in_pieces(one[None]).clone() for one in tokens]), found)
+
+
 def test_threads_that_round_and_predict_keep_each_other_out():
     processor = torch.backends.mkldnn.matmul
     before = processor.fp32_precision
     seen, inside, leave = [], threading.Event(), threading.Event()
 
-    def rounding():
+    def learning():
         with rounded_products(True), rounded_products(True):
             inside.set()
             leave.wait(10)
@@ -122,7 +143,7 @@ def test_threads_that_round_and_predict_keep_each_other_out():
         with plain_products():
             seen.append(processor.fp32_precision)
 
-    first = threading.Thread(target=rounding)
+    first = threading.Thread(target=learning)
     first.start()
     assert inside.wait(10)
     second = threading.Thread(target=predicting)

@@ -195,7 +195,8 @@ class Analytic(Method):
             )
         for reading, solution in solutions.items():
             weights = self.get_buffer(f"{reading}_weights")
-            self.register_buffer(f"{reading}_weights", solution.to(weights))
+            # Row by row, as a loaded one lies: elsewhere in memory products round differently.
+            self.register_buffer(f"{reading}_weights", solution.to(weights).contiguous())
 
     def remove_class(self, index: int) -> None:
         """Forget a class: its columns go; what its clips added to the Gram matrices stays.

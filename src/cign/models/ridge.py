@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cign.errors import RunError
-from cign.models.rounding import rounded, rounded_products
+from cign.models.rounding import multiply_bfloat16
 from cign.seeding import stream
 
 # Key of the random stream of projections; each modality adds its own number.
@@ -56,23 +56,29 @@ class RandomFeatures(nn.Module):
         return (x @ self.projection.to(x.dtype).T).relu_()
 
     def rounding(self) -> Callable[[Tensor], Tensor]:
-        """`forward` of float32 values with the factors of the product rounded to bfloat16.
+        """`forward` of float32 values in bfloat16: factors of the product, and features, rounded.
 
-        They are multiplied on units for that where there are any. The projection is rounded once,
-        as it is now, and what one call returns the next may write over: fresh memory costs time.
+        The projection is rounded once, as it is now, and what one call returns (float32) the next
+        may write over: fresh memory costs time.
         """
-        projection = rounded(self.projection)
-        held = projection.new_empty(0, self.width)
+        projection = self.projection.bfloat16()
+        products, held = (
+            projection.new_empty(0, self.width),
+            self.projection.new_empty(0, self.width),
+        )
 
         def features(x: Tensor) -> Tensor:
-            nonlocal held
-            x = rounded(nn.functional.layer_norm(x, (self.in_features,)))
+            nonlocal products, held
+            x = nn.functional.layer_norm(x, (self.in_features,)).bfloat16()
             rows = x.flatten(0, -2)
-            if len(held) < len(rows):
-                held = rows.new_empty(len(rows), self.width)
-            with rounded_products(enabled=True):
-                product = torch.mm(rows, projection.T, out=held[: len(rows)])
-            return product.relu_().unflatten(0, x.shape[:-1])
+            number = len(rows)
+            if len(held) < number:
+                products, held = (
+                    products.new_empty(number, self.width),
+                    held.new_empty(number, self.width),
+                )
+            product = multiply_bfloat16(rows, projection.T, products[:number])
+            return held[:number].copy_(product.relu_()).unflatten(0, x.shape[:-1])
 
         return features
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,32 @@ _setting = threading.RLock()
 def rounded(x: Tensor) -> Tensor:
     """The nearest bfloat16 values, in the precision of ``x``."""
     return x.bfloat16().to(x.dtype)
+
+
+def multiply_bfloat16(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    """The product of two bfloat16 matrices: added in float32, then rounded to bfloat16.
+
+    On a processor without units for it, which would do it element by element, the same values are
+    multiplied in float32.
+
+    Args:
+        a: Shape [M, K].
+        b: Shape [K, N].
+        out: Written over, bfloat16, shape [M, N].
+
+    Returns:
+        ``out``.
+    """
+    if a.device.type != "cpu" or has_bfloat16_units():
+        return torch.mm(a, b, out=out)
+    return out.copy_(a.float() @ b.float())
+
+
+@lru_cache
+def has_bfloat16_units() -> bool:
+    """Whether the processor multiplies bfloat16 numbers itself."""
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16"))
 
 
 @contextmanager

@@ -1,0 +1,155 @@
+"""Keep a bench's finished runs in the tree, small, and put them back: a table need not begin anew.
+
+    python benchmarks/kept_runs.py keep work/table benchmarks/results/runs/main_table
+    python benchmarks/kept_runs.py restore benchmarks/results/runs/main_table work/table
+
+Of a run are kept its configuration, its numbers and losses, the hash of the code it was made with,
+and, instead of all scores, the class that each reading ranked first for every test clip after every
+task. Accuracies, forgetting and their intervals are the same from that. What needs scores (unknown
+classes, calibration) is not: predictions put back hold 1 for that class and 0 for the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from publish import hash_of
+
+from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
+from cign.files import read_json, replacing, write_json, write_text
+from cign.metrics.predictions import READINGS, Predictions
+
+# Files of a run that are kept as they are.
+TEXTS = ("config.yaml", "metrics.json")
+# Folder of the test clips of each store, which all its runs were scored on.
+CLIPS = "clips"
+
+
+def keep(bench: Path, kept: Path) -> int:
+    """Keep the finished runs of a bench that are not kept yet.
+
+    Args:
+        bench: Its folder.
+        kept: Folder of one file for each run, and one for each store's test clips.
+
+    Returns:
+        How many were added.
+    """
+    added = 0
+    for folder in sorted((bench / "runs").iterdir()):
+        file = kept / f"{folder.name}.npz"
+        if file.exists() or not is_done(folder):
+            continue
+        predictions = Predictions.load(folder / "predictions.parquet")
+        metrics = read_json(folder / "metrics.json", "metrics")
+        if any(len(labels) != 1 for labels in predictions.labels):
+            raise SystemExit(f"{folder}: clips of several labels need their scores")
+        clips = metrics["store"].get("test_list_hash", metrics["store"]["list_hash"])[:16]
+        _keep_clips(kept / CLIPS / f"{clips}.npz", predictions)
+        _save(
+            file,
+            answers=np.stack([_ranked_first(scores) for scores in predictions.scores]),
+            clips=np.array(clips),
+            code=np.array(hash_of([metrics["method"]])),
+            **{name: np.array((folder / name).read_text(encoding="utf-8")) for name in TEXTS},
+        )
+        added += 1
+    return added
+
+
+def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
+    """Put kept runs back into a bench's folder; runs that are there are left alone.
+
+    Returns:
+        How many were put back, and the names of kept runs older than the code.
+    """
+    hashes: dict[str, str] = {}
+    restored, older = 0, []
+    for file in sorted(kept.glob("*.npz")):
+        with np.load(file, allow_pickle=False) as run:
+            texts = {name: str(run[name]) for name in TEXTS}
+            answers, clips, code = run["answers"], str(run["clips"]), str(run["code"])
+        method = yaml.safe_load(texts["config.yaml"])["method"]
+        if code != hashes.setdefault(method, hash_of([method])):
+            older.append(file.stem)
+        folder = bench / "runs" / file.stem
+        if is_done(folder):
+            continue
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write_text(folder / name, text)
+        tasks = read_json(folder / "metrics.json", "metrics")["tasks"]
+        with np.load(kept / CLIPS / f"{clips}.npz", allow_pickle=False) as known:
+            ids, labels = known["ids"].tolist(), known["labels"].tolist()
+        _predictions(answers, ids, labels, tasks).save(folder / "predictions.parquet")
+        save_resampled(folder)
+        write_json(folder / RECORD, {"format": FORMAT, "status": "finished"})
+        restored += 1
+    return restored, older
+
+
+def _ranked_first(scores: dict[str, Any]) -> Any:
+    """Number of the class that each reading ranks first, shape [3, N]."""
+    return np.stack([scores[reading].argmax(axis=1) for reading in READINGS]).astype(np.uint16)
+
+
+def _keep_clips(path: Path, predictions: Predictions) -> None:
+    """Write a store's test clips once; they are the same, in the same order, for all its runs."""
+    clips = {
+        "ids": np.array(predictions.clip_ids),
+        "labels": np.array([labels[0] for labels in predictions.labels]),
+    }
+    if not path.exists():
+        _save(path, **clips)
+        return
+    with np.load(path, allow_pickle=False) as known:
+        if any(not np.array_equal(known[name], clips[name]) for name in clips):
+            raise SystemExit(f"{path}: these runs were not scored on the same clips")
+
+
+def _predictions(
+    answers: Any, ids: list[str], labels: list[str], tasks: list[list[str]]
+) -> Predictions:
+    """Predictions that rank first what was ranked first, and all else alike."""
+    result = Predictions(
+        clip_ids=ids,
+        labels=[(label,) for label in labels],
+        class_names=tuple(name for task in tasks for name in task),
+        task_sizes=tuple(map(len, tasks)),
+    )
+    for task, first in enumerate(answers):
+        ranked = np.eye(result.num_seen(task), dtype=np.float32)
+        result.add_task({reading: ranked[first[i]] for i, reading in enumerate(READINGS)})
+    return result
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    """Write a compressed file of arrays, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=("keep", "restore"))
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    arguments = parser.parse_args()
+    if arguments.what == "keep":
+        added = keep(arguments.source, arguments.target)
+        print(f"{added} runs added, {len(list(arguments.target.glob('*.npz')))} kept")
+        return
+    restored, older = restore(arguments.source, arguments.target)
+    print(
+        f"{restored} runs put back"
+        + (f", {len(older)} of them older than the code" if older else "")
+    )
+
+
+if __name__ == "__main__":
+    main()

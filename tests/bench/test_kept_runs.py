@@ -1,0 +1,68 @@
+"""Runs kept in the tree by `benchmarks/kept_runs.py` give the table that they came from."""
+
+import numpy as np
+import pytest
+
+from benchmark_scripts import BENCHMARKS, script
+from cign.bench import BenchConfig, run_bench
+from cign.files import read_json
+
+
+@pytest.fixture
+def kept_runs(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return script("kept_runs")
+
+
+@pytest.fixture(scope="module")
+def bench(stores, recipes, tmp_path_factory):
+    """A bench of two methods on two stores, and its configuration."""
+    config = BenchConfig(
+        stores=stores,
+        recipes=recipes,
+        methods=("finetune", "analytic"),
+        tasks=(2,),
+        against="analytic",
+    )
+    out = tmp_path_factory.mktemp("bench")
+    run_bench(config, out, num_workers=0)
+    return out, config
+
+
+def test_a_bench_goes_on_from_kept_runs(kept_runs, bench, tmp_path):
+    out, config = bench
+    assert kept_runs.keep(out, tmp_path / "kept") == 4
+    assert kept_runs.keep(out, tmp_path / "kept") == 0
+    again = tmp_path / "again"
+    assert kept_runs.restore(tmp_path / "kept", again) == (4, [])
+    assert kept_runs.restore(tmp_path / "kept", again) == (0, [])
+    for run in (out / "runs").iterdir():
+        other = again / "runs" / run.name
+        numbers = np.load(run / "resampled.npy")
+        assert np.array_equal(np.load(other / "resampled.npy"), numbers, equal_nan=True)
+    # A program that makes no run: each would fail.
+    result = run_bench(config, again, num_workers=1, program=("false",))
+    assert result.failed == {}
+    assert result.table["rows"] == read_json(out / "table.json", "table")["rows"]
+
+
+def test_runs_of_older_code_are_told_apart(kept_runs, bench, tmp_path, monkeypatch):
+    kept_runs.keep(bench[0], tmp_path / "kept")
+    known = kept_runs.hash_of
+    monkeypatch.setattr(
+        kept_runs, "hash_of", lambda names: known(names) + "x" * ("analytic" in names)
+    )
+    _, older = kept_runs.restore(tmp_path / "kept", tmp_path / "again")
+    assert len(older) == 2
+    assert all(name.startswith("analytic-") for name in older)
+
+
+def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, bench, tmp_path):
+    kept_runs.keep(bench[0], tmp_path / "kept")
+    for file in (tmp_path / "kept" / kept_runs.CLIPS).iterdir():
+        with np.load(file) as clips:
+            changed = {**clips, "labels": clips["labels"][::-1]}
+        np.savez(file, **changed)
+    next((tmp_path / "kept").glob("*.npz")).unlink()
+    with pytest.raises(SystemExit, match="not scored on the same clips"):
+        kept_runs.keep(bench[0], tmp_path / "kept")
