@@ -35,14 +35,15 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def page(results: dict[str, dict[str, Any]]) -> str:
+def page(results: dict[str, dict[str, Any]], title: str = "Speed") -> str:
     """The page of all parts that are there.
 
     Args:
         results: By name of the part.
+        title: Of the page.
     """
     lines = [
-        "# Speed",
+        f"# {title}",
         "",
         "`make bench`. Every figure is a ratio of two things measured in one run, in rounds that "
         "take turns; the bounds are those the project set itself.",
@@ -69,6 +70,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--work", type=Path, default=ROOT / "work" / "speed")
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--title", default="Speed", help="of the page")
     options = parser.parse_args()
     names = options.parts.split(",")
     for name in names:
@@ -88,7 +90,7 @@ def main() -> None:
         for name in PARTS
         if (options.work / f"{name}.json").is_file() and name not in failed
     }
-    write_text(options.page, page(results))
+    write_text(options.page, page(results, options.title))
     print(f"{options.page} written")
     if failed:
         raise SystemExit(f"{', '.join(failed)} failed: see above")
