@@ -107,7 +107,7 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 def product_rate(dtype: torch.dtype, rounds: int) -> float:
     """Operations a second of matrix products."""
     a, b = (torch.randn(SIDE, SIDE, device="cuda", dtype=dtype) for _ in range(2))
-    with rounded_products(dtype == torch.float32):  # as `cign_analytic` multiplies
+    with rounded_products(dtype == torch.float32):  # as the sums of `cign_analytic` are multiplied
         return 2 * SIDE**3 / seconds(lambda: a @ b, rounds)
 
 
