@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, cast
@@ -42,7 +42,7 @@ def multiply_bfloat16(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
 @lru_cache
 def has_bfloat16_units() -> bool:
     """Whether the processor multiplies bfloat16 numbers itself."""
-    able = getattr(torch.cpu, "get_capabilities", dict)()
+    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16"))
 
 
