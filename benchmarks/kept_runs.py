@@ -145,10 +145,7 @@ def main() -> None:
         print(f"{added} runs added, {len(list(arguments.target.glob('*.npz')))} kept")
         return
     restored, older = restore(arguments.source, arguments.target)
-    print(
-        f"{restored} runs put back"
-        + (f", {len(older)} of them older than the code" if older else "")
-    )
+    print(f"{restored} runs put back; of all kept, {len(older)} are older than the code")
 
 
 if __name__ == "__main__":
