@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from publish import hash_of
+from publish import hash_of, older_runs
 
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
 from cign.files import read_json, replacing, write_json, write_text
@@ -67,18 +66,14 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
     Returns:
         How many were put back, and the names of kept runs older than the code.
     """
-    hashes: dict[str, str] = {}
-    restored, older = 0, []
+    restored = 0
     for file in sorted(kept.glob("*.npz")):
-        with np.load(file, allow_pickle=False) as run:
-            texts = {name: str(run[name]) for name in TEXTS}
-            answers, clips, code = run["answers"], str(run["clips"]), str(run["code"])
-        method = yaml.safe_load(texts["config.yaml"])["method"]
-        if code != hashes.setdefault(method, hash_of([method])):
-            older.append(file.stem)
         folder = bench / "runs" / file.stem
         if is_done(folder):
             continue
+        with np.load(file, allow_pickle=False) as run:
+            texts = {name: str(run[name]) for name in TEXTS}
+            answers, clips = run["answers"], str(run["clips"])
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_text(folder / name, text)
@@ -89,7 +84,7 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         save_resampled(folder)
         write_json(folder / RECORD, {"format": FORMAT, "status": "finished"})
         restored += 1
-    return restored, older
+    return restored, older_runs(kept)
 
 
 def _ranked_first(scores: dict[str, Any]) -> Any:

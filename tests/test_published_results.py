@@ -1,5 +1,6 @@
 """Published tables carry the hash of the code they rest on; a slow test says which are old."""
 
+import numpy as np
 import pytest
 
 from benchmark_scripts import BENCHMARKS, script
@@ -25,6 +26,21 @@ def test_the_hash_follows_methods_and_recipes(monkeypatch, tmp_path):
     (tmp_path / "old.md").write_text(page.format("0" * 16))
     assert module.check("new")
     assert not module.check("old")
+
+
+def test_a_table_of_which_a_run_is_older_than_the_code_is_older(monkeypatch, tmp_path):
+    module = publish()
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    current = module.hash_of(["finetune"])
+    for name, code in (("one", current), ("other", "0" * 16)):
+        np.savez(tmp_path / f"{name}.npz", **{"metrics.json": '{"method": "finetune"}'}, code=code)
+    older = module.older_runs(tmp_path)
+    assert older == ["other"]
+    page = f"# T\n\nCode: `{current}` (x).\n\nMethods: finetune.\n"
+    (tmp_path / "new.md").write_text(page)
+    (tmp_path / "mixed.md").write_text(f"{page}\n{module.OLDER.format(len(older))}\n")
+    assert module.check("new")
+    assert not module.check("mixed")
 
 
 def test_each_recipe_that_has_read_the_test_clips_is_counted_once(monkeypatch, tmp_path):
