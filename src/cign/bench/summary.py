@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cign.bench.config import ALL_STORES, World
 from cign.bench.grid import BenchConfig
 from cign.bench.intervals import Intervals, paired_intervals
+from cign.bench.made_with import is_of_this_code
 from cign.bench.plan import Cell, Plan
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.worker import RESAMPLED, is_done, save_resampled
@@ -35,6 +36,7 @@ class RunResult:
         costs: By name, see `COSTS`.
         limit: The best that its clips allow, percent, where it is known.
         threads: Of its process.
+        is_of_this_code: Whether it was made with the code as it is now.
     """
 
     numbers: npt.NDArray[np.float64]
@@ -42,6 +44,7 @@ class RunResult:
     costs: dict[str, float]
     limit: float | None
     threads: int
+    is_of_this_code: bool
 
     @classmethod
     def read(cls, folder: Path) -> RunResult:
@@ -55,6 +58,7 @@ class RunResult:
             costs={name: float(metrics["costs"][name]) for name in COSTS},
             limit=metrics["limit"],
             threads=int(metrics["machine"]["threads"]),
+            is_of_this_code=is_of_this_code(folder, metrics["method"]),
         )
 
 
@@ -124,6 +128,14 @@ class Summary:
             row = self._row(cells, pairs, _deviation(means), total=len(group))
             rows.append({**head, "store": ALL_STORES, **row})
         return rows
+
+    def of_other_code(self) -> dict[str, int]:
+        """How many finished runs of each method were made with other code than this, if any."""
+        names = [run.entry.name for run in self.plan.runs if self._is_of_other_code(run.name)]
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
+    def _is_of_other_code(self, name: str) -> bool:
+        return name in self.results and not self.results[name].is_of_this_code
 
     def counterpart(self, cell: Cell) -> tuple[str, int, str] | None:
         """The group that a cell is compared with; None for that group itself, or if there is none.
