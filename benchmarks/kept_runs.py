@@ -7,7 +7,8 @@ Of a bench is kept its configuration, so that going on with another one is refus
 are kept its configuration, its numbers and losses, the hash of the code it was made with, and,
 instead of all scores, the class that each reading ranked first for every test clip after every
 task. Accuracies, forgetting and their intervals are the same from that. What needs scores (unknown
-classes, calibration) is not: predictions put back hold 1 for that class and 0 for the others.
+classes, calibration) is not: predictions put back hold 1 for that class and 0 for the others, and
+`metrics.json` says so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from cign.bench.made_with import made_with, write_codes
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
 from cign.files import read_json, replacing, write_json, write_text
 from cign.metrics.predictions import READINGS, Predictions
+from cign.report.runs import RANKED_FIRST
 
 # Files of a run that are kept as they are.
 TEXTS = ("config.yaml", "metrics.json")
@@ -85,7 +87,9 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         for name, text in texts.items():
             write_text(folder / name, text)
         write_codes(folder, codes)
-        tasks = read_json(folder / "metrics.json", "metrics")["tasks"]
+        metrics = read_json(folder / "metrics.json", "metrics")
+        write_json(folder / "metrics.json", metrics | {"scores": RANKED_FIRST})
+        tasks = metrics["tasks"]
         with np.load(kept / CLIPS / f"{clips}.npz", allow_pickle=False) as known:
             ids, labels = known["ids"].tolist(), known["labels"].tolist()
         _predictions(answers, ids, labels, tasks).save(folder / "predictions.parquet")

@@ -15,8 +15,10 @@ from cign.data.tokens import source_of
 from cign.embedding import write_embeddings
 from cign.evaluation import evaluate_model
 from cign.files import write_json
+from cign.hub import local_place
 from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
+from cign.model_files import ABOUT, checksum, model_place
 from cign.model_folder import load_model, save_model
 from cign.models.backbones import in_full
 from cign.options import builtin_recipe, configure
@@ -160,6 +162,7 @@ class Learner(Trained):
         num_bytes = 0 if kept is None else kept.num_bytes
         self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
         self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
+        self._backbone = None  # of the model that it had before
         if folder is not None:
             self.metrics = as_made(folder, self.metrics)
             save_model(self.model, folder / "model")
@@ -191,6 +194,8 @@ class Learner(Trained):
         Raises:
             InputError: If it is missing, damaged, changed or of a newer version.
         """
+        place = model_place(local_place(Path(folder))).resolve()
+        seen = {place: checksum(place / ABOUT)} if (place / ABOUT).is_file() else {}
         model = load_model(Path(folder))
         learner = cls(
             model.method.name,
@@ -198,7 +203,7 @@ class Learner(Trained):
             regime=model.regime,
             backbone=model.backbone,
         )
-        learner.model = model
+        learner.model, learner._seen = model, seen
         return learner
 
 

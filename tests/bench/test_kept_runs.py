@@ -12,6 +12,8 @@ from cign.bench import BenchConfig, run_bench
 from cign.bench.made_with import made_with, write_codes
 from cign.errors import InputError
 from cign.files import read_json
+from cign.metrics.catalogue import measure
+from cign.report.runs import lacking, load_runs, stored
 
 
 @pytest.fixture
@@ -50,6 +52,22 @@ def test_a_bench_goes_on_from_kept_runs(kept_runs, bench, tmp_path):
     result = run_bench(config, again, num_workers=1, program=("false",))
     assert result.failed == {}
     assert result.table["rows"] == read_json(out / "table.json", "table")["rows"]
+
+
+def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, bench, tmp_path):
+    out, _ = bench
+    kept_runs.keep(out, tmp_path / "kept")
+    kept_runs.restore(tmp_path / "kept", tmp_path / "again")
+    name = "analytic-one-t2-m0-o0-s0"
+    (before,), (after,) = (load_runs([root / "runs" / name]) for root in (out, tmp_path / "again"))
+    was, now = measure(stored(before, [])), measure(stored(after, []))
+    assert now["incremental"] == was["incremental"]
+    assert was["calibration"]["audio_visual"]["ece"] > 0
+    assert now["calibration"] == now["open_set"] == {}
+    assert "only the class that was ranked first" in lacking(after)["calibration"]
+    assert kept_runs.keep(tmp_path / "again", tmp_path / "kept twice") == 4
+    restored = kept_runs.restore(tmp_path / "kept twice", tmp_path / "twice")
+    assert restored == (4, [])
 
 
 def test_another_configuration_does_not_go_on_from_kept_runs(kept_runs, bench, recipes, tmp_path):

@@ -197,6 +197,12 @@ def _begun(options: Any) -> Any:
     begun = {"tasks": len(config.tasks), "method": config.method}
     begun |= {name: getattr(config, name) for name in ("order", "seed", "memory", "regime")}
     asked = {name: options[name] for name in begun if options[name] is not None}
+    for name in ("allow_missing", "bf16"):
+        if options[name]:
+            begun[name.replace("_", "-")], asked[name.replace("_", "-")] = (
+                getattr(config, name),
+                True,
+            )
     if method is not None:
         asked["method"] = method
     if options.backbone is not None:
@@ -222,8 +228,9 @@ def _begun(options: Any) -> Any:
     for name, value in asked.items():
         if begun[name] != value:
             was = "another" if name in ("recipe", "task-file") else begun[name]
+            how = f"without --{name}" if was is False else f"with --{name} {was}"
             raise InputError(
-                f"run {options.out} was begun with --{name} {was}: --resume keeps that; leave "
+                f"run {options.out} was begun {how}: --resume keeps that; leave "
                 f"--{name} out, or start a new run in another folder"
             )
     return learner
