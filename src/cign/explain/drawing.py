@@ -91,7 +91,7 @@ def _bars(
         axes.barh(y + 19, 1.0, height=6, color=PANEL, align="edge")
         axes.barh(y + 19, value, height=6, color=scene.colour(entry["label"]), align="edge")
         label = shortened(entry["label"], 30)
-        look = {"color": INK, "fontsize": 10, "va": "center", "family": fonts()}
+        look: dict[str, Any] = {"color": INK, "fontsize": 10, "va": "center", "family": fonts()}
         axes.text(0, y + 10, label, parse_math=False, **look)
         axes.text(1, y + 10, f"{value:.2f}", color=SOFT, fontsize=10, va="center", ha="right")
     axes.set_xlim(0, 1)
