@@ -3,10 +3,12 @@
     python benchmarks/kept_runs.py keep work/table benchmarks/results/runs/main_table
     python benchmarks/kept_runs.py restore benchmarks/results/runs/main_table work/table
 
-Of a run are kept its configuration, its numbers and losses, the hash of the code it was made with,
-and, instead of all scores, the class that each reading ranked first for every test clip after every
+Of a bench is kept its configuration, so that going on with another one is refused as ever. Of a run
+are kept its configuration, its numbers and losses, the hash of the code it was made with, and,
+instead of all scores, the class that each reading ranked first for every test clip after every
 task. Accuracies, forgetting and their intervals are the same from that. What needs scores (unknown
-classes, calibration) is not: predictions put back hold 1 for that class and 0 for the others.
+classes, calibration) is not: predictions put back hold 1 for that class and 0 for the others, and
+`metrics.json` says so.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from publish import hash_of, older_runs
+from publish import older_runs
 
+from cign.bench.made_with import made_with, write_codes
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
 from cign.files import read_json, replacing, write_json, write_text
 from cign.metrics.predictions import READINGS, Predictions
+from cign.report.runs import RANKED_FIRST
 
 # Files of a run that are kept as they are.
 TEXTS = ("config.yaml", "metrics.json")
+BENCH = "bench.json"
 # Folder of the test clips of each store, which all its runs were scored on.
 CLIPS = "clips"
 
@@ -38,6 +43,7 @@ def keep(bench: Path, kept: Path) -> int:
     Returns:
         How many were added.
     """
+    _copy_configuration(bench, kept)
     added = 0
     for folder in sorted((bench / "runs").iterdir()):
         file = kept / f"{folder.name}.npz"
@@ -53,7 +59,7 @@ def keep(bench: Path, kept: Path) -> int:
             file,
             answers=np.stack([_ranked_first(scores) for scores in predictions.scores]),
             clips=np.array(clips),
-            code=np.array(hash_of([metrics["method"]])),
+            code=np.array(made_with(folder)),
             **{name: np.array((folder / name).read_text(encoding="utf-8")) for name in TEXTS},
         )
         added += 1
@@ -67,6 +73,8 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         How many were put back, and the names of kept runs older than the code.
     """
     restored = 0
+    if (kept / BENCH).exists() and not (bench / BENCH).exists():
+        _copy_configuration(kept, bench)
     for file in sorted(kept.glob("*.npz")):
         folder = bench / "runs" / file.stem
         if is_done(folder):
@@ -74,10 +82,14 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         with np.load(file, allow_pickle=False) as run:
             texts = {name: str(run[name]) for name in TEXTS}
             answers, clips = run["answers"], str(run["clips"])
+            codes = tuple(str(code) for code in run["code"])
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_text(folder / name, text)
-        tasks = read_json(folder / "metrics.json", "metrics")["tasks"]
+        write_codes(folder, codes)
+        metrics = read_json(folder / "metrics.json", "metrics")
+        write_json(folder / "metrics.json", metrics | {"scores": RANKED_FIRST})
+        tasks = metrics["tasks"]
         with np.load(kept / CLIPS / f"{clips}.npz", allow_pickle=False) as known:
             ids, labels = known["ids"].tolist(), known["labels"].tolist()
         _predictions(answers, ids, labels, tasks).save(folder / "predictions.parquet")
@@ -85,6 +97,15 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         write_json(folder / RECORD, {"format": FORMAT, "status": "finished"})
         restored += 1
     return restored, older_runs(kept)
+
+
+def _copy_configuration(source: Path, target: Path) -> None:
+    """Copy what a bench computes, but for the tokens: their last bits are the machine's."""
+    found = read_json(source / BENCH, "bench")
+    config = found["config"]
+    for name in ("stores", "test-store"):
+        config[name] = {key: {**value, "tokens": {}} for key, value in config[name].items()}
+    write_json(target / BENCH, found)
 
 
 def _ranked_first(scores: dict[str, Any]) -> Any:

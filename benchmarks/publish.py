@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cign.bench.config import ALL_STORES
+from cign.bench.made_with import code_of
 from cign.bench.table import differences
 from cign.code_hash import code_hash
 from cign.files import read_json, write_json, write_text
@@ -51,14 +52,11 @@ def check(name: str) -> bool:
 
 def older_runs(kept: Path) -> list[str]:
     """Names of a folder's runs, as `kept_runs.py` keeps them, that were made with other code."""
-    hashes: dict[str, str] = {}
     older = []
     for file in sorted(kept.glob("*.npz")):
         with np.load(file, allow_pickle=False) as run:
-            method, code = json.loads(str(run["metrics.json"]))["method"], str(run["code"])
-        if method not in hashes:
-            hashes[method] = hash_of([method])
-        if code != hashes[method]:
+            method, codes = json.loads(str(run["metrics.json"]))["method"], run["code"].tolist()
+        if codes != [code_of(method)]:
             older.append(file.stem)
     return older
 

@@ -67,6 +67,8 @@ def page(folder: Path, tasks: int) -> list[str]:
         for world in table["stores"]:
             name = run_name(row["method"], world, tasks, row["memory"], "*", "*")
             done = [run for run in sorted((folder / "runs").glob(name)) if is_done(run)]
+            if any(read_json(run / "metrics.json", "metrics").get("scores") for run in done):
+                raise SystemExit(f"{done[0]}: its scores were not kept, and are needed here")
             if done:
                 by_world[world] = [numbers_of(run) for run in done]
         if not by_world:

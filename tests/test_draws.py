@@ -9,14 +9,14 @@ import torch
 
 from cign.draws import WholeBatchDraws
 from cign.methods import METHODS
-from cign.methods.base import Batch
+from cign.methods.base import Batch, GradientMethod
 from cign.methods.phases import Phase, TrainingOptions
-from cign.shared_loop import ABSORBED, WHOLE_BATCH
+from cign.shared_loop import WHOLE_BATCH, sums_of
 from cign.train import Place
 from toy import quick_options, toy_loop
 
 ROWS = np.array([1, 3])
-GRADIENT = [name for name in METHODS if "analytic" not in name]
+GRADIENT = [name for name, method in METHODS.items() if issubclass(method, GradientMethod)]
 # Whatever a method draws within a step.
 MORE = {
     "finetune": {"trunk": "transformer", "depth": 1, "drop_path": 0.5},
@@ -168,7 +168,7 @@ def test_a_closed_form_absorbs_into_named_sums_alone(name, fused):
     after = loop.method.state_dict()
     moved = {key.rpartition(".")[2] for key in before if not torch.equal(before[key], after[key])}
     assert moved
-    assert moved <= ABSORBED
+    assert moved <= sums_of(loop.method)
     # And they are sums: a part and the rest give what both give.
     both = toy_loop(name, options=quick_options(name, **more), num_tasks=2).method
     both.grow(3)

@@ -120,7 +120,13 @@ def test_kept_clips_are_the_first_five_of_each_class():
     assert joined(None, None) is None
     assert kept.without(NAMES[0]).num_clips == 10
     assert dict(both.renamed(NAMES[0], "zero").counts())["zero"] == 4
-    assert len(kept.fingerprints()) == 12
+    audio, visual = kept.audio.numpy(), kept.visual.numpy()
+    for tokens in zip(audio, visual, strict=True):
+        assert kept.holds(*tokens)
+        assert kept.holds(*(part.astype(np.float32) * 1.004 for part in tokens))
+        assert not kept.holds(*(part.astype(np.float32) * 1.02 for part in tokens))
+        assert not kept.holds(tokens[0][::-1], tokens[1][::-1])  # its means are the same
+    assert not kept.holds(audio[0], visual[1])
     assert score_clips_of(kept).shape == (12, 6)
 
 
@@ -161,3 +167,11 @@ def test_an_addition_leaves_the_model_it_was_given_as_it_was(several, model):
     assert same_answers(scores(model), answers)
     assert model.changes == ()
     assert model.unknown_threshold == 0.5
+
+
+def test_a_class_is_found_however_its_accent_is_written():
+    model = rename_class(toy_model(), NAMES[0], "cafe\u0301")
+    assert model.classes[0] == "caf\u00e9"
+    assert remove_class(model, "cafe\u0301").classes == tuple(NAMES[1:])
+    with pytest.raises(InputError, match="exists already"):
+        rename_class(model, NAMES[1], "cafe\u0301")

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from cign.data.prepare import prepare
 from cign.data.store import Store
 from cign.errors import InputError
 from cign.learner import Learner
 from cign.methods.base import Batch
 from cign.metrics.predictions import READINGS, Predictions
+from cign.models.backbones import load_backbone
 
 QUICK = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
 
@@ -260,3 +262,17 @@ def test_files_that_fail_are_told_and_do_not_stop_the_others(run, tiny, tmp_path
     assert third.error
     assert second.label in run[0].model.classes
     assert second.error is None
+
+
+def test_a_learner_that_learns_again_reads_files_with_the_encoders_of_what_it_learned(
+    tiny, tmp_path
+):
+    """Tokens of both have the same shape, so that nothing else would tell them apart."""
+    files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[:4]
+    other = tmp_path / "store"
+    prepare(tiny[0], other, backbone=load_backbone("small"), num_workers=0)
+    learner = Learner("analytic", options={"width": 50}).learn(tiny[1])
+    list(learner.predict(files))
+    learner.learn(other, out=tmp_path / "run")
+    said = list(learner.predict(files))
+    assert said == list(Learner.load(tmp_path / "run").predict(files))

@@ -211,3 +211,14 @@ def test_answers_do_not_depend_on_how_many_files_are_decoded_at_a_time(model, mo
         assert progress.done == 40
     assert found[0] == found[1]
     assert len(found[0]) == (40 if every_s is None else 36 * 3 + 4)
+
+
+def test_a_name_that_the_system_refuses_costs_its_file_alone(model, tmp_path):
+    (tmp_path / "folder").mkdir()
+    files = ["x" * 300, str(tmp_path / "folder"), str(tmp_path / "none.mp4"), "a\0b"]
+    said = list(predict_files(model, FakeBackbone(), files))
+    assert [one.file for one in said] == files
+    assert said[0].error == "File name too long"
+    assert "it is a folder" in said[1].error
+    assert "does not exist" in said[2].error
+    assert said[3].error

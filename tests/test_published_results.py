@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmark_scripts import BENCHMARKS, script
+from cign.bench.made_with import code_of
 
 
 def publish():
@@ -32,10 +33,11 @@ def test_a_table_of_which_a_run_is_older_than_the_code_is_older(monkeypatch, tmp
     module = publish()
     monkeypatch.setattr(module, "RESULTS", tmp_path)
     current = module.hash_of(["finetune"])
-    for name, code in (("one", current), ("other", "0" * 16)):
-        np.savez(tmp_path / f"{name}.npz", **{"metrics.json": '{"method": "finetune"}'}, code=code)
+    now, other = code_of("finetune"), "0" * 16
+    for name, codes in (("mixed", [other, now]), ("one", [now]), ("other", [other])):
+        np.savez(tmp_path / f"{name}.npz", **{"metrics.json": '{"method": "finetune"}'}, code=codes)
     older = module.older_runs(tmp_path)
-    assert older == ["other"]
+    assert older == ["mixed", "other"]
     page = f"# T\n\nCode: `{current}` (x).\n\nMethods: finetune.\n"
     (tmp_path / "new.md").write_text(page)
     (tmp_path / "mixed.md").write_text(f"{page}\n{module.OLDER.format(len(older))}\n")

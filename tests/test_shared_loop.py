@@ -15,6 +15,8 @@ import torch
 import cign
 import shared
 from cign.errors import InputError
+from cign.methods import METHODS
+from cign.methods.analytic import Analytic
 from cign.peers import Peers, joined
 from cign.shared_loop import SharedLoop
 from cign.train import Place
@@ -111,6 +113,40 @@ def test_a_loss_that_needs_the_whole_batch_is_refused():
         shared_toy("av_cil")
     with pytest.raises(InputError, match="with negatives new, old and new clips count"):
         shared_toy("cign", options={"negatives": "new", "depth": 1})
+
+
+class MeansOfClasses(Analytic):
+    """Somebody's closed form, which counts clips in a buffer of its own."""
+
+    def absorb(self, batch):
+        super().absorb(batch)
+        if "seen" not in dict(self.named_buffers()):
+            self.register_buffer("seen", torch.zeros(1))
+        self.seen += len(batch.targets)
+
+
+def test_sums_that_would_not_be_added_up_are_refused(monkeypatch):
+    monkeypatch.setitem(METHODS, "analytic", MeansOfClasses)
+    options = {"width": 20, "batch_size": 4}
+    with pytest.raises(InputError, match="takes clips into seen, which several processes do not"):
+        shared_toy("analytic", options=options).run()
+    monkeypatch.setattr(MeansOfClasses, "sums_over_clips", {"seen"}, raising=False)
+    loop = shared_toy("analytic", options=options)
+    loop.run()
+    assert loop.method.seen.item() == len(loop.train)
+    assert any(buffer is loop.method.seen for buffer in parts_of(loop))
+
+
+def parts_of(loop):
+    loop._absorbs = True
+    return loop._parts()
+
+
+def test_a_method_says_itself_that_it_needs_the_whole_batch(monkeypatch):
+    why = "its losses rank all clips of a batch"
+    monkeypatch.setattr(METHODS["finetune"], "needs_whole_batch", why, raising=False)
+    with pytest.raises(InputError, match=f"finetune cannot be trained .*{why}"):
+        shared_toy("finetune")
 
 
 def test_the_shared_loop_of_one_process_takes_the_same_bits(tmp_path):

@@ -171,6 +171,51 @@ def test_a_learner_changes_and_saves(model, place):
     assert one.text == "renamed class 0 to zero; removed class 5"
 
 
+def test_a_change_that_another_made_since_is_not_lost(model, place, tmp_path):
+    learner = Learner.load(place)
+    learner.rename("class 0", "zero")
+    other = Learner.load(place)
+    other.remove("class 5")
+    other.save(place)
+    with pytest.raises(InputError, match="changed since it was loaded: load it again"):
+        learner.save(place)
+    assert len(list_versions(place)) == 2
+    learner.save(tmp_path / "elsewhere")
+    learner.rename("class 1", "one")
+    learner.save(tmp_path / "elsewhere")  # where it wrote last itself
+    other.rename("class 1", "eins")
+    other.save(place)
+    texts = [one.text for one in list_versions(place)]
+    assert texts == ["learned", "removed class 5", "renamed class 1 to eins"]
+
+
+def test_a_version_tells_what_it_changed_though_the_one_before_went_another_way(model, place):
+    publish(rename_class(model, "class 0", "zero"), place)
+    publish(rename_class(model, "class 1", "one"), place)  # of the model as it was learned
+    assert [one.text for one in list_versions(place)][1:] == [
+        "renamed class 0 to zero",
+        "renamed class 1 to one",
+    ]
+
+
+def test_a_run_and_a_page_of_somebody_are_not_written_over(model, tmp_path):
+    run = tmp_path / "run"
+    save_model(model, run / "model")
+    (run / "metrics.json").write_text("{}")
+    (tmp_path / "link").symlink_to(run / "model")
+    learner = Learner.load(run)
+    for where in (run, run / "model", tmp_path / "link"):
+        with pytest.raises(InputError, match="belongs to a run"):
+            learner.save(where)
+    with pytest.raises(InputError, match="belongs to a run"), changing(tmp_path / "link", None):
+        pass
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "README.md").write_text("mine")
+    with pytest.raises(InputError, match=r"README\.md that is no model's"):
+        learner.save(tmp_path / "project")
+    assert (tmp_path / "project" / "README.md").read_text() == "mine"
+
+
 def test_a_disk_that_fills_up_while_flushing_cuts_no_file_that_was_whole(
     model, place, tmp_path, monkeypatch
 ):

@@ -115,7 +115,13 @@ def path(text: str) -> Path:
     """A type for paths; ``~`` stands for the home folder."""
     if not str(text):
         raise argparse.ArgumentTypeError("an empty path was given")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names the home folder of a user that is not there; write ./{text} for a "
+            "file of that name"
+        ) from None
 
 
 def paths(texts: Sequence[str] | None) -> list[Path]:

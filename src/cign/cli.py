@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -25,6 +26,11 @@ _DISK_ERRORS = (  # full, too large, not to be written, failing
 )
 
 
+_PATH_ERRORS = (  # a path that leads nowhere
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -36,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command: ModuleType | None = None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # names need not be of any encoding
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             if not arguments:
@@ -121,6 +130,8 @@ def _failed(error: Exception) -> int:
         where = f" {error.filename}" if error.filename else ""
         text = f"cannot write or read{where} ({error.strerror}): what was there before is intact"
         code = 1
+    elif isinstance(error, OSError) and error.errno in _PATH_ERRORS and error.filename:
+        text, code = f"{error.filename}: {error.strerror}; check the path", 2
     elif isinstance(error, MemoryError):
         text, code = "out of memory: use smaller batches or fewer workers", 1
     else:

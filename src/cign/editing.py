@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import time
+import unicodedata
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -55,11 +56,12 @@ def closed_form(model: Model) -> Analytic:
 
 
 def check_name(name: str) -> str:
-    """Give a class name that files, tables and pages can carry.
+    """Give a class name that files, tables and pages can carry, in Unicode's normal form C.
 
     Raises:
         InputError: If it is empty, too long, or holds a slash, a line break or the like.
     """
+    name = unicodedata.normalize("NFC", name)
     shown = repr(name if len(name) <= MAX_NAME_CHARACTERS else name[:20] + "...")
     if len(name) > MAX_NAME_CHARACTERS:
         problem = f"has {len(name)} characters"
@@ -73,6 +75,18 @@ def check_name(name: str) -> str:
         f"class name {shown} {problem}: use 1 to {MAX_NAME_CHARACTERS} printable characters "
         "without / \\ and |"
     )
+
+
+def known_name(model: Model, name: str) -> str:
+    """The class of a model that is meant, however its accents are written.
+
+    Raises:
+        InputError: If there is none.
+    """
+    for one in (name, unicodedata.normalize("NFC", name)):
+        if one in model.classes:
+            return one
+    raise one_of(name, model.classes, "class")
 
 
 def add_source(
@@ -121,8 +135,9 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     used = np.concatenate([clips.learned, clips.validation])
     learned = Counter(name for i in clips.learned for name in clips.labels[i])
     carried = {name for i in used for name in clips.labels[i]}
-    new = tuple(check_name(n) for n in clips.order if n in carried and n not in model.classes)
+    new = tuple(n for n in clips.order if n in carried and n not in model.classes)
     for name in new:
+        check_name(name)
         if not learned[name]:
             raise InputError(
                 f"class {name!r} has no clip to learn from that decodes with sound and picture: "
@@ -144,7 +159,10 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     kept = joined(model.kept, read_kept(clips.store, clips.tokens, clips.kept))
     known = {name: number for name, number in learned.items() if name not in new}
     changed = replace(model, method=method, groups=groups, kept=kept)
-    changed = _with_change(changed, _what_was_added(new, known), clips.list_hash)
+    more = {"list_hash": clips.list_hash}
+    if new:
+        more["task"] = str(len(groups))
+    changed = _with_change(changed, _what_was_added(new, known), more)
     measured = joined(model.kept, validation)
     if measured is not None:
         rows = np.arange(measured.num_clips)
@@ -210,10 +228,8 @@ def _listed(names: tuple[str, ...], most: int = 5) -> str:
     return ", ".join(names[:most]) + more
 
 
-def _with_change(model: Model, text: str, list_hash: str | None = None) -> Model:
-    change = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "text": text}
-    if list_hash is not None:
-        change["list_hash"] = list_hash
+def _with_change(model: Model, text: str, more: Mapping[str, str] | None = None) -> Model:
+    change = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "text": text, **(more or {})}
     return replace(model, changes=(*model.changes, change))
 
 
@@ -223,13 +239,11 @@ def rename_class(model: Model, old: str, new: str) -> Model:
     Raises:
         InputError: If there is no such class, or the new name is taken or not allowed.
     """
-    if old not in model.classes:
-        raise one_of(old, model.classes, "class")
+    old, new = known_name(model, old), check_name(new)
     if new in model.classes:
         raise InputError(
             f"class {new!r} exists already: use another name, or `cign remove` it first"
         )
-    check_name(new)
     groups = tuple(tuple(new if n == old else n for n in group) for group in model.groups)
     kept = None if model.kept is None else model.kept.renamed(old, new)
     return _with_change(replace(model, groups=groups, kept=kept), f"renamed {old} to {new}")
@@ -245,8 +259,7 @@ def remove_class(model: Model, name: str) -> Model:
         InputError: If there is no such class, it is the last one, or the method does not allow it.
     """
     closed_form(model)
-    if name not in model.classes:
-        raise one_of(name, model.classes, "class")
+    name = known_name(model, name)
     if len(model.classes) == 1:
         raise InputError(f"class {name!r} is the last one: a model needs one, remove the folder")
     method = copy.deepcopy(model.method)

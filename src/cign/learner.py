@@ -9,14 +9,17 @@ from typing import Any, Self
 
 import torch
 
+from cign.branching import Branch
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
 from cign.embedding import write_embeddings
 from cign.evaluation import evaluate_model
 from cign.files import write_json
+from cign.hub import local_place
 from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
+from cign.model_files import ABOUT, checksum, model_place
 from cign.model_folder import load_model, save_model
 from cign.models.backbones import in_full
 from cign.options import builtin_recipe, configure
@@ -97,6 +100,8 @@ class Learner(Trained):
         resume: bool = False,
         checkpoint_every_s: float = 30.0,
         test_store: Store | Path | str | None = None,
+        branch_from: str | None = None,
+        keep_tasks: bool = False,
         progress: Progress | None = None,
     ) -> Self:
         """Learn all classes of a store, task after task.
@@ -111,6 +116,10 @@ class Learner(Trained):
             checkpoint_every_s: Seconds between checkpoints.
             test_store: A store with the same classes whose test clips are scored instead of the
                 store's own.
+            branch_from: ``RUN@TASK``: begin with the state of a run after one of its tasks, which
+                it kept (``keep_tasks``). Options, seed and the tasks to come may be others than
+                the run's; where only a number of ``tasks`` is given, they are the run's.
+            keep_tasks: Keep the state after each task in ``out``.
             progress: Told of steps.
 
         Returns:
@@ -121,30 +130,37 @@ class Learner(Trained):
         """
         store = _opened(store)
         tested = None if test_store is None else _opened(test_store)
-        if out is None:
-            self._configure(store, tasks, order)
-            loop = build_loop(self.config, store, progress, tested)
-            loop.run()
-            return self._finish(loop, store, tested, None)
-        folder, peers = Path(out), current()
+        branch = None if branch_from is None else Branch.parse(branch_from)
+        folder, peers = None if out is None else Path(out), current()
         with peers.agreeing():
-            if resume:
-                self.config = RunConfig.load(folder)
+            if folder is not None and resume:
+                self.config, branch = RunConfig.load(folder), None
             else:
-                refuse_begun(folder)
-                self._configure(store, tasks, order)
+                if folder is not None:
+                    refuse_begun(folder)
+                self._configure(store, tasks, order, branch)
             # Refuses before anything is written.
             loop = build_loop(self.config, store, progress, tested)
-        with run_folder(folder, self.config, loop, store, tested, resume=resume):
+            if branch is not None:
+                branch.begin(loop)
+        if folder is None:
+            loop.run()
+            return self._finish(loop, store, tested, None)
+        how = {"resume": resume, "keep_tasks": keep_tasks}
+        with run_folder(folder, self.config, loop, store, tested, **how):
             loop.checkpoint_every_s = checkpoint_every_s
             loop.run()
             if peers.is_first:
                 write_embeddings(folder, loop)
             return self._finish(loop, store, tested, folder if peers.is_first else None)
 
-    def _configure(self, store: Store, tasks: int | TaskSequence, order: int) -> None:
-        """Settle what the store decides: tasks and backbone."""
-        if isinstance(tasks, int):
+    def _configure(
+        self, store: Store, tasks: int | TaskSequence, order: int, branch: Branch | None
+    ) -> None:
+        """Settle what the store and a run that is branched from decide: tasks and backbone."""
+        if isinstance(tasks, int) and branch is not None:
+            tasks, order = TaskSequence(branch.config.tasks), branch.config.order
+        elif isinstance(tasks, int):
             tasks = split_into_tasks(store.class_names, tasks, order)
         backbone = None if self._backbone_name is None else in_full(self._backbone_name)
         if self.config.regime == "frozen":
@@ -153,6 +169,8 @@ class Learner(Trained):
         self.config = dataclasses.replace(
             self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
         )
+        if branch is not None:
+            self.config = branch.configured(self.config)
 
     def _finish(self, loop: Loop, store: Store, tested: Store | None, folder: Path | None) -> Self:
         """Turn the finished loop into a model and write what the folder still lacks."""
@@ -160,6 +178,7 @@ class Learner(Trained):
         num_bytes = 0 if kept is None else kept.num_bytes
         self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
         self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
+        self._backbone = None  # of the model that it had before
         if folder is not None:
             self.metrics = as_made(folder, self.metrics)
             save_model(self.model, folder / "model")
@@ -191,6 +210,8 @@ class Learner(Trained):
         Raises:
             InputError: If it is missing, damaged, changed or of a newer version.
         """
+        place = model_place(local_place(Path(folder))).resolve()
+        seen = {place: checksum(place / ABOUT)} if (place / ABOUT).is_file() else {}
         model = load_model(Path(folder))
         learner = cls(
             model.method.name,
@@ -198,7 +219,7 @@ class Learner(Trained):
             regime=model.regime,
             backbone=model.backbone,
         )
-        learner.model = model
+        learner.model, learner._seen = model, seen
         return learner
 
 

@@ -86,6 +86,8 @@ def _check(about: dict[str, Any]) -> None:
             _has(change, name, str, "text", "a change: ")
         for name in ("date", "text"):
             _has(change, name, str, "text", "a change: ")
+        if not change.get("task", "1").isdecimal():
+            raise _WrongError(f"a change: task is {_shown(change['task'])}, not a number")
     checksums = _has(about, "checksums", dict, "a mapping")
     for name in checksums:
         if name not in FILES or not _SHA256.fullmatch(str(checksums[name])):

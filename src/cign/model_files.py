@@ -35,7 +35,7 @@ def model_place(folder: Path) -> Path:
 
 def is_of_run(place: Path) -> bool:
     """Whether a MODEL folder belongs to a RUN, whose metrics describe it."""
-    place = place.absolute()
+    place = place.resolve()
     return place.name == "model" and (place.parent / "metrics.json").is_file()
 
 

@@ -52,7 +52,8 @@ class Model:
         versions: Versions of what made it.
         kept: Clips that the cost of a change is measured on; None where none are kept.
         changes: What was added, renamed and removed since it was learned: ``date``, ``text`` and,
-            where clips were added, the ``list_hash`` of their list.
+            where clips were added, the ``list_hash`` of their list and, where these were of new
+            classes, the ``task``, from 1 on, that they became.
     """
 
     method: Method

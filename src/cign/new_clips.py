@@ -18,7 +18,7 @@ from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.data.tokens import TokenCache
 from cign.errors import InputError
-from cign.kept import choose_kept, token_hash
+from cign.kept import choose_kept
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
 from cign.progress import Progress, Silent
@@ -174,7 +174,10 @@ def choose_clips(
     if not whole.all():
         told.append(f"left out, without sound or picture: {num_clips(int((~whole).sum()))}")
     if any(change.get("list_hash") == store.list_hash for change in model.changes):
-        told.append("the same list of clips was added before: its clips now count twice")
+        told.append(
+            "a list of the same names, labels and splits was added before: clips that are in both "
+            "count twice"
+        )
     have = Counter[str]() if model.kept is None else model.kept.counts()
     labels = [clip.labels for clip in store.table.clips]
     validation = np.flatnonzero(whole & (splits == "val"))
@@ -191,9 +194,10 @@ def choose_clips(
     if num_same:
         told.append(f"left out, kept with the model already: {num_clips(num_same)}")
     if len(learned) == 0:
+        why = f" ({'; '.join(told)})" if told else ""
         raise InputError(
-            f"none of {store.num_clips} clips can be learned from: give clips with sound and "
-            "picture, in class folders or in split train"
+            f"none of {num_clips(store.num_clips)} can be learned from{why}: give clips with "
+            "sound and picture that the model does not keep, in class folders or in split train"
         )
     return NewClips(
         store=store,
@@ -212,11 +216,10 @@ def _without_known(
     if model.kept is None:
         learned, validation, kept = groups
         return learned, validation, kept, 0
-    fingerprints = model.kept.fingerprints()
     same = {
         int(i)
         for i in np.unique(np.concatenate(groups))
-        if token_hash(tokens.audio([i])[0], tokens.visual([i])[0]) in fingerprints
+        if model.kept.holds(tokens.audio([i])[0], tokens.visual([i])[0])
     }
     learned, validation, kept = (
         np.array([i for i in group.tolist() if i not in same], dtype=np.int64) for group in groups

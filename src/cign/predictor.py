@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cign.data.container import reason
 from cign.data.media import Decoded, MediaError, decode
 from cign.data.side_by_side import num_threads, side_by_side
 from cign.data.windows import decode_windows
@@ -123,6 +124,8 @@ def _decoded(
 def _windows(file: str | Path, model: Model, every_s: float | None) -> Iterator[Item | None]:
     """Every window of a file, and None where it ends."""
     try:
+        if Path(file).is_dir():
+            raise MediaError("unreadable", "it is a folder: name the files in it")
         if every_s is None:
             yield str(file), decode(Path(file), model.spec)
         else:
@@ -130,6 +133,8 @@ def _windows(file: str | Path, model: Model, every_s: float | None) -> Iterator[
                 yield str(file), window
     except MediaError as error:
         yield str(file), str(error)
+    except Exception as error:  # a name that the system refuses, a decoder's fault: others follow
+        yield str(file), reason(error)
     yield None
 
 

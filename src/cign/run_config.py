@@ -34,6 +34,7 @@ class RunConfig:
         allow_missing: Whether training takes clips that lack a modality.
         bf16: Whether encoders and transformers multiply in bfloat16.
         device: Where to compute.
+        branched_from: ``RUN@TASK`` whose state it began with; empty for most.
     """
 
     method: str
@@ -48,6 +49,7 @@ class RunConfig:
     allow_missing: bool = False
     bf16: bool = False
     device: str = "cpu"
+    branched_from: str = ""
 
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:

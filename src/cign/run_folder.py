@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from cign.branching import STATES, keep_state
 from cign.data.store import Store
 from cign.leftovers import held_folder
 from cign.peers import current
@@ -24,6 +25,7 @@ def run_folder(
     tested: Store | None,
     *,
     resume: bool,
+    keep_tasks: bool = False,
 ) -> Iterator[None]:
     """Hold a RUN folder and have a loop keep its state there.
 
@@ -36,6 +38,7 @@ def run_folder(
         store: What is learned from.
         tested: Another store whose test clips are scored, if any.
         resume: Go on with the run there.
+        keep_tasks: Keep the state after each task, for runs that branch from it.
 
     Raises:
         InputError: If another run holds the folder, or it was begun on other stores.
@@ -55,9 +58,22 @@ def run_folder(
             loop.checkpoint = loop.predictions_path = None
             yield
             return
-        if not resume:
-            config.save(folder)
-        if not (resume and (folder / "metrics.json").exists()):
+        if keep_tasks:
+            (folder / STATES).mkdir(exist_ok=True)
+        if config.branched_from and not resume:
+            # The configuration last: a folder without it holds no run.
+            loop.save()
+            loop.predictions.save(loop.predictions_path)
             write_metrics(folder, config, loop, store, tested)
-        loop.after_task = lambda: write_metrics(folder, config, loop, store, tested)
+            config.save(folder)
+        elif not resume:
+            config.save(folder)
+        if not (folder / "metrics.json").exists() or not (resume or config.branched_from):
+            write_metrics(folder, config, loop, store, tested)
+
+        def after_task() -> None:
+            write_metrics(folder, config, loop, store, tested)
+            keep_state(folder, loop)
+
+        loop.after_task = after_task
         yield

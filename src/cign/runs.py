@@ -81,12 +81,12 @@ def build_loop(
         )
     clips = TaskClips.of([clip.labels for clip in store.table.clips], TaskSequence(config.tasks))
     train = training_clips(store, allow_missing=config.allow_missing)
-    for task, group in enumerate(config.tasks):
-        if len(clips.of_task(train, task)) == 0:
-            raise InputError(
-                f"task {task + 1} ({', '.join(group[:3])}) has no training clip with sound and "
-                "picture: use --allow-missing or give it clips"
-            )
+    _check_training_clips(config, store, clips, train)
+    if num_left_out := len(store.indices("train")) - len(train):
+        (progress or Silent()).note(
+            f"{num_left_out} training clip{'s' if num_left_out > 1 else ''} without sound or "
+            "picture left out: --allow-missing takes them"
+        )
     source, shape, backbone = clip_source(config, store)
     tested = store if test_store is None else test_store
     test = np.concatenate([tested.indices("test"), tested.indices("unknown")])
@@ -119,6 +119,25 @@ def build_loop(
         device=config.device,
         progress=progress or Silent(),
     )
+
+
+def _check_training_clips(
+    config: RunConfig, store: Store, clips: TaskClips, train: IntArray
+) -> None:
+    """Refuse tasks and classes that nothing can be learned about.
+
+    Raises:
+        InputError: With the first of them.
+    """
+    kind = "training clip" if config.allow_missing else "training clip with sound and picture"
+    remedy = "give it clips" if config.allow_missing else "use --allow-missing or give it clips"
+    taught = {name for i in train for name in store.table.clips[i].labels}
+    for task, group in enumerate(config.tasks):
+        if len(clips.of_task(train, task)) == 0:
+            raise InputError(f"task {task + 1} ({', '.join(group[:3])}) has no {kind}: {remedy}")
+        lost = [name for name in group if name not in taught]
+        if lost:
+            raise InputError(f"class {lost[0]!r} of task {task + 1} has no {kind}: {remedy}")
 
 
 def _loop_type(peers: Peers) -> Callable[..., Loop]:

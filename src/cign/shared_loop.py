@@ -34,9 +34,11 @@ from cign.train import Loop
 
 # Steps between the moments at which the first process may save within a phase.
 SAVE_EVERY_STEPS = 16
-# Buffers that a closed form adds clips to.
+# Buffers that a closed form adds clips to. One with others names them in `sums_over_clips`, a set
+# of the last parts of their names.
 ABSORBED = frozenset({"gram", "cross", "class_clips"})
-# Methods whose losses compare the clips of a batch with each other.
+# Methods whose losses compare the clips of a batch with each other. One that is not listed says so
+# in `needs_whole_batch`, a sentence's second half.
 WHOLE_BATCH = {"av_cil": "its losses contrast all clips of a batch with each other"}
 
 
@@ -184,8 +186,11 @@ class SharedLoop(Loop):
             self._shared_optimizer = self._optimizer
         self._share = batch.share
         earlier, self._sums = self._sums, {}
+        before = self._marks() if self._absorbs else {}
         with WholeBatchDraws(batch.rows, batch.total):
             super()._step(batch, phase)
+        if self._absorbs:
+            self._check_sums(before)
         for name, value in self._sums.items():
             total = earlier.get(name, torch.zeros_like(value))
             earlier[name] = total + batch.share * value
@@ -249,12 +254,32 @@ class SharedLoop(Loop):
             self.peers.move_to_first_(self._parts())
         super().save()
 
+    def _marks(self) -> dict[str, tuple[int, int]]:
+        """Which tensor each buffer is, and how often it was written to."""
+        return {name: (id(x), x._version) for name, x in self.method.named_buffers()}
+
+    def _check_sums(self, before: dict[str, tuple[int, int]]) -> None:
+        """Refuse a closed form that takes clips into what would not be added up.
+
+        Raises:
+            InputError: With the first such buffer.
+        """
+        after = self._marks()
+        moved = [name for name, mark in after.items() if before.get(name) != mark]
+        odd = [name for name in moved if name.rpartition(".")[2] not in sums_of(self.method)]
+        if odd:
+            raise InputError(
+                f"method {self.method.name} takes clips into {odd[0]}, which several processes do "
+                f"not add up: name it in its sums_over_clips, or train it in one process"
+            )
+
     def _parts(self) -> list[Tensor]:
         """What is a process's part of a sum within a phase."""
         sums = list(self._sums.values())
         if self._absorbs:
             buffers = self.method.named_buffers()
-            sums += [buffer for name, buffer in buffers if name.rpartition(".")[2] in ABSORBED]
+            names = sums_of(self.method)
+            sums += [buffer for name, buffer in buffers if name.rpartition(".")[2] in names]
         return sums
 
     @torch.no_grad()
@@ -276,13 +301,18 @@ class SharedLoop(Loop):
         return list(self.method.state_dict().values())
 
 
+def sums_of(method: Method) -> frozenset[str]:
+    """Last parts of the names of a closed form's sums over clips."""
+    return ABSORBED | frozenset(getattr(method, "sums_over_clips", ()))
+
+
 def refuse_whole_batch(method: Method, *, keeps_clips: bool) -> None:
     """Refuse a method whose loss is not a mean over clips, which shares cannot make.
 
     Raises:
         InputError: Naming the reason.
     """
-    why = WHOLE_BATCH.get(method.name)
+    why = getattr(method, "needs_whole_batch", None) or WHOLE_BATCH.get(method.name)
     if keeps_clips and getattr(method.options, "negatives", "all") == "new":
         why = "with negatives new, old and new clips count for unequal numbers of classes"
     if why is not None:

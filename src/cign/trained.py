@@ -12,6 +12,7 @@ from cign.addition import Addition
 from cign.editing import add_source, remove_class, rename_class
 from cign.errors import InputError
 from cign.hub import upload
+from cign.model_files import ABOUT, checksum
 from cign.model_folder import Model, save_model
 from cign.models.backbone import Backbone
 from cign.new_clips import Source
@@ -33,6 +34,8 @@ class Trained:
     def __init__(self) -> None:
         self.model: Model | None = None
         self._backbone: Backbone | None = None
+        # Checksums of descriptions by folder, as they were when this model was read or written.
+        self._seen: dict[Path, str] = {}
 
     def _trained(self) -> Model:
         if self.model is None:
@@ -114,9 +117,12 @@ class Trained:
         """Write a MODEL folder; where one lies already, as its next version.
 
         Raises:
-            InputError: If another process is changing the folder.
+            InputError: If the folder is a run's, or another process changes it, or has changed it
+                since this learner was loaded from it.
         """
-        save_or_publish(self._trained(), Path(folder))
+        place = Path(folder).resolve()
+        save_or_publish(self._trained(), place, self._seen.get(place))
+        self._seen[place] = checksum(place / ABOUT)
 
     def push(
         self, name: str, *, private: bool = True, keep: bool = False, licence: str | None = None

@@ -5,6 +5,7 @@ How a change stays whole when it is stopped: `cign.model_files`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from cign.files import folder_lock
 from cign.hub import hub_name, local_place
 from cign.model_files import (
     ABOUT,
+    CARD,
+    WEIGHTS,
+    checksum,
     is_of_run,
     model_place,
     number_of,
@@ -65,11 +69,14 @@ def list_versions(folder: Path) -> list[Version]:
         if number < current and (version_folder(place, number) / ABOUT).is_file()
     }
     found: list[Version] = []
-    num_told = 0  # changes that an earlier version tells of
+    told: list[dict[str, str]] = []  # what the version before tells of
     for number, where in [*places.items(), (current, place)]:
         about = read_about(where)
         changes = about.get("changes", [])
-        own = changes[num_told:] if found else changes[-1:]
+        same = itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(told, changes, strict=False)
+        )
+        own = changes[sum(1 for _ in same) :] if found else changes[-1:]
         found.append(
             Version(
                 number=number,
@@ -81,7 +88,7 @@ def list_versions(folder: Path) -> list[Version]:
                 is_current=number == current,
             )
         )
-        num_told = len(changes)
+        told = changes
     return found
 
 
@@ -104,17 +111,35 @@ def publish(model: Model, place: Path) -> int:
     return number
 
 
-def save_or_publish(model: Model, place: Path) -> None:
+def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
     """Write a MODEL folder; where one lies already, as its next version.
 
+    Args:
+        model: The model.
+        place: The folder.
+        seen: Checksum of the description that lay there when the model was read; None if it was
+            not read there.
+
     Raises:
-        InputError: If another process is changing the folder, or what lies there is damaged.
+        InputError: If the folder is a run's, holds a page that no model wrote, was changed since
+            the model was read, or is being changed, or if what lies there is damaged.
     """
-    if (place / ABOUT).is_file():
-        with folder_lock(place, "model"):
-            publish(model, place)
-    else:
+    if is_of_run(place) or (place / "metrics.json").is_file():
+        raise InputError(
+            f"{place} belongs to a run, whose metrics are those of its model: name another folder"
+        )
+    if not (place / ABOUT).is_file():
+        if (place / CARD).exists() and not (place / WEIGHTS).exists():
+            raise InputError(f"{place} holds a {CARD} that is no model's: name another folder")
         save_model(model, place)
+        return
+    with folder_lock(place, "model"):
+        if seen is not None and checksum(place / ABOUT) != seen:
+            raise InputError(
+                f"model {place} was changed since it was loaded: load it again and repeat the "
+                "change, or name another folder"
+            )
+        publish(model, place)
 
 
 def undo(folder: Path) -> int:
@@ -199,5 +224,5 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
         with folder_lock(out, "folder"):
             yield Workplace(place=place, out=out)
     finally:
-        if not was_there and [p.name for p in out.iterdir()] == [".lock"]:
+        if not was_there and out.is_dir() and [p.name for p in out.iterdir()] == [".lock"]:
             remove_folder(out)  # nothing came of it

@@ -190,6 +190,21 @@ def test_classes_tell_when_each_was_learned():
     assert cards.undo_label(versions[:1]) is None
 
 
+def test_classes_added_and_removed_again_date_no_other():
+    model = toy_model()
+    date, number = "2026-01-0{}T03:04:05+00:00", len(model.groups)
+    model.changes = (
+        {"date": date.format(2), "text": "added A", "task": str(number + 1)},
+        {"date": date.format(3), "text": "added B", "task": str(number + 2)},
+        {"date": date.format(4), "text": "removed A"},
+        {"date": date.format(5), "text": "removed B"},
+    )
+    assert {one.date for one in learned_classes(model)} == {None}
+    model.groups = (*model.groups, ("C",))
+    model.changes += ({"date": date.format(6), "text": "added C", "task": str(len(model.groups))},)
+    assert [one.date for one in learned_classes(model) if one.date] == [date.format(6)]
+
+
 def test_an_error_is_a_sentence_and_no_tag():
     tree = Tree(cards.problem("file <script> cannot be read"))
     assert "File <script> cannot be read." in tree.text

@@ -1,11 +1,13 @@
 """A bench that was begun goes on although its stores gain or lose tokens that no run has read."""
 
 import dataclasses
+import json
 
 import pytest
 
 from cign.bench import BenchConfig
 from cign.bench.config import begin, read_entries
+from cign.bench.grid import Part
 from cign.errors import InputError
 from cign.files import read_json
 from cign.methods.finetune import HeadsOptions
@@ -66,6 +68,29 @@ def test_what_would_mix_runs_is_refused(was, now, says, tmp_path):
     with pytest.raises(InputError, match=says):
         begin(tmp_path, now)
     assert read_json(tmp_path / "bench.json", "bench")["config"] == was
+
+
+def only(names, **parts):
+    options = methods()["methods"]["finetune"]
+    written = {name: dataclasses.asdict(Part.parse(f"x:{text}")[1]) for name, text in parts.items()}
+    return json.loads(json.dumps({"methods": dict.fromkeys(names, options), "only": written}))
+
+
+def test_a_method_that_comes_later_may_have_a_part_of_its_own_and_the_others_keep_theirs(tmp_path):
+    begin(tmp_path, only(["joint"], joint="tasks=2"))
+    begin(tmp_path, only(["joint", "replay"], joint="tasks=2", replay="memory=8"))
+    for parts, text in (
+        ({"joint": "tasks=2", "replay": "tasks=2"}, "replay:memory=8, not"),
+        ({"replay": "memory=8"}, "joint:tasks=2 replay:memory=8, not replay:memory=8"),
+    ):
+        with pytest.raises(InputError, match=text):
+            begin(tmp_path, only(["joint", "replay"], **parts))
+
+
+def test_a_part_does_not_leave_out_what_was_run(tmp_path):
+    begin(tmp_path, only(["joint"]))
+    with pytest.raises(InputError, match="--only none, not joint:tasks=2"):
+        begin(tmp_path, only(["joint"], joint="tasks=2"))
 
 
 @pytest.mark.parametrize(("regime", "rate"), [("frozen", 1.0), ("end-to-end", 0.03)])

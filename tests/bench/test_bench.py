@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cign.bench import BenchConfig, run_bench
+from cign.bench.grid import Part
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.table import CSV_COLUMNS
 from cign.errors import InputError
@@ -137,10 +138,33 @@ def test_finished_runs_are_complete_and_keep_no_checkpoint(bench):
     names = {path.name for path in run.iterdir() if path.name != ".lock"}
     assert names == {
         *("config.yaml", "metrics.json", "predictions.parquet", "embeddings.parquet", "model"),
-        *("run.json", "resampled.npy"),
+        *("run.json", "code.json", "resampled.npy"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["seeds"] == {"order": 1, "run": 0}
+
+
+def test_without_what_it_is_compared_with_a_row_has_no_difference(stores, recipes, tmp_path):
+    config = grid(stores[:1], recipes, tasks=(2, 4), only={"analytic": Part(tasks=(2,))})
+    rows = run_bench(config, tmp_path, num_workers=0).table["rows"]
+    compared = {
+        (row["method"], row["tasks"]): row["numbers"]["last_audio"]["difference"]
+        for row in rows
+        if row["store"] == "all"
+    }
+    assert compared["finetune", 2] is not None
+    assert compared["finetune", 4] is None
+    assert ("analytic", 4) not in compared
+
+
+def test_validation_clips_of_old_tasks_count_as_kept(bench):
+    out, _, result = bench
+    costs = json.loads((out / "runs" / "analytic-one-t2-m0-o0-s0" / "metrics.json").read_text())[
+        "costs"
+    ]
+    assert costs["validation_bytes"] > 0
+    row = next(r for r in result.table["rows"] if (r["method"], r["store"]) == ("analytic", "one"))
+    assert row["bytes_kept"] == costs["bytes_kept"] + costs["validation_bytes"]
 
 
 def test_files_agree_with_each_other(bench):

@@ -1,8 +1,12 @@
 """`cign bench` and `cign report` of a bench, through real processes."""
 
 import shutil
+from types import SimpleNamespace
 
 import pytest
+
+from cign.commands.bench import numbers_of_tasks
+from cign.errors import InputError
 
 
 def test_bench_and_its_report(cign, stores, recipes, tmp_path):
@@ -41,6 +45,16 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
     assert "was begun with --seeds 1, not 2: repeat the command" in err
 
 
+def test_a_benchmark_with_a_memory_for_each_number_of_tasks_is_not_crossed():
+    options = {"benchmark": "vggsound-100", "stores": [], "memory": None}
+    with pytest.raises(InputError, match="keeps 0 at 4 tasks, 1500 at 10 tasks") as found:
+        numbers_of_tasks(SimpleNamespace(**options, tasks=[4, 10]))
+    assert "--memory" in str(found.value)
+    assert numbers_of_tasks(SimpleNamespace(**options, tasks=[10]))[:2] == ((10,), ("1500",))
+    given = SimpleNamespace(**{**options, "memory": ["20/class"]}, tasks=[4, 10])
+    assert numbers_of_tasks(given)[:2] == ((4, 10), ("20/class",))
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -50,6 +64,7 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
         (("--against", "icarl"), ["'icarl'", "finetune"]),
         (("--memory", "some"), ["'some'", "20/class"]),
         (("--methods", "fintune"), ["unknown method 'fintune'"]),
+        (("--only", "finetune:orders=1", "--only", "finetune:seeds=1"), ["names finetune twice"]),
         (("--orders", "1,2,3"), ["--orders has 3 numbers for 1"]),
     ],
 )

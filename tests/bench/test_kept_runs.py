@@ -1,5 +1,7 @@
 """Runs kept in the tree by `benchmarks/kept_runs.py` give the table that they came from."""
 
+import dataclasses
+import shutil
 import sys
 
 import numpy as np
@@ -7,7 +9,11 @@ import pytest
 
 from benchmark_scripts import BENCHMARKS, script
 from cign.bench import BenchConfig, run_bench
+from cign.bench.made_with import made_with, write_codes
+from cign.errors import InputError
 from cign.files import read_json
+from cign.metrics.catalogue import measure
+from cign.report.runs import lacking, load_runs, stored
 
 
 @pytest.fixture
@@ -48,14 +54,51 @@ def test_a_bench_goes_on_from_kept_runs(kept_runs, bench, tmp_path):
     assert result.table["rows"] == read_json(out / "table.json", "table")["rows"]
 
 
+def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, bench, tmp_path):
+    out, _ = bench
+    kept_runs.keep(out, tmp_path / "kept")
+    kept_runs.restore(tmp_path / "kept", tmp_path / "again")
+    name = "analytic-one-t2-m0-o0-s0"
+    (before,), (after,) = (load_runs([root / "runs" / name]) for root in (out, tmp_path / "again"))
+    was, now = measure(stored(before, [])), measure(stored(after, []))
+    assert now["incremental"] == was["incremental"]
+    assert was["calibration"]["audio_visual"]["ece"] > 0
+    assert now["calibration"] == now["open_set"] == {}
+    assert "only the class that was ranked first" in lacking(after)["calibration"]
+    assert kept_runs.keep(tmp_path / "again", tmp_path / "kept twice") == 4
+    restored = kept_runs.restore(tmp_path / "kept twice", tmp_path / "twice")
+    assert restored == (4, [])
+
+
+def test_another_configuration_does_not_go_on_from_kept_runs(kept_runs, bench, recipes, tmp_path):
+    out, config = bench
+    kept_runs.keep(out, tmp_path / "kept")
+    kept_runs.restore(tmp_path / "kept", tmp_path / "again")
+    others = shutil.copytree(recipes, tmp_path / "recipes")
+    recipe = others / "analytic.yaml"
+    recipe.write_text(recipe.read_text().replace("width: 30", "width: 40"))
+    with pytest.raises(InputError, match="other options of method analytic"):
+        run_bench(dataclasses.replace(config, recipes=others), tmp_path / "again", num_workers=0)
+
+
 def test_runs_of_older_code_are_told_apart(kept_runs, bench, tmp_path, monkeypatch):
     kept_runs.keep(bench[0], tmp_path / "kept")
     judge = sys.modules[kept_runs.older_runs.__module__]
-    known = judge.hash_of
-    monkeypatch.setattr(judge, "hash_of", lambda names: known(names) + "x" * ("analytic" in names))
+    known = judge.code_of
+    monkeypatch.setattr(judge, "code_of", lambda name: known(name) + "x" * (name == "analytic"))
     _, older = kept_runs.restore(tmp_path / "kept", tmp_path / "again")
     assert len(older) == 2
     assert all(name.startswith("analytic-") for name in older)
+
+
+def test_the_code_that_is_kept_is_that_of_the_run_and_not_of_the_moment(kept_runs, bench, tmp_path):
+    copy = shutil.copytree(bench[0], tmp_path / "bench")
+    name = "analytic-one-t2-m0-o0-s0"
+    write_codes(copy / "runs" / name, ("0" * 16,))
+    kept_runs.keep(copy, tmp_path / "kept")
+    _, older = kept_runs.restore(tmp_path / "kept", tmp_path / "again")
+    assert older == [name]
+    assert made_with(tmp_path / "again" / "runs" / name) == ("0" * 16,)
 
 
 def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, bench, tmp_path):

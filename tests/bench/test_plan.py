@@ -5,7 +5,7 @@ from fnmatch import fnmatch
 import pytest
 
 from cign.bench.config import Entry
-from cign.bench.grid import Part
+from cign.bench.grid import Part, parse_parts
 from cign.bench.plan import make_plan, run_name
 from cign.data.tasks import split_into_tasks
 from cign.errors import InputError
@@ -58,7 +58,9 @@ def test_a_method_can_be_run_on_a_part_of_the_grid():
     assert len(cells["finetune", 4, "0", 0].runs) == 4
 
 
-@pytest.mark.parametrize("text", ["cign", "cign:", "cign:task=4", "cign:tasks=four", ":tasks=4"])
+@pytest.mark.parametrize(
+    "text", ["cign", "cign:", "cign:task=4", "cign:tasks=four", ":tasks=4", "cign:tasks=2:tasks=4"]
+)
 def test_a_part_that_cannot_be_read_is_refused(text):
     with pytest.raises(InputError, match="write it like"):
         Part.parse(text)
@@ -71,6 +73,21 @@ def test_a_part_that_cannot_be_read_is_refused(text):
 def test_a_part_that_is_not_of_the_grid_is_refused(text, match):
     with pytest.raises(InputError, match=match):
         config(methods=("cign",), tasks=(2,), only=dict([Part.parse(text)]))
+
+
+def test_two_parts_of_one_method_are_refused_and_not_one_of_them_lost():
+    parts = parse_parts(["cign:tasks=4", "finetune:memory=8"])
+    assert [f"{name}:{part}" for name, part in parts.items()] == [
+        "cign:tasks=4",
+        "finetune:memory=8",
+    ]
+    with pytest.raises(InputError, match="--only names cign twice: join the settings"):
+        parse_parts(["cign:tasks=4", "cign:memory=8"])
+
+
+def test_a_part_is_written_as_it_is_read():
+    text = "tasks=4,12:memory=8,1MB:orders=1:seeds=2"
+    assert str(Part.parse(f"cign:{text}")[1]) == text
 
 
 def test_names_of_runs_do_not_depend_on_the_rest_of_the_grid():
@@ -130,6 +147,19 @@ def test_recipes_with_the_same_options_share_their_runs():
         ("one-w-t2-m0-o0-s0",),
         ("third-w-t2-m0-o0-s0",),
     ]
+
+
+def test_of_equal_runs_the_one_that_is_done_is_kept():
+    twice = [Entry(name=name, method="finetune", options={}) for name in ("one", "other")]
+    how_far = {"other-w-t2-m0-o0-s0": 2, "one-w-t2-m0-o0-s0": 1}
+    plan = make_plan(
+        config(methods=("one", "other")),
+        twice,
+        [world()],
+        how_far=lambda name: how_far.get(name, 0),
+    )
+    assert [cell.runs for cell in plan.cells] == [("other-w-t2-m0-o0-s0",)] * 2
+    assert [run.name for run in plan.runs] == ["other-w-t2-m0-o0-s0"]
 
 
 def test_what_needs_a_memory_is_skipped_at_0_and_listed():

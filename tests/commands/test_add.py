@@ -224,4 +224,4 @@ def test_a_prepared_store_is_added_without_decoding(cign, model, tiny, rows):
     assert code == 0
     assert f"new classes: {rows[1][-1]} (6 clips)" in out
     assert out.count("(6 clips)") == 4
-    assert "now count twice" in cign("add", model, tiny[1])[2]
+    assert "count twice" in cign("add", model, tiny[1])[2]

@@ -1,9 +1,12 @@
 """Settings that cannot work: one sentence with a remedy, before anything is written."""
 
+import dataclasses
+
 import pytest
 import yaml
 
 from cign.cli import main
+from cign.data.store import Store
 from cign.methods import METHODS
 
 NEEDS_MEMORY = [name for name, method in METHODS.items() if method.needs_memory]
@@ -128,3 +131,34 @@ def test_a_bench_gone_on_with_by_another_configuration(refusal, world, tmp_path,
         f"bench {out} was begun with other options of method analytic{remedy}"
     )
     assert (out / "table.csv").read_bytes() == table
+
+
+def test_a_class_that_nothing_can_be_learned_about(refusal, world, tmp_path, monkeypatch):
+    """One whose training clips all lack a sound track, in a task with another that has some."""
+    store = Store.open(world.store)
+    first = store.class_names[0]
+    heard = store.audio_ok.copy()
+    heard[[clip.labels == (first,) for clip in store.table.clips]] = False
+    monkeypatch.setattr(Store, "open", lambda folder: dataclasses.replace(store, audio_ok=heard))
+    run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", "analytic")
+    assert refusal(*run) == (
+        f"class {first!r} of task 1 has no training clip with sound and picture: use "
+        "--allow-missing or give it clips"
+    )
+    assert main([str(word) for word in (*run, "--allow-missing")]) == 0
+
+
+@pytest.mark.parametrize("flag", ["--bf16", "--allow-missing"])
+def test_a_flag_that_the_run_was_begun_without(flag, refusal, world, tmp_path):
+    run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", "analytic")
+    assert main([str(word) for word in run]) == 0
+    wanted = ("train", world.store, "--out", tmp_path / "run", "--resume", flag)
+    assert refusal(*wanted).startswith(f"run {tmp_path / 'run'} was begun without {flag}: ")
+
+
+def test_a_path_that_leads_nowhere(refusal, world, tmp_path):
+    (tmp_path / "file").write_text("x")
+    run = ("train", world.store, "--tasks", 2, "--method", "analytic", "--out")
+    assert "Not a directory" in refusal(*run, tmp_path / "file" / "run")
+    assert "file" in refusal(*run, tmp_path / "file")
+    assert "home folder of a user that is not there" in refusal(*run, "~nobody-of-that-name/run")

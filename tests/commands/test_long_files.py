@@ -9,6 +9,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
+from cign.data.container import Media
+from cign.data.media import PRESETS
+from cign.data.windows import decode_windows
 from cign.learner import Learner
 
 # kB. Ten minutes of these frames decoded are 1.7 GB, of their sound in two channels 212 MB.
@@ -30,6 +33,25 @@ def film(path, seconds):
         check=True,
     )
     return path
+
+
+def test_nothing_is_said_of_what_a_broken_file_does_not_hold(tmp_path):
+    """Matroska names its length in front: what it promises need not be there."""
+    whole = film(tmp_path / "whole.mkv", 20)
+    broken = tmp_path / "broken.mkv"
+    data = whole.read_bytes()
+    broken.write_bytes(data[: int(len(data) * 0.45)])
+    spec = PRESETS["small"]
+    with Media.open(broken) as media:
+        end_s = media.breaks_off_s()
+        assert media.duration_s() > 19
+    assert 6 < end_s < 12
+    found = list(decode_windows(broken, spec, 2.0))
+    assert len(found) in (int(end_s // 2), int(end_s // 2) + 1)
+    assert found[-1].end_s <= end_s
+    assert any(name == "damaged" for name, _ in found[-1].conditions)
+    assert not any(name == "damaged" for one in found[:2] for name, _ in one.conditions)
+    assert len(list(decode_windows(whole, spec, 2.0))) == 10
 
 
 def resident():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from pathlib import Path
 
@@ -54,6 +56,45 @@ def test_split_folders(tmp_path):
     assert len(clips) == 5
     assert "1 files" in read.notes[0]
     assert read.counts()["train"] == {"ape": 1, "zebra": 1}
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_and_not_a_class_less(tmp_path, monkeypatch):
+    touch(tmp_path, "ape/1.mp4", "bee/1.mp4", "bee/day/2.mp4")
+    scandir = os.scandir
+
+    def guarded(path):  # root may enter whatever it likes
+        if str(path).endswith("day"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(InputError, match=r"bee/day cannot be read \(Permission denied\)"):
+        read_source(tmp_path)
+
+
+def test_linked_folders_are_read_and_a_link_upwards_ends(tmp_path):
+    touch(tmp_path, "zoo/ape/1.mp4", "zoo/bee/1.mp4", "elsewhere/2.mp4", "elsewhere/deep/3.mp4")
+    (tmp_path / "zoo" / "ape" / "day2").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "zoo" / "ape")
+    assert set(by_id(read_source(tmp_path / "zoo"))) == {
+        *("ape/1.mp4", "ape/day2/2.mp4", "ape/day2/deep/3.mp4", "bee/1.mp4"),
+    }
+
+
+def test_an_at_in_a_name_is_part_of_it(tmp_path):
+    names = [f"{label}/cam@{n:03}.mp4" for label in ("@ape", "bee") for n in range(10)]
+    read = read_source(touch(tmp_path, *names))
+    assert all(clip.source == clip.id for clip in read.clips)
+    assert read.counts()["test"] == {"@ape": 2, "bee": 2}
+    for part, source in (("a@1.mp4@0.5-2", "a@1.mp4"), ("a.mp4@-3", "a.mp4"), ("a@-", "a")):
+        path = tmp_path / "x"
+        assert Clip(id=part, path=path, labels=("x",), split="train").source == source
+
+
+def test_accents_written_in_two_ways_are_one_class(tmp_path):
+    read = read_source(touch(tmp_path, "caf\u00e9/1.mp4", "cafe\u0301/2.mp4", "tea/1.mp4"))
+    assert read.class_names == ("caf\u00e9", "tea")
+    assert len(read.clips) == 3
 
 
 @pytest.mark.parametrize("num_clips", [1, 2, 3, 10, 37])

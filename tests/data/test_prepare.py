@@ -209,6 +209,31 @@ def test_a_file_that_was_replaced_is_decoded_again(corpus, media, tmp_path, monk
     assert report.conditions["unreadable"] == 1
 
 
+def test_a_store_is_not_taken_for_one_of_other_files_under_the_same_names(
+    corpus, prepared, media, tmp_path
+):
+    source, store = tmp_path / "source", tmp_path / "store"
+    shutil.copytree(corpus, source)
+    shutil.copytree(prepared[0], store)
+    report = prepare(source, store, spec=SPEC, num_workers=0)  # copies, with other times
+    assert report.conditions == prepared[1].conditions
+    gone = source / "train" / "ape" / "twice.mp4"
+    gone.unlink()
+    bad = source / "train" / "ape" / "bad text.mp4"
+    kept = bad.read_bytes()
+    shutil.copy(media("plain.mp4"), bad)
+    shutil.copy(media("plain.mp4"), gone)
+    with pytest.raises(
+        InputError, match=r"1 of 21 files .* train/ape/bad text.mp4, whose size was"
+    ):
+        prepare(source, store, spec=SPEC, num_workers=0)
+    bad.write_bytes(kept)
+    prepare(source, store, spec=SPEC, num_workers=0)
+    (store / "sizes.npy").unlink()  # as an earlier version has it
+    shutil.copy(media("plain.mp4"), bad)
+    prepare(source, store, spec=SPEC, num_workers=0)
+
+
 def test_other_work_is_never_overwritten(corpus, prepared, tmp_path):
     folder = prepared[0]
     before = content(folder)
@@ -364,7 +389,7 @@ def test_the_journal_is_gone_and_the_record_is_there(prepared, corpus):
     names = set(content(prepared[0]))
     assert names == {
         *("audio.npy", "clips.parquet", "frames.npy", "problems.parquet", "report.json"),
-        "store.json",
+        *("sizes.npy", "store.json"),
     }
     info = json.loads((prepared[0] / "store.json").read_text())
     assert info["spec"] == SPEC.to_dict()

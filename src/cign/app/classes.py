@@ -28,17 +28,22 @@ class Learned:
 def learned_classes(model: Model) -> list[Learned]:
     """The classes in the order in which they were taught.
 
-    A change that teaches new classes makes one task of them (`cign.editing.add_clips`) and its
-    text begins with "added"; so the last tasks are those of these changes, in their order.
+    A change that teaches new classes makes one task of them and says which
+    (`cign.editing.add_clips`). One of earlier versions does not: its text begins with "added", and
+    the last tasks are those of these changes, in their order.
     """
-    dates = [change["date"] for change in model.changes if change["text"].startswith("added ")]
-    first = len(model.groups) - len(dates)
+    added = [change for change in model.changes if change["text"].startswith("added ")]
+    first = len(model.groups) - len(added) + 1
+    dates = {
+        int(change.get("task", first + number)): change["date"]
+        for number, change in enumerate(added)
+    }
     kept = Counter[str]() if model.kept is None else model.kept.counts()
     return [
         Learned(
             name=name,
             task=task + 1,
-            date=dates[task - first] if task >= first else None,
+            date=dates.get(task + 1),
             num_kept=kept[name],
         )
         for task, group in enumerate(model.groups)

@@ -16,7 +16,7 @@ from cign.bench.resampling import NUM_DRAWS
 from cign.bench.runner import PROGRAM, NoView, Outcome, View
 from cign.bench.summary import Summary
 from cign.bench.table import as_csv, as_markdown
-from cign.bench.worker import FORMAT, RECORD, Job
+from cign.bench.worker import FORMAT, RECORD, Job, is_done
 from cign.cluster import check_engine
 from cign.errors import one_of
 from cign.files import read_json, write_json, write_text
@@ -77,7 +77,7 @@ def run_bench(
         if name not in config.methods:
             raise one_of(name, config.methods, "method in --now")
     entries, worlds = read_entries(config), open_worlds(config)
-    plan = make_plan(config, entries, worlds)
+    plan = make_plan(config, entries, worlds, how_far=lambda name: _how_far(out / RUNS / name))
     with held_folder(out, "bench folder"), on_engine(engine) as (cores, run_jobs):
         num_workers = cores if num_workers is None else num_workers
         summary = Summary(config=config, worlds=worlds, plan=plan, folder=out / RUNS)
@@ -103,6 +103,11 @@ def run_bench(
             view.stop()
         table = files.write(intervals=True)
     return BenchResult(table=table, failed=files.failed)
+
+
+def _how_far(folder: Path) -> int:
+    """Whether a run is done (2), begun (1) or neither (0)."""
+    return 2 if is_done(folder) else int(folder.exists())
 
 
 def _job(
@@ -174,6 +179,7 @@ class _Files:
             "against": summary.config.against,
             "runs_done": len(summary.results),
             "runs_planned": len(plan.runs),
+            "runs_of_other_code": summary.of_other_code(),
             "stores": self._stores(plan),
             "rows": summary.rows(intervals=intervals),
             "skipped": [dataclasses.asdict(one) for one in plan.skipped],
@@ -216,7 +222,10 @@ def definitions(summary: Summary) -> dict[str, str]:
     )
     if summary.config.against is not None:
         result["difference"] = _interval_definition(summary.config.against, num_stores)
-    result["kept"] = "bytes of old clips that may be used again, and of statistics of them"
+    result["kept"] = (
+        "bytes of old clips that may be used again, of statistics of them, and of old tasks' "
+        "validation clips, which a closed form keeps to set its threshold for unknown classes"
+    )
     result["seconds"] = "of a run, with others beside it on the same machine"
     return result
 

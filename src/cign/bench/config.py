@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cign.bench.grid import BenchConfig
+from cign.bench.grid import BenchConfig, Part
 from cign.data.store import Store
 from cign.errors import InputError, one_of
 from cign.files import read_json, write_json
@@ -211,7 +211,9 @@ def _stays_true(name: str, begun: dict[str, Any], now: Any) -> bool:
     if name == "methods" and isinstance(was, dict):
         return all(key in now and now[key] == _with_defaults(was[key]) for key in was)
     if name == "only" and isinstance(was, dict):
-        return all(key in now and now[key] == value for key, value in was.items())
+        # A method that came later may have a part of its own; the others keep theirs.
+        begun_with = {key: value for key, value in now.items() if key in begun.get("methods", {})}
+        return bool(begun_with == was)
     if name in ("stores", "test-store") and isinstance(was, dict):
         return list(was) == list(now) and all(_reads_alike(was[key], now[key]) for key in was)
     if name == "backbone" and was is None:
@@ -237,6 +239,11 @@ def _reads_alike(was: dict[str, Any], now: dict[str, Any]) -> bool:
     return bool(was["list_hash"] == now["list_hash"] and (both or not was["tokens"]) and same)
 
 
+def _tuples(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of the grid as JSON has it, with its lists as tuples."""
+    return {key: tuple(x) if isinstance(x, list) else x for key, x in part.items()}
+
+
 def _difference(name: str, was: Any, now: Any) -> str:
     """In words, what is not as it was."""
     if name in ("methods", "stores", "test-store") and isinstance(was, dict):
@@ -245,6 +252,12 @@ def _difference(name: str, was: Any, now: Any) -> str:
         changed = next(key for key in now if was[key] != now[key])
         kind = "other options of method" if name == "methods" else "other clips or tokens in"
         return f"{kind} {changed}"
+    if name == "only":
+        written = [
+            " ".join(f"{key}:{Part(**_tuples(value))}" for key, value in parts.items()) or "none"
+            for parts in (was or {}, now)
+        ]
+        return f"--only {written[0]}, not {written[1]}"
     shown = [
         ",".join(map(str, value)) if isinstance(value, list) else str(value) for value in (was, now)
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,20 @@ class Part:
     num_orders: int | None = None
     num_seeds: int | None = None
 
+    def __str__(self) -> str:
+        """As `parse` reads it, without the name."""
+        settings = {
+            "tasks": self.tasks,
+            "memory": self.memories,
+            "orders": None if self.num_orders is None else (self.num_orders,),
+            "seeds": None if self.num_seeds is None else (self.num_seeds,),
+        }
+        return ":".join(
+            f"{key}={','.join(map(str, values))}"
+            for key, values in settings.items()
+            if values is not None
+        )
+
     @classmethod
     def parse(cls, text: str) -> tuple[str, Part]:
         """Read ``NAME:tasks=4,12:memory=0:orders=1:seeds=1``; any of the four may be left out.
@@ -43,6 +57,8 @@ class Part:
         try:
             if not name or not values or not set(values) <= {"tasks", "memory", "orders", "seeds"}:
                 raise ValueError
+            if len(values) < len(pairs):  # one of two would be lost
+                raise ValueError
             return name, cls(
                 tasks=tuple(map(int, values["tasks"])) if "tasks" in values else None,
                 memories=tuple(values["memory"]) if "memory" in values else None,
@@ -53,6 +69,23 @@ class Part:
             raise InputError(
                 f"--only {text!r} cannot be read: write it like cign:tasks=4:memory=0,120:orders=1"
             ) from None
+
+
+def parse_parts(texts: Iterable[str]) -> dict[str, Part]:
+    """Read several parts, each of another method; see `Part.parse`.
+
+    Raises:
+        InputError: If one cannot be read, or a method is named twice.
+    """
+    parts: dict[str, Part] = {}
+    for text in texts:
+        name, part = Part.parse(text)
+        if name in parts:
+            raise InputError(
+                f"--only names {name} twice: join the settings, like {name}:tasks=4:memory=120"
+            )
+        parts[name] = part
+    return parts
 
 
 @dataclass(frozen=True, kw_only=True)

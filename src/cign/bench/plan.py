@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,7 +62,7 @@ class Cell:
     tasks: int
     memory: str
     world: int
-    runs: tuple[str, ...]
+    runs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -87,17 +88,31 @@ class Plan:
         return list(dict.fromkeys(cell.memory for cell in self.cells if cell.method == method))
 
 
-def make_plan(config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[World]) -> Plan:
+def make_plan(
+    config: BenchConfig,
+    entries: Sequence[Entry],
+    worlds: Sequence[World],
+    *,
+    how_far: Callable[[str], int] = lambda name: 0,
+) -> Plan:
     """Expand the grid.
 
     A method that keeps no clips is run with memory 0 alone; one whose result does not depend on
     the class order, or the seed, in one of them; memories that hold every training clip are one.
 
+    Args:
+        config: The grid.
+        entries: Its methods with their options.
+        worlds: Its stores.
+        how_far: How much of a run of some name there is already. Of equal runs, which are made
+            once, the one that is furthest; else the first.
+
     Raises:
         InputError: If stores, tasks and memories do not fit, or nothing is left to run.
     """
     plan = Plan()
-    known: dict[str, PlannedRun] = {}
+    equal: dict[str, list[PlannedRun]] = {}
+    drafts: list[tuple[Cell, list[str]]] = []
     budgets = {entry.name: _budgets(config, entry, plan.skipped) for entry in entries}
     for number, world in enumerate(worlds):
         clips = _Clips(world)
@@ -107,18 +122,20 @@ def make_plan(config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[Wo
                     continue
                 for memory, notes in budgets[entry.name]:
                     runs, more = _runs(config, entry, number, world, clips, tasks, memory)
-                    names = []
                     for key, run in runs:
-                        names.append(known.setdefault(key, run).name)
+                        equal.setdefault(key, []).append(run)
                     cell = Cell(
                         method=entry.name,
                         tasks=tasks,
                         memory=memory,
                         world=number,
-                        runs=tuple(dict.fromkeys(names)),
                         notes=(*notes, *more),
                     )
-                    plan.cells.append(cell)
+                    drafts.append((cell, [key for key, _ in runs]))
+    known = {key: max(runs, key=lambda run: how_far(run.name)) for key, runs in equal.items()}
+    for cell, keys in drafts:
+        names = tuple(dict.fromkeys(known[key].name for key in keys))
+        plan.cells.append(dataclasses.replace(cell, runs=names))
     if not plan.cells:
         reasons = "; ".join(f"{one.method}: {one.reason}" for one in plan.skipped)
         raise InputError(f"nothing is left to run ({reasons}): change --memory or --methods")

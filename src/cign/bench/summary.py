@@ -13,6 +13,7 @@ import numpy.typing as npt
 from cign.bench.config import ALL_STORES, World
 from cign.bench.grid import BenchConfig
 from cign.bench.intervals import Intervals, paired_intervals
+from cign.bench.made_with import is_of_this_code
 from cign.bench.plan import Cell, Plan
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.worker import RESAMPLED, is_done, save_resampled
@@ -32,9 +33,10 @@ class RunResult:
     Attributes:
         numbers: Percent, in the order of `NUMBERS`, shape [9]; NaN where not defined.
         measure: ``accuracy`` or ``map``.
-        costs: By name, see `COSTS`.
+        costs: By name, see `COSTS`; validation clips of old tasks count as kept.
         limit: The best that its clips allow, percent, where it is known.
         threads: Of its process.
+        is_of_this_code: Whether it was made with the code as it is now.
     """
 
     numbers: npt.NDArray[np.float64]
@@ -42,6 +44,7 @@ class RunResult:
     costs: dict[str, float]
     limit: float | None
     threads: int
+    is_of_this_code: bool
 
     @classmethod
     def read(cls, folder: Path) -> RunResult:
@@ -52,9 +55,10 @@ class RunResult:
         return cls(
             numbers=np.array([np.nan if x is None else x for x in numbers], dtype=np.float64),
             measure=readings["audio"]["measure"],
-            costs={name: float(metrics["costs"][name]) for name in COSTS},
+            costs=_costs(metrics["costs"]),
             limit=metrics["limit"],
             threads=int(metrics["machine"]["threads"]),
+            is_of_this_code=is_of_this_code(folder, metrics["method"]),
         )
 
 
@@ -125,6 +129,14 @@ class Summary:
             rows.append({**head, "store": ALL_STORES, **row})
         return rows
 
+    def of_other_code(self) -> dict[str, int]:
+        """How many finished runs of each method were made with other code than this, if any."""
+        names = [run.entry.name for run in self.plan.runs if self._is_of_other_code(run.name)]
+        return {name: names.count(name) for name in dict.fromkeys(names)}
+
+    def _is_of_other_code(self, name: str) -> bool:
+        return name in self.results and not self.results[name].is_of_this_code
+
     def counterpart(self, cell: Cell) -> tuple[str, int, str] | None:
         """The group that a cell is compared with; None for that group itself, or if there is none.
 
@@ -132,6 +144,8 @@ class Summary:
         """
         method, _, memory = (self.config.against or "").partition("@")
         memories = [key[2] for key in self._groups if key[:2] == (method, cell.tasks)]
+        if not memories:  # `only` leaves it out at this number of tasks
+            return None
         if not memory:
             memory = cell.memory if cell.memory in memories else memories[0]
             if memory != cell.memory and len(memories) > 1:
@@ -224,6 +238,13 @@ class Summary:
         differences = np.array([self._mean(ours) - self._mean(theirs) for ours, theirs in pairs])
         draws = [self._draws(ours) - self._draws(theirs) for ours, theirs in pairs]
         return differences.mean(axis=0), paired_intervals(differences, draws)
+
+
+def _costs(recorded: dict[str, Any]) -> dict[str, float]:
+    """The costs of the table; runs of older versions record no bytes of validation clips."""
+    costs = {name: float(recorded[name]) for name in COSTS}
+    costs["bytes_kept"] += float(recorded.get("validation_bytes") or 0)
+    return costs
 
 
 def _deviation(values_SM: Floats) -> Floats:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cign.bench.made_with import note_code
 from cign.errors import CignError
 from cign.files import read_json, replacing, write_json
 from cign.metrics import embedded
@@ -55,6 +56,7 @@ def make_run(job: Job, progress: Progress) -> None:
     begun = (folder / "config.yaml").exists() and (folder / "metrics.json").exists()
     if not begun:  # stopped between the two, before anything was learned
         (folder / "config.yaml").unlink(missing_ok=True)
+    note_code(folder, job["method"], goes_on=begun)
     learner = Learner(
         job["method"],
         options=job["options"],

@@ -82,7 +82,7 @@ def add_options(parser: CommandParser) -> None:
         action="append",
         help="run one method on a part of the grid, for example cign:tasks=4:orders=1, or with "
         "other memories, replay:memory=64MB; keys are tasks, memory, orders, seeds; may be "
-        "repeated",
+        "repeated for other methods",
     )
     parser.add_argument(
         "--against",
@@ -132,9 +132,9 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Make the runs that are left, and show the table."""
     from cign.bench import BenchConfig, run_bench
-    from cign.bench.grid import Part
+    from cign.bench.grid import parse_parts
 
-    tasks, memories, keeps_groups = _tasks(options)
+    tasks, memories, keeps_groups = numbers_of_tasks(options)
     config = BenchConfig(
         stores=tuple(options.stores),
         methods=tuple(options.methods),
@@ -149,7 +149,7 @@ def run(options: Any) -> None:
         backbone=options.backbone,
         recipes=options.recipes,
         bf16=options.bf16,
-        only=dict(Part.parse(text) for text in options.only or ()),
+        only=parse_parts(options.only or ()),
     )
     result = run_bench(
         config,
@@ -172,7 +172,7 @@ def run(options: Any) -> None:
         )
 
 
-def _tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bool]:
+def numbers_of_tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bool]:
     """Numbers of tasks, memories, and whether the tasks are published groups."""
     if options.benchmark is None:
         if not options.tasks:
@@ -185,7 +185,13 @@ def _tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bool]:
     for folder in options.stores:
         benchmark.check_classes(len(Store.open(folder).class_names), f"store {folder}")
     tasks = tuple(map(benchmark.choose_tasks, options.tasks or (None,)))
-    memories = options.memory or dict.fromkeys(benchmark.tasks[number] for number in tasks)
+    memories = options.memory or list(dict.fromkeys(benchmark.tasks[n] for n in tasks))
+    if options.memory is None and len(memories) > 1:
+        usual = ", ".join(f"{benchmark.tasks[n]} at {n} tasks" for n in tasks)
+        raise InputError(
+            f"benchmark {options.benchmark} keeps {usual}, and a bench would run each number of "
+            "tasks with each memory: give one of --tasks, or --memory for all"
+        )
     return tasks, tuple(memories), benchmark.keeps_groups
 
 

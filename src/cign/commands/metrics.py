@@ -90,9 +90,9 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
             "classes": list(predictions.class_names),
             "class_recall": {r: _percents(values) for r, values in recalls.items()},
             "task_forgetting": {r: _percents(values) for r, values in drops.items()},
-            "open_set_after_each_task": summarise_open_set(predictions),
+            "open_set_after_each_task": summarise_open_set(predictions) if one.has_scores else None,
             "confusion_audio_visual": None if confused is None else confused.tolist(),
-            "reliability": calibration.tables(predictions),
+            "reliability": calibration.tables(predictions) if one.has_scores else None,
         },
         "definitions": {name: dict(group.definitions) for name, group in GROUPS.items()}
         | {"task_forgetting": breakdown.TASK_FORGETTING},

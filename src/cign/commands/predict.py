@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Iterable, Iterator
@@ -99,10 +100,17 @@ def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
 
 
 def _tell_of(explainer: Any, learner: Any) -> None:
+    from cign.explain.canvas import without_glyph
     from cign.maps import has_maps
 
     what = {"png": ("picture", "pictures"), "mp4": ("film", "films")}[explainer.kind]
     note(f"{explainer.num_written} {what[explainer.num_written != 1]} in {explainer.folder}")
+    lacking = without_glyph(learner.model.classes)
+    if lacking:
+        note(
+            f"no font here has {lacking[:10]}: boxes stand for such characters; install one that "
+            "has them, for example Noto Sans CJK"
+        )
     if not has_maps(learner.model.method):
         note(f"method {learner.model.method.name} has no maps: where and when is not shown")
 
@@ -128,6 +136,8 @@ def _names(given: list[str]) -> Iterator[str]:
     """File names, with ``-`` replaced by the lines of standard input."""
     for name in given:
         if name == "-":
+            if isinstance(sys.stdin, io.TextIOWrapper):  # names need not be of any encoding
+                sys.stdin.reconfigure(errors="surrogateescape")
             yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
         else:
             yield name

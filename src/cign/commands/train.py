@@ -63,6 +63,17 @@ def add_options(parser: CommandParser) -> None:
         "--resume", action="store_true", help="go on with the run in --out, to the same bits"
     )
     parser.add_argument(
+        "--branch-from",
+        metavar="RUN@TASK",
+        help="begin with the state of a run after one of its tasks, with another --recipe, --seed "
+        "or later tasks (--task-file); the run was made with --keep-tasks",
+    )
+    parser.add_argument(
+        "--keep-tasks",
+        action="store_true",
+        help="keep the state after each task in the run, for --branch-from",
+    )
+    parser.add_argument(
         "--processes",
         metavar="N",
         type=whole(1),
@@ -90,16 +101,23 @@ def run(options: Any) -> None:
 
 def _learn(options: Any, is_first: bool) -> Any:
     """The learner that did as the options say."""
+    from cign.commands.train_options import begun, branched, recipe_of, tasks_of
     from cign.learner import Learner
     from cign.methods import method_class
     from cign.progress import Silent
 
     if options.resume:
-        learner = _begun(options)
+        if options.branch_from is not None:
+            raise InputError(
+                "--resume goes on with the run in --out, --branch-from begins one: leave one out"
+            )
+        learner = begun(options)
         tasks: Any = learner.config.tasks
+    elif options.branch_from is not None:
+        learner, tasks = branched(options)
     else:
-        method, recipe = _recipe(options)
-        tasks = _tasks(options)
+        method, recipe = recipe_of(options)
+        tasks = tasks_of(options)
         learner = Learner(
             method,
             options=recipe,
@@ -119,6 +137,8 @@ def _learn(options: Any, is_first: bool) -> Any:
         order=options.order or 0,
         out=options.out,
         resume=options.resume,
+        branch_from=options.branch_from,
+        keep_tasks=options.keep_tasks,
         progress=make_progress() if is_first else Silent(),
     )
     return learner
@@ -132,101 +152,6 @@ def _show(learner: Any, out: Path) -> None:
     write_report([out], page)
     show_results(learner.metrics)
     say(f"run {out}, model {out / 'model'}, report {page}")
-
-
-def _recipe(options: Any) -> tuple[str, dict[str, Any] | None]:
-    """Method and options; without a recipe file, those of the method."""
-    if options.recipe is None:
-        return options.method or "cign", None
-    from cign.options import read_recipe
-
-    recipe = read_recipe(options.recipe)
-    if options.method not in (None, recipe.method):
-        raise InputError(
-            f"--method is {options.method} but recipe {options.recipe} is for {recipe.method}: "
-            "leave one of them out"
-        )
-    return recipe.method, recipe.options
-
-
-def _tasks(options: Any) -> Any:
-    """Number of tasks, or the tasks of a file or a benchmark."""
-    if options.benchmark is not None:
-        return _benchmark_tasks(options)
-    if (options.tasks is None) == (options.task_file is None):
-        raise InputError(
-            "give either --tasks T, which cuts the classes into T tasks, or --task-file FILE, "
-            "which names the classes of each, or --benchmark NAME"
-        )
-    if options.task_file is None:
-        return options.tasks
-    from cign.data.store import Store
-    from cign.data.tasks import read_task_file
-
-    names = Store.open(options.store).class_names
-    return read_task_file(options.task_file, names, options.order or 0)
-
-
-def _benchmark_tasks(options: Any) -> Any:
-    """A benchmark's tasks; its memory, too, where none is given."""
-    from cign.data.benchmarks import load_benchmark, published_tasks
-    from cign.data.store import Store
-
-    if options.task_file is not None:
-        raise InputError("--benchmark names the tasks, and so does --task-file: leave one out")
-    benchmark = load_benchmark(options.benchmark)
-    number = benchmark.choose_tasks(options.tasks)
-    names = Store.open(options.store).class_names
-    benchmark.check_classes(len(names), f"store {options.store}")
-    if options.memory is None:
-        options.memory = benchmark.tasks[number]
-    if benchmark.keeps_groups:
-        return published_tasks(names, number, options.order or 0)
-    return number
-
-
-def _begun(options: Any) -> Any:
-    """A learner with the configuration that a run was begun with; options must agree with it."""
-    from cign.learner import Learner
-    from cign.run_config import RunConfig
-
-    config = RunConfig.load(options.out)
-    method, recipe = _recipe(options) if options.method or options.recipe else (None, None)
-    learner = Learner(config.method, options=config.options, regime=config.regime)
-    learner.config = config
-    begun = {"tasks": len(config.tasks), "method": config.method}
-    begun |= {name: getattr(config, name) for name in ("order", "seed", "memory", "regime")}
-    asked = {name: options[name] for name in begun if options[name] is not None}
-    if method is not None:
-        asked["method"] = method
-    if options.backbone is not None:
-        from cign.data.tokens import cache_name
-        from cign.models.backbones import in_full
-
-        begun["backbone"] = cache_name(config.backbone)
-        asked["backbone"] = cache_name(in_full(options.backbone))
-    if options.benchmark is not None:
-        wanted = _benchmark_tasks(options)
-        groups = config.tasks if isinstance(wanted, int) else wanted.groups
-        number = wanted if isinstance(wanted, int) else len(groups)
-        same = (number, groups) == (len(config.tasks), config.tasks)
-        begun["benchmark"], asked["benchmark"] = (
-            options.benchmark if same else "",
-            options.benchmark,
-        )
-    if options.task_file is not None:
-        begun["task-file"], asked["task-file"] = config.tasks, _tasks(options).groups
-    if recipe is not None:
-        wanted = Learner(config.method, options=recipe, regime=config.regime).config.options
-        begun["recipe"], asked["recipe"] = config.options, wanted
-    for name, value in asked.items():
-        if begun[name] != value:
-            was = "another" if name in ("recipe", "task-file") else begun[name]
-            raise InputError(
-                f"run {options.out} was begun with --{name} {was}: --resume keeps that; leave "
-                f"--{name} out, or start a new run in another folder"
-            )
-    return learner
 
 
 def show_results(metrics: dict[str, Any]) -> None:

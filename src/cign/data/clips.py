@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from pathlib import Path, PurePosixPath
 from cign.errors import InputError, one_of
 
 SPLITS = ("train", "val", "test", "unknown")
+# What `clip_id` puts behind a file's name; a file may have an "@" in its own.
+_PART = re.compile(r"@([\d.e+-]*\d)?-([\d.e+-]*\d)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class Clip:
 
     def __post_init__(self) -> None:
         if not self.source:
-            object.__setattr__(self, "source", self.id.partition("@")[0])
+            object.__setattr__(self, "source", _PART.sub("", self.id))
 
 
 @dataclass(frozen=True)
@@ -149,12 +153,15 @@ def find_media(relative: str, roots: Sequence[Path]) -> Path:
 
 
 def check_label(label: str, where: str) -> str:
-    """Return a class name without surrounding blanks.
+    """Return a class name without surrounding blanks, in Unicode's normal form C.
+
+    Some systems and archives write an accent as a character of its own; names that look the same
+    are one class.
 
     Raises:
         InputError: If it is empty or holds a character that a line of text cannot hold.
     """
-    name = label.strip()
+    name = unicodedata.normalize("NFC", label.strip())
     if not name or not name.isprintable() or "|" in name:
         raise InputError(
             f"{where}: class name {label!r} is empty or holds a line break, a control character "

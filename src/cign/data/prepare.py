@@ -24,6 +24,7 @@ from cign.data.journal import Journal
 from cign.data.media import THRESHOLDS, MediaSpec, content_hash
 from cign.data.pictures import pictures_of
 from cign.data.shards import on_disk
+from cign.data.sizes import check_sizes, save_sizes
 from cign.data.store import FORMAT, Store, frames_shape
 from cign.data.token_making import (
     TokenMaker,
@@ -110,7 +111,12 @@ def prepare(
             how = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)
             answers = _decode(table, spec, store_folder, fingerprint, how, progress)
             check_usable(table, answers, source, require_train)
+            rows = range(len(table.clips))
+            save_sizes(store_folder, (answers[row].get("stamp", []) for row in rows))
             finish_store(table, spec, store_folder, fingerprint, answers, source)
+        else:
+            stamps = (_stamp(clip.path) for clip in table.clips)
+            check_sizes(store_folder, stamps, [clip.id for clip in table.clips])
         (store_folder / "journal.jsonl").unlink(missing_ok=True)
         store = Store.open(store_folder)
         if backbone is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cign.data.container import Media, as_media_error
@@ -34,7 +35,7 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
             raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
         frames = frame_reader(pictures)
         sound = SoundReader(sounds, spec.rate_hz) if sounds.audio is not None else None
-        number = 0
+        number, is_searched, broken_s = 0, False, None
         while number == 0 or duration_s - number * every_s >= SHORT_S:
             start_s = number * every_s
             end_s = min(start_s + spec.window_s, duration_s)
@@ -44,8 +45,25 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
                 None if frames is None else frames.at(frame_times_s(spec, start_s, end_s)),
                 None if sound is None else sound.between(start_s, end_s),
             )
+            if not is_searched and raw.lacks(spec):
+                is_searched = True
+                broken_s = _breaks_off_s(path)
+            if broken_s is not None and broken_s < end_s:
+                # The file breaks off: what follows is not there, and is not answered for.
+                duration_s = min(duration_s, broken_s)
+                if number and duration_s - start_s < SHORT_S:
+                    return
+                end_s = max(duration_s, start_s + SHORT_S)
+                raw = replace(raw, end_s=end_s)
+                pictures.num_bad += 1
             pictures.num_bad += sounds.num_bad
             sounds.num_bad = 0
             yield finish(pictures, spec, raw, end_s - start_s)
             pictures.num_bad = 0
             number += 1
+
+
+def _breaks_off_s(path: Path) -> float | None:
+    """Where a file breaks off, by an opening of its own: the others are in the middle of it."""
+    with Media.open(path) as media:
+        return media.breaks_off_s()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,6 +19,32 @@ from cign.explain.look import PANEL, RULE, SOFT
 from cign.files import replacing
 
 WIDTH, HEIGHT, DPI = 1280, 760, 100
+# Fonts of the usual systems with characters that matplotlib's own lacks.
+_MORE_FONTS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "WenQuanYi Zen Hei"),
+    *("Droid Sans Fallback", "IPAGothic", "Hiragino Sans", "PingFang SC", "Yu Gothic"),
+    *("Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS", "Noto Sans", "Unifont"),
+)
+
+
+# Whoever draws tells of such characters once (`without_glyph`).
+warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
+
+
+@cache
+def fonts() -> list[str]:
+    """Names of the fonts that words are written in; one without a character passes it on."""
+    there = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in there)]
+
+
+def without_glyph(words: Iterable[str]) -> str:
+    """The characters that no font here has, in ascending order."""
+    known = [font_manager.get_font(font_manager.findfont(name)) for name in fonts()]
+    wanted = {character for some in words for character in some if character.isprintable()}
+    return "".join(
+        sorted(c for c in wanted if not any(font.get_char_index(ord(c)) for font in known))
+    )
 
 
 class Canvas:
@@ -42,6 +72,7 @@ class Canvas:
             words,
             va="center",
             parse_math=False,
+            family=fonts(),
             **look,  # type: ignore[arg-type]
         )
         self._agg.draw()  # type: ignore[no-untyped-call]

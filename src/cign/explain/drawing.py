@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
-from cign.explain.canvas import Canvas, shortened
+from cign.explain.canvas import Canvas, fonts, shortened
 from cign.explain.look import INK, PANEL, SOFT, WARN, WARN_BACK, colour_of
 from cign.explain.pictures import draw_pictures
 from cign.explain.scene import Scene
@@ -91,7 +91,8 @@ def _bars(
         axes.barh(y + 19, 1.0, height=6, color=PANEL, align="edge")
         axes.barh(y + 19, value, height=6, color=scene.colour(entry["label"]), align="edge")
         label = shortened(entry["label"], 30)
-        axes.text(0, y + 10, label, color=INK, fontsize=10, va="center", parse_math=False)
+        look: dict[str, Any] = {"color": INK, "fontsize": 10, "va": "center", "family": fonts()}
+        axes.text(0, y + 10, label, parse_math=False, **look)
         axes.text(1, y + 10, f"{value:.2f}", color=SOFT, fontsize=10, va="center", ha="right")
     axes.set_xlim(0, 1)
     axes.set_ylim(most * _BAR_STEP, 0)

@@ -40,6 +40,7 @@ class Stored:
         num_train: Training clips of each class; None where the run did not record them.
         total_train: Training clips of all tasks; None where the run did not record them.
         embeddings: Of its final model; None where it stored none.
+        has_scores: Whether the predictions are scores, not only the class that was ranked first.
         joint: Predictions of ``joint`` on the same tasks, if there are any.
     """
 
@@ -48,6 +49,7 @@ class Stored:
     num_train: Mapping[str, int] | None = None
     total_train: int | None = None
     embeddings: Embeddings | None = None
+    has_scores: bool = True
     joint: Predictions | None = None
 
 
@@ -119,7 +121,9 @@ GROUPS: dict[str, Group] = {
     "open_set": Group(
         title="Open set: clips of classes not taught",
         definitions=open_set.RUN_DEFINITIONS,
-        compute=lambda stored: dict(open_set.summarise(stored.predictions)),
+        compute=lambda stored: (
+            dict(open_set.summarise(stored.predictions)) if stored.has_scores else {}
+        ),
     ),
     "imbalance": Group(
         title="Imbalance, after the last task",
@@ -129,7 +133,9 @@ GROUPS: dict[str, Group] = {
     "calibration": Group(
         title="Calibration, after the last task",
         definitions=calibration.DEFINITIONS,
-        compute=lambda stored: dict(calibration.summarise(stored.predictions)),
+        compute=lambda stored: (
+            dict(calibration.summarise(stored.predictions)) if stored.has_scores else {}
+        ),
         decimals={"brier": 3},
     ),
     "embeddings": Group(

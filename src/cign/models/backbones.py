@@ -89,8 +89,12 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
         backbone = resnet_pair(HUB_RESNET if weights and base == "resnet18" else None)
         backbone.name = base
         return backbone
-    if (folder / RECORD_FILE).is_file():
-        return SmallPair(short, folder, weights=weights)
+    # One that has moved is looked for in the current folder, as `read_source` does it.
+    for place in (folder, *([Path(folder.name)] if folder.is_absolute() and folder.name else [])):
+        if (place / RECORD_FILE).is_file():
+            return SmallPair(short, place, weights=weights)
+        if place.is_dir():
+            break
     if "+" in base:
         if base.count("+") != 1 or not all(base.split("+")) or folder.is_dir():
             raise InputError(

@@ -99,7 +99,7 @@ def open_set_table(run: Run, is_compact: bool = False) -> dict[str, Any] | None:
         is_compact: Whether only the audio-visual reading is shown.
     """
     counts = num_unknown(run.predictions)
-    if not any(counts):
+    if not any(counts) or not run.has_scores:
         return None
     readings = READINGS[-1:] if is_compact else READINGS
     steps = summarise_open_set(run.predictions)
@@ -167,7 +167,7 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
 def _reliability(run: Run, readings: Sequence[str]) -> dict[str, Any] | None:
     """A diagram a reading; None where scores are no probabilities or nothing was tested."""
     result = {}
-    for reading in readings:
+    for reading in readings if run.has_scores else ():
         pairs = confidence_pairs(run.predictions, reading)
         if pairs is None or not len(pairs[0]):
             return None

@@ -16,6 +16,8 @@ from cign.metrics.embedded import Embeddings
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 
+# What ``scores`` of ``metrics.json`` says where a run was kept without its scores.
+RANKED_FIRST = "ranked first"
 _NEEDED = ("status", "method", "classes", "tasks", "store")
 
 
@@ -45,6 +47,11 @@ class Run:
     def method(self) -> str:
         """The method's name."""
         return str(self.metrics["method"])
+
+    @property
+    def has_scores(self) -> bool:
+        """Whether its predictions are scores, not only the class that was ranked first."""
+        return bool(self.metrics.get("scores", "all") != RANKED_FIRST)
 
     @property
     def task_sizes(self) -> tuple[int, ...]:
@@ -178,14 +185,34 @@ def _with_names(runs: list[Run], wanted: list[str]) -> list[Run]:
 
 
 def joint_of(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The run of ``joint`` on the same tasks; None for ``joint`` itself and unfinished runs."""
+    """The run of ``joint`` on the same tasks, trained on the same; None if there is none.
+
+    Of the same seed, if there is one. There is none for ``joint`` itself and unfinished runs.
+    """
     if run.method == "joint" or run.state != "finished":
         return None
-    for other in runs:
-        same_tasks = other.metrics["tasks"] == run.metrics["tasks"]
-        if other.method == "joint" and other.state == "finished" and same_tasks:
-            return other
-    return None
+    fitting = [
+        other
+        for other in runs
+        if other.method == "joint" and other.state == "finished" and _alike(run, other)
+    ]
+    same_seed = [other for other in fitting if _seed(other) == _seed(run)]
+    return next(iter(same_seed or fitting), None)
+
+
+def _alike(run: Run, other: Run) -> bool:
+    """Whether two runs have the same tasks, regime and backbone; its stem counts as the same."""
+    ours, theirs = (_trained(one) for one in (run, other))
+    return bool(ours == theirs and run.metrics["tasks"] == other.metrics["tasks"])
+
+
+def _trained(run: Run) -> tuple[Any, str]:
+    config = run.metrics.get("config", {})
+    return config.get("regime"), str(config.get("backbone")).removesuffix("-stem")
+
+
+def _seed(run: Run) -> Any:
+    return run.metrics.get("seeds", {}).get("run")
 
 
 def stored(run: Run, runs: Sequence[Run]) -> Stored:
@@ -202,6 +229,7 @@ def stored(run: Run, runs: Sequence[Run]) -> Stored:
         num_train=run.metrics.get("num_train_per_class"),
         total_train=run.metrics["store"].get("num_train"),
         embeddings=run.embeddings,
+        has_scores=run.has_scores,
         joint=None if joint is None else joint.predictions,
     )
 
@@ -221,6 +249,10 @@ def lacking(run: Run) -> dict[str, str]:
                 "RUN --resume` learns it again and keeps both."
             )
         result["embeddings"] = f"No embeddings: {why}"
+    if not run.has_scores:
+        kept = "of this run only the class that was ranked first is kept, not the scores."
+        result["open_set"] = f"No numbers of clips of classes not taught: {kept}"
+        result["calibration"] = f"No calibration: {kept}"
     if "num_train_per_class" not in run.metrics:
         result["imbalance"] = (
             "No numbers of training clips per class, which many, medium and few need: the run was "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -100,6 +101,28 @@ def _rank(source: str) -> bytes:
     return hashlib.sha256(source.encode()).digest()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and the folders inside, through symbolic links, sorted.
+
+    Raises:
+        InputError: If a folder cannot be read: its clips would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            f"folder {error.filename} cannot be read ({error.strerror}): correct its permissions, "
+            "or move it out of the source"
+        )
+
+    found = []
+    seen = set[str]()  # a link to a folder further up would go round for ever
+    for place, inside, names in os.walk(folder, onerror=refuse, followlinks=True):
+        seen.add(os.path.realpath(place))
+        inside[:] = [name for name in inside if os.path.realpath(Path(place, name)) not in seen]
+        found += [Path(place, name) for name in names]
+    return sorted(path for path in found if path.is_file())
+
+
 def _visible_folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
@@ -126,7 +149,7 @@ def _read_classes(source: Path, folders: Sequence[Path], *, split: str) -> tuple
     clips: list[Clip] = []
     num_other = 0
     for folder in folders:
-        files = sorted(p for p in folder.rglob("*") if not p.name.startswith(".") and p.is_file())
+        files = [p for p in files_below(folder) if not p.name.startswith(".")]
         media = [path for path in files if _is_media(path)]
         num_other += len(files) - len(media) - sum(map(_is_picture, files))
         label = check_label(folder.name, f"folder of source {source}") if media else ""
