@@ -92,11 +92,11 @@ table: install
 	$(BIN)/python benchmarks/kept_runs.py restore $(KEPT) work/table
 	$(BIN)/$(TABLE) --against joint $(if $(NOW),--now $(NOW))
 	$(BIN)/python benchmarks/kept_runs.py keep work/table $(KEPT)
-	$(BIN)/python benchmarks/publish.py work/table against_joint --kept $(KEPT) --command "make table" \
+	$(BIN)/python benchmarks/publish.py work/table against_joint --command "make table" \
 		--note "\`$(TABLE) --against joint\`"
 	@# All runs there are, written once more, against the other; --now makes none of the others'.
 	$(BIN)/$(TABLE) --against analytic --now analytic
-	$(BIN)/python benchmarks/publish.py work/table main_table --kept $(KEPT) --command "make table" \
+	$(BIN)/python benchmarks/publish.py work/table main_table --command "make table" \
 		--note "\`$(TABLE) --against analytic\`"
 	$(BIN)/python benchmarks/readme_table.py
 

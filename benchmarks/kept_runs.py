@@ -14,13 +14,13 @@ classes, calibration) is not: predictions put back hold 1 for that class and 0 f
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from publish import older_runs
 
-from cign.bench.made_with import made_with, write_codes
+from cign.bench.made_with import code_of, made_with, write_codes
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
 from cign.files import read_json, replacing, write_json, write_text
 from cign.metrics.predictions import READINGS, Predictions
@@ -97,6 +97,17 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         write_json(folder / RECORD, {"format": FORMAT, "status": "finished"})
         restored += 1
     return restored, older_runs(kept)
+
+
+def older_runs(kept: Path) -> list[str]:
+    """Names of kept runs that were made with other code than this."""
+    older = []
+    for file in sorted(kept.glob("*.npz")):
+        with np.load(file, allow_pickle=False) as run:
+            method, codes = json.loads(str(run["metrics.json"]))["method"], run["code"].tolist()
+        if codes != [code_of(method)]:
+            older.append(file.stem)
+    return older
 
 
 def _copy_configuration(source: Path, target: Path) -> None:

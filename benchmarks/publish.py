@@ -1,9 +1,9 @@
 """Publish a bench's table: Markdown and CSV with the command and the hash of the code it rests on.
 
-    python benchmarks/publish.py FOLDER NAME --command "cign bench ..." [--note TEXT] [--kept RUNS]
+    python benchmarks/publish.py FOLDER NAME --command "cign bench ..." [--note TEXT]
 
 writes ``benchmarks/results/NAME.md`` and ``NAME.csv``. `make test-slow` says when a published
-table, or one of the runs kept of it (`kept_runs.py`), is older than the code.
+table, or one of its runs, is older than the code.
 """
 
 from __future__ import annotations
@@ -15,18 +15,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cign.bench.config import ALL_STORES
-from cign.bench.made_with import code_of
-from cign.bench.table import differences
+from cign.bench.table import OTHER_CODE, differences
 from cign.code_hash import code_hash
 from cign.files import read_json, write_json, write_text
 from cign.methods import METHODS
 
 RESULTS = Path(__file__).with_name("results")
 LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
-OLDER = "Made with older code: {} of its runs."
+OLDER = OTHER_CODE  # what a table says of itself
 
 
 def hash_of(methods: list[str]) -> str:
@@ -45,20 +42,9 @@ def check(name: str) -> bool:
     methods = re.search(r"^Methods: (.*)\.$", text, re.MULTILINE)
     if found is None or methods is None:
         raise SystemExit(f"{name}.md was not written by publish.py")
-    if re.search("^" + OLDER.format(r"\d+"), text, re.MULTILINE):
+    if re.search(OLDER.format(r"\d+"), text):
         return False
     return found.group(1) == hash_of(methods.group(1).split(", "))
-
-
-def older_runs(kept: Path) -> list[str]:
-    """Names of a folder's runs, as `kept_runs.py` keeps them, that were made with other code."""
-    older = []
-    for file in sorted(kept.glob("*.npz")):
-        with np.load(file, allow_pickle=False) as run:
-            method, codes = json.loads(str(run["metrics.json"]))["method"], run["code"].tolist()
-        if codes != [code_of(method)]:
-            older.append(file.stem)
-    return older
 
 
 def by_reading(table: dict[str, Any]) -> str:
@@ -100,7 +86,6 @@ def main() -> None:
     parser.add_argument("name", nargs="?")
     parser.add_argument("--command")
     parser.add_argument("--note", action="append", default=[])
-    parser.add_argument("--kept", type=Path, help="folder of its kept runs")
     parser.add_argument("--check", metavar="NAME")
     arguments = parser.parse_args()
     if arguments.check:
@@ -112,9 +97,7 @@ def main() -> None:
     head, _, rest = (arguments.folder / "table.md").read_text().partition("\n\n")
     known = {name: value for name, value in table["machine"].items() if value is not None}
     machine = ", ".join(f"{name} {value}" for name, value in known.items())
-    older = older_runs(arguments.kept) if arguments.kept else []
-    said = [*arguments.note, *([OLDER.format(len(older))] if older else [])]
-    notes = "".join(f"{note}\n\n" for note in said)
+    notes = "".join(f"{note}\n\n" for note in arguments.note)
     text = (
         f"{head}\n\n`{arguments.command}`\n\n"
         f"{LINE.format(hash_of(methods), arguments.name)}\n\nMethods: {', '.join(methods)}.\n\n"

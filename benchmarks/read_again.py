@@ -19,6 +19,7 @@ from cign.bench.worker import is_done
 from cign.files import read_json, write_text
 from cign.metrics.catalogue import GROUPS, Stored
 from cign.metrics.predictions import Predictions
+from cign.report.runs import has_scores
 
 READING = "audio_visual"
 SHOWN = (
@@ -67,8 +68,9 @@ def page(folder: Path, tasks: int) -> list[str]:
         for world in table["stores"]:
             name = run_name(row["method"], world, tasks, row["memory"], "*", "*")
             done = [run for run in sorted((folder / "runs").glob(name)) if is_done(run)]
-            if any(read_json(run / "metrics.json", "metrics").get("scores") for run in done):
-                raise SystemExit(f"{done[0]}: its scores were not kept, and are needed here")
+            for run in done:
+                if not has_scores(read_json(run / "metrics.json", "metrics")):
+                    raise SystemExit(f"{run}: its scores were not kept, and are needed here")
             if done:
                 by_world[world] = [numbers_of(run) for run in done]
         if not by_world:

@@ -36,7 +36,7 @@ def test_a_table_of_which_a_run_is_older_than_the_code_is_older(monkeypatch, tmp
     now, other = code_of("finetune"), "0" * 16
     for name, codes in (("mixed", [other, now]), ("one", [now]), ("other", [other])):
         np.savez(tmp_path / f"{name}.npz", **{"metrics.json": '{"method": "finetune"}'}, code=codes)
-    older = module.older_runs(tmp_path)
+    older = script("kept_runs").older_runs(tmp_path)
     assert older == ["mixed", "other"]
     page = f"# T\n\nCode: `{current}` (x).\n\nMethods: finetune.\n"
     (tmp_path / "new.md").write_text(page)

@@ -110,9 +110,11 @@ class KeptClips:
     @cached_property
     def _means_and_bounds(self) -> tuple[tuple[Floats, Floats], Floats]:
         """Mean tokens of each clip, [n, D_a] and [n, D_v]; squared distances of copies, [n]."""
-        parts = [self.audio.float().numpy(), self.visual.float().numpy()]
-        squared = sum((part**2).sum(axis=(1, 2)) for part in parts)
-        return (parts[0].mean(axis=1), parts[1].mean(axis=1)), SAME_CLIP**2 * squared
+        parts = (self.audio, self.visual)
+        audio, visual = (part.mean(dim=1, dtype=torch.float32).numpy() for part in parts)
+        lengths = [torch.linalg.vector_norm(p, dim=(1, 2), dtype=torch.float32) for p in parts]
+        squared = sum(length.numpy() ** 2 for length in lengths)
+        return (audio, visual), SAME_CLIP**2 * squared
 
     def renamed(self, old: str, new: str) -> KeptClips:
         """With another name for a class."""

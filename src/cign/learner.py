@@ -16,7 +16,6 @@ from cign.data.tokens import source_of
 from cign.embedding import write_embeddings
 from cign.evaluation import evaluate_model
 from cign.files import write_json
-from cign.hub import local_place
 from cign.learned import kept_validation_clips, model_of
 from cign.methods import method_class
 from cign.model_files import ABOUT, checksum, model_place
@@ -210,7 +209,7 @@ class Learner(Trained):
         Raises:
             InputError: If it is missing, damaged, changed or of a newer version.
         """
-        place = model_place(local_place(Path(folder))).resolve()
+        place = model_place(Path(folder)).resolve()  # nothing is saved where the hub is meant
         seen = {place: checksum(place / ABOUT)} if (place / ABOUT).is_file() else {}
         model = load_model(Path(folder))
         learner = cls(

@@ -61,15 +61,12 @@ def run_folder(
         if keep_tasks:
             (folder / STATES).mkdir(exist_ok=True)
         if config.branched_from and not resume:
-            # The configuration last: a folder without it holds no run.
             loop.save()
             loop.predictions.save(loop.predictions_path)
+        if not (resume and (folder / "metrics.json").exists()):
             write_metrics(folder, config, loop, store, tested)
-            config.save(folder)
-        elif not resume:
-            config.save(folder)
-        if not (folder / "metrics.json").exists() or not (resume or config.branched_from):
-            write_metrics(folder, config, loop, store, tested)
+        if not resume:
+            config.save(folder)  # the last of all: a folder without it holds no run
 
         def after_task() -> None:
             write_metrics(folder, config, loop, store, tested)

@@ -270,7 +270,7 @@ class SharedLoop(Loop):
         if odd:
             raise InputError(
                 f"method {self.method.name} takes clips into {odd[0]}, which several processes do "
-                f"not add up: name it in its sums_over_clips, or train it in one process"
+                "not add up: name it in its sums_over_clips, or train it in one process"
             )
 
     def _parts(self) -> list[Tensor]:

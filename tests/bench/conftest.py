@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from cign.bench import BenchConfig, run_bench
+
 QUICK = "{num_epochs: 1, min_steps: 0, batch_size: 8}"
 
 
@@ -53,3 +55,17 @@ def recipes(tmp_path_factory):
     text = "method: analytic\noptions: {width: 30, ridge: 1.0, batch_size: 8}\n"
     (folder / "analytic.yaml").write_text(text)
     return folder
+
+
+@pytest.fixture(scope="session")
+def two_methods(stores, recipes, tmp_path_factory):
+    """A bench of two methods on two stores: folder, configuration and result; nobody changes it."""
+    config = BenchConfig(
+        stores=stores,
+        recipes=recipes,
+        methods=("finetune", "analytic"),
+        tasks=(2,),
+        against="analytic",
+    )
+    out = tmp_path_factory.mktemp("bench")
+    return out, config, run_bench(config, out, num_workers=0)

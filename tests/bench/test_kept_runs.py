@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmark_scripts import BENCHMARKS, script
-from cign.bench import BenchConfig, run_bench
+from cign.bench import run_bench
 from cign.bench.made_with import made_with, write_codes
 from cign.errors import InputError
 from cign.files import read_json
@@ -22,23 +22,8 @@ def kept_runs(monkeypatch):
     return script("kept_runs")
 
 
-@pytest.fixture(scope="module")
-def bench(stores, recipes, tmp_path_factory):
-    """A bench of two methods on two stores, and its configuration."""
-    config = BenchConfig(
-        stores=stores,
-        recipes=recipes,
-        methods=("finetune", "analytic"),
-        tasks=(2,),
-        against="analytic",
-    )
-    out = tmp_path_factory.mktemp("bench")
-    run_bench(config, out, num_workers=0)
-    return out, config
-
-
-def test_a_bench_goes_on_from_kept_runs(kept_runs, bench, tmp_path):
-    out, config = bench
+def test_a_bench_goes_on_from_kept_runs(kept_runs, two_methods, tmp_path):
+    out, config, _ = two_methods
     assert kept_runs.keep(out, tmp_path / "kept") == 4
     assert kept_runs.keep(out, tmp_path / "kept") == 0
     again = tmp_path / "again"
@@ -54,8 +39,8 @@ def test_a_bench_goes_on_from_kept_runs(kept_runs, bench, tmp_path):
     assert result.table["rows"] == read_json(out / "table.json", "table")["rows"]
 
 
-def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, bench, tmp_path):
-    out, _ = bench
+def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, two_methods, tmp_path):
+    out, _, _ = two_methods
     kept_runs.keep(out, tmp_path / "kept")
     kept_runs.restore(tmp_path / "kept", tmp_path / "again")
     name = "analytic-one-t2-m0-o0-s0"
@@ -70,8 +55,10 @@ def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, ben
     assert restored == (4, [])
 
 
-def test_another_configuration_does_not_go_on_from_kept_runs(kept_runs, bench, recipes, tmp_path):
-    out, config = bench
+def test_another_configuration_does_not_go_on_from_kept_runs(
+    kept_runs, two_methods, recipes, tmp_path
+):
+    out, config, _ = two_methods
     kept_runs.keep(out, tmp_path / "kept")
     kept_runs.restore(tmp_path / "kept", tmp_path / "again")
     others = shutil.copytree(recipes, tmp_path / "recipes")
@@ -81,8 +68,8 @@ def test_another_configuration_does_not_go_on_from_kept_runs(kept_runs, bench, r
         run_bench(dataclasses.replace(config, recipes=others), tmp_path / "again", num_workers=0)
 
 
-def test_runs_of_older_code_are_told_apart(kept_runs, bench, tmp_path, monkeypatch):
-    kept_runs.keep(bench[0], tmp_path / "kept")
+def test_runs_of_older_code_are_told_apart(kept_runs, two_methods, tmp_path, monkeypatch):
+    kept_runs.keep(two_methods[0], tmp_path / "kept")
     judge = sys.modules[kept_runs.older_runs.__module__]
     known = judge.code_of
     monkeypatch.setattr(judge, "code_of", lambda name: known(name) + "x" * (name == "analytic"))
@@ -91,8 +78,10 @@ def test_runs_of_older_code_are_told_apart(kept_runs, bench, tmp_path, monkeypat
     assert all(name.startswith("analytic-") for name in older)
 
 
-def test_the_code_that_is_kept_is_that_of_the_run_and_not_of_the_moment(kept_runs, bench, tmp_path):
-    copy = shutil.copytree(bench[0], tmp_path / "bench")
+def test_the_code_that_is_kept_is_that_of_the_run_and_not_of_the_moment(
+    kept_runs, two_methods, tmp_path
+):
+    copy = shutil.copytree(two_methods[0], tmp_path / "bench")
     name = "analytic-one-t2-m0-o0-s0"
     write_codes(copy / "runs" / name, ("0" * 16,))
     kept_runs.keep(copy, tmp_path / "kept")
@@ -101,12 +90,12 @@ def test_the_code_that_is_kept_is_that_of_the_run_and_not_of_the_moment(kept_run
     assert made_with(tmp_path / "again" / "runs" / name) == ("0" * 16,)
 
 
-def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, bench, tmp_path):
-    kept_runs.keep(bench[0], tmp_path / "kept")
+def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, two_methods, tmp_path):
+    kept_runs.keep(two_methods[0], tmp_path / "kept")
     for file in (tmp_path / "kept" / kept_runs.CLIPS).iterdir():
         with np.load(file) as clips:
             changed = {**clips, "labels": clips["labels"][::-1]}
         np.savez(file, **changed)
     next((tmp_path / "kept").glob("*.npz")).unlink()
     with pytest.raises(SystemExit, match="not scored on the same clips"):
-        kept_runs.keep(bench[0], tmp_path / "kept")
+        kept_runs.keep(two_methods[0], tmp_path / "kept")

@@ -4,25 +4,11 @@ import shutil
 
 import pytest
 
-from cign.bench import BenchConfig, made_with, run_bench
+from cign.bench import made_with, run_bench
 from cign.errors import InputError
 from cign.report.bench import write_bench_report
 
 OTHER = "0" * 16
-
-
-@pytest.fixture(scope="module")
-def bench(stores, recipes, tmp_path_factory):
-    """A bench of two methods on two stores, its configuration and its result."""
-    config = BenchConfig(
-        stores=stores,
-        recipes=recipes,
-        methods=("finetune", "analytic"),
-        tasks=(2,),
-        against="analytic",
-    )
-    out = tmp_path_factory.mktemp("bench")
-    return out, config, run_bench(config, out, num_workers=0)
 
 
 def test_the_hash_is_of_one_method():
@@ -31,15 +17,15 @@ def test_the_hash_is_of_one_method():
         made_with.code_of("no method")
 
 
-def test_runs_of_this_code_are_not_spoken_of(bench):
-    out, _, result = bench
+def test_runs_of_this_code_are_not_spoken_of(two_methods):
+    out, _, result = two_methods
     assert result.table["runs_of_other_code"] == {}
     assert "another version of the code" not in (out / "table.md").read_text()
     assert "another version of the code" not in (out / "report.html").read_text()
 
 
-def test_runs_of_other_code_are_counted(bench, tmp_path):
-    out, config, _ = bench
+def test_runs_of_other_code_are_counted(two_methods, tmp_path):
+    out, config, _ = two_methods
     copy = shutil.copytree(out, tmp_path / "bench")
     runs = copy / "runs"
     made_with.write_codes(runs / "analytic-one-t2-m0-o0-s0", (OTHER,))
@@ -55,8 +41,8 @@ def test_runs_of_other_code_are_counted(bench, tmp_path):
     )
 
 
-def test_a_page_of_a_table_from_before_is_still_made(bench, tmp_path):
-    text = (bench[0] / "table.json").read_text()
+def test_a_page_of_a_table_from_before_is_still_made(two_methods, tmp_path):
+    text = (two_methods[0] / "table.json").read_text()
     (tmp_path / "table.json").write_text(text.replace("runs_of_other_code", "unknown_here"))
     write_bench_report(tmp_path, tmp_path / "report.html")
     assert (tmp_path / "report.html").exists()

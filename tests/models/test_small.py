@@ -53,6 +53,17 @@ def test_log_mel_of_a_tone_against_numpy() -> None:
         assert ours[:, frame] == pytest.approx(np.log(power @ filters + 1e-5), abs=2e-3)
 
 
+def test_a_draft_has_no_memory_even_where_linspace_stays_on_the_processor(monkeypatch) -> None:
+    """Loading a hub network replaces `torch.linspace`; torch may then forget the true one."""
+    constructors = torch.utils._device._device_constructors()
+    monkeypatch.setattr(
+        torch.utils._device, "_device_constructors", lambda: constructors - {torch.linspace}
+    )
+    with torch.device("meta"):
+        assert torch.linspace(0.0, 1.0, 3).device.type == "cpu"
+        assert mel_filters(64, 512, 16_000).device.type == "meta"
+
+
 def test_shapes(clips: tuple[torch.Tensor, torch.Tensor]) -> None:
     audio, visual = random_small_pair()
     with torch.inference_mode():

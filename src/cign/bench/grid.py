@@ -57,7 +57,7 @@ class Part:
         try:
             if not name or not values or not set(values) <= {"tasks", "memory", "orders", "seeds"}:
                 raise ValueError
-            if len(values) < len(pairs):  # one of two would be lost
+            if len(values) < len(pairs):  # a key twice: one would be lost
                 raise ValueError
             return name, cls(
                 tasks=tuple(map(int, values["tasks"])) if "tasks" in values else None,

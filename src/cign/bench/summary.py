@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,11 +132,8 @@ class Summary:
 
     def of_other_code(self) -> dict[str, int]:
         """How many finished runs of each method were made with other code than this, if any."""
-        names = [run.entry.name for run in self.plan.runs if self._is_of_other_code(run.name)]
-        return {name: names.count(name) for name in dict.fromkeys(names)}
-
-    def _is_of_other_code(self, name: str) -> bool:
-        return name in self.results and not self.results[name].is_of_this_code
+        done = [run for run in self.plan.runs if run.name in self.results]
+        return dict(Counter(r.entry.name for r in done if not self.results[r.name].is_of_this_code))
 
     def counterpart(self, cell: Cell) -> tuple[str, int, str] | None:
         """The group that a cell is compared with; None for that group itself, or if there is none.

@@ -16,6 +16,7 @@ from cign.report.text import number
 Row = Mapping[str, Any]
 Table = Mapping[str, Any]
 
+OTHER_CODE = "{} runs were made with another version of the code"
 _KEYS = ("method", "tasks", "memory", "regime", "store", "metric")
 CSV_COLUMNS = (
     *_KEYS,
@@ -80,15 +81,15 @@ def _opening(table: Table) -> str:
     done, planned = table["runs_done"], table["runs_planned"]
     state = "" if done == planned else f" **{done} of {planned} runs are done.**"
     if table["runs_of_other_code"]:
-        state += f" **{of_other_code(table)}.**"
+        state += f" **{_of_other_code(table)}.**"
     return f"# Comparison on {stores}\n\nPercent; means over stores, class orders and seeds.{state}"
 
 
-def of_other_code(table: Table) -> str:
+def _of_other_code(table: Table) -> str:
     """How many runs another version of the code made than the one that writes the table."""
     counts: Mapping[str, int] = table["runs_of_other_code"]
     each = ", ".join(f"{name} {count}" for name, count in counts.items())
-    return f"{sum(counts.values())} runs were made with another version of the code: {each}"
+    return f"{OTHER_CODE.format(sum(counts.values()))}: {each}"
 
 
 def _main(rows: Sequence[Row], table: Table) -> str:

@@ -13,7 +13,7 @@ from cign.errors import InputError
 from cign.models.backbone import Backbone
 from cign.models.blocks import STEM, FrozenBlocks, StemBackbone
 from cign.models.fitting import set_source
-from cign.models.hub.loading import PICTURES, SOUNDS, read_source
+from cign.models.hub.loading import PICTURES, SOUNDS, read_source, where_it_is
 from cign.models.hub.pair import HUB_RESNET, load_pair
 from cign.models.hub.pe_av import load_pe_av
 from cign.models.reduced import ReducedBackbone, split_tokens
@@ -89,12 +89,8 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
         backbone = resnet_pair(HUB_RESNET if weights and base == "resnet18" else None)
         backbone.name = base
         return backbone
-    # One that has moved is looked for in the current folder, as `read_source` does it.
-    for place in (folder, *([Path(folder.name)] if folder.is_absolute() and folder.name else [])):
-        if (place / RECORD_FILE).is_file():
-            return SmallPair(short, place, weights=weights)
-        if place.is_dir():
-            break
+    if (where_it_is(folder) / RECORD_FILE).is_file():
+        return SmallPair(short, where_it_is(folder), weights=weights)
     if "+" in base:
         if base.count("+") != 1 or not all(base.split("+")) or folder.is_dir():
             raise InputError(

@@ -26,7 +26,9 @@ def mel_filters(num_mels: int, n_fft: int, rate_hz: int) -> Tensor:
         Shape [n_fft // 2 + 1, M].
     """
     top_mel = 2595.0 * math.log10(1.0 + rate_hz / 2 / 700.0)
-    mels = torch.linspace(0.0, top_mel, num_mels + 2, dtype=torch.float64)
+    # Said in full: where a hub network was loaded first, linspace may have lost this default.
+    here = torch.get_default_device()
+    mels = torch.linspace(0.0, top_mel, num_mels + 2, dtype=torch.float64, device=here)
     edges_hz = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
     bins_hz = torch.arange(n_fft // 2 + 1, dtype=torch.float64)[:, None] * rate_hz / n_fft
     rising = (bins_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])

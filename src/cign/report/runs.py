@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Run:
     @property
     def has_scores(self) -> bool:
         """Whether its predictions are scores, not only the class that was ranked first."""
-        return bool(self.metrics.get("scores", "all") != RANKED_FIRST)
+        return has_scores(self.metrics)
 
     @property
     def task_sizes(self) -> tuple[int, ...]:
@@ -64,6 +64,11 @@ class Run:
         store = self.metrics["store"]
         hashes = (store.get("list_hash", "unknown"), store.get("test_list_hash"))
         return " + ".join(str(value) for value in hashes if value)
+
+
+def has_scores(metrics: Mapping[str, Any]) -> bool:
+    """Whether a run with these metrics has scores as its predictions; see `Run.has_scores`."""
+    return bool(metrics.get("scores") != RANKED_FIRST)
 
 
 def load_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> list[Run]:

@@ -56,6 +56,12 @@ def recorded(record: dict[str, Any]) -> Source:
     return Source(**record, weights=False)
 
 
+def where_it_is(folder: Path) -> Path:
+    """A backbone's folder; one that has moved is looked for in the current folder."""
+    moved = folder.is_absolute() and not folder.is_dir() and Path(folder.name).is_dir()
+    return Path(folder.name) if moved else folder
+
+
 def read_source(name: str, *, weights: bool = True) -> Source:
     """Read what a hub name or a folder says about its network.
 
@@ -71,13 +77,14 @@ def read_source(name: str, *, weights: bool = True) -> Source:
         raise InputError(
             f"backbone {name!r} is a file: give the folder with config.json and model.safetensors"
         )
-    if place.is_absolute() and not place.is_dir():
-        if not Path(place.name).is_dir():
-            raise InputError(
-                f"backbone folder {name} is not there: put it back, or run where a folder "
-                f"{place.name!r} with the same weights lies"
-            )
-        name = place.name
+    found_at = where_it_is(place)
+    if found_at.is_absolute() and not found_at.is_dir():
+        raise InputError(
+            f"backbone folder {name} is not there: put it back, or run where a folder "
+            f"{place.name!r} with the same weights lies"
+        )
+    if found_at != place:
+        name = str(found_at)
     config = _read(name, _CONFIG)
     if config is None:
         raise InputError(
