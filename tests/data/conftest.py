@@ -1,7 +1,8 @@
-"""Media files made by ffmpeg itself, so that our decoding is held against another tool."""
+"""Media files made by ffmpeg itself, so that our decoding is held against another tool; corpora."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,10 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+
+from cign.data.clips import Clip, ClipTable
+from cign.data.media import MediaSpec
+from cign.data.prepare import prepare
 
 PICTURE = "-f lavfi -i testsrc2=size=96x96:rate=25:duration=4"
 SOUND = "-f lavfi -i sine=frequency=440:beep_factor=4:duration=4"
@@ -98,3 +103,67 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Make:
         return path
 
     return make
+
+
+SPEC = MediaSpec(frame_px=32, rate_hz=8000, window_s=1.0)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory, media):
+    """Two classes, twelve clips, and one file of every bad kind."""
+    folder = tmp_path_factory.mktemp("corpus")
+    good = ["plain.mp4", "vp9.webm", "mpeg4.avi", "hevc.mkv", "quiet.mp4", "keys.avi"]
+    for number, name in enumerate(good):
+        for label in ("ape", "bee's 猫"):
+            path = folder / ("test" if number == 5 else "train") / label / f"{number} {name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if label == "ape":
+                shutil.copy(media(name), path)
+            else:
+                shift = ("-itsoffset", "0", "-i", str(media(name)), "-vf", "negate")
+                ffmpeg(*shift, "-c:a", "copy", *("-c:v", "mpeg4"), str(path.with_suffix(".mkv")))
+    bad = ["text.mp4", "zero.mp4", "short.mp4", "cut.mp4", "silent.mp4", "still.mp4", "sound.mp3"]
+    for name in bad:
+        shutil.copy(media(name), folder / "train" / "ape" / f"bad {name}")
+    shutil.copy(media("plain.mp4"), folder / "test" / "ape" / "again.mp4")
+    shutil.copy(media("plain.mp4"), folder / "train" / "ape" / "twice.mp4")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(corpus, tmp_path_factory):
+    """Its store, made in this process, and the report."""
+    folder = tmp_path_factory.mktemp("prepared") / "store"
+    return folder, prepare(corpus, folder, spec=SPEC, num_workers=0)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.name != ".lock"}
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def by_id(read: ClipTable) -> dict[str, Clip]:
+    return {clip.id: clip for clip in read.clips}
+
+
+def sound_by_ffmpeg(path: Path, rate_hz: int) -> np.ndarray:
+    """The whole sound, mixed to one channel, from time 0 on."""
+    raw = ffmpeg(
+        *("-i", str(path), "-af", "aresample=async=1:first_pts=0", "-ac", "1"),
+        *("-ar", str(rate_hz), "-f", "s16le", "-"),
+    )
+    return np.frombuffer(raw, np.int16)
+
+
+def make_pair(folder: Path, media, train: str, test: str = "plain.mp4") -> Path:
+    for place, name in (("train/a/1", train), ("test/a/2", test), ("train/b/3", "vp9.webm")):
+        path = folder / (place + Path(name).suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(media(name), path)
+    return folder

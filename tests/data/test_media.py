@@ -11,9 +11,8 @@ import pytest
 
 from cign.data.container import Media
 from cign.data.media import PRESETS, Decoded, MediaError, MediaSpec, decode
-from cign.data.windows import decode_windows
 
-from .conftest import ffmpeg
+from .conftest import ffmpeg, sound_by_ffmpeg
 
 SPEC = MediaSpec(num_frames=3, frame_px=96, rate_hz=16000)
 PICTURES = [
@@ -44,15 +43,6 @@ def frames_by_ffmpeg(path: Path, size_px: int) -> tuple[np.ndarray, np.ndarray]:
     frames = np.frombuffer(raw, np.uint8).reshape(-1, size_px, size_px, 3)
     assert len(frames) == len(stamps) > 0
     return frames, np.array(stamps) * numerator / denominator
-
-
-def sound_by_ffmpeg(path: Path, rate_hz: int) -> np.ndarray:
-    """The whole sound, mixed to one channel, from time 0 on."""
-    raw = ffmpeg(
-        *("-i", str(path), "-af", "aresample=async=1:first_pts=0", "-ac", "1"),
-        *("-ar", str(rate_hz), "-f", "s16le", "-"),
-    )
-    return np.frombuffer(raw, np.int16)
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -260,63 +250,6 @@ def test_a_name_like_an_address_is_a_name(media, tmp_path, monkeypatch):
     (tmp_path / "http:a").write_bytes(media("plain.mp4").read_bytes())
     monkeypatch.chdir(tmp_path)
     assert decode(Path("http:a"), SPEC).has_audio
-
-
-# --- windows ---
-
-
-def test_windows_are_those_of_the_whole_file(media):
-    path, spec = media("long.mp4"), MediaSpec(frame_px=64, rate_hz=16000)
-    windows = list(decode_windows(path, spec, 1.5))
-    assert [w.start_s for w in windows] == [1.5 * k for k in range(8)]
-    for window in windows[:6]:
-        alone = decode(path, spec, start_s=window.start_s, end_s=window.end_s)
-        assert np.array_equal(window.frames, alone.frames)
-        assert np.corrcoef(window.audio, alone.audio)[0, 1] > 0.99
-
-
-def test_windows_of_a_short_file_are_one(media):
-    windows = list(decode_windows(media("second.mp4"), SPEC, 3.0))
-    assert len(windows) == 1
-    assert windows[0].audio.shape == (SPEC.num_samples,)
-
-
-def test_windows_of_sound_alone(media):
-    spec = MediaSpec(frame_px=32, rate_hz=16000, window_s=1.0)
-    windows = list(decode_windows(media("sound.mp3"), spec, 1.0))
-    joined = np.concatenate([w.audio for w in windows[:3]]).astype(float)
-    expected = sound_by_ffmpeg(media("sound.mp3"), 16000)[: len(joined)]
-    assert np.corrcoef(joined, expected)[0, 1] > 0.99
-
-
-def test_windows_of_an_unreadable_file_raise_before_the_first(media):
-    with pytest.raises(MediaError):
-        next(decode_windows(media("text.mp4"), SPEC, 1.0))
-
-
-def test_memory_does_not_grow_with_the_file(tmp_path):
-    script = """
-import resource, sys
-from pathlib import Path
-from cign.data.media import MediaSpec
-from cign.data.windows import decode_windows
-spec = MediaSpec(frame_px=32, rate_hz=16000)
-peaks = []
-for path in sys.argv[1:]:
-    count = sum(1 for _ in decode_windows(Path(path), spec, 3.0))
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-print(count, peaks[1] - peaks[0])
-"""
-    for name, seconds in (("a.wav", 20), ("b.wav", 900)):
-        source = f"sine=frequency=440:sample_rate=16000:duration={seconds}"
-        ffmpeg("-f", "lavfi", "-i", source, str(tmp_path / name))
-    files = [str(tmp_path / name) for name in ("a.wav", "b.wav")]
-    run = [sys.executable, "-c", script, *files]
-    count, growth_kb = subprocess.run(
-        run, capture_output=True, check=True, text=True
-    ).stdout.split()
-    assert int(count) == 300
-    assert int(growth_kb) < 8_000  # the whole sound is 29 MB
 
 
 def test_no_torch_in_the_decoding_processes():

@@ -1,18 +1,16 @@
 """l2p and dualprompt: what they read and train, and that clips do not answer for each other."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from cign.errors import InputError
-from cign.learner import Learner
 from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.incremental import summarise
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import READINGS
 from cign.options import builtin_recipe
 from toy import SHAPE, toy_loop, toy_method, toy_tokens
 
@@ -275,83 +273,3 @@ def test_a_recipe_is_shipped_and_complete(name):
 
 
 # ------------------------------------------------------------- from a store to files and back
-
-
-@pytest.fixture(scope="module")
-def stem_store(tiny, tmp_path_factory):
-    """A store with stem tokens beside finished ones."""
-    from cign.data.store import Store
-    from cign.data.token_making import make_tokens
-    from cign.models.backbones import load_backbone
-
-    folder = tmp_path_factory.mktemp("stem") / "store"
-    shutil.copytree(tiny[1], folder)
-    make_tokens(Store.open(folder), load_backbone("small-random-stem"))
-    return folder
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_run_model_and_files_agree(name, tiny, stem_store, tmp_path):
-    options = {"training": {"num_epochs": 2, "batch_size": 8}}
-    learner = Learner(name, options=options, memory="8").learn(
-        stem_store, tasks=2, out=tmp_path / "run"
-    )
-    assert learner.config.backbone == "small-random-stem"  # the only fitting tokens of the two
-    assert learner.metrics["costs"]["bytes_kept"] == 0
-    files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
-    again = Learner.load(tmp_path / "run")
-    ours, theirs = (list(one.predict(files, top=4)) for one in (learner, again))
-    assert ours == theirs
-    scores = Predictions.load(tmp_path / "run" / "predictions.parquet")
-    for prediction in ours:
-        assert prediction.error is None
-        row = next(i for i, clip in enumerate(scores.clip_ids) if prediction.file.endswith(clip))
-        for reading in READINGS:
-            told = {e["label"]: e["probability"] for e in prediction.readings[reading]}
-            values = [told[label] for label in learner.model.classes]
-            np.testing.assert_allclose(values, scores.scores[-1][reading][row], atol=5e-3)
-    evaluated = again.evaluate(stem_store)["readings"]["audio_visual"]["last"]
-    assert evaluated == learner.metrics["readings"]["audio_visual"]["last"]
-
-
-def test_finished_tokens_are_refused_before_anything_is_learned(tiny, tmp_path):
-    with pytest.raises(InputError, match=r"method l2p needs the tokens that enter a transformer"):
-        Learner("l2p").learn(tiny[1], tasks=2)
-
-
-def test_other_methods_take_the_finished_tokens_of_the_same_store(stem_store):
-    learner = Learner("finetune", options={"training": {"num_epochs": 1}})
-    assert learner.learn(stem_store, tasks=2).config.backbone == "small-random"
-
-
-def test_a_model_of_several_frames_finds_its_backbone():
-    from cign.model_folder import Model
-    from cign.models.backbones import load_backbone
-
-    backbone = load_backbone("small-random-stem")
-    backbone.spec = dataclasses.replace(backbone.spec, num_frames=2)
-    model = Model(
-        method=toy_method("l2p"),
-        groups=(),
-        regime="frozen",
-        backbone=backbone.name,
-        fingerprint=backbone.fingerprint,
-        spec=backbone.spec,
-    )
-    assert model.load_backbone().num_visual_tokens == 2 * 36
-
-
-def test_end_to_end_is_refused():
-    with pytest.raises(InputError, match="method l2p does not run in regime end-to-end"):
-        Learner("l2p", regime="end-to-end")
-
-
-def test_stem_tokens_of_other_weights_are_refused(stem_store, tmp_path):
-    from cign.files import read_json, write_json
-
-    store = tmp_path / "store"
-    shutil.copytree(stem_store, store)
-    path = store / "tokens" / "small-random-stem" / "tokens.json"
-    write_json(path, {**read_json(path, "tokens"), "fingerprint": "0" * 64})
-    with pytest.raises(InputError, match="'small-random-stem' has other weights than the store"):
-        Learner("dualprompt").learn(store, tasks=2)
