@@ -12,7 +12,7 @@ from typing import Any
 
 from cign.errors import InputError, RunError
 from cign.files import read_json
-from cign.model_files import ABOUT, CARD, KEPT, WEIGHTS
+from cign.model_files import ABOUT, CARD, KEPT, WEIGHTS, model_place, read_about
 
 _NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>.+))?")
 # Of `cign.models.backbones`: one or two names, shipped or on the hub, and what is taken of tokens.
@@ -56,6 +56,16 @@ def local_place(name: Path | str) -> Path:
     if not (folder / ABOUT).is_file():
         raise InputError(f"{name} on the hub is not a model of cign: it has no {ABOUT}")
     return folder
+
+
+def refuse_missing(name: Path | str) -> None:
+    """Refuse a model that is not here, before what reads one is imported, which takes seconds.
+
+    Raises:
+        InputError: If a path of this machine is meant, and no description of a model lies there.
+    """
+    if hub_name(name) is None:
+        read_about(model_place(Path(name)))
 
 
 def check_backbone(backbone: dict[str, Any], where: str) -> None:

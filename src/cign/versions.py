@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cign.errors import InputError
 from cign.files import folder_lock
@@ -31,7 +32,9 @@ from cign.model_files import (
     version_folder,
     version_numbers,
 )
-from cign.model_folder import Model, save_model
+
+if TYPE_CHECKING:
+    from cign.model_folder import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +109,7 @@ def publish(model: Model, place: Path) -> int:
         InputError: If the model in the folder is damaged.
     """
     number = tidy(place) + 1
-    stage_version(place, number, lambda staging: save_model(model, staging, number))
+    stage_version(place, number, lambda staging: _save(model, staging, number))
     point_to(place, number)
     return number
 
@@ -131,7 +134,7 @@ def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
     if not (place / ABOUT).is_file():
         if (place / CARD).exists() and not (place / WEIGHTS).exists():
             raise InputError(f"{place} holds a {CARD} that is no model's: name another folder")
-        save_model(model, place)
+        _save(model, place)
         return
     with folder_lock(place, "model"):
         if seen is not None and checksum(place / ABOUT) != seen:
@@ -183,7 +186,7 @@ class Workplace:
     def keep(self, model: Model) -> str:
         """Write the changed model; gives a sentence about where it is."""
         if self.out is not None:
-            save_model(model, self.out)
+            _save(model, self.out)
             return f"{self.out}: {len(model.classes)} classes; {self.place} is as it was"
         number = publish(model, self.place)
         return (
@@ -226,3 +229,10 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
     finally:
         if not was_there and out.is_dir() and [p.name for p in out.iterdir()] == [".lock"]:
             remove_folder(out)  # nothing came of it
+
+
+def _save(model: Model, folder: Path, number: int = 1) -> None:
+    """Write a model; what does it takes seconds to import, which listing versions need not wait."""
+    from cign.model_folder import save_model
+
+    save_model(model, folder, number)

@@ -1,6 +1,8 @@
 """Settings that cannot work: one sentence with a remedy, before anything is written."""
 
 import dataclasses
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -162,3 +164,33 @@ def test_a_path_that_leads_nowhere(refusal, world, tmp_path):
     assert "Not a directory" in refusal(*run, tmp_path / "file" / "run")
     assert "file" in refusal(*run, tmp_path / "file")
     assert "home folder of a user that is not there" in refusal(*run, "~nobody-of-that-name/run")
+
+
+MISSING = (
+    "predict nope clip.mp4",
+    "evaluate nope store",
+    "export nope out",
+    "add nope clips",
+    "remove nope label",
+    "rename nope old new",
+    "versions nope",
+    "train nope --tasks 2 --out run",
+    "prepare nope store",
+    "inspect nope",
+)
+
+
+def test_what_is_not_there_is_said_before_torch_is_imported(tmp_path):
+    """Importing it takes seconds, and whoever mistyped a name waits for them."""
+    script = (
+        "import sys\nfrom cign.cli import main\nfor words in sys.argv[1:]:\n"
+        "    assert main(words.split()) == 2, words\n    assert 'torch' not in sys.modules, words\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *MISSING], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    sentences = done.stderr.splitlines()
+    assert len(sentences) == len(MISSING)
+    assert all("nope" in line and "not" in line for line in sentences)
+    assert not any(tmp_path.iterdir())

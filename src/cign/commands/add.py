@@ -41,10 +41,11 @@ def add_out(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Learn, show what it costs, then keep it."""
-    from cign.learner import Learner
     from cign.versions import changing
 
     with changing(options.model, options.out) as work:
+        from cign.learner import Learner  # takes seconds, for a model that is there
+
         learner = Learner.load(work.place)
         addition = learner.add(
             options.clips,

@@ -9,6 +9,7 @@ from typing import Any
 from cign.arguments import CommandParser, add_model, num_bytes, whole
 from cign.commands.add import add_out
 from cign.errors import InputError
+from cign.hub import refuse_missing
 from cign.terminal import note, say
 
 SUMMARY = "Serve a web page: drop a clip, see the answer and the maps, teach a new class."
@@ -53,6 +54,7 @@ def run(options: Any) -> None:
         raise InputError(
             f"the page needs {', '.join(missing)}: install the extra with `pip install 'cign[app]'`"
         )
+    refuse_missing(options.model)
     from cign.app.service import Service
     from cign.app.serving import is_local, listen, serve
 

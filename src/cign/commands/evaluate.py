@@ -7,6 +7,7 @@ from typing import Any
 
 from cign.arguments import CommandParser, add_model, path
 from cign.commands.train import READING_NAMES
+from cign.hub import refuse_missing
 from cign.terminal import percent, say, show_table
 
 SUMMARY = "Measure a model on the clips of a store that show classes it knows."
@@ -24,6 +25,7 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Score the clips, and show accuracy per reading."""
+    refuse_missing(options.model)
     from cign.learner import Learner
 
     result = Learner.load(options.model).evaluate(options.store, split=options.split)

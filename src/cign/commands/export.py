@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cign.arguments import CommandParser, add_model, path, paths
+from cign.hub import refuse_missing
 from cign.terminal import make_progress, say
 
 SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
@@ -30,6 +31,7 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Export, then say what was written and how far it is from the model."""
+    refuse_missing(options.model)
     from cign.export.checking import TOLERANCE
     from cign.export.formats import FILES, kinds_of
     from cign.learner import Learner

@@ -87,6 +87,9 @@ def run(options: Any) -> None:
 
 
 def _source(options: Any) -> dict[str, Any]:
+    from cign.data.formats import existing
+
+    existing(options.source)  # what follows takes seconds to import
     from cign.data.benchmarks import load_benchmark
     from cign.data.inspection import inspect_source
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cign.arguments import CommandParser, add_model, path, seconds, whole
 from cign.errors import InputError
+from cign.hub import refuse_missing
 from cign.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Say what is seen and heard in files: audio, visual and audio-visual, with unknowns."
@@ -46,8 +47,6 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Read the files; fail if none of them could be read."""
-    from cign.learner import Learner
-
     if options.json and options.csv:
         raise InputError("--json and --csv exclude each other: choose one")
     if options.explain_as and not options.explain:
@@ -55,6 +54,9 @@ def run(options: Any) -> None:
     files = list(_names(options.files))
     if not files:
         raise InputError("no file was named on standard input: write one name per line")
+    refuse_missing(options.model)
+    from cign.learner import Learner
+
     learner = Learner.load(options.model)
     with ExitStack() as stack:
         explainer = _explainer(options, learner, stack)

@@ -65,6 +65,9 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Prepare, and show what was found."""
+    from cign.data.formats import existing
+
+    existing(options.source)  # what follows takes seconds to import
     from cign.cluster import check_engine
     from cign.data.benchmarks import load_benchmark
     from cign.data.prepare import prepare

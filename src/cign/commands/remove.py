@@ -20,10 +20,11 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Remove, and say what cannot be removed."""
-    from cign.learner import Learner
     from cign.versions import changing
 
     with changing(options.model, options.out) as work:
+        from cign.learner import Learner  # takes seconds, for a model that is there
+
         learner = Learner.load(work.place)
         learner.remove(options.name)
         assert learner.model is not None

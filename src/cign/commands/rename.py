@@ -21,10 +21,11 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Rename."""
-    from cign.learner import Learner
     from cign.versions import changing
 
     with changing(options.model, options.out) as work:
+        from cign.learner import Learner  # takes seconds, for a model that is there
+
         learner = Learner.load(work.place)
         learner.rename(options.old, options.new)
         assert learner.model is not None

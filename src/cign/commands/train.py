@@ -89,7 +89,12 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Learn, and show the numbers; of several processes the first one shows them."""
-    from cign.peers import joined
+    from cign.commands.train_options import check_tasks_named
+    from cign.data.store import read_info
+
+    check_tasks_named(options)
+    read_info(options.store)
+    from cign.peers import joined  # this and what follows takes seconds
 
     with joined(options.processes, options.peer_timeout) as peers:
         if not peers.is_alone and peers.is_first:

@@ -22,15 +22,26 @@ def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
     return recipe.method, recipe.options
 
 
-def tasks_of(options: Any) -> Any:
-    """Number of tasks, or the tasks of a file or a benchmark."""
-    if options.benchmark is not None:
-        return _benchmark_tasks(options)
+def check_tasks_named(options: Any) -> None:
+    """Refuse a new run whose tasks are not named, or named twice.
+
+    Raises:
+        InputError: If so.
+    """
+    goes_on = options.resume or options.branch_from is not None
+    if goes_on or options.benchmark is not None:
+        return
     if (options.tasks is None) == (options.task_file is None):
         raise InputError(
             "give either --tasks T, which cuts the classes into T tasks, or --task-file FILE, "
             "which names the classes of each, or --benchmark NAME"
         )
+
+
+def tasks_of(options: Any) -> Any:
+    """Number of tasks, or the tasks of a file or a benchmark."""
+    if options.benchmark is not None:
+        return _benchmark_tasks(options)
     if options.task_file is None:
         return options.tasks
     from cign.data.store import Store

@@ -28,6 +28,28 @@ from cign.files import read_json
 FORMAT = 1
 
 
+def read_info(folder: Path) -> dict[str, Any]:
+    """Read ``store.json``.
+
+    Raises:
+        InputError: If the store is missing, unfinished or of a newer format.
+    """
+    what = f"store {folder}"
+    if not folder.is_dir():
+        raise InputError(f"{what} does not exist: make it with `cign prepare SOURCE {folder}`")
+    if not (folder / "store.json").exists():
+        raise InputError(f"{what} is not finished or not a store: run `cign prepare` on it")
+    info = read_json(folder / "store.json", "store")
+    number = info.get("format") if isinstance(info, dict) else None
+    if not isinstance(number, int) or number > FORMAT:
+        raise InputError(
+            f"{what} has format {number}, this version reads up to {FORMAT}: update cign, or "
+            "prepare the source again into a new folder"
+        )
+    assert isinstance(info, dict)
+    return info
+
+
 @dataclass(frozen=True)
 class Store:
     """Decoded clips of a source, addressed by their index 0..num_clips-1.
@@ -61,17 +83,7 @@ class Store:
         """
         folder = Path(folder)
         what = f"store {folder}"
-        if not folder.is_dir():
-            raise InputError(f"{what} does not exist: make it with `cign prepare SOURCE {folder}`")
-        if not (folder / "store.json").exists():
-            raise InputError(f"{what} is not finished or not a store: run `cign prepare` on it")
-        info = read_json(folder / "store.json", "store")
-        number = info.get("format") if isinstance(info, dict) else None
-        if not isinstance(number, int) or number > FORMAT:
-            raise InputError(
-                f"{what} has format {number}, this version reads up to {FORMAT}: update cign, or "
-                "prepare the source again into a new folder"
-            )
+        info = read_info(folder)
         try:
             num_rows = int(info["num_rows"])
             clips, columns = read_clips(folder / "clips.parquet")

@@ -45,6 +45,18 @@ FORMATS: dict[str, Reader] = {
 }
 
 
+def existing(source: Path) -> Path:
+    """The whole path of a source.
+
+    Raises:
+        InputError: If nothing lies there.
+    """
+    source = Path(source).absolute()
+    if not source.exists():
+        raise InputError(f"source {source} does not exist: check the path")
+    return source
+
+
 def read_source(
     source: Path,
     *,
@@ -72,12 +84,10 @@ def read_source(
     Raises:
         InputError: If the source cannot be read or contradicts itself.
     """
-    source = Path(source).absolute()
     for folder in media:
         if not Path(folder).is_dir():
             raise InputError(f"media folder {folder} does not exist: check --media")
-    if not source.exists():
-        raise InputError(f"source {source} does not exist: check the path")
+    source = existing(source)
     name = detect_format(source) if format is None else format
     if name is None:
         raise InputError(
