@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cign.data.clips import SPLITS
@@ -82,6 +82,7 @@ def test_any_table_is_read_or_refused_in_a_sentence(place, rows):
 
 @SOME
 @given(st.binary(max_size=200))
+@example(b'"')
 def test_any_bytes_are_a_table_or_refused_in_a_sentence(place, data):
     place.write_bytes(b"path,labels,split\n" + data)
     check_table(place)

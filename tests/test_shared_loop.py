@@ -61,6 +61,29 @@ def check(name, found):
             assert (np.argmax(ours[reading], 1) == np.argmax(scores, 1)).all()
 
 
+LEAVING = """
+import os
+import torch
+from cign.peers import joined
+with joined() as peers:
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.ones(3)
+    peers.add_([weight.grad])
+    torch.optim.Adam([weight]).step()
+folder = "/proc/self/task"
+names = [open(f"{folder}/{task}/comm").read().strip() for task in os.listdir(folder)]
+assert not [name for name in names if "gloo" in name], names
+"""
+
+
+def test_no_thread_of_the_group_is_left_when_it_is_over(tmp_path):
+    """One that is may abort the process at its end, after all is done."""
+    (tmp_path / "leaving.py").write_text(LEAVING)
+    command = [*TORCHRUN, "2", str(tmp_path / "leaving.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 def test_two_processes_come_to_what_one_does(tmp_path):
     for name, found in launched(2, tmp_path, QUICK).items():
         check(name, found)

@@ -173,7 +173,14 @@ def joined(expected: int | None = None, timeout_s: float | None = None) -> Itera
 
 
 def _begin(timeout_s: float) -> None:
-    """Form the group: gloo for what lies in memory, NCCL for what lies on GPUs."""
+    """Form the group: gloo for what lies in memory, NCCL for what lies on GPUs.
+
+    Optimizers import ``torch._dynamo`` at their first step, and functions that come with it take
+    the group that is there for a default: its threads then outlive `destroy_process_group`, and may
+    abort the process at its end. Imported before, it finds none.
+    """
+    import torch._dynamo
+
     backend = "gloo"
     if torch.cuda.is_available():
         local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()

@@ -76,7 +76,10 @@ def _csv(table: Path) -> tuple[list[str], Iterator[tuple[str, Mapping[str, Any]]
     except OSError as error:
         raise InputError(f"table {table} cannot be read ({error}): check the path") from None
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    header = [name.strip() for name in next(reader, [])]
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise InputError(f"{table} line {reader.line_num}: {error}; correct it") from None
 
     def rows() -> Iterator[tuple[str, Mapping[str, Any]]]:
         try:
