@@ -56,7 +56,7 @@ def test_a_method_can_be_run_on_a_part_of_the_grid():
     assert len(cells["cign", 4, "8", 0].runs) == 1
     assert len(cells["finetune", 2, "0", 0].runs) == 6
     assert len(cells["finetune", 4, "0", 0].runs) == 4
-    assert cells["cign", 4, "8", 0].notes == ("of 1 class order and 1 seed, as --only asks",)
+    assert cells["cign", 4, "8", 0].notes == ("1 of 2 class orders, 1 of 2 seeds",)
     assert cells["finetune", 4, "0", 0].notes == ()
 
 

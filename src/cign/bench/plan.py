@@ -202,7 +202,7 @@ def _runs(
         spared += [f"{all_seeds} seeds"] if seeds < all_seeds else []
         notes.append(f"one run stands for {' and '.join(spared)}, which change nothing at the end")
     elif others := _other_than_the_rest(config, tasks, all_orders, all_seeds):
-        notes.append(f"of {others}, as --only asks")
+        notes.append(others)
     backbone = backbone_of(config, entry, world)
     clip_bytes = bytes_per_clip(config.regime, backbone, world.store)
     runs = []
@@ -230,10 +230,13 @@ def _runs(
 
 
 def _other_than_the_rest(config: BenchConfig, tasks: int, orders: int, seeds: int) -> str:
-    """Of how many class orders and seeds, where that is not what the other methods have."""
+    """How many class orders and seeds, where that is not what the other methods have."""
     own = ((orders, config.orders_of(tasks), "class order"), (seeds, config.num_seeds, "seed"))
-    parts = [f"{n} {what}{'s' if n > 1 else ''}" for n, rest, what in own if n != rest]
-    return " and ".join(parts)
+    return ", ".join(
+        f"{n} of {rest} {what}s" if n < rest else f"{n} {what}s, others {rest}"
+        for n, rest, what in own
+        if n != rest
+    )
 
 
 def _held(memory: str, counts: IntArray, clip_bytes: int) -> tuple[list[Any], bool]:
