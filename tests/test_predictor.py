@@ -135,8 +135,8 @@ def test_a_file_with_one_modality_is_judged_by_its_reading(model, lacks, monkeyp
     )
     other = "visual" if lacks == "audio" else "audio"
     assert one.missing == [lacks]
-    assert one.readings[lacks] == []
-    assert one.readings["audio_visual"] == one.readings[other]
+    assert one.modalities[lacks] == []
+    assert one.modalities["audio_visual"] == one.modalities[other]
     clip = window(7)
     with torch.inference_mode():
         tokens = (

@@ -39,10 +39,10 @@ def model_card(model: Model, licence: str | None = None) -> str:
         "```",
         "",
         "```python",
-        "from cign.learner import Learner",
+        "from cign import Learner",
         "",
         'for clip in Learner.load("MODEL").predict(["FILE"]):',
-        "    print(clip.label, clip.readings)",
+        "    print(clip.label, clip.probability)",
         "```",
         "",
         f"It takes {model.spec.window_s:g} s of a clip: {model.spec.num_frames} frames of "
