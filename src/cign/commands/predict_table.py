@@ -24,10 +24,21 @@ class Column:
     heading: str
     cells: list[str]
     is_number: bool = False
+    has_words: bool = True
     width: int = 0
 
     def __post_init__(self) -> None:
         self.width = max(map(cell_len, (self.heading, *self.cells)))
+
+    def cut(self, row: int) -> list[str]:
+        """A cell in lines of the column's width, between words where there are any."""
+        text = self.cells[row]
+        if cell_len(text) <= self.width:
+            return [text]
+        # `textwrap` does not know the width of wide characters.
+        if self.has_words and cell_len(text) == len(text):
+            return textwrap.wrap(text, self.width, break_on_hyphens=False)
+        return chop_cells(text, self.width)
 
 
 @dataclass
@@ -51,7 +62,7 @@ class Table:
         yield _line([one.heading for one in self.columns], self.columns)
         yield _line(["─" * one.width for one in self.columns], self.columns)
         for row, remark in enumerate(self.beneath):
-            cells = [chop_cells(one.cells[row], one.width) or [""] for one in self.columns]
+            cells = [one.cut(row) for one in self.columns]
             for number in range(max(map(len, cells))):
                 yield _line([c[number] if number < len(c) else "" for c in cells], self.columns)
             if remark and self.width is not None:
@@ -75,7 +86,8 @@ def make_table(predictions: Sequence[Any], width: int | None) -> Table:
         same, go over several lines. Columns that do not fit are hidden; remarks, which matter, go
         below their row instead.
     """
-    file = Column("file", [_printable(name_to_text(one.file)) for one in predictions])
+    names = [_printable(name_to_text(one.file)) for one in predictions]
+    file = Column("file", names, has_words=False)
     label = Column("label", [_printable(one.label or "-") for one in predictions])
     columns = [
         file,
@@ -84,29 +96,37 @@ def make_table(predictions: Sequence[Any], width: int | None) -> Table:
         Column("unknown", [_flag(one) for one in predictions]),
     ]
     remarks = [_printable(_remarks(one)) for one in predictions]
-    beneath, hidden = [""] * len(predictions), []
     if width is not None:
         _fit(file, label, width - sum(len(_GAP) + one.width for one in columns[2:]) - len(_GAP))
-    for column in _others(predictions, remarks):
-        used = sum(one.width + len(_GAP) for one in columns)
-        if width is None or used + column.width <= width:
+    room = 10**9 if width is None else width - sum(one.width + len(_GAP) for one in columns)
+    beneath, hidden, last = remarks, [], []
+    if any(remarks):
+        column = Column("remarks", remarks)
+        if column.width <= room:
+            beneath, last = [""] * len(remarks), [column]
+            room -= column.width + len(_GAP)
+    for column in _others(predictions, is_whole=width is None):
+        if column.width <= room:
             columns.append(column)
-        elif column.cells is remarks:
-            beneath = remarks
+            room -= column.width + len(_GAP)
         else:
             hidden.append(column.heading)
-    return Table(columns, beneath, hidden, width)
+    return Table([*columns, *last], beneath, hidden, width)
 
 
-def _others(predictions: Sequence[Any], remarks: list[str]) -> Iterator[Column]:
-    """The other columns, the most wanted first."""
-    if any(remarks):
-        yield Column("remarks", remarks)
+def _others(predictions: Sequence[Any], *, is_whole: bool) -> Iterator[Column]:
+    """The other columns, the most wanted first.
+
+    Args:
+        predictions: What is shown.
+        is_whole: Whether all classes of a modality are shown, or the first one alone.
+    """
+    most = None if is_whole else 1
     yield Column("seconds", [_window(one) for one in predictions])
+    for name in ("audio", "visual"):
+        yield Column(name, [_classes(one, name, most) for one in predictions])
     yield Column("unknown score", [_number(one.unknown) for one in predictions], is_number=True)
-    for name in ("audio", "visual", "audio_visual"):
-        cells = [_printable(_classes(one, name)) for one in predictions]
-        yield Column(name.replace("_", "-"), cells)
+    yield Column("audio-visual", [_classes(one, "audio_visual", None) for one in predictions])
 
 
 def _fit(file: Column, label: Column, room: int) -> None:
@@ -116,16 +136,18 @@ def _fit(file: Column, label: Column, room: int) -> None:
     most = max(_LEAST_TEXT, room // 2)
     label.width = min(label.width, max(most, room - file.width))
     file.width = max(_LEAST_TEXT, room - label.width)
-    shown = [_without_middle(name, file.width) for name in file.cells]
-    if len(set(shown)) == len(set(file.cells)):
-        file.cells = shown
+    # The end tells files apart more often than the beginning.
+    for begin in ((file.width - 1) // 3, 0, 2 * (file.width - 1) // 3):
+        shown = [_without_middle(name, file.width, begin) for name in file.cells]
+        if len(set(shown)) == len(set(file.cells)):
+            file.cells = shown
+            return
 
 
-def _without_middle(text: str, width: int) -> str:
-    """The beginning and the end of a text, of which the end tells files apart more often."""
+def _without_middle(text: str, width: int, begin: int) -> str:
+    """A text that is too long without its middle: so many characters of its beginning remain."""
     if cell_len(text) <= width:
         return text
-    begin = (width - 1) // 3
     end, length = "", 0
     for letter in reversed(text):
         length += cell_len(letter)
@@ -167,10 +189,11 @@ def _window(prediction: Any) -> str:
     return f"{prediction.start_s:.1f} to {prediction.end_s:.1f}"
 
 
-def _classes(prediction: Any, modality: str) -> str:
-    """The classes of a modality with their probabilities."""
-    classes = prediction.modalities[modality]
-    return ", ".join(f"{one['label']} {one['probability']:.2f}" for one in classes) or "-"
+def _classes(prediction: Any, modality: str, most: int | None) -> str:
+    """The classes of a modality with their probabilities, the first ones or all."""
+    classes = prediction.modalities[modality][:most]
+    told = ", ".join(f"{one['label']} {one['probability']:.2f}" for one in classes)
+    return _printable(told or "-")
 
 
 def _remarks(prediction: Any) -> str:

@@ -14,6 +14,7 @@ import av
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from cign.data.container import EPSILON_S
 from cign.data.media import (
     SHORT_S,
     SILENT_DBFS,
@@ -34,9 +35,11 @@ _MOST_CHANNELS = 64
 class ArrayClip:
     """A clip whose audio and frames are arrays; one of them may be missing.
 
-    The waveform is mixed to one channel and resampled, and frames are resized, by the same
-    functions that decode files: arrays that were taken from a file give the prediction of the file
-    to within rounding. Tensors of a processor are arrays.
+    The waveform is mixed to one channel and resampled, and frames are resized, by the functions
+    that decode files. Arrays at the model's rate and frame size (``learner.model.spec``) give the
+    prediction of their file exactly. Others were converted before: frames that were RGB at full
+    size differ from those of the file by 1 to 3 of 255 levels in the mean. Tensors on the CPU are
+    arrays.
 
     Args:
         audio: Waveform, shape [L] or [channels, L]: floating point in -1..1, or int16. Six channels
@@ -165,9 +168,8 @@ class ArrayClip:
             num = len(self._frames)
             rate_hz = self.frame_rate_hz or num / duration_s
             for k, time_s in enumerate(frame_times_s(spec, start_s, end_s)):
-                shown = self._frames[min(int(time_s * rate_hz + 1e-6), num - 1)]
-                image = av.VideoFrame.from_ndarray(np.ascontiguousarray(shown), format="rgb24")
-                frames[k] = to_square(image, spec.frame_px)
+                shown = self._frames[min(int((time_s + EPSILON_S) * rate_hz), num - 1)]
+                frames[k] = _square(shown, spec.frame_px)
         peak = int(np.abs(audio.astype(np.int32)).max())
         return Decoded(
             frames=frames,
@@ -180,6 +182,16 @@ class ArrayClip:
             end_s=end_s,
             duration_s=duration_s,
         )
+
+
+def _square(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    """An image [H, W, 3] as a square; one of that size stays as it is."""
+    if image.shape[:2] == (size_px, size_px):
+        return image
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    # Files hold colour at half the resolution, and are resized from that: resizing RGB instead
+    # differs from a file's frames by two to three times as much.
+    return to_square(frame.reformat(format="yuv420p"), size_px)
 
 
 def _waveform(audio: NDArray[Any], name: str) -> NDArray[Any]:
