@@ -196,7 +196,8 @@ def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
     # A pipe has no width; the table shall not be cut to a guess.
     is_narrow = sys.stdout.isatty() and not options.wide
     table = make_table(rows, shutil.get_terminal_size().columns if is_narrow else None)
-    for line in table.lines():
+    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    for line in table.lines("─" if is_utf8 else "-"):
         say(line)
     if table.hidden:
         note(f"not shown at this width: {', '.join(table.hidden)}; --wide shows all columns")

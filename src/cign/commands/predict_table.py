@@ -57,10 +57,14 @@ class Table:
     hidden: list[str]
     width: int | None
 
-    def lines(self) -> Iterator[str]:
-        """The table, line by line, without line breaks."""
+    def lines(self, rule: str = "─") -> Iterator[str]:
+        """The table, line by line, without line breaks.
+
+        Args:
+            rule: Character of the line below the headings.
+        """
         yield _line([one.heading for one in self.columns], self.columns)
-        yield _line(["─" * one.width for one in self.columns], self.columns)
+        yield _line([rule * one.width for one in self.columns], self.columns)
         for row, remark in enumerate(self.beneath):
             cells = [one.cut(row) for one in self.columns]
             for number in range(max(map(len, cells))):
