@@ -72,11 +72,12 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             InputError: If names and paths do not fit, or no clip of a class can be used.
         """
         with tempfile.TemporaryDirectory(prefix="cign-fit-") as folder:
-            table = _table(Path(folder), X, y)
+            table, media = _table(Path(folder), X, y)
             store = Path(folder) / "store"
             prepare(
                 table,
                 store,
+                media=[media],
                 backbone=load_backbone(self.backbone),
                 num_workers=self.num_workers,
                 progress=False,
@@ -100,8 +101,8 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "learner_"):
             return self.fit(X, y)
         with tempfile.TemporaryDirectory(prefix="cign-fit-") as folder:
-            table = _table(Path(folder), X, y)
-            self.learner_.add(table, num_workers=self.num_workers, progress=False)
+            table, media = _table(Path(folder), X, y)
+            self.learner_.add(table, media=[media], num_workers=self.num_workers, progress=False)
         self.classes_ = np.union1d(self.classes_, np.asarray(y))
         return self
 
@@ -139,15 +140,18 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[probabilities.argmax(axis=1)])
 
 
-def _table(folder: Path, paths: Paths, labels: ArrayLike) -> Path:
-    """Write the table that a source of clips is."""
+def _table(folder: Path, paths: Paths, labels: ArrayLike) -> tuple[Path, Path]:
+    """Write the table that a source of clips is; gives it and the folder that all clips are in."""
     names = [str(label) for label in np.asarray(labels).ravel()]
     if len(names) != len(paths):
         raise InputError(f"X has {len(paths)} paths and y {len(names)} labels: give one for each")
+    if not names:
+        raise InputError("X is empty: give one path or more")
+    files = [Path(path).absolute() for path in paths]
     table = folder / "clips.csv"
     with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "labels", "split"))
-        for path, name in zip(paths, names, strict=True):
-            writer.writerow((Path(path).absolute(), name, "train"))
-    return table
+        for path, name in zip(files, names, strict=True):
+            writer.writerow((path, name, "train"))
+    return table, Path(os.path.commonpath([path.parent for path in files]))
