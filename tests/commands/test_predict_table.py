@@ -83,7 +83,7 @@ def test_remarks_are_told_at_any_width(predictions, width):
     assert "unknown although siren has 1.00: its features lie far from those of all" in said
     assert "leverage 9.6 standard deviations above the mean of validation clips" in said
     assert "no audio" in said
-    assert "cannot be read: unreadable: it does not open: no such format" in said
+    assert "error: unreadable: it does not open: no such format" in said
 
 
 def test_words_of_a_label_are_not_broken(predictions):
@@ -115,7 +115,7 @@ def test_without_a_width_each_row_is_one_line_with_all_columns(predictions):
     for line, one in zip(lines[2:], predictions, strict=True):
         assert line.startswith(one.file)
     assert "siren 0.97, dog 0.02, cat 0.01" in lines[2]
-    assert lines[-1].endswith("cannot be read: unreadable: it does not open: no such format")
+    assert lines[-1].endswith("error: unreadable: it does not open: no such format")
 
 
 @pytest.mark.parametrize(

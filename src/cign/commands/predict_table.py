@@ -203,7 +203,7 @@ def _classes(prediction: Any, modality: str, most: int | None) -> str:
 def _remarks(prediction: Any) -> str:
     """What a reader must know of a row: the error, a missing modality, why it is unknown."""
     if prediction.error is not None:
-        return f"cannot be read: {name_to_text(prediction.error)}"
+        return f"error: {name_to_text(prediction.error)}"
     parts = [_MODALITIES[name] for name in prediction.missing]
     if prediction.is_unknown and prediction.probability >= _CONFIDENT:
         parts.append(

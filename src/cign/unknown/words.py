@@ -8,7 +8,7 @@ from collections.abc import Mapping
 # One entry for each part of an unknown score (`cign.unknown.rule.PARTS`).
 _WORDS = {
     "max_probability": "no class is probable",
-    "max_logit": "no class has a high score",
+    "max_logit": "no class has a high score before normalisation",
     "margin": "no class stands out above the others",
     "energy": "the classes have low scores together",
     "joint_energy": "the classes have low scores together",
