@@ -1,7 +1,9 @@
 """`from cign import ...`: quick to import, typed; what `Learner.predict` takes and gives."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -69,6 +71,16 @@ def test_public_names_are_there_and_no_others():
         from cign import Lerner  # noqa: F401
 
 
+def test_the_imports_for_type_checkers_are_those_made_at_run_time():
+    tree = ast.parse(Path(cign.__file__).read_text())
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    typed = {one.asname: node.module for node in block.body for one in node.names}
+    assert typed == cign._PUBLIC
+    assert set(cign.__all__) == {*typed, "__version__"}
+
+
+@pytest.mark.slow
 def test_a_type_checker_knows_the_public_names(tmp_path):
     api = pytest.importorskip("mypy.api")
     script = tmp_path / "use.py"
