@@ -30,6 +30,7 @@ def test_unknown_is_printed_for_clips_of_classes_never_taught(cign, tmp_path):
     assert share > false_alarms + 0.2
     spotted = [i for i, one in enumerate(never_taught) if one["is_unknown"]]
     printed = cign("predict", run, strange[spotted[0]])[1]
-    (row,) = [line for line in printed.splitlines() if line.startswith(strange[spotted[0]])]
-    label, _, flag = row.removeprefix(strange[spotted[0]]).split()[:3]
+    name = str(strange[spotted[0]])
+    (row,) = [line for line in printed.splitlines() if line.startswith(name)]
+    label, _, flag = row.removeprefix(name).split()[:3]
     assert (label, flag) == (never_taught[spotted[0]]["label"], "yes")
