@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cign.methods.base import Method
-from cign.methods.cign_analytic import CignAnalytic
-from cign.methods.cign_replay import CignReplay
-from cign.models.cign_network import CignNetwork
+from cign.methods.capabilities import has_maps
 from cign.models.encoder import TokenShape
+
+__all__ = ["Maps", "has_maps", "read_maps"]
 
 Floats = NDArray[np.float32]
 
@@ -46,23 +46,12 @@ class Maps:
         )
 
 
-def has_maps(method: Method) -> bool:
-    """Whether a method assigns tokens to classes."""
-    if isinstance(method, CignReplay):
-        return True
-    if isinstance(method, CignAnalytic):
-        return method.options.assignment == "soft"
-    network = getattr(method, "network", None)
-    return isinstance(network, CignNetwork) and network.visual.grouping is not None
-
-
 @torch.inference_mode()
 def read_maps(method: Method, audio: Tensor, visual: Tensor, num_frames: int) -> Maps | None:
     """Read the maps of a batch, given as `Method.predict` takes it; None without any.
 
-    `cign_analytic` and `cign_replay` give their assignment, which for each class sums to one over
-    the tokens. The grouping networks of `cign` give theirs, which for each token sums to one over
-    the classes.
+    In some methods the assignment sums to one over the tokens for each class, in others over the
+    classes for each token.
 
     Args:
         method: In evaluation mode.
@@ -72,14 +61,11 @@ def read_maps(method: Method, audio: Tensor, visual: Tensor, num_frames: int) ->
     """
     if not has_maps(method):
         return None
-    if isinstance(method, (CignAnalytic, CignReplay)):
-        assigned = method.assignments(audio, visual)
-        heard, seen = assigned["audio"], assigned["visual"]
-    else:
-        output = method.network(audio, visual)  # type: ignore[operator]
-        heard, seen = output.audio.grouped.assignment, output.visual.grouped.assignment
-    shape = method.setup.shape
-    return Maps(visual=_patches(seen, shape, num_frames), audio=_moments(heard, shape))
+    assigned, shape = method.predict(audio, visual).assignment, method.setup.shape
+    return Maps(
+        visual=_patches(assigned["visual"], shape, num_frames),
+        audio=_moments(assigned["audio"], shape),
+    )
 
 
 def _patches(assigned: Tensor, shape: TokenShape, num_frames: int) -> Floats | None:

@@ -31,6 +31,7 @@ from cign.model_files import (
 from cign.models.backbone import Backbone
 from cign.models.backbones import load_backbone
 from cign.models.fitting import fit, record_of
+from cign.models.training_state import inference_state
 from cign.unknown.evidence import EvidenceReader
 from cign.unknown.rule import UnknownRule
 
@@ -111,7 +112,7 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
         version: Number of the version.
         licence: Of the weights, for the model card; None leaves it open.
     """
-    state = {name: value.contiguous() for name, value in model.method.state_dict().items()}
+    state = {name: value.contiguous() for name, value in inference_state(model.method).items()}
     checksums = {WEIGHTS: _write(folder / WEIGHTS, save(state))}
     kept = model.kept
     if kept is not None:

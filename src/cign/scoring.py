@@ -59,7 +59,7 @@ def score_clips(
     parts: dict[str, list[NDArray[np.float32]]] = {reading: [] for reading in READINGS}
     for some in cut(indices, EVALUATION_BATCH):
         audio, visual = source.read(some)
-        scores = method.predict(audio.to(device), visual.to(device))
+        scores = method.predict(audio.to(device), visual.to(device)).probabilities
         for reading in READINGS:
             parts[reading].append(scores[reading].float().cpu().numpy())
         progress.advance(len(some))

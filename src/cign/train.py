@@ -30,7 +30,7 @@ from cign.data.tasks import IntArray, TaskClips
 from cign.errors import InputError, RunError
 from cign.feed import Feed
 from cign.methods.base import Batch, Method, TaskData
-from cign.methods.phases import Phase, make_optimizer, set_learning_rate
+from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
 from cign.metrics.predictions import Predictions
 from cign.progress import Progress, Silent
 from cign.scoring import EVALUATION_BATCH, score_clips
@@ -183,6 +183,8 @@ class Loop:
             set_learning_rate(self._optimizer, rate)
             self._optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
+            self.method.after_backward(self._optimizer)
+            clip_gradients(self._optimizer, phase.options.max_grad_norm)
             self._optimizer.step()
             for name, value in losses.items():
                 self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
@@ -220,6 +222,8 @@ class Loop:
             earlier=earlier if self.method.replays_everything else earlier[:0],
             batches=lambda indices: self._feed.batches(cut(indices, EVALUATION_BATCH), task),
             class_of=self.clips.class_of,
+            features=lambda indices: self._feed.features(self.method, indices, task),
+            bytes_per_clip=self.source.bytes_per_clip,
             seed=self.seed,
         )
 

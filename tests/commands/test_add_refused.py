@@ -87,7 +87,7 @@ def test_a_singular_solution_leaves_the_model_as_it_was(cign, model, tables, tin
     (model / "model.json").write_text(json.dumps(about))
     weights = load_file(model / "model.safetensors")
     learner = Learner.load(model)
-    learner.model.method.statistics["audio"].gram.fill_(float("inf"))
+    learner.model.method.audio.statistics.gram.fill_(float("inf"))
     learner.save(model)
     before = (model / "model.safetensors").read_bytes()
     code, _, err = add(cign, model, tables[1], tiny)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cign.addition import Addition
 from cign.data.media import Decoded
-from cign.editing import add_source, closed_form
+from cign.editing import add_source, check_updatable
 from cign.errors import InputError
 from cign.explain.scene import Scene, make_scene
 from cign.hub import hub_name, local_place
@@ -82,7 +82,7 @@ class Service:
             )
         model = load_model(place)
         if teach:
-            closed_form(model)
+            check_updatable(model)
         if out is not None:
             with changing(folder, out) as work:
                 work.keep(model)

@@ -8,7 +8,14 @@ from typing import ClassVar
 from torch import Tensor
 
 from cign.losses.classification import classification_loss
-from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
+from cign.methods.base import (
+    Batch,
+    GradientMethod,
+    Losses,
+    Output,
+    Setup,
+    output_from_logits,
+)
 from cign.methods.phases import Phase, TrainingOptions
 from cign.models.encoder import Encoder
 from cign.models.heads import READINGS, HeadsNetwork, Trunk
@@ -80,12 +87,10 @@ class Finetune(GradientMethod):
             for reading in READINGS
         }
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """See `Method`."""
         logits = self.network(audio, visual)
-        if self.setup.multi_label:
-            return {reading: logits[reading].sigmoid() for reading in READINGS}
-        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+        return output_from_logits(logits, multi_label=self.setup.multi_label)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """The fused head's features, shape [B, 2 D]."""

@@ -13,7 +13,7 @@ from cign.losses.separated import separated_cross_entropy, task_wise_distillatio
 from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
-from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 from cign.options import refuse_ignored
 
@@ -46,11 +46,11 @@ class Ssil(WithTeacher):
 
     name: ClassVar[str] = "ssil"
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = SsilOptions
     options: SsilOptions
 
     def __init__(self, setup: Setup, options: SsilOptions) -> None:
-        refuse_multi_label(setup, "ssil")
         if not 0.0 < options.old_share < 1.0 or options.training.batch_size < 2:
             raise InputError(
                 f"ssil needs old and new clips in each batch, not old_share {options.old_share} "

@@ -39,7 +39,6 @@ PARTS: dict[str, Part] = {
     "disagreement": lambda e, r: scores.disagreement(
         e.probabilities["audio"], e.probabilities["visual"]
     ),
-    "spare_token": lambda e, r: scores.spare_token(e.scores[r]),
     "leverage": lambda e, r: e.leverage[r].clamp_min(1e-12).log(),
     "mahalanobis": lambda e, r: e.distance[r].clamp_min(1e-12).log(),
 }
@@ -60,7 +59,7 @@ def possible_scores(reader: EvidenceReader) -> tuple[str, ...]:
     """The scores for which a method gives the evidence."""
     possible = ["max_probability", "disagreement"]
     if reader.has_statistics:
-        possible += [COMBINED, "max_logit", "energy", "joint_energy", "spare_token", "leverage"]
+        possible += [COMBINED, "max_logit", "energy", "joint_energy", "leverage"]
         if not reader.method.setup.multi_label:
             possible.append("margin")
     if reader.has_distance:
