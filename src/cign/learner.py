@@ -17,11 +17,11 @@ from cign.embedding import write_embeddings
 from cign.evaluation import evaluate_model
 from cign.files import write_json
 from cign.learned import kept_validation_clips, model_of
-from cign.methods import method_class
+from cign.methods import METHODS, default_recipe, method_class
 from cign.model_files import ABOUT, checksum, model_place
 from cign.model_folder import load_model, save_model
 from cign.models.backbones import in_full
-from cign.options import builtin_recipe, configure
+from cign.options import configure
 from cign.peers import current
 from cign.progress import Progress
 from cign.run_config import RunConfig, refuse_begun
@@ -70,12 +70,12 @@ class Learner(Trained):
     ) -> None:
         super().__init__()
         cls = method_class(method)
-        recipe = builtin_recipe(method).options if options is None else dict(options)
+        recipe = default_recipe(method).options if options is None else dict(options)
         filled: Any = configure(cls.Options, recipe, f"recipe of {method}")
         cls.check_regime(filled, regime)
         self._backbone_name = backbone
         self.config = RunConfig(
-            method=method,
+            method=METHODS.reference(cls),
             options=dataclasses.asdict(filled),
             seed=seed,
             memory=memory,
@@ -213,7 +213,7 @@ class Learner(Trained):
         seen = {place: checksum(place / ABOUT)} if (place / ABOUT).is_file() else {}
         model = load_model(Path(folder))
         learner = cls(
-            model.method.name,
+            METHODS.reference(type(model.method)),
             options=dataclasses.asdict(model.method.options),
             regime=model.regime,
             backbone=model.backbone,

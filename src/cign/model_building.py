@@ -53,9 +53,11 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
             f"{where} describes a network that cannot be built ({reason}): restore or remake it"
         ) from None
     clear_training_state(draft)
+    draft.make_room(state)
     check_state(draft, state, file)
     method = _assemble(about, where)
     clear_training_state(method)
+    method.make_room(state)
     load_module(method, state, file)
     return method
 

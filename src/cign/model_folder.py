@@ -16,6 +16,7 @@ from cign.errors import InputError
 from cign.files import replacing, write_json, write_text
 from cign.hub import check_backbone, hub_name, local_place
 from cign.kept import KeptClips
+from cign.methods import METHODS
 from cign.methods.base import READINGS, Method
 from cign.model_building import build_method, groups_of
 from cign.model_card import model_card
@@ -124,7 +125,7 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
         {
             "format": FORMAT,
             "version": version,
-            "method": model.method.name,
+            "method": METHODS.reference(type(model.method)),
             "options": dataclasses.asdict(model.method.options),
             "classes": [
                 {"name": name, "task": task + 1}

@@ -121,6 +121,7 @@ class Loop:
                 self.method.before_task(data)
                 self.method.to(self.device)
                 self.place = Place(task, 0)
+            self.method.data = data
             phases = self.method.phases(data)
             for number in range(self.place.phase, len(phases)):
                 self._run_phase(task, number, phases[number])
@@ -131,6 +132,7 @@ class Loop:
             self.method.after_task(data)
             self._feed.choose_exemplars(self.memory, self.method, data)
             self.method.after_memory(replace(data, memory=self.memory.indices))
+            self.method.data = None
             self._score(task)
             self.place = Place(task + 1)
             self.save()
@@ -282,6 +284,7 @@ class Loop:
         self.place = Place(**tree["place"])
         for num_new in tree["class_counts"]:
             self.method.grow(num_new)
+        self.method.make_room(tree["method"])
         load_module(self.method, tree["method"], str(self.checkpoint))
         self.method.to(self.device)
         self.memory.load_state(tree["memory"])

@@ -24,6 +24,7 @@ from cign.methods.closed_form import (
     without_entry,
 )
 from cign.methods.phases import TrainingOptions
+from cign.methods.registry import register_method
 from cign.models.ridge import RandomFeatures, RidgeStatistics
 from cign.options import check_positive, check_sizes
 
@@ -67,6 +68,7 @@ class AnalyticOptions:
         check_positive(self, ("temperature",))
 
 
+@register_method("analytic")
 class Analytic(ClosedForm):
     """One pass over each task's clips, then one ridge solution for each modality.
 
@@ -74,7 +76,6 @@ class Analytic(ClosedForm):
     Gram matrices of the single modalities are its diagonal blocks.
     """
 
-    name: ClassVar[str] = "analytic"
     Options: ClassVar[type] = AnalyticOptions
     options: AnalyticOptions
     joint_weights: Tensor

@@ -23,6 +23,7 @@ from cign.losses.similarity import (
 from cign.methods.base import Batch, Losses, Setup
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
+from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.models.encoder import Encoder
 from cign.models.guided import GuidedNetwork, GuidedOutput
@@ -69,10 +70,10 @@ class AvCilOptions(HeadsOptions):
             refuse_ignored(self, names, where, "give one of them a value")
 
 
+@register_method("av_cil")
 class AvCil(WithTeacher):
     """Separated cross-entropy, two similarity constraints, distilled audio-guided attention."""
 
-    name: ClassVar[str] = "av_cil"
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
     needs_whole_batch: ClassVar[str] = "its losses contrast all clips of a batch with each other"

@@ -166,6 +166,12 @@ class Method(nn.Module, ABC):
         order_matters: Whether what it knows at the end depends on the order of the classes.
         seed_matters: Whether it draws anything from the run's seed.
         regimes: Where it runs: on cached tokens (``frozen``), with encoders (``end-to-end``).
+
+    Attributes:
+        setup: What the method is built on.
+        options: Its options.
+        class_counts: Classes that each task so far has brought.
+        data: What the method may see of the task that is being learned; None outside of training.
     """
 
     name: ClassVar[str]
@@ -175,6 +181,7 @@ class Method(nn.Module, ABC):
     needs_memory: ClassVar[bool] = False
     needs_whole_batch: ClassVar[str] = ""
     sums_over_clips: ClassVar[frozenset[str]] = frozenset()
+    sized_by_clips: ClassVar[frozenset[str]] = frozenset()
     needs_blocks: ClassVar[bool] = False
     replays_everything: ClassVar[bool] = False
     order_matters: ClassVar[bool] = True
@@ -188,6 +195,7 @@ class Method(nn.Module, ABC):
         self.setup = setup
         self.options = options
         self.class_counts: list[int] = []
+        self.data: TaskData | None = None
 
     @classmethod
     def check_regime(cls, options: Any, regime: str) -> None:
@@ -234,6 +242,15 @@ class Method(nn.Module, ABC):
         Overrides call this last, so that ``num_classes`` counts the old classes until then.
         """
         self.class_counts.append(num_new)
+
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """Give the buffers of ``sized_by_clips`` the shapes of a state that is to be loaded.
+
+        Args:
+            state: By name.
+        """
+        for name in self.sized_by_clips & state.keys():
+            self.register_buffer(name, torch.empty_like(state[name]))
 
     def before_task(self, data: TaskData) -> None:
         """Prepare for a task; `grow` has been called."""

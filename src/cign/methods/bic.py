@@ -18,6 +18,7 @@ from cign.losses.distillation import distillation_loss
 from cign.methods.base import Batch, Losses, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 from cign.seeding import stream
@@ -85,10 +86,10 @@ def hold_out(
     return clips[~apart], clips[apart]
 
 
+@register_method("bic")
 class Bic(WithTeacher):
     """Two stages a task: the network with distillation, then one bias layer on clips held out."""
 
-    name: ClassVar[str] = "bic"
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = BicOptions

@@ -17,6 +17,7 @@ from cign.losses.classification import masked_binary_cross_entropy, negatives_ma
 from cign.losses.tokens import token_classification_loss, token_distillation_loss
 from cign.methods.base import Batch, GradientMethod, Losses, Output, Setup
 from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.registry import register_method
 from cign.models.cign_network import CignNetwork, added_by_grouping
 from cign.models.encoder import Encoder
 from cign.models.grouping import Assignment
@@ -91,10 +92,10 @@ class OldTokens(TrainingState):
         self.logits = None
 
 
+@register_method("cign")
 class Cign(GradientMethod):
     """The class-incremental grouping network."""
 
-    name: ClassVar[str] = "cign"
     Options: ClassVar[type] = CignOptions
     options: CignOptions
 
@@ -205,7 +206,6 @@ class Cign(GradientMethod):
         return added_by_grouping(output, [part.logits.sigmoid() for part in output])
 
 
+@register_method("cign_tuned")
 class CignTuned(Cign):
     """The same network with settings tuned like every baseline's (recipes/cign_tuned.yaml)."""
-
-    name: ClassVar[str] = "cign_tuned"

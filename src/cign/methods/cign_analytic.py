@@ -27,6 +27,7 @@ from cign.methods.closed_form import (
     without_entry,
 )
 from cign.methods.phases import TrainingOptions
+from cign.methods.registry import register_method
 from cign.models.ridge import RandomFeatures
 from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 from cign.options import check_positive, check_sizes, refuse_ignored
@@ -107,10 +108,10 @@ class CignAnalyticOptions:
             refuse_ignored(self, names, "assignment mean", "use assignment soft")
 
 
+@register_method("cign_analytic")
 class CignAnalytic(ClosedForm):
     """Class tokens, assignment and grouped embeddings, all from sums over clips."""
 
-    name: ClassVar[str] = "cign_analytic"
     Options: ClassVar[type] = CignAnalyticOptions
     options: CignAnalyticOptions
     class_clips: Tensor

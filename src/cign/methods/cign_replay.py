@@ -29,6 +29,7 @@ from cign.methods.base import (
     output_from_logits,
 )
 from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.registry import register_method
 from cign.models.encoder import Encoder
 from cign.models.token_readout import TokenReadouts
 from cign.models.training_state import Teacher
@@ -75,10 +76,10 @@ class CignReplayOptions:
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
+@register_method("cign_replay")
 class CignReplay(GradientMethod):
     """Class tokens and assignment with count-adjusted losses, a memory and distillation."""
 
-    name: ClassVar[str] = "cign_replay"
     Options: ClassVar[type] = CignReplayOptions
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False

@@ -17,6 +17,7 @@ from cign.methods.base import (
     output_from_logits,
 )
 from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.registry import register_method
 from cign.models.encoder import Encoder
 from cign.models.heads import READINGS, HeadsNetwork, Trunk
 from cign.options import refuse_ignored
@@ -49,10 +50,10 @@ class HeadsOptions:
             refuse_ignored(self, names, "trunk linear", "use trunk transformer")
 
 
+@register_method("finetune")
 class Finetune(GradientMethod):
     """Cross-entropy of three heads over all classes seen; exemplars join in if there are any."""
 
-    name: ClassVar[str] = "finetune"
     Options: ClassVar[type] = HeadsOptions
     options: HeadsOptions
 

@@ -17,6 +17,7 @@ from cign.losses.distillation import sigmoid_distillation_loss
 from cign.methods.base import Batch, Losses, Output, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
+from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 
@@ -51,10 +52,10 @@ def nearest_mean_scores(features: Tensor, means: Tensor, scale: float) -> Tensor
     return (-distances / scale).softmax(dim=-1)
 
 
+@register_method("icarl")
 class Icarl(WithTeacher):
     """Learns features with its heads, classifies by the nearest mean of exemplars."""
 
-    name: ClassVar[str] = "icarl"
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = IcarlOptions

@@ -16,6 +16,7 @@ from cign.data.tasks import IntArray
 from cign.errors import one_of
 from cign.methods.base import ByModality, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import Finetune, HeadsOptions
+from cign.methods.registry import register_method
 from cign.models.heads import READINGS
 
 
@@ -64,6 +65,7 @@ def _over(a: Tensor, b: Tensor) -> Tensor:
     return a / torch.where(b == 0, torch.finfo(b.dtype).tiny, b)
 
 
+@register_method("il2m")
 class Il2m(Finetune):
     """Fine-tuning whose old scores are brought to the level they had when they were new.
 
@@ -72,7 +74,6 @@ class Il2m(Finetune):
     task's mean highest score on the clips of its new classes, [3, T].
     """
 
-    name: ClassVar[str] = "il2m"
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = Il2mOptions

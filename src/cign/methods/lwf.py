@@ -20,6 +20,7 @@ from cign.losses.distillation import (
 from cign.methods.base import Batch, Losses, Output, Setup, output_from_logits, refuse_multi_label
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
+from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 from cign.options import refuse_ignored
@@ -55,10 +56,10 @@ class LwfOptions(HeadsOptions):
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
+@register_method("lwf")
 class Lwf(WithTeacher):
     """Fine-tuning on the new classes with distillation on the old ones, for each reading."""
 
-    name: ClassVar[str] = "lwf"
     Options: ClassVar[type] = LwfOptions
     options: LwfOptions
 

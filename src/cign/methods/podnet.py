@@ -21,6 +21,7 @@ from cign.losses.proxies import proxy_nca_loss
 from cign.methods.base import Batch, Losses, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.models.encoder import Encoder
 from cign.models.heads import READINGS, HeadsNetwork, Trunk
@@ -68,10 +69,10 @@ class PodnetOptions(HeadsOptions):
             refuse_ignored(self, ("adaptive",), where, "give one of them a value")
 
 
+@register_method("podnet")
 class Podnet(WithTeacher):
     """The trunk with proxy heads, held to the pooled outputs of the model before the task."""
 
-    name: ClassVar[str] = "podnet"
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = PodnetOptions

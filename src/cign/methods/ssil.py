@@ -13,6 +13,7 @@ from cign.losses.separated import separated_cross_entropy, task_wise_distillatio
 from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
+from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 from cign.options import refuse_ignored
@@ -41,10 +42,10 @@ class SsilOptions(HeadsOptions):
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
+@register_method("ssil")
 class Ssil(WithTeacher):
     """Old and new classes learn in soft-maxes of their own, so that the new do not push the old."""
 
-    name: ClassVar[str] = "ssil"
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = SsilOptions
