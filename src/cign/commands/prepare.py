@@ -18,6 +18,7 @@ from cign.arguments import (
     whole,
 )
 from cign.commands.inspect import show_overlap
+from cign.connection import ask_ahead
 from cign.errors import InputError, one_of
 from cign.terminal import make_progress, note, say, show_table
 
@@ -78,6 +79,7 @@ def run(options: Any) -> None:
         raise one_of(options.preset, PRESETS, "preset")
     benchmark = load_benchmark(options.benchmark) if options.benchmark else None
     name = _backbone_name(options.source, options.backbone)
+    ask_ahead(name)
     backbone = None
     if name == "none":
         if options.tokens is not None:
