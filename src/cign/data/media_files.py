@@ -1,0 +1,70 @@
+"""Which files are media. A known suffix is believed; every other file is opened."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+from cign.data.container import Media, MediaError
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
+    | {".flv", ".wmv", ".3gp", ".ogv", ".vob", ".gif", ".asf", ".f4v", ".3g2", ".mxf", ".divx"}
+)
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".mp3", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wma", ".aiff", ".ac3"}
+    | {".aif", ".aifc", ".caf", ".mka", ".mp2", ".wv", ".m4b", ".au", ".amr", ".weba"}
+)
+MEDIA_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
+
+_SNIFFED_BYTES = 4096
+# Characters that a text file may hold below the blank: tab, line ends, form feed, escape.
+_TEXT_CONTROLS = frozenset("\t\n\r\f\x1b")
+
+
+def has_media_suffix(path: Path) -> bool:
+    """Whether a file's name ends in a known suffix."""
+    return path.suffix.lower() in MEDIA_SUFFIXES
+
+
+def is_media(path: Path) -> bool:
+    """Whether a regular file is media, by its suffix or, where that is not known, its content.
+
+    A file with a known suffix may still be damaged: decoding finds that out.
+    """
+    return has_media_suffix(path) or kind_of(path) is not None
+
+
+def kind_of(path: Path) -> str | None:
+    """What a file is by its content; only its headers are read.
+
+    Args:
+        path: A file; a pipe or a device is never opened.
+
+    Returns:
+        ``video`` (with or without audio) or ``audio``; None if it is neither, for example a text
+        or a single picture, and if it cannot be read.
+    """
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            if is_text(file.read(_SNIFFED_BYTES)):
+                return None
+        with Media.open(path) as media:
+            # FFmpeg takes a picture for a video of one frame, and some texts for a terminal's.
+            names = set(media.container.format.name.split(","))
+            if names & {"image2", "ico", "tty"} or any(name.endswith("_pipe") for name in names):
+                return None
+            return "audio" if media.video is None else "video"
+    except (MediaError, OSError, ValueError):
+        return None
+
+
+def is_text(begin: bytes) -> bool:
+    """Whether the first bytes of a file are UTF-8 text; of an empty file they are."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(begin)
+    except UnicodeDecodeError:
+        return False
+    return not any(char < " " and char not in _TEXT_CONTROLS for char in text)
