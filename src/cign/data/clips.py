@@ -201,7 +201,7 @@ def make_table(
         raise InputError(f"{what} holds {found}: at least {min_classes} classes are needed")
     if alphabetical:
         class_names = tuple(sorted(class_names))
-    notes = (*notes, *_alike({name for clip in rows for name in clip.labels}))
+    notes = (*_alike({name for clip in rows for name in clip.labels}), *notes)
     return ClipTable(
         clips=rows, class_names=class_names, notes=tuple(notes), ignored=tuple(ignored)
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES, kind_of
+from cign.data.names import escape_name
 
 # Names of files without their suffix, as in format strings; `*` stands for digits.
 YOUTUBE_CLIP = (
@@ -101,7 +102,7 @@ class MediaFinder:
 
     def notes(self) -> tuple[str, ...]:
         """The patterns tried and the hits of each, in one sentence."""
-        where = ", ".join(str(root) for root in self._roots)
+        where = ", ".join(escape_name(str(root)) for root in self._roots)
         example = Name("VIDEO", 30, 40)
         tried = ", ".join(
             f"{_stem(pattern, example)} {self._hits[pattern]}" for pattern in self._patterns

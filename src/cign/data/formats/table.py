@@ -93,10 +93,11 @@ def _clips(rows: Rows, roots: Sequence[Path], table: Path) -> tuple[Clip, ...]:
 
 def _parquet(table: Path) -> tuple[list[str], Rows]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from cign.data.clip_file import read_columns
 
     try:
-        content = pq.read_table(table)
+        content = read_columns(table)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"table {table} cannot be read as Parquet ({reason}): remake it") from None
