@@ -114,7 +114,7 @@ def _source(options: Any) -> dict[str, Any]:
         "ignored": [one._asdict() for one in found.ignored],
     }
     findings = facts.pop("findings")
-    return facts | {"conditions": None, "problems": ()} | (findings or {})
+    return facts | {"conditions": None, "problems": (), "problems_file": None} | (findings or {})
 
 
 def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
@@ -124,6 +124,7 @@ def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
 
     store = Store.open(folder)
     report = read_report(store)
+    table = folder / "problems.csv"  # older stores have it as Parquet alone
     verified = _verify(store) if verify else None
     return {
         "kind": "store",
@@ -136,6 +137,7 @@ def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
         **store.report,
         "problems": [dataclasses.asdict(problem) for problem in report.problems],
         "ignored": [one._asdict() for one in report.ignored],
+        "problems_file": escape_name(str(table)) if table.is_file() else None,
         "near_duplicates": listen_to_store(store, make_progress()) if listen else None,
         "verified": verified,
     }
@@ -191,8 +193,8 @@ def _closing(facts: dict[str, Any], leaks: bool, odd: bool) -> Iterator[str]:
         yield "no two splits share a recording"
     if facts["conditions"] is not None and not odd:
         yield "decoding found nothing that needs a look"
-    if facts["kind"] == "store" and (odd or facts["ignored"]):
-        yield f"all of it, file by file: {facts['path']}/problems.csv"
+    if facts["problems_file"] and (odd or facts["ignored"]):
+        yield f"all of it, file by file: {facts['problems_file']}"
     if facts.get("shards"):
         written = facts["shards"]
         yield f"written: {written['num_clips']} clips in {written['num_shards']} shards"

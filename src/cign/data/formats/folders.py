@@ -8,9 +8,10 @@ from pathlib import Path
 from cign.data.clips import SPLITS, Clip, check_label
 from cign.data.formats.dividing import divide
 from cign.data.formats.listing import Listing
-from cign.data.formats.scanning import EMPTY, LOOSE, Scan, listed, visible_folders
+from cign.data.formats.scanning import EMPTY, LOOSE, Scan, listed
 from cign.data.formats.split_names import mentions_split, split_word, splits_of
 from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES, VIDEO_SUFFIXES
+from cign.data.walking import visible_folders
 from cign.errors import InputError
 
 __all__ = ["AUDIO_SUFFIXES", "MEDIA_SUFFIXES", "VIDEO_SUFFIXES", "divide", "read_folders"]

@@ -22,6 +22,7 @@ from cign.data.formats.paths import relative_inside
 from cign.data.formats.split_names import split_word, splits_of
 from cign.data.formats.table import clip_of_row
 from cign.data.media_files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_text, kind_of
+from cign.data.names import escape_name
 from cign.data.shards import ShardIndex, as_file, find_shards, key_of, read_index
 from cign.errors import InputError
 from cign.files import parse_json
@@ -101,17 +102,14 @@ def _clips(
         row.setdefault("split", split or "train")
         row["path"] = f"{where}/{media}"
         clip = clip_of_row(row, f"{where}/{key}", [root])
-        own = row.get("id") or clip_id(f"{where.removesuffix('.tar')}/{key}", *_times(clip))
+        place = escape_name(f"{where.removesuffix('.tar')}/{key}")
+        own = row.get("id") or clip_id(place, clip.start_s, clip.end_s)
         name = relative_inside(str(own).replace("\n", " "), [root], f"{where}/{key}.json")
         has_source = not is_missing(row.get("source"))
         clip = replace(clip, id=name, source=clip.source if has_source else name.partition("@")[0])
         clips.append(clip if "given" in row or split else replace(clip, split=""))
     left_out += Counter()  # without zeros
     return clips
-
-
-def _times(clip: Clip) -> tuple[float | None, float | None]:
-    return clip.start_s, clip.end_s
 
 
 def _media(index: ShardIndex, files: Mapping[str, str]) -> tuple[str | None, int]:
