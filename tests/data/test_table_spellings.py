@@ -91,11 +91,12 @@ def test_paths_of_other_systems(tmp_path, monkeypatch):
         ("~nobody-is-called-so/1.mp4", "dog", "train"),
         ("c\\d.mp4", "dog", "train"),
         (".\\new\\x.mp4", "dog", "train"),
+        ("new\\\\y.mp4", "dog", "train"),
     ]
     found = read(tmp_path, text_of(rows))
     assert [clip.path.relative_to(tmp_path).as_posix() for clip in found.clips] == [
         *("dog/a b#1?.mp4", "cat/x.mp4", "dog/1.mp4", "~odd.mp4"),
-        *("~nobody-is-called-so/1.mp4", "c\\d.mp4", "new/x.mp4"),
+        *("~nobody-is-called-so/1.mp4", "c\\d.mp4", "new/x.mp4", "new/y.mp4"),
     ]
 
 
@@ -243,7 +244,8 @@ def test_classes_that_look_alike_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "raw", [b"caf\xe9.mp4", b"\xff\xfe", "猫 é.mp4".encode(), b"a\nb", b"\\xe9"]
+    "raw",
+    [b"caf\xe9.mp4", b"\xff\xfe", "猫 é.mp4".encode(), b"a\nb", b"\\xe9", b"a\\b\xe9", b"a\\\\b"],
 )
 def test_escapes_are_reversible(raw):
     name = raw.decode("utf-8", "surrogateescape")

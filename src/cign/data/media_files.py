@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from cign.data.container import Media, MediaError
+import av
+from av.stream import Disposition
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
@@ -17,6 +18,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 
+# FFmpeg takes a picture for a video of one frame, and some texts for a terminal's output; lists
+# name other files.
+_NO_MEDIA = frozenset({"image2", "ico", "tty", "hls", "concat", "dash", "imf"})
 _SNIFFED_BYTES = 4096
 # Characters that a text file may hold below the blank: tab, line ends, form feed, escape.
 _TEXT_CONTROLS = frozenset("\t\n\r\f\x1b")
@@ -51,13 +55,23 @@ def kind_of(path: Path) -> str | None:
         with path.open("rb") as file:
             if is_text(file.read(_SNIFFED_BYTES)):
                 return None
-        with Media.open(path) as media:
-            # FFmpeg takes a picture for a video of one frame, and some texts for a terminal's.
-            names = set(media.container.format.name.split(","))
-            if names & {"image2", "ico", "tty"} or any(name.endswith("_pipe") for name in names):
+        # As decoders open it: an absolute name is no protocol, a list opens no address.
+        with av.open(
+            str(path.absolute()),
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+        ) as container:
+            names = set(container.format.name.split(","))
+            if names & _NO_MEDIA or any(name.endswith("_pipe") for name in names):
                 return None
-            return "audio" if media.video is None else "video"
-    except (MediaError, OSError, ValueError):
+            kinds = {
+                stream.type
+                for stream in container.streams
+                if stream.codec_context is not None
+                and not stream.disposition & Disposition.attached_pic
+            }
+            return next((kind for kind in ("video", "audio") if kind in kinds), None)
+    except (av.error.FFmpegError, OSError, ValueError):
         return None
 
 

@@ -8,28 +8,37 @@ from __future__ import annotations
 
 import re
 
-# A backslash that would read as such an escape is itself written as one.
-_TO_ESCAPE = re.compile(r"\\(?=x[0-9a-f]{2})|[\x00-\x1f\x7f-\x9f\udc80-\udcff]")
-_ESCAPED = re.compile(rb"\\x([0-9a-f]{2})")
+_ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})")
+_LOOKS_ESCAPED = re.compile(r"\\(\\|x[0-9a-f]{2})")
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]")
 
 
 def escape_name(name: str) -> str:
     r"""Write a file's name, as Python gives it, as text that any file can hold.
 
+    In a name that needs it, and in one that looks like an escaped one, backslashes are doubled.
+
     Raises:
         UnicodeEncodeError: If it holds half of a surrogate pair, which no file's name gives.
     """
-    text = _TO_ESCAPE.sub(
-        lambda match: "".join(
-            f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape")
-        ),
-        name,
-    )
-    text.encode()
-    return text
+    if _NO_TEXT.search(name) or _LOOKS_ESCAPED.search(name):
+        name = _NO_TEXT.sub(_as_bytes, name.replace("\\", "\\\\"))
+    name.encode()
+    return name
 
 
 def unescape_name(text: str) -> str:
     """Give back the name that `escape_name` wrote."""
-    raw = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), text.encode())
+    raw = _ESCAPE.sub(
+        lambda match: b"\\" if match[1] == b"\\" else bytes([int(match[1][1:], 16)]), text.encode()
+    )
     return raw.decode("utf-8", "surrogateescape")
+
+
+def is_escaped(text: str) -> bool:
+    """Whether a text is what `escape_name` writes of another one."""
+    return text not in (name := unescape_name(text), "") and escape_name(name) == text
+
+
+def _as_bytes(match: re.Match[str]) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))

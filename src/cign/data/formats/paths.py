@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from cign.data.names import escape_name, unescape_name
+from cign.data.names import escape_name, is_escaped, unescape_name
 from cign.errors import InputError
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -55,7 +55,7 @@ def local_path(text: str, roots: Sequence[Path], where: str) -> str:
             f"{where}: path {text!r} is one of Windows: list paths relative to a folder of this "
             "machine, and name that folder with --media"
         )
-    return unescape_name(text) if unescape_name(text) != text else slashes
+    return unescape_name(text) if is_escaped(text) else slashes
 
 
 def _no_name(text: str, where: str) -> InputError:
