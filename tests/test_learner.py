@@ -60,7 +60,7 @@ def test_loaded_model_says_the_same_as_the_learner_and_the_run(run, tiny):
     for prediction in ours:
         row = next(i for i, name in enumerate(scores.clip_ids) if prediction.file.endswith(name))
         for reading in READINGS:
-            told = {e["label"]: e["probability"] for e in prediction.readings[reading]}
+            told = {e["label"]: e["probability"] for e in prediction.modalities[reading]}
             wanted = scores.scores[-1][reading][row]
             values = [told[name] for name in learner.model.classes]
             np.testing.assert_allclose(values, wanted, atol=2e-3)

@@ -10,11 +10,13 @@ import torch
 
 from cign import predictor
 from cign.data.media import Decoded, MediaError
+from cign.data.side_by_side import PAUSE
+from cign.inputs import NoFile
 from cign.methods.base import READINGS
 from cign.predictor import BATCH, predict_files
 from cign.progress import Silent
 from cign.unknown.evidence import EvidenceReader
-from cign.unknown.rule import fit_rule
+from cign.unknown.rule import PARTS, fit_rule
 from toy import SHAPE
 from toy_model import toy_model
 
@@ -135,8 +137,8 @@ def test_a_file_with_one_modality_is_judged_by_its_reading(model, lacks, monkeyp
     )
     other = "visual" if lacks == "audio" else "audio"
     assert one.missing == [lacks]
-    assert one.readings[lacks] == []
-    assert one.readings["audio_visual"] == one.readings[other]
+    assert one.modalities[lacks] == []
+    assert one.modalities["audio_visual"] == one.modalities[other]
     clip = window(7)
     with torch.inference_mode():
         tokens = (
@@ -222,3 +224,69 @@ def test_a_name_that_the_system_refuses_costs_its_file_alone(model, tmp_path):
     assert "it is a folder" in said[1].error
     assert "does not exist" in said[2].error
     assert said[3].error
+
+
+def test_before_a_pause_files_are_predicted_without_waiting_for_a_full_batch(model, alive):
+    done = []
+
+    def names():
+        yield from ("10", "11", "12")
+        yield PAUSE
+        assert done == ["10", "11", "12"]
+        yield "13"
+        yield PAUSE
+        yield PAUSE  # nothing in between
+        assert done == ["10", "11", "12", "13"]
+        yield from map(str, range(14, 14 + BATCH + 1))
+
+    for one in predict_files(model, FakeBackbone(), names()):
+        done.append(one.file)
+    assert done == [str(number) for number in range(10, 14 + BATCH + 1)]
+
+
+def test_what_is_no_file_is_an_error_in_its_place(model, alive):
+    nothing = NoFile("x/*.mp4", "missing: no media file matches this pattern")
+    found = list(predict_files(model, FakeBackbone(), ["6", nothing, "7"]))
+    assert [one.file for one in found] == ["6", "x/*.mp4", "7"]
+    assert found[1].error == nothing.reason
+    assert found[1].modalities == {"audio": [], "visual": [], "audio_visual": []}
+    assert found[0].error is found[2].error is None
+
+
+@pytest.mark.parametrize("given", [None, 0, 0.25, 1])
+def test_a_threshold_in_place_of_the_models_own(model, given, alive):
+    files = [str(number) for number in range(6, 40)]
+    found = list(predict_files(model, FakeBackbone(), files, unknown_threshold=given))
+    own = round(model.unknown.thresholds["audio_visual"], 6)
+    wanted = {None: own, 0: None}.get(given, given)
+    assert {one.unknown_threshold for one in found} == {wanted}
+    over = [wanted is not None and one.unknown > wanted for one in found]
+    assert [one.is_unknown for one in found] == over
+    assert any(over) == (given in (None, 0.25))  # the noise of these windows is unlike any class
+
+
+@pytest.mark.parametrize("lacks", [None, "audio"])
+def test_the_evidence_of_an_unknown_score_is_told_and_its_largest_part_named(
+    model, lacks, monkeypatch
+):
+    clip = window(7, **({} if lacks is None else {lacks: False}))
+    monkeypatch.setattr(predictor, "decode", lambda path, spec: clip)
+    (one,) = predict_files(model, FakeBackbone(), ["x"], unknown_threshold=0.01)
+    reading = "audio_visual" if lacks is None else "visual"
+    with torch.inference_mode():
+        evidence = model.evidence_reader.read(
+            FakeBackbone().audio_tokens(torch.from_numpy(clip.audio)[None]).half(),
+            FakeBackbone().visual_tokens(torch.from_numpy(clip.frames)[None]).half(),
+        )
+    wanted = {
+        name: (float(PARTS[name](evidence, reading)) - mean) / std
+        for name, (mean, std) in model.unknown.moments[reading].items()
+    }
+    assert set(wanted) == {"max_logit", "margin", "leverage"}
+    assert one.unknown_evidence == pytest.approx(wanted, abs=2e-3)
+    # The score is the mean of the parts through a sigmoid.
+    assert one.unknown == pytest.approx(1 / (1 + np.exp(-np.mean([*wanted.values()]))), abs=1e-4)
+    assert one.is_unknown
+    assert max(wanted, key=wanted.get) in one.why_unknown
+    (calm,) = predict_files(model, FakeBackbone(), ["x"], unknown_threshold=0)
+    assert calm.why_unknown is None

@@ -1,3 +1,55 @@
-"""Class-incremental audio-visual learning."""
+"""Class-incremental audio-visual learning.
+
+``from cign import Learner, Prediction, Store, prepare``; a name is imported when it is first used,
+so that ``import cign`` takes milliseconds and does not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cign.data.array_clip import ArrayClip as ArrayClip
+    from cign.data.prepare import prepare as prepare
+    from cign.dataset import Store as Store
+    from cign.learner import Learner as Learner
+    from cign.prediction import Prediction as Prediction
+    from cign.prediction_stream import to_columns as to_columns
+    from cign.prediction_stream import to_dataframe as to_dataframe
 
 __version__ = "0.1.0.dev0"
+
+# name -> module; the type checker reads the imports above.
+_PUBLIC = {
+    "ArrayClip": "cign.data.array_clip",
+    "Learner": "cign.learner",
+    "Prediction": "cign.prediction",
+    "Store": "cign.dataset",
+    "prepare": "cign.data.prepare",
+    "to_columns": "cign.prediction_stream",
+    "to_dataframe": "cign.prediction_stream",
+}
+
+__all__ = [
+    "ArrayClip",
+    "Learner",
+    "Prediction",
+    "Store",
+    "__version__",
+    "prepare",
+    "to_columns",
+    "to_dataframe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,6 +13,7 @@ from cign.branching import Branch
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
+from cign.display import displayed
 from cign.embedding import write_embeddings
 from cign.evaluation import evaluate_model
 from cign.files import write_json
@@ -35,7 +36,7 @@ from cign.trained import Trained
 class Learner(Trained):
     """A class-incremental audio-visual classifier.
 
-    ``Learner("cign").learn(store, tasks=4).predict(["clip.mp4"])``
+    ``Learner("cign").learn(store, tasks=4).predict("clip.mp4").one()``
 
     Args:
         method: Name of the method.
@@ -87,6 +88,23 @@ class Learner(Trained):
         )
         self.metrics: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        config, model = self.config, self.model
+        parts = [repr(config.method)]
+        if model is None:
+            parts.append("not trained")
+            backbone = self._backbone_name
+        else:
+            num_tasks = sum(1 for group in model.groups if group)
+            parts.append(f"{len(model.classes)} classes in {num_tasks} tasks")
+            backbone = model.backbone
+        parts += [
+            f"backbone={backbone!r}",
+            f"regime={config.regime!r}",
+            f"device={config.device!r}",
+        ]
+        return f"Learner({', '.join(parts)})"
+
     # ------------------------------------------------------------------ learn
 
     def learn(
@@ -101,7 +119,7 @@ class Learner(Trained):
         test_store: Store | Path | str | None = None,
         branch_from: str | None = None,
         keep_tasks: bool = False,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Self:
         """Learn all classes of a store, task after task.
 
@@ -119,7 +137,7 @@ class Learner(Trained):
                 it kept (``keep_tasks``). Options, seed and the tasks to come may be others than
                 the run's; where only a number of ``tasks`` is given, they are the run's.
             keep_tasks: Keep the state after each task in ``out``.
-            progress: Told of steps.
+            progress: Told of steps; None shows a bar in a terminal and a notebook, False none.
 
         Returns:
             This learner; `metrics` holds what ``metrics.json`` does.
@@ -131,27 +149,42 @@ class Learner(Trained):
         tested = None if test_store is None else _opened(test_store)
         branch = None if branch_from is None else Branch.parse(branch_from)
         folder, peers = None if out is None else Path(out), current()
-        with peers.agreeing():
+        how = {"resume": resume, "keep_tasks": keep_tasks}
+        with displayed(progress if peers.is_first or progress else False) as told:
+            loop = self._begin(store, tested, branch, folder, tasks, order, resume, told)
+            if folder is None:
+                loop.run()
+                return self._finish(loop, store, tested, None)
+            with run_folder(folder, self.config, loop, store, tested, **how):
+                loop.checkpoint_every_s = checkpoint_every_s
+                loop.run()
+                if peers.is_first:
+                    write_embeddings(folder, loop)
+                return self._finish(loop, store, tested, folder if peers.is_first else None)
+
+    def _begin(
+        self,
+        store: Store,
+        tested: Store | None,
+        branch: Branch | None,
+        folder: Path | None,
+        tasks: int | TaskSequence,
+        order: int,
+        resume: bool,
+        progress: Progress,
+    ) -> Loop:
+        """Settle the configuration and put the run together; refuses before anything is written."""
+        with current().agreeing():
             if folder is not None and resume:
                 self.config, branch = RunConfig.load(folder), None
             else:
                 if folder is not None:
                     refuse_begun(folder)
                 self._configure(store, tasks, order, branch)
-            # Refuses before anything is written.
             loop = build_loop(self.config, store, progress, tested)
             if branch is not None:
                 branch.begin(loop)
-        if folder is None:
-            loop.run()
-            return self._finish(loop, store, tested, None)
-        how = {"resume": resume, "keep_tasks": keep_tasks}
-        with run_folder(folder, self.config, loop, store, tested, **how):
-            loop.checkpoint_every_s = checkpoint_every_s
-            loop.run()
-            if peers.is_first:
-                write_embeddings(folder, loop)
-            return self._finish(loop, store, tested, folder if peers.is_first else None)
+        return loop
 
     def _configure(
         self, store: Store, tasks: int | TaskSequence, order: int, branch: Branch | None

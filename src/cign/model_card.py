@@ -39,10 +39,10 @@ def model_card(model: Model, licence: str | None = None) -> str:
         "```",
         "",
         "```python",
-        "from cign.learner import Learner",
+        "from cign import Learner",
         "",
         'for clip in Learner.load("MODEL").predict(["FILE"]):',
-        "    print(clip.label, clip.readings)",
+        "    print(clip.label, clip.probability)",
         "```",
         "",
         f"It takes {model.spec.window_s:g} s of a clip: {model.spec.num_frames} frames of "
@@ -107,8 +107,8 @@ def _unknown(rule: UnknownRule) -> str:
     if not rule.thresholds:
         return f"{score}, without a threshold, since no validation clip set one."
     text = f"{score}; a clip above {rule.thresholds['audio_visual']:.3f} is called unknown"
-    share = f"{100 * KNOWN_SHARE:.0f} % of {rule.num_clips} validation clips lie below"
-    return f"{text} ({share})." if rule.num_clips else f"{text}."
+    number = rule.num_clips or "an unknown number of"
+    return f"{text} ({100 * KNOWN_SHARE:.0f} % of {number} validation clips lie below)."
 
 
 def _what_was_tested(model: Model) -> str:

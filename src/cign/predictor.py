@@ -1,11 +1,10 @@
-"""Predictions on files: decoding in threads, tokens and readings in batches."""
+"""Predictions on files: decoding in threads, encoding and classification in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +12,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cign.data.array_clip import ArrayClip
 from cign.data.container import reason
 from cign.data.media import Decoded, MediaError, decode
-from cign.data.side_by_side import num_threads, side_by_side
+from cign.data.side_by_side import Pause, num_threads, side_by_side
 from cign.data.windows import decode_windows
+from cign.inputs import Input, NoFile
 from cign.maps import Maps, read_maps
 from cign.methods.base import READINGS
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
 from cign.models.rounding import plain_products
+from cign.prediction import Prediction
 from cign.progress import Progress, Silent
 from cign.scoring import judge_by_what_is_there
 
 BATCH = 16
-
-
-@dataclass(kw_only=True)
-class Prediction:
-    """What is said about a file, or about a window of it.
-
-    Attributes:
-        file: As it was given.
-        start_s: Where the window begins.
-        end_s: Where it ends.
-        label: The most probable class of the audio-visual reading; None if the file failed.
-        unknown: Unknown score of that reading, 0..1; which one a model uses is in its
-            ``model.json`` (`cign.unknown.rule`).
-        unknown_threshold: The model's, for the modalities the file has; None if none is set.
-        is_unknown: Whether the score is above it.
-        readings: For each reading the most probable classes with their probabilities.
-        missing: Modalities the file lacks; the readings then use the other one.
-        error: Why the file could not be read; None if it could.
-    """
-
-    file: str
-    start_s: float | None = None
-    end_s: float | None = None
-    label: str | None = None
-    unknown: float | None = None
-    unknown_threshold: float | None = None
-    is_unknown: bool | None = None
-    readings: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    error: str | None = None
 
 
 # What is told of a good window besides its prediction: what was decoded, and its maps.
@@ -65,21 +37,24 @@ Observer = Callable[["Prediction", Decoded, Maps | None], None]
 def predict_files(
     model: Model,
     backbone: Backbone | None,
-    files: Iterable[str | Path],
+    files: Iterable[Input],
     *,
     top: int = 3,
     every_s: float | None = None,
+    unknown_threshold: float | None = None,
     progress: Progress | None = None,
     observer: Observer | None = None,
 ) -> Iterator[Prediction]:
-    """Read files, in memory that grows neither with their number nor with their length.
+    """Predict files, in memory that grows neither with their number nor with their length.
 
     Args:
         model: The model.
         backbone: Its frozen backbone; None where the method holds its encoders.
-        files: Paths; a file that cannot be read gives a prediction with its error.
-        top: How many classes of each reading are told.
+        files: Paths and arrays; what cannot be read gives a prediction with its error. At a
+            `Pause`, what came before it is predicted without waiting for a full batch.
+        top: How many classes of each modality are given.
         every_s: Windows that begin every so many seconds instead of the centre window.
+        unknown_threshold: Of the unknown score, in place of the model's thresholds; 0 disables it.
         progress: Advanced by each file.
         observer: Called with each window before its prediction is given.
 
@@ -87,8 +62,7 @@ def predict_files(
         Predictions in the order of the files and their windows.
     """
     progress = progress or Silent()
-    windows = _decoded(files, model, every_s, progress)
-    while batch := list(islice(windows, BATCH)):
+    for batch in _batches(_decoded(files, model, every_s, progress)):
         good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
         read = read_batch(model, backbone, good, maps=observer is not None)
         row = 0
@@ -96,7 +70,8 @@ def predict_files(
             if not isinstance(decoded, Decoded):
                 yield Prediction(file=file, error=decoded)
                 continue
-            prediction = _prediction(model, file, decoded, read, row, top)
+            threshold = _threshold(model, decoded, unknown_threshold)
+            prediction = _prediction(model, file, decoded, read, row, top, threshold)
             if observer is not None:
                 observer(prediction, decoded, None if read.maps is None else read.maps.of(row))
             yield prediction
@@ -106,11 +81,29 @@ def predict_files(
 Item = tuple[str, Decoded | str]
 
 
+def _batches(items: Iterable[Item | Pause]) -> Iterator[list[Item]]:
+    """Batches of `BATCH` items; smaller ones before a pause and at the end."""
+    batch: list[Item] = []
+    for item in items:
+        if not isinstance(item, Pause):
+            batch.append(item)
+            if len(batch) < BATCH:
+                continue
+        if batch:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
 def _decoded(
-    files: Iterable[str | Path], model: Model, every_s: float | None, progress: Progress
-) -> Iterator[Item]:
-    """Decode files side by side, ahead of the readings; an unreadable one gives its reason."""
-    makers = (partial(_windows, file, model, every_s) for file in files)
+    files: Iterable[Input], model: Model, every_s: float | None, progress: Progress
+) -> Iterator[Item | Pause]:
+    """Decode files side by side, ahead of the encoders; an unreadable one gives its reason."""
+    makers = (
+        file if isinstance(file, Pause) else partial(_windows, file, model, every_s)
+        for file in files
+    )
     threads = num_threads()
     # One window of many files, or many windows of few.
     ahead, depth = (2 * BATCH, 2) if every_s is None else (threads + 1, BATCH)
@@ -121,35 +114,48 @@ def _decoded(
             yield item
 
 
-def _windows(file: str | Path, model: Model, every_s: float | None) -> Iterator[Item | None]:
+def _windows(
+    file: str | Path | ArrayClip | NoFile, model: Model, every_s: float | None
+) -> Iterator[Item | None]:
     """Every window of a file, and None where it ends."""
+    if isinstance(file, NoFile):
+        yield file.name, file.reason
+        yield None
+        return
+    name = file.name if isinstance(file, ArrayClip) else str(file)
     try:
-        if Path(file).is_dir():
+        if isinstance(file, ArrayClip):
+            for window in file.windows(model.spec, every_s):
+                yield name, window
+        elif Path(file).is_dir():
             raise MediaError("unreadable", "it is a folder: name the files in it")
-        if every_s is None:
-            yield str(file), decode(Path(file), model.spec)
+        elif every_s is None:
+            yield name, decode(Path(file), model.spec)
         else:
             for window in decode_windows(Path(file), model.spec, every_s):
-                yield str(file), window
+                yield name, window
     except MediaError as error:
-        yield str(file), str(error)
+        yield name, str(error)
     except Exception as error:  # a name that the system refuses, a decoder's fault: others follow
-        yield str(file), reason(error)
+        yield name, reason(error)
     yield None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What a batch of windows says.
+    """What is computed of a batch of windows.
 
     Attributes:
-        probabilities: For each reading float32, shape [B, C].
-        unknown: For each reading unknown scores, shape [B].
+        probabilities: For each modality float32, shape [B, C].
+        unknown: For each modality unknown scores, shape [B].
+        evidence: For each part of the unknown score and modality, see
+            `UnknownRule.standardised_parts`, shape [B].
         maps: Where and when; None where none were asked for or the method has none.
     """
 
     probabilities: dict[str, NDArray[np.float32]]
     unknown: dict[str, NDArray[np.float32]]
+    evidence: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
     maps: Maps | None = None
 
 
@@ -161,9 +167,9 @@ def read_batch(
     *,
     maps: bool = False,
 ) -> Read:
-    """Read decoded clips.
+    """Predict decoded clips.
 
-    Where a modality is missing, the audio-visual reading is that of the other one.
+    Where a modality is missing, the audio-visual prediction is that of the other one.
     """
     if not clips:
         return Read(probabilities={}, unknown={})
@@ -177,52 +183,70 @@ def read_batch(
         evidence = model.evidence_reader.read(audio, frames)
     scores = {name: evidence.probabilities[name].float().numpy().copy() for name in READINGS}
     unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
+    by_modality = {name: model.unknown.standardised_parts(evidence, name) for name in READINGS}
+    parts = {
+        part: {name: by_modality[name][part] for name in READINGS}
+        for part in by_modality["audio_visual"]
+    }
     has_audio = np.array([clip.has_audio for clip in clips])
     has_visual = np.array([clip.has_visual for clip in clips])
-    for values in (scores, unknown):
+    for values in (scores, unknown, *parts.values()):
         judge_by_what_is_there(values, has_audio, has_visual)
     return Read(
         probabilities=scores,
         unknown=unknown,
+        evidence=parts,
         maps=read_maps(model.method, audio, frames, model.spec.num_frames) if maps else None,
     )
 
 
 def judged_by(clip: Decoded) -> str:
-    """The reading that a clip is judged by: of the modality it has, where it has one only."""
+    """The prediction that counts: that of the modality a clip has, where it has one only."""
     if not clip.has_audio:
         return "visual"
     return "audio_visual" if clip.has_visual else "audio"
 
 
+def _threshold(model: Model, clip: Decoded, given: float | None) -> float | None:
+    """The unknown threshold that applies to a clip; None if there is none or it is disabled."""
+    threshold = model.unknown.thresholds.get(judged_by(clip)) if given is None else given
+    return threshold if given != 0 else None
+
+
 def _prediction(
-    model: Model, file: str, clip: Decoded, read: Read, row: int, top: int
+    model: Model,
+    file: str,
+    clip: Decoded,
+    read: Read,
+    row: int,
+    top: int,
+    threshold: float | None,
 ) -> Prediction:
-    missing = [
-        name
-        for name, there in (("audio", clip.has_audio), ("visual", clip.has_visual))
-        if not there
-    ]
-    readings: dict[str, list[dict[str, Any]]] = {}
+    has = {"audio": clip.has_audio, "visual": clip.has_visual}
+    missing = [name for name, is_there in has.items() if not is_there]
+    modalities: dict[str, list[dict[str, Any]]] = {}
     for name in READINGS:
         if name in missing:
-            readings[name] = []
+            modalities[name] = []
             continue
         of_clip = read.probabilities[name][row]
         best = np.argsort(-of_clip, kind="stable")[:top]
-        readings[name] = [
+        modalities[name] = [
             {"label": model.classes[c], "probability": round(float(of_clip[c]), 6)} for c in best
         ]
     unknown = float(read.unknown["audio_visual"][row])
-    threshold = model.unknown.thresholds.get(judged_by(clip))
     return Prediction(
         file=file,
         start_s=round(clip.start_s, 3),
         end_s=round(clip.end_s, 3),
-        label=readings["audio_visual"][0]["label"],
+        label=modalities["audio_visual"][0]["label"],
         unknown=round(unknown, 6),
         unknown_threshold=None if threshold is None else round(threshold, 6),
         is_unknown=threshold is not None and unknown > threshold,
-        readings=readings,
+        unknown_evidence={
+            part: round(float(values["audio_visual"][row]), 3)
+            for part, values in read.evidence.items()
+        },
+        modalities=modalities,
         missing=missing,
     )

@@ -111,7 +111,7 @@ def describe(
                 tasks.class_order, loop.clips.targets[loop.train].sum(axis=0), strict=True
             )
         },
-        "limit": limit_percent(test_store or store),
+        "limit": limit_percent(store if test_store is None else test_store),
         "versions": versions(),
         "machine": machine(),
     }

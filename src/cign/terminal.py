@@ -64,6 +64,8 @@ class BarProgress:
             Remaining(compact=True, elapsed_when_finished=True),
             console=self._console,
             auto_refresh=False,
+            # Else what is printed meanwhile goes where the bar is, and not to a file or a pipe.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self._task: Any = None
         self._last_refresh = 0.0

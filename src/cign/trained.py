@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
+
 from cign.addition import Addition
+from cign.data.array_clip import ArrayClip
+from cign.display import displayed
 from cign.editing import add_source, remove_class, rename_class
 from cign.errors import InputError
 from cign.hub import upload
+from cign.inputs import Given, as_inputs
 from cign.model_files import ABOUT, checksum
 from cign.model_folder import Model, save_model
 from cign.models.backbone import Backbone
 from cign.new_clips import Source
-from cign.predictor import Observer, Prediction, predict_files
+from cign.prediction import Prediction
+from cign.prediction_stream import PredictionStream
+from cign.predictor import Observer, predict_files
 from cign.progress import Progress
 from cign.versions import save_or_publish
 
@@ -37,6 +45,11 @@ class Trained:
         # Checksums of descriptions by folder, as they were when this model was read or written.
         self._seen: dict[Path, str] = {}
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the model knows, in the order of learning; none before it."""
+        return () if self.model is None else self.model.classes
+
     def _trained(self) -> Model:
         if self.model is None:
             raise InputError("this learner has learned nothing yet: call learn or load first")
@@ -46,21 +59,77 @@ class Trained:
 
     def predict(
         self,
-        files: Iterable[str | Path],
+        clips: Given | None = None,
         *,
+        audio: ArrayLike | None = None,
+        rate_hz: float | None = None,
+        frames: ArrayLike | None = None,
+        frame_rate_hz: float | None = None,
         top: int = 3,
         every_s: float | None = None,
-        progress: Progress | None = None,
+        unknown_threshold: float | None = None,
+        progress: Progress | bool | None = None,
         observer: Observer | None = None,
-    ) -> Iterator[Prediction]:
-        """Read files; see `cign.predictor.predict_files`.
+    ) -> PredictionStream:
+        """Predict files or arrays.
+
+        ``predict("a.mp4").one()``, ``predict("folder").all()``, ``predict(["a.mp4", "b.wav"])``,
+        ``predict(audio=waveform, rate_hz=44100, frames=frames).one()``.
+
+        Args:
+            clips: A path, a folder (all media files in it and in the folders inside, hidden ones
+                ignored), a pattern such as ``"clips/*.mp4"``, an `ArrayClip`, or an iterable of
+                these. What cannot be read gives a prediction with its ``error``.
+            audio: Waveform of one clip, in place of ``clips``: [L] or [channels, L], see
+                `ArrayClip`. Batches are a list of `ArrayClip`, see `ArrayClip.batch`.
+            rate_hz: Samples per second of ``audio``.
+            frames: RGB images of one clip, in place of ``clips``: [K, H, W, 3].
+            frame_rate_hz: Of ``frames``.
+            top: How many classes of each modality are given.
+            every_s: Windows that begin every so many seconds instead of the centre window.
+            unknown_threshold: Unknown score, 0..1, above which a clip is called unknown, in place
+                of the model's own thresholds; 0 disables it.
+            progress: Told of each file. None shows a bar in a terminal and a notebook when there
+                are several files; False shows none.
+            observer: Called with each window's prediction, what was decoded, and its maps.
+
+        Returns:
+            Predictions in the order of what was given, each made when it is asked for.
 
         Raises:
-            InputError: If the backbone is not the one the model was made with.
+            InputError: If an argument is not as described, or the backbone is not the one that the
+                model was made with.
         """
         model = self._trained()
-        how: dict[str, Any] = {"top": top, "every_s": every_s, "progress": progress}
-        return predict_files(model, self._encoders(), files, observer=observer, **how)
+        if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
+            raise InputError(
+                f"unknown_threshold is {unknown_threshold!r}; it must be in [0, 1], 0 disables it"
+            )
+        arrays = (audio, rate_hz, frames, frame_rate_hz)
+        if (clips is None) == all(value is None for value in arrays):
+            raise InputError("give either clips or arrays (audio= with rate_hz=, frames=)")
+        if clips is None:
+            clips = ArrayClip(
+                audio=audio, rate_hz=rate_hz, frames=frames, frame_rate_hz=frame_rate_hz
+            )
+        inputs = as_inputs(clips)
+        total = None
+        if isinstance(clips, (str, os.PathLike, ArrayClip, list, tuple)):
+            inputs = iter(found := list(inputs))
+            total = len(found)
+        how: dict[str, Any] = {"top": top, "every_s": every_s, "observer": observer}
+        how["unknown_threshold"] = unknown_threshold
+        encoders = self._encoders()
+
+        def predictions() -> Generator[Prediction, None, None]:
+            # Of one file there is nothing to show, and a number that is not known cannot be shown.
+            shown = False if progress is None and (total is None or total < 2) else progress
+            with displayed(shown) as told:
+                if total is not None:
+                    told.start("predicting", total)
+                yield from predict_files(model, encoders, inputs, progress=told, **how)
+
+        return PredictionStream(predictions())
 
     def _encoders(self) -> Backbone | None:
         """The frozen backbone of the model; None where the method holds its encoders."""
@@ -79,7 +148,7 @@ class Trained:
         media: Sequence[Path] = (),
         keep: bool = True,
         num_workers: int | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Addition:
         """Teach the model new classes, or more clips of known ones, without its old clips.
 
@@ -90,7 +159,7 @@ class Trained:
             keep: Whether a few clips of each class stay with the model, never learned from, to
                 measure what changes cost.
             num_workers: As `cign.data.prepare.prepare` takes it.
-            progress: Told of every clip.
+            progress: Told of every clip; None shows a bar in a terminal and a notebook, False none.
 
         Returns:
             What was added and what it costs the old classes.
@@ -99,8 +168,11 @@ class Trained:
             InputError: If the method learns by gradients, or clips and names do not fit.
             RunError: If the ridge solution is singular. The model is then as it was.
         """
-        how = {"format": format, "media": media, "num_workers": num_workers, "progress": progress}
-        self.model, addition = add_source(self._trained(), clips, self._encoders, keep=keep, **how)
+        how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
+        with displayed(progress) as told:
+            self.model, addition = add_source(
+                self._trained(), clips, self._encoders, keep=keep, progress=told, **how
+            )
         return addition
 
     def rename(self, old: str, new: str) -> None:

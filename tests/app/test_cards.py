@@ -14,7 +14,7 @@ from cign.app.service import Answer, Taught
 from cign.data.media import Decoded
 from cign.explain.scene import make_scene
 from cign.maps import Maps
-from cign.predictor import Prediction
+from cign.prediction import Prediction
 from cign.versions import Version
 from toy_model import toy_model
 
@@ -59,7 +59,7 @@ def an_answer(*, audio=True, visual=True, is_unknown=False, has_maps=True, thres
         unknown=0.8 if is_unknown else 0.3,
         unknown_threshold=threshold,
         is_unknown=is_unknown,
-        readings={
+        modalities={
             "audio": told if audio else [],
             "visual": told if visual else [],
             "audio_visual": told,

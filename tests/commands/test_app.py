@@ -43,7 +43,7 @@ def test_it_answers_learns_and_goes_back(model, tiny, new, tmp_path):
     after = service.answer(clip)
     (alone,) = Learner.load(model).predict([clip], top=5)
     assert after.prediction == alone
-    assert after.prediction.readings != before.prediction.readings
+    assert after.prediction.modalities != before.prediction.modalities
     assert new in service.model.classes
     with pytest.raises(InputError, match="version 2 by now, not 1"):
         service.undo(1)

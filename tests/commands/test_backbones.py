@@ -45,7 +45,7 @@ def done(cign):
 def probabilities(text):
     (clip,) = json.loads(text)
     assert clip["error"] is None
-    return clip["readings"]
+    return clip["modalities"]
 
 
 @pytest.mark.parametrize(

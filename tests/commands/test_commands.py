@@ -177,13 +177,15 @@ def test_predict_as_json_holds_one_object_per_file(cign, world, tmp_path):
     found = json.loads(out)
     assert code == 0
     assert [one["file"] for one in found] == list(map(str, files))
-    keys = {"file", "start_s", "end_s", "label", "unknown", "is_unknown", "readings", "missing"}
+    keys = "file start_s end_s label unknown is_unknown modalities missing error"
+    for one in found:
+        assert list(one) == keys.split()
+        assert set(one["modalities"]) == {"audio", "visual", "audio_visual"}
     for one in found[:3]:
-        assert set(one) == keys | {"error", "unknown_threshold"}
         assert one["error"] is None
         for reading in ("audio", "visual", "audio_visual"):
-            assert [set(x) for x in one["readings"][reading]] == [{"label", "probability"}] * 2
-        assert one["label"] == one["readings"]["audio_visual"][0]["label"]
+            assert [set(x) for x in one["modalities"][reading]] == [{"label", "probability"}] * 2
+        assert one["label"] == one["modalities"]["audio_visual"][0]["label"]
         assert 0 <= one["unknown"] <= 1
     assert found[3]["label"] is None
     assert found[3]["error"]
@@ -209,7 +211,7 @@ def test_a_name_with_blanks_quotes_and_other_letters_is_a_name(cign, world, tmp_
     )
     assert ours["file"] == str(odd)
     assert ours["error"] is None
-    assert ours["readings"] == plain["readings"]
+    assert ours["modalities"] == plain["modalities"]
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{odd}\n"))
     code, out, _ = cign("predict", world.run, "-", "--csv", "--explain", tmp_path / "drawn")
     (row,) = csv.DictReader(io.StringIO(out))

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from cign.data.side_by_side import num_threads, side_by_side
+from cign.data.side_by_side import PAUSE, num_threads, side_by_side
 
 
 def numbers(which, count, seconds=0.0):
@@ -83,3 +83,20 @@ def test_closing_early_ends_the_threads():
 def test_threads_are_a_few():
     assert 1 <= num_threads() <= 8
     assert list(side_by_side([], threads=2, ahead=2, depth=1)) == []
+
+
+def test_at_a_pause_all_that_came_before_is_passed_on_before_more_is_asked_for():
+    got = []
+
+    def makers():
+        yield partial(numbers, 0, 2, 0.02)
+        yield partial(numbers, 1, 1)
+        yield PAUSE
+        # Asking may block from here on: nothing that came before may wait for it.
+        assert got == [(0, 0), (0, 1), (1, 0), PAUSE]
+        yield partial(numbers, 2, 1)
+        yield PAUSE
+
+    for item in side_by_side(makers(), threads=2, ahead=4, depth=1):
+        got.append(item)
+    assert got == [(0, 0), (0, 1), (1, 0), PAUSE, (2, 0), PAUSE]

@@ -20,7 +20,7 @@ from cign.explain.pictures import smooth, tinted
 from cign.explain.scene import NUM_MOMENTS, between_tokens, log_mel, make_scene
 from cign.explain.writer import Explainer
 from cign.maps import Maps, has_maps, read_maps
-from cign.predictor import Prediction
+from cign.prediction import Prediction
 from toy import SHAPE, toy_loop, toy_tokens
 
 RATE_HZ = 8000
@@ -46,7 +46,7 @@ def prediction(*, is_unknown=False, missing=()):
     told = [
         {"label": name, "probability": p} for name, p in zip(CLASSES, (0.7, 0.2, 0.1), strict=True)
     ]
-    readings = {name: [] if name in missing else told for name in ("audio", "visual")}
+    modalities = {name: [] if name in missing else told for name in ("audio", "visual")}
     return Prediction(
         file="some/where/a clip.mp4",
         start_s=2.0,
@@ -55,7 +55,7 @@ def prediction(*, is_unknown=False, missing=()):
         unknown=0.8 if is_unknown else 0.3,
         unknown_threshold=0.7,
         is_unknown=is_unknown,
-        readings={**readings, "audio_visual": told},
+        modalities={**modalities, "audio_visual": told},
         missing=list(missing),
     )
 

@@ -54,7 +54,9 @@ def check_answers(lines, wanted, classes):
     said = [json.loads(line) for line in lines]
     assert [one["file"] for one in said] == [one.file for one in wanted]
     for ours, theirs in zip(wanted, said, strict=True):
-        reading = ours.readings["audio_visual"] or ours.readings["audio"] or ours.readings["visual"]
+        reading = (
+            ours.modalities["audio_visual"] or ours.modalities["audio"] or ours.modalities["visual"]
+        )
         told = {entry["label"]: entry["probability"] for entry in reading}
         np.testing.assert_allclose(
             theirs["probabilities"], [told[name] for name in classes], atol=1e-4

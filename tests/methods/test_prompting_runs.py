@@ -45,7 +45,7 @@ def test_run_model_and_files_agree(name, tiny, stem_store, tmp_path):
         assert prediction.error is None
         row = next(i for i, clip in enumerate(scores.clip_ids) if prediction.file.endswith(clip))
         for reading in READINGS:
-            told = {e["label"]: e["probability"] for e in prediction.readings[reading]}
+            told = {e["label"]: e["probability"] for e in prediction.modalities[reading]}
             values = [told[label] for label in learner.model.classes]
             np.testing.assert_allclose(values, scores.scores[-1][reading][row], atol=5e-3)
     evaluated = again.evaluate(stem_store)["readings"]["audio_visual"]["last"]

@@ -65,7 +65,7 @@ def answer(one: Answer, *, media: str = "") -> str:
         media: Tag that plays the clip, safe HTML.
     """
     said = one.prediction
-    first = said.readings["audio_visual"][0]
+    first = said.modalities["audio_visual"][0]
     label, probability = escape(first["label"]), f"{first['probability']:.2f}"
     if said.is_unknown:
         verdict = (
@@ -78,7 +78,7 @@ def answer(one: Answer, *, media: str = "") -> str:
             f"<span>{probability}</span>"
         )
     readings = "".join(
-        f"<div><h3>{title}</h3>{_bars(one.scene, said.readings[name], name)}</div>"
+        f"<div><h3>{title}</h3>{_bars(one.scene, said.modalities[name], name)}</div>"
         for name, title in READINGS.items()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in one.notes)

@@ -21,7 +21,8 @@ from cign.maps import Maps
 from cign.model_files import ABOUT, is_of_run, model_place
 from cign.model_folder import Model, load_model
 from cign.models.backbone import Backbone
-from cign.predictor import Prediction, predict_files
+from cign.prediction import Prediction
+from cign.predictor import predict_files
 from cign.versions import Version, changing, list_versions, undo
 
 TOP = 5

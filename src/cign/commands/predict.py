@@ -1,12 +1,11 @@
-"""`cign predict MODEL FILE...`: what is seen and heard in files."""
+"""`cign predict MODEL FILE...`: which classes files show."""
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import io
-import json
+import argparse
+import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -14,24 +13,36 @@ from typing import Any
 from cign.arguments import CommandParser, add_model, path, seconds, whole
 from cign.errors import InputError
 from cign.hub import refuse_missing
-from cign.terminal import make_progress, note, say, show_table
+from cign.terminal import make_progress, note, say
 
-SUMMARY = "Say what is seen and heard in files: audio, visual and audio-visual, with unknowns."
-_COLUMNS = ("file", "start_s", "end_s", "label", "probability", "unknown", "is_unknown")
-_READINGS = ("audio", "visual")
+SUMMARY = (
+    "Predict the classes of files: audio, visual and audio-visual, with unknown clips flagged."
+)
+_NOTE_EVERY_S = 10.0
 
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
     add_model(parser)
     parser.add_argument(
-        "files", metavar="FILE", nargs="+", help="media files; - reads names from standard input"
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="media files, folders (searched for media, hidden entries ignored) or quoted patterns "
+        "such as 'clips/*.mp4'; - reads names from standard input as they arrive",
     )
     parser.add_argument(
-        "--top", metavar="K", type=whole(1), default=3, help="classes told per reading (default: 3)"
+        "--top", metavar="K", type=whole(1), default=3, help="classes per modality (default: 3)"
     )
     parser.add_argument(
         "--every", metavar="SECONDS", type=seconds, help="slide a window over long files"
+    )
+    parser.add_argument(
+        "--unknown-threshold",
+        metavar="X",
+        type=_threshold,
+        help="unknown score, 0 to 1, above which a clip is called unknown; 0 disables it "
+        "(default: the model's own)",
     )
     parser.add_argument(
         "--explain", metavar="DIR", type=path, help="draw where and when each class was found"
@@ -41,52 +52,172 @@ def add_options(parser: CommandParser) -> None:
         metavar="KIND",
         help="png: a picture of each file or window; mp4: a film of each file (default: png)",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    parser.add_argument("--wide", action="store_true", help="show all columns at full length")
+    parser.add_argument("--json", action="store_true", help="print a JSON array and nothing else")
+    parser.add_argument(
+        "--jsonl", action="store_true", help="print one JSON object per line, as files are done"
+    )
     parser.add_argument("--csv", action="store_true", help="print CSV and nothing else")
 
 
+def _threshold(text: str) -> float:
+    """A type for unknown scores."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1 (0 disables it)")
+    return value
+
+
 def run(options: Any) -> None:
-    """Read the files; fail if none of them could be read."""
-    if options.json and options.csv:
-        raise InputError("--json and --csv exclude each other: choose one")
-    if options.explain_as and not options.explain:
-        raise InputError("--explain-as says how to draw, and nothing is drawn: give --explain DIR")
-    files = list(_names(options.files))
-    if not files:
-        raise InputError("no file was named on standard input: write one name per line")
+    """Predict the files; fail if none of them could be read."""
+    _check(options)
     refuse_missing(options.model)
+    files = _inputs(options.files)
     from cign.learner import Learner
 
     learner = Learner.load(options.model)
     with ExitStack() as stack:
         explainer = _explainer(options, learner, stack)
-        progress = make_progress()
-        progress.start("reading files", len(files))
+        progress = _progress(options, files)
         counted = _Counted(
             learner.predict(
                 files,
                 top=options.top,
                 every_s=options.every,
+                unknown_threshold=options.unknown_threshold,
                 progress=progress,
                 observer=explainer,
             )
         )
-        if options.json:
-            _write_json(counted)
-        elif options.csv:
-            _write_csv(counted)
-        else:
-            rows = list(counted)
-            progress.stop()
-            _write_table(rows)
-        progress.stop()
+        _show(counted, options, learner, progress)
     if explainer is not None:
         _tell_of(explainer, learner)
     if not counted.num_good:
+        if not counted.num_all:
+            raise InputError("no file was named on standard input: write one name per line")
         raise InputError(
-            f"none of the {len(files)} files could be read ({counted.first_error}): "
+            f"none of the {counted.num_all} files could be read ({counted.first_error}): "
             "check the names and that they are audio or video"
         )
+
+
+def _check(options: Any) -> None:
+    """Refuse options that exclude each other or would be ignored."""
+    chosen = [f"--{name}" for name in ("json", "jsonl", "csv", "wide") if options[name]]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)} exclude each other: choose one")
+    if options.explain_as and not options.explain:
+        raise InputError("--explain-as says how to draw, and nothing is drawn: give --explain DIR")
+
+
+def _inputs(given: list[str]) -> Any:
+    """Files, folders and patterns as a list; as an iterator where names still arrive."""
+    from cign.inputs import as_inputs
+
+    if "-" not in given:
+        return list(as_inputs(given))
+    return as_inputs(_with_arriving(given))
+
+
+def _with_arriving(given: list[str]) -> Iterator[Any]:
+    """The names, with ``-`` replaced by those that arrive on standard input."""
+    from cign.name_stream import arriving_names
+
+    for name in given:
+        if name == "-":
+            yield from arriving_names(sys.stdin)
+        else:
+            yield name
+
+
+def _progress(options: Any, files: Any) -> Any:
+    """A bar; lines where the number of files is not known; nothing between rows on a terminal."""
+    from cign.progress import Silent
+
+    streams = options.json or options.jsonl or options.csv
+    if streams and sys.stdout.isatty():
+        return Silent()
+    return make_progress() if isinstance(files, list) else _Arriving()
+
+
+class _Arriving:
+    """Progress of files whose number is not known: a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._done, self._last = 0, time.monotonic()
+
+    def start(self, title: str, total: int) -> None:
+        """Nothing: the total is not known."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Count; show a line when the last one is old."""
+        self._done += steps
+        if time.monotonic() - self._last >= _NOTE_EVERY_S:
+            self._last = time.monotonic()
+            self.note(f"{self._done} files predicted")
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        note(text)
+
+    def stop(self) -> None:
+        """Nothing is on the screen."""
+
+
+def _show(predictions: Iterable[Any], options: Any, learner: Any, progress: Any) -> None:
+    """Print the predictions in the form that was asked for."""
+    from cign.commands import predict_output as output
+
+    with ExitStack() as stack:
+        if options.explain is not None:
+            # All pictures and films are made, whoever reads the rows.
+            stack.enter_context(output.outliving_readers())
+        if options.json:
+            output.write_json(predictions)
+        elif options.jsonl:
+            output.write_json_lines(predictions)
+        elif options.csv:
+            output.write_csv(predictions)
+        else:
+            rows = list(predictions)
+            progress.stop()
+            _show_table(rows, options, learner)
+        progress.stop()
+
+
+def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
+    from cign.commands.predict_table import make_table
+
+    if not rows:
+        return
+    # A pipe has no width; the table shall not be cut to a guess.
+    is_narrow = sys.stdout.isatty() and not options.wide
+    table = make_table(rows, shutil.get_terminal_size().columns if is_narrow else None)
+    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    for line in table.lines("─" if is_utf8 else "-"):
+        say(line)
+    if table.hidden:
+        note(f"not shown at this width: {', '.join(table.hidden)}; --wide shows all columns")
+    if options.unknown_threshold is None:
+        note(_where_threshold_is_from(learner.model.unknown))
+
+
+def _where_threshold_is_from(rule: Any) -> str:
+    """On how many clips the model's unknown threshold is based."""
+    if not rule.thresholds:
+        return (
+            "this model has no unknown threshold, because no validation clips set one: nothing is "
+            "called unknown; --unknown-threshold X sets one"
+        )
+    number = f"{rule.num_clips}" if rule.num_clips else "an unknown number of"
+    clips = "clip" if rule.num_clips == 1 else "clips"
+    return (
+        f"the unknown threshold is based on {number} validation {clips}; --unknown-threshold X "
+        "sets another, 0 disables it"
+    )
 
 
 def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
@@ -122,88 +253,14 @@ class _Counted:
 
     def __init__(self, predictions: Iterable[Any]) -> None:
         self._predictions = predictions
-        self.num_good = 0
+        self.num_all = self.num_good = 0
         self.first_error = ""
 
     def __iter__(self) -> Iterator[Any]:
         for one in self._predictions:
+            self.num_all += 1
             if one.error is None:
                 self.num_good += 1
             else:
                 self.first_error = self.first_error or one.error
             yield one
-
-
-def _names(given: list[str]) -> Iterator[str]:
-    """File names, with ``-`` replaced by the lines of standard input."""
-    for name in given:
-        if name == "-":
-            if isinstance(sys.stdin, io.TextIOWrapper):  # names need not be of any encoding
-                sys.stdin.reconfigure(errors="surrogateescape")
-            yield from (line.rstrip("\r\n") for line in sys.stdin if line.strip())
-        else:
-            yield name
-
-
-def _write_json(predictions: Iterable[Any]) -> None:
-    """One array, written as the predictions come."""
-    say("[")
-    previous = None
-    for one in predictions:
-        if previous is not None:
-            say(f"  {previous},")
-        previous = json.dumps(dataclasses.asdict(one), ensure_ascii=False)
-    if previous is not None:
-        say(f"  {previous}")
-    say("]")
-
-
-def _write_csv(predictions: Iterable[Any]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    names = [f"{reading}_{part}" for reading in _READINGS for part in ("label", "probability")]
-    writer.writerow([*_COLUMNS, *names, "missing", "error"])
-    for one in predictions:
-        best = [_best(one, reading) for reading in _READINGS]
-        writer.writerow(
-            [
-                *(one.file, one.start_s, one.end_s, one.label, _best(one, "audio_visual")[1]),
-                *(one.unknown, one.is_unknown),
-                *(value for pair in best for value in pair),
-                *("|".join(one.missing), one.error),
-            ]
-        )
-
-
-def _best(prediction: Any, reading: str) -> tuple[str | None, float | None]:
-    """The most probable class of a reading; nothing where the modality is missing."""
-    classes = prediction.readings.get(reading)
-    return (classes[0]["label"], classes[0]["probability"]) if classes else (None, None)
-
-
-def _write_table(predictions: list[Any]) -> None:
-    good = [one for one in predictions if one.error is None]
-    if good:
-        show_table(
-            ("file", "seconds", "label", "audio-visual", "audio", "visual", "unknown"),
-            (
-                (
-                    one.file,
-                    f"{one.start_s:.1f} to {one.end_s:.1f}",
-                    f"unknown ({one.label}?)" if one.is_unknown else one.label,
-                    *(_cell(one, reading) for reading in ("audio_visual", *_READINGS)),
-                    f"{one.unknown:.2f}",
-                )
-                for one in good
-            ),
-            num_text=6,
-        )
-    for one in predictions:
-        if one.error is not None:
-            note(f"{one.file}: {one.error}")
-
-
-def _cell(prediction: Any, reading: str) -> str:
-    """The classes of a reading with their probabilities."""
-    classes = prediction.readings.get(reading) or []
-    text = ", ".join(f"{one['label']} {one['probability']:.2f}" for one in classes)
-    return text or f"no {reading} track"

@@ -35,10 +35,11 @@ from cign.data.token_making import (
 )
 from cign.data.worker import Answer, Task
 from cign.data.workers import decode_all
+from cign.display import displayed
 from cign.errors import InputError
 from cign.files import read_json
 from cign.leftovers import held_folder
-from cign.progress import Progress, Silent
+from cign.progress import Progress
 
 Decode = Callable[..., Iterator[Answer]]
 
@@ -46,8 +47,8 @@ __all__ = ["PrepareReport", "prepare", "work_fingerprint"]
 
 
 def prepare(
-    source: Path,
-    store_folder: Path,
+    source: Path | str,
+    store_folder: Path | str,
     *,
     spec: MediaSpec | None = None,
     backbone: TokenMaker | None = None,
@@ -61,7 +62,7 @@ def prepare(
     timeout_s: float = 300.0,
     min_classes: int = 2,
     require_train: bool = True,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> PrepareReport:
     """Make a store of a source, or finish one, and cache the tokens of a backbone.
 
@@ -82,13 +83,12 @@ def prepare(
         timeout_s: A file that takes longer to decode is left out.
         min_classes: See `cign.data.clips.make_table`.
         require_train: See `cign.data.clips.make_table`.
-        progress: Told about every clip.
+        progress: Told of every clip; None shows a bar in a terminal and a notebook, False none.
 
     Raises:
         InputError: If the source is unusable, or the folder holds something else.
         RunError: If the disk is full.
     """
-    progress = progress or Silent()
     check_engine(engine, num_workers)
     spec = spec or (backbone.spec if backbone is not None else MediaSpec())
     if backbone is not None:
@@ -99,17 +99,24 @@ def prepare(
     table = read_benchmark(benchmark, source, **kind, **needed)
     fingerprint = work_fingerprint(table, spec)
     _check_folder(store_folder, fingerprint)
+    size_note = None
     if backbone is not None:
         num_rows = len(table.clips)
         begun = (store_folder / "audio.npy").exists()
         media_bytes = 0 if begun else sum(_media_bytes(num_rows, spec))
         if check_token_space(store_folder, backbone, num_rows, media_bytes):
-            progress.note(describe_tokens(backbone, num_rows))
-    with disk_errors(store_folder), held_folder(store_folder, "store"):
+            size_note = describe_tokens(backbone, num_rows)
+    with (
+        displayed(progress) as told,
+        disk_errors(store_folder),
+        held_folder(store_folder, "store"),
+    ):
+        if size_note is not None:
+            told.note(size_note)
         _check_folder(store_folder, fingerprint)  # again: another process may have been first
         if not (store_folder / "store.json").exists():
             how = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)
-            answers = _decode(table, spec, store_folder, fingerprint, how, progress)
+            answers = _decode(table, spec, store_folder, fingerprint, how, told)
             check_usable(table, answers, source, require_train)
             rows = range(len(table.clips))
             save_sizes(store_folder, (answers[row].get("stamp", []) for row in rows))
@@ -120,7 +127,7 @@ def prepare(
         (store_folder / "journal.jsonl").unlink(missing_ok=True)
         store = Store.open(store_folder)
         if backbone is not None:
-            make_tokens(store, backbone, batch_size=batch_size, progress=progress)
+            make_tokens(store, backbone, batch_size=batch_size, progress=told)
     return read_report(store, None if backbone is None else backbone.name)
 
 

@@ -16,14 +16,21 @@ T = TypeVar("T")
 _POLL_S = 0.1
 
 
+class Pause:
+    """Stands in a stream for "nothing more has arrived": what came before shall not wait."""
+
+
+PAUSE = Pause()
+
+
 def num_threads() -> int:
     """Threads that decode side by side: one for each core, at most eight."""
     return min(8, len(os.sched_getaffinity(0)))
 
 
 def side_by_side(
-    makers: Iterable[Callable[[], Iterator[T]]], *, threads: int, ahead: int, depth: int
-) -> Iterator[T]:
+    makers: Iterable[Callable[[], Iterator[T]] | Pause], *, threads: int, ahead: int, depth: int
+) -> Iterator[T | Pause]:
     """Run generators in threads; their items come in the order of the generators.
 
     Nothing runs in parallel within one generator, and what it yields does not depend on the number
@@ -31,13 +38,16 @@ def side_by_side(
     items that wait.
 
     Args:
-        makers: Functions that make a generator each; asked for as they are needed.
+        makers: Functions that make a generator each; asked for as they are needed. At a `Pause`
+            no further one is asked for until all items of those before it are passed on, so that
+            asking may block.
         threads: Generators that run at a time.
         ahead: Generators that run, wait or have ended but not been passed on.
         depth: Items of a generator that may wait.
 
     Yields:
-        The items. An exception of a generator is raised in its place.
+        The items, and each `Pause` in its place. An exception of a generator is raised in its
+        place.
     """
     stopped = threading.Event()
     makers = iter(makers)
@@ -45,11 +55,21 @@ def side_by_side(
         under_way: deque[_Run[T]] = deque()
         try:
             while True:
+                pause = None
                 for make in islice(makers, max(ahead, threads) - len(under_way)):
+                    if isinstance(make, Pause):
+                        pause = make
+                        break
                     run = _Run(make, depth, stopped)
                     under_way.append(run)
                     # The pool begins them in order, so the first one is never kept waiting.
                     pool.submit(run.work)
+                if pause is not None:
+                    while under_way:
+                        yield from under_way[0].items()
+                        under_way.popleft()
+                    yield pause
+                    continue
                 if not under_way:
                     return
                 yield from under_way[0].items()

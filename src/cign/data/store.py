@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index as as_index
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from cign.errors import InputError, one_of
 from cign.files import read_json
 
 FORMAT = 1
+
+# A clip as `Store.__getitem__` gives it.
+Item: TypeAlias = dict[str, Any]
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -75,7 +79,7 @@ class Store:
     info: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Path) -> Store:
+    def open(cls, folder: Path | str) -> Self:
         """Open a finished store; its arrays are mapped, not read.
 
         Raises:
@@ -116,6 +120,45 @@ class Store:
     def _audio(self) -> NDArray[np.int16]:
         shape = (self.info["num_rows"], self.spec.num_samples)
         return map_array(self.folder / "audio.npy", shape, "int16", f"store {self.folder}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the mapped arrays: a process that a store is sent to maps them itself."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_frames", "_audio")}
+
+    def __len__(self) -> int:
+        return self.num_clips
+
+    def __getitem__(self, index: int) -> Item:
+        """A clip as arrays, see `cign.dataset.Store`.
+
+        Args:
+            index: 0..num_clips-1, or from -num_clips on counted from the end.
+
+        Raises:
+            IndexError: If there is no such clip.
+        """
+        number = as_index(index)
+        if not -len(self) <= number < len(self):
+            raise IndexError(f"store {self.folder} has {len(self)} clips, none with index {number}")
+        number %= len(self)
+        clip = self.table.clips[number]
+        known = [self._numbers[name] for name in clip.labels if name in self._numbers]
+        targets = np.zeros(len(self.class_names), np.float32)
+        targets[known] = 1.0
+        return {
+            "audio": self.audio([number])[0],
+            "frames": self.frames([number])[0],
+            "label": known[0] if known else -1,
+            "targets": targets,
+            "has_audio": bool(self.audio_ok[number]),
+            "has_visual": bool(self.visual_ok[number]),
+            "index": number,
+            "id": clip.id,
+        }
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.class_names)}
 
     @property
     def num_clips(self) -> int:

@@ -69,10 +69,10 @@ def _header(canvas: Canvas, scene: Scene) -> None:
 def _readings(canvas: Canvas, scene: Scene) -> None:
     """Bars of the three readings and of the unknown score, a class in one colour throughout."""
     one, top = scene.prediction, 138
-    most = min(max(len(entries) for entries in one.readings.values()), _MOST_BARS)
+    most = min(max(len(entries) for entries in one.modalities.values()), _MOST_BARS)
     for name, title in _READING_NAMES.items():
         canvas.text(BARS_LEFT, top, title, color=INK, fontsize=12, fontweight="bold")
-        entries = one.readings[name][:_MOST_BARS]
+        entries = one.modalities[name][:_MOST_BARS]
         if entries:
             _bars(canvas, entries, scene, top + 12, most)
         else:

@@ -16,7 +16,7 @@ from cign.data.media import Decoded
 from cign.explain.look import colour_of
 from cign.maps import Maps
 from cign.models.mel import LogMel
-from cign.predictor import Prediction
+from cign.prediction import Prediction
 
 Floats = NDArray[np.float32]
 
@@ -95,7 +95,7 @@ class Scene:
 
     def colour(self, label: str) -> str:
         """The colour of a class: those with maps come first, then the audio-visual reading's."""
-        told = [entry["label"] for entry in self.prediction.readings["audio_visual"]]
+        told = [entry["label"] for entry in self.prediction.modalities["audio_visual"]]
         order = list(dict.fromkeys([*(one.label for one in self.classes), *told]))
         return colour_of(order.index(label) if label in order else len(order) + 99)
 
@@ -153,9 +153,9 @@ def log_mel(audio: NDArray[np.int16], rate_hz: int) -> Floats:
 
 def _shown(prediction: Prediction) -> list[dict[str, Any]]:
     """Classes of the audio-visual reading that are worth a map: the first, and likely others."""
-    told = prediction.readings["audio_visual"]
+    told = prediction.modalities["audio_visual"]
     best: dict[str, float] = {}
-    for reading in prediction.readings.values():
+    for reading in prediction.modalities.values():
         for entry in reading:
             best[entry["label"]] = max(best.get(entry["label"], 0.0), entry["probability"])
     likely = [e for e in told[1:] if best[e["label"]] >= LEAST_PROBABILITY]
@@ -193,7 +193,7 @@ def _told(entry: dict[str, Any], prediction: Prediction) -> str:
         return told
     others = [
         (one["probability"], name)
-        for name, entries in prediction.readings.items()
+        for name, entries in prediction.modalities.items()
         for one in entries
         if one["label"] == entry["label"]
     ]

@@ -13,7 +13,7 @@ from cign.explain.names import FileNames
 from cign.explain.scene import Scene, make_scene
 from cign.maps import Maps
 from cign.model_folder import Model
-from cign.predictor import Prediction
+from cign.prediction import Prediction
 
 KINDS = ("png", "mp4")
 

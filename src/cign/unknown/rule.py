@@ -100,10 +100,22 @@ class UnknownRule:
             return PARTS[self.score](evidence, reading)
         return torch.sigmoid(self._standardised(evidence, reading))
 
+    def standardised_parts(
+        self, evidence: Evidence, reading: str
+    ) -> dict[str, NDArray[np.float32]]:
+        """What the score is the mean of, in standard deviations above the validation mean.
+
+        Returns:
+            For each part its values, shape [B]; nothing for ``max_probability``.
+        """
+        return {name: _numbers(part) for name, part in self._parts(evidence, reading).items()}
+
     def _standardised(self, evidence: Evidence, reading: str) -> Tensor:
-        moments = self.moments[reading]
-        parts = [(PARTS[name](evidence, reading) - m) / s for name, (m, s) in moments.items()]
-        return torch.stack(parts).mean(dim=0)
+        return torch.stack(list(self._parts(evidence, reading).values())).mean(dim=0)
+
+    def _parts(self, evidence: Evidence, reading: str) -> dict[str, Tensor]:
+        moments = self.moments.get(reading, {})
+        return {name: (PARTS[name](evidence, reading) - m) / s for name, (m, s) in moments.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for ``model.json``."""

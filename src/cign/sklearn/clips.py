@@ -1,0 +1,157 @@
+"""A classifier of media files as an estimator of scikit-learn: a `Learner` behind `fit`.
+
+Legend: N clips, C classes.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+from cign.data.prepare import prepare
+from cign.errors import InputError
+from cign.learner import Learner
+from cign.models.backbones import load_backbone
+
+Paths = Sequence[str | os.PathLike[str]] | NDArray[Any]
+
+
+class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Learns classes from audio and video files.
+
+    ``ClipClassifier().fit(paths, labels).predict(paths)``; cross-validation and pipelines of
+    scikit-learn take it, with a list or array of paths for X.
+
+    Args:
+        method: Name of the method. `partial_fit` after the first call needs a closed form.
+        backbone: Whose features are used; see ``cign prepare --backbone``.
+        options: Options of the method that differ from its recipe.
+        seed: Of weights, shuffling and noise.
+        num_workers: Decoding processes; one for each core if None, none but this one if 0.
+        device: Where to compute; None takes a GPU if there is one.
+
+    Attributes:
+        classes_: Sorted labels, shape [C].
+        learner_: The `cign.Learner`.
+    """
+
+    def __init__(
+        self,
+        *,
+        method: str = "cign_analytic",
+        backbone: str = "small",
+        options: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        num_workers: int | None = None,
+        device: str | None = None,
+    ) -> None:
+        self.method = method
+        self.backbone = backbone
+        self.options = options
+        self.seed = seed
+        self.num_workers = num_workers
+        self.device = device
+
+    def fit(self, X: Paths, y: ArrayLike) -> Self:
+        """Learn from clips, and forget what was learned before.
+
+        Args:
+            X: Paths of N media files.
+            y: One label for each; its text is the class name of the model.
+
+        Raises:
+            InputError: If names and paths do not fit, or no clip of a class can be used.
+        """
+        with tempfile.TemporaryDirectory(prefix="cign-fit-") as folder:
+            table, media = _table(Path(folder), X, y)
+            store = Path(folder) / "store"
+            prepare(
+                table,
+                store,
+                media=[media],
+                backbone=load_backbone(self.backbone),
+                num_workers=self.num_workers,
+                progress=False,
+            )
+            learner = Learner(self.method, options=self.options, seed=self.seed, device=self.device)
+            self.learner_ = learner.learn(store, progress=False)
+        self.classes_ = np.unique(np.asarray(y))
+        return self
+
+    def partial_fit(self, X: Paths, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
+        """Learn from more clips, of known or new classes, without the earlier ones.
+
+        Args:
+            X: As in `fit`.
+            y: As in `fit`.
+            classes: Not needed; new classes may come at any time.
+
+        Raises:
+            InputError: As `fit`, or if the method learns by gradients.
+        """
+        if not hasattr(self, "learner_"):
+            return self.fit(X, y)
+        with tempfile.TemporaryDirectory(prefix="cign-fit-") as folder:
+            table, media = _table(Path(folder), X, y)
+            self.learner_.add(table, media=[media], num_workers=self.num_workers, progress=False)
+        self.classes_ = np.union1d(self.classes_, np.asarray(y))
+        return self
+
+    def predict_proba(self, X: Paths) -> NDArray[np.float64]:
+        """Probability of each class by audio and visual features together.
+
+        Args:
+            X: Paths of N media files; one without audio or without video is predicted by what it
+                has.
+
+        Returns:
+            Shape [N, C], in the order of `classes_`.
+
+        Raises:
+            InputError: If a file cannot be read.
+        """
+        check_is_fitted(self)
+        names = [str(label) for label in self.classes_]
+        found = np.zeros((len(X), len(names)))
+        clips = [Path(path) for path in X]
+        for clip in clips:
+            if clip.is_dir():
+                raise InputError(f"{clip} is a folder: name a file, one for each row of X")
+        predictions = self.learner_.predict(clips, top=len(names), progress=False)
+        for row, one in enumerate(predictions):
+            if one.error is not None:
+                raise InputError(f"{one.file} cannot be read ({one.error}): leave it out")
+            for entry in one.modalities["audio_visual"]:
+                found[row, names.index(entry["label"])] = entry["probability"]
+        return found / found.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Paths) -> NDArray[Any]:
+        """The most probable class of each clip, shape [N]."""
+        probabilities = self.predict_proba(X)
+        return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+
+
+def _table(folder: Path, paths: Paths, labels: ArrayLike) -> tuple[Path, Path]:
+    """Write the table that a source of clips is; gives it and the folder that all clips are in."""
+    names = [str(label) for label in np.asarray(labels).ravel()]
+    if len(names) != len(paths):
+        raise InputError(f"X has {len(paths)} paths and y {len(names)} labels: give one for each")
+    if not names:
+        raise InputError("X is empty: give one path or more")
+    files = [Path(path).absolute() for path in paths]
+    table = folder / "clips.csv"
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "labels", "split"))
+        for path, name in zip(files, names, strict=True):
+            writer.writerow((path, name, "train"))
+    return table, Path(os.path.commonpath([path.parent for path in files]))

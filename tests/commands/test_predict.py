@@ -1,0 +1,293 @@
+"""`cign predict`: what it takes, prints and says; readers that leave early, names that arrive."""
+
+import csv
+import fcntl
+import io
+import json
+import os
+import pty
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+
+from cign.file_text import text_to_name
+
+from .adding import refused
+
+CIGN = [sys.executable, "-m", "cign.cli", "predict"]
+
+
+def predict(*arguments, **how):
+    """Run the command in a process of its own."""
+    return subprocess.run([*CIGN, *map(str, arguments)], timeout=120, check=False, **how)
+
+
+def on_terminal(columns, *arguments):
+    """What a terminal of so many columns shows of standard output, and standard error apart."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [*CIGN, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=env) as child:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                chunk = os.read(ours, 1 << 16)
+            except OSError:  # the other end is closed
+                break
+            if not chunk:
+                break
+            shown += chunk
+        err = child.stderr.read()
+    os.close(ours)
+    assert child.returncode == 0, err
+    return shown.decode().replace("\r\n", "\n"), err.decode()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120, 200])
+def test_a_terminal_shows_rows_that_fit(world, tmp_path, columns):
+    long = tmp_path / "a-folder-with-a-long-name" / "and-another-one"
+    long.mkdir(parents=True)
+    for number, clip in enumerate(world.test_clips()[:2]):
+        shutil.copy(clip, long / f"recording-of-the-day-part-{number}.mp4")
+    out, err = on_terminal(columns, world.run, long)
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert lines[0].split()[:4] == ["file", "label", "probability", "unknown"]
+    ends = [line.split()[0][-10:] for line in lines[2:] if ".mp4" in line.split()[0]]
+    assert ends == ["part-0.mp4", "part-1.mp4"]
+    assert "the unknown threshold is based on" in err
+    assert ("--wide shows all columns" in err) == ("audio-visual" not in lines[0])
+    wide, err = on_terminal(columns, world.run, long, "--wide")
+    assert str(long / "recording-of-the-day-part-0.mp4") in wide
+    assert "audio-visual" in wide.splitlines()[0]
+    assert "--wide" not in err
+
+
+def test_folders_and_patterns_are_searched(cign, world, tmp_path):
+    folder = tmp_path / "clips"
+    (folder / "inside").mkdir(parents=True)
+    clips = world.test_clips()[:3]
+    for clip, name in zip(clips, ("a.mp4", "inside/b.mp4", "inside/.c.mp4"), strict=True):
+        shutil.copy(clip, folder / name)
+    (folder / "notes.txt").write_text("no clip")
+    code, out, _ = cign(
+        "predict", world.run, folder, f"{folder}/*.mp4", f"{folder}/*.ogg", "--json"
+    )
+    assert code == 0
+    assert [(one["file"], one["error"]) for one in json.loads(out)] == [
+        (f"{folder}/a.mp4", None),
+        (f"{folder}/inside/b.mp4", None),
+        (f"{folder}/a.mp4", None),
+        (f"{folder}/*.ogg", "missing: no media file matches this pattern"),
+    ]
+    (tmp_path / "empty").mkdir()
+    code, _, err = cign("predict", world.run, tmp_path / "empty")
+    assert code == 2
+    assert "none of the 1 files could be read (missing: this folder holds no media file)" in err
+
+
+def test_json_lines_come_while_names_still_arrive(world, tmp_path):
+    """One name is written, and its line is read before the next one is written."""
+    clips = world.test_clips()[:2]
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"not a clip")
+    command = [*CIGN, str(world.run), "-", "--jsonl"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        for name in (clips[0], str(broken), clips[1]):
+            child.stdin.write(f"{name}\n".encode())
+            child.stdin.flush()
+            one = json.loads(child.stdout.readline())
+            assert one["file"] == name
+            assert (one["label"] is None) == (name == str(broken))
+        child.stdin.close()
+        assert child.stdout.read() == b""
+        child.stderr.read()
+    assert child.returncode == 0
+
+
+@pytest.mark.parametrize("form", ["--jsonl", "--json", "--csv"])
+def test_names_from_standard_input_in_other_forms(world, form):
+    first, second = world.test_clips()[:2]
+    data = b"\xef\xbb\xbf" + os.fsencode(first) + b"\0" + os.fsencode(second) + b"\0"
+    done = predict(world.run, "-", form, input=data, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode()
+    if form == "--csv":
+        files = [row["file"] for row in csv.DictReader(io.StringIO(text))]
+    elif form == "--json":
+        files = [one["file"] for one in json.loads(text)]
+    else:
+        files = [json.loads(line)["file"] for line in text.splitlines()]
+    assert files == [first, second]
+
+
+def test_no_name_on_standard_input_is_said(world):
+    done = predict(world.run, "-", "--jsonl", input=b"\n", capture_output=True)
+    assert done.returncode == 2
+    assert b"no file was named on standard input: write one name per line" in done.stderr
+
+
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+@pytest.mark.parametrize("form", ["--json", "--jsonl", "--csv", "table"])
+def test_names_that_are_not_utf8_are_text_that_leads_back_to_them(world, tmp_path, form, locale):
+    raw = os.fsencode(tmp_path) + b"/caf\xe9 \xe7\x8c\xab.mp4"
+    shutil.copy(world.test_clips()[0], os.fsdecode(raw))
+    env = {**os.environ, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [*map(os.fsencode, CIGN), os.fsencode(world.run), raw]
+    form = [] if form == "table" else [form]
+    done = subprocess.run([*command, *map(os.fsencode, form)], capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode("utf-8")
+    if form == ["--csv"]:
+        (one,) = csv.DictReader(io.StringIO(text))
+    elif form:
+        one = json.loads(text)
+        one = one[0] if form == ["--json"] else one
+    else:
+        assert r"caf\xe9" in text
+        assert text.splitlines()[1][0] == {"C": "-"}.get(locale, "─")
+        return
+    assert os.fsencode(text_to_name(one["file"])) == raw
+    assert one["label"]
+
+
+@pytest.mark.parametrize("kind", ["png", "mp4"])
+def test_pictures_and_films_are_all_made_when_the_reader_leaves(world, tmp_path, kind):
+    clips = world.test_clips()[:4]
+    options = ["--explain", tmp_path / "drawn", "--explain-as", kind]
+    if kind == "mp4":
+        options += ["--every", "0.5"]
+    command = [*CIGN, *map(str, (world.run, *clips, *options, "--jsonl"))]
+    err = (tmp_path / "err").open("wb")
+    with err, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err) as child:
+        child.stdout.readline()
+        child.stdout.close()
+    assert child.returncode == 0
+    drawn = sorted((tmp_path / "drawn").glob(f"*.{kind}"))
+    assert len(drawn) == 4
+    assert all(path.stat().st_size > 1000 for path in drawn)
+    kinds = {"png": "pictures", "mp4": "films"}
+    assert f"4 {kinds[kind]} in {tmp_path / 'drawn'}" in (tmp_path / "err").read_text()
+
+
+def test_a_reader_of_both_streams_that_leaves_costs_no_picture(world, tmp_path):
+    clips = world.test_clips()[:4]
+    read, write = os.pipe()
+    os.close(read)
+    options = ["--explain", tmp_path / "drawn"]
+    done = predict(world.run, *clips, *options, stdout=write, stderr=write)
+    os.close(write)
+    assert done.returncode == 0
+    assert len(list((tmp_path / "drawn").glob("*.png"))) == 4
+
+
+def test_a_disk_that_fails_while_pictures_are_made_is_said(cign, world, tmp_path, monkeypatch):
+    from cign.explain import canvas
+
+    def save(self, path):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(canvas.Canvas, "save", save)
+    code, _, err = cign("predict", world.run, *world.test_clips()[:1], "--explain", tmp_path / "x")
+    assert code == 1
+    assert "No space left on device" in err
+
+
+def test_a_progress_bar_on_the_terminal_does_not_take_what_is_printed(world):
+    ours, theirs = pty.openpty()
+    clips = world.test_clips()[:2]
+    done = predict(world.run, *clips, "--jsonl", stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = os.read(ours, 1 << 16).decode()
+    os.close(ours)
+    assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == clips
+    assert "predicting" in shown
+    assert "modalities" not in shown
+
+
+# ------------------------------------------------------------------ unknown thresholds
+
+
+def test_the_threshold_may_be_given_and_disabled(cign, runs, tiny):
+    run = runs / "cign_analytic"
+    clips = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[:6]
+
+    def called(*options):
+        code, out, _ = cign("predict", run, *clips, "--jsonl", *options)
+        assert code == 0
+        found = [json.loads(line) for line in out.splitlines()]
+        return [one["unknown"] for one in found], [one["is_unknown"] for one in found]
+
+    scores, _ = called()
+    middle = sorted(scores)[2] + 1e-5
+    assert called("--unknown-threshold", middle)[1] == [score > middle for score in scores]
+    assert called("--unknown-threshold", 0)[1] == [False] * 6
+    assert called("--unknown-threshold", 0.000001)[1] == [True] * 6
+    for wrong in ("-1", "1.5", "nan", "x"):
+        refused(
+            cign("predict", run, clips[0], "--unknown-threshold", wrong),
+            f"--unknown-threshold: '{wrong}' is not a number from 0 to 1 (0 disables it)",
+        )
+
+
+def test_why_a_confident_clip_is_unknown_is_said_in_words(cign, runs, tiny):
+    clips = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
+    arguments = ("predict", runs / "cign_analytic", *clips, "--unknown-threshold", 0.000001)
+    code, out, err = cign(*arguments)
+    assert code == 0
+    lines = [line for line in out.splitlines() if "unknown although" in line]
+    assert lines
+    for line in lines:
+        assert "standard deviations" in line
+        assert any(name in line for name in ("leverage", "margin", "max_logit"))
+    assert "validation clips; --unknown" not in err  # the model's own threshold was not used
+
+
+def test_on_how_many_clips_the_threshold_is_based_is_said(cign, runs, tiny, tmp_path):
+    (clip, *_) = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
+    place = shutil.copytree(runs / "cign_analytic" / "model", tmp_path / "model")
+    about = json.loads((place / "model.json").read_text())
+    number = about["unknown"]["num_clips"]
+    assert number > 0
+    said = "the unknown threshold is based on {} validation clips; --unknown-threshold X"
+    assert said.format(number) in cign("predict", place, clip)[2]
+    # Models of earlier versions do not say it.
+    thresholds, rule = about["unknown"]["thresholds"], about.pop("unknown")
+    about["unknown_threshold"] = thresholds["audio_visual"]
+    (place / "model.json").write_text(json.dumps(about))
+    assert said.format("an unknown number of") in cign("predict", place, clip)[2]
+    about["unknown"] = {**rule, "thresholds": {}, "num_clips": 0}
+    (place / "model.json").write_text(json.dumps(about))
+    err = cign("predict", place, clip)[2]
+    assert "no unknown threshold, because no validation clips set one: nothing is called" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--json", "--jsonl"], "--json and --jsonl exclude each other: choose one"),
+        (["--csv", "--wide"], "--csv and --wide exclude each other: choose one"),
+        (["--explain-as", "mp4"], "give --explain DIR"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(cign, world, options, part):
+    refused(cign("predict", world.run, "x.mp4", *options), part)
+
+
+def test_a_missing_model_is_said_before_standard_input_is_read(tmp_path):
+    read, write = os.pipe()
+    done = predict(tmp_path / "none", "-", stdin=read, capture_output=True)
+    for end in (read, write):
+        os.close(end)
+    assert done.returncode == 2
+    assert b"model not found" in done.stderr
+    assert Path(tmp_path / "none").exists() is False

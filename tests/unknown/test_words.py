@@ -1,0 +1,41 @@
+"""The words for an unknown clip name the evidence that decided."""
+
+import re
+
+import pytest
+
+from cign.unknown import words
+from cign.unknown.rule import PARTS, SCORES, parts_of
+from cign.unknown.words import why_unknown
+
+
+def test_every_part_of_every_score_has_words():
+    assert set(words._WORDS) == set(PARTS)
+    for score in SCORES:
+        for multi_label in (False, True):
+            evidence = dict.fromkeys(parts_of(score, multi_label=multi_label), 2.0)
+            assert why_unknown(evidence, 0.9, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "wanted"),
+    [
+        ({"max_logit": 0.1, "margin": -2.0, "leverage": 9.5}, "features lie far from"),
+        ({"max_logit": 0.1, "margin": 4.0, "leverage": -0.5}, "no class stands out"),
+        ({"max_logit": 3.1, "margin": 2.0, "leverage": 0.5}, "no class has a high score"),
+    ],
+)
+def test_the_largest_part_is_named_with_its_value(evidence, wanted):
+    said = why_unknown(evidence, 1.0, 0.8)
+    assert wanted in said
+    name, value = max(evidence.items(), key=lambda item: item[1])
+    assert f"({name} {value:.1f} standard deviations above" in said
+    # 1 / (1 + exp(-1.386)) = 0.8: the mean of the parts is compared with the threshold's logit.
+    mean = sum(evidence.values()) / 3
+    assert re.search(rf"mean of 3 such values {mean:.1f}, threshold 1\.4\)$", said)
+
+
+def test_a_score_of_probabilities_alone_is_explained_by_them():
+    assert why_unknown({}, 0.97, 0.02) == (
+        "its highest probability, 0.97, is below 0.98, which is 1 minus the unknown threshold"
+    )
