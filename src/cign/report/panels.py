@@ -21,6 +21,7 @@ from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_lab
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.metrics.open_set import num_unknown, summarise_open_set
 from cign.metrics.predictions import READINGS
+from cign.report import confusion as confusions
 from cign.report import diagrams
 from cign.report.maps import NUM_LOOKS, dot, lay_out, map_of
 from cign.report.runs import Run, lacking
@@ -69,15 +70,27 @@ def number_tables(
         for key, formula in group.definitions.items():
             if not any(key in values for values in found.values()):
                 continue
-            shown = [RUN] if RUN in found else READINGS
+            if len(run.task_sizes) == 1 and _needs_tasks(name, key):
+                continue
+            shown = (RUN,) if RUN in found else READINGS
             texts = [value_of(found[one].get(key), group.decimals.get(key, 1)) for one in shown]
             label = labels.get(key, key.replace("_", " "))
             rows.append({"label": label, "texts": texts, "formula": formula})
+        if not rows and len(run.task_sizes) == 1 and any(found.values()):
+            continue
         remark = sentences.get(name)
         if name == "embeddings" and not found and remark is None:
             remark = f"Not computed here: a page shows those of {MAX_MAPS} runs at most."
         result.append({"title": group.title, "rows": rows, "remark": remark})
     return result
+
+
+def _needs_tasks(group: str, name: str) -> bool:
+    """Whether a number compares tasks or classes of tasks, and is none for a single task."""
+    if group == "incremental":
+        return name != "last"
+    endings = {"embeddings": ("_old", "_new"), "open_set": ("_last",)}
+    return group == "old_and_new" or name.endswith(endings.get(group, ()))
 
 
 def formulas(numbers: Sequence[Mapping[str, Numbers]]) -> list[dict[str, Any]]:
@@ -130,7 +143,8 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
 
     Args:
         run: With at least one task learned.
-        is_compact: Whether calibration is drawn for the audio-visual reading alone.
+        is_compact: Whether calibration is drawn for audio-visual predictions alone, and the
+            confusion matrix without numbers.
     """
     predictions = run.predictions
     names, sizes = predictions.class_names, run.task_sizes[: predictions.num_tasks_done]
@@ -156,11 +170,13 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
     if table is not None:
         if len(sizes) > 1:
             result["four"] = old_and_new(table, is_new(predictions))
-        if len(table) > diagrams.MAX_CLASSES:
+        if len(table) > confusions.MAX_CLASSES:
             ends = np.cumsum((0, *sizes[:-1]))
             table = np.add.reduceat(np.add.reduceat(table, ends, axis=0), ends, axis=1)
             names, sizes = tuple(f"task {k + 1}" for k in range(len(sizes))), (1,) * len(sizes)
-        result["confusion"] = diagrams.confusion_diagram(table, sizes, names, "confusion")
+        result["confusion"] = confusions.confusion_diagram(
+            table, sizes, names, "confusion", with_counts=not is_compact
+        )
     return result
 
 
