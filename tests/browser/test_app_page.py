@@ -38,7 +38,7 @@ def test_a_clip_is_answered_taught_and_answered_again(look, address, taught):
     new = taught.classes[-1]
     clip = taught.clips("test", new)[0]
     assert new not in ask(page, clip)
-    assert page.inner_text("#answer").count("alone") == 2
+    assert page.inner_text("#answer").count("only") == 2
     assert "Unknown score" in page.inner_text("#answer")
     pictures = page.locator("#maps img")
     pictures.first.wait_for()

@@ -15,11 +15,11 @@ from cign.new_clips import num_clips
 from cign.versions import Version
 
 READINGS = {
-    "audio_visual": "Sound and picture",
-    "audio": "Sound alone",
-    "visual": "Picture alone",
+    "audio_visual": "Audio-visual",
+    "audio": "Audio only",
+    "visual": "Visual only",
 }
-_MODALITIES = {"audio": "sound", "visual": "picture"}
+_MODALITIES = {"audio": "audio", "visual": "video"}
 SHOWN = 3
 
 
@@ -39,14 +39,16 @@ def head(model: Model, name: str, version: int) -> str:
         ("version", str(version)),
     )
     listed = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
-    return _block(f"<h1>What is seen and heard</h1><dl class='facts'>{listed}</dl>", "cign-head")
+    return _block(
+        f"<h1>Audio-visual classification</h1><dl class='facts'>{listed}</dl>", "cign-head"
+    )
 
 
 def empty() -> str:
     """Where an answer will be."""
     return _block(
-        "<p class='soft'>Choose or record a clip. Its answer appears here: what the model sees, "
-        "what it hears, and how sure it is.</p>",
+        "<p class='soft'>Choose or record a clip. Its predicted class appears here, with the "
+        "probabilities of each modality and an unknown score.</p>",
         "cign-empty",
     )
 
@@ -69,7 +71,7 @@ def answer(one: Answer, *, media: str = "") -> str:
     label, probability = escape(first["label"]), f"{first['probability']:.2f}"
     if said.is_unknown:
         verdict = (
-            "<span class='verdict unknown'>unknown</span><span>like none of the classes taught; "
+            "<span class='verdict unknown'>unknown</span><span>like none of the known classes; "
             f"the nearest is <b>{label}</b>, {probability}</span>"
         )
     else:
@@ -116,7 +118,7 @@ def _unknown(score: float, threshold: float | None, is_unknown: bool) -> str:
         f"<div class='unknown-score{' over' if is_unknown else ''}'><h3>Unknown score "
         f"<span class='number'>{score:.2f}</span></h3>"
         f"<span class='bar' style='--v:{min(max(score, 0.0), 1.0):.4f}'>{mark}</span>"
-        f"<p class='soft small'>How little the clip looks and sounds like what was taught; {words}."
+        f"<p class='soft small'>How little the clip resembles the known classes; {words}."
         "</p></div>"
     )
 

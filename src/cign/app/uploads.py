@@ -35,7 +35,7 @@ def check_upload(path: str | Path, folder: Path) -> Path:
         raise InputError("this file is not here any more: choose it again")
     if place.suffix.lower() not in MEDIA_SUFFIXES:
         raise InputError(
-            f"{place.name} is neither a video nor a sound file by its name: choose one such as "
+            f"{place.name} is neither a video nor an audio file by its name: choose one such as "
             f"{', '.join(_SHOWN)}"
         )
     return place
