@@ -14,13 +14,10 @@ from cign.metrics.predictions import READINGS
 from cign.report.charts import Series, line_chart, swatch
 from cign.report.clips import Stores, wrong_clips_of
 from cign.report.html import fill
+from cign.report.numbers import READING_NAMES, formulas, measured, number_tables
 from cign.report.panels import (
-    READING_NAMES,
     cost_charts,
     embedding_maps,
-    formulas,
-    measured,
-    number_tables,
     open_set_table,
     overview,
     run_diagrams,
