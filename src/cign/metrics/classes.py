@@ -61,12 +61,14 @@ class Confusion:
     num_clips: int
 
     def __str__(self) -> str:
+        return f"{self.true} was called {self.predicted} in {self.share}"
+
+    @property
+    def share(self) -> str:
+        """In how many clips: "7 of 30 clips (23 %)"."""
         clips = "clip" if self.num_clips == 1 else "clips"
         percent = 100 * self.count / self.num_clips
-        return (
-            f"{self.true} was called {self.predicted} in {self.count} of {self.num_clips} {clips} "
-            f"({percent:.0f} %)"
-        )
+        return f"{self.count} of {self.num_clips} {clips} ({percent:.0f} %)"
 
 
 @dataclass(frozen=True, kw_only=True)

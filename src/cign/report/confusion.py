@@ -68,12 +68,19 @@ def confusion_diagram(
 
 
 def shortened(name: str, most: int = _MAX_UNITS) -> str:
-    """A name cut to a length in Latin letters; characters of double width count twice."""
+    """A name whose middle is left out where it is longer than some Latin letters.
+
+    Characters of double width count twice. Both ends stay, because names often differ in their
+    last word.
+    """
     if _units(name) <= most:
         return name
-    while _units(name) > most - 1:
-        name = name[:-1]
-    return f"{name.rstrip()}…"
+    begin, end = len(name), len(name)  # what is left out lies in between
+    while _units(name[:begin]) > most - most // 3 - 1:
+        begin -= 1
+    while _units(name[end - 1 :]) <= most // 3:
+        end -= 1
+    return f"{name[:begin].rstrip()}…{name[end:].lstrip()}"
 
 
 def _units(text: str) -> int:

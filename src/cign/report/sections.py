@@ -63,9 +63,9 @@ def _most_frequent(run: Run) -> dict[str, Confusion]:
     return result
 
 
-def mistakes_of(run: Run) -> list[str]:
-    """The most frequent audio-visual confusions after the last task, one sentence each."""
-    return [str(one) for one in worst_confusions(run.predictions)]
+def mistakes_of(run: Run) -> list[Confusion]:
+    """The most frequent audio-visual confusions after the last task."""
+    return worst_confusions(run.predictions)
 
 
 def untested_of(run: Run) -> str | None:
