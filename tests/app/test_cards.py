@@ -19,7 +19,7 @@ from cign.versions import Version
 from toy_model import toy_model
 
 CLASSES = ("bell", "<b>drum", "horn")
-VOID = {"img", "br"}
+VOID = {"img", "br", "wbr"}
 
 
 class Tree(HTMLParser):

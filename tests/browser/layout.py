@@ -43,7 +43,7 @@ _TEXTS = """() => {
 
 # Words of class names that stand on more than one line. Han and Kana are broken anywhere.
 _BROKEN = """() => {
-  const broken = [], names = '.class-name, .name, .verdict, figcaption, .strip > span';
+  const broken = [], names = '.class-name, .name, .verdict, figcaption, th.text, .strip > span';
   for (const element of document.querySelectorAll(names)) {
     if (!element.checkVisibility()) continue;
     const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);

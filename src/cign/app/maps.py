@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cign.app.cards import colour
 from cign.explain.pictures import smooth, tinted
 from cign.explain.scene import ClassMap, Floats, Scene
+from cign.report.html import breakable
 
 _FINE = 256
 
@@ -73,7 +74,7 @@ def _figure(picture: NDArray[np.floating], title: str, words: str, ink: str | No
     style = f" style='--c:{ink}'" if ink else ""
     return (
         f"<figure{style}><img alt='{escape(words, quote=True)}' src='{png(picture)}'>"
-        f"<figcaption>{escape(title)}</figcaption></figure>"
+        f"<figcaption>{breakable(title)}</figcaption></figure>"
     )
 
 
@@ -83,7 +84,7 @@ def _sounds(scene: Scene) -> str:
     shown = [one for one in scene.classes if one.moments is not None]
     strips = "".join(
         f"<div class='strip' style='--c:{colour(scene, one.label)}'>"
-        f"<span>{escape(one.label)}</span><div style='background:{_gradient(one)}' role='img' "
+        f"<span>{breakable(one.label)}</span><div style='background:{_gradient(one)}' role='img' "
         f"aria-label='when {escape(one.label, quote=True)} was found'></div></div>"
         for one in shown
     )
