@@ -44,15 +44,15 @@ class Stores:
         list_hash = about.get("test_list_hash", about.get("list_hash"))
         if not place:
             return None
-        # A path of the run's making that is relative: to this folder, or beside the run.
-        for folder in dict.fromkeys((Path(place), run.folder.parent / place)):
+        # A relative path counts from where the run was made: here, or some folder above the run.
+        above = [folder / place for folder in run.folder.absolute().parents]
+        for folder in dict.fromkeys((Path(place).absolute(), *above)):
             store = self._open(folder)
             if store is not None and store.list_hash == list_hash:
                 return store
         return None
 
     def _open(self, folder: Path) -> Store | None:
-        folder = folder.absolute()
         if folder not in self._opened:
             try:
                 self._opened[folder] = Store.open(folder)
@@ -82,12 +82,10 @@ def wrong_clips_of(run: Run, num_runs: int, stores: Stores) -> dict[str, Any] | 
     shown = found[:most]
     store = stores.of(run)
     frames = _frames(store, shown) if store is not None else {}
-    source = None if store is None else store.info.get("source")
     return {
         "num_wrong": len(found),
         "has_frames": bool(frames),
         "by_probability": has_probabilities,
-        "source": None if source is None else str(source),
         "clips": [
             {
                 "path": one.clip,
