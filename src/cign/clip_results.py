@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.data.batches import BoolArray
 from cign.data.clips import Clip
 from cign.errors import InputError
 from cign.files import replacing, write_text
@@ -25,6 +24,7 @@ SUFFIXES = (".csv", ".parquet", ".json")
 _MODALITIES = ("audio", "visual")
 
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
 
 
 def check_results_file(path: Path) -> None:
@@ -60,9 +60,9 @@ class ClipResults:
     class_names: tuple[str, ...]
     probabilities: dict[str, Floats]
     unknown: Floats
-    is_unknown: BoolArray | None
-    has_audio: BoolArray
-    has_visual: BoolArray
+    is_unknown: Flags | None
+    has_audio: Flags
+    has_visual: Flags
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping of plain values for each clip; probabilities are nested by class.

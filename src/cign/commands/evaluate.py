@@ -6,10 +6,8 @@ import json
 from typing import Any
 
 from cign.arguments import CommandParser, add_model, path
-from cign.clip_results import check_results_file
 from cign.commands.train import interval, show_accuracy
 from cign.hub import refuse_missing
-from cign.metrics.classes import Confusion, named_in_short
 from cign.terminal import note, percent, say, show_table
 
 SUMMARY = "Measure a model on the clips of a store that show classes it knows."
@@ -35,6 +33,8 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Score the clips; show accuracy, recall of each class, confusions and unknown clips."""
     if options.out is not None:
+        from cign.clip_results import check_results_file
+
         check_results_file(options.out)
     refuse_missing(options.model)
     from cign.learner import Learner
@@ -70,6 +70,8 @@ def run(options: Any) -> None:
 
 def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:
     """Recall of each class, the lowest first, then the classes that were not tested."""
+    from cign.metrics.classes import named_in_short
+
     what = "average precision" if measure == "map" else "recall"
     tested = [one for one in classes if one["num_clips"]]
     say(f"\n{what} of each class, audio-visual, the lowest first")
@@ -87,6 +89,8 @@ def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:
 
 def _show_confusions(confusions: list[dict[str, Any]], measure: str) -> None:
     """The most frequent confusions, one sentence each."""
+    from cign.metrics.classes import Confusion
+
     if measure == "map":
         return
     if not confusions:

@@ -8,7 +8,6 @@ from typing import Any
 
 from cign.arguments import CommandParser, add_benchmark, add_bf16, path, seconds, whole
 from cign.errors import InputError
-from cign.metrics.classes import percent_interval
 from cign.terminal import make_progress, note, percent, say, show_table
 
 SUMMARY = "Learn the classes of a store, task after task, into a run folder."
@@ -163,6 +162,8 @@ def _show(learner: Any, out: Path) -> None:
 
 def show_results(metrics: dict[str, Any]) -> None:
     """Show the named numbers of a run; of a run with one task accuracy alone."""
+    from cign.metrics.classes import percent_interval
+
     readings = metrics["readings"]
     num_clips = sum((readings["audio_visual"]["num_test"] or [[]])[-1])
     if num_clips == 0:
