@@ -219,21 +219,33 @@ class Learner(Trained):
 
     # --------------------------------------------------------- evaluate, load
 
-    def evaluate(self, store: Store | Path | str, *, split: str = "test") -> dict[str, Any]:
+    def evaluate(
+        self,
+        store: Store | Path | str,
+        *,
+        split: str = "test",
+        out: Path | str | None = None,
+    ) -> dict[str, Any]:
         """Score a store's clips of the classes this model knows.
 
         Args:
             store: A prepared store or its folder, with tokens of the model's backbone.
             split: Which clips.
+            out: A .csv, .parquet or .json file for the results of each clip
+                (`cign.clip_results.ClipResults`); None writes none.
 
         Returns:
-            For each reading the named numbers of ``metrics.json`` for a single task, in percent;
-            ``open_set`` where the store has clips of classes the model does not know.
+            ``readings``: for each the named numbers of ``metrics.json`` for a single task and the
+            95 % interval of accuracy, in percent. ``classes``: recall of each class, audio-visual,
+            with its interval. ``confusions``: the most frequent ones. ``open_set`` where the store
+            has clips of classes the model does not know.
 
         Raises:
-            InputError: If the store does not fit the model or has no such clip.
+            InputError: If the store does not fit the model or has no such clip, or ``out`` has
+                another suffix.
         """
-        return evaluate_model(self._trained(), self.config, _opened(store), split)
+        place = None if out is None else Path(out)
+        return evaluate_model(self._trained(), self.config, _opened(store), split, place)
 
     @classmethod
     def load(cls, folder: Path | str) -> Learner:

@@ -129,10 +129,10 @@ def test_the_picture_says_what_was_found():
 def test_an_unknown_clip_has_its_badge():
     said = words(draw(scene(one=prediction(is_unknown=True))))
     assert "unknown" in said
-    assert "like none of the classes taught; the nearest is bell, 0.70" in said
+    assert "like none of the known classes; the nearest is bell, 0.70" in said
 
 
-@pytest.mark.parametrize(("lacks", "word"), [("audio", "sound"), ("visual", "picture")])
+@pytest.mark.parametrize(("lacks", "word"), [("audio", "audio"), ("visual", "video")])
 def test_what_a_clip_lacks_is_said(lacks, word):
     one = scene(one=prediction(missing=(lacks,)), **{lacks: False})
     said = words(draw(one))
@@ -144,7 +144,7 @@ def test_what_a_clip_lacks_is_said(lacks, word):
 
 def test_a_method_without_maps_says_so():
     said = words(draw(scene(given=None)))
-    assert "Method finetune has no maps:\nit does not tell where or when." in said
+    assert "Method finetune has no maps:\nit does not say where or when." in said
     assert "bell 0.70" not in said
 
 

@@ -134,7 +134,7 @@ class Service:
         )
         if prediction.error is not None:
             raise InputError(
-                f"{clip.name} cannot be read ({prediction.error}): choose another video or sound "
+                f"{clip.name} cannot be read ({prediction.error}): choose another video or audio "
                 "file"
             )
         ((decoded, maps),) = seen

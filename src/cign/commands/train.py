@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +161,57 @@ def _show(learner: Any, out: Path) -> None:
 
 
 def show_results(metrics: dict[str, Any]) -> None:
-    """Show the named numbers of a run."""
-    names = ("last", "average", "forgetting", "task_mean", "bwt")
-    show_table(
-        ("percent", "last", "average", "forgetting", "task mean", "BWT"),
-        (
-            (READING_NAMES[reading], *(percent(numbers[name]) for name in names))
-            for reading, numbers in metrics["readings"].items()
-        ),
-    )
-    if metrics.get("limit") is not None:
+    """Show the named numbers of a run; of a run with one task accuracy alone."""
+    from cign.metrics.classes import percent_interval
+
+    readings = metrics["readings"]
+    num_clips = sum((readings["audio_visual"]["num_test"] or [[]])[-1])
+    if num_clips == 0:
+        note(
+            "no test clips: accuracy was not measured; prepare clips of split test and use "
+            "`cign evaluate`"
+        )
+    elif len(metrics["tasks"]) == 1:
+        show_accuracy(
+            {
+                reading: {
+                    "measure": numbers["measure"],
+                    "value": numbers["last"],
+                    "interval": percent_interval(numbers["last"], num_clips),
+                }
+                for reading, numbers in readings.items()
+            }
+        )
+    else:
+        names = ("last", "average", "forgetting", "task_mean", "bwt")
+        show_table(
+            ("percent", "last", "average", "forgetting", "task mean", "BWT"),
+            (
+                (READING_NAMES[reading], *(percent(numbers[name]) for name in names))
+                for reading, numbers in readings.items()
+            ),
+        )
+    if num_clips and metrics.get("limit") is not None:
         note(f"best possible on these clips: {metrics['limit']:g} %")
+
+
+def show_accuracy(readings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show accuracy with its interval for each modality, or mean average precision.
+
+    Args:
+        readings: For each ``measure``, ``value`` in percent, and ``interval``, which is not shown
+            for mean average precisions.
+    """
+    is_map = any(one["measure"] == "map" for one in readings.values())
+    headings = ("", "mean average precision, %" if is_map else "accuracy, %", "95 % interval")
+    rows = [
+        (READING_NAMES[name], percent(one["value"]), interval(*(one["interval"] or (None, None))))
+        for name, one in readings.items()
+    ]
+    num_columns = 2 if is_map else 3
+    show_table(headings[:num_columns], (row[:num_columns] for row in rows))
+
+
+def interval(low: float | None, high: float | None) -> str | None:
+    """Both ends of an interval in percent."""
+    return None if low is None or high is None else f"{low:.1f} to {high:.1f}"
