@@ -13,12 +13,11 @@ import av
 from av.stream import Disposition
 
 from cign.data.spans import is_unstamped, may_restart, scan
-from cign.data.timeline import Timeline, is_placeholder, measure
+from cign.data.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
 # Containers round time stamps to milliseconds.
 EPSILON_S = 1e-3
-_CUT_S = 0.25
 
 
 class MediaError(Exception):
@@ -60,8 +59,11 @@ class Media:
     num_not_finite: int = 0
 
     def __post_init__(self) -> None:
-        tracks = (track for track in (self.video, self.audio) if track is not None)
-        self._ticks_s = {track.index: float(track.time_base) for track in tracks}
+        tracks = {"video": self.video, "audio": self.audio}
+        there = {kind: track for kind, track in tracks.items() if track is not None}
+        self._ticks_s = {track.index: float(track.time_base) for track in there.values()}
+        origins_s = self.timeline.origins_s
+        self._origins_s = {kind: origins_s[track.index] for kind, track in there.items()}
         self.is_unstamped = is_unstamped(self.container)
         self.may_miss = may_restart(self.container)
 
@@ -128,19 +130,27 @@ class Media:
                 continue
             stated_s = float((track.start_time + track.duration) * track.time_base)
             end_s = found[track.index].end_s
-            if stated_s - end_s > _CUT_S and not is_placeholder(stated_s, end_s):
+            if stated_s - end_s > CUT_S and not is_placeholder(stated_s, end_s):
                 ends_s.append(end_s - self.timeline.origins_s[track.index])
         return min(ends_s, default=None)
 
-    def seek(self, time_s: float, track: Any) -> None:
-        """Move to the last key frame of a track at or before a time; to the start if it fails."""
-        origin_s = self.timeline.origins_s[track.index]
+    def seek(self, time_s: float, kind: str) -> None:
+        """Move to the last key frame of a track at or before a time; to the start if it fails.
+
+        Args:
+            time_s: The time.
+            kind: ``video`` or ``audio``.
+        """
+        track = getattr(self, kind)
+        origin_s = self._origins_s[kind]
         stamp = int((time_s + origin_s) / track.time_base)
         try:
             self.container.seek(stamp, stream=track, backward=True, any_frame=False)
         except av.error.FFmpegError:
-            with contextlib.suppress(av.error.FFmpegError):
+            try:
                 self.container.seek(int(origin_s * av.time_base), backward=True)
+            except av.error.FFmpegError:
+                self.reopen()
 
     def reopen(self) -> None:
         """Go to the very first packet."""
@@ -179,11 +189,11 @@ class Media:
         index = packet.stream.index
         return float(packet.pts) * self._ticks_s[index] - self.timeline.origins_s[index]
 
-    def frame_s(self, frame: Any, track: Any) -> float | None:
-        """The time of a frame of a track, if it has one."""
+    def frame_s(self, frame: Any, kind: str) -> float | None:
+        """The time of a frame of the video or audio, if it has one."""
         if frame.time is None or self.is_unstamped:
             return None
-        return float(frame.time) - self.timeline.origins_s[track.index]
+        return float(frame.time) - self._origins_s[kind]
 
 
 _cache: dict[tuple[Any, ...], Timeline] = {}

@@ -54,14 +54,13 @@ def _decode(
     is_from_start = media.is_unstamped or (media.may_miss and start_s == 0)
     if media.timeline.shifts_s or is_from_start:
         media.reopen()  # seeking to the start may miss it too
-    track = getattr(media, kind)
     step_s = 0.0 if kind == "audio" else _frame_length_s(media)
     next_s = 0.0 if start_s == 0 else None
     num_bad, settled_s = media.num_bad, None
     if media.timeline.shifts_s:
         packets = _joined_from(media, start_s, kind)
     elif is_from_start:
-        packets = media.packets(track)
+        packets = media.packets(getattr(media, kind))
     else:
         packets = _seeked_from(media, start_s, kind)
     for packet in packets:
@@ -75,7 +74,7 @@ def _decode(
         if before is not None:
             before(stamp_s)
         for frame in media.frames(packet):
-            given_s = media.frame_s(frame, track)
+            given_s = media.frame_s(frame, kind)
             frame_s = next_s if given_s is None else given_s
             if frame_s is None:
                 continue  # nothing says when, so soon after seeking
@@ -92,10 +91,9 @@ def _frame_length_s(media: Media) -> float:
 
 def _seeked_from(media: Media, start_s: float, kind: str) -> Iterator[Any]:
     """Packets of a track from a key frame on."""
-    track = getattr(media, kind)
-    media.seek(start_s, track)
+    media.seek(start_s, kind)
     is_waiting = start_s > 0 and kind == "video" and media.may_miss
-    for packet in media.packets(track):
+    for packet in media.packets(getattr(media, kind)):
         # A decoder that begins between key frames may show frames that lack their reference.
         is_waiting = is_waiting and not packet.is_keyframe
         if not is_waiting:

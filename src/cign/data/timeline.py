@@ -14,7 +14,8 @@ from cign.data.spans import Span, Spans, claimed_s, find_spans, is_guessed, scan
 
 # The end of a last packet is known to its duration, or to what is trimmed from it.
 _AGREE_S = 0.1
-_CUT_S = 0.25
+# Packets that end so much before the header says: the file breaks off.
+CUT_S = 0.25
 _COVER_S = 0.5
 # A header with a length this many times what is there was written before the length was known.
 _PLACEHOLDER = 20
@@ -112,7 +113,8 @@ def _compare(
         return length_s, False
     if abs(stated_s - length_s) <= _AGREE_S:
         return stated_s, False
-    if found.shifts_s or not _ends_early(stated_s, spans):
+    is_early = _ends_early(stated_s, spans) and not _is_estimated(container, stated_s)
+    if found.shifts_s or not is_early:
         return length_s, False
     others = [stream for stream in container.streams if stream.index not in spans]
     if others:
@@ -123,7 +125,14 @@ def _compare(
 def _ends_early(stated_s: float, spans: dict[int, Span]) -> bool:
     # What is stated is a length in some formats, and the time of the end in others.
     end_s = max(span.end_s for span in spans.values())
-    return stated_s - end_s > _CUT_S and not is_placeholder(stated_s, end_s)
+    return stated_s - end_s > CUT_S and not is_placeholder(stated_s, end_s)
+
+
+def _is_estimated(container: Any, stated_s: float) -> bool:
+    """Whether a length is the size of the file by its bit rate, as FFmpeg guesses if none is stated."""
+    rate = sum(stream.codec_context.bit_rate or 0 for stream in container.streams.audio)
+    rate += sum(stream.codec_context.bit_rate or 0 for stream in container.streams.video)
+    return rate > 0 and abs(container.size * 8 / rate - stated_s) < 0.01 * stated_s
 
 
 def is_placeholder(stated_s: float, real_s: float) -> bool:
