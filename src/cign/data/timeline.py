@@ -129,10 +129,10 @@ def _ends_early(stated_s: float, spans: dict[int, Span]) -> bool:
 
 
 def _is_estimated(container: Any, stated_s: float) -> bool:
-    """Whether a length is the size of the file by its bit rate, as FFmpeg guesses if none is stated."""
-    rate = sum(stream.codec_context.bit_rate or 0 for stream in container.streams.audio)
-    rate += sum(stream.codec_context.bit_rate or 0 for stream in container.streams.video)
-    return rate > 0 and abs(container.size * 8 / rate - stated_s) < 0.01 * stated_s
+    """Whether a length is the file's size by its bit rate, as FFmpeg guesses if none is stated."""
+    streams = (*container.streams.video, *container.streams.audio)
+    rate = sum(stream.codec_context.bit_rate or 0 for stream in streams if stream.codec_context)
+    return rate > 0 and bool(abs(container.size * 8 / rate - stated_s) < 0.01 * stated_s)
 
 
 def is_placeholder(stated_s: float, real_s: float) -> bool:
