@@ -10,6 +10,8 @@ from cign.terminal import make_progress, say
 
 SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
 
+_RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "both": "onnxruntime"}
+
 
 def add_options(parser: CommandParser) -> None:
     """Declare what the command takes."""
@@ -34,6 +36,7 @@ def run(options: Any) -> None:
     refuse_missing(options.model)
     from cign.export.checking import TOLERANCE
     from cign.export.formats import FILES, kinds_of
+    from cign.export.script import SCRIPT
     from cign.learner import Learner
 
     kinds_of(options.format)  # before a large model is read
@@ -57,3 +60,6 @@ def run(options: Any) -> None:
     if not exported.any_length:
         say("number of clips: any; length of the sound: the model's window")
     say(f"{exported.folder / 'predictor.json'}: classes, inputs and outputs, checksums")
+    say(
+        f"{exported.folder / SCRIPT}: runs it, with numpy, av and {_RUNTIMES[options.format]} alone"
+    )

@@ -24,6 +24,7 @@ from cign.export.checking import (
 from cign.export.formats import FILES, kinds_of, runner, write
 from cign.export.fourier import without_fourier_operators
 from cign.export.readings import UNKNOWN, Readings, in_float32, readings_of
+from cign.export.script import write_script
 from cign.export.sizes import write_out_sizes
 from cign.export.sums import write_out_sums
 from cign.export.tracing import Traced, trace
@@ -113,6 +114,7 @@ def export_model(
         files = sorted(path for path in staging.iterdir() if path.is_file())
         about = _describe(model, traced, checks, checksums={p.name: checksum(p) for p in files})
         write_json(staging / ABOUT, about)
+        write_script(staging)
         sizes = {path.name: path.stat().st_size for path in sorted(staging.iterdir())}
     return Exported(
         folder=out,
