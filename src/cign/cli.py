@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from cign import __version__
-from cign.commands import COMMANDS
+from cign.commands import COMMAND_GROUPS, COMMANDS
 from cign.errors import CignError, InputError
 from cign.terminal import restore
 
@@ -69,17 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def usage() -> str:
     """The text of ``cign --help``; it needs no command to be loaded."""
     width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:{width}}{summary}" for name, summary in COMMANDS.items()]
+    lines: list[str] = []
+    for purpose, commands in COMMAND_GROUPS.items():
+        lines += ["", f"{purpose}:"]
+        lines += [f"  {name:{width}}{summary}" for name, summary in commands.items()]
     return "\n".join(
         [
             "usage: cign COMMAND ...",
             "",
             "Teach an audio-visual classifier new classes, task after task, and keep the old ones.",
-            "",
-            "commands:",
             *lines,
             "",
-            "`cign COMMAND --help` tells what a command takes; `cign --version` the version.",
+            "`cign COMMAND --help` lists the options of a command, with an example.",
+            "`cign --version` prints the version.",
         ]
     )
 
@@ -98,7 +100,7 @@ def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:
     """Parse the arguments of a command and run it."""
     from cign.arguments import CommandParser
 
-    parser = CommandParser(name, command.SUMMARY)
+    parser = CommandParser(name, command.SUMMARY, example=getattr(command, "EXAMPLE", ""))
     command.add_options(parser)
     try:
         options = parser.parse_args(list(arguments))

@@ -20,6 +20,7 @@ import numpy as np
 from cign.addition import Addition, answers, measure_cost, right
 from cign.data.batches import ArraySource, cut
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
+from cign.devices import device_of
 from cign.errors import InputError, one_of
 from cign.feed import Feed
 from cign.kept import joined, read_kept
@@ -189,7 +190,8 @@ def _absorb(
     task = len(groups) - 1
     tasks = TaskClips.of(clips.labels, TaskSequence(groups))
     source = ArraySource(clips.tokens.audio, clips.tokens.visual, 0)
-    feed = Feed(clips=tasks, source=source, device="cpu")
+    device = device_of(method)
+    feed = Feed(clips=tasks, source=source, device=device)
     size = method.options.batch_size
     data = TaskData(
         task=task,
@@ -205,6 +207,7 @@ def _absorb(
     if num_new:
         method.grow(num_new)
     method.before_task(data)
+    method.to(device)
     for phase in method.phases(data):
         assert not phase.updates, "a closed form absorbs its clips"
         for batch in data.batches(phase.indices):

@@ -46,7 +46,9 @@ def evaluate_model(model: Model, config: RunConfig, store: Store, split: str) ->
         task_sizes=(len(model.classes),),
     )
     probabilities = {
-        reading: np.concatenate([one.probabilities[reading].float().numpy() for one in evidence])
+        reading: np.concatenate(
+            [one.probabilities[reading].float().cpu().numpy() for one in evidence]
+        )
         for reading in READINGS
     }
     judge_by_what_is_there(probabilities, *source.there(indices))

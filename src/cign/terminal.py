@@ -135,6 +135,17 @@ def note(text: str) -> None:
     print(f"cign: {text}", file=sys.stderr)
 
 
+def show_device(device: str) -> None:
+    """Write to standard error what is computed on, before the work begins.
+
+    Args:
+        device: As `cign.devices.resolve_device` gives it.
+    """
+    from cign.devices import describe_device
+
+    print(f"device: {describe_device(device)}", file=sys.stderr, flush=True)
+
+
 def show_table(
     headings: Sequence[str], rows: Iterable[Sequence[Any]], *, num_text: int = 1
 ) -> None:

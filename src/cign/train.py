@@ -27,6 +27,7 @@ from cign.checkpoint import (
 from cign.data.batches import ClipSource, cut
 from cign.data.memory import ExemplarMemory
 from cign.data.tasks import IntArray, TaskClips
+from cign.devices import move_to
 from cign.errors import InputError, RunError
 from cign.feed import Feed
 from cign.methods.base import Batch, Method, TaskData
@@ -106,7 +107,7 @@ class Loop:
         self._saved_optimizer: dict[str, Any] | None = None
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
-        self.method.to(self.device)
+        move_to(self.method, self.device)
 
     # ---------------------------------------------------------------- the loop
 

@@ -10,6 +10,7 @@ from cign.commands.train import READING_NAMES
 from cign.terminal import make_progress, percent, say, show_table
 
 SUMMARY = "Render clips, prepare them, learn four tasks with four methods, compare: three minutes."
+EXAMPLE = "cign demo --out demo"
 GO_ON = "run the same command again"
 _NUMBERS = ("last", "average", "forgetting")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cign.arguments import CommandParser, add_model, path
+from cign.arguments import CommandParser, add_device, add_model, device_of, path
 from cign.commands.train import READING_NAMES
 from cign.hub import refuse_missing
 from cign.terminal import percent, say, show_table
 
 SUMMARY = "Measure a model on the clips of a store that show classes it knows."
+EXAMPLE = "cign evaluate work/run work/store"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -20,6 +21,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--split", metavar="NAME", default="test", help="train, val or test (default: test)"
     )
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
@@ -28,7 +30,8 @@ def run(options: Any) -> None:
     refuse_missing(options.model)
     from cign.learner import Learner
 
-    result = Learner.load(options.model).evaluate(options.store, split=options.split)
+    learner = Learner.load(options.model, device=device_of(options))
+    result = learner.evaluate(options.store, split=options.split)
     readings = {
         name: {"measure": numbers["measure"], "value": numbers["last"]}
         for name, numbers in result["readings"].items()

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from cign.arguments import CommandParser, add_model, path, seconds, whole
+from cign.arguments import CommandParser, add_device, add_model, device_of, path, seconds, whole
 from cign.errors import InputError
 from cign.hub import refuse_missing
 from cign.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Say what is seen and heard in files: audio, visual and audio-visual, with unknowns."
+EXAMPLE = "cign predict work/run clip.mp4 another.wav"
 _COLUMNS = ("file", "start_s", "end_s", "label", "probability", "unknown", "is_unknown")
 _READINGS = ("audio", "visual")
 
@@ -41,6 +42,7 @@ def add_options(parser: CommandParser) -> None:
         metavar="KIND",
         help="png: a picture of each file or window; mp4: a film of each file (default: png)",
     )
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     parser.add_argument("--csv", action="store_true", help="print CSV and nothing else")
 
@@ -57,7 +59,7 @@ def run(options: Any) -> None:
     refuse_missing(options.model)
     from cign.learner import Learner
 
-    learner = Learner.load(options.model)
+    learner = Learner.load(options.model, device=device_of(options))
     with ExitStack() as stack:
         explainer = _explainer(options, learner, stack)
         progress = make_progress()

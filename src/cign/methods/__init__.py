@@ -45,6 +45,9 @@ METHODS: dict[str, type[Method]] = {
     )
 }
 
+# For those who name none: keeps no clips, learns in seconds, and does not forget.
+DEFAULT_METHOD = CignAnalytic.name
+
 
 def method_class(name: str) -> type[Method]:
     """The method of a name.

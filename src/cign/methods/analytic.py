@@ -71,6 +71,7 @@ class Analytic(Method):
     uses_memory: ClassVar[bool] = False
     order_matters: ClassVar[bool] = False
     seed_matters: ClassVar[bool] = False
+    needs_float64: ClassVar[bool] = True
     statistics_class: ClassVar[type[RidgeStatistics]] = RidgeStatistics
     options: AnalyticOptions
 
