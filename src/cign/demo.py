@@ -12,6 +12,7 @@ from typing import Any
 from cign.data.prepare import prepare
 from cign.data.store import Store
 from cign.data.synthetic import SynthConfig, synthesize
+from cign.devices import resolve_device
 from cign.files import read_json
 from cign.learner import Learner
 from cign.models.backbones import load_backbone
@@ -104,22 +105,26 @@ RUNS = (
 
 
 def run_demo(
-    folder: Path, progress: Progress | None = None
+    folder: Path, progress: Progress | None = None, device: str | None = None
 ) -> list[tuple[DemoRun, dict[str, Any]]]:
     """Do everything, or what is left of it, in a folder.
 
     Args:
         folder: Gets ``clips``, ``store``, ``runs`` and ``report.html``.
         progress: Told of each stage.
+        device: Where to compute, as `cign.devices.resolve_device` takes it.
 
     Returns:
         The runs with what their ``metrics.json`` hold.
     """
     progress = progress or Silent()
     synthesize(folder / "clips", CLIPS, num_workers=os.cpu_count() or 1, progress=progress)
-    prepare(folder / "clips", folder / "store", backbone=load_backbone("small"), progress=progress)
+    backbone = load_backbone("small").to(resolve_device(device))
+    prepare(folder / "clips", folder / "store", backbone=backbone, progress=progress)
     store = Store.open(folder / "store")
-    results = [(run, _learn(run, store, folder / "runs" / run.folder, progress)) for run in RUNS]
+    results = [
+        (run, _learn(run, store, folder / "runs" / run.folder, progress, device)) for run in RUNS
+    ]
     progress.stop()
     write_report(
         [folder / "runs" / run.folder for run in RUNS],
@@ -129,12 +134,14 @@ def run_demo(
     return results
 
 
-def _learn(run: DemoRun, store: Store, out: Path, progress: Progress) -> dict[str, Any]:
+def _learn(
+    run: DemoRun, store: Store, out: Path, progress: Progress, device: str | None
+) -> dict[str, Any]:
     """One run, gone on with where it was stopped, or read where it is done.
 
     What other settings made, those of an earlier version, is made anew.
     """
-    learner = Learner(run.method, options=run.options, memory=run.memory)
+    learner = Learner(run.method, options=run.options, memory=run.memory, device=device)
     begun = (out / "config.yaml").exists()
     if begun and RunConfig.load(out).options != learner.config.options:
         shutil.rmtree(out)

@@ -131,7 +131,7 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
         version: Number of the version.
         licence: Of the weights, for the model card; None leaves it open.
     """
-    state = {name: value.contiguous() for name, value in model.method.state_dict().items()}
+    state = {name: value.cpu().contiguous() for name, value in model.method.state_dict().items()}
     checksums = {WEIGHTS: _write(folder / WEIGHTS, save(state))}
     kept = model.kept
     if kept is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, path
+from cign.arguments import CommandParser, add_device, device_of, path
 from cign.commands.train import READING_NAMES
 from cign.terminal import make_progress, percent, say, show_table
 
@@ -20,13 +20,15 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=path, default=Path("demo"), help="folder (default: demo)"
     )
+    add_device(parser)
 
 
 def run(options: Any) -> None:
     """Do it all, and show the table."""
     from cign.demo import QUICK_WORDS, run_demo
 
-    results = run_demo(options.out, make_progress())
+    device = device_of(options)
+    results = run_demo(options.out, make_progress(), device)
     say("Percent after the last task: last accuracy / average incremental accuracy / forgetting")
     show_table(
         ("method", "memory", *READING_NAMES.values()),
