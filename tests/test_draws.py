@@ -11,8 +11,8 @@ from cign.draws import WholeBatchDraws
 from cign.methods import METHODS
 from cign.methods.base import Batch, GradientMethod
 from cign.methods.phases import Phase, TrainingOptions
+from cign.place import Place
 from cign.shared_loop import WHOLE_BATCH, sums_of
-from cign.train import Place
 from toy import quick_options, toy_loop
 
 ROWS = np.array([1, 3])

@@ -18,7 +18,7 @@ from types import ModuleType
 
 from cign import __version__
 from cign.commands import COMMAND_GROUPS, COMMANDS
-from cign.errors import CignError, InputError
+from cign.errors import CignError, InputError, Interrupted
 from cign.terminal import restore
 
 _DISK_ERRORS = (  # full, too large, not to be written, failing
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return _interrupted(command)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(command, interrupt)
     except Exception as error:
         return _failed(error)
     return 0
@@ -112,10 +112,12 @@ def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:
         restore()
 
 
-def _interrupted(command: ModuleType | None) -> int:
-    """Say that nothing done is lost, and how to go on."""
-    how = getattr(command, "GO_ON", None)
-    remedy = f"; what was done is kept, {how} to go on" if how else ""
+def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> int:
+    """Say what is kept, and how to go on."""
+    how, kept = getattr(command, "GO_ON", None), getattr(command, "KEPT", "what was done is kept")
+    if isinstance(interrupt, Interrupted):
+        how, kept = interrupt.go_on or how, interrupt.kept
+    remedy = f"; {kept}, {how} to go on" if how else ""
     print(f"\ncign: interrupted{remedy}", file=sys.stderr)
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exc()

@@ -20,7 +20,7 @@ def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
         (SimpleNamespace(title="joint", method="joint", memory="0"), metrics | {"limit": 98.0}),
     ]
     folders = []
-    monkeypatch.setattr(cign.demo, "run_demo", lambda out, _: folders.append(out) or rows)
+    monkeypatch.setattr(cign.demo, "run_demo", lambda out, *_: folders.append(out) or rows)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert folders == [tmp_path]
@@ -38,7 +38,7 @@ def test_what_other_settings_made_is_made_anew(monkeypatch, tmp_path):
     learned = []
 
     class Learns:
-        def __init__(self, method, options, memory):
+        def __init__(self, method, options, memory, device):
             self.config = RunConfig(method=method, options=options, memory=memory)
             self.metrics = {"ridge": options["ridge"]}
 
@@ -56,7 +56,7 @@ def test_what_other_settings_made_is_made_anew(monkeypatch, tmp_path):
         run = SimpleNamespace(
             title="t", method="analytic", memory="0", options={"ridge": ridge, "width": 20}
         )
-        return cign.demo._learn(run, None, tmp_path / "run", Silent())
+        return cign.demo._learn(run, None, tmp_path / "run", Silent(), "cpu")
 
     assert [of(1.0), of(1.0), of(2.0), of(2.0)] == [
         {"ridge": 1.0},

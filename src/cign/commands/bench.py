@@ -23,6 +23,7 @@ from cign.terminal import note, percent, say, show_table
 SUMMARY = "Compare methods on stores: a grid of runs in parallel, a table with intervals and costs."
 EXAMPLE = "cign bench work/store --out work/bench --methods cign_analytic,finetune --tasks 4"
 GO_ON = "run the same command again"
+KEPT = "finished runs are kept, others up to their last checkpoint"
 _SHOWN = (
     *("last_audio_visual", "last_audio", "last_visual"),
     *("average_audio_visual", "forgetting_audio_visual"),

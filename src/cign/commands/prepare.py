@@ -26,6 +26,7 @@ from cign.terminal import make_progress, note, say, show_table
 SUMMARY = "Decode the clips of a source once into a store, and cache the tokens of a backbone."
 EXAMPLE = "cign prepare work/clips work/store"
 GO_ON = "run the same command again"
+KEPT = "decoded clips are kept"
 _MAX_LISTED = 10
 
 

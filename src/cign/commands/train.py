@@ -14,7 +14,7 @@ from cign.arguments import (
     seconds,
     whole,
 )
-from cign.errors import InputError
+from cign.errors import InputError, Interrupted
 from cign.terminal import make_progress, note, percent, say, show_device, show_table
 
 SUMMARY = "Learn the classes of a store, in one task or several, into a run folder."
@@ -109,6 +109,18 @@ def run(options: Any) -> None:
 
     check_tasks_named(options)
     read_info(options.store)
+    try:
+        _run(options)
+    except KeyboardInterrupt as interrupt:
+        begun = (options.out / "config.yaml").exists()
+        how = GO_ON if begun else "run the same command again"
+        if begun and options.branch_from is not None:
+            how = f"{GO_ON} instead of --branch-from"
+        kept = getattr(interrupt, "kept", "nothing was learned since it was started")
+        raise Interrupted(kept, how) from None
+
+
+def _run(options: Any) -> None:
     from cign.peers import joined  # this and what follows takes seconds
 
     with joined(options.processes, options.peer_timeout, options.device) as peers:
