@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.editing import add_clips, check_name, remove_class, rename_class
+from cign.editing import add_clips, remove_class, rename_class
 from cign.errors import InputError, RunError
 from cign.kept import choose_kept, joined
 from cign.methods.cign_analytic import CignAnalytic
 from cign.model_folder import load_model, save_model
 from cign.models.token_ridge import TokenStatistics
+from cign.new_classes import check_name
 from cign.scoring import score_clips
 from toy import toy_loop, toy_tokens
 from toy_model import NAMES, same_answers, scores, toy_kept, toy_model

@@ -18,8 +18,8 @@ from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.analytic import Analytic
 from cign.peers import Peers, joined
+from cign.place import Place
 from cign.shared_loop import SharedLoop
-from cign.train import Place
 from toy import toy_loop
 
 ROOT = Path(cign.__file__).parents[1]

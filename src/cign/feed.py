@@ -28,7 +28,7 @@ class Feed:
 
     clips: TaskClips
     source: ClipSource
-    device: str
+    device: str | torch.device
 
     def batches(self, batches: list[IntArray], task: int) -> Iterator[Batch]:
         """Read batches ahead of the step and put them on the device.

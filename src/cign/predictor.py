@@ -173,15 +173,15 @@ def read_batch(
     """
     if not clips:
         return Read(probabilities={}, unknown={})
-    audio = torch.from_numpy(np.stack([clip.audio for clip in clips]))
-    frames = torch.from_numpy(np.stack([clip.frames for clip in clips]))
+    audio = torch.from_numpy(np.stack([clip.audio for clip in clips])).to(model.device)
+    frames = torch.from_numpy(np.stack([clip.frames for clip in clips])).to(model.device)
     with plain_products():  # another thread may be teaching the model
         if backbone is not None:
             # float16, as the cached tokens that the model was trained on.
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
         evidence = model.evidence_reader.read(audio, frames)
-    scores = {name: evidence.probabilities[name].float().numpy().copy() for name in READINGS}
+    scores = {name: evidence.probabilities[name].float().cpu().numpy().copy() for name in READINGS}
     unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
     by_modality = {name: model.unknown.standardised_parts(evidence, name) for name in READINGS}
     parts = {

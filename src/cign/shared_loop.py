@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from cign.data.batches import cut
 from cign.draws import WholeBatchDraws
 from cign.errors import InputError
+from cign.interrupts import Interrupts
+from cign.loss_text import loss_of_epoch
 from cign.methods.base import READINGS, Batch, Method, TaskData
 from cign.methods.phases import Phase
 from cign.peers import Peers
@@ -47,6 +49,7 @@ class SharedLoop(Loop):
     def __post_init__(self) -> None:
         refuse_whole_batch(self.method, keeps_clips=self.memory.budget.amount > 0)
         super().__post_init__()
+        self._interrupts = Interrupts(holds=False)  # to save, all would have to be at one step
         self._is_partial = False  # whether sums are this process's part of the truth
         self._absorbs = False
         self._share = 1.0
@@ -113,6 +116,10 @@ class SharedLoop(Loop):
         parts = flat.split([grad.numel() for grad in grads])
         for grad, part in zip(grads, parts, strict=True):
             grad.copy_(part.view_as(grad))
+
+    def _loss_text(self) -> str:
+        """Of whole epochs alone: in between each process knows its own clips' part."""
+        return loss_of_epoch(self.losses, self.place.task)
 
     def _end_epoch(self, task: int, phase: Phase, epoch: int) -> None:
         """Note the epoch's mean losses, of all clips, in every process."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cign.addition import Addition
 from cign.data.media import Decoded
+from cign.devices import resolve_device
 from cign.editing import add_source, check_updatable
 from cign.errors import InputError
 from cign.explain.scene import Scene, make_scene
@@ -67,12 +68,20 @@ class Service:
         folder: A MODEL, a RUN, or ``owner/name`` on a hub of models.
         teach: Whether it may be changed.
         out: A new folder for a copy that is changed instead; a RUN or a model on a hub needs one.
+        device: Where it computes, as `cign.devices.resolve_device` takes it.
 
     Raises:
         InputError: If there is no model, or it cannot be changed and is to be.
     """
 
-    def __init__(self, folder: Path, *, teach: bool = False, out: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        teach: bool = False,
+        out: Path | None = None,
+        device: str | None = None,
+    ) -> None:
         if out is not None and not teach:
             raise InputError("--out is for the copy that is taught: give --teach too, or leave it")
         place = model_place(local_place(folder))
@@ -81,7 +90,8 @@ class Service:
                 f"{folder} is a run's or a hub's and stays as it is: name a folder for a copy that "
                 "is taught with --out"
             )
-        model = load_model(place)
+        self._device = resolve_device(device)
+        model = load_model(place).to(self._device)
         if teach:
             check_updatable(model)
         if out is not None:
@@ -104,7 +114,7 @@ class Service:
         with self._loading:
             state = self._file_state()
             if state != self._state:
-                self._model, self._state = load_model(self.place), state
+                self._model, self._state = load_model(self.place).to(self._device), state
             return self._model
 
     def backbone(self, model: Model) -> Backbone | None:

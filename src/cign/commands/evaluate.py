@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cign.arguments import CommandParser, add_model, path
+from cign.arguments import CommandParser, add_device, add_model, device_of, path
 from cign.commands.train import interval, show_accuracy
 from cign.hub import refuse_missing
 from cign.terminal import note, percent, say, show_table
 
 SUMMARY = "Measure a model on the clips of a store that show classes it knows."
+EXAMPLE = "cign evaluate work/run work/store"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -27,6 +28,7 @@ def add_options(parser: CommandParser) -> None:
         help="write the results of each clip to a .csv, .parquet or .json file: path, true and "
         "predicted label, probabilities, unknown score",
     )
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
@@ -39,7 +41,7 @@ def run(options: Any) -> None:
     refuse_missing(options.model)
     from cign.learner import Learner
 
-    learner = Learner.load(options.model)
+    learner = Learner.load(options.model, device=device_of(options))
     result = learner.evaluate(options.store, split=options.split, out=options.out)
     readings = {
         name: {

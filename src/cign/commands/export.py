@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.arguments import CommandParser, add_model, path, paths
+from cign.arguments import CommandParser, add_device, add_model, device_of, path, paths
 from cign.hub import refuse_missing
 from cign.terminal import make_progress, say
 
 SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
+EXAMPLE = "cign export work/run work/exported"
 
 _RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "both": "onnxruntime"}
 
@@ -23,6 +24,7 @@ def add_options(parser: CommandParser) -> None:
         default="onnx",
         help="onnx, torch (torch.export) or both (default: onnx)",
     )
+    add_device(parser)
     parser.add_argument(
         "--clips",
         metavar="FILE",
@@ -40,7 +42,8 @@ def run(options: Any) -> None:
     from cign.learner import Learner
 
     kinds_of(options.format)  # before a large model is read
-    exported = Learner.load(options.model).export(
+    learner = Learner.load(options.model, device=device_of(options))
+    exported = learner.export(
         options.out,
         format=options.format,
         clips=paths(options.clips),

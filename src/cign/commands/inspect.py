@@ -14,6 +14,7 @@ from cign.errors import InputError
 from cign.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Say what is in a dataset (lists alone are enough) or in a prepared store."
+EXAMPLE = "cign inspect work/clips"
 _MAX_CLASSES = 60
 _MAX_PAIRS = 10
 _MAX_MISSING = 3

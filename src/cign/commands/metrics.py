@@ -10,6 +10,7 @@ from cign.commands.train import READING_NAMES
 from cign.terminal import note, say, show_table
 
 SUMMARY = "Compute every number of runs from their predictions and embeddings, with its formula."
+EXAMPLE = "cign metrics work/run"
 
 
 def add_options(parser: CommandParser) -> None:

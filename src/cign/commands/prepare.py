@@ -10,9 +10,11 @@ from cign.arguments import (
     CommandParser,
     add_benchmark,
     add_decoders,
+    add_device,
     add_engine,
     add_media,
     add_split,
+    device_of,
     path,
     paths,
     whole,
@@ -23,7 +25,9 @@ from cign.errors import InputError, one_of
 from cign.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Decode the clips of a source once into a store, and cache the tokens of a backbone."
+EXAMPLE = "cign prepare work/clips work/store"
 GO_ON = "run the same command again"
+KEPT = "decoded clips are kept"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -60,6 +64,7 @@ def add_options(parser: CommandParser) -> None:
         "cav_mae or pe_av (default: the backbone's)",
     )
     add_decoders(parser)
+    add_device(parser)
     add_engine(parser)
 
 
@@ -100,6 +105,7 @@ def run(options: Any) -> None:
         spec = replace(spec, num_frames=options.frames)
     if backbone is not None:
         fit(backbone, spec)
+        backbone.to(device_of(options))
     report = prepare(
         options.source,
         options.store,

@@ -10,6 +10,7 @@ from cign.errors import InputError
 from cign.terminal import say
 
 SUMMARY = "Make one self-contained HTML page about runs on the same clips, or about a bench."
+EXAMPLE = "cign report work/run work/joint --out work/report.html"
 
 
 def add_options(parser: CommandParser) -> None:

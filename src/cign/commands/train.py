@@ -6,11 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, add_benchmark, add_bf16, path, seconds, whole
-from cign.errors import InputError
-from cign.terminal import make_progress, note, percent, say, show_table
+from cign.arguments import (
+    CommandParser,
+    add_benchmark,
+    add_bf16,
+    add_device,
+    path,
+    seconds,
+    whole,
+)
+from cign.errors import InputError, Interrupted
+from cign.terminal import make_progress, note, percent, say, show_device, show_table
 
-SUMMARY = "Learn the classes of a store, task after task, into a run folder."
+SUMMARY = "Learn the classes of a store, in one task or several, into a run folder."
+EXAMPLE = """\
+cign train work/store --out work/run
+cign train work/store --out work/joint --method joint --tasks 4"""
 GO_ON = "run the same command with --resume"
 READING_NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual"}
 
@@ -21,12 +32,15 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--out", metavar="RUN", type=path, required=True, help="folder for the run (required)"
     )
-    parser.add_argument("--method", metavar="NAME", help="default: cign, or the recipe's")
+    parser.add_argument("--method", metavar="NAME", help="default: cign_analytic, or the recipe's")
     parser.add_argument(
         "--recipe", metavar="FILE", type=path, help="YAML of options (default: the method's own)"
     )
     parser.add_argument(
-        "--tasks", metavar="T", type=whole(1), help="cut the classes into so many tasks"
+        "--tasks",
+        metavar="T",
+        type=whole(1),
+        help="cut the classes into so many tasks (default: 1)",
     )
     parser.add_argument(
         "--task-file", metavar="FILE", type=path, help="JSON or YAML list of lists of class names"
@@ -57,9 +71,10 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="train on clips that lack sound or picture, too",
+        help="train on clips that lack a modality, too",
     )
     add_bf16(parser)
+    add_device(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bits"
     )
@@ -95,9 +110,21 @@ def run(options: Any) -> None:
 
     check_tasks_named(options)
     read_info(options.store)
+    try:
+        _run(options)
+    except KeyboardInterrupt as interrupt:
+        begun = (options.out / "config.yaml").exists()
+        how = GO_ON if begun else "run the same command again"
+        if begun and options.branch_from is not None:
+            how = f"{GO_ON} instead of --branch-from"
+        kept = getattr(interrupt, "kept", "nothing was learned since it was started")
+        raise Interrupted(kept, how) from None
+
+
+def _run(options: Any) -> None:
     from cign.peers import joined  # this and what follows takes seconds
 
-    with joined(options.processes, options.peer_timeout) as peers:
+    with joined(options.processes, options.peer_timeout, options.device) as peers:
         if not peers.is_alone and peers.is_first:
             note(f"{peers.number} processes share every batch")
         learner = _learn(options, peers.is_first)
@@ -133,8 +160,11 @@ def _learn(options: Any, is_first: bool) -> Any:
             seed=options.seed or 0,
             allow_missing=options.allow_missing,
             bf16=options.bf16,
+            device=options.device,
         )
     config = learner.config
+    if is_first:
+        show_device(config.device)
     if is_first and config.memory != "0" and not method_class(config.method).uses_memory:
         note(f"{config.method} keeps no clips: --memory {config.memory} counts as 0")
     learner.learn(

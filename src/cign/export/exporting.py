@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import secrets
@@ -97,7 +98,9 @@ def export_model(
     if model.method.setup.bf16:
         own = scores_of(model, backbone, checked_on)
         bf16_difference = max(float(abs(own[name] - wanted[name]).max()) for name in own)
-    network = readings_of(in_float32(model), backbone)
+    if backbone is not None and model.device.type != "cpu":
+        backbone = copy.deepcopy(backbone).to("cpu")  # the file holds tensors of the CPU
+    network = readings_of(in_float32(model).to("cpu"), backbone)
     with _staged(out) as staging:
         checks, traced = {}, None
         for kind in kinds:

@@ -186,6 +186,7 @@ class Method(nn.Module, ABC):
     replays_everything: ClassVar[bool] = False
     order_matters: ClassVar[bool] = True
     seed_matters: ClassVar[bool] = True
+    needs_float64: ClassVar[bool] = False
     regimes: ClassVar[tuple[str, ...]] = ("frozen", "end-to-end")
 
     def __init__(self, setup: Setup, options: Any) -> None:

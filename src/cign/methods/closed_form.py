@@ -64,6 +64,7 @@ class ClosedForm(Method):
     uses_memory: ClassVar[bool] = False
     order_matters: ClassVar[bool] = False
     seed_matters: ClassVar[bool] = False
+    needs_float64: ClassVar[bool] = True
     sums_over_clips: ClassVar[frozenset[str]] = frozenset({"gram", "cross", "class_clips"})
     audio: ModalityRidge
     visual: ModalityRidge
