@@ -136,7 +136,7 @@ class _Read:
         """Probabilities of each reading, [N, C]."""
         found = {
             reading: np.concatenate(
-                [one.probabilities[reading].float().numpy() for one in self.evidence]
+                [one.probabilities[reading].float().cpu().numpy() for one in self.evidence]
             )
             for reading in READINGS
         }

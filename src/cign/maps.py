@@ -8,15 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cign.methods.base import Method
-from cign.methods.capabilities import has_maps
+from cign.methods.base import Output
 from cign.models.encoder import TokenShape
-
-__all__ = ["Maps", "has_maps", "read_maps"]
 
 Floats = NDArray[np.float32]
 
@@ -46,25 +42,22 @@ class Maps:
         )
 
 
-@torch.inference_mode()
-def read_maps(method: Method, audio: Tensor, visual: Tensor, num_frames: int) -> Maps | None:
-    """Read the maps of a batch, given as `Method.predict` takes it; None without any.
+def maps_of(output: Output, shape: TokenShape, num_frames: int) -> Maps | None:
+    """The maps of a batch; None where the method assigns no tokens to classes.
 
     In some methods the assignment sums to one over the tokens for each class, in others over the
     classes for each token.
 
     Args:
-        method: In evaluation mode.
-        audio: Cached tokens, or samples.
-        visual: Cached tokens, or frames.
+        output: Of the method, in evaluation mode.
+        shape: Of the tokens.
         num_frames: K.
     """
-    if not has_maps(method):
+    if not output.assignment:
         return None
-    assigned, shape = method.predict(audio, visual).assignment, method.setup.shape
     return Maps(
-        visual=_patches(assigned["visual"], shape, num_frames),
-        audio=_moments(assigned["audio"], shape),
+        visual=_patches(output.assignment["visual"], shape, num_frames),
+        audio=_moments(output.assignment["audio"], shape),
     )
 
 

@@ -18,7 +18,7 @@ from cign.data.media import Decoded, MediaError, decode
 from cign.data.side_by_side import Pause, num_threads, side_by_side
 from cign.data.windows import decode_windows
 from cign.inputs import Input, NoFile
-from cign.maps import Maps, read_maps
+from cign.maps import Maps, maps_of
 from cign.methods.base import READINGS
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
@@ -196,7 +196,9 @@ def read_batch(
         probabilities=scores,
         unknown=unknown,
         evidence=parts,
-        maps=read_maps(model.method, audio, frames, model.spec.num_frames) if maps else None,
+        maps=maps_of(evidence.output, model.method.setup.shape, model.spec.num_frames)
+        if maps
+        else None,
     )
 
 

@@ -236,7 +236,7 @@ def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
 
 def _tell_of(explainer: Any, learner: Any) -> None:
     from cign.explain.canvas import without_glyph
-    from cign.maps import has_maps
+    from cign.methods.capabilities import has_maps
 
     what = {"png": ("picture", "pictures"), "mp4": ("film", "films")}[explainer.kind]
     note(f"{explainer.num_written} {what[explainer.num_written != 1]} in {explainer.folder}")
