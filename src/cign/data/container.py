@@ -12,7 +12,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from cign.data.spans import is_unstamped, may_restart, scan
+from cign.data.spans import is_guessed, is_unstamped, lists_samples, may_restart, scan
 from cign.data.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
@@ -46,6 +46,7 @@ class Media:
         timeline: Where the streams lie.
         num_bad: Packets and frames that failed so far.
         num_not_finite: Audio samples so far that are not numbers.
+        is_guessed: Whether the format has no index, so that files are read from the start.
         is_unstamped: Whether the format has no timestamps, so that frames are counted.
         may_miss: Whether seeking in the format may end behind the key frame.
     """
@@ -64,6 +65,7 @@ class Media:
         self._ticks_s = {track.index: float(track.time_base) for track in there.values()}
         origins_s = self.timeline.origins_s
         self._origins_s = {kind: origins_s[track.index] for kind, track in there.items()}
+        self.is_guessed = is_guessed(self.container)
         self.is_unstamped = is_unstamped(self.container)
         self.may_miss = may_restart(self.container)
 
@@ -86,8 +88,8 @@ class Media:
             if video is None and audio is None:
                 raise MediaError("unreadable", "it holds no picture or sound that can be decoded")
             timeline = _measured(path, container, video, audio)
-            if may_restart(container):
-                # Reading such a file to its end leaves traces in the timestamps that follow.
+            if may_restart(container) and not _is_byte_stream(container):
+                # Reading an Ogg file to its end leaves traces in the timestamps that follow.
                 container.close()
                 container = _open(path)
                 video, audio = _pick(container, "video"), _pick(container, "audio")
@@ -150,10 +152,16 @@ class Media:
             try:
                 self.container.seek(int(origin_s * av.time_base), backward=True)
             except av.error.FFmpegError:
-                self.reopen()
+                self._reopen()
 
-    def reopen(self) -> None:
-        """Go to the very first packet."""
+    def rewind(self) -> None:
+        """Go to the very first packet, which seeking by time may miss."""
+        if _is_byte_stream(self.container) and not self.timeline.shifts_s:
+            self.container.seek(0, unsupported_byte_offset=True)
+        else:
+            self._reopen()
+
+    def _reopen(self) -> None:
         self.container.close()
         self.container = _open(self.path)
         for kind in ("video", "audio"):
@@ -201,7 +209,9 @@ _CACHED = 32
 
 
 def _measured(path: Path, container: Any, video: Any, audio: Any) -> Timeline:
-    """`measure`, once for a file: many clips may be parts of one long recording."""
+    """`measure`, once for a file that is read: many clips may be parts of one long recording."""
+    if lists_samples(container, [track for track in (video, audio) if track is not None]):
+        return measure(container, video, audio)
     status = path.stat()
     tracks = tuple(None if track is None else track.index for track in (video, audio))
     key = (str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino, tracks)
@@ -212,6 +222,11 @@ def _measured(path: Path, container: Any, video: Any, audio: Any) -> Timeline:
             _cache.pop(next(iter(_cache)), None)
         _cache[key] = found
     return found
+
+
+def _is_byte_stream(container: Any) -> bool:
+    """Whether any byte is a place to read from: MPEG-TS and MPEG-PS."""
+    return container.format.name in ("mpegts", "mpeg")
 
 
 def _open(path: Path) -> Any:

@@ -6,8 +6,9 @@ begin their timestamps again, or jump ahead, where one part ends and the next be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 # A stream's decoding timestamps never fall, but rounding may let them seem to.
@@ -18,66 +19,104 @@ _AHEAD_S = 10.0
 
 @dataclass
 class Part:
-    """One stretch of a file with an unbroken clock.
+    """One stretch of a file with an unbroken clock, in the clock of the part.
 
     Attributes:
-        latest_s: By stream index, the last decoding time that was read.
-        starts_s: By stream index, the earliest presentation time, in the clock of the part.
+        starts_s: By stream index, the earliest presentation time.
         ends_s: By stream index, the latest end of a packet.
     """
 
-    latest_s: dict[int, float] = field(default_factory=dict)
     starts_s: dict[int, float] = field(default_factory=dict)
     ends_s: dict[int, float] = field(default_factory=dict)
 
-    def extend(self, stream: int, start_s: float, end_s: float) -> None:
-        """Take in the times of a packet."""
-        self.starts_s[stream] = min(self.starts_s.get(stream, start_s), start_s)
-        self.ends_s[stream] = max(self.ends_s.get(stream, end_s), end_s)
 
-    def is_near(self, time_s: float) -> bool:
-        """Whether a decoding time continues what was read of this part."""
-        return any(abs(time_s - latest_s) <= _AHEAD_S for latest_s in self.latest_s.values())
+class _Stretch:
+    """A part while its packets are read: by stream index, timestamps in ticks."""
+
+    def __init__(self) -> None:
+        self.latest: dict[int, int] = {}
+        self.starts: dict[int, int] = {}
+        self.ends: dict[int, int] = {}
 
 
 class PartFinder:
-    """Tells the part that each packet belongs to, for packets in the order of the file."""
+    """Tells the part that each packet belongs to, for packets in the order of the file.
 
-    def __init__(self) -> None:
-        self.parts = [Part()]
-        self._number: dict[int, int] = {}
+    Args:
+        ticks_s: Seconds of a tick, by stream index.
+    """
 
-    def of(self, stream: int, time_s: float | None) -> int:
-        """Number of the part of a packet.
+    def __init__(self, ticks_s: Mapping[int, float]) -> None:
+        self._ticks_s = ticks_s
+        self._back = {index: _BACK_S / tick_s for index, tick_s in ticks_s.items()}
+        self._ahead = {index: _AHEAD_S / tick_s for index, tick_s in ticks_s.items()}
+        self._stretches = [_Stretch()]
+        self._number = dict.fromkeys(ticks_s, 0)
+
+    def take(self, stream: int, order: int | None, start: int, end: int) -> int:
+        """Take in a packet; gives the number of its part.
 
         Args:
             stream: Index of its stream.
-            time_s: Its decoding time as the file has it; None for packets without.
+            order: Its decoding time; None if it has none.
+            start: Its presentation time.
+            end: When it ends.
         """
-        number = self._number.get(stream, 0)
-        if time_s is None:
-            return number
-        latest_s = self.parts[number].latest_s.get(stream)
-        if latest_s is not None and self._jumps(number, time_s, latest_s):
-            later = range(number + 1, len(self.parts))
+        stretch = self._stretches[self._number[stream]]
+        if order is not None:
+            latest = stretch.latest.get(stream)
+            if latest is not None and not (
+                -self._back[stream] <= order - latest <= self._ahead[stream]
+            ):
+                stretch = self._move(stream, order, order < latest)
+            stretch.latest[stream] = order
+        if stream not in stretch.starts:
+            stretch.starts[stream], stretch.ends[stream] = start, end
+        else:
+            if start < stretch.starts[stream]:
+                stretch.starts[stream] = start
+            if end > stretch.ends[stream]:
+                stretch.ends[stream] = end
+        return self._number[stream]
+
+    def _move(self, stream: int, order: int, is_back: bool) -> _Stretch:
+        """The part that a stream goes on with after a jump."""
+        number, time_s = self._number[stream], order * self._ticks_s[stream]
+        # A pause of one stream, which another one goes through, is no jump.
+        if is_back or not self._is_near(number, time_s):
+            later = range(number + 1, len(self._stretches))
             # Another stream may have come to the next part already: streams are interleaved.
-            found = next((n for n in later if self.parts[n].is_near(time_s)), None)
+            found = next((n for n in later if self._is_near(n, time_s)), None)
             if found is None:
-                found = len(self.parts)
-                self.parts.append(Part())
-            number = found
-        self._number[stream] = number
-        self.parts[number].latest_s[stream] = time_s
-        return number
+                found = len(self._stretches)
+                self._stretches.append(_Stretch())
+            self._number[stream] = found
+        return self._stretches[self._number[stream]]
 
-    def _jumps(self, number: int, time_s: float, latest_s: float) -> bool:
-        if time_s < latest_s - _BACK_S:
-            return True
-        # A pause of one stream only, which the other goes through, is no jump.
-        return time_s > latest_s + _AHEAD_S and not self.parts[number].is_near(time_s)
+    def _is_near(self, number: int, time_s: float) -> bool:
+        """Whether a decoding time continues what was read of a part."""
+        latest = self._stretches[number].latest
+        return any(
+            abs(time_s - stamp * self._ticks_s[stream]) <= _AHEAD_S
+            for stream, stamp in latest.items()
+        )
+
+    def parts(self, ticks: Mapping[int, Fraction]) -> list[Part]:
+        """The parts that were found.
+
+        Args:
+            ticks: Seconds of a tick, by stream index.
+        """
+        return [
+            Part(
+                {index: float(stamp * ticks[index]) for index, stamp in stretch.starts.items()},
+                {index: float(stamp * ticks[index]) for index, stamp in stretch.ends.items()},
+            )
+            for stretch in self._stretches
+        ]
 
 
-def shifts_s(parts: Iterable[Part]) -> list[float]:
+def shifts_s(parts: Sequence[Part]) -> list[float]:
     """Seconds to add to the times of each part, so that it begins where the one before ends."""
     found: list[float] = []
     end_s: float | None = None
@@ -91,31 +130,29 @@ def shifts_s(parts: Iterable[Part]) -> list[float]:
     return found
 
 
-def order_s(packet: Any) -> float | None:
-    """The decoding time of a packet, by which the packets of a stream are in order."""
-    stamp = packet.dts if packet.dts is not None else packet.pts
-    return None if stamp is None else float(stamp * packet.time_base)
-
-
 class Joiner:
     """Gives packets, in the order of the file, the times of one clock.
 
     Args:
         shifts: As `shifts_s` gives them.
+        tracks: The streams that were read to find them.
     """
 
-    def __init__(self, shifts: Sequence[float]) -> None:
-        self._shifts = shifts
-        self._finder = PartFinder()
+    def __init__(self, shifts: Sequence[float], tracks: Sequence[Any]) -> None:
+        ticks_s = {track.index: float(track.time_base) for track in tracks}
+        self._finder = PartFinder(ticks_s)
+        self._ticks = [
+            {index: round(shift_s / tick_s) for index, tick_s in ticks_s.items()}
+            for shift_s in shifts
+        ]
 
     def join(self, packet: Any) -> None:
         """Change the timestamps of a packet."""
-        number = self._finder.of(packet.stream.index, order_s(packet))
-        number = min(number, len(self._shifts) - 1)
-        ticks = round(self._shifts[number] / packet.time_base)
-        if not ticks:
-            return
-        if packet.pts is not None:
-            packet.pts += ticks
-        if packet.dts is not None:
-            packet.dts += ticks
+        index, pts, dts = packet.stream_index, packet.pts, packet.dts
+        order = pts if dts is None else dts
+        number = self._finder.take(index, order, 0, 0)
+        ticks = self._ticks[min(number, len(self._ticks) - 1)][index]
+        if pts is not None:
+            packet.pts = pts + ticks
+        if dts is not None:
+            packet.dts = dts + ticks

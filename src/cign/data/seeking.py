@@ -7,7 +7,6 @@ from typing import Any
 
 from cign.data.container import EPSILON_S, Media
 from cign.data.joins import Joiner
-from cign.data.spans import is_guessed
 
 # Where seeking missed the key frame, it is repeated so many seconds earlier, then from the start.
 _FURTHER_BACK_S = (12.0, 60.0)
@@ -35,7 +34,7 @@ def decoded_from(
     """
     begin_s = max(time_s - lead_s, 0.0)
     backs_s = (0.0, *_FURTHER_BACK_S) if media.may_miss else (0.0,)
-    starts_s = [] if is_guessed(media.container) else [begin_s - back_s for back_s in backs_s]
+    starts_s = [] if media.is_guessed else [begin_s - back_s for back_s in backs_s]
     num_bad = media.num_bad
     for start_s in (*(start_s for start_s in starts_s if start_s > 0), 0.0):
         media.num_bad = num_bad
@@ -53,10 +52,11 @@ def _decode(
     """Seek and decode; gives nothing if the first packet is late already."""
     is_from_start = media.is_unstamped or (media.may_miss and start_s == 0)
     if media.timeline.shifts_s or is_from_start:
-        media.reopen()  # seeking to the start may miss it too
+        media.rewind()
     step_s = 0.0 if kind == "audio" else _frame_length_s(media)
     next_s = 0.0 if start_s == 0 else None
     num_bad, settled_s = media.num_bad, None
+    is_settling = True
     if media.timeline.shifts_s:
         packets = _joined_from(media, start_s, kind)
     elif is_from_start:
@@ -64,13 +64,15 @@ def _decode(
     else:
         packets = _seeked_from(media, start_s, kind)
     for packet in packets:
-        stamp_s = media.packet_s(packet)
-        if settled_s is None and stamp_s is not None:
-            if start_s > 0 and stamp_s > latest_s:
+        stamp_s = media.packet_s(packet) if is_settling or before is not None else None
+        if is_settling and stamp_s is not None:
+            if settled_s is None and start_s > 0 and stamp_s > latest_s:
                 return
-            settled_s = stamp_s + _SETTLE_S if media.may_miss and start_s > 0 else stamp_s
-        if stamp_s is not None and settled_s is not None and stamp_s < settled_s:
-            media.num_bad = num_bad
+            if settled_s is None:
+                settled_s = stamp_s + (_SETTLE_S if media.may_miss and start_s > 0 else 0.0)
+            is_settling = stamp_s < settled_s
+            if is_settling:
+                media.num_bad = num_bad
         if before is not None:
             before(stamp_s)
         for frame in media.frames(packet):
@@ -102,15 +104,16 @@ def _seeked_from(media: Media, start_s: float, kind: str) -> Iterator[Any]:
 
 def _joined_from(media: Media, start_s: float, kind: str) -> Iterator[Any]:
     """The same of a file, just opened, whose timestamps restart: seeking would be ambiguous."""
-    track, joiner = getattr(media, kind), Joiner(media.timeline.shifts_s)
+    tracks = [track for track in (media.video, media.audio) if track is not None]
+    track, joiner = getattr(media, kind), Joiner(media.timeline.shifts_s, tracks)
     if kind == "video":
         origin_s = media.timeline.origins_s[track.index]
         keys_s = [key_s - origin_s for key_s in media.timeline.keys_s]
         start_s = max((key_s for key_s in keys_s if key_s <= start_s), default=0.0)
     is_waiting = start_s > 0
-    for packet in media.packets(*(t for t in (media.video, media.audio) if t is not None)):
+    for packet in media.packets(*tracks):
         joiner.join(packet)
-        if packet.stream.index != track.index:
+        if packet.stream_index != track.index:
             continue
         stamp_s = media.packet_s(packet)
         if is_waiting and stamp_s is not None and (packet.is_keyframe or kind == "audio"):

@@ -91,6 +91,7 @@ def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[tuple[int, ND
     index = 0
     next_s = 0.0
     kind: tuple[Any, ...] = ()
+    may_hold_nan = _may_hold_nan(media)
     for frame, time_s in _frames(media, from_s):
         now = (frame.format.name, frame.layout.name, frame.sample_rate)
         if resampler is None or now != kind or abs(time_s - next_s) > _GAP_S:
@@ -99,7 +100,8 @@ def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[tuple[int, ND
             resampler = MonoResampler(rate_hz)
             index, kind, next_s = round(time_s * rate_hz), now, time_s
         next_s += frame.samples / frame.sample_rate
-        media.num_not_finite += _clear_not_finite(media, frame)
+        if may_hold_nan:
+            media.num_not_finite += _clear_not_finite(frame)
         frame.pts = None  # the resampler would fill small gaps in the time stamps
         piece = resampler.convert(frame)
         if len(piece):
@@ -165,17 +167,18 @@ class MonoResampler:
         return made
 
 
-def _clear_not_finite(media: Media, frame: Any) -> int:
-    """Set samples that are not finite numbers to 0, which would be full scale; gives how many.
+def _may_hold_nan(media: Media) -> bool:
+    """Whether a codec stores numbers as they are; others compute them, which are finite."""
+    assert media.audio is not None
+    name: str = media.audio.codec_context.name
+    return name.startswith("pcm_f") or name == "wavpack"
 
-    Only formats that store numbers as they are hold such: others compute them.
-    """
-    name = media.audio.codec_context.name  # type: ignore[union-attr]
+
+def _clear_not_finite(frame: Any) -> int:
+    """Set samples that are not finite numbers to 0, which would be full scale; gives how many."""
     width = {"flt": np.float32, "dbl": np.float64}.get(frame.format.packed.name)
-    if width is None or not (name.startswith("pcm_f") or name == "wavpack"):
-        return 0
     cleared = 0
-    for plane in frame.planes[:_MOST_PLANES]:
+    for plane in frame.planes[:_MOST_PLANES] if width is not None else ():
         samples = np.frombuffer(plane, width)
         wrong = ~np.isfinite(samples)
         if wrong.any():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import av
 
-from cign.data.joins import PartFinder, order_s, shifts_s
+from cign.data.joins import PartFinder, shifts_s
 
 # Their headers hold no length, so that FFmpeg guesses it from the bit rate, and where to seek too.
 _GUESSED_LENGTH = frozenset({"mp3", "aac", "ac3", "eac3", "h264", "hevc", "m4v", "mpegvideo"})
@@ -88,16 +88,18 @@ def find_spans(container: Any, tracks: Sequence[Any]) -> Spans:
         container: The container of PyAV, just opened.
         tracks: The streams.
     """
-    if "mov" in _names(container) and all(_is_listed(track) for track in tracks):
+    if lists_samples(container, tracks):
         return Spans(by_stream={track.index: _stated(track) for track in tracks}, is_stated=True)
     if is_guessed(container) or may_restart(container) or claimed_s(container) is None:
         return scan(container, tracks)
     return _read_end(container, tracks) or scan(container, tracks, rewind=True)
 
 
-def _is_listed(track: Any) -> bool:
-    """Whether the header counts the samples of a track; it does not with those of fragments."""
-    return track.frames > 0 and bool(track.duration) and track.start_time is not None
+def lists_samples(container: Any, tracks: Iterable[Any]) -> bool:
+    """Whether the header of a file lists all samples of its tracks; not those of fragments."""
+    return "mov" in _names(container) and all(
+        track.frames > 0 and track.duration and track.start_time is not None for track in tracks
+    )
 
 
 def _stated(track: Any) -> Span:
@@ -116,7 +118,7 @@ def scan(container: Any, tracks: Sequence[Any], *, rewind: bool = False) -> Span
     if rewind:
         with contextlib.suppress(av.error.FFmpegError):
             container.seek(container.start_time or 0)
-    scanner = _Scanner(is_unstamped(container))
+    scanner = _Scanner(tracks, is_unstamped=is_unstamped(container))
     is_broken = False
     try:
         for packet in _packets(container, tracks):
@@ -125,56 +127,67 @@ def scan(container: Any, tracks: Sequence[Any], *, rewind: bool = False) -> Span
         is_broken = True
     spans = scanner.spans()
     spans.is_broken = is_broken
-    if not spans.shifts_s and not scanner.is_unstamped:
+    if not spans.shifts_s and not is_unstamped(container):
         _take_stated_starts(tracks, spans.by_stream)
     return spans
 
 
-@dataclass
 class _Scanner:
-    """Takes the packets of a file in their order."""
+    """Takes the packets of a file in their order; whole numbers all the way, for speed.
 
-    is_unstamped: bool
-    finder: PartFinder = field(default_factory=PartFinder)
-    num_packets: dict[int, int] = field(default_factory=dict)
-    next_s: dict[int, float] = field(default_factory=dict)
-    keys: list[tuple[int, float]] = field(default_factory=list)
+    Args:
+        tracks: The streams.
+        is_unstamped: Whether their frames are counted.
+    """
+
+    def __init__(self, tracks: Sequence[Any], *, is_unstamped: bool = False) -> None:
+        self._is_unstamped = is_unstamped
+        self._ticks = {track.index: track.time_base for track in tracks}
+        self._video = {track.index for track in tracks if track.type == "video"}
+        self._finder = PartFinder({index: float(tick) for index, tick in self._ticks.items()})
+        self.num_packets = dict.fromkeys(self._ticks, 0)
+        self._next: dict[int, int] = {}
+        self._keys: list[tuple[int, float]] = []
 
     def take(self, packet: Any) -> None:
-        index = packet.stream.index
-        times_s = None if self.is_unstamped else _times_s(packet)
-        if times_s is None:
+        """Take the next packet."""
+        index, pts, dts, duration = (
+            packet.stream_index,
+            packet.pts,
+            packet.dts,
+            packet.duration or 0,
+        )
+        start = dts if pts is None else pts
+        if start is None or self._is_unstamped:
             # What has no timestamp follows on what came before.
-            if not self.is_unstamped and index not in self.next_s:
+            if not self._is_unstamped and index not in self._next:
                 return
-            start_s = self.next_s.get(index, 0.0)
-            end_s = start_s + float((packet.duration or 0) * packet.time_base)
-            part = self.finder.of(index, None)
+            start, order = self._next.get(index, 0), None
         else:
-            start_s, end_s = times_s
-            part = self.finder.of(index, order_s(packet))
-        self.next_s[index] = end_s
-        self.num_packets[index] = self.num_packets.get(index, 0) + 1
-        self.finder.parts[part].extend(index, start_s, end_s)
-        if packet.is_keyframe and packet.stream.type == "video":
-            self.keys.append((part, start_s))
+            order = start if dts is None else dts
+        end = self._next[index] = start + duration
+        self.num_packets[index] += 1
+        number = self._finder.take(index, order, start, end)
+        if index in self._video and packet.is_keyframe:
+            self._keys.append((number, float(start * self._ticks[index])))
 
     def spans(self) -> Spans:
         """Where the streams lie once their parts are put end to end."""
-        shifts = shifts_s(self.finder.parts)
+        parts = self._finder.parts(self._ticks)
+        shifts = shifts_s(parts)
         found: dict[int, Span] = {}
         for index, number in self.num_packets.items():
-            parts = [
-                (part, shift_s)
-                for part, shift_s in zip(self.finder.parts, shifts, strict=True)
+            times_s = [
+                (part.starts_s[index] + shift_s, part.ends_s[index] + shift_s)
+                for part, shift_s in zip(parts, shifts, strict=True)
                 if index in part.starts_s
             ]
-            start_s = min(part.starts_s[index] + shift_s for part, shift_s in parts)
-            end_s = max(part.ends_s[index] + shift_s for part, shift_s in parts)
-            found[index] = Span(start_s, end_s, number)
+            if times_s:
+                start_s, end_s = min(one[0] for one in times_s), max(one[1] for one in times_s)
+                found[index] = Span(start_s, end_s, number)
         if len(shifts) == 1:
             return Spans(by_stream=found)
-        keys_s = sorted(time_s + shifts[part] for part, time_s in self.keys)
+        keys_s = sorted(time_s + shifts[part] for part, time_s in self._keys)
         return Spans(by_stream=found, shifts_s=tuple(shifts), keys_s=tuple(keys_s))
 
 
@@ -223,7 +236,7 @@ def _read_end(container: Any, tracks: Sequence[Any]) -> Spans | None:
             if track.index in ends:
                 continue
             _seek(container, track, max(last_s, spans[track.index].start_s))
-            scanner = _Scanner(is_unstamped=False)
+            scanner = _Scanner(tracks)
             for packet in _packets(container, tracks):
                 scanner.take(packet)
             found = scanner.spans()
