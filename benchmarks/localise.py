@@ -31,7 +31,7 @@ def assigned(learner: Learner, store: Store) -> tuple[np.ndarray, dict[str, np.n
     for some in np.array_split(test, max(1, len(test) // 256)):
         audio, visual = (torch.from_numpy(x(some)) for x in (cache.audio, cache.visual))
         with torch.inference_mode():
-            for name, maps in learner.model.method.assignments(audio, visual).items():
+            for name, maps in learner.model.method.predict(audio, visual).assignment.items():
                 parts[name].append(maps.numpy())
     return test, {name: np.concatenate(part) for name, part in parts.items()}
 

@@ -11,8 +11,7 @@ from cign.draws import WholeBatchDraws
 from cign.methods import METHODS
 from cign.methods.base import Batch, GradientMethod
 from cign.methods.phases import Phase, TrainingOptions
-from cign.shared_loop import WHOLE_BATCH, sums_of
-from cign.train import Place
+from cign.place import Place
 from toy import quick_options, toy_loop
 
 ROWS = np.array([1, 3])
@@ -131,7 +130,7 @@ def test_shares_of_a_batch_add_up_to_its_gradient(name):
     assert whole.keys() == shared.keys()
     largest = max(float(g.abs().max()) for g in whole.values())
     apart = max(float((whole[n] - shared[n]).abs().max()) for n in whole) / largest
-    if name in WHOLE_BATCH:
+    if METHODS[name].needs_whole_batch:
         assert apart > 1e-2, "it could be shared"
     else:
         assert abs(loss - shared_loss) < 1e-5 * abs(loss)
@@ -168,7 +167,7 @@ def test_a_closed_form_absorbs_into_named_sums_alone(name, fused):
     after = loop.method.state_dict()
     moved = {key.rpartition(".")[2] for key in before if not torch.equal(before[key], after[key])}
     assert moved
-    assert moved <= sums_of(loop.method)
+    assert moved <= loop.method.sums_over_clips
     # And they are sums: a part and the rest give what both give.
     both = toy_loop(name, options=quick_options(name, **more), num_tasks=2).method
     both.grow(3)

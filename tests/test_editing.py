@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.editing import add_clips, check_name, remove_class, rename_class
+from cign.editing import add_clips, remove_class, rename_class
 from cign.errors import InputError, RunError
 from cign.kept import choose_kept, joined
 from cign.methods.cign_analytic import CignAnalytic
 from cign.model_folder import load_model, save_model
 from cign.models.token_ridge import TokenStatistics
+from cign.new_classes import check_name
 from cign.scoring import score_clips
 from toy import toy_loop, toy_tokens
 from toy_model import NAMES, same_answers, scores, toy_kept, toy_model
@@ -29,9 +30,9 @@ def test_a_removed_class_leaves_the_others_as_they_were(model):
     assert {name for names in without.kept.labels for name in names} == set(without.classes)
     rest = [0, 1, 3, 4, 5]
     for modality in ("audio", "visual"):
-        weights = model.method.get_buffer(f"{modality}_weights")
-        assert torch.equal(without.method.get_buffer(f"{modality}_weights"), weights[:, rest])
-        old, new = model.method.statistics[modality], without.method.statistics[modality]
+        weights = model.method.of(modality).weights
+        assert torch.equal(without.method.of(modality).weights, weights[:, rest])
+        old, new = model.method.of(modality).statistics, without.method.of(modality).statistics
         assert isinstance(new, TokenStatistics)
         assert torch.equal(old.gram, new.gram)  # all of it stays
         assert torch.equal(old.cross[:, rest], new.cross)
@@ -86,8 +87,8 @@ def test_names_that_are_refused(name, problem, model):
 def test_singular_sums_leave_the_model_as_it_was(model, monkeypatch):
     monkeypatch.setattr(CignAnalytic, "ridge_of", lambda *_: 0.0)
     before = {name: value.clone() for name, value in model.method.state_dict().items()}
-    model.method.statistics["visual"].gram.zero_()
-    before["statistics.visual.gram"] = model.method.statistics["visual"].gram.clone()
+    model.method.visual.statistics.gram.zero_()
+    before["visual.statistics.gram"] = model.method.visual.statistics.gram.clone()
     with pytest.raises(RunError, match="is singular"):
         add_clips(model, FakeClips())
     after = model.method.state_dict()

@@ -68,5 +68,5 @@ def test_shipped_recipes_are_valid(name):
 
 
 def test_unknown_method_is_named():
-    with pytest.raises(InputError, match="unknown method 'lwff': use one of finetune, joint"):
+    with pytest.raises(InputError, match="unknown method 'lwff': use one of analytic, av_cil"):
         method_class("lwff")

@@ -20,13 +20,25 @@ def play(view):
     view.stop()
 
 
-def test_lines_tell_of_each_end():
+def test_lines_tell_of_each_end(monkeypatch):
+    """And of the time left: 2 runs as long as the one that took 12 s, then 15 s a run."""
+    clock = [0.0]
+    monkeypatch.setattr(run_bars.time, "monotonic", lambda: clock[0])
     stream = io.StringIO()
-    play(RunLines(stream))
+    view = RunLines(stream)
+    view.begin(4, 1)
+    clock[0] = 12.0
+    view.ended("first", 12.4, None)
+    clock[0] = 15.0
+    view.ended("second", 3.0, "the loss is not finite")
+    view.ended("third", 3.0, None)
+    view.ended("fourth", 0.0, None)
     assert stream.getvalue().splitlines() == [
         "1 of 4 runs done before",
-        "first, 12 s, 2 of 4 done",
-        "second, 3 s, failed: the loss is not finite",
+        "first, 12 s, 2 of 4 done, about 24 s left",
+        "second, 3 s, failed: the loss is not finite, about 30 s left",
+        "third, 3 s, 3 of 4 done, about 8 s left",
+        "fourth, 0 s, 4 of 4 done",
     ]
 
 

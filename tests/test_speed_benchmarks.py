@@ -55,9 +55,9 @@ def test_default_layout_is_the_same_network():
     method = step.cign_method(3, bf16=False).eval()
     batch = step.clips(2, 3, method.network.encoder.backbone)
     with torch.inference_mode():
-        before = method.predict(batch.audio, batch.visual)["audio_visual"]
+        before = method.predict(batch.audio, batch.visual).probabilities["audio_visual"]
         plain = step.default_layout(method)
-        after = plain.predict(batch.audio, batch.visual)["audio_visual"]
+        after = plain.predict(batch.audio, batch.visual).probabilities["audio_visual"]
     weight = plain.network.encoder.backbone.visual.encoder.stages[1].layers[0].layer[0]
     assert weight.convolution.weight.is_contiguous()
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-4)

@@ -1,12 +1,24 @@
 """Progress is sparse in logs, a bar on terminals, and never on standard output."""
 
 import io
+import itertools
+import re
 import sys
 
 import pytest
 
 from cign import terminal
-from cign.terminal import BarProgress, PlainProgress, make_progress, note, say, show_table
+from cign.progress import Measuring
+from cign.terminal import (
+    BarProgress,
+    PlainProgress,
+    duration,
+    make_progress,
+    note,
+    say,
+    show_table,
+)
+from toy import FAST, toy_loop
 
 
 def test_plain_progress_ends_each_stage_with_a_line():
@@ -33,10 +45,96 @@ def test_plain_progress_speaks_every_ten_seconds(monkeypatch):
     for _ in range(9):
         progress.advance()
     assert stream.getvalue().splitlines() == [
-        "steps: 3 of 9",
-        "steps: 6 of 9",
-        "steps: 9 of 9",
+        "steps: 3 of 9, 0.25/s, 24 s left",
+        "steps: 6 of 9, 0.25/s, 12 s left",
+        "steps: 9 of 9, 0.25/s, 0 s left",
     ]
+
+
+def test_plain_progress_shows_what_is_measured(monkeypatch):
+    """A run that was resumed at step 500: what was done before does not count in the rate."""
+    clock = iter([0, *range(0, 1000, 5)])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(clock)))
+    stream, asked = io.StringIO(), []
+    progress = PlainProgress(stream)
+    assert isinstance(progress, Measuring)
+    progress.start("task 1/4 train", 2000)
+    progress.measure("steps", lambda: asked.append(1) or f"loss {1 / len(asked):g}")
+    progress.advance(500)
+    for _ in range(4):
+        progress.advance(125)
+    assert len(asked) == 2  # for a line alone: the value has to be waited for
+    progress.stop()
+    assert stream.getvalue().splitlines() == [
+        "task 1/4 train: 750 of 2000 steps, 25 steps/s, loss 1, 50 s left",
+        "task 1/4 train: 1000 of 2000 steps, 25 steps/s, loss 0.5, 40 s left",
+        "task 1/4 train: 1000 of 2000, 25.0 s, loss 0.333333",
+    ]
+
+
+def test_high_rates_are_whole_numbers(monkeypatch):
+    clock = iter([0, 0, 10])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    progress = PlainProgress(stream)
+    progress.start("clips", 90_000)
+    progress.advance(0)
+    progress.advance(45_678)
+    assert stream.getvalue() == "clips: 45678 of 90000, 4568/s, 10 s left\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (99.4, "99 s"), (99.6, "2 min"), (5900, "98 min"), (11100, "3 h 5 min")],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_bar_shows_rate_and_loss_at_most_once_a_second(monkeypatch, capsys):
+    clock = iter(x / 4 for x in range(0, 1000))
+    now = [0.0]
+
+    def tick():
+        now[0] = next(clock)
+        return now[0]
+
+    asked = []
+    progress = BarProgress()
+    monkeypatch.setattr(terminal.time, "monotonic", tick)
+    progress.start("task 1/4 train", 40)
+    progress.measure("steps", lambda: asked.append(now[0]) or "loss 0.25")
+    for _ in range(40):
+        progress.advance()
+    assert 5 < len(asked) <= 11
+    assert min(b - a for a, b in itertools.pairwise(asked)) >= 1.0
+    progress.stop()
+    assert "3.9 steps/s, loss 0.25" in capsys.readouterr().err
+
+
+def test_the_loss_of_training_is_shown(monkeypatch):
+    """The mean of the epoch so far, then that of the last one, as the loop keeps it."""
+    clock = iter(range(0, 10**6, 11))  # every step is worth a line
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    loop = toy_loop("finetune", options=FAST, num_tasks=2)
+    loop.progress = PlainProgress(stream)
+    loop.run()
+    lines = stream.getvalue().splitlines()
+    of_first = [line for line in lines if line.startswith("task 1/2 train: ")]
+    assert all(
+        re.search(r" of \d+ steps, .*, loss \d\.\d+, \d+ s left$", x) for x in of_first[1:-1]
+    )
+    terms = {k: v for k, v in loop.losses[1].items() if k not in ("task", "phase", "epoch")}
+    assert of_first[-1].endswith(f" s, loss {sum(terms.values()):.4g}")
+
+
+def test_a_closed_form_has_no_loss_to_show():
+    stream = io.StringIO()
+    loop = toy_loop("analytic", options={"width": 20}, num_tasks=2)
+    loop.progress = PlainProgress(stream)
+    loop.run()
+    assert "loss" not in stream.getvalue()
 
 
 def test_bar_progress_goes_through_several_stages(capsys):

@@ -44,7 +44,7 @@ def scores(model: Model) -> dict[str, torch.Tensor]:
     """What a model says of the same clips."""
     _, audio, visual = toy_tokens(per_class=3, seed=0)
     with torch.no_grad():
-        return model.method.predict(torch.from_numpy(audio), torch.from_numpy(visual))
+        return model.method.predict(torch.from_numpy(audio), torch.from_numpy(visual)).probabilities
 
 
 def same_answers(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:

@@ -11,20 +11,52 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
+from cign.devices import AUTO, NAMES, is_device_name, resolve_device
 from cign.errors import InputError
+from cign.option_groups import HEADINGS, heading_of
+from cign.terminal import show_device
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Keeps lines as they are where a text has several: examples are to be copied."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 class CommandParser(ArgumentParser):
-    """A parser whose complaints are `InputError`; option names must be given in full."""
+    """A parser whose complaints are `InputError`; option names must be given in full.
 
-    def __init__(self, command: str, summary: str, *, epilog: str | None = None) -> None:
+    Args:
+        command: Name of the command.
+        summary: What it does.
+        example: Command lines for the end of ``--help``.
+    """
+
+    def __init__(self, command: str, summary: str, *, example: str = "") -> None:
+        self._command = command
+        lines = "".join(f"\n  {line}" for line in example.splitlines())
         super().__init__(
             prog=f"cign {command}",
             description=summary,
-            epilog=epilog,
-            formatter_class=argparse.HelpFormatter,
+            epilog=f"example{'s' if lines.count(chr(10)) > 1 else ''}:{lines}" if lines else None,
+            formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
+        self._positionals.title = "arguments"
+
+    def format_help(self, *args: Any) -> str:
+        """Show each option under the heading of its purpose."""
+        options = self._optionals._group_actions
+        for heading in HEADINGS:
+            own = [one for one in options if self._heading_of(one) == heading]
+            if own:
+                self.add_argument_group(heading)._group_actions += own
+        options[:] = [one for one in options if self._heading_of(one) is None]
+        return str(super().format_help(*args))
+
+    def _heading_of(self, action: argparse.Action) -> str | None:
+        return heading_of(self._command, action.option_strings[-1])
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Turn a complaint of argparse or jsonargparse into one sentence with a remedy."""
@@ -111,6 +143,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def device_name(text: str) -> str:
+    """A type for devices; whether this machine has one is found out when it is needed."""
+    if not is_device_name(str(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a device: use {NAMES}")
+    return str(text)
+
+
 def path(text: str) -> Path:
     """A type for paths; ``~`` stands for the home folder."""
     if not str(text):
@@ -172,7 +211,7 @@ def add_benchmark(parser: CommandParser, what: str) -> None:
     parser.add_argument(
         "--benchmark",
         metavar="NAME",
-        help=f"one of the field's, by name; sets {what} (docs/benchmarks.md)",
+        help=f"name of a published benchmark; sets {what} (docs/benchmarks.md)",
     )
 
 
@@ -195,6 +234,28 @@ def add_engine(parser: CommandParser) -> None:
         help="local (processes of this machine, default) or ray (a cluster; pip install "
         "'cign[cluster]')",
     )
+
+
+def add_device(parser: CommandParser) -> None:
+    """Declare ``--device``, of commands that compute; see `device_of`."""
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        type=device_name,
+        default=AUTO,
+        help=f"where to compute: {NAMES} (default: auto, a CUDA GPU if there is one, else cpu)",
+    )
+
+
+def device_of(options: Namespace) -> str:
+    """The device that was asked for, shown on standard error.
+
+    Raises:
+        InputError: If this machine does not have it.
+    """
+    device = resolve_device(options.device)
+    show_device(device)
+    return device
 
 
 def add_bf16(parser: CommandParser) -> None:

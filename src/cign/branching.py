@@ -12,8 +12,9 @@ from pathlib import Path
 from cign.errors import InputError
 from cign.files import replacing
 from cign.metrics.predictions import Predictions
+from cign.place import Place
 from cign.run_config import RunConfig
-from cign.train import Loop, Place
+from cign.train import Loop
 
 # Folder of a RUN with its state after each task.
 STATES = "tasks"

@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from cign import __version__
-from cign.commands import COMMANDS
-from cign.errors import CignError, InputError
+from cign.commands import COMMAND_GROUPS, COMMANDS
+from cign.errors import CignError, InputError, Interrupted
 from cign.terminal import restore
 
 _DISK_ERRORS = (  # full, too large, not to be written, failing
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain once more at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        return _interrupted(command)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(command, interrupt)
     except Exception as error:
         return _failed(error)
     return 0
@@ -70,17 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def usage() -> str:
     """The text of ``cign --help``; it needs no command to be loaded."""
     width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:{width}}{summary}" for name, summary in COMMANDS.items()]
+    lines: list[str] = []
+    for purpose, commands in COMMAND_GROUPS.items():
+        lines += ["", f"{purpose}:"]
+        lines += [f"  {name:{width}}{summary}" for name, summary in commands.items()]
     return "\n".join(
         [
             "usage: cign COMMAND ...",
             "",
             "Teach an audio-visual classifier new classes, task after task, and keep the old ones.",
-            "",
-            "commands:",
             *lines,
             "",
-            "`cign COMMAND --help` tells what a command takes; `cign --version` the version.",
+            "`cign COMMAND --help` lists the options of a command, with an example.",
+            "`cign --version` prints the version.",
         ]
     )
 
@@ -99,7 +101,7 @@ def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:
     """Parse the arguments of a command and run it."""
     from cign.arguments import CommandParser
 
-    parser = CommandParser(name, command.SUMMARY)
+    parser = CommandParser(name, command.SUMMARY, example=getattr(command, "EXAMPLE", ""))
     command.add_options(parser)
     try:
         options = parser.parse_args(list(arguments))
@@ -111,10 +113,12 @@ def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:
         restore()
 
 
-def _interrupted(command: ModuleType | None) -> int:
-    """Say that nothing done is lost, and how to go on."""
-    how = getattr(command, "GO_ON", None)
-    remedy = f"; what was done is kept, {how} to go on" if how else ""
+def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> int:
+    """Say what is kept, and how to go on."""
+    how, kept = getattr(command, "GO_ON", None), getattr(command, "KEPT", "what was done is kept")
+    if isinstance(interrupt, Interrupted):
+        how, kept = interrupt.go_on or how, interrupt.kept
+    remedy = f"; {kept}, {how} to go on" if how else ""
     print(f"\ncign: interrupted{remedy}", file=sys.stderr)
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exc()

@@ -12,6 +12,8 @@ from typing import Any
 from cign.data.prepare import prepare
 from cign.data.store import Store
 from cign.data.synthetic import SynthConfig, synthesize
+from cign.data.synthetic.config import SHARE_OTHER_PICTURE, SHARE_OTHER_SOUND
+from cign.devices import resolve_device
 from cign.files import read_json
 from cign.learner import Learner
 from cign.models.backbones import load_backbone
@@ -19,10 +21,11 @@ from cign.progress import Progress, Silent
 from cign.report import write_report
 from cign.run_config import RunConfig
 
-CLIPS = SynthConfig(num_classes=12, num_train=40, num_val=4, num_test=30, world=1, seed=0)
+# No setting of any method was chosen on this world, and no published table uses it.
+CLIPS = SynthConfig(num_classes=12, num_train=40, num_val=4, num_test=30, world=20, seed=0)
 NUM_TASKS = 4
-# The published settings take at least 1,000 steps a task and a wider network; these are for three
-# minutes in all.
+_MISLEADING = SHARE_OTHER_SOUND + SHARE_OTHER_PICTURE
+# The settings of the release take at least 1,000 steps a task and a wider network.
 QUICK_OPTIONS = {
     "training": {
         "num_epochs": 15,
@@ -35,23 +38,6 @@ QUICK_OPTIONS = {
     "width": 64,
     "depth": 2,
 }
-# The bounds' recipes have a small transformer between tokens and heads; without it they take a
-# tenth of the time and lose two or three points.
-LINEAR_OPTIONS = {
-    "training": {
-        "num_epochs": 20,
-        "batch_size": 32,
-        "learning_rate": 8e-3,
-        "weight_decay": 0.5,
-        "optimizer": "adamw",
-        "schedule": "cosine",
-    },
-    "trunk": "linear",
-}
-QUICK_WORDS = (
-    "15 epochs a task in batches of 16 at learning rate 1e-3, width 64, depth 2; the published "
-    "settings take at least 1,000 steps a task in batches of 32 at 1e-4, width 192, depth 3"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,51 +61,60 @@ class DemoRun:
 
 RUNS = (
     DemoRun(title="cign_analytic", folder="cign-analytic", method="cign_analytic"),
+    DemoRun(title="finetune", folder="finetune", method="finetune"),
+    DemoRun(title="cign (quick)", folder="cign", method="cign", options=QUICK_OPTIONS),
     DemoRun(
-        title="finetune, linear heads",
-        folder="finetune",
-        method="finetune",
-        options=LINEAR_OPTIONS,
-    ),
-    DemoRun(
-        title="cign, quick settings",
-        folder="cign",
-        method="cign",
-        options=QUICK_OPTIONS,
-    ),
-    DemoRun(
-        title="cign, quick settings",
+        title="cign (quick)",
         folder="cign-memory",
         method="cign",
         memory="120",
         options=QUICK_OPTIONS,
     ),
-    DemoRun(
-        title="joint, linear heads",
-        folder="joint",
-        method="joint",
-        options=LINEAR_OPTIONS,
-    ),
+    DemoRun(title="joint", folder="joint", method="joint"),
 )
 
 
+def caption() -> list[str]:
+    """What the demo's table is of, and what it does not show; a paragraph each."""
+    training: Any = QUICK_OPTIONS["training"]
+    return [
+        "Accuracy in percent: after the last task / mean over the tasks / forgetting. "
+        f"{CLIPS.num_classes * CLIPS.num_test} test clips; {CLIPS.num_classes} classes of "
+        f"{CLIPS.num_train} training clips in {NUM_TASKS} tasks. The best possible is "
+        f"{100 * CLIPS.limit:g} %: in {100 * _MISLEADING:g} % of the clips one modality is of "
+        "another class.",
+        f"Synthetic dataset (world) {CLIPS.world}: no setting was chosen on it. All settings are "
+        "the methods' recipes, tuned on another dataset; quick: "
+        f"{training['num_epochs']} epochs a task in batches of {training['batch_size']} at "
+        f"learning rate {training['learning_rate']:g}, width {QUICK_OPTIONS['width']}, depth "
+        f"{QUICK_OPTIONS['depth']}, where the recipe, the release's settings, takes at least 1,000 "
+        "steps in batches of 32 at 1e-4, width 192, depth 3.",
+        "One dataset, one class order, one seed: this shows that it works, not which method is "
+        "better. `cign bench` compares methods.",
+    ]
+
+
 def run_demo(
-    folder: Path, progress: Progress | None = None
+    folder: Path, progress: Progress | None = None, device: str | None = None
 ) -> list[tuple[DemoRun, dict[str, Any]]]:
     """Do everything, or what is left of it, in a folder.
 
     Args:
         folder: Gets ``clips``, ``store``, ``runs`` and ``report.html``.
         progress: Told of each stage.
+        device: Where to compute, as `cign.devices.resolve_device` takes it.
 
     Returns:
         The runs with what their ``metrics.json`` hold.
     """
     progress = progress or Silent()
     synthesize(folder / "clips", CLIPS, num_workers=os.cpu_count() or 1, progress=progress)
-    prepare(folder / "clips", folder / "store", backbone=load_backbone("small"), progress=progress)
+    backbone = load_backbone("small").to(resolve_device(device))
+    prepare(folder / "clips", folder / "store", backbone=backbone, progress=progress)
     store = Store.open(folder / "store")
-    results = [(run, _learn(run, store, folder / "runs" / run.folder, progress)) for run in RUNS]
+    results = [
+        (run, _learn(run, store, folder / "runs" / run.folder, progress, device)) for run in RUNS
+    ]
     progress.stop()
     write_report(
         [folder / "runs" / run.folder for run in RUNS],
@@ -129,12 +124,14 @@ def run_demo(
     return results
 
 
-def _learn(run: DemoRun, store: Store, out: Path, progress: Progress) -> dict[str, Any]:
+def _learn(
+    run: DemoRun, store: Store, out: Path, progress: Progress, device: str | None
+) -> dict[str, Any]:
     """One run, gone on with where it was stopped, or read where it is done.
 
     What other settings made, those of an earlier version, is made anew.
     """
-    learner = Learner(run.method, options=run.options, memory=run.memory)
+    learner = Learner(run.method, options=run.options, memory=run.memory, device=device)
     begun = (out / "config.yaml").exists()
     if begun and RunConfig.load(out).options != learner.config.options:
         shutil.rmtree(out)

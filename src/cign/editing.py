@@ -13,67 +13,48 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cign.addition import Addition, answers, measure_cost, right
 from cign.data.batches import ArraySource, cut
+from cign.data.store import Store
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
+from cign.devices import device_of
 from cign.errors import InputError, one_of
 from cign.feed import Feed
 from cign.kept import joined, read_kept
 from cign.methods import METHODS
-from cign.methods.analytic import Analytic
 from cign.methods.base import Method, TaskData
+from cign.methods.capabilities import is_updatable, updatable
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
+from cign.new_classes import check_listed, check_name, new_classes
 from cign.new_clips import NewClips, Source, choose_clips, is_store, opened
+from cign.scoring import EVALUATION_BATCH
 from cign.unknown.evidence import EvidenceReader
 from cign.unknown.rule import fit_rule
 
-MAX_NAME_CHARACTERS = 100
 
-
-def closed_form(model: Model) -> Analytic:
-    """The method of a model that can be changed.
+def check_updatable(model: Model) -> None:
+    """Refuse a model that cannot be changed without its old clips.
 
     Raises:
         InputError: If it is one that learns by gradients, or if its encoders were adapted: clips
             are kept and taught as tokens of encoders that all models share.
     """
-    if isinstance(model.method, Analytic):
+    if updatable(model.method) is not None:
         if model.regime != "frozen":
             raise InputError(
                 "a model learned end to end cannot be changed yet: train one with --regime frozen"
             )
-        return model.method
-    names = [name for name, method in METHODS.items() if issubclass(method, Analytic)]
+        return
+    names = [name for name, method in METHODS.items() if is_updatable(method)]
     raise InputError(
         f"a model of method {model.method.name} cannot be changed without its old clips: use a "
         f"model of {' or '.join(names)}, or train {model.method.name} again on all clips"
-    )
-
-
-def check_name(name: str) -> str:
-    """Give a class name that files, tables and pages can carry, in Unicode's normal form C.
-
-    Raises:
-        InputError: If it is empty, too long, or holds a slash, a line break or the like.
-    """
-    name = unicodedata.normalize("NFC", name)
-    shown = repr(name if len(name) <= MAX_NAME_CHARACTERS else name[:20] + "...")
-    if len(name) > MAX_NAME_CHARACTERS:
-        problem = f"has {len(name)} characters"
-    elif not name.strip() or name != name.strip() or name in (".", ".."):
-        problem = "is empty, a dot, or has blanks at an end"
-    elif not name.isprintable() or any(mark in name for mark in "/\\|"):
-        problem = "holds a slash, '|', a line break or a control character"
-    else:
-        return name
-    raise InputError(
-        f"class name {shown} {problem}: use 1 to {MAX_NAME_CHARACTERS} printable characters "
-        "without / \\ and |"
     )
 
 
@@ -109,8 +90,12 @@ def add_source(
         RunError: If the ridge solution is singular.
     """
     began = time.monotonic()
-    closed_form(model)  # before anything is decoded
-    encoders = None if is_store(source) else backbone()
+    check_updatable(model)  # before anything is decoded
+    encoders = None
+    if not isinstance(source, Store) and not is_store(source):
+        listed = {name: how[name] for name in ("format", "media") if name in how}
+        check_listed(model, Path(source), **listed)
+        encoders = backbone()
     with opened(source, encoders, **how) as (store, bare, notes):
         chosen = choose_clips(model, store, has_no_splits=bare, keep=keep, notes=notes)
         changed, addition = add_clips(model, chosen)
@@ -131,27 +116,11 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
         InputError: If the method or a class name does not allow it.
         RunError: If the ridge solution is singular.
     """
-    before = closed_form(model)
-    used = np.concatenate([clips.learned, clips.validation])
+    check_updatable(model)
     learned = Counter(name for i in clips.learned for name in clips.labels[i])
-    carried = {name for i in used for name in clips.labels[i]}
-    new = tuple(n for n in clips.order if n in carried and n not in model.classes)
-    for name in new:
-        check_name(name)
-        if not learned[name]:
-            raise InputError(
-                f"class {name!r} has no clip to learn from that decodes with sound and picture: "
-                "give it one, or take it out"
-            )
-    several = [i for i in used if len(clips.labels[i]) > 1]
-    if several and not model.method.setup.multi_label:
-        raise InputError(
-            f"clip {clips.ids[several[0]]} has several labels "
-            f"({'|'.join(clips.labels[several[0]])}), and this model was learned on clips with "
-            "one each: give each clip one label"
-        )
+    new = new_classes(model, clips)
     groups = (*model.groups, new) if new else model.groups
-    method = copy.deepcopy(before)
+    before, method = model.method, copy.deepcopy(model.method)
     _absorb(method, clips, groups, len(new))
 
     classes = tuple(name for group in groups for name in group)
@@ -189,8 +158,8 @@ def _absorb(
     task = len(groups) - 1
     tasks = TaskClips.of(clips.labels, TaskSequence(groups))
     source = ArraySource(clips.tokens.audio, clips.tokens.visual, 0)
-    feed = Feed(clips=tasks, source=source, device="cpu")
-    size = method.options.batch_size
+    device = device_of(method)
+    feed = Feed(clips=tasks, source=source, device=device)
     data = TaskData(
         task=task,
         num_old=method.num_classes,
@@ -198,16 +167,19 @@ def _absorb(
         new=clips.learned,
         memory=_none(),
         earlier=_none(),
-        batches=lambda indices: feed.batches(cut(indices, size), task),
+        batches=lambda indices: feed.batches(cut(indices, EVALUATION_BATCH), task),
         class_of=tasks.class_of,
+        features=lambda indices: feed.features(method, indices, task),
+        bytes_per_clip=0,
         seed=0,
     )
     if num_new:
         method.grow(num_new)
     method.before_task(data)
+    method.to(device)
     for phase in method.phases(data):
         assert not phase.updates, "a closed form absorbs its clips"
-        for batch in data.batches(phase.indices):
+        for batch in feed.batches(cut(phase.indices, phase.options.batch_size), task):
             method.learn(batch, phase)
     method.after_task(data)
 
@@ -258,13 +230,14 @@ def remove_class(model: Model, name: str) -> Model:
     Raises:
         InputError: If there is no such class, it is the last one, or the method does not allow it.
     """
-    closed_form(model)
+    check_updatable(model)
     name = known_name(model, name)
     if len(model.classes) == 1:
         raise InputError(f"class {name!r} is the last one: a model needs one, remove the folder")
     method = copy.deepcopy(model.method)
-    assert isinstance(method, Analytic)
-    method.remove_class(model.classes.index(name))
+    changing = updatable(method)
+    assert changing is not None
+    changing.remove_class(model.classes.index(name))
     groups = tuple(tuple(n for n in group if n != name) for group in model.groups)
     kept = None if model.kept is None else model.kept.without(name)
     changed = replace(model, method=method, groups=groups, kept=kept)

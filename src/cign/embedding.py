@@ -22,7 +22,7 @@ _TOLERANCE = 1e-4  # of a column's largest value: what another order of sums may
 
 @torch.inference_mode()
 def embed_clips(
-    method: Method, source: ClipSource, indices: IntArray, device: str = "cpu"
+    method: Method, source: ClipSource, indices: IntArray, device: str | torch.device = "cpu"
 ) -> NDArray[np.float32]:
     """Embed clips.
 

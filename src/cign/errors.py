@@ -27,6 +27,19 @@ class RunError(CignError):
     exit_code = 1
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what is kept of the work.
+
+    Attributes:
+        kept: What is kept, as the subject of a sentence and its verb.
+        go_on: How to go on; None leaves it to the command.
+    """
+
+    def __init__(self, kept: str, go_on: str | None = None) -> None:
+        super().__init__(kept)
+        self.kept, self.go_on = kept, go_on
+
+
 def one_of(value: object, allowed: Iterable[object], what: str) -> InputError:
     """Build the error for a value that is not among the allowed ones.
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cign.clip_results import ClipResults, check_results_file, joined
 from cign.data.batches import BoolArray
 from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.errors import InputError
+from cign.metrics.classes import (
+    class_recalls,
+    num_tested,
+    percent_interval,
+    worst_confusions,
+)
 from cign.metrics.incremental import summarise
 from cign.metrics.open_set import answered_right, is_known, open_set
 from cign.metrics.predictions import READINGS, Predictions
@@ -24,8 +32,12 @@ from cign.unknown.evidence import Evidence, EvidenceReader
 from cign.unknown.rule import COMBINED, UnknownRule, possible_scores, read_evidence, rule_on
 
 
-def evaluate_model(model: Model, config: RunConfig, store: Store, split: str) -> dict[str, Any]:
+def evaluate_model(
+    model: Model, config: RunConfig, store: Store, split: str, out: Path | None = None
+) -> dict[str, Any]:
     """See `cign.learner.Learner.evaluate`."""
+    if out is not None:
+        check_results_file(out)
     config = dataclasses.replace(config, backbone=model.backbone, regime=model.regime)
     known = set(model.classes)
     clips = store.table.clips
@@ -45,19 +57,54 @@ def evaluate_model(model: Model, config: RunConfig, store: Store, split: str) ->
         class_names=model.classes,
         task_sizes=(len(model.classes),),
     )
-    probabilities = {
-        reading: np.concatenate([one.probabilities[reading].float().numpy() for one in evidence])
-        for reading in READINGS
-    }
-    judge_by_what_is_there(probabilities, *source.there(indices))
+    known_clips = _Read(evidence, *source.there(indices))
+    probabilities = known_clips.probabilities()
     predictions.add_task(probabilities)
-    result: dict[str, Any] = {"num_clips": len(indices), "readings": summarise(predictions)}
+    result: dict[str, Any] = {
+        "num_clips": len(indices),
+        "readings": _with_intervals(predictions),
+        "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
+        "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
+    }
     strange = _unknown_clips(model, store, split)
+    results = [_clip_results(model, store, indices, known_clips)]
     if len(strange):
-        known_clips = _Read(evidence, *source.there(indices))
         strange_clips = _Read(read_evidence(reader, source, strange), *source.there(strange))
         result["open_set"] = _open_set(model, reader, known_clips, strange_clips, predictions)
+        results.append(_clip_results(model, store, strange, strange_clips))
+    if out is not None:
+        joined(results).write(out)
     return result
+
+
+def _with_intervals(predictions: Predictions) -> dict[str, Any]:
+    """The named numbers, and ``interval``: the 95 % interval of accuracy; None for precisions."""
+    numbers = summarise(predictions)
+    for one in numbers.values():
+        found = None
+        if one["measure"] == "accuracy":
+            found = percent_interval(one["last"], num_tested(predictions))
+        one["interval"] = None if found is None else list(found)
+    return numbers
+
+
+def _clip_results(
+    model: Model,
+    store: Store,
+    indices: IntArray,
+    clips: _Read,
+) -> ClipResults:
+    """What the model says about some clips."""
+    rule = model.unknown
+    return ClipResults(
+        clips=tuple(store.table.clips[i] for i in indices),
+        class_names=model.classes,
+        probabilities=clips.probabilities(),
+        unknown=clips.values(rule)["audio_visual"],
+        is_unknown=clips.above_threshold(rule),
+        has_audio=clips.has_audio,
+        has_visual=clips.has_visual,
+    )
 
 
 def _unknown_clips(model: Model, store: Store, split: str) -> IntArray:
@@ -70,7 +117,7 @@ def _unknown_clips(model: Model, store: Store, split: str) -> IntArray:
 
 @dataclass(frozen=True)
 class _Read:
-    """Clips as they were read, and which of them have sound, and a picture."""
+    """The evidence of N clips, and which of them have an audio track, and a video track."""
 
     evidence: list[Evidence]
     has_audio: BoolArray
@@ -85,17 +132,34 @@ class _Read:
         judge_by_what_is_there(values, self.has_audio, self.has_visual)
         return values
 
-    def percent_unknown(self, rule: UnknownRule, rows: IntArray | slice) -> float | None:
-        """How many of the clips the rule calls unknown, each by the reading it is judged by."""
-        if not rule.thresholds or not len(self.has_audio[rows]):
+    def probabilities(self) -> dict[str, NDArray[np.float32]]:
+        """Probabilities of each reading, [N, C]."""
+        found = {
+            reading: np.concatenate(
+                [one.probabilities[reading].float().cpu().numpy() for one in self.evidence]
+            )
+            for reading in READINGS
+        }
+        judge_by_what_is_there(found, self.has_audio, self.has_visual)
+        return found
+
+    def above_threshold(self, rule: UnknownRule) -> BoolArray | None:
+        """Whether the rule calls each clip unknown, by the reading that the clip is judged by."""
+        if not rule.thresholds:
             return None
         # By reading, so that the threshold goes where the score went.
         limits = {
             reading: np.full(len(self.has_audio), rule.thresholds[reading]) for reading in READINGS
         }
         judge_by_what_is_there(limits, self.has_audio, self.has_visual)
-        told = self.values(rule)["audio_visual"] > limits["audio_visual"]
-        return float(100.0 * np.mean(told[rows]))
+        return np.asarray(self.values(rule)["audio_visual"] > limits["audio_visual"])
+
+    def percent_unknown(self, rule: UnknownRule, rows: IntArray | slice) -> float | None:
+        """How many of some clips the rule calls unknown; None without clips or threshold."""
+        found = self.above_threshold(rule)
+        if found is None or not len(found[rows]):
+            return None
+        return float(100.0 * np.mean(found[rows]))
 
 
 def _open_set(

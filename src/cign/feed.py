@@ -28,7 +28,7 @@ class Feed:
 
     clips: TaskClips
     source: ClipSource
-    device: str
+    device: str | torch.device
 
     def batches(self, batches: list[IntArray], task: int) -> Iterator[Batch]:
         """Read batches ahead of the step and put them on the device.
@@ -66,13 +66,6 @@ class Feed:
         return np.concatenate(parts)
 
     def choose_exemplars(self, memory: ExemplarMemory, method: Method, data: TaskData) -> None:
-        """Let the memory take clips of the task's classes."""
-        if memory.budget.amount == 0:
-            return
-        counted = self.clips.class_of(data.new)
-        memory.update(
-            {c: data.new[counted == c] for c in range(data.num_old, data.num_classes)},
-            data.num_classes,
-            self.source.bytes_per_clip,
-            lambda indices: self.features(method, indices, data.task),
-        )
+        """Let the method choose the exemplars that the memory keeps."""
+        if memory.budget.amount:
+            method.choose_exemplars(memory, data)

@@ -69,14 +69,32 @@ def read_json(path: Path, what: str) -> Any:
         what: What it is, for the error message.
 
     Raises:
-        InputError: If the file is missing or is not JSON.
+        InputError: If the file is missing, is not JSON, or names something twice in one object.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{what} not found: {path} does not exist; check the path") from None
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(f"{what} {path} cannot be read ({error}); restore or remake it") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON, of which Python would keep the last of two values of one name.
+
+    Raises:
+        ValueError: If it is not JSON, or an object has two values of one name.
+    """
+    return json.loads(text, object_pairs_hook=_without_repeats)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it names {twice!r} twice")
+    return values
 
 
 @contextlib.contextmanager

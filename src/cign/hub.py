@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cign.connection import hub_trouble
 from cign.errors import InputError, RunError
 from cign.files import read_json
 from cign.model_files import ABOUT, CARD, KEPT, WEIGHTS, model_place, read_about
@@ -18,7 +19,7 @@ _NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@
 # Of `cign.models.backbones`: one or two names, shipped or on the hub, and what is taken of tokens.
 _PART = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
 _BACKBONE = re.compile(rf"{_PART}(\+{_PART})?(@[\w.+-]+)?")
-_FILES = (ABOUT, CARD, KEPT, WEIGHTS)
+_FILES = [ABOUT, CARD, KEPT, WEIGHTS]
 
 
 def hub_name(name: Path | str) -> tuple[str, str | None] | None:
@@ -45,13 +46,16 @@ def local_place(name: Path | str) -> Path:
     from huggingface_hub import snapshot_download
 
     repo, revision = wanted
+    trouble = hub_trouble()
+    # Without a network the cache is asked alone: the client would try again for a long time.
+    how: dict[str, Any] = {"local_files_only": True} if trouble else {}
     try:
-        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(_FILES)))
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES, **how))
     except Exception as error:
         raise InputError(
             f"model {str(name)!r} is no folder here and could not be had from the hub "
-            f"({_reason(error)}): check the name and the network, or download it where there is "
-            "one and name its folder"
+            f"({trouble or _reason(error)}): check the name and the network, or download it where "
+            "there is one and name its folder"
         ) from None
     if not (folder / ABOUT).is_file():
         raise InputError(f"{name} on the hub is not a model of cign: it has no {ABOUT}")
@@ -107,12 +111,15 @@ def upload(folder: Path, name: str, *, private: bool) -> str:
     check_backbone(read_json(folder / ABOUT, "model")["backbone"], f"model {name}")
     from huggingface_hub import create_repo, upload_folder
 
+    trouble = hub_trouble()
     try:
+        if trouble:
+            raise ConnectionError(trouble)
         create_repo(name, private=private, exist_ok=True)
         commit: Any = upload_folder(
             repo_id=name,
             folder_path=folder,
-            allow_patterns=list(_FILES),
+            allow_patterns=_FILES,
             # Clips that an earlier push took along must not stay when this one does not.
             delete_patterns=[KEPT],
             commit_message="A model of cign",

@@ -11,7 +11,7 @@ from cign.data.store import Store
 from cign.data.tasks import TaskClips
 from cign.kept import KeptClips, choose_kept, read_kept, validation_clips
 from cign.methods import method_class
-from cign.methods.analytic import Analytic
+from cign.methods.capabilities import is_updatable
 from cign.model_folder import Model
 from cign.run_config import RunConfig
 from cign.run_record import versions
@@ -67,7 +67,7 @@ def kept_validation_clips(config: RunConfig, clips: TaskClips, store: Store) -> 
 
     A model that holds its encoders cannot be changed, and the store's tokens are not theirs.
     """
-    if not issubclass(method_class(config.method), Analytic) or config.regime != "frozen":
+    if not is_updatable(method_class(config.method)) or config.regime != "frozen":
         return None
     labels = [clip.labels for clip in store.table.clips]
     candidates = validation_clips(store, clips.tasks.class_order)

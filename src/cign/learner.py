@@ -7,22 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import torch
-
 from cign.branching import Branch
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
+from cign.devices import resolve_device
 from cign.display import displayed
 from cign.embedding import write_embeddings
 from cign.evaluation import evaluate_model
 from cign.files import write_json
 from cign.learned import kept_validation_clips, model_of
-from cign.methods import method_class
+from cign.methods import DEFAULT_METHOD, METHODS, default_recipe, method_class
 from cign.model_files import ABOUT, checksum, model_place
 from cign.model_folder import load_model, save_model
 from cign.models.backbones import in_full
-from cign.options import builtin_recipe, configure
+from cign.options import configure
 from cign.peers import current
 from cign.progress import Progress
 from cign.run_config import RunConfig, refuse_begun
@@ -36,10 +35,10 @@ from cign.trained import Trained
 class Learner(Trained):
     """A class-incremental audio-visual classifier.
 
-    ``Learner("cign").learn(store, tasks=4).predict("clip.mp4").one()``
+    ``Learner().learn(store, tasks=4).predict("clip.mp4").one()``
 
     Args:
-        method: Name of the method.
+        method: Name of the method; `cign_analytic`, which keeps no clips, if absent.
         options: Options of the method that differ from its recipe.
         regime: ``frozen`` on cached tokens or ``end-to-end``.
         backbone: Backbone whose tokens are read; None takes the only one the store holds.
@@ -49,15 +48,16 @@ class Learner(Trained):
         allow_missing: Whether training takes clips that lack sound or picture.
         bf16: Whether encoders and transformers multiply in bfloat16, which is several times faster
             where the processor has units for it; losses and linear heads stay float32.
-        device: Where to compute; None takes a GPU if there is one.
+        device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None and
+            ``auto`` take a GPU if there is one.
 
     Raises:
-        InputError: If a name or a value is not known.
+        InputError: If a name or a value is not known, or this machine lacks the device.
     """
 
     def __init__(
         self,
-        method: str = "cign",
+        method: str = DEFAULT_METHOD,
         *,
         options: Mapping[str, Any] | None = None,
         regime: str = "frozen",
@@ -71,12 +71,12 @@ class Learner(Trained):
     ) -> None:
         super().__init__()
         cls = method_class(method)
-        recipe = builtin_recipe(method).options if options is None else dict(options)
+        recipe = default_recipe(method).options if options is None else dict(options)
         filled: Any = configure(cls.Options, recipe, f"recipe of {method}")
         cls.check_regime(filled, regime)
-        self._backbone_name = backbone
+        self._backbone_name, self._asked_device = backbone, device
         self.config = RunConfig(
-            method=method,
+            method=METHODS.reference(cls),
             options=dataclasses.asdict(filled),
             seed=seed,
             memory=memory,
@@ -84,7 +84,7 @@ class Learner(Trained):
             regime=regime,
             allow_missing=allow_missing,
             bf16=bf16,
-            device=device or ("cuda" if torch.cuda.is_available() else "cpu"),
+            device=resolve_device(device),
         )
         self.metrics: dict[str, Any] = {}
 
@@ -176,7 +176,7 @@ class Learner(Trained):
         """Settle the configuration and put the run together; refuses before anything is written."""
         with current().agreeing():
             if folder is not None and resume:
-                self.config, branch = RunConfig.load(folder), None
+                self.config, branch = RunConfig.load(folder).on(self._asked_device), None
             else:
                 if folder is not None:
                     refuse_begun(folder)
@@ -215,43 +215,62 @@ class Learner(Trained):
             self.metrics = as_made(folder, self.metrics)
             save_model(self.model, folder / "model")
             write_json(folder / "metrics.json", self.metrics)
+        self.model.to(self.config.device)
         return self
 
     # --------------------------------------------------------- evaluate, load
 
-    def evaluate(self, store: Store | Path | str, *, split: str = "test") -> dict[str, Any]:
+    def evaluate(
+        self,
+        store: Store | Path | str,
+        *,
+        split: str = "test",
+        out: Path | str | None = None,
+    ) -> dict[str, Any]:
         """Score a store's clips of the classes this model knows.
 
         Args:
             store: A prepared store or its folder, with tokens of the model's backbone.
             split: Which clips.
+            out: A .csv, .parquet or .json file for the results of each clip
+                (`cign.clip_results.ClipResults`); None writes none.
 
         Returns:
-            For each reading the named numbers of ``metrics.json`` for a single task, in percent;
-            ``open_set`` where the store has clips of classes the model does not know.
+            ``readings``: for each the named numbers of ``metrics.json`` for a single task and the
+            95 % interval of accuracy, in percent. ``classes``: recall of each class, audio-visual,
+            with its interval. ``confusions``: the most frequent ones. ``open_set`` where the store
+            has clips of classes the model does not know.
 
         Raises:
-            InputError: If the store does not fit the model or has no such clip.
+            InputError: If the store does not fit the model or has no such clip, or ``out`` has
+                another suffix.
         """
-        return evaluate_model(self._trained(), self.config, _opened(store), split)
+        place = None if out is None else Path(out)
+        return evaluate_model(self._trained(), self.config, _opened(store), split, place)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Learner:
+    def load(cls, folder: Path | str, *, device: str | None = None) -> Learner:
         """Read a MODEL folder, the model of a RUN, or ``owner/name`` on a hub of models.
 
+        Args:
+            folder: Where it is.
+            device: Where it computes from now on, as the constructor takes it.
+
         Raises:
-            InputError: If it is missing, damaged, changed or of a newer version.
+            InputError: If it is missing, damaged, changed or of a newer version, or this machine
+                lacks the device.
         """
         place = model_place(Path(folder)).resolve()  # nothing is saved where the hub is meant
         seen = {place: checksum(place / ABOUT)} if (place / ABOUT).is_file() else {}
         model = load_model(Path(folder))
         learner = cls(
-            model.method.name,
+            METHODS.reference(type(model.method)),
             options=dataclasses.asdict(model.method.options),
             regime=model.regime,
             backbone=model.backbone,
+            device=device,
         )
-        learner.model, learner._seen = model, seen
+        learner.model, learner._seen = model.to(learner.config.device), seen
         return learner
 
 

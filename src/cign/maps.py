@@ -8,14 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cign.methods.base import Method
-from cign.methods.cign_analytic import CignAnalytic
-from cign.methods.cign_replay import CignReplay
-from cign.models.cign_network import CignNetwork
+from cign.methods.base import Output
 from cign.models.encoder import TokenShape
 
 Floats = NDArray[np.float32]
@@ -46,40 +42,23 @@ class Maps:
         )
 
 
-def has_maps(method: Method) -> bool:
-    """Whether a method assigns tokens to classes."""
-    if isinstance(method, CignReplay):
-        return True
-    if isinstance(method, CignAnalytic):
-        return method.options.assignment == "soft"
-    network = getattr(method, "network", None)
-    return isinstance(network, CignNetwork) and network.visual.grouping is not None
+def maps_of(output: Output, shape: TokenShape, num_frames: int) -> Maps | None:
+    """The maps of a batch; None where the method assigns no tokens to classes.
 
-
-@torch.inference_mode()
-def read_maps(method: Method, audio: Tensor, visual: Tensor, num_frames: int) -> Maps | None:
-    """Read the maps of a batch, given as `Method.predict` takes it; None without any.
-
-    `cign_analytic` and `cign_replay` give their assignment, which for each class sums to one over
-    the tokens. The grouping networks of `cign` give theirs, which for each token sums to one over
-    the classes.
+    In some methods the assignment sums to one over the tokens for each class, in others over the
+    classes for each token.
 
     Args:
-        method: In evaluation mode.
-        audio: Cached tokens, or samples.
-        visual: Cached tokens, or frames.
+        output: Of the method, in evaluation mode.
+        shape: Of the tokens.
         num_frames: K.
     """
-    if not has_maps(method):
+    if not output.assignment:
         return None
-    if isinstance(method, (CignAnalytic, CignReplay)):
-        assigned = method.assignments(audio, visual)
-        heard, seen = assigned["audio"], assigned["visual"]
-    else:
-        output = method.network(audio, visual)  # type: ignore[operator]
-        heard, seen = output.audio.grouped.assignment, output.visual.grouped.assignment
-    shape = method.setup.shape
-    return Maps(visual=_patches(seen, shape, num_frames), audio=_moments(heard, shape))
+    return Maps(
+        visual=_patches(output.assignment["visual"], shape, num_frames),
+        audio=_moments(output.assignment["audio"], shape),
+    )
 
 
 def _patches(assigned: Tensor, shape: TokenShape, num_frames: int) -> Floats | None:

@@ -17,11 +17,11 @@ from cign.checkpoint import check_state, load_module
 from cign.data.media import MediaSpec
 from cign.errors import CignError, InputError
 from cign.methods import method_class
-from cign.methods.analytic import Analytic
 from cign.methods.base import Method, Setup
 from cign.models.backbones import load_backbone, load_blocks
 from cign.models.encoder import TokenShape
 from cign.models.fitting import fit
+from cign.models.training_state import clear_training_state
 from cign.options import configure
 
 # What is no size of a network, a sampling rate say, may be larger than a small file of weights.
@@ -52,8 +52,12 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
         raise InputError(
             f"{where} describes a network that cannot be built ({reason}): restore or remake it"
         ) from None
+    clear_training_state(draft)
+    draft.make_room(state)
     check_state(draft, state, file)
     method = _assemble(about, where)
+    clear_training_state(method)
+    method.make_room(state)
     load_module(method, state, file)
     return method
 
@@ -92,12 +96,9 @@ def _check_counts(about: dict[str, Any], state: dict[str, Tensor], where: str) -
     """Refuse what a draft cannot: how often something is built, and what is drawn by numpy."""
     most, num_values = len(state), sum(weight.numel() for weight in state.values())
     options, shape = about["options"], about["shape"]
-    if issubclass(method_class(about["method"]), Analytic):
-        width, dim = options.get("width"), max(shape["audio_dim"], shape["visual_dim"])
-        if isinstance(width, int) and width * dim > num_values:
-            raise _beyond(
-                where, f"width {width:.3g} at tokens of width {dim}", num_values, "values"
-            )
+    what, least = method_class(about["method"]).least_weights(options, shape)
+    if least > num_values:
+        raise _beyond(where, what, num_values, "values")
     record = about["backbone"].get("record")
     for name, number in (*_numbers(options), *_numbers(record)):
         if ("depth" in name or "layers" in name) and number > most:

@@ -8,14 +8,17 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from cign.data.media import MediaSpec
+from cign.devices import device_of, move_to
 from cign.errors import InputError
 from cign.files import replacing, write_json, write_text
 from cign.hub import check_backbone, hub_name, local_place
 from cign.kept import KeptClips
+from cign.methods import METHODS
 from cign.methods.base import READINGS, Method
 from cign.model_building import build_method, groups_of
 from cign.model_card import model_card
@@ -31,6 +34,7 @@ from cign.model_files import (
 from cign.models.backbone import Backbone
 from cign.models.backbones import load_backbone
 from cign.models.fitting import fit, record_of
+from cign.models.training_state import inference_state
 from cign.unknown.evidence import EvidenceReader
 from cign.unknown.rule import UnknownRule
 
@@ -78,6 +82,24 @@ class Model:
         """Clips with a higher unknown score of the audio-visual reading are called unknown."""
         return self.unknown.thresholds.get("audio_visual")
 
+    @property
+    def device(self) -> torch.device:
+        """Where the method is; clips that are kept stay in main memory."""
+        return device_of(self.method)
+
+    def to(self, device: str) -> Model:
+        """Move the method to a device, in place.
+
+        Args:
+            device: As `cign.devices.resolve_device` gives it.
+
+        Raises:
+            InputError: If the method cannot compute there.
+        """
+        move_to(self.method, device)
+        self.__dict__.pop("evidence_reader", None)  # its matrices are where the method was
+        return self
+
     @functools.cached_property
     def evidence_reader(self) -> EvidenceReader:
         """Reads what the rule for unknown clips needs; made once, since it factorises matrices."""
@@ -87,7 +109,7 @@ class Model:
         )
 
     def load_backbone(self) -> Backbone:
-        """The backbone that makes this model's tokens.
+        """The backbone that makes this model's tokens, on the device of the method.
 
         Raises:
             InputError: If it cannot be loaded or has other weights than the model was made with.
@@ -99,7 +121,7 @@ class Model:
                 f"backbone {self.backbone} has other weights than the model was made with: "
                 "use the version of cign or the folder it was made with"
             )
-        return backbone
+        return backbone.to(self.device)
 
 
 def save_model(model: Model, folder: Path, version: int = 1, licence: str | None = None) -> None:
@@ -111,7 +133,9 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
         version: Number of the version.
         licence: Of the weights, for the model card; None leaves it open.
     """
-    state = {name: value.contiguous() for name, value in model.method.state_dict().items()}
+    state = {
+        name: value.cpu().contiguous() for name, value in inference_state(model.method).items()
+    }
     checksums = {WEIGHTS: _write(folder / WEIGHTS, save(state))}
     kept = model.kept
     if kept is not None:
@@ -123,7 +147,7 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
         {
             "format": FORMAT,
             "version": version,
-            "method": model.method.name,
+            "method": METHODS.reference(type(model.method)),
             "options": dataclasses.asdict(model.method.options),
             "classes": [
                 {"name": name, "task": task + 1}

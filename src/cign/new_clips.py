@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cign.data.clips import Clip
 from cign.data.formats.folders import read_folders
 from cign.data.intact import check_tokens
 from cign.data.prepare import prepare
@@ -127,12 +128,11 @@ def opened(
                 f"example {lost[0].clip} ({lost[0].condition}: {lost[0].detail})"
             )
         store = Store.open(place)
-        yield store, _without_splits(Path(source), store), tuple(notes)
+        yield store, without_splits(Path(source), store.table.clips), tuple(notes)
 
 
-def _without_splits(source: Path, store: Store) -> bool:
-    """Whether the source is class folders alone, so that nobody set any clip aside."""
-    clips = store.table.clips
+def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
+    """Whether a source is class folders alone, so that nobody set any of its clips aside."""
     if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
         return False
     try:

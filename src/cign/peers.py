@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cign.devices import AUTO
 from cign.errors import CignError, InputError, RunError
 
 TIMEOUT_S = 600.0
@@ -131,16 +132,20 @@ def current() -> Peers:
 
 
 @contextlib.contextmanager
-def joined(expected: int | None = None, timeout_s: float | None = None) -> Iterator[Peers]:
+def joined(
+    expected: int | None = None, timeout_s: float | None = None, device: str = AUTO
+) -> Iterator[Peers]:
     """Join the processes that `torchrun` started; without it this one is alone.
 
     Args:
         expected: How many there have to be; a launcher that silently starts one is found out.
         timeout_s: How long to wait for another process, `TIMEOUT_S` by default; it must be longer
             than the longest stretch that one works alone, such as writing the model.
+        device: Where they compute; see `cign.devices.resolve_device`.
 
     Raises:
-        InputError: If there is another number of processes, or nobody to wait for.
+        InputError: If there is another number of processes, or nobody to wait for, or all of them
+            would compute on one GPU.
         RunError: If the others cannot be reached.
     """
     number = int(os.environ.get("WORLD_SIZE", "1"))
@@ -157,7 +162,12 @@ def joined(expected: int | None = None, timeout_s: float | None = None) -> Itera
             )
         yield Peers()
         return
-    _begin(timeout_s or TIMEOUT_S)
+    if device.startswith("cuda:"):
+        raise InputError(
+            f"--device is {device}, but each of {number} processes needs a GPU of its own: use "
+            "--device cuda"
+        )
+    _begin(timeout_s or TIMEOUT_S, on_gpu=device != "cpu" and torch.cuda.is_available())
     peers = current()
     before = signal.signal(signal.SIGTERM, _ended_by_launcher)
     try:
@@ -172,7 +182,7 @@ def joined(expected: int | None = None, timeout_s: float | None = None) -> Itera
         signal.signal(signal.SIGTERM, before)
 
 
-def _begin(timeout_s: float) -> None:
+def _begin(timeout_s: float, *, on_gpu: bool) -> None:
     """Form the group: gloo for what lies in memory, NCCL for what lies on GPUs.
 
     Optimizers import ``torch._dynamo`` at their first step, and functions that come with it take
@@ -182,12 +192,12 @@ def _begin(timeout_s: float) -> None:
     import torch._dynamo
 
     backend = "gloo"
-    if torch.cuda.is_available():
+    if on_gpu:
         local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= found:
             raise InputError(
                 f"process {local} of this machine has no GPU of its own, it has {found}: use "
-                f"--nproc_per_node {found}, or CUDA_VISIBLE_DEVICES= to train on the processors"
+                f"--nproc_per_node {found}, or --device cpu"
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"

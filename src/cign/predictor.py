@@ -18,7 +18,7 @@ from cign.data.media import Decoded, MediaError, decode
 from cign.data.side_by_side import Pause, num_threads, side_by_side
 from cign.data.windows import decode_windows
 from cign.inputs import Input, NoFile
-from cign.maps import Maps, read_maps
+from cign.maps import Maps, maps_of
 from cign.methods.base import READINGS
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
@@ -173,15 +173,15 @@ def read_batch(
     """
     if not clips:
         return Read(probabilities={}, unknown={})
-    audio = torch.from_numpy(np.stack([clip.audio for clip in clips]))
-    frames = torch.from_numpy(np.stack([clip.frames for clip in clips]))
+    audio = torch.from_numpy(np.stack([clip.audio for clip in clips])).to(model.device)
+    frames = torch.from_numpy(np.stack([clip.frames for clip in clips])).to(model.device)
     with plain_products():  # another thread may be teaching the model
         if backbone is not None:
             # float16, as the cached tokens that the model was trained on.
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
         evidence = model.evidence_reader.read(audio, frames)
-    scores = {name: evidence.probabilities[name].float().numpy().copy() for name in READINGS}
+    scores = {name: evidence.probabilities[name].float().cpu().numpy().copy() for name in READINGS}
     unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
     by_modality = {name: model.unknown.standardised_parts(evidence, name) for name in READINGS}
     parts = {
@@ -196,7 +196,9 @@ def read_batch(
         probabilities=scores,
         unknown=unknown,
         evidence=parts,
-        maps=read_maps(model.method, audio, frames, model.spec.num_frames) if maps else None,
+        maps=maps_of(evidence.output, model.method.setup.shape, model.spec.num_frames)
+        if maps
+        else None,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 
 class Progress(Protocol):
@@ -19,6 +20,20 @@ class Progress(Protocol):
 
     def stop(self) -> None:
         """End the last stage."""
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """A progress that also shows what is measured during a stage, such as the loss."""
+
+    def measure(self, unit: str, detail: Callable[[], str]) -> None:
+        """Describe the stage that has just been started.
+
+        Args:
+            unit: What is counted, in the plural, for example ``steps``.
+            detail: Gives a text for the next line, or an empty one. It is called only when a line
+                is drawn, since reading a value makes the host wait for the device.
+        """
 
 
 class Silent:

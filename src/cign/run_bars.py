@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Any, TextIO
 
-from cign.terminal import until_restored
+from cign.terminal import duration, until_restored
 
 _REFRESH_EVERY_S = 0.1
 _LINE_EVERY_S = 30.0
@@ -18,11 +18,13 @@ class RunLines:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._last_line = time.monotonic()
-        self._num_done = self._num_runs = 0
+        self._num_done = self._num_runs = self._num_before = 0
+        self._begin = self._last_line
 
     def begin(self, num_runs: int, num_done: int) -> None:
         """See `cign.bench.runner.View`."""
         self._num_runs, self._num_done = num_runs, num_done
+        self._begin, self._num_before = time.monotonic(), num_done
         self._line(f"{num_done} of {num_runs} runs done before")
 
     def moved(self, name: str, stage: str, done: int, total: int) -> None:
@@ -34,10 +36,17 @@ class RunLines:
         """See `cign.bench.runner.View`."""
         self._num_done += error is None
         told = f"failed: {error}" if error else f"{self._num_done} of {self._num_runs} done"
-        self._line(f"{name}, {seconds:.0f} s, {told}")
+        self._line(f"{name}, {seconds:.0f} s, {told}{self._time_left()}")
 
     def stop(self) -> None:
         """See `cign.bench.runner.View`."""
+
+    def _time_left(self) -> str:
+        """How long the other runs will take if they take as long as those made so far."""
+        made, left = self._num_done - self._num_before, self._num_runs - self._num_done
+        if not made or not left:
+            return ""
+        return f", about {duration((time.monotonic() - self._begin) / made * left)} left"
 
     def _line(self, text: str) -> None:
         self._last_line = time.monotonic()
@@ -50,12 +59,14 @@ class RunBars:
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
 
         self._console = Console(stderr=True, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
+            Remaining(compact=True),
             TextColumn("{task.fields[stage]}", markup=False),
             console=self._console,
             auto_refresh=False,

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cign.data.memory import MemoryBudget
+from cign.devices import AUTO, resolve_device
 from cign.errors import InputError, one_of
 from cign.files import write_text
 from cign.methods import method_class
@@ -68,6 +69,15 @@ class RunConfig:
     def effective_memory(self) -> str:
         """The budget, or 0 for a method that has no use for exemplars."""
         return self.memory if method_class(self.method).uses_memory else "0"
+
+    def on(self, device: str | None) -> RunConfig:
+        """This configuration on the device that is asked for; by default on its own.
+
+        Raises:
+            InputError: If this machine lacks that device.
+        """
+        own = device in (None, AUTO)
+        return dataclasses.replace(self, device=resolve_device(self.device if own else device))
 
     def save(self, folder: Path) -> None:
         """Write ``config.yaml``."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cign.data.batches import BoolArray, ClipSource, cut
 from cign.data.tasks import IntArray
+from cign.devices import device_of
 from cign.methods.base import READINGS, Method
 from cign.progress import Progress, Silent
 
@@ -39,7 +40,7 @@ def score_clips(
     method: Method,
     source: ClipSource,
     indices: IntArray,
-    device: str = "cpu",
+    device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Score clips on the classes seen.
@@ -48,18 +49,19 @@ def score_clips(
         method: Put into evaluation mode.
         source: Reads the clips.
         indices: Which clips, shape [N].
-        device: Where the method is.
+        device: Where the method is; found from its weights if absent.
         progress: Advanced by each clip.
 
     Returns:
         For each reading float32 scores, shape [N, C]; see `judge_by_what_is_there`.
     """
     progress = progress or Silent()
+    device = device_of(method) if device is None else device
     method.eval()
     parts: dict[str, list[NDArray[np.float32]]] = {reading: [] for reading in READINGS}
     for some in cut(indices, EVALUATION_BATCH):
         audio, visual = source.read(some)
-        scores = method.predict(audio.to(device), visual.to(device))
+        scores = method.predict(audio.to(device), visual.to(device)).probabilities
         for reading in READINGS:
             parts[reading].append(scores[reading].float().cpu().numpy())
         progress.advance(len(some))

@@ -6,7 +6,7 @@ Legend: B clips, n of them a process's own, E width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -70,16 +70,19 @@ class SharedFeed(Feed):
         """Let the memory take clips of the task's classes; each process reads some classes."""
         if memory.budget.amount == 0:
             return
-        features: dict[int, NDArray[np.float32]] = {}
-        if memory.selection == "herding":
-            features = self._gathered(method, data)
-        counted = self.clips.class_of(data.new)
-        memory.update(
-            {c: data.new[counted == c] for c in range(data.num_old, data.num_classes)},
-            data.num_classes,
-            self.source.bytes_per_clip,
-            lambda indices: features[int(self.clips.class_of(indices[:1])[0])],
-        )
+        gathered: dict[int, NDArray[np.float32]] = {}
+
+        def features(indices: IntArray) -> NDArray[np.float32]:
+            """Those of all new clips of a class are gathered, others are computed here."""
+            if not gathered:
+                gathered.update(self._gathered(method, data))
+            c = int(self.clips.class_of(indices[:1])[0])
+            clips = data.new[self.clips.class_of(data.new) == c]
+            if np.array_equal(indices, clips):
+                return gathered[c]
+            return self.features(method, indices, data.task)
+
+        method.choose_exemplars(memory, replace(data, features=features))
         # On machines of different kinds equal features may differ in the last bit.
         for c, chosen in sorted(memory.by_class.items()):
             tensor = torch.from_numpy(chosen.copy())

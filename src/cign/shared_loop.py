@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from cign.data.batches import cut
 from cign.draws import WholeBatchDraws
 from cign.errors import InputError
+from cign.interrupts import Interrupts
+from cign.loss_text import loss_of_epoch
 from cign.methods.base import READINGS, Batch, Method, TaskData
 from cign.methods.phases import Phase
 from cign.peers import Peers
@@ -29,12 +31,6 @@ from cign.train import Loop
 
 # Steps between the moments at which the first process may save within a phase.
 SAVE_EVERY_STEPS = 16
-# Buffers that a closed form adds clips to. One with others names them in `sums_over_clips`, a set
-# of the last parts of their names.
-ABSORBED = frozenset({"gram", "cross", "class_clips"})
-# Methods whose losses compare the clips of a batch with each other. One that is not listed says so
-# in `needs_whole_batch`, a sentence's second half.
-WHOLE_BATCH = {"av_cil": "its losses contrast all clips of a batch with each other"}
 
 
 @dataclass(kw_only=True)
@@ -53,6 +49,7 @@ class SharedLoop(Loop):
     def __post_init__(self) -> None:
         refuse_whole_batch(self.method, keeps_clips=self.memory.budget.amount > 0)
         super().__post_init__()
+        self._interrupts = Interrupts(holds=False)  # to save, all would have to be at one step
         self._is_partial = False  # whether sums are this process's part of the truth
         self._absorbs = False
         self._share = 1.0
@@ -120,6 +117,10 @@ class SharedLoop(Loop):
         for grad, part in zip(grads, parts, strict=True):
             grad.copy_(part.view_as(grad))
 
+    def _loss_text(self) -> str:
+        """Of whole epochs alone: in between each process knows its own clips' part."""
+        return loss_of_epoch(self.losses, self.place.task)
+
     def _end_epoch(self, task: int, phase: Phase, epoch: int) -> None:
         """Note the epoch's mean losses, of all clips, in every process."""
         self.peers.add_(self._sums.values())
@@ -175,7 +176,8 @@ class SharedLoop(Loop):
         """
         after = self._marks()
         moved = [name for name, mark in after.items() if before.get(name) != mark]
-        odd = [name for name in moved if name.rpartition(".")[2] not in sums_of(self.method)]
+        sums = self.method.sums_over_clips
+        odd = [name for name in moved if name.rpartition(".")[2] not in sums]
         if odd:
             raise InputError(
                 f"method {self.method.name} takes clips into {odd[0]}, which several processes do "
@@ -187,7 +189,7 @@ class SharedLoop(Loop):
         sums = list(self._sums.values())
         if self._absorbs:
             buffers = self.method.named_buffers()
-            names = sums_of(self.method)
+            names = self.method.sums_over_clips
             sums += [buffer for name, buffer in buffers if name.rpartition(".")[2] in names]
         return sums
 
@@ -210,21 +212,14 @@ class SharedLoop(Loop):
         return list(self.method.state_dict().values())
 
 
-def sums_of(method: Method) -> frozenset[str]:
-    """Last parts of the names of a closed form's sums over clips."""
-    return ABSORBED | frozenset(getattr(method, "sums_over_clips", ()))
-
-
 def refuse_whole_batch(method: Method, *, keeps_clips: bool) -> None:
     """Refuse a method whose loss is not a mean over clips, which shares cannot make.
 
     Raises:
         InputError: Naming the reason.
     """
-    why = getattr(method, "needs_whole_batch", None) or WHOLE_BATCH.get(method.name)
-    if keeps_clips and getattr(method.options, "negatives", "all") == "new":
-        why = "with negatives new, old and new clips count for unequal numbers of classes"
-    if why is not None:
+    why = method.whole_batch_reason(keeps_clips=keeps_clips)
+    if why:
         raise InputError(
             f"method {method.name} cannot be trained by several processes ({why}): run it in one"
         )

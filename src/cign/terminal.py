@@ -4,11 +4,67 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TextIO, TypeVar
 
 _LINE_EVERY_S = 10.0
 _REFRESH_EVERY_S = 0.1
+_MEASURE_EVERY_S = 1.0
+
+
+class _Stage:
+    """A stage of work: how far it is, how fast it goes, how long it will take."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+        self.begin = time.monotonic()
+        self.unit, self.detail = "", _nothing
+        self._counted_from: tuple[float, int] | None = None
+
+    def advance(self, steps: int, now: float) -> None:
+        """Count. What the first call reports was there before, or took the time of warming up."""
+        self.done += steps
+        if self._counted_from is None:
+            self._counted_from = now, self.done
+
+    def rate(self, now: float) -> float | None:
+        """Steps per second; None before there are any to measure."""
+        since, before = self._counted_from or (now, self.done)
+        return (self.done - before) / (now - since) if now > since and self.done > before else None
+
+    def measured(self, now: float) -> list[str]:
+        """Rate and what else the stage has to show."""
+        rate, detail = self.rate(now), self.detail()
+        if rate is None:
+            return [detail] if detail else []
+        number = f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
+        per_second = f"{number} {self.unit}/s" if self.unit else f"{number}/s"
+        return [per_second, detail] if detail else [per_second]
+
+    def line(self, now: float) -> str:
+        """The stage in one line, while it goes on."""
+        count = f"{self.done} of {self.total} {self.unit}".rstrip()
+        rate = self.rate(now)
+        left = [] if rate is None else [f"{duration((self.total - self.done) / rate)} left"]
+        return f"{self.title}: " + ", ".join([count, *self.measured(now), *left])
+
+    def last_line(self, now: float) -> str:
+        """The stage in one line, when it is over."""
+        detail = self.detail()
+        parts = [f"{self.done} of {self.total}", f"{now - self.begin:.1f} s"]
+        return f"{self.title}: " + ", ".join([*parts, detail] if detail else parts)
+
+
+def _nothing() -> str:
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it: ``54 s``, ``12 min``, ``3 h 5 min``."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class PlainProgress:
@@ -16,21 +72,27 @@ class PlainProgress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
-        self._title = ""
+        self._stage: _Stage | None = None
 
     def start(self, title: str, total: int) -> None:
         """Begin a stage."""
         self.stop()
-        self._title, self._total, self._done = title, total, 0
-        self._begin = self._last_line = time.monotonic()
+        self._stage = _Stage(title, total)
+        self._last_line = self._stage.begin
+
+    def measure(self, unit: str, detail: Callable[[], str]) -> None:
+        """See `cign.progress.Measuring`."""
+        assert self._stage is not None
+        self._stage.unit, self._stage.detail = unit, detail
 
     def advance(self, steps: int = 1) -> None:
         """Count; show a line when the last one is old."""
-        self._done += steps
+        assert self._stage is not None
         now = time.monotonic()
+        self._stage.advance(steps, now)
         if now - self._last_line >= _LINE_EVERY_S:
             self._last_line = now
-            self.note(f"{self._title}: {self._done} of {self._total}")
+            self.note(self._stage.line(now))
 
     def note(self, text: str) -> None:
         """Show a line."""
@@ -38,10 +100,9 @@ class PlainProgress:
 
     def stop(self) -> None:
         """End the stage with a line."""
-        if self._title:
-            took = time.monotonic() - self._begin
-            self.note(f"{self._title}: {self._done} of {self._total}, {took:.1f} s")
-            self._title = ""
+        if self._stage is not None:
+            stage, self._stage = self._stage, None
+            self.note(stage.last_line(time.monotonic()))
 
 
 class BarProgress:
@@ -62,28 +123,49 @@ class BarProgress:
             BarColumn(),
             MofNCompleteColumn(),
             Remaining(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[measured]}", markup=False),
             console=self._console,
             auto_refresh=False,
             # Else what is printed meanwhile goes where the bar is, and not to a file or a pipe.
             redirect_stdout=sys.stdout.isatty(),
         )
         self._task: Any = None
-        self._last_refresh = 0.0
+        self._stage: _Stage | None = None
+        self._last_refresh = self._last_measured = 0.0
 
     def start(self, title: str, total: int) -> None:
         """Begin a stage; the bars of earlier stages stay."""
         if self._task is None:
             self._bar.start()
-        self._task = self._bar.add_task(title, total=total)
+        else:
+            self._show_measured(time.monotonic())
+        self._task = self._bar.add_task(title, total=total, measured="")
+        self._stage = _Stage(title, total)
+        self._last_measured = self._stage.begin
         self._bar.refresh()
+
+    def measure(self, unit: str, detail: Callable[[], str]) -> None:
+        """See `cign.progress.Measuring`."""
+        assert self._stage is not None
+        self._stage.unit, self._stage.detail = unit, detail
 
     def advance(self, steps: int = 1) -> None:
         """Move the bar, and redraw it at most ten times a second."""
-        self._bar.advance(self._task, steps)
+        assert self._stage is not None
         now = time.monotonic()
+        self._bar.advance(self._task, steps)
+        self._stage.advance(steps, now)
         if now - self._last_refresh >= _REFRESH_EVERY_S:
             self._last_refresh = now
+            if now - self._last_measured >= _MEASURE_EVERY_S:
+                self._show_measured(now)
             self._bar.refresh()
+
+    def _show_measured(self, now: float) -> None:
+        """Write rate and loss behind the bar."""
+        if self._stage is not None:
+            self._last_measured = now
+            self._bar.update(self._task, measured=", ".join(self._stage.measured(now)))
 
     def note(self, text: str) -> None:
         """Show a line above the bar."""
@@ -92,11 +174,12 @@ class BarProgress:
     def stop(self) -> None:
         """Leave the bars as they are and free the terminal."""
         if self._task is not None:
+            self._show_measured(time.monotonic())
             self._bar.refresh()
             self._bar.stop()
             for task in list(self._bar.task_ids):
                 self._bar.remove_task(task)
-            self._task = None
+            self._task = self._stage = None
 
 
 class Shown(Protocol):
@@ -135,6 +218,17 @@ def say(text: str = "") -> None:
 def note(text: str) -> None:
     """Write a remark to standard error, where it cannot get into a script's input."""
     print(f"cign: {text}", file=sys.stderr)
+
+
+def show_device(device: str) -> None:
+    """Write to standard error what is computed on, before the work begins.
+
+    Args:
+        device: As `cign.devices.resolve_device` gives it.
+    """
+    from cign.devices import describe_device
+
+    print(f"device: {describe_device(device)}", file=sys.stderr, flush=True)
 
 
 def show_table(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,34 +28,21 @@ from cign.checkpoint import (
 from cign.data.batches import ClipSource, cut
 from cign.data.memory import ExemplarMemory
 from cign.data.tasks import IntArray, TaskClips
+from cign.devices import move_to
 from cign.errors import InputError, RunError
 from cign.feed import Feed
+from cign.interrupts import Interrupts
+from cign.loss_text import loss_of_epoch, loss_so_far
 from cign.methods.base import Batch, Method, TaskData
-from cign.methods.phases import Phase, make_optimizer, set_learning_rate
+from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
 from cign.metrics.predictions import Predictions
-from cign.progress import Progress, Silent
+from cign.place import Place
+from cign.progress import Measuring, Progress, Silent
 from cign.scoring import EVALUATION_BATCH, score_clips
 from cign.seeding import seed_torch, stream
 
 # Keys of the random streams that are not a step's.
 _BEFORE_TASK, _SHUFFLE, _STEP, _AFTER_TASK = range(4)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run stands: the step that comes next.
-
-    Attributes:
-        task: Task, from 0; the number of tasks when all are done.
-        phase: Phase of the task; -1 before the task has begun.
-        epoch: Epoch of the phase.
-        step: Step of the epoch.
-    """
-
-    task: int = 0
-    phase: int = -1
-    epoch: int = 0
-    step: int = 0
 
 
 @dataclass(kw_only=True)
@@ -106,12 +94,19 @@ class Loop:
         self._saved_optimizer: dict[str, Any] | None = None
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
-        self.method.to(self.device)
+        self._saved: Place | None = None  # what the checkpoint holds
+        self._interrupts = Interrupts()
+        move_to(self.method, self.device)
 
     # ---------------------------------------------------------------- the loop
 
     def run(self) -> None:
-        """Learn all tasks that are left, saving as it goes."""
+        """Learn all tasks that are left, saving as it goes; Ctrl-C is `Interrupted` once saved."""
+        with nullcontext() if self.checkpoint is None else self._interrupts.held_back(self._kept):
+            self._run()
+
+    def _run(self) -> None:
+        """Learn all tasks that are left."""
         self._last_save = self._last_tick = time.monotonic()
         for task in range(self.place.task, self.clips.tasks.num_tasks):
             data = self._task_data(task)
@@ -121,6 +116,7 @@ class Loop:
                 self.method.before_task(data)
                 self.method.to(self.device)
                 self.place = Place(task, 0)
+            self.method.data = data
             phases = self.method.phases(data)
             for number in range(self.place.phase, len(phases)):
                 self._run_phase(task, number, phases[number])
@@ -131,10 +127,12 @@ class Loop:
             self.method.after_task(data)
             self._feed.choose_exemplars(self.memory, self.method, data)
             self.method.after_memory(replace(data, memory=self.memory.indices))
+            self.method.data = None
             self._score(task)
             self.place = Place(task + 1)
             self.save()
             self.after_task()
+            self._interrupts.leave_if_asked()
         self.progress.stop()
 
     def _run_phase(self, task: int, number: int, phase: Phase) -> None:
@@ -143,6 +141,8 @@ class Loop:
             raise RunError(f"task {task + 1} has no clip to learn from: check the store's splits")
         title = f"task {task + 1}/{self.clips.tasks.num_tasks} {phase.name}"
         self.progress.start(title, phase.num_epochs * phase.steps_per_epoch)
+        if isinstance(self.progress, Measuring):
+            self.progress.measure("steps", self._loss_text)
         self.progress.advance(self.place.epoch * phase.steps_per_epoch + self.place.step)
         parameters = [
             (name, parameter)
@@ -158,8 +158,9 @@ class Loop:
             for batch in self._feed.batches(batches[self.place.step :], task):
                 self._step(batch, phase)
                 self.progress.advance()
-                if self._due():
+                if self._due() or self._interrupts.asked:
                     self.save()
+                self._interrupts.leave_if_asked()
                 if self._stopping():
                     return
             self._end_epoch(task, phase, epoch)
@@ -168,12 +169,7 @@ class Loop:
 
     def _step(self, batch: Batch, phase: Phase) -> None:
         """Learn from one batch. The host never waits for the device here."""
-        task, number, epoch, step = (
-            self.place.task,
-            self.place.phase,
-            self.place.epoch,
-            self.place.step,
-        )
+        task, number, epoch, step = astuple(self.place)
         seed_torch(self.seed, _STEP, task, number, epoch, step)
         self.method.train()
         losses = self.method.learn(batch, phase)
@@ -183,6 +179,8 @@ class Loop:
             set_learning_rate(self._optimizer, rate)
             self._optimizer.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
+            self.method.after_backward(self._optimizer)
+            clip_gradients(self._optimizer, phase.options.max_grad_norm)
             self._optimizer.step()
             for name, value in losses.items():
                 self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
@@ -200,6 +198,11 @@ class Loop:
         self.losses.append({"task": task, "phase": phase.name, "epoch": epoch, **means})
         self._sums = {}
         self.place = replace(self.place, epoch=epoch + 1, step=0)
+
+    def _loss_text(self) -> str:
+        """The loss of the epoch so far, or of the one that ended. The host waits here."""
+        now = loss_so_far(self._sums, self.place.step)
+        return now or loss_of_epoch(self.losses, self.place.task)
 
     # ------------------------------------------------- around the loop: data
 
@@ -220,6 +223,8 @@ class Loop:
             earlier=earlier if self.method.replays_everything else earlier[:0],
             batches=lambda indices: self._feed.batches(cut(indices, EVALUATION_BATCH), task),
             class_of=self.clips.class_of,
+            features=lambda indices: self._feed.features(self.method, indices, task),
+            bytes_per_clip=self.source.bytes_per_clip,
             seed=self.seed,
         )
 
@@ -239,6 +244,11 @@ class Loop:
         if self.checkpoint is None:
             return False
         return time.monotonic() - self._last_save >= self.checkpoint_every_s
+
+    def _kept(self) -> str:
+        if self._saved is None:
+            return "nothing is kept"
+        return f"{self._saved.words(self.clips.tasks.num_tasks)} is kept"
 
     def _stopping(self) -> bool:
         return self.stop_after is not None and self._steps_done >= self.stop_after
@@ -265,6 +275,7 @@ class Loop:
                 "num_threads": torch.get_num_threads(),
             },
         )
+        self._saved = self.place
 
     def resume(self) -> None:
         """Go back to the checkpoint; `run` then goes on from there.
@@ -275,9 +286,10 @@ class Loop:
         assert self.checkpoint is not None
         tree = load_tree(self.checkpoint)
         torch.set_num_threads(tree["num_threads"])
-        self.place = Place(**tree["place"])
+        self.place = self._saved = Place(**tree["place"])
         for num_new in tree["class_counts"]:
             self.method.grow(num_new)
+        self.method.make_room(tree["method"])
         load_module(self.method, tree["method"], str(self.checkpoint))
         self.method.to(self.device)
         self.memory.load_state(tree["memory"])

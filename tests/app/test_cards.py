@@ -19,7 +19,7 @@ from cign.versions import Version
 from toy_model import toy_model
 
 CLASSES = ("bell", "<b>drum", "horn")
-VOID = {"img", "br"}
+VOID = {"img", "br", "wbr"}
 
 
 class Tree(HTMLParser):
@@ -88,7 +88,7 @@ def an_answer(*, audio=True, visual=True, is_unknown=False, has_maps=True, thres
 def test_an_answer_tells_readings_threshold_and_window():
     tree = Tree(cards.answer(an_answer()))
     assert tree.texts[:2] == ["bell", "0.70"]
-    for words in ("Sound and picture", "Sound alone", "Picture alone", "<b>drum", "odd <i>"):
+    for words in ("Audio-visual", "Audio only", "Visual only", "<b>drum", "odd <i>"):
         assert words in tree.texts
     assert "Unknown score 0.30" in tree.text
     assert "called unknown above 0.70" in tree.text
@@ -98,12 +98,12 @@ def test_an_answer_tells_readings_threshold_and_window():
 
 def test_an_unknown_clip_names_the_nearest_class():
     text = Tree(cards.answer(an_answer(is_unknown=True))).text
-    assert text.startswith("unknown like none of the classes taught; the nearest is bell , 0.70")
+    assert text.startswith("unknown like none of the known classes; the nearest is bell , 0.70")
 
 
 def test_what_a_clip_lacks_is_said():
-    assert "no sound track" in Tree(cards.answer(an_answer(audio=False))).text
-    assert "no picture track" in Tree(cards.answer(an_answer(visual=False))).text
+    assert "no audio track" in Tree(cards.answer(an_answer(audio=False))).text
+    assert "no video track" in Tree(cards.answer(an_answer(visual=False))).text
     assert "has no threshold" in Tree(cards.answer(an_answer(threshold=None))).text
 
 
@@ -113,15 +113,15 @@ def test_maps_show_the_frame_and_each_class_where_and_when():
     assert len(pictures) == 1 + 3 + 1
     assert all(one["src"].startswith("data:image/png;base64,") for one in pictures)
     strips = [a for _, a in tree.tags if a.get("aria-label", "").startswith("when ")]
-    assert [one["aria-label"] for one in strips] == [f"when {n} was heard" for n in CLASSES]
+    assert [one["aria-label"] for one in strips] == [f"when {n} was found" for n in CLASSES]
     assert "<b>drum 0.20" in tree.texts
 
 
 @pytest.mark.parametrize(
     ("lack", "said"),
     [
-        ({"audio": False}, "no sound track"),
-        ({"visual": False}, "no picture track"),
+        ({"audio": False}, "no audio track"),
+        ({"visual": False}, "no video track"),
         ({"has_maps": False}, "method joint have no maps"),
     ],
 )

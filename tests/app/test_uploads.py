@@ -30,7 +30,7 @@ def test_only_media_files_inside_the_folder_are_taken(tmp_path):
         with pytest.raises(InputError, match="choose it again"):
             check_upload(path, inside)
     (inside / "notes.txt").write_text("x")
-    with pytest.raises(InputError, match=r"notes\.txt is neither a video nor a sound"):
+    with pytest.raises(InputError, match=r"notes\.txt is neither a video nor an audio file"):
         check_upload(inside / "notes.txt", inside)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -108,9 +110,38 @@ def taught(tmp_path_factory):
 @pytest.fixture(scope="session")
 def address(taught):
     """Where the page is; the model is a copy of the run's."""
-    command = [sys.executable, "-m", "cign.cli", "app", str(taught.root / "run"), "--teach"]
-    command += ["--out", str(taught.root / "copy"), "--port", "0", "--max-upload", LIMIT]
-    temporary = taught.root / "temporary"
+    options = ["--teach", "--out", str(taught.root / "copy"), "--max-upload", LIMIT]
+    with served(taught.root / "run", taught.root / "temporary", options) as found:
+        yield found
+
+
+LONG_NAMES = (
+    *("people_eating_crisps_with_their_fingers", "electric shaver, electric razor shaving"),
+    *("Rhabarberbarbarabarbarbarenbartbarbier", "playing acoustic guitar"),
+)
+
+
+@pytest.fixture(scope="session")
+def address_of_long_names(taught):
+    """The page of a model whose classes have long names, and to which every clip is unknown."""
+    from cign.learner import Learner
+
+    learner = Learner.load(taught.root / "run")
+    for old, new in zip(learner.model.classes, LONG_NAMES, strict=True):
+        learner.rename(old, new)
+    rule = learner.model.unknown
+    assert rule.thresholds
+    rule = dataclasses.replace(rule, thresholds=dict.fromkeys(rule.thresholds, 0.0))
+    learner.model = dataclasses.replace(learner.model, unknown=rule)
+    learner.save(taught.root / "long")
+    with served(taught.root / "long", taught.root / "temporary_long", []) as found:
+        yield found
+
+
+@contextmanager
+def served(model, temporary, options):
+    """The address of a page that the command serves."""
+    command = [sys.executable, "-m", "cign.cli", "app", str(model), "--port", "0", *options]
     temporary.mkdir()
     environment = dict(os.environ, TMPDIR=str(temporary), OMP_NUM_THREADS="1")
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

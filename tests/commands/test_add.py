@@ -77,7 +77,10 @@ def test_what_it_costs_is_measured_on_kept_clips_and_told_before_it_is_kept(
     after = Learner.load(model)
     kept = before.model.kept
     scored = [
-        one.model.method.predict(kept.audio, kept.visual)["audio_visual"].argmax(dim=1).numpy()
+        one.model.method.predict(kept.audio, kept.visual)
+        .probabilities["audio_visual"]
+        .argmax(dim=1)
+        .numpy()
         for one in (before, after)
     ]
     truth = np.array([before.model.classes.index(names[0]) for names in kept.labels])

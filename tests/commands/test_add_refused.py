@@ -58,11 +58,39 @@ def test_input_that_cannot_be_added_changes_nothing(cign, model, runs, rows, tin
     gradient = shutil.copytree(runs / "finetune" / "model", tmp_path / "finetune")
     sentence = (
         "method finetune cannot be changed without its old clips",
-        "cign_analytic or analytic",
+        "analytic or cign_analytic",
     )
     refused(add(cign, gradient, table("good"), tiny), *sentence)
     refused(cign("remove", gradient, rows[1][0]), *sentence)
     assert cign("rename", gradient, rows[1][0], "other")[0] == 0  # touches no weight
+
+
+def test_what_the_list_shows_is_refused_before_anything_is_decoded(
+    cign, model, rows, tiny, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cign.new_clips.prepare", None)  # calling it would be a TypeError
+    new = [row for row in rows[0] if row["labels"] == rows[1][-1]]
+
+    def table(name, rows):
+        return write(tmp_path / f"{name}.csv", rows)
+
+    slash = [{**row, "labels": "a/b"} for row in new]
+    refused(add(cign, model, table("slash", slash), tiny), "class name 'a/b' holds a slash")
+    several = [{**row, "labels": "a|b"} for row in new]
+    refused(add(cign, model, table("several", several), tiny), "several labels (a|b)")
+    test = [{**row, "split": "test"} for row in new]
+    refused(add(cign, model, table("test", test), tiny), "none is of split train")
+    val = [{**row, "labels": "only val"} if row["split"] == "val" else row for row in new]
+    refused(add(cign, model, table("val", val), tiny), "class 'only val' has no clip to learn from")
+    long = tmp_path / "long" / ("x" * 120)
+    long.mkdir(parents=True)
+    shutil.copy(tiny[0] / new[0]["path"], long / "one.mp4")
+    refused(cign("add", model, long.parent), "has 120 characters")
+    # A bad name in a split that nothing is taken from does no harm, here or after decoding.
+    unused = [{**row, "labels": "a/b"} if row["split"] == "test" else row for row in new]
+    code, _, err = add(cign, model, table("unused", unused), tiny)
+    assert code == 1
+    assert "'NoneType' object is not callable" in err
 
 
 def test_tokens_of_another_backbone_are_refused(cign, model, tiny, tmp_path):
@@ -87,7 +115,7 @@ def test_a_singular_solution_leaves_the_model_as_it_was(cign, model, tables, tin
     (model / "model.json").write_text(json.dumps(about))
     weights = load_file(model / "model.safetensors")
     learner = Learner.load(model)
-    learner.model.method.statistics["audio"].gram.fill_(float("inf"))
+    learner.model.method.audio.statistics.gram.fill_(float("inf"))
     learner.save(model)
     before = (model / "model.safetensors").read_bytes()
     code, _, err = add(cign, model, tables[1], tiny)

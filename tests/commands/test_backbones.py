@@ -89,7 +89,7 @@ def test_prepare_train_and_predict(
     cache = opened.tokens()
     scores = learner.model.method.predict(
         torch.from_numpy(cache.audio(row)), torch.from_numpy(cache.visual(row))
-    )
+    ).probabilities
     for reading, ranked in found.items():
         wanted = dict(zip(learner.model.classes, scores[reading][0].tolist(), strict=True))
         for entry in ranked:

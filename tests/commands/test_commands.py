@@ -109,7 +109,7 @@ def test_report_of_a_real_run_shows_its_numbers(world):
 def test_train_refuses_wrong_options(cign, world, tmp_path, recipe):
     new = ("--out", tmp_path / "run")
     refused(cign("train", world.store), "--out is missing")
-    refused(cign("train", world.store, *new), "--tasks", "--task-file")
+    refused(cign("train", world.store, *new, "--tasks", 2, "--task-file", "f"), "both define")
     refused(cign("train", world.store, *new, "--tasks", 9), "9 tasks do not fit 4 classes")
     refused(cign("train", world.store, *new, "--tasks", 2, "--method", "cing"), "'cing'", "joint")
     refused(cign("train", world.store, *new, "--tasks", 2, "--memory", "lots"), "20/class")

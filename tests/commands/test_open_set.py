@@ -91,7 +91,7 @@ def test_a_run_on_a_store_with_unknown_clips_has_its_open_set_numbers(
     assert plain["numbers"]["open_set"] == numbers["readings"]
     assert plain["tables"]["open_set_after_each_task"] == numbers["after_each_task"]
     page = (run / "report.html").read_text()
-    assert "Does it notice what it was not taught?" in page
+    assert "Detection of unknown classes" in page
     assert plain["definitions"]["open_set"]["oscr"] in page
 
 

@@ -11,6 +11,7 @@ import pytest
 from cign.data.clips import Clip
 from cign.data.formats import read_source
 from cign.data.formats.folders import divide
+from cign.data.names import unescape_name
 from cign.errors import InputError
 
 from .conftest import by_id, touch
@@ -30,7 +31,7 @@ def test_split_folders(tmp_path):
     assert clips["train/ape/2.mkv"].path == tmp_path / "train/ape/2.mkv"
     assert clips["unknown/eel/5.wav"].split == "unknown"
     assert len(clips) == 5
-    assert "1 files" in read.notes[0]
+    assert read.notes == ("1 file that is not media was ignored: train/ape/notes.txt",)
     assert read.counts()["train"] == {"ape": 1, "zebra": 1}
 
 
@@ -154,11 +155,16 @@ def test_wrong_folders(tmp_path):
         read_source(tmp_path, media=[tmp_path / "nowhere"])
 
 
-def test_a_file_name_that_is_not_utf8(tmp_path):
-    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4")
-    (tmp_path / "train" / "a" / b"\xff.mp4".decode("utf-8", "surrogateescape")).touch()
-    with pytest.raises(InputError, match="not UTF-8"):
-        read_source(tmp_path)
+def test_a_file_name_that_is_not_utf8_has_an_id_that_is(tmp_path):
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "train/a/\\xfe.mp4", "train/a/x\ny.mp4")
+    path = tmp_path / "train" / "a" / b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
+    path.touch()
+    clips = by_id(read_source(tmp_path))
+    names = {"1.mp4", r"caf\xe9.mp4", r"\\xfe.mp4", r"x\x0ay.mp4"}
+    assert set(clips) == {"train/b/1.mp4", *(f"train/a/{name}" for name in names)}
+    assert clips[r"train/a/caf\xe9.mp4"].path == path
+    for name, clip in clips.items():
+        assert unescape_name(name) == clip.path.relative_to(tmp_path).as_posix()
 
 
 def test_one_new_class_may_be_added_and_test_clips_may_stand_alone(tmp_path):

@@ -160,8 +160,8 @@ def test_one_modality(media):
     sound, picture = decode(media("sound.mp3"), SPEC), decode(media("picture.mp4"), SPEC)
     assert (sound.has_audio, sound.has_visual) == (True, False)
     assert (picture.has_audio, picture.has_visual) == (False, True)
-    assert conditions(sound)["one modality"] == "no picture track"
-    assert conditions(picture)["one modality"] == "no sound track"
+    assert conditions(sound)["one modality"] == "no video track"
+    assert conditions(picture)["one modality"] == "no audio track"
     assert not sound.frames.any()
     assert not picture.audio.any()
     assert not picture.silent  # there is nothing to be silent

@@ -144,8 +144,8 @@ def test_sources_shared_by_splits_are_counted(media, tmp_path):
 def test_the_journal_is_gone_and_the_record_is_there(prepared, corpus):
     names = set(content(prepared[0]))
     assert names == {
-        *("audio.npy", "clips.parquet", "frames.npy", "problems.parquet", "report.json"),
-        *("sizes.npy", "store.json"),
+        *("audio.npy", "clips.parquet", "frames.npy", "problems.csv", "problems.parquet"),
+        *("report.json", "sizes.npy", "store.json"),
     }
     info = json.loads((prepared[0] / "store.json").read_text())
     assert info["spec"] == SPEC.to_dict()

@@ -187,6 +187,30 @@ def test_clips_without_any_split_are_divided(tmp_path, mp4):
         read_source(tmp_path)
 
 
+def test_shards_in_hidden_folders_are_none_and_linked_ones_are_read(tmp_path, mp4):
+    (tmp_path / "far").mkdir()
+    write_tar(tmp_path / "far" / "1.tar", samples(mp4, start=50))
+    write_tar(tmp_path / "s" / "train" / "0.tar", samples(mp4))
+    write_tar(tmp_path / "s" / ".trash" / "train-2.tar", samples(mp4, start=100))
+    write_tar(tmp_path / "s" / ".train-3.tar", samples(mp4, start=150))
+    (tmp_path / "s" / "val").symlink_to(tmp_path / "far")
+    assert read_source(tmp_path / "s").counts() == {
+        "train": {"a": 3, "b": 3},
+        "val": {"a": 3, "b": 3},
+    }
+
+
+def test_members_whose_names_are_not_utf8_are_clips(tmp_path, mp4):
+    odd = b"caf\xe9".decode("utf-8", "surrogateescape")
+    more = [(f"{odd}.mp4", mp4), (f"{odd}.cls", b"a")]
+    write_tar(tmp_path / "train-0.tar", [*samples(mp4), *more])
+    (clip,) = [clip for clip in read_source(tmp_path).clips if "caf" in clip.id]
+    assert clip.id == r"train-0/caf\xe9"
+    assert is_there(clip.path)
+    report = prepare(tmp_path / "train-0.tar", tmp_path / "store", spec=SMALL, num_workers=1)
+    assert (report.num_listed, report.num_usable) == (7, 7)
+
+
 # ------------------------------------------------------------------------ what must not be trusted
 
 

@@ -19,7 +19,8 @@ from cign.explain.names import FileNames
 from cign.explain.pictures import smooth, tinted
 from cign.explain.scene import NUM_MOMENTS, between_tokens, log_mel, make_scene
 from cign.explain.writer import Explainer
-from cign.maps import Maps, has_maps, read_maps
+from cign.maps import Maps, maps_of
+from cign.methods.capabilities import has_maps
 from cign.prediction import Prediction
 from toy import SHAPE, toy_loop, toy_tokens
 
@@ -129,10 +130,10 @@ def test_the_picture_says_what_was_found():
 def test_an_unknown_clip_has_its_badge():
     said = words(draw(scene(one=prediction(is_unknown=True))))
     assert "unknown" in said
-    assert "like none of the classes taught; the nearest is bell, 0.70" in said
+    assert "like none of the known classes; the nearest is bell, 0.70" in said
 
 
-@pytest.mark.parametrize(("lacks", "word"), [("audio", "sound"), ("visual", "picture")])
+@pytest.mark.parametrize(("lacks", "word"), [("audio", "audio"), ("visual", "video")])
 def test_what_a_clip_lacks_is_said(lacks, word):
     one = scene(one=prediction(missing=(lacks,)), **{lacks: False})
     said = words(draw(one))
@@ -144,7 +145,7 @@ def test_what_a_clip_lacks_is_said(lacks, word):
 
 def test_a_method_without_maps_says_so():
     said = words(draw(scene(given=None)))
-    assert "Method finetune has no maps:\nit does not tell where or when." in said
+    assert "Method finetune has no maps:\nit does not say where or when." in said
     assert "bell 0.70" not in said
 
 
@@ -245,7 +246,9 @@ def test_maps_of_methods(name):
     grid = dataclasses.replace(SHAPE, audio_grid=(1, 3), visual_grid=(2, 2))
     method.setup = dataclasses.replace(method.setup, shape=grid)
     _, audio, visual = toy_tokens(per_class=1)
-    found = read_maps(method, torch.from_numpy(audio), torch.from_numpy(visual), 1)
+    with torch.inference_mode():
+        output = method.predict(torch.from_numpy(audio), torch.from_numpy(visual))
+    found = maps_of(output, method.setup.shape, 1)
     assert (found is not None) == has_maps(method) == (name != "finetune")
     if found is None:
         return

@@ -23,7 +23,7 @@ def as_read(model, waveform, frames):
     with torch.no_grad():
         tokens = backbone.audio_tokens(waveform).half(), backbone.visual_tokens(frames).half()
         evidence = model.evidence_reader.read(*tokens)
-        probabilities = model.method.predict(*tokens)
+        probabilities = model.method.predict(*tokens).probabilities
     names = ("audio", "visual", "audio_visual")
     unknown = [model.unknown.values(evidence, name) for name in names]
     return [*(probabilities[name].numpy() for name in names), *unknown]
@@ -82,7 +82,7 @@ def test_the_network_of_every_unknown_score(score):
     for one, wanted in zip(found, as_read(model, waveform, frames), strict=True):
         np.testing.assert_allclose(one.numpy(), wanted, atol=1e-5, rtol=0)
     # Without what only learning needs: the sums.
-    assert network.method.statistics["audio"].gram.numel() == 0
+    assert network.method.audio.statistics.gram.numel() == 0
 
 
 @pytest.mark.slow

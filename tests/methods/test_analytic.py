@@ -61,7 +61,7 @@ def by_hand(method):
         mean = x.double().numpy().mean(axis=1)
         mean = mean - mean.mean(axis=1, keepdims=True)
         mean /= np.sqrt((mean**2).mean(axis=1, keepdims=True) + 1e-5)
-        projection = method.features[name].projection.double().numpy()
+        projection = method.of(name).features.projection.double().numpy()
         out.append(np.maximum(mean @ projection.T, 0))
     return [*out, np.concatenate(out, axis=1)]
 
@@ -82,15 +82,16 @@ def test_solution_and_probabilities_are_those_of_one_batch_ridge(fused, groups):
     for features in by_hand(method):
         ridge = Ridge(alpha=1.0, fit_intercept=False, solver="svd").fit(features, targets)
         scores.append(features @ ridge.coef_.T)
-    for reading, expected in zip(("audio", "visual", "audio_visual"), by_hand(method), strict=True):
-        if reading in method.solved:
-            ridge = Ridge(alpha=1.0, fit_intercept=False, solver="svd").fit(expected, targets)
-            weights = method.get_buffer(f"{reading}_weights").numpy()
-            np.testing.assert_allclose(weights, ridge.coef_.T, rtol=1e-5, atol=1e-6)  # float32
+    solved = [method.audio.weights, method.visual.weights]
+    if fused == "concatenation":
+        solved.append(method.joint_weights)
+    for weights, expected in zip(solved, by_hand(method), strict=False):
+        ridge = Ridge(alpha=1.0, fit_intercept=False, solver="svd").fit(expected, targets)
+        np.testing.assert_allclose(weights.numpy(), ridge.coef_.T, rtol=1e-5, atol=1e-6)  # float32
     heard, seen = softmax(scores[0] / 0.1), softmax(scores[1] / 0.1)
     both = heard * seen / (heard * seen).sum(axis=1, keepdims=True)
     expected_fused = both if fused == "log_probabilities" else softmax(scores[2] / 0.1)
-    got = method.predict(audio, visual)
+    got = method.predict(audio, visual).probabilities
     np.testing.assert_allclose(got["audio"].numpy(), heard, atol=2e-5)
     np.testing.assert_allclose(got["visual"].numpy(), seen, atol=2e-5)
     np.testing.assert_allclose(got["audio_visual"].numpy(), expected_fused, atol=4e-5)
@@ -116,7 +117,10 @@ def test_class_order_only_permutes_the_columns():
     one = teach(toy_method("analytic", SMALL), [[0, 1, 2], [3, 4, 5]])
     other = teach(toy_method("analytic", SMALL), [[5, 3], [1], [0, 4, 2]], parts=4)
     _, audio, visual = tokens()
-    ours, theirs = one.predict(audio, visual), other.predict(audio, visual)
+    ours, theirs = (
+        one.predict(audio, visual).probabilities,
+        other.predict(audio, visual).probabilities,
+    )
     for reading in ours:
         columns = ours[reading][:, [5, 3, 1, 0, 4, 2]]
         torch.testing.assert_close(columns, theirs[reading], rtol=0, atol=1e-5)
@@ -130,8 +134,10 @@ def test_float32_sums_predict_what_float64_sums_do():
         for p in ("float64", "float32")
     )
     assert rounded.state_bytes * 2 == exact.state_bytes
-    for reading, value in rounded.predict(audio, visual).items():
-        torch.testing.assert_close(value, exact.predict(audio, visual)[reading], rtol=0, atol=1e-3)
+    for reading, value in rounded.predict(audio, visual).probabilities.items():
+        torch.testing.assert_close(
+            value, exact.predict(audio, visual).probabilities[reading], rtol=0, atol=1e-3
+        )
 
 
 def test_one_pass_without_a_second_look_at_old_clips():
@@ -196,11 +202,11 @@ def test_a_missing_modality_adds_nothing_and_reads_as_uniform(fused):
         ),
         Phase(name="s", indices=labels, options=TrainingOptions(), updates=False),
     )
-    gram, cross = method._system("audio")
+    gram, cross = method.gram("audio"), method.cross("audio")
     assert not gram.any()
     assert not cross.any()
     method.after_task(None)
-    scores = method.predict(silent, visual)
+    scores = method.predict(silent, visual).probabilities
     assert torch.equal(scores["audio"], torch.full_like(scores["audio"], 1 / 6))
     torch.testing.assert_close(scores["audio_visual"], scores["visual"])
 
@@ -210,12 +216,12 @@ def test_several_labels_are_read_as_sigmoids_around_one_half(fused):
     method = toy_method("analytic", {**SMALL, "fused": fused}, multi_label=True)
     teach(method, [[0, 1, 2, 3, 4, 5]], multi_label=True)
     labels, audio, visual = tokens()
-    scores = method.predict(audio, visual)
+    scores = method.predict(audio, visual).probabilities
     truth = np.eye(6, dtype=bool)[labels]
     truth |= np.roll(truth, 1, axis=1)
     for reading, value in scores.items():
         assert ((value > 0.5).numpy() == truth).mean() > 0.95, reading
-    weights, features = method.get_buffer("audio_weights"), by_hand(method)[0]
+    weights, features = method.audio.weights, by_hand(method)[0]
     z = (features @ weights.double().numpy() - 0.5) / 0.1
     np.testing.assert_allclose(scores["audio"].numpy(), 1 / (1 + np.exp(-z)), atol=1e-4)
 
@@ -223,9 +229,10 @@ def test_several_labels_are_read_as_sigmoids_around_one_half(fused):
 def test_scores_do_not_depend_on_order_or_batch_size():
     method = teach(toy_method("analytic", SMALL), [[0, 1, 2], [3, 4, 5]])
     _, audio, visual = tokens()
-    together = method.predict(audio, visual)["audio_visual"]
+    together = method.predict(audio, visual).probabilities["audio_visual"]
     singly = [
-        method.predict(a[None], v[None])["audio_visual"] for a, v in zip(audio, visual, strict=True)
+        method.predict(a[None], v[None]).probabilities["audio_visual"]
+        for a, v in zip(audio, visual, strict=True)
     ]
     torch.testing.assert_close(together, torch.cat(singly), rtol=0, atol=1e-5)
 
@@ -237,8 +244,8 @@ def test_loaded_state_predicts_the_same_to_the_bit():
     other.grow(3)
     other.load_state_dict(method.state_dict(), strict=True)
     _, audio, visual = tokens()
-    for reading, value in other.eval().predict(audio, visual).items():
-        assert torch.equal(value, method.predict(audio, visual)[reading])
+    for reading, value in other.eval().predict(audio, visual).probabilities.items():
+        assert torch.equal(value, method.predict(audio, visual).probabilities[reading])
 
 
 @pytest.mark.parametrize("fused", FUSIONS)

@@ -55,9 +55,9 @@ def test_only_the_fused_reading_depends_on_both_modalities():
     for options in (LINEAR, {**LINEAR, "trunk": "transformer", "depth": 1, "num_heads": 2}):
         method, batch = grown(options).eval(), batch_of(5)
         with torch.no_grad():
-            base = method.predict(batch.audio, batch.visual)
-            heard = method.predict(batch.audio.flip(0), batch.visual)
-            seen = method.predict(batch.audio, batch.visual.flip(0))
+            base = method.predict(batch.audio, batch.visual).probabilities
+            heard = method.predict(batch.audio.flip(0), batch.visual).probabilities
+            seen = method.predict(batch.audio, batch.visual.flip(0)).probabilities
         assert torch.equal(base["visual"], heard["visual"])
         assert torch.equal(base["audio"], seen["audio"])
         for other in (heard, seen):
@@ -139,6 +139,6 @@ def test_it_forgets_less_than_fine_tuning_and_reloads_to_the_same_scores():
     again.load_state_dict(ours.method.state_dict())
     batch = batch_of(6)
     with torch.no_grad():
-        expected = ours.method.eval().predict(batch.audio, batch.visual)
-        for reading, value in again.eval().predict(batch.audio, batch.visual).items():
+        expected = ours.method.eval().predict(batch.audio, batch.visual).probabilities
+        for reading, value in again.eval().predict(batch.audio, batch.visual).probabilities.items():
             assert torch.equal(value, expected[reading])

@@ -119,7 +119,7 @@ def test_first_stage_against_loops_at_the_third_step(reading):
     method, batch = grown(), batch_of(5, num_old=3)
     losses = method.eval().learn(batch, phase())
     now = method.network(batch.audio, batch.visual)[reading].detach().double().numpy()
-    old = method.teacher(batch.audio, batch.visual)[reading].double().numpy()
+    old = method.teacher.frozen(batch.audio, batch.visual)[reading].double().numpy()
     bias = [layer[reading] for layer in bias_of(method)]
     assert bias[2] == (1.0, 0.0)
     step_of = [0, 0, 1, 2, 2]

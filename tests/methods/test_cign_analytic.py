@@ -88,7 +88,7 @@ def test_a_class_is_assigned_the_token_that_shows_it():
     audio = torch.zeros(len(labels), 3, SHAPE.audio_dim)
     method = teach(toy_method("cign_analytic", SMALL), labels, audio, visual)
     labels, places, visual = planted(seed=1)
-    assigned = method.assignments(audio, visual)["visual"]
+    assigned = method.predict(audio, visual).assignment["visual"]
     assert assigned.shape == (len(labels), 9, 3)
     assert torch.allclose(assigned.sum(dim=1), torch.ones(len(labels), 3), atol=1e-5)
     strongest = assigned[torch.arange(len(labels)), :, torch.from_numpy(labels)].argmax(dim=1)
@@ -96,7 +96,7 @@ def test_a_class_is_assigned_the_token_that_shows_it():
     means = teach(
         toy_method("cign_analytic", {**SMALL, "assignment": "mean"}), labels, audio, visual
     )
-    flat = means.assignments(audio, visual)["visual"]
+    flat = means.predict(audio, visual).assignment["visual"]
     assert torch.allclose(flat, torch.full_like(flat, 1 / 9))
 
 
@@ -107,19 +107,19 @@ def test_the_mean_over_tokens_is_a_linear_read_out_of_mean_features():
         toy_method("cign_analytic", {**SMALL, "assignment": "mean"}), labels, audio, visual
     )
     less = visual - 0.5 * visual.mean(dim=1, keepdim=True)
-    features = method.features["visual"](less).mean(dim=1)
+    features = method.of("visual").features(less).mean(dim=1)
     wanted = (features @ method.class_tokens("visual") / 0.1).softmax(dim=1)
-    assert torch.allclose(method.predict(audio, visual)["visual"], wanted, atol=1e-5)
+    assert torch.allclose(method.predict(audio, visual).probabilities["visual"], wanted, atol=1e-5)
 
 
 def test_a_missing_modality_says_nothing_and_is_not_learned():
     labels, _, visual = planted()
     silent = torch.zeros(len(labels), 3, SHAPE.audio_dim)
     method = teach(toy_method("cign_analytic", SMALL), labels, silent, visual)
-    scores = method.predict(silent, visual)
+    scores = method.predict(silent, visual).probabilities
     assert torch.allclose(scores["audio"], torch.full_like(scores["audio"], 1 / 3))
     assert torch.allclose(scores["audio_visual"], scores["visual"], atol=1e-6)
-    assert not method.statistics["audio"].gram.any()
+    assert not method.audio.statistics.gram.any()
 
 
 def test_class_tokens_are_weighted_by_the_counts():
@@ -132,7 +132,7 @@ def test_class_tokens_are_weighted_by_the_counts():
         assert method.class_clips.tolist() == [2, 20, 20]
         weight = (torch.tensor([14 / 2, 14 / 20, 14 / 20])) ** power
         assert torch.allclose(
-            method.class_tokens("visual"), method.get_buffer("visual_weights") * weight, atol=1e-6
+            method.class_tokens("visual"), method.visual.weights * weight, atol=1e-6
         )
 
 
@@ -142,7 +142,7 @@ def test_several_labels():
     method = toy_method("cign_analytic", SMALL, multi_label=True)
     audio = torch.zeros(len(labels), 3, SHAPE.audio_dim)
     teach(method, labels, audio, visual)
-    scores = method.predict(audio[:20], both)["visual"]
+    scores = method.predict(audio[:20], both).probabilities["visual"]
     assert (scores[:, :2].amin(dim=1) > scores[:, 2]).float().mean() > 0.9
 
 

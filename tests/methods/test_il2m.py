@@ -86,8 +86,10 @@ def test_first_task_is_left_alone():
     method = toy_method("il2m", TRAIN)
     method.grow(3)
     audio, visual = torch.randn(2, 3, 16), torch.randn(2, 4, 16)
-    for reading, scores in method.predict(audio, visual).items():
-        torch.testing.assert_close(scores, Finetune.predict(method, audio, visual)[reading])
+    for reading, scores in method.predict(audio, visual).probabilities.items():
+        torch.testing.assert_close(
+            scores, Finetune.predict(method, audio, visual).probabilities[reading]
+        )
 
 
 def test_a_class_without_exemplars_keeps_its_scores():

@@ -39,7 +39,7 @@ def test_soft_max_form_against_loops(classes):
     losses = method.learn(batch, phase())
     for reading in ("audio", "visual", "audio_visual"):
         now = method.network(batch.audio, batch.visual)[reading].detach().double().numpy()
-        old = method.teacher(batch.audio, batch.visual)[reading].double().numpy()
+        old = method.teacher.frozen(batch.audio, batch.visual)[reading].double().numpy()
         assert old.shape[1] == 3
         entropy = distance = 0.0
         for b in range(len(now)):
@@ -56,14 +56,14 @@ def test_sigmoid_form_against_loops():
     method, batch = grown({"form": "sigmoid"}), batch_of(5, num_old=3)
     losses = method.learn(batch, phase())
     now = method.network(batch.audio, batch.visual)["visual"].detach().double().numpy()
-    old = method.teacher(batch.audio, batch.visual)["visual"].double().numpy()
+    old = method.teacher.frozen(batch.audio, batch.visual)["visual"].double().numpy()
     wanted = batch.targets.double().numpy()
     wanted[:, :3] = 1 / (1 + np.exp(-old))
     p = 1 / (1 + np.exp(-now))
     expected = -(wanted * np.log(p) + (1 - wanted) * np.log(1 - p)).mean()
     assert losses["visual"].item() == pytest.approx(expected, rel=1e-5)
     assert set(losses) == {"audio", "visual", "audio_visual"}
-    scores = method.predict(batch.audio, batch.visual)["visual"]
+    scores = method.predict(batch.audio, batch.visual).probabilities["visual"]
     np.testing.assert_allclose(scores.detach().numpy(), p, rtol=1e-5)
 
 
@@ -73,8 +73,8 @@ def test_teacher_is_the_model_before_the_task_and_stays_it():
     plain = loop.method.before_task
 
     def before_task(data):
-        if loop.method.teacher is not None:
-            before[data.task] = loop.method.teacher.state_dict()
+        if loop.method.teacher:
+            before[data.task] = loop.method.teacher.frozen.state_dict()
             before[data.task] = {k: v.clone() for k, v in before[data.task].items()}
             for key, value in before[data.task].items():
                 assert torch.equal(value, loop.method.network.state_dict()[key])
@@ -84,8 +84,8 @@ def test_teacher_is_the_model_before_the_task_and_stays_it():
     loop.run()
     assert sorted(before) == [1, 2]
     for key, value in before[2].items():
-        assert torch.equal(value, loop.method.teacher.state_dict()[key])
-    assert not any(p.requires_grad for p in loop.method.teacher.parameters())
+        assert torch.equal(value, loop.method.teacher.frozen.state_dict()[key])
+    assert not any(p.requires_grad for p in loop.method.teacher.frozen.parameters())
 
 
 @pytest.mark.parametrize("form", ["softmax", "sigmoid"])

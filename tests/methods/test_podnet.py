@@ -73,7 +73,7 @@ def test_weights_of_the_distillation_grow_with_the_classes():
             for parameter in method.network.audio_trunk.parameters():
                 parameter.mul_(1.3)
         values.append(method.learn(batch, phase())["audio_flat"].item())
-        old = method.teacher.features(batch.audio, batch.visual)["audio"]
+        old = method.teacher.frozen.features(batch.audio, batch.visual)["audio"]
         now = method.network.features(batch.audio, batch.visual)["audio"]
     assert values[0] == pytest.approx(pod_flat(old, now).item(), rel=1e-5)
     assert values[1] == pytest.approx(2.0 * (5 / 2) ** 0.5 * values[0], rel=1e-5)
@@ -181,8 +181,8 @@ def test_it_forgets_less_than_fine_tuning_and_reloads_to_the_same_scores():
     again.load_state_dict(ours.method.state_dict())
     batch = batch_of(6)
     with torch.no_grad():
-        expected = ours.method.eval().predict(batch.audio, batch.visual)
-        for reading, value in again.eval().predict(batch.audio, batch.visual).items():
+        expected = ours.method.eval().predict(batch.audio, batch.visual).probabilities
+        for reading, value in again.eval().predict(batch.audio, batch.visual).probabilities.items():
             assert torch.equal(value, expected[reading])
 
 

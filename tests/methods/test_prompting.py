@@ -68,8 +68,11 @@ def phase():
 @torch.inference_mode()
 def test_scores_do_not_depend_on_batch_size(learned):
     _, audio, visual = tokens()
-    together = learned.method.predict(audio, visual)
-    singly = [learned.method.predict(a[None], v[None]) for a, v in zip(audio, visual, strict=True)]
+    together = learned.method.predict(audio, visual).probabilities
+    singly = [
+        learned.method.predict(a[None], v[None]).probabilities
+        for a, v in zip(audio, visual, strict=True)
+    ]
     for reading in READINGS:
         alone = torch.cat([scores[reading] for scores in singly])
         torch.testing.assert_close(together[reading], alone, rtol=1e-5, atol=1e-6)
@@ -80,7 +83,10 @@ def test_scores_do_not_depend_on_test_order(learned):
     _, audio, visual = tokens()
     order = torch.randperm(len(audio), generator=torch.Generator().manual_seed(0))
     method = learned.method
-    expected, got = method.predict(audio, visual), method.predict(audio[order], visual[order])
+    expected, got = (
+        method.predict(audio, visual).probabilities,
+        method.predict(audio[order], visual[order]).probabilities,
+    )
     for reading in READINGS:
         torch.testing.assert_close(got[reading], expected[reading][order], rtol=1e-5, atol=1e-6)
 
@@ -188,7 +194,10 @@ def test_readings_of_one_modality_do_not_touch_the_other(name):
     method.grow(6)
     method.eval()
     _, audio, visual = tokens()
-    plain, other = method.predict(audio, visual), method.predict(audio, visual.flip(0))
+    plain, other = (
+        method.predict(audio, visual).probabilities,
+        method.predict(audio, visual.flip(0)).probabilities,
+    )
     assert torch.equal(plain["audio"], other["audio"])
     assert not torch.equal(plain["visual"], other["visual"])
     assert not torch.equal(plain["audio_visual"], other["audio_visual"])
@@ -214,8 +223,8 @@ def test_loaded_state_predicts_the_same_to_the_bit(learned):
         other.grow(num_new)
     other.load_state_dict(learned.method.state_dict(), strict=True)
     _, audio, visual = tokens()
-    expected = learned.method.predict(audio, visual)
-    for reading, value in other.eval().predict(audio, visual).items():
+    expected = learned.method.predict(audio, visual).probabilities
+    for reading, value in other.eval().predict(audio, visual).probabilities.items():
         assert torch.equal(value, expected[reading])
 
 
@@ -232,7 +241,7 @@ def test_several_labels(name):
     y = some.targets[:, 2:].numpy()
     expected = -(y * np.log(1 / (1 + np.exp(-z))) + ~y * np.log(1 / (1 + np.exp(z)))).mean()
     np.testing.assert_allclose(losses["audio"].item(), expected, rtol=1e-5)
-    scores = method.eval().predict(some.audio, some.visual)
+    scores = method.eval().predict(some.audio, some.visual).probabilities
     assert scores["audio"].shape == (len(some.audio), 4)
     assert not torch.allclose(scores["audio"].sum(dim=1), torch.ones(len(some.audio)))
 

@@ -79,7 +79,7 @@ def test_saved_and_loaded_it_predicts_the_same():
     batch = batch_of(6)
     with torch.no_grad():
         for method in (other.eval(), loop.method.eval()):
-            method.scores = method.predict(batch.audio, batch.visual)
+            method.scores = method.predict(batch.audio, batch.visual).probabilities
     for reading, value in other.scores.items():
         assert torch.equal(value, loop.method.scores[reading])
 

@@ -68,7 +68,15 @@ def test_neighbours_against_loops():
         right.append(votes.argmax() == classes[i])
     assert 0.3 < np.mean(right) < 1
     assert emb.knn_accuracy(x, classes) == pytest.approx(np.mean(right))
-    assert emb.knn_accuracy(x[:3], np.array([0, 0, 0])) == 1.0  # two others vote
+    assert emb.knn_accuracy(x[:3], np.array([0, 0, 0]), num_neighbours=3) == 1.0  # two others vote
+
+
+def test_neighbours_are_not_defined_where_more_vote_than_a_class_has_clips():
+    x, classes = clusters(num_classes=3, per_class=10)
+    assert emb.knn_accuracy(x, classes) is not None
+    keep = np.arange(len(x)) != np.flatnonzero(classes == 1)[0]  # nine clips of class 1
+    assert emb.knn_accuracy(x[keep], classes[keep]) is None
+    assert emb.knn_accuracy(x[keep], classes[keep], num_neighbours=9) is not None
 
 
 def test_nmi_against_entropies():

@@ -22,7 +22,7 @@ def scores(name, options, bf16):
     audio = torch.randn(5, SHAPE.num_audio_tokens, SHAPE.audio_dim)
     visual = torch.randn(5, SHAPE.num_visual_tokens, SHAPE.visual_dim)
     with torch.no_grad():
-        return method.predict(audio, visual)
+        return method.predict(audio, visual).probabilities
 
 
 @pytest.mark.parametrize(("name", "options"), CASES)

@@ -8,6 +8,7 @@ import pytest
 
 from cign.metrics.calibration import reliability
 from cign.report import diagrams
+from cign.report.confusion import confusion_diagram
 from cign.report.scatter import Mark, scatter
 
 
@@ -33,7 +34,7 @@ def test_reliability_dots_lie_at_confidence_and_accuracy():
 
 def test_confusion_cells_are_where_clips_are():
     table = np.array([[4, 0, 0], [1, 3, 0], [0, 0, 0]])
-    svg = str(diagrams.confusion_diagram(table, (2, 1), ("a", "b<", "c"), "t"))
+    svg = str(confusion_diagram(table, (2, 1), ("a", "b<", "c"), "t"))
     cells = [
         (p.get("class"), p.get("opacity"), p.get("d"))
         for p in ET.fromstring(svg).iter("path")

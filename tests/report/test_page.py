@@ -16,7 +16,7 @@ from cign.report.text import count, duration, flatten, number, size
 
 from .runs_on_paper import draw_predictions, write_run
 
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
@@ -57,7 +57,7 @@ def report(runs, tmp_path):
 def test_headline_numbers_are_those_of_the_predictions(three_runs, tmp_path):
     page = Page(report(three_runs, tmp_path))
     expected = summarise(draw_predictions(skill=3.0, decay=0.1, seed=1))
-    (row,) = (row for row in page.rows if row[0] == "cign_analytic" and "none" in row)
+    (row,) = (row for row in page.rows if "".join(row[:2]) == "cign_analytic" and "none" in row)
     shown = [
         number(expected[reading][name])
         for reading in ("audio", "visual", "audio_visual")

@@ -62,9 +62,9 @@ def test_leverage_is_measured_in_the_space_of_the_gram_matrix(contrast):
     loop = toy_loop("cign_analytic", options=options, num_tasks=3, per_class=18)
     loop.run()
     audio, visual = loop.source.read(loop.train)
-    features = EvidenceReader._features(loop.method, audio, visual)
+    features = loop.method.predict(audio, visual).features
     for modality, one in features.items():
-        gram = loop.method.statistics[modality].gram
+        gram = loop.method.of(modality).statistics.gram
         wanted = one.double().T @ one.double()
         torch.testing.assert_close(torch.tril(gram), torch.tril(wanted), rtol=1e-4, atol=1e-4)
 
@@ -74,7 +74,7 @@ def test_evidence_has_the_probabilities_that_predict_gives_bit_for_bit(name):
     method, source, test, _ = taught(name)
     audio, visual = source.read(test)
     evidence = EvidenceReader(method).read(audio, visual)
-    wanted = method.predict(audio, visual)
+    wanted = method.predict(audio, visual).probabilities
     for reading in READINGS:
         assert torch.equal(evidence.probabilities[reading], wanted[reading]), reading
         again = evidence.logits[reading].softmax(dim=1)

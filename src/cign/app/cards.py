@@ -12,14 +12,15 @@ from cign.explain.look import CLASSES
 from cign.explain.scene import Scene
 from cign.model_folder import Model
 from cign.new_clips import num_clips
+from cign.report.html import breakable
 from cign.versions import Version
 
 READINGS = {
-    "audio_visual": "Sound and picture",
-    "audio": "Sound alone",
-    "visual": "Picture alone",
+    "audio_visual": "Audio-visual",
+    "audio": "Audio only",
+    "visual": "Visual only",
 }
-_MODALITIES = {"audio": "sound", "visual": "picture"}
+_MODALITIES = {"audio": "audio", "visual": "video"}
 SHOWN = 3
 
 
@@ -39,14 +40,16 @@ def head(model: Model, name: str, version: int) -> str:
         ("version", str(version)),
     )
     listed = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
-    return _block(f"<h1>What is seen and heard</h1><dl class='facts'>{listed}</dl>", "cign-head")
+    return _block(
+        f"<h1>Audio-visual classification</h1><dl class='facts'>{listed}</dl>", "cign-head"
+    )
 
 
 def empty() -> str:
     """Where an answer will be."""
     return _block(
-        "<p class='soft'>Choose or record a clip. Its answer appears here: what the model sees, "
-        "what it hears, and how sure it is.</p>",
+        "<p class='soft'>Choose or record a clip. Its predicted class appears here, with the "
+        "probabilities of each modality and an unknown score.</p>",
         "cign-empty",
     )
 
@@ -66,10 +69,10 @@ def answer(one: Answer, *, media: str = "") -> str:
     """
     said = one.prediction
     first = said.modalities["audio_visual"][0]
-    label, probability = escape(first["label"]), f"{first['probability']:.2f}"
+    label, probability = breakable(first["label"]), f"{first['probability']:.2f}"
     if said.is_unknown:
         verdict = (
-            "<span class='verdict unknown'>unknown</span><span>like none of the classes taught; "
+            "<span class='verdict unknown'>unknown</span><span>like none of the known classes; "
             f"the nearest is <b>{label}</b>, {probability}</span>"
         )
     else:
@@ -87,7 +90,7 @@ def answer(one: Answer, *, media: str = "") -> str:
         f"<p class='said'>{verdict}</p>{media}<div class='readings'>{readings}</div>"
         f"{_unknown(said.unknown or 0.0, said.unknown_threshold, bool(said.is_unknown))}"
         f"<ul class='notes'>{notes}</ul>"
-        f"<p class='soft small'>Read: {window}. Answered in {one.seconds:.1f} s.</p>",
+        f"<p class='soft small'>Window: {window}. Answered in {one.seconds:.1f} s.</p>",
         "cign-answer",
     )
 
@@ -96,7 +99,8 @@ def _bars(scene: Scene, entries: Sequence[dict[str, Any]], reading: str) -> str:
     if not entries:
         return f"<p class='soft'>no {_MODALITIES[reading]} track</p>"
     rows = "".join(
-        f"<li><span class='name'>{escape(one['label'])}</span>"
+        f"<li><span class='name' title='{escape(one['label'], quote=True)}'>"
+        f"{breakable(one['label'])}</span>"
         f"<span class='number'>{one['probability']:.2f}</span>"
         f"<span class='bar' style='--c:{colour(scene, one['label'])};"
         f"--v:{one['probability']:.4f}'></span></li>"
@@ -116,7 +120,7 @@ def _unknown(score: float, threshold: float | None, is_unknown: bool) -> str:
         f"<div class='unknown-score{' over' if is_unknown else ''}'><h3>Unknown score "
         f"<span class='number'>{score:.2f}</span></h3>"
         f"<span class='bar' style='--v:{min(max(score, 0.0), 1.0):.4f}'>{mark}</span>"
-        f"<p class='soft small'>How little the clip looks and sounds like what was taught; {words}."
+        f"<p class='soft small'>How little the clip resembles the known classes; {words}."
         "</p></div>"
     )
 
@@ -126,7 +130,7 @@ def taught(one: Taught, name: str) -> str:
     addition = one.addition
     counts = {**addition.new, **addition.known}
     kind = "New class" if addition.new else "More clips of a known class"
-    learned = ", ".join(f"{escape(n)} ({num_clips(k)} learned)" for n, k in counts.items())
+    learned = ", ".join(f"{breakable(n)} ({num_clips(k)} learned)" for n, k in counts.items())
     parts = [f"<p><b>{kind}:</b> {learned}, in {addition.seconds:.1f} s.</p>"]
     if (cost := addition.cost) is None:
         parts.append(
@@ -162,14 +166,15 @@ def taught(one: Taught, name: str) -> str:
 def classes(model: Model, versions: Sequence[Version]) -> str:
     """Every class and when it was learned; every version."""
     rows = "".join(
-        f"<tr><th class='text' scope='row'>{escape(one.name)}</th><td class='text'>"
-        f"{f'taught {shown_date(one.date)}' if one.date else f'training, task {one.task}'}</td>"
+        f"<tr><th class='text name' scope='row' title='{escape(one.name, quote=True)}'>"
+        f"{breakable(one.name)}</th><td class='text'>"
+        f"{f'taught {_dated(one.date)}' if one.date else f'training, task&nbsp;{one.task}'}</td>"
         f"<td>{one.num_kept or '–'}</td></tr>"  # noqa: RUF001
         for one in learned_classes(model)
     )
     steps = "".join(
         f"<tr><td>{one.number}{' (now)' if one.is_current else ''}</td>"
-        f"<td class='text'>{escape(one.text)}</td><td class='text'>{shown_date(one.date)}</td>"
+        f"<td class='text'>{escape(one.text)}</td><td class='text'>{_dated(one.date)}</td>"
         f"<td>{one.num_classes}</td></tr>"
         for one in reversed(versions)
     )
@@ -183,6 +188,12 @@ def classes(model: Model, versions: Sequence[Version]) -> str:
         f"</tr></thead><tbody>{steps}</tbody></table></div>",
         "cign-classes",
     )
+
+
+def _dated(date: str) -> str:
+    """A date that is wrapped before its time, not at its hyphens."""
+    day, _, time_of_day = shown_date(date).partition(" ")
+    return f"<span class='once'>{day}</span> {time_of_day.replace(' ', '&nbsp;')}"
 
 
 def gone_back(number: int) -> str:

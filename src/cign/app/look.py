@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 STYLE = Path(__file__).with_name("assets") / "app.css"
+PAGE_STYLE = Path(__file__).with_name("assets") / "page.css"
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cign.app.cards import colour
 from cign.explain.pictures import smooth, tinted
 from cign.explain.scene import ClassMap, Floats, Scene
+from cign.report.html import breakable
 
 _FINE = 256
 
@@ -32,7 +33,7 @@ def maps(scene: Scene) -> str:
 
 def _pictures(scene: Scene) -> str:
     if scene.frames is None:
-        return "<h3>Where</h3><p class='soft'>The file has no picture track.</p>"
+        return "<h3>Where</h3><p class='soft'>The file has no video track.</p>"
     shown = [one for one in scene.classes if one.patches is not None]
     plain = shown[0].frame if shown else len(scene.frames) // 2
     length_s = scene.end_s - scene.start_s
@@ -45,10 +46,10 @@ def _pictures(scene: Scene) -> str:
                 _found(scene, one), f"{one.label} {_told(one)}", words, colour(scene, one.label)
             )
         )
-    title = "Where" if shown else "Picture"
+    title = "Where" if shown else "Frame"
     about = (
-        "<p class='soft small'>Colours stay where the class was found. A map tells where a class "
-        "is if it is there, not how likely it is.</p>"
+        "<p class='soft small'>Colours stay where the class was found. A map shows where a class "
+        "would be, not how probable it is.</p>"
         if shown
         else ""
     )
@@ -57,7 +58,7 @@ def _pictures(scene: Scene) -> str:
 
 def _told(one: ClassMap) -> str:
     """The number beside a class; of another reading where the audio-visual one is small."""
-    return one.told.replace("visual ", "picture ").replace("audio ", "sound ")
+    return one.told.replace("visual ", "visual only ").replace("audio ", "audio only ")
 
 
 def _found(scene: Scene, one: ClassMap) -> Floats:
@@ -73,28 +74,28 @@ def _figure(picture: NDArray[np.floating], title: str, words: str, ink: str | No
     style = f" style='--c:{ink}'" if ink else ""
     return (
         f"<figure{style}><img alt='{escape(words, quote=True)}' src='{png(picture)}'>"
-        f"<figcaption>{escape(title)}</figcaption></figure>"
+        f"<figcaption>{breakable(title)}</figcaption></figure>"
     )
 
 
 def _sounds(scene: Scene) -> str:
     if scene.spectrogram is None:
-        return "<h3>When</h3><p class='soft'>The file has no sound track.</p>"
+        return "<h3>When</h3><p class='soft'>The file has no audio track.</p>"
     shown = [one for one in scene.classes if one.moments is not None]
     strips = "".join(
         f"<div class='strip' style='--c:{colour(scene, one.label)}'>"
-        f"<span>{escape(one.label)}</span><div style='background:{_gradient(one)}' role='img' "
-        f"aria-label='when {escape(one.label, quote=True)} was heard'></div></div>"
+        f"<span>{breakable(one.label)}</span><div style='background:{_gradient(one)}' role='img' "
+        f"aria-label='when {escape(one.label, quote=True)} was found'></div></div>"
         for one in shown
     )
     about = (
         "<p class='soft small'>Spectrogram, and below it for each class the moments at which it "
-        "was heard.</p>"
+        "was found.</p>"
         if shown
         else ""
     )
     return (
-        f"<h3>{'When' if shown else 'Sound'}</h3>{about}<div class='sound'>"
+        f"<h3>{'When' if shown else 'Audio'}</h3>{about}<div class='sound'>"
         f"<span class='top soft'>{scene.top_hz / 1000:g} kHz</span>"
         f"<img alt='spectrogram' class='spectrogram' src='{png(_grey(scene.spectrogram))}'>"
         f"{strips}<div class='times soft'><span>{scene.start_s:.2f} s</span>"

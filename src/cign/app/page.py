@@ -18,7 +18,7 @@ from cign.app import cards
 from cign.app.maps import maps
 from cign.app.service import Answer, Service
 from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
-from cign.data.formats.folders import AUDIO_SUFFIXES, MEDIA_SUFFIXES
+from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from cign.errors import CignError, InputError
 from cign.explain.drawing import draw
 
@@ -162,7 +162,7 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                         with gr.Tab("Choose a clip"):
                             upload = only_uploads(
                                 gr.File(
-                                    label=f"Video or sound, {limit}",
+                                    label=f"Video or audio, {limit}",
                                     file_types=suffixes,
                                     height=150,
                                     elem_id="ask-file",
@@ -184,7 +184,7 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                 with gr.Column(scale=3, min_width=280):
                     shown = gr.HTML(padding=False, elem_id="maps")
                     save = gr.DownloadButton(
-                        "Save as one picture", visible=False, size="sm", elem_id="save"
+                        "Save as one image", visible=False, size="sm", elem_id="save"
                     )
             with gr.Tab("Teach"):
                 if service.can_teach:
@@ -247,8 +247,8 @@ def _teaching(limit: str, suffixes: list[str], root: Path) -> tuple[Any, ...]:
             undo = gr.Button("Undo", visible=False, elem_id="undo")
         with gr.Column(scale=3, min_width=280):
             told = gr.HTML(
-                "<section class='cign cign-empty'><p class='soft'>A handful of clips with sound "
-                "and picture is enough. What the new class costs the old ones is measured and "
+                "<section class='cign cign-empty'><p class='soft'>A handful of clips with audio "
+                "and video is enough. What the new class costs the old ones is measured and "
                 "shown here, and one press takes it back.</p></section>",
                 padding=False,
                 elem_id="told",

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from cign.addition import Addition
 from cign.data.media import Decoded
-from cign.editing import add_source, closed_form
+from cign.devices import resolve_device
+from cign.editing import add_source, check_updatable
 from cign.errors import InputError
 from cign.explain.scene import Scene, make_scene
 from cign.hub import hub_name, local_place
@@ -67,12 +68,20 @@ class Service:
         folder: A MODEL, a RUN, or ``owner/name`` on a hub of models.
         teach: Whether it may be changed.
         out: A new folder for a copy that is changed instead; a RUN or a model on a hub needs one.
+        device: Where it computes, as `cign.devices.resolve_device` takes it.
 
     Raises:
         InputError: If there is no model, or it cannot be changed and is to be.
     """
 
-    def __init__(self, folder: Path, *, teach: bool = False, out: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        teach: bool = False,
+        out: Path | None = None,
+        device: str | None = None,
+    ) -> None:
         if out is not None and not teach:
             raise InputError("--out is for the copy that is taught: give --teach too, or leave it")
         place = model_place(local_place(folder))
@@ -81,9 +90,10 @@ class Service:
                 f"{folder} is a run's or a hub's and stays as it is: name a folder for a copy that "
                 "is taught with --out"
             )
-        model = load_model(place)
+        self._device = resolve_device(device)
+        model = load_model(place).to(self._device)
         if teach:
-            closed_form(model)
+            check_updatable(model)
         if out is not None:
             with changing(folder, out) as work:
                 work.keep(model)
@@ -104,7 +114,7 @@ class Service:
         with self._loading:
             state = self._file_state()
             if state != self._state:
-                self._model, self._state = load_model(self.place), state
+                self._model, self._state = load_model(self.place).to(self._device), state
             return self._model
 
     def backbone(self, model: Model) -> Backbone | None:
@@ -134,7 +144,7 @@ class Service:
         )
         if prediction.error is not None:
             raise InputError(
-                f"{clip.name} cannot be read ({prediction.error}): choose another video or sound "
+                f"{clip.name} cannot be read ({prediction.error}): choose another video or audio "
                 "file"
             )
         ((decoded, maps),) = seen

@@ -169,7 +169,7 @@ def make_server(service: Service, root: Path, *, max_upload: int) -> Any:
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
-    from cign.app.look import STYLE, make_theme
+    from cign.app.look import PAGE_STYLE, STYLE, make_theme
     from cign.app.page import build_page
 
     page = build_page(service, root, max_upload=max_upload)
@@ -190,6 +190,7 @@ def make_server(service: Service, root: Path, *, max_upload: int) -> Any:
         mcp_server=False,
         theme=make_theme(),
         css=STYLE.read_text(encoding="utf-8"),
+        head=f"<style>{PAGE_STYLE.read_text(encoding='utf-8')}</style>",
     )
     return uvicorn.Server(
         uvicorn.Config(

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cign.data.formats.folders import MEDIA_SUFFIXES
-from cign.editing import check_name
+from cign.data.media_files import is_media
 from cign.errors import InputError
 from cign.kept import KEPT_PER_CLASS
+from cign.new_classes import check_name
 
 MOST_CLIPS = 100
 # Ours: one clip in so many is not learned from but kept, to measure what later changes cost.
@@ -28,14 +28,14 @@ def check_upload(path: str | Path, folder: Path) -> Path:
         folder: Where uploads lie; nothing outside it is read.
 
     Raises:
-        InputError: If it lies elsewhere, is gone, or is no video or sound file by its name.
+        InputError: If it lies elsewhere, is gone, or is no video or audio file.
     """
     place = Path(path).resolve()
     if not place.is_relative_to(folder.resolve()) or not place.is_file():
         raise InputError("this file is not here any more: choose it again")
-    if place.suffix.lower() not in MEDIA_SUFFIXES:
+    if not is_media(place):
         raise InputError(
-            f"{place.name} is neither a video nor a sound file by its name: choose one such as "
+            f"{place.name} is neither a video nor an audio file: choose one such as "
             f"{', '.join(_SHOWN)}"
         )
     return place

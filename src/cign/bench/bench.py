@@ -48,6 +48,7 @@ def run_bench(
     keep_models: bool = True,
     now: Sequence[str] = (),
     engine: str = "local",
+    device: str | None = None,
     view: View | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> BenchResult:
@@ -62,6 +63,8 @@ def run_bench(
         keep_models: Whether the runs' models are kept.
         now: Methods whose runs are made this time, the others' being left for later; all if empty.
         engine: ``local``, or ``ray`` for the machines of a cluster; the processes are then its.
+        device: Where runs compute, as `cign.devices.resolve_device` takes it; with ``ray`` on each
+            machine. A run that was begun goes on where it was unless a device is named.
         view: Shows how it gets on.
         program: What a process runs.
 
@@ -88,7 +91,10 @@ def run_bench(
             if run.name not in summary.results and (not now or run.entry.name in now)
         ]
         threads = None if num_workers == 0 else max(1, cores // num_workers)
-        jobs = [_job(run, worlds, out, threads, keep_models, config) for run in todo]
+        jobs = [
+            {**_job(run, worlds, out, threads, keep_models, config), "device": device}
+            for run in todo
+        ]
         files = _Files(out, summary, num_workers)
         files.write(intervals=False)
         view.begin(len(summary.results) + len(todo), len(summary.results))

@@ -11,12 +11,12 @@ from typing import Any
 
 from cign.bench.grid import BenchConfig, Part
 from cign.data.store import Store
-from cign.errors import InputError, one_of
+from cign.errors import InputError
 from cign.files import read_json, write_json
-from cign.methods import METHODS, method_class
+from cign.methods import METHODS, default_recipe, method_class
 from cign.methods.phases import TrainingOptions
 from cign.models.blocks import STEM
-from cign.options import Recipe, builtin_recipe, configure, read_recipe
+from cign.options import Recipe, configure, read_recipe
 from cign.runs import fitting_backbone
 
 FORMAT = 1
@@ -73,7 +73,9 @@ def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
         if config.regime == "frozen":
             filled = _without_encoders(filled)
         options = dataclasses.asdict(filled)
-        entries.append(Entry(name=name, method=recipe.method, options=options))
+        label = cls.name if ":" in name else name
+        reference = METHODS.reference(cls)
+        entries.append(Entry(name=label, method=reference, options=options))
     return tuple(entries)
 
 
@@ -96,10 +98,11 @@ def _recipe(name: str, folder: Path | None) -> Recipe:
                 f"recipe {path} is for {recipe.method}: rename it, for {name} is another method"
             )
         return recipe
-    if name not in METHODS:
+    try:
+        return default_recipe(name)
+    except InputError as error:
         where = "" if folder is None else f" (nor is {path} a file)"
-        raise InputError(f"{one_of(name, METHODS, 'method')}{where}")
-    return builtin_recipe(name)
+        raise InputError(f"{error}{where}") from None
 
 
 def open_worlds(config: BenchConfig) -> tuple[World, ...]:

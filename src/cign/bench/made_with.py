@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +20,10 @@ def code_of(method: str) -> str:
     Raises:
         InputError: If there is no such method.
     """
-    return code_hash(["cign.train", method_class(method).__module__])
+    cls = method_class(method)
+    if cls.__module__.startswith("cign."):
+        return code_hash(["cign.train", cls.__module__])
+    return code_hash(["cign.train"], [Path(inspect.getfile(cls))])
 
 
 def note_code(folder: Path, method: str, *, goes_on: bool) -> None:

@@ -39,7 +39,8 @@ def make_run(job: Job, progress: Progress) -> None:
 
     Args:
         job: ``folder, store, test_store, method, options, groups, order, seed, memory, regime,
-            backbone, bf16, threads, keep_model``. ``threads`` None leaves torch as it is.
+            backbone, bf16, threads, keep_model``, and ``device`` where one was asked for.
+            ``threads`` None leaves torch as it is.
         progress: Told of steps.
     """
     import torch
@@ -65,6 +66,7 @@ def make_run(job: Job, progress: Progress) -> None:
         memory=job["memory"],
         seed=job["seed"],
         bf16=job["bf16"],
+        device=job.get("device"),
     )
     test_store = None if job["test_store"] is None else Store.open(Path(job["test_store"]))
     learner.learn(

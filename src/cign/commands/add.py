@@ -5,10 +5,19 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cign.arguments import CommandParser, add_decoders, add_media, path, paths
+from cign.arguments import (
+    CommandParser,
+    add_decoders,
+    add_device,
+    add_media,
+    device_of,
+    path,
+    paths,
+)
 from cign.terminal import make_progress, note, percent, say
 
 SUMMARY = "Teach a trained model new classes, or more clips of known ones, without its old clips."
+EXAMPLE = "cign add work/run new-clips --out work/model"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -29,6 +38,7 @@ def add_options(parser: CommandParser) -> None:
         help="keep none of these clips (default: up to 5 a class, as tokens, to measure costs)",
     )
     add_decoders(parser)
+    add_device(parser)
     add_out(parser)
 
 
@@ -46,7 +56,7 @@ def run(options: Any) -> None:
     with changing(options.model, options.out) as work:
         from cign.learner import Learner  # takes seconds, for a model that is there
 
-        learner = Learner.load(work.place)
+        learner = Learner.load(work.place, device=device_of(options))
         addition = learner.add(
             options.clips,
             format=options.format,

@@ -6,13 +6,14 @@ import importlib.util
 import sys
 from typing import Any
 
-from cign.arguments import CommandParser, add_model, num_bytes, whole
+from cign.arguments import CommandParser, add_device, add_model, device_of, num_bytes, whole
 from cign.commands.add import add_out
 from cign.errors import InputError
 from cign.hub import refuse_missing
 from cign.terminal import note, say
 
 SUMMARY = "Serve a web page: drop a clip, see the answer and the maps, teach a new class."
+EXAMPLE = "cign app work/run"
 _NEEDED = ("gradio", "fastapi", "uvicorn")
 
 
@@ -25,6 +26,7 @@ def add_options(parser: CommandParser) -> None:
         help="unlock teaching: whoever opens the page may change the model",
     )
     add_out(parser)
+    add_device(parser)
     parser.add_argument(
         "--host",
         metavar="ADDRESS",
@@ -59,7 +61,8 @@ def run(options: Any) -> None:
     from cign.app.serving import is_local, listen, serve
 
     with listen(options.host, options.port) as socket:
-        service = Service(options.model, teach=options.teach, out=options.out)
+        device = device_of(options)
+        service = Service(options.model, teach=options.teach, out=options.out, device=device)
         if not is_local(options.host):
             note(
                 f"{options.host} can be reached by others: whoever can opens the page, which asks "

@@ -9,7 +9,9 @@ from cign.arguments import (
     CommandParser,
     add_benchmark,
     add_bf16,
+    add_device,
     add_engine,
+    device_of,
     path,
     paths,
     whole,
@@ -19,7 +21,9 @@ from cign.run_bars import make_run_view
 from cign.terminal import note, percent, say, show_table
 
 SUMMARY = "Compare methods on stores: a grid of runs in parallel, a table with intervals and costs."
+EXAMPLE = "cign bench work/store --out work/bench --methods cign_analytic,finetune --tasks 4"
 GO_ON = "run the same command again"
+KEPT = "finished runs are kept, others up to their last checkpoint"
 _SHOWN = (
     *("last_audio_visual", "last_audio", "last_visual"),
     *("average_audio_visual", "forgetting_audio_visual"),
@@ -108,6 +112,7 @@ def add_options(parser: CommandParser) -> None:
         help="whose tokens are read, or which is trained (default: the stores')",
     )
     add_bf16(parser)
+    add_device(parser)
     parser.add_argument(
         "--recipes",
         metavar="DIR",
@@ -151,6 +156,8 @@ def run(options: Any) -> None:
         bf16=options.bf16,
         only=parse_parts(options.only or ()),
     )
+    if options.engine == "local":
+        device_of(options)
     result = run_bench(
         config,
         options.out,
@@ -158,6 +165,7 @@ def run(options: Any) -> None:
         keep_models=not options.no_models,
         now=tuple(options.now or ()),
         engine=options.engine,
+        device=options.device,
         view=make_run_view(),
     )
     show_comparison(result.table)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, path
+from cign.arguments import CommandParser, add_device, device_of, path
 from cign.commands.train import READING_NAMES
 from cign.terminal import make_progress, percent, say, show_table
 
-SUMMARY = "Render clips, prepare them, learn four tasks with four methods, compare: three minutes."
+SUMMARY = "Render clips, prepare them, train four methods on four tasks, compare: three minutes."
+EXAMPLE = "cign demo --out demo"
 GO_ON = "run the same command again"
 _NUMBERS = ("last", "average", "forgetting")
+_WIDTH = 80
 
 
 def add_options(parser: CommandParser) -> None:
@@ -19,14 +23,15 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=path, default=Path("demo"), help="folder (default: demo)"
     )
+    add_device(parser)
 
 
 def run(options: Any) -> None:
     """Do it all, and show the table."""
-    from cign.demo import QUICK_WORDS, run_demo
+    from cign.demo import caption, run_demo
 
-    results = run_demo(options.out, make_progress())
-    say("Percent after the last task: last accuracy / average incremental accuracy / forgetting")
+    device = device_of(options)
+    results = run_demo(options.out, make_progress(), device)
     show_table(
         ("method", "memory", *READING_NAMES.values()),
         (
@@ -34,11 +39,10 @@ def run(options: Any) -> None:
             for row, metrics in results
         ),
     )
-    limit = results[0][1].get("limit")
-    if limit is not None:
-        say(f"Best possible on these clips: {limit:g} %.")
-    say(f"Quick settings: {QUICK_WORDS}.")
-    say("One world, one order, one seed: this shows that it works, not how methods compare.")
+    width = min(_WIDTH, shutil.get_terminal_size().columns)
+    for paragraph in caption():
+        say("\n" + "\n".join(textwrap.wrap(paragraph, width)))
+    say()
     say(f"Report: {options.out / 'report.html'}")
 
 
@@ -50,4 +54,4 @@ def _memory(row: Any) -> str:
 
 def _cell(metrics: dict[str, Any], reading: str) -> str:
     numbers = metrics["readings"][reading]
-    return " / ".join(percent(numbers[name]) or "-" for name in _NUMBERS)
+    return "/".join(percent(numbers[name]) or "-" for name in _NUMBERS)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.arguments import CommandParser, add_model, path, paths
+from cign.arguments import CommandParser, add_device, add_model, device_of, path, paths
 from cign.hub import refuse_missing
 from cign.terminal import make_progress, say
 
 SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
+EXAMPLE = "cign export work/run work/exported"
+
+_RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "both": "onnxruntime"}
 
 
 def add_options(parser: CommandParser) -> None:
@@ -21,6 +24,7 @@ def add_options(parser: CommandParser) -> None:
         default="onnx",
         help="onnx, torch (torch.export) or both (default: onnx)",
     )
+    add_device(parser)
     parser.add_argument(
         "--clips",
         metavar="FILE",
@@ -34,10 +38,12 @@ def run(options: Any) -> None:
     refuse_missing(options.model)
     from cign.export.checking import TOLERANCE
     from cign.export.formats import FILES, kinds_of
+    from cign.export.script import SCRIPT
     from cign.learner import Learner
 
     kinds_of(options.format)  # before a large model is read
-    exported = Learner.load(options.model).export(
+    learner = Learner.load(options.model, device=device_of(options))
+    exported = learner.export(
         options.out,
         format=options.format,
         clips=paths(options.clips),
@@ -57,3 +63,6 @@ def run(options: Any) -> None:
     if not exported.any_length:
         say("number of clips: any; length of the sound: the model's window")
     say(f"{exported.folder / 'predictor.json'}: classes, inputs and outputs, checksums")
+    say(
+        f"{exported.folder / SCRIPT}: runs it, with numpy, av and {_RUNTIMES[options.format]} alone"
+    )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from cign.arguments import CommandParser, add_benchmark, add_media, add_split, path, paths, whole
+from cign.data.names import escape_name
 from cign.errors import InputError
 from cign.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Say what is in a dataset (lists alone are enough) or in a prepared store."
+EXAMPLE = "cign inspect work/clips"
 _MAX_CLASSES = 60
 _MAX_PAIRS = 10
+_MAX_MISSING = 3
 
 
 def add_options(parser: CommandParser) -> None:
@@ -105,26 +108,37 @@ def _source(options: Any) -> dict[str, Any]:
         decode_files=options.decode,
         progress=make_progress(),
     )
-    facts = {"kind": "source", "path": str(options.source), **dataclasses.asdict(found)}
+    facts = {
+        "kind": "source",
+        "path": escape_name(str(options.source)),
+        **dataclasses.asdict(found),
+        "ignored": [one._asdict() for one in found.ignored],
+    }
     findings = facts.pop("findings")
-    return facts | {"conditions": None} | (findings or {})
+    return facts | {"conditions": None, "problems": (), "problems_file": None} | (findings or {})
 
 
 def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
+    from cign.data.finishing import read_report
     from cign.data.inspection import listen_to_store
     from cign.data.store import Store
 
     store = Store.open(folder)
+    report = read_report(store)
+    table = folder / "problems.csv"  # older stores have it as Parquet alone
     verified = _verify(store) if verify else None
     return {
         "kind": "store",
-        "path": str(folder),
+        "path": escape_name(str(folder)),
         "num_clips": store.num_clips,
         "class_names": list(store.class_names),
         "backbones": list(store.backbones),
         "spec": store.spec.to_dict(),
         "list_hash": store.list_hash,
         **store.report,
+        "problems": [dataclasses.asdict(problem) for problem in report.problems],
+        "ignored": [one._asdict() for one in report.ignored],
+        "problems_file": escape_name(str(table)) if table.is_file() else None,
         "near_duplicates": listen_to_store(store, make_progress()) if listen else None,
         "verified": verified,
     }
@@ -140,6 +154,10 @@ def _verify(store: Any) -> dict[str, bool]:
 
 
 def _show(facts: dict[str, Any]) -> None:
+    """Show what is severe first, then the counts, then what is harmless."""
+    from cign.commands.findings_view import has_leaks, show_remarks, show_severe
+    from cign.data.findings import Problem
+
     for line in facts["notes"]:
         note(line)
     say(f"{facts['path']}: {facts['num_clips']} clips, {len(facts['class_names'])} classes")
@@ -147,23 +165,42 @@ def _show(facts: dict[str, Any]) -> None:
     if facts["kind"] == "store":
         spec = ", ".join(f"{name} {value:g}" for name, value in facts["spec"].items())
         say(f"tokens of {', '.join(facts['backbones']) or 'no backbone'}; {spec}")
+    if facts.get("num_missing") and not facts["problems"]:
+        more = " ..." if facts["num_missing"] > _MAX_MISSING else ""
+        first = ", ".join(facts["missing"][:_MAX_MISSING]) + more
+        say(f"\n{facts['num_missing']} of {facts['num_clips']} files are missing: {first}")
+    problems = [Problem(**problem) for problem in facts["problems"]]
+    show_severe(
+        problems,
+        facts["shared_sources"],
+        facts["counts"],
+        facts["class_names"],
+        num_listed=facts.get("num_listed", facts["num_clips"]),
+    )
+    if facts["near_duplicates"] is not None:
+        say()
+        _show_near_duplicates(facts["near_duplicates"])
     say()
     show_table(("class", *facts["counts"]), _count_rows(facts["counts"], facts["class_names"]))
-    say()
-    show_overlap(facts["shared_sources"])
-    if facts.get("num_missing"):
-        first = ", ".join(facts["missing"][:3])
-        say(f"{facts['num_missing']} of {facts['num_clips']} files are missing: {first} ...")
+    show_remarks(problems, facts["conditions"] or {})
+    lines = list(_closing(facts, has_leaks(problems, facts["shared_sources"]), bool(problems)))
+    if lines:
+        say("\n" + "\n".join(lines))
+
+
+def _closing(facts: dict[str, Any], leaks: bool, odd: bool) -> Iterator[str]:
+    """What is as it should be, and what was written."""
+    if not leaks:
+        yield "no two splits share a recording"
+    if facts["conditions"] is not None and not odd:
+        yield "decoding found nothing that needs a look"
+    if facts["problems_file"] and (odd or facts["ignored"]):
+        yield f"all of it, file by file: {facts['problems_file']}"
     if facts.get("shards"):
         written = facts["shards"]
-        say(f"written: {written['num_clips']} clips in {written['num_shards']} shards")
-    if facts["conditions"] is not None:
-        odd = ", ".join(f"{name} {number}" for name, number in facts["conditions"].items())
-        say(f"clips with conditions found while decoding: {odd or 'none'}")
+        yield f"written: {written['num_clips']} clips in {written['num_shards']} shards"
     for part, known in (facts.get("verified") or {}).items():
-        say(f"{part}: {'as written' if known else 'made by a version that kept no checksums'}")
-    if facts["near_duplicates"] is not None:
-        _show_near_duplicates(facts["near_duplicates"])
+        yield f"{part}: {'as written' if known else 'made by a version that kept no checksums'}"
 
 
 def _show_near_duplicates(pairs: Sequence[dict[str, Any]]) -> None:
@@ -171,8 +208,8 @@ def _show_near_duplicates(pairs: Sequence[dict[str, Any]]) -> None:
     say(f"{len(pairs) or 'no'} pairs of clips in two splits sound nearly alike")
     for pair in pairs[:_MAX_PAIRS]:
         say(
-            f"  {pair['clip']} ({pair['split']}) and {pair['other']} ({pair['other_split']}), "
-            f"shifted by {pair['shift_s']:g} s, {pair['bit_errors']:.0%} of the bits differ"
+            f"  {pair['clip']} ({pair['split']}) and {pair['other']} ({pair['other_split']}),\n"
+            f"    shifted by {pair['shift_s']:g} s, {pair['bit_errors']:.0%} of the bits differ"
         )
     if len(pairs) > _MAX_PAIRS:
         say(f"  ... and {len(pairs) - _MAX_PAIRS} more; --json has all")
@@ -196,14 +233,3 @@ def _count_rows(
         rows.append((f"({len(strange)} classes never taught)", *sums))
     rows.append(("all labels", *(sum(count.values()) for count in counts.values())))
     return rows
-
-
-def show_overlap(shared_sources: list[dict[str, Any]]) -> None:
-    """Say which splits share recordings, or that none do."""
-    for pair in shared_sources:
-        say(
-            f"{pair['num_clips']} {pair['split']} clips share a recording with {pair['other']} "
-            f"({pair['num_sources']} recordings)"
-        )
-    if not shared_sources:
-        say("no two splits share a recording")

@@ -10,6 +10,7 @@ from cign.commands.train import READING_NAMES
 from cign.terminal import note, say, show_table
 
 SUMMARY = "Compute every number of runs from their predictions and embeddings, with its formula."
+EXAMPLE = "cign metrics work/run"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -21,6 +22,7 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Compute the numbers, and show them in groups with their formulas below."""
     from cign.metrics.catalogue import GROUPS, RUN, measure
+    from cign.metrics.classes import num_tested
     from cign.metrics.predictions import READINGS
     from cign.report.runs import lacking, load_runs, stored
     from cign.report.text import DASH, value_of
@@ -49,6 +51,8 @@ def run(options: Any) -> None:
                     for key in names
                 ),
             )
+        if one.predictions.num_tasks_done and not num_tested(one.predictions):
+            note(f"{one.name}: no test clips, so that accuracies and recalls are not defined")
         for sentence in lacking(one).values():
             note(f"{one.name}: {sentence}")
         say()

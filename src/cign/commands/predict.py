@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from cign.arguments import CommandParser, add_model, path, seconds, whole
+from cign.arguments import CommandParser, add_device, add_model, device_of, path, seconds, whole
 from cign.errors import InputError
 from cign.hub import refuse_missing
 from cign.terminal import make_progress, note, say
@@ -18,6 +18,7 @@ from cign.terminal import make_progress, note, say
 SUMMARY = (
     "Predict the classes of files: audio, visual and audio-visual, with unknown clips flagged."
 )
+EXAMPLE = "cign predict work/run clip.mp4 another.wav"
 _NOTE_EVERY_S = 10.0
 
 
@@ -53,6 +54,7 @@ def add_options(parser: CommandParser) -> None:
         help="png: a picture of each file or window; mp4: a film of each file (default: png)",
     )
     parser.add_argument("--wide", action="store_true", help="show all columns at full length")
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON array and nothing else")
     parser.add_argument(
         "--jsonl", action="store_true", help="print one JSON object per line, as files are done"
@@ -78,7 +80,7 @@ def run(options: Any) -> None:
     files = _inputs(options.files)
     from cign.learner import Learner
 
-    learner = Learner.load(options.model)
+    learner = Learner.load(options.model, device=device_of(options))
     with ExitStack() as stack:
         explainer = _explainer(options, learner, stack)
         progress = _progress(options, files)
@@ -234,7 +236,7 @@ def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
 
 def _tell_of(explainer: Any, learner: Any) -> None:
     from cign.explain.canvas import without_glyph
-    from cign.maps import has_maps
+    from cign.methods.capabilities import has_maps
 
     what = {"png": ("picture", "pictures"), "mp4": ("film", "films")}[explainer.kind]
     note(f"{explainer.num_written} {what[explainer.num_written != 1]} in {explainer.folder}")

@@ -10,20 +10,24 @@ from cign.arguments import (
     CommandParser,
     add_benchmark,
     add_decoders,
+    add_device,
     add_engine,
     add_media,
     add_split,
+    device_of,
     path,
     paths,
     whole,
 )
-from cign.commands.inspect import show_overlap
+from cign.connection import ask_ahead
+from cign.data.names import escape_name
 from cign.errors import InputError, one_of
 from cign.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Decode the clips of a source once into a store, and cache the tokens of a backbone."
+EXAMPLE = "cign prepare work/clips work/store"
 GO_ON = "run the same command again"
-_MAX_LISTED = 10
+KEPT = "decoded clips are kept"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -60,6 +64,7 @@ def add_options(parser: CommandParser) -> None:
         "cav_mae or pe_av (default: the backbone's)",
     )
     add_decoders(parser)
+    add_device(parser)
     add_engine(parser)
 
 
@@ -78,6 +83,7 @@ def run(options: Any) -> None:
         raise one_of(options.preset, PRESETS, "preset")
     benchmark = load_benchmark(options.benchmark) if options.benchmark else None
     name = _backbone_name(options.source, options.backbone)
+    ask_ahead(name)
     backbone = None
     if name == "none":
         if options.tokens is not None:
@@ -99,6 +105,7 @@ def run(options: Any) -> None:
         spec = replace(spec, num_frames=options.frames)
     if backbone is not None:
         fit(backbone, spec)
+        backbone.to(device_of(options))
     report = prepare(
         options.source,
         options.store,
@@ -140,14 +147,24 @@ def _backbone_name(source: Path, asked: str | None) -> str:
 
 
 def show_report(report: Any) -> None:
-    """Show what is in a store: counts, conditions, overlap of the splits."""
+    """Show what is in a store: what is severe first, then the counts, then what is harmless."""
+    from cign.commands.findings_view import has_leaks, show_remarks, show_severe
+
     for line in report.notes:
         note(line)
+    store = escape_name(str(report.store))
     say(
-        f"{report.store}: {report.num_usable} of {report.num_listed} clips usable, "
-        f"list hash {report.list_hash[:16]}"
+        f"{store}: {report.num_usable} of {report.num_listed} clips usable"
         + (f", tokens of {report.backbone}" if report.backbone else "")
     )
+    show_severe(
+        report.problems,
+        report.shared_sources,
+        report.counts,
+        report.class_names,
+        num_listed=report.num_listed,
+    )
+    say()
     show_table(
         ("split", "clips per class", "classes", "labels"),
         (
@@ -155,20 +172,13 @@ def show_report(report: Any) -> None:
             for split, counts in report.counts.items()
         ),
     )
-    if report.conditions:
-        say()
-        show_table(("condition", "clips"), sorted(report.conditions.items()))
-    show_overlap(report.shared_sources)
-    if report.num_duplicates_across:
-        say(f"warning: {report.num_duplicates_across} clips have the same content in two splits")
-    if report.problems:
-        say()
-        for problem in report.problems[:_MAX_LISTED]:
-            kept = "kept" if problem.kept else "left out"
-            say(f"{problem.condition}, {kept}: {problem.clip} ({problem.detail})")
-        rest = len(report.problems) - _MAX_LISTED
-        if rest > 0:
-            say(f"... and {rest} more in {report.store / 'problems.parquet'}")
+    show_remarks(report.problems, report.conditions)
+    say()
+    if not has_leaks(report.problems, report.shared_sources):
+        say("no two splits share a recording")
+    if report.problems or report.ignored:
+        say(f"all of it, file by file: {store}/problems.csv")
+    say(f"list hash {report.list_hash[:16]}")
 
 
 def _span(counts: dict[str, int]) -> str:

@@ -9,6 +9,7 @@ from cign.commands.add import add_out
 from cign.terminal import say
 
 SUMMARY = "Have a model forget a class."
+EXAMPLE = "cign remove work/model 'a class'"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -25,7 +26,7 @@ def run(options: Any) -> None:
     with changing(options.model, options.out) as work:
         from cign.learner import Learner  # takes seconds, for a model that is there
 
-        learner = Learner.load(work.place)
+        learner = Learner.load(work.place, device="cpu")
         learner.remove(options.name)
         assert learner.model is not None
         say(

@@ -9,6 +9,7 @@ from cign.commands.add import add_out
 from cign.terminal import say
 
 SUMMARY = "Give a class of a model another name."
+EXAMPLE = "cign rename work/model 'old name' 'new name'"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -26,7 +27,7 @@ def run(options: Any) -> None:
     with changing(options.model, options.out) as work:
         from cign.learner import Learner  # takes seconds, for a model that is there
 
-        learner = Learner.load(work.place)
+        learner = Learner.load(work.place, device="cpu")
         learner.rename(options.old, options.new)
         assert learner.model is not None
         say(work.keep(learner.model))

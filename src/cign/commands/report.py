@@ -10,6 +10,7 @@ from cign.errors import InputError
 from cign.terminal import say
 
 SUMMARY = "Make one self-contained HTML page about runs on the same clips, or about a bench."
+EXAMPLE = "cign report work/run work/joint --out work/report.html"
 
 
 def add_options(parser: CommandParser) -> None:
@@ -21,6 +22,12 @@ def add_options(parser: CommandParser) -> None:
         metavar="FILE",
         type=path,
         help="the page (default: report.html in the run; with several runs, in this folder)",
+    )
+    parser.add_argument(
+        "--no-frames",
+        action="store_true",
+        help="show wrongly classified clips by their paths alone (default: with a frame each, "
+        "where the store is still there)",
     )
 
 
@@ -40,8 +47,12 @@ def run(options: Any) -> None:
             f"{benches[0]} is a bench and goes on a page of its own: name it alone, or runs in "
             f"{benches[0] / 'runs'}"
         )
+    if benches and options.no_frames:
+        raise InputError(
+            f"{benches[0]} is a bench, whose page has no frames: leave out --no-frames"
+        )
     if benches:
         write_bench_report(benches[0], out)
     else:
-        write_report(options.runs, out)
+        write_report(options.runs, out, with_frames=not options.no_frames)
     say(str(out))

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cign.arguments import CommandParser, add_benchmark, add_bf16, path, seconds, whole
-from cign.errors import InputError
-from cign.terminal import make_progress, note, percent, say, show_table
+from cign.arguments import (
+    CommandParser,
+    add_benchmark,
+    add_bf16,
+    add_device,
+    path,
+    seconds,
+    whole,
+)
+from cign.errors import InputError, Interrupted
+from cign.terminal import make_progress, note, percent, say, show_device, show_table
 
-SUMMARY = "Learn the classes of a store, task after task, into a run folder."
+SUMMARY = "Learn the classes of a store, in one task or several, into a run folder."
+EXAMPLE = """\
+cign train work/store --out work/run
+cign train work/store --out work/joint --method joint --tasks 4"""
 GO_ON = "run the same command with --resume"
 READING_NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual"}
 
@@ -20,12 +32,15 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--out", metavar="RUN", type=path, required=True, help="folder for the run (required)"
     )
-    parser.add_argument("--method", metavar="NAME", help="default: cign, or the recipe's")
+    parser.add_argument("--method", metavar="NAME", help="default: cign_analytic, or the recipe's")
     parser.add_argument(
         "--recipe", metavar="FILE", type=path, help="YAML of options (default: the method's own)"
     )
     parser.add_argument(
-        "--tasks", metavar="T", type=whole(1), help="cut the classes into so many tasks"
+        "--tasks",
+        metavar="T",
+        type=whole(1),
+        help="cut the classes into so many tasks (default: 1)",
     )
     parser.add_argument(
         "--task-file", metavar="FILE", type=path, help="JSON or YAML list of lists of class names"
@@ -56,9 +71,10 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="train on clips that lack sound or picture, too",
+        help="train on clips that lack a modality, too",
     )
     add_bf16(parser)
+    add_device(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out, to the same bits"
     )
@@ -94,9 +110,21 @@ def run(options: Any) -> None:
 
     check_tasks_named(options)
     read_info(options.store)
+    try:
+        _run(options)
+    except KeyboardInterrupt as interrupt:
+        begun = (options.out / "config.yaml").exists()
+        how = GO_ON if begun else "run the same command again"
+        if begun and options.branch_from is not None:
+            how = f"{GO_ON} instead of --branch-from"
+        kept = getattr(interrupt, "kept", "nothing was learned since it was started")
+        raise Interrupted(kept, how) from None
+
+
+def _run(options: Any) -> None:
     from cign.peers import joined  # this and what follows takes seconds
 
-    with joined(options.processes, options.peer_timeout) as peers:
+    with joined(options.processes, options.peer_timeout, options.device) as peers:
         if not peers.is_alone and peers.is_first:
             note(f"{peers.number} processes share every batch")
         learner = _learn(options, peers.is_first)
@@ -132,8 +160,11 @@ def _learn(options: Any, is_first: bool) -> Any:
             seed=options.seed or 0,
             allow_missing=options.allow_missing,
             bf16=options.bf16,
+            device=options.device,
         )
     config = learner.config
+    if is_first:
+        show_device(config.device)
     if is_first and config.memory != "0" and not method_class(config.method).uses_memory:
         note(f"{config.method} keeps no clips: --memory {config.memory} counts as 0")
     learner.learn(
@@ -160,14 +191,57 @@ def _show(learner: Any, out: Path) -> None:
 
 
 def show_results(metrics: dict[str, Any]) -> None:
-    """Show the named numbers of a run."""
-    names = ("last", "average", "forgetting", "task_mean", "bwt")
-    show_table(
-        ("percent", "last", "average", "forgetting", "task mean", "BWT"),
-        (
-            (READING_NAMES[reading], *(percent(numbers[name]) for name in names))
-            for reading, numbers in metrics["readings"].items()
-        ),
-    )
-    if metrics.get("limit") is not None:
+    """Show the named numbers of a run; of a run with one task accuracy alone."""
+    from cign.metrics.classes import percent_interval
+
+    readings = metrics["readings"]
+    num_clips = sum((readings["audio_visual"]["num_test"] or [[]])[-1])
+    if num_clips == 0:
+        note(
+            "no test clips: accuracy was not measured; prepare clips of split test and use "
+            "`cign evaluate`"
+        )
+    elif len(metrics["tasks"]) == 1:
+        show_accuracy(
+            {
+                reading: {
+                    "measure": numbers["measure"],
+                    "value": numbers["last"],
+                    "interval": percent_interval(numbers["last"], num_clips),
+                }
+                for reading, numbers in readings.items()
+            }
+        )
+    else:
+        names = ("last", "average", "forgetting", "task_mean", "bwt")
+        show_table(
+            ("percent", "last", "average", "forgetting", "task mean", "BWT"),
+            (
+                (READING_NAMES[reading], *(percent(numbers[name]) for name in names))
+                for reading, numbers in readings.items()
+            ),
+        )
+    if num_clips and metrics.get("limit") is not None:
         note(f"best possible on these clips: {metrics['limit']:g} %")
+
+
+def show_accuracy(readings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Show accuracy with its interval for each modality, or mean average precision.
+
+    Args:
+        readings: For each ``measure``, ``value`` in percent, and ``interval``, which is not shown
+            for mean average precisions.
+    """
+    is_map = any(one["measure"] == "map" for one in readings.values())
+    headings = ("", "mean average precision, %" if is_map else "accuracy, %", "95 % interval")
+    rows = [
+        (READING_NAMES[name], percent(one["value"]), interval(*(one["interval"] or (None, None))))
+        for name, one in readings.items()
+    ]
+    num_columns = 2 if is_map else 3
+    show_table(headings[:num_columns], (row[:num_columns] for row in rows))
+
+
+def interval(low: float | None, high: float | None) -> str | None:
+    """Both ends of an interval in percent."""
+    return None if low is None or high is None else f"{low:.1f} to {high:.1f}"

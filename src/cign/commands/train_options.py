@@ -10,7 +10,9 @@ from cign.errors import InputError
 def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
     """Method and options; without a recipe file, those of the method."""
     if options.recipe is None:
-        return options.method or "cign", None
+        from cign.methods import DEFAULT_METHOD
+
+        return options.method or DEFAULT_METHOD, None
     from cign.options import read_recipe
 
     recipe = read_recipe(options.recipe)
@@ -23,7 +25,7 @@ def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
 
 
 def check_tasks_named(options: Any) -> None:
-    """Refuse a new run whose tasks are not named, or named twice.
+    """Refuse a new run whose tasks are named twice.
 
     Raises:
         InputError: If so.
@@ -31,19 +33,19 @@ def check_tasks_named(options: Any) -> None:
     goes_on = options.resume or options.branch_from is not None
     if goes_on or options.benchmark is not None:
         return
-    if (options.tasks is None) == (options.task_file is None):
+    if options.tasks is not None and options.task_file is not None:
         raise InputError(
-            "give either --tasks T, which cuts the classes into T tasks, or --task-file FILE, "
-            "which names the classes of each, or --benchmark NAME"
+            f"--tasks {options.tasks} and --task-file {options.task_file} both define the tasks: "
+            "leave one of them out"
         )
 
 
 def tasks_of(options: Any) -> Any:
-    """Number of tasks, or the tasks of a file or a benchmark."""
+    """Number of tasks, 1 if none is given, or the tasks of a file or a benchmark."""
     if options.benchmark is not None:
         return _benchmark_tasks(options)
     if options.task_file is None:
-        return options.tasks
+        return options.tasks or 1
     from cign.data.store import Store
     from cign.data.tasks import read_task_file
 
@@ -98,6 +100,7 @@ def branched(options: Any) -> tuple[Any, Any]:
         seed=config.seed if options.seed is None else options.seed,
         allow_missing=config.allow_missing,
         bf16=config.bf16,
+        device=options.device,
     )
     return learner, 1 if options.task_file is None else tasks_of(options)
 
@@ -109,8 +112,10 @@ def begun(options: Any) -> Any:
 
     config = RunConfig.load(options.out)
     method, recipe = recipe_of(options) if options.method or options.recipe else (None, None)
-    learner = Learner(config.method, options=config.options, regime=config.regime)
-    learner.config = config
+    learner = Learner(
+        config.method, options=config.options, regime=config.regime, device=options.device
+    )
+    learner.config = config.on(options.device)
     known = {"tasks": len(config.tasks), "method": config.method}
     known |= {name: getattr(config, name) for name in ("order", "seed", "memory", "regime")}
     asked = {name: options[name] for name in known if options[name] is not None}

@@ -8,6 +8,7 @@ from cign.arguments import CommandParser, add_model
 from cign.terminal import say, show_table
 
 SUMMARY = "List the versions of a model, or go back to the one before."
+EXAMPLE = "cign versions work/model"
 
 
 def add_options(parser: CommandParser) -> None:

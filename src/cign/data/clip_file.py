@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cign.data.clips import Clip
+from cign.data.names import escape_name, unescape_name
 from cign.files import replacing
 
 _SCHEMA = pa.schema(
@@ -53,14 +54,25 @@ def write_clips(path: Path, clips: Sequence[Clip], found: Sequence[dict[str, Any
     rows = []
     for clip, columns in zip(clips, found, strict=True):
         row = {name: getattr(clip, name) for name in CLIP_COLUMNS}
-        rows.append({**row, "path": str(clip.path), **columns})
+        rows.append({**row, "path": escape_name(str(clip.path)), **columns})
     write_table(path, pa.Table.from_pylist(rows, schema=_SCHEMA))
 
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file atomically."""
-    with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    # By an open file: Arrow takes no path that is not UTF-8.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_columns(path: Path) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises:
+        ArrowException, OSError, ValueError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return pq.read_table(file)
 
 
 def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
@@ -70,7 +82,7 @@ def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
         ValueError: If the file cannot be read or is not what `write_clips` writes; one line.
     """
     try:
-        columns = pq.read_table(path).to_pydict()
+        columns = read_columns(path).to_pydict()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValueError(str(error).splitlines()[0]) from None
     missing = [name for name in _SCHEMA.names if name not in columns]
@@ -79,7 +91,7 @@ def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
     clips = tuple(
         Clip(
             id=values["id"],
-            path=Path(values["path"]),
+            path=Path(unescape_name(values["path"])),
             labels=tuple(values["labels"]),
             split=values["split"],
             start_s=values["start_s"],

@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import NamedTuple
 
 from cign.errors import InputError, one_of
 
@@ -60,6 +61,18 @@ class Clip:
             object.__setattr__(self, "source", _PART.sub("", self.id))
 
 
+class Ignored(NamedTuple):
+    """Something in a source that is no clip.
+
+    Attributes:
+        path: As ids of clips are written.
+        reason: Why it was ignored, in a few words that follow "1 file".
+    """
+
+    path: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class ClipTable:
     """Clips and the classes that are to be taught, in their own order.
@@ -68,11 +81,13 @@ class ClipTable:
         clips: The clips in the order of the source.
         class_names: Order 0 of the classes. Those of split ``unknown`` alone are not in it.
         notes: What was ignored while reading, one sentence each.
+        ignored: Each of the files and folders that were ignored.
     """
 
     clips: tuple[Clip, ...]
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = field(default=(), compare=False)
+    ignored: tuple[Ignored, ...] = field(default=(), compare=False)
 
     @cached_property
     def list_hash(self) -> str:
@@ -105,51 +120,6 @@ def clip_id(relative: str, start_s: float | None, end_s: float | None) -> str:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else repr(float(value)).removesuffix(".0")
-
-
-def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
-    """Check that a listed path stays inside one of the roots and make it relative.
-
-    Args:
-        text: The path as listed, relative or absolute.
-        roots: Absolute folders that media may lie in.
-        where: The place in the list, for the error message.
-
-    Returns:
-        The path relative to its root, with forward slashes. Symbolic links are not followed:
-        they are a common way to put media elsewhere.
-
-    Raises:
-        InputError: If the path is empty or leaves every root.
-    """
-    if not text or "\0" in text or "\n" in text:
-        raise InputError(f"{where}: path {text!r} is not a file name; write one file per row")
-    if PurePosixPath(text).is_absolute():
-        for root in roots:
-            if PurePosixPath(text).is_relative_to(root.as_posix()):
-                text = PurePosixPath(text).relative_to(root.as_posix()).as_posix()
-                break
-    parts: list[str] = []
-    for part in PurePosixPath(text).parts:
-        if part == ".." and parts:
-            parts.pop()
-        elif part == ".." or part == "/":
-            raise InputError(
-                f"{where}: path {text!r} leaves {roots[0]}: list paths inside it, "
-                "or name their folder with --media"
-            )
-        else:
-            parts.append(part)
-    return PurePosixPath(*parts).as_posix()
-
-
-def find_media(relative: str, roots: Sequence[Path]) -> Path:
-    """Give the first root's file that exists; the first root's name for it if none does."""
-    for root in roots[:-1]:
-        if (root / relative).is_file():
-            return root / relative
-    last = roots[-1] / relative
-    return last if len(roots) == 1 or last.is_file() else roots[0] / relative
 
 
 def check_label(label: str, where: str) -> str:
@@ -191,6 +161,7 @@ def make_table(
     alphabetical: bool,
     what: str,
     notes: Sequence[str] = (),
+    ignored: Sequence[Ignored] = (),
     min_classes: int = 2,
     require_train: bool = True,
 ) -> ClipTable:
@@ -201,6 +172,7 @@ def make_table(
         alphabetical: Whether the classes are sorted by name, not by first appearance.
         what: The source, for error messages.
         notes: What the reader ignored.
+        ignored: Each file or folder that it ignored.
         min_classes: Fewest classes that make sense; 1 when classes are added to a model.
         require_train: Whether every taught class needs a training clip.
 
@@ -217,16 +189,7 @@ def make_table(
         if first is clip:
             continue
         num_repeated += 1
-        if first.split != clip.split:
-            raise InputError(
-                f"{what} lists clip {clip.id} in split {first.split!r} and in split "
-                f"{clip.split!r}: keep one of the rows"
-            )
-        if set(first.labels) != set(clip.labels):
-            raise InputError(
-                f"{what} lists clip {clip.id} with labels {'|'.join(first.labels)!r} and with "
-                f"{'|'.join(clip.labels)!r}: join them by '|' in one row, or keep one row"
-            )
+        check_repeated(first, clip, what)
     rows = tuple(unique.values())
     if not rows:
         raise InputError(f"{what} holds no clips: check the path and the layout")
@@ -238,7 +201,46 @@ def make_table(
         raise InputError(f"{what} holds {found}: at least {min_classes} classes are needed")
     if alphabetical:
         class_names = tuple(sorted(class_names))
-    return ClipTable(clips=rows, class_names=class_names, notes=tuple(notes))
+    notes = (*_alike({name for clip in rows for name in clip.labels}), *notes)
+    return ClipTable(
+        clips=rows, class_names=class_names, notes=tuple(notes), ignored=tuple(ignored)
+    )
+
+
+def check_repeated(first: Clip, second: Clip, what: str) -> None:
+    """Refuse two rows of the same clip that contradict each other.
+
+    Args:
+        first: The clip as an earlier row has it.
+        second: The clip as a later row has it.
+        what: The source, and the rows where they are known.
+
+    Raises:
+        InputError: If splits or labels differ.
+    """
+    if first.split != second.split:
+        raise InputError(
+            f"{what} lists clip {first.id} in split {first.split!r} and in split "
+            f"{second.split!r}: keep one of the rows"
+        )
+    if set(first.labels) != set(second.labels):
+        raise InputError(
+            f"{what} lists clip {first.id} with labels {'|'.join(first.labels)!r} and with "
+            f"{'|'.join(second.labels)!r}: join them by '|' in one row, or keep one row"
+        )
+
+
+def _alike(names: Iterable[str]) -> list[str]:
+    """A remark for classes whose names differ in capitals, blanks, hyphens or underscores alone."""
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(names):
+        spellings.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
+    return [
+        f"warning: {' and '.join(map(repr, same))} are {len(same)} classes: give them one name if "
+        "they are the same"
+        for same in spellings.values()
+        if len(same) > 1
+    ]
 
 
 def _class_names(rows: Sequence[Clip], what: str, require_train: bool) -> tuple[str, ...]:

@@ -12,13 +12,12 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-# Their headers hold no length, so that the decoder guesses it from the bit rate.
-_GUESSED_LENGTH = frozenset({"mp3", "aac", "ac3", "eac3", "h264", "hevc", "m4v", "mpegvideo"})
+from cign.data.spans import is_guessed, is_unstamped, lists_samples, may_restart, scan
+from cign.data.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
 # Containers round time stamps to milliseconds.
 EPSILON_S = 1e-3
-_CUT_S = 0.25
 
 
 class MediaError(Exception):
@@ -37,27 +36,38 @@ class MediaError(Exception):
 
 @dataclass
 class Media:
-    """An open file. Times are in seconds from the start of the earliest track.
+    """An open file. Times are in seconds from the start of the earlier stream.
 
     Attributes:
         path: The file.
         container: The container of PyAV.
-        video: The best picture track that is not a cover picture, if any.
-        audio: The best sound track, if any.
-        origin_s: The container's own time of the start.
+        video: The best video stream that is not cover art, if any.
+        audio: The best audio stream, if any.
+        timeline: Where the streams lie.
         num_bad: Packets and frames that failed so far.
+        num_not_finite: Audio samples so far that are not numbers.
+        is_guessed: Whether the format has no index, so that files are read from the start.
+        is_unstamped: Whether the format has no timestamps, so that frames are counted.
+        may_miss: Whether seeking in the format may end behind the key frame.
     """
 
     path: Path
     container: Any
     video: Any | None
     audio: Any | None
-    origin_s: float
+    timeline: Timeline
     num_bad: int = 0
+    num_not_finite: int = 0
 
     def __post_init__(self) -> None:
-        tracks = (track for track in (self.video, self.audio) if track is not None)
-        self._ticks_s = {track.index: float(track.time_base) for track in tracks}
+        tracks = {"video": self.video, "audio": self.audio}
+        there = {kind: track for kind, track in tracks.items() if track is not None}
+        self._ticks_s = {track.index: float(track.time_base) for track in there.values()}
+        origins_s = self.timeline.origins_s
+        self._origins_s = {kind: origins_s[track.index] for kind, track in there.items()}
+        self.is_guessed = is_guessed(self.container)
+        self.is_unstamped = is_unstamped(self.container)
+        self.may_miss = may_restart(self.container)
 
     @classmethod
     def open(cls, path: Path) -> Media:
@@ -70,34 +80,30 @@ class Media:
             raise MediaError("missing", "the file does not exist")
         if path.stat().st_size == 0:
             raise MediaError("unreadable", "the file is empty")
+        container = _open(path)
         try:
-            # An absolute name is never taken for a protocol; a list in disguise opens no address.
-            container = av.open(
-                str(path.absolute()),
-                mode="r",
-                metadata_errors="replace",
-                container_options={"protocol_whitelist": "file"},
-            )
-        except (av.error.FFmpegError, ValueError, OSError) as error:
-            raise MediaError("unreadable", f"it does not open: {reason(error)}") from None
-        try:
-            media = cls(
+            if _LISTS & set(container.format.name.split(",")):
+                raise MediaError("unreadable", "it is a list of other files")
+            video, audio = _pick(container, "video"), _pick(container, "audio")
+            if video is None and audio is None:
+                raise MediaError("unreadable", "it holds no picture or sound that can be decoded")
+            timeline = _measured(path, container, video, audio)
+            if may_restart(container) and not _is_byte_stream(container):
+                # Reading an Ogg file to its end leaves traces in the timestamps that follow.
+                container.close()
+                container = _open(path)
+                video, audio = _pick(container, "video"), _pick(container, "audio")
+            return cls(
                 path=path,
                 container=container,
-                video=_pick(container, "video"),
-                audio=_pick(container, "audio"),
-                origin_s=(container.start_time or 0) / av.time_base,
+                video=None if video is None or video.index in timeline.absent else video,
+                audio=None if audio is None or audio.index in timeline.absent else audio,
+                timeline=timeline,
+                num_bad=int(timeline.is_cut),
             )
         except BaseException:
             container.close()
             raise
-        if _LISTS & set(container.format.name.split(",")):
-            container.close()
-            raise MediaError("unreadable", "it is a list of other files")
-        if media.video is None and media.audio is None:
-            container.close()
-            raise MediaError("unreadable", "it holds no picture or sound that can be decoded")
-        return media
 
     def __enter__(self) -> Media:
         return self
@@ -110,89 +116,72 @@ class Media:
     ) -> None:
         self.container.close()
 
-    @property
-    def is_guessed(self) -> bool:
-        """Whether the format holds no length and no index: such files are read from the start."""
-        return bool(_GUESSED_LENGTH & set(self.container.format.name.split(",")))
-
     def duration_s(self) -> float:
-        """Length of the longest track, by the header where that says it."""
-        known = self.container.duration
-        if known and known > 0 and not self.is_guessed:
-            return float(known) / av.time_base
-        return max(self.real_ends_s().values(), default=0.0)
-
-    def real_ends_s(self) -> dict[int, float]:
-        """Where each track ends, found by reading all packets."""
-        tracks = [track for track in (self.video, self.audio) if track is not None]
-        ends_s = {track.index: 0.0 for track in tracks}
-        self.seek(0.0, tracks[0])
-        for packet in self.packets(*tracks):
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is not None and packet.size:
-                end_s = float((stamp + (packet.duration or 0)) * packet.time_base) - self.origin_s
-                ends_s[packet.stream.index] = max(ends_s[packet.stream.index], end_s)
-        return ends_s
+        """Length of the clip: from the earliest to the latest time of the streams that are read."""
+        return self.timeline.duration_s
 
     def breaks_off_s(self) -> float | None:
         """Where the first track breaks off that the header says to be longer; reads the file."""
-        if self.is_guessed:
+        if not self.timeline.is_stated:
             return None
-        real_s = self.real_ends_s()
-        broken_s = [
-            real_s[track.index]
-            for track in (self.video, self.audio)
-            if track is not None and (self._claimed_s(track) or 0.0) - real_s[track.index] > _CUT_S
-        ]
-        longest_s = max(real_s.values())
-        if self.duration_s() - longest_s > _CUT_S:
-            broken_s.append(longest_s)
-        return min(broken_s, default=None)
+        tracks = [track for track in (self.video, self.audio) if track is not None]
+        found = scan(self.container, tracks, rewind=True).by_stream
+        ends_s = []
+        for track in tracks:
+            if track.index not in found:
+                continue
+            stated_s = float((track.start_time + track.duration) * track.time_base)
+            end_s = found[track.index].end_s
+            if stated_s - end_s > CUT_S and not is_placeholder(stated_s, end_s):
+                ends_s.append(end_s - self.timeline.origins_s[track.index])
+        return min(ends_s, default=None)
 
-    def _claimed_s(self, track: Any) -> float | None:
-        if track.duration is None or track.duration <= 0:
-            return None
-        end = (track.start_time or 0) + track.duration
-        return float(end * track.time_base) - self.origin_s
+    def seek(self, time_s: float, kind: str) -> None:
+        """Move to the last key frame of a track at or before a time; to the start if it fails.
 
-    def seek(self, time_s: float, track: Any) -> None:
-        """Move to the last key frame of a track at or before a time; to the start if it fails."""
-        stamp = int((time_s + self.origin_s) / track.time_base)
+        Args:
+            time_s: The time.
+            kind: ``video`` or ``audio``.
+        """
+        track = getattr(self, kind)
+        origin_s = self._origins_s[kind]
+        stamp = int((time_s + origin_s) / track.time_base)
         try:
             self.container.seek(stamp, stream=track, backward=True, any_frame=False)
         except av.error.FFmpegError:
-            with contextlib.suppress(av.error.FFmpegError):
-                self.container.seek(int(self.origin_s * av.time_base), backward=True)
+            try:
+                self.container.seek(int(origin_s * av.time_base), backward=True)
+            except av.error.FFmpegError:
+                self._reopen()
 
-    def packets_from(self, time_s: float, track: Any) -> Iterator[Any]:
-        """Packets of a track from the last key frame at or before a time on.
+    def rewind(self) -> None:
+        """Go to the very first packet, which seeking by time may miss."""
+        if _is_byte_stream(self.container) and not self.timeline.shifts_s:
+            self.container.seek(0, unsupported_byte_offset=True)
+        else:
+            self._reopen()
 
-        Where the file's index leads too far, all packets from the start on.
-        """
-        for seek_s in (0.0,) if self.is_guessed else (time_s, 0.0):
-            self.seek(seek_s, track)
-            packets = self.packets(track)
-            packet = next(packets, None)
-            if packet is None:
-                continue
-            stamp_s = self.packet_s(packet)
-            if seek_s > 0 and stamp_s is not None and stamp_s > time_s + EPSILON_S:
-                continue
-            yield packet
-            yield from packets
-            return
+    def _reopen(self) -> None:
+        self.container.close()
+        self.container = _open(self.path)
+        for kind in ("video", "audio"):
+            if getattr(self, kind) is not None:
+                setattr(self, kind, _pick(self.container, kind))
 
     def packets(self, *tracks: Any) -> Iterator[Any]:
         """Read packets until the file ends or breaks off; a break counts as trouble."""
         try:
             for packet in self.container.demux(*tracks):
-                self.num_bad += bool(packet.is_corrupt)
+                # Where parts were joined, the last packet of one counts as corrupt, and decodes.
+                self.num_bad += bool(packet.is_corrupt) and not self.timeline.shifts_s
                 yield packet
         except (av.error.FFmpegError, ValueError):
             self.num_bad += 1
 
     def frames(self, packet: Any) -> list[Any]:
         """Decode a packet; one that fails counts as trouble and gives nothing."""
+        if not packet.size and (packet.pts is not None or packet.dts is not None):
+            return []  # it says that the frame before is shown on
         try:
             frames: list[Any] = packet.decode()
         except (av.error.FFmpegError, ValueError):
@@ -203,13 +192,54 @@ class Media:
 
     def packet_s(self, packet: Any) -> float | None:
         """The time of a packet, if it has one."""
-        if packet.pts is None:
+        if packet.pts is None or self.is_unstamped:
             return None
-        return float(packet.pts) * self._ticks_s[packet.stream.index] - self.origin_s
+        index = packet.stream.index
+        return float(packet.pts) * self._ticks_s[index] - self.timeline.origins_s[index]
 
-    def frame_s(self, frame: Any) -> float | None:
-        """The time of a frame, if it has one."""
-        return None if frame.time is None else float(frame.time) - self.origin_s
+    def frame_s(self, frame: Any, kind: str) -> float | None:
+        """The time of a frame of the video or audio, if it has one."""
+        if frame.time is None or self.is_unstamped:
+            return None
+        return float(frame.time) - self._origins_s[kind]
+
+
+_cache: dict[tuple[Any, ...], Timeline] = {}
+_CACHED = 32
+
+
+def _measured(path: Path, container: Any, video: Any, audio: Any) -> Timeline:
+    """`measure`, once for a file that is read: many clips may be parts of one long recording."""
+    if lists_samples(container, [track for track in (video, audio) if track is not None]):
+        return measure(container, video, audio)
+    status = path.stat()
+    tracks = tuple(None if track is None else track.index for track in (video, audio))
+    key = (str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino, tracks)
+    found = _cache.get(key)
+    if found is None:
+        found = measure(container, video, audio)
+        while len(_cache) >= _CACHED:
+            _cache.pop(next(iter(_cache)), None)
+        _cache[key] = found
+    return found
+
+
+def _is_byte_stream(container: Any) -> bool:
+    """Whether any byte is a place to read from: MPEG-TS and MPEG-PS."""
+    return container.format.name in ("mpegts", "mpeg")
+
+
+def _open(path: Path) -> Any:
+    try:
+        # An absolute name is never taken for a protocol; a list in disguise opens no address.
+        return av.open(
+            str(path.absolute()),
+            mode="r",
+            metadata_errors="replace",
+            container_options={"protocol_whitelist": "file"},
+        )
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise MediaError("unreadable", f"it does not open: {reason(error)}") from None
 
 
 def _pick(container: Any, kind: str) -> Any | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,9 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from cign.data.clip_file import write_table
-from cign.data.clips import SPLITS, Clip, ClipTable
+from cign.data.clip_file import read_columns, write_table
+from cign.data.clips import SPLITS, Clip, ClipTable, Ignored
 from cign.data.worker import Answer
+from cign.files import write_text
+
+# The condition of what is in the source and no clip.
+IGNORED = "ignored"
 
 # Dealt with as a matter of course: counted, not listed clip by clip.
 COUNTED_ONLY = (
@@ -38,6 +44,15 @@ class Problem:
     detail: str
     kept: bool
 
+    @property
+    def severity(self) -> int:
+        """0 if the clip is lost, 1 if its content is in two splits, 2 for all else."""
+        if not self.kept:
+            return 0
+        # The detail of a duplicate ends in the split of the clip that it equals.
+        across = self.condition == "duplicate" and not self.detail.endswith(f" in {self.split}")
+        return 1 if across else 2
+
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -49,7 +64,7 @@ class Findings:
         conditions: Number of clips of each condition.
         num_duplicates: Clips whose decoded content is that of an earlier clip.
         num_duplicates_across: Those among them whose earlier clip is in another split.
-        problems: All of it but what is dealt with as a matter of course.
+        problems: All of it but what is dealt with as a matter of course, the most severe first.
     """
 
     num_listed: int
@@ -99,7 +114,7 @@ def summarise(clips: Sequence[Clip], answers: Mapping[int, Answer]) -> Findings:
         conditions=dict(sorted(conditions.items())),
         num_duplicates=conditions["duplicate"],
         num_duplicates_across=num_across,
-        problems=tuple(problems),
+        problems=tuple(sorted(problems, key=lambda problem: problem.severity)),
     )
 
 
@@ -136,8 +151,14 @@ def shared_sources(table: ClipTable) -> list[dict[str, Any]]:
     return pairs
 
 
-def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """Write the problems as Parquet, in the order of the list."""
+def write_problems(folder: Path, problems: Sequence[Problem], ignored: Sequence[Ignored]) -> None:
+    """Write ``problems.parquet`` and the same rows as ``problems.csv``.
+
+    Args:
+        folder: Where they go.
+        problems: In their order.
+        ignored: What in the source is no clip; rows of condition ``ignored`` at the end.
+    """
     schema = pa.schema(
         [
             ("condition", pa.string()),
@@ -148,4 +169,34 @@ def write_problems(path: Path, problems: Sequence[Problem]) -> None:
         ]
     )
     rows = [asdict(problem) for problem in problems]
-    write_table(path, pa.Table.from_pylist(rows, schema=schema))
+    rows += [
+        {"condition": IGNORED, "clip": path, "split": "", "detail": reason, "kept": False}
+        for path, reason in ignored
+    ]
+    write_table(folder / "problems.parquet", pa.Table.from_pylist(rows, schema=schema))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, schema.names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "kept": "true" if row["kept"] else "false"} for row in rows)
+    write_text(folder / "problems.csv", text.getvalue())
+
+
+def read_problems(folder: Path) -> tuple[tuple[Problem, ...], tuple[Ignored, ...]]:
+    """Read what `write_problems` wrote.
+
+    Raises:
+        OSError: If the file is not there.
+        ValueError: If it is damaged.
+        TypeError: If it has other columns.
+    """
+    rows = [Problem(**row) for row in read_columns(folder / "problems.parquet").to_pylist()]
+    problems = tuple(row for row in rows if row.condition != IGNORED)
+    return problems, tuple(Ignored(p.clip, p.detail) for p in rows if p.condition == IGNORED)
+
+
+def classes_without(
+    split: str, counts: Mapping[str, Mapping[str, int]], class_names: Sequence[str]
+) -> list[str]:
+    """The classes to be taught of which a split has no clip."""
+    there = counts.get(split, {})
+    return [name for name in class_names if not there.get(name)]

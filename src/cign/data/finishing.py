@@ -9,21 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from cign.data.arrays import RowWriter
 from cign.data.clip_file import write_clips
-from cign.data.clips import ClipTable
+from cign.data.clips import ClipTable, Ignored
 from cign.data.findings import (
     Findings,
     Problem,
     is_usable,
+    read_problems,
     shared_sources,
     summarise,
     write_problems,
 )
 from cign.data.intact import checksum
 from cign.data.media import THRESHOLDS, MediaSpec
+from cign.data.names import escape_name
 from cign.data.store import FORMAT, Store
 from cign.data.worker import Answer
 from cign.errors import InputError
@@ -45,7 +46,9 @@ class PrepareReport:
         counts: Usable clips per split and class.
         list_hash: Hash of the whole list.
         notes: What was ignored in the list.
-        problems: One entry for each clip and condition that needs a look.
+        problems: One entry for each clip and condition that needs a look, the most severe first.
+        class_names: The classes to be taught.
+        ignored: Files and folders of the source that are no clips.
         backbone: Whose tokens are cached, if any.
     """
 
@@ -60,6 +63,8 @@ class PrepareReport:
     list_hash: str
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
+    class_names: tuple[str, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
     backbone: str | None = None
 
 
@@ -108,7 +113,7 @@ def finish_store(
     findings: Findings = summarise(table.clips, answers)
     usable = ClipTable(clips=tuple(clips), class_names=table.class_names)
     write_clips(folder / "clips.parquet", clips, found)
-    write_problems(folder / "problems.parquet", findings.problems)
+    write_problems(folder, findings.problems, table.ignored)
     write_json(
         folder / "report.json",
         {
@@ -124,7 +129,7 @@ def finish_store(
             "format": FORMAT,
             "fingerprint": fingerprint,
             "list_hash": table.list_hash,
-            "source": str(Path(source).absolute()),
+            "source": escape_name(str(Path(source).absolute())),
             "num_rows": len(table.clips),
             "num_clips": len(clips),
             "spec": spec.to_dict(),
@@ -163,12 +168,14 @@ def read_report(store: Store, backbone: str | None = None) -> PrepareReport:
     """
     values = store.report
     try:
-        problems = pq.read_table(store.folder / "problems.parquet").to_pylist()
+        problems, ignored = read_problems(store.folder)
         return PrepareReport(
             store=store.folder,
             **{**values, "notes": tuple(values["notes"])},
             list_hash=store.list_hash,
-            problems=tuple(Problem(**problem) for problem in problems),
+            problems=problems,
+            class_names=store.class_names,
+            ignored=ignored,
             backbone=backbone,
         )
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.benchmarks import Benchmark, read_benchmark
+from cign.data.clips import Ignored
 from cign.data.findings import Findings, shared_sources, summarise
 from cign.data.formats.export import write_clip_table
 from cign.data.formats.shard_export import ShardReport, write_shards
@@ -39,6 +40,7 @@ class Inspection:
         shared_sources: Per pair of splits, see `cign.data.findings.shared_sources`.
         list_hash: Hash of the list.
         notes: What was ignored in the list.
+        ignored: Each of the files and folders that were ignored.
         findings: What decoding showed, if the files were decoded.
         near_duplicates: Clips of different splits that sound nearly alike, if they were decoded;
             see `cign.data.near_duplicates.across_splits`.
@@ -53,6 +55,7 @@ class Inspection:
     shared_sources: list[dict[str, Any]]
     list_hash: str
     notes: tuple[str, ...]
+    ignored: tuple[Ignored, ...] = ()
     findings: Findings | None = None
     near_duplicates: tuple[dict[str, Any], ...] | None = None
     shards: ShardReport | None = None
@@ -124,6 +127,7 @@ def inspect_source(
         shared_sources=shared_sources(table),
         list_hash=table.list_hash,
         notes=table.notes,
+        ignored=table.ignored,
         findings=findings,
         near_duplicates=near,
         shards=shards,

@@ -136,6 +136,10 @@ def _extent(media: Media, start_s: float | None, end_s: float | None) -> tuple[f
     duration_s = media.duration_s()
     first_s = start_s or 0.0
     last_s = duration_s if end_s is None else min(end_s, duration_s)
+    if first_s >= duration_s > 0:
+        raise MediaError(
+            "short", f"start_s {first_s:g} lies past the end of the {duration_s:.2f} s file"
+        )
     if last_s - first_s < SHORT_S:
         length_s = max(last_s - first_s, 0.0)
         raise MediaError("short", f"the clip is {length_s:.2f} s long, less than {SHORT_S} s")
@@ -193,9 +197,9 @@ def finish(media: Media, spec: MediaSpec, raw: Raw, duration_s: float) -> Decode
     if chosen is None and heard == 0:
         raise MediaError("unreadable", "nothing in it decodes")
     if media.video is not None and chosen is None:
-        raise MediaError("damaged", "no frame of its picture track decodes")
+        raise MediaError("damaged", "no frame of its video track decodes")
     if sound is not None and media.num_bad and heard < SHORT_S * spec.rate_hz * (1 - 1e-3):
-        raise MediaError("damaged", f"less than {SHORT_S} s of its sound track decodes")
+        raise MediaError("damaged", f"less than {SHORT_S} s of its audio track decodes")
     audio = np.zeros(spec.num_samples, np.int16)
     if sound is not None:
         audio = _fill(sound, spec.num_samples)
@@ -234,16 +238,24 @@ def _fill(sound: Sound, num_samples: int) -> NDArray[np.int16]:
 def _conditions(
     media: Media, spec: MediaSpec, raw: Raw, silent: bool, still: bool | None, duration_s: float
 ) -> Iterator[tuple[str, str]]:
+    damage = []
     if media.num_bad:
-        yield "damaged", f"{media.num_bad} packets or frames failed"
+        damage.append(f"{media.num_bad} packets or frames failed")
+    if media.num_not_finite:
+        damage.append(f"{media.num_not_finite} audio samples are not finite and were taken as 0")
+    if damage:
+        yield "damaged", "; ".join(damage)
+    yield from media.timeline.notes
     if raw.sound is None:
-        yield "one modality", "no sound track"
+        yield "one modality", "no audio track"
     if raw.chosen is None:
-        yield "one modality", "no picture track"
-    if silent:
-        yield "silent", f"the peak of its sound is below {SILENT_DBFS:.0f} dBFS"
+        yield "one modality", "no video track"
+    if silent and raw.sound is not None and raw.sound.last:
+        yield "silent", f"the peak of its audio is below {SILENT_DBFS:.0f} dBFS"
+    elif silent:
+        yield "silent", "its audio track has nothing in the window"
     if still:
-        yield "still", "its picture does not move"
+        yield "still", "its video does not move"
     if raw.chosen is not None and still is None:
         yield "still not tested", "the wanted frame is the first that decodes"
     if duration_s < spec.window_s - 1e-3:
@@ -251,6 +263,8 @@ def _conditions(
     if duration_s > spec.window_s + 1e-3:
         yield "long", f"the centre {spec.window_s:g} s of {duration_s:.2f} s were taken"
     if raw.chosen is not None:
-        yield from describe_picture(media.video, raw.chosen.frames[0])
+        # Elementary streams state their frame rate in more than one way, and are counted by one.
+        track = None if media.is_unstamped else media.video
+        yield from describe_picture(track, raw.chosen.frames[0])
     if media.audio is not None and media.audio.codec_context.channels > 2:
         yield "surround", f"{media.audio.codec_context.channels} channels were mixed to one"

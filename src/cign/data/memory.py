@@ -160,6 +160,23 @@ class ExemplarMemory:
         # Each list is in order of preference, so making room is cutting its end.
         self.by_class = {c: clips[: quotas[c]] for c, clips in self.by_class.items()}
 
+    def capacity(self, num_classes: int, bytes_per_clip: int) -> int:
+        """How many clips the budget holds once so many classes are known.
+
+        Raises:
+            InputError: If that is fewer than one for each class.
+        """
+        return int(self.budget.quotas(num_classes, bytes_per_clip).sum())
+
+    def replace(self, clips: IntArray, classes: IntArray) -> None:
+        """Keep these clips and no others, for methods that choose by a rule of their own.
+
+        Args:
+            clips: Clip indices, shape [M], at most `capacity` of them.
+            classes: The class that each counts for, shape [M].
+        """
+        self.by_class = {int(c): clips[classes == c] for c in np.unique(classes)}
+
     def state(self) -> dict[str, Any]:
         """The lists as plain values, for the checkpoint."""
         return {"by_class": {c: clips.tolist() for c, clips in self.by_class.items()}}

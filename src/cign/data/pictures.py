@@ -24,7 +24,8 @@ def pictures_of(path: Path) -> list[Path]:
     """The pictures that go with a sound file in a folder ``audio``.
 
     They have its name in the folder ``frames`` beside that folder: ``frames/ID.jpg`` is one
-    picture, the files of ``frames/ID/`` are many, in the order of the numbers in their names.
+    picture, the files of ``frames/ID/`` are many, in the order of the numbers in their names. A
+    suffix may be in capitals, and of any format of images that can be decoded.
     """
     places = [number for number, part in enumerate(path.parts[:-1]) if part == SOUND_FOLDER]
     if not places:
@@ -36,10 +37,60 @@ def pictures_of(path: Path) -> list[Path]:
         file = base.with_name(base.name + suffix)
         if file.is_file():
             return [file]
+    named = [base.with_name(name) for name in _names_by_stem(base.parent).get(base.name, ())]
+    named.sort(key=lambda file: (file.suffix.lower() not in PICTURE_SUFFIXES, file.name))
+    for file in named:
+        if _is_image(file):
+            return [file]
     if not base.is_dir():
         return []
-    found = (file for file in base.iterdir() if file.suffix.lower() in PICTURE_SUFFIXES)
-    return sorted((file for file in found if not file.name.startswith(".")), key=_by_number)
+    inside = (file for file in base.iterdir() if not file.name.startswith("."))
+    return sorted((file for file in inside if _is_image(file)), key=_by_number)
+
+
+_listings: dict[Path, tuple[int, dict[str, list[str]]]] = {}
+
+
+def _names_by_stem(folder: Path) -> dict[str, list[str]]:
+    """Names in a folder by what comes before the suffix; listed once until the folder changes."""
+    try:
+        changed_ns = folder.stat().st_mtime_ns
+        known = _listings.get(folder)
+        if known is None or known[0] != changed_ns:
+            found: dict[str, list[str]] = {}
+            for file in folder.iterdir():
+                found.setdefault(file.name.removesuffix(file.suffix), []).append(file.name)
+            _listings.clear()  # corpora have one such folder
+            known = _listings[folder] = changed_ns, found
+    except OSError:
+        return {}
+    return known[1]
+
+
+def _is_image(file: Path) -> bool:
+    """Whether a file is an image: by its suffix in any case, else by decoding it."""
+    if not file.is_file():
+        return False
+    return (
+        file.suffix.lower() in PICTURE_SUFFIXES or decode_image(file, images_only=True) is not None
+    )
+
+
+def decode_image(file: Path, *, images_only: bool = False) -> Any | None:
+    """Decode an image; nothing if it is none, or fails."""
+    with contextlib.suppress(av.error.FFmpegError, ValueError, OSError, StopIteration, IndexError):
+        if file.stat().st_size <= _MAX_BYTES:
+            # By content: a name with % would be taken for a pattern of names.
+            with av.open(io.BytesIO(file.read_bytes()), "r", metadata_errors="replace") as opened:
+                if not images_only or _holds_one_image(opened):
+                    return next(opened.decode(video=0))
+    return None
+
+
+def _holds_one_image(opened: Any) -> bool:
+    """Whether it is a file of an image format: AVIF and HEIC are MP4 with one frame."""
+    name = opened.format.name
+    return name.endswith("_pipe") or name in ("gif", "apng") or opened.streams.video[0].frames == 1
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
@@ -86,14 +137,7 @@ class PictureReader:
         """Decode a picture; nothing if it fails."""
         if self._last is not None and self._last[0] == file:
             return self._last[1]
-        frame = None
-        with contextlib.suppress(av.error.FFmpegError, ValueError, OSError, StopIteration):
-            if file.stat().st_size <= _MAX_BYTES:
-                # By content: a name with % would be taken for a pattern of names.
-                with av.open(
-                    io.BytesIO(file.read_bytes()), "r", metadata_errors="replace"
-                ) as opened:
-                    frame = next(opened.decode(video=0))
+        frame = decode_image(file)
         if frame is None:
             self._media.num_bad += 1
         self._last = (file, frame)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from cign.data.walking import visible, walk
 from cign.errors import InputError
 
 SUFFIX = ".tar"
 _BLOCK = 512
+_NO_TEXT = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def _end_of(path: Path, end: int) -> str:
 def _is_inside(name: str) -> bool:
     """Whether a name is one that a folder could hold."""
     path = PurePosixPath(name)
-    plain = name.isprintable() and "\\" not in name
+    # A byte that is not UTF-8 may be in a name as well as in that of a file.
+    plain = _NO_TEXT.sub("", name).isprintable() and "\\" not in name
     return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
@@ -186,7 +190,7 @@ def together(picture: bytes, sound: bytes) -> bytes:
 
 def holds_shards(folder: Path) -> bool:
     """Whether there are tar files in a folder itself."""
-    return folder.is_dir() and any(path.suffix.lower() == SUFFIX for path in folder.iterdir())
+    return folder.is_dir() and any(path.suffix.lower() == SUFFIX for path in visible(folder))
 
 
 def find_shards(source: Path) -> Iterator[Path]:
@@ -198,10 +202,9 @@ def find_shards(source: Path) -> Iterator[Path]:
     if source.is_file():
         yield source
         return
-    for path in sorted(source.rglob("*")):
+    files = (place / name for place, _, names in walk(source) for name in names)
+    for path in sorted(path for path in files if path.is_file()):
         name = path.name.lower()
-        if not path.is_file() or name.startswith("."):
-            continue
         if name.endswith((".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")):
             raise InputError(
                 f"shard {path} is compressed and cannot be read by index: uncompress it first, "

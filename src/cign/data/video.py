@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.container import EPSILON_S, Media
+from cign.data.seeking import decoded_from
 
 # Frames that no other frame refers to are not decoded when they end this long before the wanted
 # one. A frame may be shown for long where the rate varies; then the pass is repeated with all.
@@ -102,24 +103,18 @@ class FrameReader:
         return Chosen([frame for frame, _ in chosen], [time for _, time in chosen], first[0])
 
     def _decode(self, seek_s: float, skip: bool) -> Iterator[tuple[Any, float]]:
-        media, track = self._media, self._media.video
-        assert track is not None
-        context = track.codec_context
-        context.skip_frame = "DEFAULT"
-        skipping = False
-        step_s = 1 / float(track.average_rate or 25)
-        next_s = 0.0
-        for packet in media.packets_from(seek_s, track):
-            stamp_s = media.packet_s(packet)
+        media = self._media
+        skipping: bool | None = None
+
+        def before(stamp_s: float | None) -> None:
+            nonlocal skipping
+            assert media.video is not None
             skippable = skip and stamp_s is not None and stamp_s < self._skip_before_s
             if skippable != skipping:
-                context.skip_frame = "NONREF" if skippable else "DEFAULT"
+                media.video.codec_context.skip_frame = "NONREF" if skippable else "DEFAULT"
                 skipping = skippable
-            for frame in media.frames(packet):
-                given_s = media.frame_s(frame)
-                time_s = next_s if given_s is None else given_s
-                next_s = time_s + step_s
-                yield frame, time_s
+
+        return decoded_from(media, seek_s, "video", before=before)
 
 
 def to_square(frame: Any, size_px: int) -> NDArray[np.uint8]:

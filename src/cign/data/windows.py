@@ -31,6 +31,7 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
     # Picture and sound are read from two openings, so that each moves on at its own pace.
     with as_media_error(), Media.open(path) as pictures, Media.open(path) as sounds:
         duration_s = pictures.duration_s()
+        sounds.num_bad = 0  # of the file as a whole it is counted once
         if duration_s < SHORT_S:
             raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
         frames = frame_reader(pictures)
@@ -57,9 +58,10 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
                 raw = replace(raw, end_s=end_s)
                 pictures.num_bad += 1
             pictures.num_bad += sounds.num_bad
-            sounds.num_bad = 0
+            pictures.num_not_finite += sounds.num_not_finite
+            sounds.num_bad = sounds.num_not_finite = 0
             yield finish(pictures, spec, raw, end_s - start_s)
-            pictures.num_bad = 0
+            pictures.num_bad = pictures.num_not_finite = 0
             number += 1
 
 

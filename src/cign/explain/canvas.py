@@ -79,6 +79,31 @@ class Canvas:
         box = written.get_bbox_patch()
         return float((written if box is None else box).get_window_extent().x1)
 
+    def fitted(self, words: str, width: float, **look: object) -> str:
+        """Words on one line, their middle left out where they would be too wide.
+
+        Args:
+            words: Of a file or a class: any characters.
+            width: In pixels.
+            **look: As `text` takes it.
+        """
+        words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
+        if self.width(words, **look) <= width:
+            return words
+        low, high = 1, len(words)  # the most characters that fit lie in between
+        while low < high:
+            middle = (low + high + 1) // 2
+            fits = self.width(shortened(words, middle), **look) <= width
+            low, high = (middle, high) if fits else (low, middle - 1)
+        return shortened(words, low)
+
+    def width(self, words: str, **look: object) -> float:
+        """How wide words are, in pixels."""
+        written = self.figure.text(0, 0, words, parse_math=False, family=fonts(), **look)  # type: ignore[arg-type]
+        box = written.get_window_extent(self._agg.get_renderer())  # type: ignore[no-untyped-call]
+        written.remove()
+        return float(box.width)
+
     def to_array(self) -> NDArray[np.uint8]:
         """The page as uint8 RGB, [height, width, 3]."""
         self._agg.draw()  # type: ignore[no-untyped-call]
@@ -102,5 +127,7 @@ def nothing(axes: Axes, words: str) -> None:
 
 def shortened(words: str, most: int) -> str:
     """At most so many characters, the middle left out."""
-    half = (most - 1) // 2
-    return words if len(words) <= most else f"{words[:half]}…{words[-half:]}"
+    if len(words) <= most:
+        return words
+    end = (most - 1) // 2
+    return f"{words[: most - 1 - end].rstrip()}…{words[len(words) - end :].lstrip()}"

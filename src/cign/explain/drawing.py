@@ -1,11 +1,11 @@
-"""A picture of a window: frame with patches, spectrogram with moments, bars of the readings."""
+"""A figure of a window: frame with patches, spectrogram with moments, bars of probabilities."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 from typing import Any
 
-from cign.explain.canvas import Canvas, fonts, shortened
+from cign.explain.canvas import Canvas, fonts
 from cign.explain.look import INK, PANEL, SOFT, WARN, WARN_BACK, colour_of
 from cign.explain.pictures import draw_pictures
 from cign.explain.scene import Scene
@@ -15,7 +15,7 @@ LEFT, RIGHT = 62, 880  # of frames and spectrogram
 BARS_LEFT, BARS_WIDTH = 944, 292
 TOP = 152
 _READING_NAMES = {"audio_visual": "audio-visual", "audio": "audio", "visual": "visual"}
-_MODALITIES = {"audio": "sound", "visual": "picture"}
+_MODALITIES = {"audio": "audio", "visual": "video"}
 _MOST_BARS, _BAR_STEP = 5, 29
 
 
@@ -37,33 +37,29 @@ def draw(scene: Scene, *, frame: int | None = None, at_s: float | None = None) -
 
 
 def _header(canvas: Canvas, scene: Scene) -> None:
-    """File and window; then the answer, and how sure it is."""
+    """File and window; then the predicted class and its probability."""
     one, first = scene.prediction, scene.classes[0]
     folder, name = PurePath(one.file).parent.name, PurePath(one.file).name
-    place = shortened(f"{folder}/{name}" if folder else name, 80)
-    window = f"{scene.start_s:.2f} to {scene.end_s:.2f} s"
-    canvas.text(LEFT, 34, f"{place}   {window}", color=SOFT, fontsize=11)
-    label = shortened(first.label, 40)
+    width = BARS_LEFT + BARS_WIDTH - LEFT
+    window = f"   {scene.start_s:.2f} to {scene.end_s:.2f} s"
+    look: dict[str, Any] = {"fontsize": 11}
+    room = width - canvas.width(window, **look)
+    place = canvas.fitted(f"{folder}/{name}" if folder else name, room, **look)
+    canvas.text(LEFT, 34, f"{place}{window}", color=SOFT, **look)
     back, ink = (WARN_BACK, WARN) if one.is_unknown else (colour_of(0), "white")
     edge = WARN if one.is_unknown else colour_of(0)
     box = {"boxstyle": "round,pad=0.3,rounding_size=0.5", "fc": back, "ec": edge, "lw": 1.3}
-    end = canvas.text(
-        LEFT + 9,
-        80,
-        "unknown" if one.is_unknown else label,
-        color=ink,
-        fontsize=17,
-        fontweight="bold",
-        bbox=box,
-    )
-    said = (
-        f"like none of the classes taught; the nearest is {label}, {first.probability:.2f}"
-        if one.is_unknown
-        else f"{first.probability:.2f}"
-    )
-    if one.missing:
-        said += "; no " + " and no ".join(_MODALITIES[name] for name in one.missing)
-    canvas.text(end + 16, 80, said, color=INK, fontsize=13)
+    look = {"fontsize": 17, "fontweight": "bold"}
+    label = "unknown" if one.is_unknown else canvas.fitted(first.label, 0.6 * width, **look)
+    end = canvas.text(LEFT + 9, 80, label, color=ink, bbox=box, **look) + 16
+    lacking = " and ".join(f"no {_MODALITIES[name]}" for name in one.missing)
+    said = f"{first.probability:.2f}" + (f"; {lacking}" if lacking else "")
+    look = {"fontsize": 13}
+    if one.is_unknown:
+        before, said = "like none of the known classes; the nearest is ", f", {said}"
+        room = LEFT + width - end - canvas.width(before + said, **look)
+        said = before + canvas.fitted(first.label, room, **look) + said
+    canvas.text(end, 80, said, color=INK, **look)
 
 
 def _readings(canvas: Canvas, scene: Scene) -> None:
@@ -90,7 +86,7 @@ def _bars(
         y, value = row * _BAR_STEP, entry["probability"]
         axes.barh(y + 19, 1.0, height=6, color=PANEL, align="edge")
         axes.barh(y + 19, value, height=6, color=scene.colour(entry["label"]), align="edge")
-        label = shortened(entry["label"], 30)
+        label = canvas.fitted(entry["label"], BARS_WIDTH - 44, fontsize=10)
         look: dict[str, Any] = {"color": INK, "fontsize": 10, "va": "center", "family": fonts()}
         axes.text(0, y + 10, label, parse_math=False, **look)
         axes.text(1, y + 10, f"{value:.2f}", color=SOFT, fontsize=10, va="center", ha="right")

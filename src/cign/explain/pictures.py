@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,12 +12,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from cign.explain.canvas import Canvas, nothing, shortened
+from cign.explain.canvas import Canvas, fonts, nothing
 from cign.explain.look import SOFT
 from cign.explain.scene import ClassMap, Floats, Scene
 
 _GAP, _LARGEST = 12, 320
 _FINE = 192
+_TITLE = 11
+_LOOK: dict[str, Any] = {"fontsize": _TITLE, "fontweight": "bold"}
+_BOLD: dict[str, Any] = _LOOK | {"parse_math": False, "family": fonts()}
 
 
 def draw_pictures(
@@ -35,17 +40,24 @@ def draw_pictures(
     num = 1 + len(shown)
     size = min((right - left - (num - 1) * _GAP) / num, _LARGEST)
     if scene.frames is None:
-        nothing(canvas.axes(left, top, right - left, 110), "no picture track")
+        nothing(canvas.axes(left, top, right - left, 110), "no video track")
         return top + 110
     plain = shown[0].frame if shown and frame is None else (frame or 0)
     axes = canvas.axes(left, top, size, size)
     _picture(axes, scene.frames[plain])
-    axes.set_title(_title_of_frame(scene, plain), color=SOFT, fontsize=11, loc="left")
+    title = canvas.fitted(_title_of_frame(scene, plain), size, fontsize=_TITLE)
+    axes.set_title(title, color=SOFT, fontsize=_TITLE, loc="left")
     for number, one in enumerate(shown, start=1):
         axes = canvas.axes(left + number * (size + _GAP), top, size, size)
         _patches(axes, scene.frames[one.frame if frame is None else frame], one, scene, frame)
+        axes.set_title(
+            _title_of_class(canvas, one, size),
+            color=scene.colour(one.label),
+            loc="left",
+            **_BOLD,
+        )
     if scene.maps_of is not None:
-        words = f"Method {scene.maps_of} has no maps:\nit does not tell where or when."
+        words = f"Method {scene.maps_of} has no maps:\nit does not say where or when."
         canvas.text(left + size + 24, top + size / 2, words, color=SOFT, fontsize=12)
     return top + size
 
@@ -55,6 +67,13 @@ def _title_of_frame(scene: Scene, number: int) -> str:
     num = len(scene.frames)
     at_s = scene.start_s + (number + 0.5) * (scene.end_s - scene.start_s) / num
     return f"frame at {at_s:.2f} s" + (f", {number + 1} of {num}" if num > 1 else "")
+
+
+def _title_of_class(canvas: Canvas, one: ClassMap, width: float) -> str:
+    """The class and its probability, over a frame of some width; the name gives way."""
+    number = f" {one.told}"
+    room = width - canvas.width(number, **_LOOK)
+    return canvas.fitted(one.label, room, **_LOOK) + number
 
 
 def _picture(axes: Axes, picture: NDArray[np.uint8] | Floats) -> None:
@@ -81,10 +100,6 @@ def _patches(
             axes.add_patch(
                 Rectangle((x, y), width, height, fill=False, ec=edge, lw=thickness, zorder=4)
             )
-    title = f"{shortened(one.label, 16)} {one.told}"
-    axes.set_title(
-        title, color=colour, fontsize=11, fontweight="bold", loc="left", parse_math=False
-    )
 
 
 def tinted(

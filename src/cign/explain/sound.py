@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.patheffects import withStroke
 
-from cign.explain.canvas import HEIGHT, Canvas, nothing, shortened
+from cign.explain.canvas import HEIGHT, Canvas, fonts, nothing
 from cign.explain.look import INK, PANEL, SOFT
 from cign.explain.scene import ClassMap, Scene
 
@@ -22,7 +22,7 @@ def draw_sound(
 ) -> None:
     """Draw from a height in pixels to the lower margin."""
     if scene.spectrogram is None:
-        nothing(canvas.axes(left, top, right - left, 110), "no sound track")
+        nothing(canvas.axes(left, top, right - left, 110), "no audio track")
         return
     shown = [one for one in scene.classes if one.moments is not None]
     strips = len(shown) * (_STRIP + _GAP)
@@ -33,7 +33,8 @@ def draw_sound(
     for number, one in enumerate(shown):
         y = top + height + _GAP + number * (_STRIP + _GAP)
         strip = canvas.axes(left, y, right - left, _STRIP)
-        _moments(strip, one, scene)
+        label = canvas.fitted(one.label, 0.5 * (right - left), fontsize=9, fontweight="bold")
+        _moments(strip, one, scene, label)
         every.append(strip)
     if shown:
         _band(axes, shown[0], scene)
@@ -71,8 +72,8 @@ def _mel(hertz: Any) -> Any:
     return 2595.0 * np.log10(1.0 + np.asarray(hertz, dtype=np.float64) / 700.0)
 
 
-def _moments(axes: Axes, one: ClassMap, scene: Scene) -> None:
-    """Moments as a strip from pale to the colour of the class."""
+def _moments(axes: Axes, one: ClassMap, scene: Scene, label: str) -> None:
+    """Moments as a strip from pale to the colour of the class, with its label."""
     colour = scene.colour(one.label)
     shades = LinearSegmentedColormap.from_list("class", [PANEL, colour])
     extent = (scene.start_s, scene.end_s, 0.0, 1.0)
@@ -80,7 +81,7 @@ def _moments(axes: Axes, one: ClassMap, scene: Scene) -> None:
     axes.imshow(one.moments[None], aspect="auto", cmap=shades, vmin=0, vmax=1, extent=extent)
     axes.set_yticks([])
     axes.annotate(
-        shortened(one.label, 24),
+        label,
         (0, 0.5),
         xycoords="axes fraction",
         xytext=(5, 0),
@@ -88,6 +89,7 @@ def _moments(axes: Axes, one: ClassMap, scene: Scene) -> None:
         color=colour,
         fontsize=9,
         fontweight="bold",
+        family=fonts(),
         va="center_baseline",
         parse_math=False,
         path_effects=[withStroke(linewidth=3.2, foreground="white")],

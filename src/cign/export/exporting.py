@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import secrets
@@ -24,6 +25,7 @@ from cign.export.checking import (
 from cign.export.formats import FILES, kinds_of, runner, write
 from cign.export.fourier import without_fourier_operators
 from cign.export.readings import UNKNOWN, Readings, in_float32, readings_of
+from cign.export.script import write_script
 from cign.export.sizes import write_out_sizes
 from cign.export.sums import write_out_sums
 from cign.export.tracing import Traced, trace
@@ -96,7 +98,9 @@ def export_model(
     if model.method.setup.bf16:
         own = scores_of(model, backbone, checked_on)
         bf16_difference = max(float(abs(own[name] - wanted[name]).max()) for name in own)
-    network = readings_of(in_float32(model), backbone)
+    if backbone is not None and model.device.type != "cpu":
+        backbone = copy.deepcopy(backbone).to("cpu")  # the file holds tensors of the CPU
+    network = readings_of(in_float32(model).to("cpu"), backbone)
     with _staged(out) as staging:
         checks, traced = {}, None
         for kind in kinds:
@@ -113,6 +117,7 @@ def export_model(
         files = sorted(path for path in staging.iterdir() if path.is_file())
         about = _describe(model, traced, checks, checksums={p.name: checksum(p) for p in files})
         write_json(staging / ABOUT, about)
+        write_script(staging)
         sizes = {path.name: path.stat().st_size for path in sorted(staging.iterdir())}
     return Exported(
         folder=out,

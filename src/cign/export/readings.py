@@ -16,7 +16,6 @@ from torch.overrides import TorchFunctionMode
 
 from cign.data.media import MediaSpec
 from cign.export.evidence import without_triangular_systems
-from cign.export.settled import settle
 from cign.methods.base import READINGS
 from cign.model_folder import Model
 from cign.models.backbone import Backbone
@@ -83,7 +82,7 @@ def readings_of(model: Model, backbone: Backbone | None) -> Readings:
         model: Its method is changed: give a copy (`in_float32`).
         backbone: Its frozen backbone; None where the method holds its encoders.
     """
-    settle(model.method)
+    model.method.settle()
     network = Readings(model, backbone).eval()
     used = _Used()
     with torch.no_grad(), used:

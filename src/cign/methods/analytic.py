@@ -12,16 +12,24 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from cign.errors import InputError, one_of
-from cign.methods.adaptation import ADAPTATION, Adaptation
-from cign.methods.base import READINGS, Batch, Losses, Method, Scores, Setup, TaskData
-from cign.methods.phases import Phase, TrainingOptions
-from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+from cign.errors import one_of
+from cign.methods.adaptation import ADAPTATION
+from cign.methods.base import Batch, Output, Setup
+from cign.methods.closed_form import (
+    DTYPES,
+    MODALITIES,
+    ClosedForm,
+    ModalityRidge,
+    with_columns,
+    without_entry,
+)
+from cign.methods.phases import TrainingOptions
+from cign.methods.registry import register_method
+from cign.models.ridge import RandomFeatures, RidgeStatistics
 from cign.options import check_positive, check_sizes
 
 Fusion = Literal["concatenation", "log_probabilities"]
 Precision = Literal["float32", "float64"]
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,99 +68,87 @@ class AnalyticOptions:
         check_positive(self, ("temperature",))
 
 
-class Analytic(Method):
-    """One pass over each task's clips, then one ridge solution for each reading.
+@register_method("analytic")
+class Analytic(ClosedForm):
+    """One pass over each task's clips, then one ridge solution for each modality.
 
-    After every task the solution is that of all clips so far at once (to rounding).
+    With ``fused: concatenation`` the sums are those of both modalities' features side by side; the
+    Gram matrices of the single modalities are its diagonal blocks.
     """
 
-    name: ClassVar[str] = "analytic"
     Options: ClassVar[type] = AnalyticOptions
-    uses_memory: ClassVar[bool] = False
-    order_matters: ClassVar[bool] = False
-    seed_matters: ClassVar[bool] = False
-    statistics_class: ClassVar[type[RidgeStatistics]] = RidgeStatistics
     options: AnalyticOptions
+    joint_weights: Tensor
 
     def __init__(self, setup: Setup, options: AnalyticOptions) -> None:
         super().__init__(setup, options)
-        self.adaptation = None if setup.backbone is None else Adaptation(setup)
-        dims = {"audio": setup.shape.audio_dim, "visual": setup.shape.visual_dim}
-        self.features = nn.ModuleDict(
-            {
-                name: RandomFeatures(
-                    dim, options.width, seed=options.projection_seed, number=number
-                )
-                for number, (name, dim) in enumerate(dims.items())
-            }
+        o, dtype = options, DTYPES[options.precision]
+        features = [
+            RandomFeatures(dim, o.width, seed=o.projection_seed, number=number)
+            for number, dim in enumerate((setup.shape.audio_dim, setup.shape.visual_dim))
+        ]
+        self.joint: RidgeStatistics | None = None
+        if o.fused == "concatenation":
+            self.joint = RidgeStatistics(2 * o.width, dtype)
+            self.register_buffer("joint_weights", torch.zeros(2 * o.width, 0))
+        self.audio, self.visual = (
+            ModalityRidge(one, RidgeStatistics(o.width, dtype) if self.joint is None else None)
+            for one in features
         )
-        # The Gram matrix of the concatenation holds the modalities' own as diagonal blocks.
-        widths = {"audio": options.width, "visual": options.width}
-        if options.fused == "concatenation":
-            widths = {"audio_visual": 2 * options.width}
-        self.statistics = nn.ModuleDict(
-            {name: self.statistics_class(width, self.sums_dtype) for name, width in widths.items()}
-        )
-        self.solved = READINGS if options.fused == "concatenation" else READINGS[:2]
-        for reading in self.solved:
-            width = options.width * (2 if reading == "audio_visual" else 1)
-            self.register_buffer(f"{reading}_weights", torch.zeros(width, 0))
 
-    @classmethod
-    def check_regime(cls, options: AnalyticOptions, regime: str) -> None:
-        """See `Method`."""
-        if regime == "frozen" and options.adaptation != ADAPTATION:
-            raise InputError(
-                "adaptation trains encoders and would be ignored on cached tokens: leave it out, "
-                "or use --regime end-to-end"
-            )
-
-    @property
-    def sums_dtype(self) -> torch.dtype:
-        """Precision of the sums."""
-        return DTYPES[self.options.precision]
-
-    def ridge_of(self, reading: str) -> float:
-        """The ridge of a reading's solution."""
+    def ridge_of(self, modality: str) -> float:
+        """See `ClosedForm`."""
         return self.options.ridge
 
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of Gram matrices and cross-correlations."""
-        return sum(self._sums(name).num_bytes for name in self.statistics)
+    def gram(self, modality: str) -> Tensor:
+        """See `ClosedForm`."""
+        if self.joint is None:
+            return super().gram(modality)
+        block = self._block(modality)
+        return self.joint.gram[block, block]
 
-    def _sums(self, name: str) -> RidgeStatistics:
-        sums = self.statistics[name]
-        assert isinstance(sums, RidgeStatistics)
-        return sums
+    def cross(self, modality: str) -> Tensor:
+        """See `ClosedForm`."""
+        if self.joint is None:
+            return super().cross(modality)
+        return self.joint.cross[self._block(modality)]
 
     def grow(self, num_new: int) -> None:
-        """Add columns; the solution knows the new classes after the task."""
-        if self.adaptation is not None and self.num_classes == 0:
-            self.adaptation.grow(num_new)
-        for name in self.statistics:
-            self._sums(name).grow(num_new)
-        for reading in self.solved:
-            old = self.get_buffer(f"{reading}_weights")
-            grown = torch.cat([old, old.new_zeros(len(old), num_new)], dim=1)
-            self.register_buffer(f"{reading}_weights", grown)
+        """See `ClosedForm`."""
+        if self.joint is not None:
+            self.joint.grow(num_new)
+            self.joint_weights = with_columns(self.joint_weights, num_new)
         super().grow(num_new)
 
-    def phases(self, data: TaskData) -> list[Phase]:
-        """One pass over the new clips with nothing to optimise; before the first, adaptation."""
-        once = TrainingOptions(num_epochs=1, batch_size=self.options.batch_size)
-        phases = [Phase(name="statistics", indices=data.new, options=once, updates=False)]
-        if self.adaptation is not None and data.task == 0:
-            options = self.options.adaptation
-            phases.insert(0, Phase(name="adaptation", indices=data.new, options=options))
-        return phases
+    def remove_class(self, index: int) -> None:
+        """See `ClosedForm`."""
+        if self.joint is not None:
+            self.joint.cross = without_entry(self.joint.cross, index)
+            self.joint_weights = without_entry(self.joint_weights, index)
+        super().remove_class(index)
 
-    def tokens(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of a batch: cached ones as they are, or those of the adapted encoders."""
-        if self.adaptation is None:
-            return audio, visual
-        heard, seen = self.adaptation.encoder(audio, visual)
-        return heard, seen
+    def systems(self) -> list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]]:
+        """See `ClosedForm`."""
+        if self.joint is None:
+            return super().systems()
+        ridge = self.options.ridge
+        parts: list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]] = [
+            (
+                modality,
+                (self.of(modality), "weights"),
+                self.gram(modality),
+                self.cross(modality),
+                ridge,
+            )
+            for modality in MODALITIES
+        ]
+        whole = (self, "joint_weights")
+        return [*parts, ("audio_visual", whole, self.joint.gram, self.joint.cross, ridge)]
+
+    def _block(self, modality: str) -> slice:
+        """The rows of the concatenation's sums that belong to a modality."""
+        begin = MODALITIES.index(modality) * self.options.width
+        return slice(begin, begin + self.options.width)
 
     def mean_tokens(self, audio: Tensor, visual: Tensor, dtype: torch.dtype) -> list[Tensor]:
         """The mean token of each modality, shapes [B, D_a] and [B, D_v]."""
@@ -161,103 +157,33 @@ class Analytic(Method):
     def random_features(
         self, audio: Tensor, visual: Tensor, dtype: torch.dtype
     ) -> dict[str, Tensor]:
-        """Features of every reading that is solved: [B, W], and [B, 2 W] for the concatenation."""
+        """Random features of each modality's mean token, [B, W]."""
         means = self.mean_tokens(audio, visual, dtype)
-        heard, seen = (self.features[name](x) for name, x in zip(READINGS, means, strict=False))
-        features = {"audio": heard, "visual": seen}
-        if "audio_visual" in self.solved:
-            features["audio_visual"] = torch.cat([heard, seen], dim=1)
-        return features
-
-    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Add the clips to the sums, or train the encoders on them."""
-        if phase.updates and self.adaptation is not None:
-            return self.adaptation.losses(batch)
-        self.eval()  # sums are of clips as they are
-        with torch.no_grad():
-            self.absorb(batch)
-        return None
+        pairs = zip(MODALITIES, means, strict=True)
+        return {modality: self.of(modality).features(mean) for modality, mean in pairs}
 
     def absorb(self, batch: Batch) -> None:
-        """Add clips to the sums."""
-        features = self.random_features(batch.audio, batch.visual, self.sums_dtype)
-        for name in self.statistics:
-            self._sums(name).absorb(features[name], batch.targets)
+        """See `ClosedForm`."""
+        features = self.random_features(batch.audio, batch.visual, DTYPES[self.options.precision])
+        if self.joint is not None:
+            both = torch.cat([features["audio"], features["visual"]], dim=1)
+            self.joint.absorb(both, batch.targets)
+            return
+        for modality in MODALITIES:
+            statistics = self.of(modality).statistics
+            assert statistics is not None
+            statistics.absorb(features[modality], batch.targets)
 
-    @torch.no_grad()
-    def after_task(self, data: TaskData) -> None:
-        """Solve each reading; if one is singular, none is replaced."""
-        solutions = {}
-        for reading in self.solved:
-            gram, cross = self._system(reading)
-            solutions[reading] = solve_ridge(
-                gram, cross, self.ridge_of(reading), f"reading {reading}"
-            )
-        for reading, solution in solutions.items():
-            weights = self.get_buffer(f"{reading}_weights")
-            # Row by row, as a loaded one lies: elsewhere in memory products round differently.
-            self.register_buffer(f"{reading}_weights", solution.to(weights).contiguous())
-
-    def remove_class(self, index: int) -> None:
-        """Forget a class: its columns go; what its clips added to the Gram matrices stays.
-
-        Each column of a ridge solution is solved apart from the others, so that those of the
-        other classes stay as they are, bit for bit.
-
-        Args:
-            index: In the order in which the classes were taught.
-        """
-        for name in self.statistics:
-            sums = self._sums(name)
-            sums.cross = without_entry(sums.cross, index)
-        for reading in self.solved:
-            weights = self.get_buffer(f"{reading}_weights")
-            self.register_buffer(f"{reading}_weights", without_entry(weights, index))
-        last = 0
-        for task, count in enumerate(self.class_counts):
-            last += count
-            if index < last:
-                self.class_counts[task] -= 1
-                return
-
-    def _system(self, reading: str) -> tuple[Tensor, Tensor]:
-        """Gram matrix and cross-correlation of a reading."""
-        if reading in self.statistics:
-            sums = self._sums(reading)
-            return sums.gram, sums.cross
-        both, width = self._sums("audio_visual"), self.options.width
-        block = slice(0, width) if reading == "audio" else slice(width, 2 * width)
-        return both.gram[block, block], both.cross[block]
-
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max of the ridge scores; sigmoids around 1/2 where clips have several labels."""
         features = self.random_features(audio, visual, torch.float32)
-        logits = {}
-        for reading in self.solved:
-            logits[reading] = self.logits(features[reading] @ self.get_buffer(f"{reading}_weights"))
-        return self.probabilities(logits)
-
-    def logits(self, scores: Tensor) -> Tensor:
-        """Ridge scores, about 0..1, as logits; with several labels 1/2 is undecided."""
-        if self.setup.multi_label:
-            scores = scores - 0.5
-        return scores / self.options.temperature
-
-    def probabilities(self, logits: dict[str, Tensor]) -> Scores:
-        """Probabilities of every reading; a fused one that is not given is made of the others."""
-        if "audio_visual" not in logits:
-            # Added log-probabilities (log-odds with several labels), normalised again.
-            logits = {**logits, "audio_visual": logits["audio"] + logits["visual"]}
-        if self.setup.multi_label:
-            return {reading: logits[reading].sigmoid() for reading in READINGS}
-        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+        scores = {name: x @ self.of(name).weights for name, x in features.items()}
+        if self.joint is not None:
+            both = torch.cat([features["audio"], features["visual"]], dim=1)
+            scores["audio_visual"] = both @ self.joint_weights
+        return self.output(scores, features=features)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """The normalised mean tokens, shape [B, D_a + D_v]."""
         means = self.mean_tokens(audio, visual, torch.float32)
         return torch.cat([nn.functional.layer_norm(x, x.shape[1:]) for x in means], dim=1)
-
-
-def without_entry(values: Tensor, index: int) -> Tensor:
-    """A copy of [..., C] without one entry of the last dimension."""
-    return torch.cat([values[..., :index], values[..., index + 1 :]], dim=-1)

@@ -23,7 +23,8 @@ from cign.losses.similarity import (
 from cign.methods.base import Batch, Losses, Setup
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
-from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.methods.registry import register_method
+from cign.methods.teacher import WithTeacher
 from cign.models.encoder import Encoder
 from cign.models.guided import GuidedNetwork, GuidedOutput
 from cign.models.heads import READINGS
@@ -69,17 +70,18 @@ class AvCilOptions(HeadsOptions):
             refuse_ignored(self, names, where, "give one of them a value")
 
 
+@register_method("av_cil")
 class AvCil(WithTeacher):
     """Separated cross-entropy, two similarity constraints, distilled audio-guided attention."""
 
-    name: ClassVar[str] = "av_cil"
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
+    needs_whole_batch: ClassVar[str] = "its losses contrast all clips of a batch with each other"
     Options: ClassVar[type] = AvCilOptions
     options: AvCilOptions
     network: GuidedNetwork
 
     def __init__(self, setup: Setup, options: AvCilOptions) -> None:
-        refuse_multi_label(setup, "av_cil")
         if options.attention_clips not in ("all", "memory"):
             raise one_of(options.attention_clips, ("all", "memory"), "attention_clips")
         if not options.similarity_temperature > 0.0:
@@ -119,9 +121,8 @@ class AvCil(WithTeacher):
 
     def _distillation(self, batch: Batch, now: GuidedOutput, logits: dict[str, Tensor]) -> Losses:
         """What the model before the task said, and where its sound pointed."""
-        o, teacher = self.options, self.teacher
+        o, teacher = self.options, self.teacher.frozen
         assert isinstance(teacher, GuidedNetwork)
-        teacher.eval()
         with torch.no_grad():
             old = teacher.read(batch.audio, batch.visual)
             old_logits = teacher.classify(old.features)

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from cign.data.tasks import IntArray
 from cign.losses.distillation import distillation_loss
-from cign.methods.base import Batch, Losses, Scores, Setup, TaskData
+from cign.methods.base import Batch, Losses, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase, TrainingOptions
-from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.methods.registry import register_method
+from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 from cign.seeding import stream
 
@@ -85,17 +86,17 @@ def hold_out(
     return clips[~apart], clips[apart]
 
 
+@register_method("bic")
 class Bic(WithTeacher):
     """Two stages a task: the network with distillation, then one bias layer on clips held out."""
 
-    name: ClassVar[str] = "bic"
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = BicOptions
     options: BicOptions
 
     def __init__(self, setup: Setup, options: BicOptions) -> None:
         super().__init__(setup, options)
-        refuse_multi_label(setup, "bic")
         self.bias = nn.ModuleList()
 
     def grow(self, num_new: int) -> None:
@@ -188,9 +189,9 @@ class Bic(WithTeacher):
         corrected = [layer(part, reading) for layer, part in zip(self.bias, parts, strict=False)]
         return torch.cat([*corrected, rest], dim=1)
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max of the corrected logits of each reading."""
         logits = self.network(audio, visual)
-        return {
-            reading: self.correct(logits[reading], reading).softmax(dim=-1) for reading in READINGS
-        }
+        return output_from_logits(
+            {reading: self.correct(logits[reading], reading) for reading in READINGS}
+        )

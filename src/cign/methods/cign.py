@@ -6,7 +6,6 @@ What comes from the paper, from MGN, from the release and what is ours: docs/met
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -16,11 +15,13 @@ from torch import Tensor
 from cign.errors import InputError, one_of
 from cign.losses.classification import masked_binary_cross_entropy, negatives_mask
 from cign.losses.tokens import token_classification_loss, token_distillation_loss
-from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
+from cign.methods.base import Batch, GradientMethod, Losses, Output, Setup
 from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.registry import register_method
 from cign.models.cign_network import CignNetwork, added_by_grouping
 from cign.models.encoder import Encoder
 from cign.models.grouping import Assignment
+from cign.models.training_state import Teacher, TrainingState
 from cign.options import refuse_ignored
 
 TokenDistillation = Literal["raw", "transformed", "none"]
@@ -77,13 +78,26 @@ class CignOptions:
             refuse_ignored(self, ("distillation_weight",), "token_distillation none", remedy)
 
 
+class OldTokens(TrainingState):
+    """Outputs of the token head on the old tokens before the task, shape [C_old, C_old]."""
+
+    logits: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("logits", torch.zeros(0, 0))
+
+    def clear(self) -> None:
+        """See `TrainingState`."""
+        self.logits = None
+
+
+@register_method("cign")
 class Cign(GradientMethod):
     """The class-incremental grouping network."""
 
-    name: ClassVar[str] = "cign"
     Options: ClassVar[type] = CignOptions
     options: CignOptions
-    old_token_logits: Tensor
 
     def __init__(self, setup: Setup, options: CignOptions) -> None:
         super().__init__(setup, options)
@@ -111,17 +125,16 @@ class Cign(GradientMethod):
             grouping=options.grouping,
             token_mixing=options.token_mixing,
         )
-        self.teacher: CignNetwork | None = None
-        # What the token head said of the old tokens before this task, [C_old, C_old].
-        self.register_buffer("old_token_logits", torch.zeros(0, 0))
+        self.teacher = Teacher[CignNetwork]()
+        self.old_tokens = OldTokens()
 
     def grow(self, num_new: int) -> None:
         """Keep what distillation needs of the model before the task, then add the classes."""
         num_old = self.num_classes
         if num_old and self.options.token_distillation == "raw":
-            self.old_token_logits = self.network.token_logits().detach().clone()
+            self.old_tokens.logits = self.network.token_logits().detach().clone()
         if num_old and self.options.token_distillation == "transformed":
-            self.teacher = copy.deepcopy(self.network).requires_grad_(False)
+            self.teacher.keep(self.network)
         self.network.grow(num_new)
         if self.options.old_tokens == "frozen":
             self.network.tokens.freeze_old()
@@ -137,7 +150,8 @@ class Cign(GradientMethod):
         for name, modality in (("audio", output.audio), ("visual", output.visual)):
             losses[name] = masked_binary_cross_entropy(modality.logits, batch.targets, mask)
         if num_old and self.options.token_distillation == "raw":
-            distance = token_distillation_loss(self.old_token_logits, token_logits[:num_old])
+            assert self.old_tokens.logits is not None
+            distance = token_distillation_loss(self.old_tokens.logits, token_logits[:num_old])
             losses["distillation"] = self.options.distillation_weight * distance
         if num_old and self.options.token_distillation == "transformed":
             losses["distillation"] = self.options.distillation_weight * self._transformed(
@@ -147,24 +161,41 @@ class Cign(GradientMethod):
 
     def _transformed(self, batch: Batch, audio: Tensor, visual: Tensor, num_old: int) -> Tensor:
         """Distillation on the transformed tokens of each clip, mean over the two modalities."""
-        assert self.teacher is not None
-        self.teacher.eval()
+        teacher = self.teacher.frozen
         with torch.no_grad():
-            old = self.teacher(batch.audio, batch.visual)
+            old = teacher(batch.audio, batch.visual)
         pairs = ((old.audio.transformed, audio), (old.visual.transformed, visual))
         distances = [
             token_distillation_loss(
-                self.teacher.token_head(before), self.network.token_head(now[:, :num_old])
+                teacher.token_head(before), self.network.token_head(now[:, :num_old])
             )
             for before, now in pairs
         ]
         return torch.stack(distances).mean()
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    @property
+    def has_maps(self) -> bool:
+        """Whether features are assigned to class tokens."""
+        return self.options.grouping
+
+    def whole_batch_reason(self, *, keeps_clips: bool) -> str:
+        """See `Method`."""
+        if keeps_clips and self.options.negatives == "new":
+            return "with negatives new, old and new clips count for unequal numbers of classes"
+        return super().whole_batch_reason(keeps_clips=keeps_clips)
+
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """p_i of each modality, and their product [release]."""
         output = self.network(audio, visual)
-        heard, seen = output.audio.logits.sigmoid(), output.visual.logits.sigmoid()
-        return {"audio": heard, "visual": seen, "audio_visual": heard * seen}
+        audio_p, visual_p = output.audio.logits.sigmoid(), output.visual.logits.sigmoid()
+        probabilities = {"audio": audio_p, "visual": visual_p, "audio_visual": audio_p * visual_p}
+        assignment = {}
+        if self.options.grouping:
+            assignment = {
+                "audio": output.audio.grouped.assignment,
+                "visual": output.visual.grouped.assignment,
+            }
+        return Output(probabilities=probabilities, assignment=assignment)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """What the grouping added, weighted by the predicted probabilities, shape [B, 2 D].
@@ -175,7 +206,6 @@ class Cign(GradientMethod):
         return added_by_grouping(output, [part.logits.sigmoid() for part in output])
 
 
+@register_method("cign_tuned")
 class CignTuned(Cign):
     """The same network with settings tuned like every baseline's (recipes/cign_tuned.yaml)."""
-
-    name: ClassVar[str] = "cign_tuned"

@@ -17,14 +17,21 @@ from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
 from cign.methods.adaptation import ADAPTATION
-from cign.methods.analytic import DTYPES, Analytic, without_entry
-from cign.methods.base import Batch, Scores, Setup
+from cign.methods.base import Batch, Output, Setup
+from cign.methods.closed_form import (
+    DTYPES,
+    MODALITIES,
+    ClosedForm,
+    ModalityRidge,
+    with_columns,
+    without_entry,
+)
 from cign.methods.phases import TrainingOptions
-from cign.models.ridge import RandomFeatures, RidgeStatistics
+from cign.methods.registry import register_method
+from cign.models.ridge import RandomFeatures
 from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 from cign.options import check_positive, check_sizes, refuse_ignored
 
-MODALITIES = ("audio", "visual")
 PRECISIONS = ("bfloat16", *DTYPES)
 PIECE_BYTES = 2**24
 """Features that are made at a time in learning; from the caches they are read several times."""
@@ -76,7 +83,6 @@ class CignAnalyticOptions:
     projection_seed: int = 0
     batch_size: int = 256
     adaptation: TrainingOptions = ADAPTATION
-    fused: ClassVar[Literal["log_probabilities"]] = "log_probabilities"  # what `Analytic` asks for
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning, and what steers an assignment that is not made."""
@@ -102,31 +108,39 @@ class CignAnalyticOptions:
             refuse_ignored(self, names, "assignment mean", "use assignment soft")
 
 
-class CignAnalytic(Analytic):
+@register_method("cign_analytic")
+class CignAnalytic(ClosedForm):
     """Class tokens, assignment and grouped embeddings, all from sums over clips."""
 
-    name: ClassVar[str] = "cign_analytic"
     Options: ClassVar[type] = CignAnalyticOptions
-    options: CignAnalyticOptions  # type: ignore[assignment]
-    statistics_class: ClassVar[type[RidgeStatistics]] = TokenStatistics
+    options: CignAnalyticOptions
     class_clips: Tensor
 
     def __init__(self, setup: Setup, options: CignAnalyticOptions) -> None:
-        super().__init__(setup, options)  # type: ignore[arg-type]
+        super().__init__(setup, options)
+        dims = (setup.shape.audio_dim, setup.shape.visual_dim)
+        # Sums are always float64, so that the order of the clips cannot matter.
+        self.audio, self.visual = (
+            ModalityRidge(
+                RandomFeatures(dim, options.width, seed=options.projection_seed, number=number),
+                TokenStatistics(options.width, torch.float64),
+            )
+            for number, dim in enumerate(dims)
+        )
         self.register_buffer("class_clips", torch.zeros(0, dtype=torch.float64))
 
-    def ridge_of(self, reading: str) -> float:
-        """See `Analytic`."""
-        return self._of(reading, "ridge")
+    def ridge_of(self, modality: str) -> float:
+        """See `ClosedForm`."""
+        return self._option(modality, "ridge")
 
-    def _of(self, modality: str, option: str) -> float:
+    def _option(self, modality: str, name: str) -> float:
         """An option that each modality has its own of."""
-        return float(getattr(self.options, f"{modality}_{option}"))
+        return float(getattr(self.options, f"{modality}_{name}"))
 
     @property
-    def sums_dtype(self) -> torch.dtype:
-        """Precision of the sums: always float64, so that the order of the clips cannot matter."""
-        return torch.float64
+    def has_maps(self) -> bool:
+        """Whether the assignment says where and when; the mean over tokens does not."""
+        return self.options.assignment == "soft"
 
     @property
     def state_bytes(self) -> int:
@@ -135,29 +149,29 @@ class CignAnalytic(Analytic):
 
     def grow(self, num_new: int) -> None:
         """Add columns and counts of zero."""
-        self.class_clips = torch.cat([self.class_clips, self.class_clips.new_zeros(num_new)])
+        self.class_clips = with_columns(self.class_clips, num_new)
         super().grow(num_new)
 
     def remove_class(self, index: int) -> None:
-        """See `Analytic`; the count goes too, with which the balance of the others moves."""
+        """See `ClosedForm`; the count goes too, with which the balance of the others moves."""
         self.class_clips = without_entry(self.class_clips, index)
         super().remove_class(index)
 
     def shares(self, modality: str, tokens: Tensor) -> Tensor:
         """Saliency of a modality's tokens, shape [B, N]."""
         soft = self.options.assignment == "soft"
-        return saliency(tokens, self._of(modality, "saliency") if soft else 0.0)
+        return saliency(tokens, self._option(modality, "saliency") if soft else 0.0)
 
     def contrasted(self, modality: str, tokens: Tensor) -> Tensor:
         """A modality's tokens less their clip's mean, as much as the options say."""
-        return contrast(tokens, self._of(modality, "contrast"))
+        return contrast(tokens, self._option(modality, "contrast"))
 
     def absorb(self, batch: Batch) -> None:
-        """Add clips to the sums."""
+        """See `ClosedForm`."""
         o = self.options
         both = self.tokens(batch.audio, batch.visual)
         for modality, tokens in zip(MODALITIES, both, strict=True):
-            sums = self.statistics[modality]
+            sums = self.of(modality).statistics
             assert isinstance(sums, TokenStatistics)
             sums.absorb_tokens(
                 self._pieces(modality, tokens),
@@ -170,8 +184,7 @@ class CignAnalytic(Analytic):
 
     def _pieces(self, modality: str, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Features and saliency of a modality's tokens, as many clips at a time as fit a cache."""
-        o, random = self.options, self.features[modality]
-        assert isinstance(random, RandomFeatures)
+        o, random = self.options, self.of(modality).features
         features_of = random.rounding() if o.precision == "bfloat16" else random
         dtype = DTYPES.get(o.precision, torch.float32)
         size = max(1, PIECE_BYTES // (tokens.shape[1] * o.width * dtype.itemsize))
@@ -179,55 +192,50 @@ class CignAnalytic(Analytic):
             contrasted = self.contrasted(modality, some.to(dtype))
             yield features_of(contrasted), self.shares(modality, contrasted)
 
-    def token_scores(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Score of each token for each class, and the assignment.
+    def read_tokens(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score each token for each class, assign the tokens, and pool their features.
 
         Args:
             modality: ``audio`` or ``visual``.
             tokens: Shape [B, N, D].
 
         Returns:
-            Scores and assignment, each of shape [B, N, C].
+            Scores and assignment, each of shape [B, N, C], and the pooled features [B, W].
         """
         tokens = self.contrasted(modality, tokens.float())
-        scores = self.features[modality](tokens) @ self.class_tokens(modality)
+        features = self.of(modality).features(tokens)
+        scores = features @ self.class_tokens(modality)
         shares = self.shares(modality, tokens)
+        pooled = (shares.unsqueeze(1) @ features).squeeze(1)
         if self.options.assignment == "mean":
-            return scores, shares.unsqueeze(-1).expand_as(scores)
-        return scores, assign_tokens(scores, shares, self._of(modality, "temperature"))
+            return scores, shares.unsqueeze(-1).expand_as(scores), pooled
+        assigned = assign_tokens(scores, shares, self._option(modality, "temperature"))
+        return scores, assigned, pooled
 
     def class_tokens(self, modality: str) -> Tensor:
         """The solved class tokens, shape [W, C], weighted by the counts."""
-        weights = self.get_buffer(f"{modality}_weights")
+        weights = self.of(modality).weights
         counts = self.class_clips.clamp_min(1.0)
         balance = (counts.mean() / counts).pow(self.options.count_power)
         return weights * balance.to(weights)
 
-    def _read(self, both: tuple[Tensor, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
-        """`token_scores` of each modality's tokens."""
-        pairs = zip(MODALITIES, both, strict=True)
-        return {modality: self.token_scores(modality, tokens) for modality, tokens in pairs}
-
-    def _grouped(self, read: dict[str, tuple[Tensor, Tensor]]) -> Scores:
-        """Probabilities from the scores and assignments of tokens."""
-        sums = {modality: (assigned * s).sum(dim=1) for modality, (s, assigned) in read.items()}
-        return self.probabilities({name: self.logits(scores) for name, scores in sums.items()})
-
-    def assignments(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
-        """Where and when each class was found: shapes [B, N_a, C] and [B, N_v, C].
-
-        Each class's column sums to one over the tokens; nothing is said about how likely the
-        class is, which `predict` tells.
-        """
-        read = self._read(self.tokens(audio, visual))
-        return {modality: assigned for modality, (_, assigned) in read.items()}
-
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max of the grouped scores; sigmoids around 1/2 where clips have several labels.
 
-        The score of class i is w_i . g_i with g_i = sum_n A[n,i] f_n, its grouped embedding.
+        The score of class i is w_i . g_i with g_i = sum_n A[n,i] f_n, its grouped embedding. Each
+        class's column of the assignment sums to one over the tokens; how likely the class is, the
+        probabilities tell.
         """
-        return self._grouped(self._read(self.tokens(audio, visual)))
+        return self._grouped(self.tokens(audio, visual))
+
+    def _grouped(self, both: tuple[Tensor, Tensor]) -> Output:
+        """The prediction from both modalities' tokens."""
+        scores, assignment, features = {}, {}, {}
+        for modality, tokens in zip(MODALITIES, both, strict=True):
+            of_tokens, assigned, pooled = self.read_tokens(modality, tokens)
+            scores[modality] = (assigned * of_tokens).sum(dim=1)
+            assignment[modality], features[modality] = assigned, pooled
+        return self.output(scores, assignment=assignment, features=features)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """Tokens grouped by the predicted classes, shape [B, D_a + D_v].
@@ -236,12 +244,11 @@ class CignAnalytic(Analytic):
         """
         parts = []
         both = self.tokens(audio, visual)
-        read = self._read(both)
-        probabilities = self._grouped(read)
+        output = self._grouped(both)
         for modality, tokens in zip(MODALITIES, both, strict=True):
-            p = probabilities[modality]
+            p = output.probabilities[modality]
             share = (p / p.sum(dim=1, keepdim=True)).unsqueeze(-1)
-            weight = read[modality][1] @ share  # [B, N, 1]
+            weight = output.assignment[modality] @ share  # [B, N, 1]
             x = nn.functional.layer_norm(tokens.float(), tokens.shape[2:])
             parts.append((weight * x).sum(dim=1))
         return torch.cat(parts, dim=1)

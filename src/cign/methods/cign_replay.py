@@ -8,8 +8,7 @@ distillation of the old classes' scores. What is whose: docs/methods/cign_replay
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,11 +18,21 @@ from torch import Tensor, nn
 from cign.errors import InputError
 from cign.losses.adjusted import count_adjusted_loss
 from cign.losses.distillation import distillation_loss
-from cign.methods.base import READINGS, Batch, GradientMethod, Losses, Scores, Setup, TaskData
+from cign.methods.base import (
+    READINGS,
+    Batch,
+    GradientMethod,
+    Losses,
+    Output,
+    Setup,
+    TaskData,
+    output_from_logits,
+)
 from cign.methods.phases import Phase, TrainingOptions
-from cign.methods.teacher import refuse_multi_label
+from cign.methods.registry import register_method
 from cign.models.encoder import Encoder
 from cign.models.token_readout import TokenReadouts
+from cign.models.training_state import Teacher
 from cign.options import check_positive, check_sizes, refuse_ignored
 
 
@@ -67,30 +76,31 @@ class CignReplayOptions:
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
+@register_method("cign_replay")
 class CignReplay(GradientMethod):
     """Class tokens and assignment with count-adjusted losses, a memory and distillation."""
 
-    name: ClassVar[str] = "cign_replay"
     Options: ClassVar[type] = CignReplayOptions
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
+    has_maps = True
     options: CignReplayOptions
     counts: Tensor
 
     def __init__(self, setup: Setup, options: CignReplayOptions) -> None:
         super().__init__(setup, options)
-        refuse_multi_label(setup, self.name)
         self.network = TokenReadouts(
             Encoder(setup.shape, setup.backbone, bf16=setup.bf16),
             width=options.width,
             temperature=options.assignment_temperature,
         )
-        self.teacher: TokenReadouts | None = None
+        self.teacher = Teacher[TokenReadouts]()
         self.register_buffer("counts", torch.zeros(0))
 
     def grow(self, num_new: int) -> None:
         """Keep the model as it is, then add the classes."""
         if self.num_classes:
-            self.teacher = copy.deepcopy(self.network).requires_grad_(False)
+            self.teacher.keep(self.network)
         self.network.grow(num_new)
         self.counts = self.counts.new_ones(self.num_classes + num_new)
         super().grow(num_new)
@@ -111,27 +121,20 @@ class CignReplay(GradientMethod):
             )
             for reading in READINGS
         }
-        if self.teacher is not None and o.distillation_weight > 0:
-            self.teacher.eval()
+        if self.teacher and o.distillation_weight > 0:
             with torch.no_grad():
-                old = self.teacher(batch.audio, batch.visual)
+                old = self.teacher.frozen(batch.audio, batch.visual)
             for reading in READINGS:
                 distance = distillation_loss(old[reading], logits[reading], o.temperature)
                 losses[f"{reading}_distillation"] = o.distillation_weight * distance
         return losses
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
-        """Soft-max of each reading's scores."""
-        logits = self.network(audio, visual)
-        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
-
-    def assignments(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
-        """Where and when each class was found: shapes [B, N_a, C] and [B, N_v, C].
-
-        Each class's column sums to one over the tokens.
-        """
-        (_, heard), (_, seen) = self.network.read(audio, visual)
-        return {"audio": heard, "visual": seen}
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
+        """Soft-max of each modality's scores; each class's assignment sums to one over tokens."""
+        (audio_z, audio_a), (visual_z, visual_a) = self.network.read(audio, visual)
+        logits = self.network.fuse(audio_z, visual_z)
+        assignment = {"audio": audio_a, "visual": visual_a}
+        return replace(output_from_logits(logits), assignment=assignment)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """Tokens grouped by the predicted classes, shape [B, D_a + D_v].

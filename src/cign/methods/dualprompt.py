@@ -16,6 +16,7 @@ from cign.errors import InputError
 from cign.methods.base import Setup
 from cign.methods.phases import TrainingOptions
 from cign.methods.prompting import PromptMethod
+from cign.methods.registry import register_method
 from cign.models.prompts import TaskPrefixes
 
 
@@ -40,10 +41,10 @@ class DualPromptOptions:
     key_weight: float = 1.0
 
 
+@register_method("dualprompt")
 class DualPrompt(PromptMethod):
     """Prefixes of both kinds for each modality; features are the mean of the output tokens."""
 
-    name: ClassVar[str] = "dualprompt"
     Options: ClassVar[type] = DualPromptOptions
     options: DualPromptOptions
 

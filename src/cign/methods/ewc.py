@@ -19,6 +19,7 @@ from cign.errors import InputError
 from cign.methods.base import READINGS, Batch, Losses, Setup, TaskData
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.phases import Phase
+from cign.methods.registry import register_method
 from cign.models.importance import Importance
 from cign.options import refuse_ignored
 from cign.seeding import stream
@@ -125,10 +126,10 @@ def diagonal_fisher(
     return {name: total / len(clips) for name, total in sums.items()}
 
 
+@register_method("ewc")
 class Ewc(Finetune):
     """Fine-tuning with one quadratic penalty for each earlier task, summed."""
 
-    name: ClassVar[str] = "ewc"
     Options: ClassVar[type] = EwcOptions
     options: EwcOptions
 
@@ -194,10 +195,10 @@ class Ewc(Finetune):
         self.importance.add(self._learnable().items(), fisher)
 
 
+@register_method("ewc_online")
 class EwcOnline(Ewc):
     """One penalty around the latest parameters; the importance of earlier tasks fades."""
 
-    name: ClassVar[str] = "ewc_online"
     Options: ClassVar[type] = EwcOnlineOptions
     options: EwcOnlineOptions
 

@@ -8,8 +8,16 @@ from typing import ClassVar
 from torch import Tensor
 
 from cign.losses.classification import classification_loss
-from cign.methods.base import Batch, GradientMethod, Losses, Scores, Setup
+from cign.methods.base import (
+    Batch,
+    GradientMethod,
+    Losses,
+    Output,
+    Setup,
+    output_from_logits,
+)
 from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.registry import register_method
 from cign.models.encoder import Encoder
 from cign.models.heads import READINGS, HeadsNetwork, Trunk
 from cign.options import refuse_ignored
@@ -42,10 +50,10 @@ class HeadsOptions:
             refuse_ignored(self, names, "trunk linear", "use trunk transformer")
 
 
+@register_method("finetune")
 class Finetune(GradientMethod):
     """Cross-entropy of three heads over all classes seen; exemplars join in if there are any."""
 
-    name: ClassVar[str] = "finetune"
     Options: ClassVar[type] = HeadsOptions
     options: HeadsOptions
 
@@ -80,12 +88,10 @@ class Finetune(GradientMethod):
             for reading in READINGS
         }
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """See `Method`."""
         logits = self.network(audio, visual)
-        if self.setup.multi_label:
-            return {reading: logits[reading].sigmoid() for reading in READINGS}
-        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+        return output_from_logits(logits, multi_label=self.setup.multi_label)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """The fused head's features, shape [B, 2 D]."""

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from cign.errors import InputError
 from cign.losses.distillation import sigmoid_distillation_loss
-from cign.methods.base import Batch, Losses, Scores, Setup, TaskData
+from cign.methods.base import Batch, Losses, Output, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
-from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.methods.registry import register_method
+from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 
 
@@ -51,17 +52,17 @@ def nearest_mean_scores(features: Tensor, means: Tensor, scale: float) -> Tensor
     return (-distances / scale).softmax(dim=-1)
 
 
+@register_method("icarl")
 class Icarl(WithTeacher):
     """Learns features with its heads, classifies by the nearest mean of exemplars."""
 
-    name: ClassVar[str] = "icarl"
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = IcarlOptions
     options: IcarlOptions
 
     def __init__(self, setup: Setup, options: IcarlOptions) -> None:
         super().__init__(setup, options)
-        refuse_multi_label(setup, "icarl")
         if options.distance_scale <= 0.0:
             raise InputError(f"distance_scale {options.distance_scale} must be above 0")
         for reading in READINGS:
@@ -112,12 +113,13 @@ class Icarl(WithTeacher):
         features = self.network.features(audio, visual)
         return {reading: F.normalize(features[reading], dim=-1) for reading in READINGS}
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """The nearest mean of exemplars, in each reading's own features."""
         features = self._features(audio, visual)
-        return {
+        probabilities = {
             reading: nearest_mean_scores(
                 features[reading], self.means(reading), self.options.distance_scale
             )
             for reading in READINGS
         }
+        return Output(probabilities=probabilities)

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from cign.data.tasks import IntArray
 from cign.errors import one_of
-from cign.methods.base import Scores, Setup, TaskData
+from cign.methods.base import ByModality, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import Finetune, HeadsOptions
-from cign.methods.teacher import refuse_multi_label
+from cign.methods.registry import register_method
 from cign.models.heads import READINGS
 
 
@@ -65,6 +65,7 @@ def _over(a: Tensor, b: Tensor) -> Tensor:
     return a / torch.where(b == 0, torch.finfo(b.dtype).tiny, b)
 
 
+@register_method("il2m")
 class Il2m(Finetune):
     """Fine-tuning whose old scores are brought to the level they had when they were new.
 
@@ -73,8 +74,8 @@ class Il2m(Finetune):
     task's mean highest score on the clips of its new classes, [3, T].
     """
 
-    name: ClassVar[str] = "il2m"
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = Il2mOptions
     options: Il2mOptions
     initial_means: Tensor
@@ -83,7 +84,6 @@ class Il2m(Finetune):
 
     def __init__(self, setup: Setup, options: Il2mOptions) -> None:
         super().__init__(setup, options)
-        refuse_multi_label(setup, "il2m")
         for name in ("initial_means", "current_means", "confidence"):
             self.register_buffer(name, torch.zeros(len(READINGS), 0))
 
@@ -124,6 +124,11 @@ class Il2m(Finetune):
                 highest[row] += scores[reading].amax(dim=1).sum()
         return sums / counts.clamp(min=1.0), counts, highest / max(1, len(clips))
 
+    def settle(self) -> None:
+        """Compute the factors once: their sizes are read from a tensor, which no tracer follows."""
+        factors = self.factors().clone()
+        self.factors = lambda: factors  # type: ignore[method-assign]
+
     def factors(self) -> Tensor:
         """What the scores of old classes are multiplied by, shape [3, C_old].
 
@@ -135,14 +140,14 @@ class Il2m(Finetune):
         trust = _over(self.confidence[:, -1:], when_learned)
         return (ratio * trust)[:, : self.num_classes - self.class_counts[-1]]
 
-    def _scores(self, audio: Tensor, visual: Tensor) -> Scores:
+    def _scores(self, audio: Tensor, visual: Tensor) -> ByModality:
         """What is rectified, shape [B, C] for each reading."""
         if self.options.scores == "probabilities":
-            return super().predict(audio, visual)
-        logits: Scores = self.network(audio, visual)
+            return super().predict(audio, visual).probabilities
+        logits: ByModality = self.network(audio, visual)
         return logits
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Probabilities of each reading, with the old classes' scores rectified.
 
         Rectified logits pass the soft-max at the end (ours), which keeps their order.
@@ -154,5 +159,5 @@ class Il2m(Finetune):
             for row, reading in enumerate(READINGS)
         }
         if plain:
-            return rectified
-        return {reading: values.softmax(dim=-1) for reading, values in rectified.items()}
+            return Output(probabilities=rectified)
+        return output_from_logits(rectified)

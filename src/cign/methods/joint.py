@@ -9,12 +9,13 @@ from torch import nn
 
 from cign.methods.base import Setup, TaskData
 from cign.methods.finetune import Finetune, HeadsOptions
+from cign.methods.registry import register_method
 
 
+@register_method("joint")
 class Joint(Finetune):
     """The reference for gradient methods; not a limit, a closed form may pass it."""
 
-    name: ClassVar[str] = "joint"
     uses_memory: ClassVar[bool] = False
     replays_everything: ClassVar[bool] = True
 

@@ -15,6 +15,7 @@ from cign.errors import InputError, one_of
 from cign.methods.base import Setup
 from cign.methods.phases import TrainingOptions
 from cign.methods.prompting import PromptMethod
+from cign.methods.registry import register_method
 from cign.models.prompts import PromptPool
 
 
@@ -40,10 +41,10 @@ class L2pOptions:
     pooled: Literal["prompts", "tokens"] = "prompts"
 
 
+@register_method("l2p")
 class L2p(PromptMethod):
     """Prompts from a pool, one pool for each modality."""
 
-    name: ClassVar[str] = "l2p"
     Options: ClassVar[type] = L2pOptions
     options: L2pOptions
 

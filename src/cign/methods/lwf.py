@@ -17,10 +17,11 @@ from cign.losses.distillation import (
     masked_cross_entropy,
     sigmoid_distillation_loss,
 )
-from cign.methods.base import Batch, Losses, Scores, Setup
+from cign.methods.base import Batch, Losses, Output, Setup, output_from_logits, refuse_multi_label
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
-from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.methods.registry import register_method
+from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 from cign.options import refuse_ignored
 
@@ -55,17 +56,17 @@ class LwfOptions(HeadsOptions):
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
+@register_method("lwf")
 class Lwf(WithTeacher):
     """Fine-tuning on the new classes with distillation on the old ones, for each reading."""
 
-    name: ClassVar[str] = "lwf"
     Options: ClassVar[type] = LwfOptions
     options: LwfOptions
 
     def __init__(self, setup: Setup, options: LwfOptions) -> None:
         super().__init__(setup, options)
-        if options.form == "softmax":
-            refuse_multi_label(setup, "lwf with form softmax", "use form sigmoid")
+        if options.form == "softmax" and setup.multi_label:
+            refuse_multi_label("lwf with form softmax", "use form sigmoid")
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """Classification and distillation of each reading."""
@@ -85,9 +86,8 @@ class Lwf(WithTeacher):
                 losses[f"{reading}_distillation"] = o.distillation_weight * distance
         return losses
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max or sigmoid of each reading, as it was trained."""
         if self.options.form == "softmax":
             return super().predict(audio, visual)
-        logits = self.network(audio, visual)
-        return {reading: logits[reading].sigmoid() for reading in READINGS}
+        return output_from_logits(self.network(audio, visual), multi_label=True)

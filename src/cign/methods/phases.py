@@ -32,6 +32,7 @@ class TrainingOptions:
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         schedule: ``constant``, ``cosine`` to zero, or ``one_cycle`` (linear rise over the first
             tenth, then cosine to zero).
+        max_grad_norm: Gradients are scaled down to this norm at most; None leaves them.
     """
 
     num_epochs: int = 20
@@ -42,6 +43,7 @@ class TrainingOptions:
     weight_decay: float = 0.0
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained with, and what would be ignored."""
@@ -54,6 +56,8 @@ class TrainingOptions:
             raise InputError(f"encoder_rate {self.encoder_rate} is not positive: use 0.1, say")
         if self.weight_decay < 0.0:
             raise InputError(f"weight_decay {self.weight_decay} is negative: use 0 or more")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0.0:
+            raise InputError(f"max_grad_norm {self.max_grad_norm} is not positive: use 1, say")
         if self.optimizer == "adam":
             refuse_ignored(self, ("weight_decay",), "optimizer adam", "use optimizer adamw")
 
@@ -139,6 +143,13 @@ def make_optimizer(
     if options.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
     return torch.optim.SGD(groups, lr=rate, momentum=0.9, weight_decay=decay, fused=True)
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float | None) -> None:
+    """Scale the gradients down to a norm, if one is given."""
+    if max_norm is not None:
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        nn.utils.clip_grad_norm_(weights, max_norm)
 
 
 def _groups(parameters: list[tuple[str, nn.Parameter]], encoder_rate: float) -> list[Any]:

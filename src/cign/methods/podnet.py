@@ -18,10 +18,11 @@ from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.losses.pooled import pod_flat, pod_spatial
 from cign.losses.proxies import proxy_nca_loss
-from cign.methods.base import Batch, Losses, Scores, Setup, TaskData
+from cign.methods.base import Batch, Losses, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase, TrainingOptions
-from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.methods.registry import register_method
+from cign.methods.teacher import WithTeacher
 from cign.models.encoder import Encoder
 from cign.models.heads import READINGS, HeadsNetwork, Trunk
 from cign.models.proxies import ProxyHead
@@ -68,16 +69,16 @@ class PodnetOptions(HeadsOptions):
             refuse_ignored(self, ("adaptive",), where, "give one of them a value")
 
 
+@register_method("podnet")
 class Podnet(WithTeacher):
     """The trunk with proxy heads, held to the pooled outputs of the model before the task."""
 
-    name: ClassVar[str] = "podnet"
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = PodnetOptions
     options: PodnetOptions
 
     def __init__(self, setup: Setup, options: PodnetOptions) -> None:
-        refuse_multi_label(setup, "podnet")
         if setup.backbone is None and options.trunk == "linear":
             # Nothing that is distilled depends on a parameter.
             names = ("spatial_weight", "flat_weight", "adaptive")
@@ -156,7 +157,7 @@ class Podnet(WithTeacher):
             batch.audio, batch.visual, on_map=lambda *pair: maps.append(pair)
         )
         losses = self._classification(features, batch)
-        if self.teacher is not None:
+        if self.teacher:
             losses.update(self._distillation(batch, features, maps))
         return losses
 
@@ -180,11 +181,9 @@ class Podnet(WithTeacher):
         Each modality counts like the one network of the paper. The fused embedding is both
         modalities' side by side: it needs no distillation of its own.
         """
-        assert self.teacher is not None
-        self.teacher.eval()
         old_maps: list[tuple[str, Tensor]] = []
         with torch.no_grad():
-            old = self.teacher.features(
+            old = self.teacher.frozen.features(
                 batch.audio, batch.visual, on_map=lambda *pair: old_maps.append(pair)
             )
         o, shape = self.options, self.setup.shape
@@ -203,13 +202,12 @@ class Podnet(WithTeacher):
             losses[f"{modality}_flat"] = factor * o.flat_weight * flat
         return losses
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max of the scaled similarities of each reading."""
         similarities = self.network(audio, visual)
-        return {
-            reading: (self.head(reading).scale * similarities[reading]).softmax(dim=-1)
-            for reading in READINGS
-        }
+        return output_from_logits(
+            {reading: self.head(reading).scale * similarities[reading] for reading in READINGS}
+        )
 
 
 def balanced_clips(data: TaskData) -> IntArray:

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from cign.errors import InputError
 from cign.losses.classification import classification_loss
 from cign.losses.prompts import key_loss
-from cign.methods.base import READINGS, Batch, GradientMethod, Losses, Scores, Setup
+from cign.methods.base import (
+    READINGS,
+    Batch,
+    GradientMethod,
+    Losses,
+    Output,
+    Setup,
+    output_from_logits,
+)
 from cign.methods.phases import Phase
 from cign.models.blocks import TokenBlocks
 from cign.models.growing import GrowingLinear
@@ -107,13 +115,11 @@ class PromptMethod(GradientMethod):
             )
         return losses
 
-    def predict(self, audio: Tensor, visual: Tensor) -> Scores:
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max over all classes seen; sigmoids where clips have several labels."""
         features, _ = self.features(audio, visual)
         logits = {reading: self.head(reading)(features[reading]) for reading in READINGS}
-        if self.setup.multi_label:
-            return {reading: logits[reading].sigmoid() for reading in READINGS}
-        return {reading: logits[reading].softmax(dim=-1) for reading in READINGS}
+        return output_from_logits(logits, multi_label=self.setup.multi_label)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """The fused head's features, shape [B, D_a + D_v]."""

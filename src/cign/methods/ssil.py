@@ -13,7 +13,8 @@ from cign.losses.separated import separated_cross_entropy, task_wise_distillatio
 from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
-from cign.methods.teacher import WithTeacher, refuse_multi_label
+from cign.methods.registry import register_method
+from cign.methods.teacher import WithTeacher
 from cign.models.heads import READINGS
 from cign.options import refuse_ignored
 
@@ -41,16 +42,16 @@ class SsilOptions(HeadsOptions):
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
 
 
+@register_method("ssil")
 class Ssil(WithTeacher):
     """Old and new classes learn in soft-maxes of their own, so that the new do not push the old."""
 
-    name: ClassVar[str] = "ssil"
     needs_memory: ClassVar[bool] = True
+    supports_multi_label: ClassVar[bool] = False
     Options: ClassVar[type] = SsilOptions
     options: SsilOptions
 
     def __init__(self, setup: Setup, options: SsilOptions) -> None:
-        refuse_multi_label(setup, "ssil")
         if not 0.0 < options.old_share < 1.0 or options.training.batch_size < 2:
             raise InputError(
                 f"ssil needs old and new clips in each batch, not old_share {options.old_share} "

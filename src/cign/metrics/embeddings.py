@@ -27,7 +27,8 @@ DEFINITIONS: dict[str, str] = {
     "davies_bouldin": "mean over classes i of max over j of (s_i + s_j) / d_ij, low is good; s = "
     "mean distance to the class's centre, d = between centres (Davies & Bouldin 1979)",
     "knn": f"share of clips whose class most of their {NUM_NEIGHBOURS} nearest other test clips "
-    "have, in percent; ties: the class learned first",
+    "have, in percent; ties: the class learned first; not defined where a class has fewer than "
+    f"{NUM_NEIGHBOURS} test clips",
     "nmi": "mutual information of the true classes and as many k-means clusters, over the mean of "
     f"their entropies, 0..1 (best of {_NUM_STARTS} starts, fixed seed)",
     "clip_recall_1": "share of clips whose own picture is the nearest to their sound by cosine, in "
@@ -85,11 +86,14 @@ def knn_accuracy(
         num_neighbours: How many vote; all others where there are fewer.
 
     Returns:
-        None for fewer than two clips, or where all are one point.
+        None for fewer than two clips, where all are one point, and where some class has fewer
+        clips than vote: it is outvoted however near its clips are to each other.
     """
     from sklearn.neighbors import NearestNeighbors
 
     if len(vectors_ME) < 2 or _is_one_point(vectors_ME):
+        return None
+    if np.unique(classes_M, return_counts=True)[1].min() < num_neighbours:
         return None
     count = min(num_neighbours, len(vectors_ME) - 1)
     search = NearestNeighbors(n_neighbors=count, algorithm="brute")

@@ -14,17 +14,19 @@ from cign.models.backbone import Backbone
 from cign.models.blocks import STEM, FrozenBlocks, StemBackbone
 from cign.models.fitting import set_source
 from cign.models.hub.loading import PICTURES, SOUNDS, read_source, where_it_is
-from cign.models.hub.pair import HUB_RESNET, load_pair
+from cign.models.hub.pair import load_pair
 from cign.models.hub.pe_av import load_pe_av
 from cign.models.reduced import ReducedBackbone, split_tokens
+from cign.models.registered import BACKBONES, build_registered
 from cign.models.resnet import resnet_pair
 from cign.models.small import RECORD_FILE, SmallPair
 
-BACKBONES = ("small", "small-random", "small-stem", "resnet18", "resnet18-random")
 # The sound network that is named where one is missing.
 _EXAMPLE_SOUND = "MIT/ast-finetuned-audioset-10-10-0.4593"
 _EXAMPLE_PICTURE = "facebook/dinov2-small"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_PLUGIN = re.compile(r"[\w.]+:[\w.]+")
+_SMALL_STEM = f"small{STEM}"
 
 
 def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Backbone:
@@ -40,6 +42,9 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
             - ``VISUAL+AUDIO``: a picture and a sound network of transformers, each by its hub name
               or folder, see `cign.models.hub.pair`,
             - ``facebook/pe-av-...`` or a folder of such a network, which reads both,
+
+            - a name that `cign.models.registered.register_backbone` or an entry point of the group
+              ``cign.backbones`` gave, or ``package.module:Name``,
 
             with ``-stem`` behind the name of one that has transformer blocks (the tokens that enter
             them, for prompt methods), or ``@TOKENS`` behind any (see `cign.models.reduced`).
@@ -60,7 +65,7 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
 
 def in_full(name: str) -> str:
     """A backbone's name with the folders in it from the root, so that it loads from anywhere."""
-    if name in BACKBONES:
+    if name in BACKBONES.names:
         return name
     if Path(name).is_dir():
         return str(Path(name).resolve())
@@ -81,14 +86,10 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
         record: See `load_backbone`.
     """
     folder = Path(base)
-    if base in ("small", "small-random"):
-        return SmallPair(base, weights=weights)
+    if not folder.is_dir() and (base in BACKBONES.names or _PLUGIN.fullmatch(base)):
+        return build_registered(base, weights=weights)
     if base.endswith(STEM) and not folder.is_dir():
         return StemBackbone(load_backbone(base.removesuffix(STEM), weights=weights))
-    if base in ("resnet18", "resnet18-random"):
-        backbone = resnet_pair(HUB_RESNET if weights and base == "resnet18" else None)
-        backbone.name = base
-        return backbone
     if (where_it_is(folder) / RECORD_FILE).is_file():
         return SmallPair(short, where_it_is(folder), weights=weights)
     if "+" in base:
@@ -101,7 +102,7 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
         return load_pair(visual, audio, short, weights=weights, record=record)
     if not (folder.is_absolute() or folder.exists() or _HUB_NAME.fullmatch(base)):
         raise InputError(
-            f"unknown backbone {base!r}: use one of {', '.join(BACKBONES)}, "
+            f"unknown backbone {base!r}: use one of {', '.join([*BACKBONES.names, _SMALL_STEM])}, "
             "a local folder with config.json and weights, or a picture and a sound network by "
             "their hub names or folders, VISUAL+AUDIO"
         )

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from cign.losses.consolidation import merge_penalties, quadratic_penalty
+from cign.models.training_state import TrainingState
 
 Named = Iterable[tuple[str, nn.Parameter]]
 
 
-class Importance(nn.Module):
+class Importance(TrainingState):
     """Importance and anchor of each parameter, two buffers of its shape.
 
     They are laid out when a parameter appears and are zero until a task has been learned, so that
@@ -26,6 +27,11 @@ class Importance(nn.Module):
                 zeros = torch.zeros_like(parameter, requires_grad=False)
                 self.register_buffer(f"importance/{_key(name)}", zeros)
                 self.register_buffer(f"anchor/{_key(name)}", zeros.clone())
+
+    def clear(self) -> None:
+        """See `TrainingState`."""
+        for name in list(self._buffers):
+            delattr(self, name)
 
     def _triples(self, named: Named, scale: float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for name, parameter in named:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cign.data.media import PRESETS, MediaSpec
 from cign.errors import InputError
 from cign.models.backbone import Backbone, to_input
+from cign.models.hub.loading import is_unreachable, refuse_absent
 from cign.models.spectrogram import LogSpectrogram
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -106,6 +107,8 @@ def resnet_pair(visual_weights: str | Path | None, *, seed: int = 0) -> ResNetPa
     Raises:
         InputError: If the weights cannot be had.
     """
+    if visual_weights is not None:
+        refuse_absent(str(visual_weights))
     from transformers import ResNetConfig, ResNetModel
 
     shape: dict[str, Any] = {
@@ -122,7 +125,9 @@ def resnet_pair(visual_weights: str | Path | None, *, seed: int = 0) -> ResNetPa
         else:
             try:
                 loaded: Any = ResNetModel.from_pretrained(
-                    str(visual_weights), output_loading_info=True
+                    str(visual_weights),
+                    output_loading_info=True,
+                    local_files_only=is_unreachable(str(visual_weights)),
                 )
                 visual, found = loaded
             except (OSError, ValueError) as error:

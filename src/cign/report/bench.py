@@ -11,8 +11,8 @@ from cign.files import read_json, write_text
 from cign.metrics.predictions import READINGS
 from cign.report.html import fill
 from cign.report.interval_chart import Difference, interval_chart
+from cign.report.numbers import READING_NAMES
 from cign.report.page import HEADLINE, LABELS
-from cign.report.panels import READING_NAMES
 from cign.report.text import flatten
 
 FORMAT = 1

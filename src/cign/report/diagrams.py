@@ -1,4 +1,4 @@
-"""Diagrams about one run as inline SVG: reliability, confusion, recall, forgetting per task."""
+"""Diagrams about one run as inline SVG: reliability, recall, forgetting of each task."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ import numpy.typing as npt
 from markupsafe import Markup, escape
 
 from cign.metrics.calibration import Bin
+from cign.metrics.classes import ClassRecall
 from cign.report.text import number
 
-Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.floating[Any]]
 
 _SIDE, _LEFT, _TOP = 220, 36, 10  # of square diagrams
-_LEVELS = 8
-MAX_CLASSES = 100
 
 
 def reliability_diagram(bins: Sequence[Bin], title: str) -> Markup:
@@ -59,53 +57,6 @@ def reliability_diagram(bins: Sequence[Bin], title: str) -> Markup:
     )
 
 
-def confusion_diagram(
-    table: Ints, task_sizes: Sequence[int], names: Sequence[str], title: str
-) -> Markup:
-    """Which class (columns) the clips of each class (rows) are given to; lines part the tasks.
-
-    Cells of one of eight strengths are one path; a row's cells add up to its clips.
-    """
-    size = len(table)
-    totals = np.maximum(table.sum(axis=1, keepdims=True), 1)
-    levels = np.ceil(table / totals * _LEVELS).astype(int)
-    step = 240 / size
-    right_or_not = {"": np.eye(size, dtype=bool), " wrong": ~np.eye(size, dtype=bool)}
-    parts = ['<path class="frame" d="M0 0H240V240H0Z"/>']
-    for name, mask in right_or_not.items():
-        for level in range(1, _LEVELS + 1):
-            cells = np.argwhere((levels == level) & mask)
-            if len(cells):
-                path = "".join(f"M{j} {i}h1v1h-1z" for i, j in cells)
-                parts.append(
-                    f'<path class="cell{name}" transform="scale({step:.4g})" '
-                    f'opacity="{0.15 + 0.85 * level / _LEVELS:.2f}" d="{path}"/>'
-                )
-    for end in np.cumsum(task_sizes)[:-1]:
-        at = f"{end * step:.1f}"
-        parts.append(f'<path class="part" d="M0 {at}H240M{at} 0V240"/>')
-    first = 0
-    for task, count in enumerate(task_sizes):
-        middle = (first + count / 2) * step
-        if 240 * count / size > 12:
-            parts.append(
-                f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="254">{task + 1}'
-                f'</text><text class="tick" text-anchor="end" x="-5" y="{middle + 4:.1f}">'
-                f"{task + 1}</text>"
-            )
-        first += count
-    parts.append(
-        '<text class="tick" text-anchor="middle" x="120" y="270">task of the class given</text>'
-        '<text class="tick" text-anchor="middle" transform="translate(-20 120)rotate(-90)">'
-        "task of the true class</text>"
-    )
-    told = f"{title}: classes in the order learned, {', '.join(names[:3])}"
-    return Markup(
-        f'<svg class="chart square" viewBox="-34 -4 282 280" role="img" '
-        f'aria-label="{escape(told)}">{"".join(parts)}</svg>'
-    )
-
-
 def recall_bars(
     recalls: Floats, names: Sequence[str], task_sizes: Sequence[int], title: str
 ) -> Markup:
@@ -139,6 +90,18 @@ def recall_bars(
         )
         first += count
     return _svg("strip", width, height, title, parts)
+
+
+def interval_bar(one: ClassRecall) -> Markup | None:
+    """A recall on a line from 0 to 100 with its interval; None for a class without test clips."""
+    if one.recall is None:
+        return None
+    line = "" if one.low is None else f'<path class="line" d="M{one.low:.1f} 6H{one.high:.1f}"/>'
+    return Markup(
+        f'<svg class="mini s0" viewBox="-4 0 108 12" width="108" height="12" aria-hidden="true">'
+        f'<path class="grid" d="M0 6H100M0 2v8M50 3v6M100 2v8"/>{line}'
+        f'<circle class="dot" cx="{one.recall:.1f}" cy="6" r="3"/></svg>'
+    )
 
 
 def forgetting_bars(

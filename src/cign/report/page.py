@@ -8,30 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from cign.files import write_text
-from cign.metrics.incremental import DEFINITIONS, clip_tasks, is_multi_label
+from cign.metrics.classes import num_tested, percent_interval
+from cign.metrics.incremental import DEFINITIONS, is_multi_label
 from cign.metrics.predictions import READINGS
 from cign.report.charts import Series, line_chart, swatch
+from cign.report.clips import Stores, wrong_clips_of
 from cign.report.html import fill
+from cign.report.numbers import READING_NAMES, formulas, measured, number_tables
 from cign.report.panels import (
-    READING_NAMES,
     cost_charts,
     embedding_maps,
-    formulas,
-    measured,
-    number_tables,
     open_set_table,
     overview,
     run_diagrams,
     with_maps,
 )
 from cign.report.runs import Run, load_runs, stored
-from cign.report.sections import classes_of, facts_of, mistakes_of, provenance
-from cign.report.text import flatten, number
+from cign.report.sections import (
+    classes_of,
+    facts_of,
+    mistakes_of,
+    provenance,
+    untested_of,
+)
+from cign.report.text import DASH, flatten, number
 
 REFERENCES = {
     "finetune": "lower reference: no protection",
     "joint": "reference: all clips, at every step",
 }
+MAIN = "audio_visual"
 HEADLINE = ("last", "average", "forgetting")
 LABELS = {
     "last": "last accuracy",
@@ -48,33 +54,47 @@ _MAX_INLINE = 6
 _MAX_FULL = 24
 
 
-def write_report(runs: Sequence[Path], out: Path, names: Sequence[str] | None = None) -> None:
+def write_report(
+    runs: Sequence[Path],
+    out: Path,
+    names: Sequence[str] | None = None,
+    *,
+    with_frames: bool = True,
+) -> None:
     """Write one self-contained HTML file about one or several runs on the same clips.
 
-    The same run folders give the same bytes. Nothing is loaded from anywhere when it is opened.
+    The same run folders and the same store give the same bytes. Nothing is loaded from anywhere
+    when it is opened.
 
     Args:
         runs: Run folders, or folders that hold run folders.
         out: The file to write.
         names: What to call the runs, one for each; by default their methods.
+        with_frames: Whether frames of wrongly classified clips are embedded, where the store that
+            the runs were tested on is still there.
 
     Raises:
         InputError: If a run is unusable, its predictions are missing, or the lists of clips differ.
     """
-    write_text(out, render(load_runs(runs, names)))
+    write_text(out, render(load_runs(runs, names), Stores(with_frames)))
 
 
-def render(runs: Sequence[Run]) -> str:
-    """Render the page."""
-    return fill("report.html.j2", **_page(runs))
+def render(runs: Sequence[Run], stores: Stores | None = None) -> str:
+    """Render the page.
+
+    Args:
+        runs: At least one.
+        stores: Where frames of wrongly classified clips come from; None shows none.
+    """
+    return fill("report.html.j2", **_page(runs, stores or Stores(wanted=False)))
 
 
-def _page(runs: Sequence[Run]) -> dict[str, Any]:
+def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
     first = runs[0]
     limits = {run.metrics.get("limit") for run in runs} - {None}
     limit = limits.pop() if len(limits) == 1 else None
     multi_label = any(is_multi_label(run.predictions) for run in runs)
-    num_test = max(int((clip_tasks(run.predictions) >= 0).sum()) for run in runs)
+    num_test = max(num_tested(run.predictions) for run in runs)
     configs = [_config(run) for run in runs]
     looks = _looks(runs)
     shown = with_maps(runs, [(run.method, _memory(run)) for run in runs])
@@ -82,9 +102,11 @@ def _page(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "title": first.name if len(runs) == 1 else f"{len(runs)} runs on the same clips",
         "readings": READING_NAMES,
+        "one_task_readings": dict(sorted(READING_NAMES.items(), key=lambda x: x[0] != MAIN)),
         "headline": {name: (LABELS[name], DEFINITIONS[name]) for name in HEADLINE},
         "definitions": DEFINITIONS,
         "multi_label": multi_label,
+        "one_task": all(is_one_task(run) for run in runs),
         "measure": "mean average precision" if multi_label else "accuracy",
         "limit": limit,
         "store": first.metrics["store"],
@@ -102,7 +124,11 @@ def _page(runs: Sequence[Run]) -> dict[str, Any]:
         "is_compact": len(runs) > _MAX_FULL,
         "formulas": formulas(numbers) if len(runs) > _MAX_INLINE else [],
         "runs": [
-            _section(run, config, found, len(runs) > _MAX_FULL) | {"id": f"run-{i + 1}"}
+            _section(run, config, found, len(runs) > _MAX_FULL)
+            | {
+                "id": f"run-{i + 1}",
+                "wrong": wrong_clips_of(run, len(runs), stores),
+            }
             for i, (run, config, found) in enumerate(zip(runs, configs, numbers, strict=True))
         ],
         "differences": _differences(runs, configs),
@@ -126,6 +152,11 @@ def is_reference(run: Run) -> bool:
     return run.method == "joint" or (run.method == "finetune" and _memory(run) == "none")
 
 
+def is_one_task(run: Run) -> bool:
+    """Whether a run learned all its classes together, so that nothing can be forgotten."""
+    return len(run.task_sizes) == 1
+
+
 def _row(run: Run, look: int | str) -> dict[str, Any]:
     """A line of the headline and cost tables."""
     memory = _memory(run)
@@ -138,8 +169,17 @@ def _row(run: Run, look: int | str) -> dict[str, Any]:
         "memory": memory,
         "memory_value": _leading_number(memory),
         "numbers": {r: {name: run.summary[r][name] for name in HEADLINE} for r in READINGS},
+        "intervals": {r: _interval(run, r) for r in READINGS},
         "costs": run.metrics.get("costs", {}),
     }
+
+
+def _interval(run: Run, reading: str) -> str:
+    """The 95 % interval of last accuracy; a dash where it is none of shares of clips."""
+    found = None
+    if not is_multi_label(run.predictions):
+        found = percent_interval(run.summary[reading]["last"], num_tested(run.predictions))
+    return DASH if found is None else f"{number(found[0])} to {number(found[1])}"
 
 
 def _memory(run: Run) -> str:
@@ -208,11 +248,15 @@ def _section(
 ) -> dict[str, Any]:
     """Everything about one run."""
     is_begun = run.predictions.num_tasks_done > 0
+    labels = LABELS | {"last": "accuracy"} if is_one_task(run) else LABELS
     return {
         "name": run.name,
         "state": _state(run),
+        "one_task": is_one_task(run),
+        "num_test": num_tested(run.predictions),
+        "untested": untested_of(run) if is_begun else None,
         "summary": run.summary,
-        "numbers": number_tables(run, numbers, LABELS) if is_begun else [],
+        "numbers": number_tables(run, numbers, labels) if is_begun else [],
         "num_done": run.predictions.num_tasks_done,
         "tasks": run.metrics["tasks"],
         "classes": classes_of(run) if is_begun else [],

@@ -16,19 +16,19 @@ from cign.metrics.breakdown import (
     task_forgetting,
 )
 from cign.metrics.calibration import confidence_pairs, reliability
-from cign.metrics.catalogue import GROUPS, RUN, Numbers, Stored, measure
+from cign.metrics.catalogue import GROUPS, Numbers
 from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.metrics.open_set import num_unknown, summarise_open_set
 from cign.metrics.predictions import READINGS
+from cign.report import confusion as confusions
 from cign.report import diagrams
 from cign.report.maps import NUM_LOOKS, dot, lay_out, map_of
-from cign.report.runs import Run, lacking
+from cign.report.numbers import MAX_MAPS, READING_NAMES
+from cign.report.runs import Run
 from cign.report.scatter import Mark, scatter
 from cign.report.text import number, value_of
 
-READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
-MAX_MAPS = 16
 # name -> heading of the table beyond accuracy; by group, all of the audio-visual reading.
 OVERVIEW = {
     ("open_set", "oscr"): "OSCR",
@@ -49,46 +49,6 @@ COSTS = {
     "trainable_parameters": "trainable parameters",
 }
 BESIDE_MAPS = ("silhouette", "davies_bouldin", "knn", "nmi")
-
-
-def measured(stored: Stored, with_embeddings: bool) -> dict[str, Numbers]:
-    """All numbers of a run; those of embeddings only where they are shown, for they take time."""
-    names = tuple(name for name in GROUPS if with_embeddings or name != "embeddings")
-    return {name: {} for name in GROUPS} | measure(stored, names)
-
-
-def number_tables(
-    run: Run, numbers: Mapping[str, Numbers], labels: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """Every group of numbers as rows of texts."""
-    sentences = lacking(run)
-    result = []
-    for name, found in numbers.items():
-        group = GROUPS[name]
-        rows = []
-        for key, formula in group.definitions.items():
-            if not any(key in values for values in found.values()):
-                continue
-            shown = [RUN] if RUN in found else READINGS
-            texts = [value_of(found[one].get(key), group.decimals.get(key, 1)) for one in shown]
-            label = labels.get(key, key.replace("_", " "))
-            rows.append({"label": label, "texts": texts, "formula": formula})
-        remark = sentences.get(name)
-        if name == "embeddings" and not found and remark is None:
-            remark = f"Not computed here: a page shows those of {MAX_MAPS} runs at most."
-        result.append({"title": group.title, "rows": rows, "remark": remark})
-    return result
-
-
-def formulas(numbers: Sequence[Mapping[str, Numbers]]) -> list[dict[str, Any]]:
-    """The formulas of all numbers that some run has."""
-    result = []
-    for name, group in GROUPS.items():
-        found = {key for one in numbers for values in one[name].values() for key in values}
-        shown = {key: text for key, text in group.definitions.items() if key in found}
-        if shown:
-            result.append({"title": group.title, "formulas": shown})
-    return result
 
 
 def open_set_table(run: Run, is_compact: bool = False) -> dict[str, Any] | None:
@@ -130,7 +90,8 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
 
     Args:
         run: With at least one task learned.
-        is_compact: Whether calibration is drawn for the audio-visual reading alone.
+        is_compact: Whether calibration is drawn for audio-visual predictions alone, and the
+            confusion matrix without numbers.
     """
     predictions = run.predictions
     names, sizes = predictions.class_names, run.task_sizes[: predictions.num_tasks_done]
@@ -156,11 +117,13 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
     if table is not None:
         if len(sizes) > 1:
             result["four"] = old_and_new(table, is_new(predictions))
-        if len(table) > diagrams.MAX_CLASSES:
+        if len(table) > confusions.MAX_CLASSES:
             ends = np.cumsum((0, *sizes[:-1]))
             table = np.add.reduceat(np.add.reduceat(table, ends, axis=0), ends, axis=1)
             names, sizes = tuple(f"task {k + 1}" for k in range(len(sizes))), (1,) * len(sizes)
-        result["confusion"] = diagrams.confusion_diagram(table, sizes, names, "confusion")
+        result["confusion"] = confusions.confusion_diagram(
+            table, sizes, names, "confusion", with_counts=not is_compact
+        )
     return result
 
 

@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from cign.metrics.breakdown import confusion
-from cign.metrics.incremental import class_recall, class_targets
+from cign.metrics.classes import (
+    ClassRecall,
+    Confusion,
+    class_recalls,
+    named_in_short,
+    num_tested,
+    untested_classes,
+    worst_confusions,
+)
 from cign.metrics.predictions import READINGS
+from cign.report.diagrams import interval_bar
 from cign.report.runs import Run
-from cign.report.text import flatten
+from cign.report.text import DASH, flatten, number
 
-_MAX_MISTAKES = 8
 _SEEDS = {"run": "seed", "order": "class order"}
 
 
 def classes_of(run: Run) -> list[list[dict[str, Any]]]:
     """Per task, each class with its number of test clips and its recalls after the last task."""
-    recalls = {r: 100 * class_recall(run.predictions, r) for r in READINGS}
-    num_clips = class_targets(run.predictions).sum(axis=0)
+    recalls = {r: class_recalls(run.predictions, r) for r in READINGS}
+    confusions = _most_frequent(run)
     result, c = [], 0
     for task_size in run.task_sizes[: run.predictions.num_tasks_done]:
         result.append(
             [
                 {
                     "name": run.predictions.class_names[i],
-                    "num_test": int(num_clips[i]),
-                    "recall": {r: float(recalls[r][i]) for r in READINGS},
+                    "num_test": recalls["audio_visual"][i].num_clips,
+                    "recall": {r: recalls[r][i].recall for r in READINGS},
+                    "interval": _interval(recalls["audio_visual"][i]),
+                    "short_interval": _short(recalls["audio_visual"][i]),
+                    "bar": interval_bar(recalls["audio_visual"][i]),
+                    "confusion": confusions.get(run.predictions.class_names[i]),
                 }
                 for i in range(c, c + task_size)
             ]
@@ -36,27 +45,41 @@ def classes_of(run: Run) -> list[list[dict[str, Any]]]:
     return result
 
 
-def mistakes_of(run: Run) -> list[dict[str, Any]]:
-    """The most frequent confusions of the audio-visual reading after the last task."""
-    predictions = run.predictions
-    table = confusion(predictions, "audio_visual")
-    if table is None:
-        return []
-    num_seen = len(table)
-    totals = table.sum(axis=1)
-    np.fill_diagonal(table, 0)
-    order = np.argsort(-table, axis=None, kind="stable")[:_MAX_MISTAKES]
-    pairs = [divmod(int(place), num_seen) for place in order]
-    return [
-        {
-            "true": predictions.class_names[i],
-            "given": predictions.class_names[j],
-            "count": int(table[i, j]),
-            "of": int(totals[i]),
-        }
-        for i, j in pairs
-        if table[i, j] > 1
-    ]
+def _interval(one: ClassRecall) -> str:
+    """Both ends in percent; empty where there is no interval."""
+    return "" if one.low is None else f"{number(one.low)} to {number(one.high)}"
+
+
+def _short(one: ClassRecall) -> str:
+    """The interval in whole percent, for narrow columns."""
+    return "" if one.low is None else f"{one.low:.0f}{DASH}{one.high:.0f}"
+
+
+def _most_frequent(run: Run) -> dict[str, Confusion]:
+    """For each class the one that its clips are most often taken for."""
+    result: dict[str, Confusion] = {}
+    for one in worst_confusions(run.predictions, most=len(run.predictions.class_names) ** 2):
+        result.setdefault(one.true, one)
+    return result
+
+
+def mistakes_of(run: Run) -> list[Confusion]:
+    """The most frequent audio-visual confusions after the last task."""
+    return worst_confusions(run.predictions)
+
+
+def untested_of(run: Run) -> str | None:
+    """A sentence about classes without test clips; None where every class has some."""
+    names = untested_classes(run.predictions)
+    if not names:
+        return None
+    if num_tested(run.predictions) == 0:
+        return (
+            "No test clips: accuracy, recall and confusions are not measured. Add test clips "
+            "(split test) and use `cign evaluate`."
+        )
+    what = "this class" if len(names) == 1 else f"these {len(names)} classes"
+    return f"No test clips of {what}, whose recall is not measured: {named_in_short(names)}."
 
 
 def facts_of(run: Run) -> dict[str, str]:

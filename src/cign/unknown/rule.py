@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cign.data.batches import ClipSource, cut
 from cign.data.tasks import IntArray
+from cign.devices import device_of
 from cign.errors import InputError, one_of
 from cign.methods.base import READINGS
 from cign.scoring import EVALUATION_BATCH
@@ -39,7 +40,6 @@ PARTS: dict[str, Part] = {
     "disagreement": lambda e, r: scores.disagreement(
         e.probabilities["audio"], e.probabilities["visual"]
     ),
-    "spare_token": lambda e, r: scores.spare_token(e.scores[r]),
     "leverage": lambda e, r: e.leverage[r].clamp_min(1e-12).log(),
     "mahalanobis": lambda e, r: e.distance[r].clamp_min(1e-12).log(),
 }
@@ -60,7 +60,7 @@ def possible_scores(reader: EvidenceReader) -> tuple[str, ...]:
     """The scores for which a method gives the evidence."""
     possible = ["max_probability", "disagreement"]
     if reader.has_statistics:
-        possible += [COMBINED, "max_logit", "energy", "joint_energy", "spare_token", "leverage"]
+        possible += [COMBINED, "max_logit", "energy", "joint_energy", "leverage"]
         if not reader.method.setup.multi_label:
             possible.append("margin")
     if reader.has_distance:
@@ -181,7 +181,7 @@ def fit_rule(
     indices: IntArray,
     *,
     score: str | None = None,
-    device: str = "cpu",
+    device: str | torch.device | None = None,
 ) -> UnknownRule:
     """Set a rule on validation clips.
 
@@ -190,7 +190,7 @@ def fit_rule(
         source: Reads the clips.
         indices: Validation clips; at most `MOST_CLIPS` of them, evenly spread, are read.
         score: One of `possible_scores`; None takes the best there is.
-        device: Where the method is.
+        device: Where the method is; found from its weights if absent.
 
     Returns:
         The rule; without clips that of ``max_probability``, without thresholds.
@@ -228,9 +228,13 @@ def rule_on(batches: list[Evidence], score: str, *, multi_label: bool) -> Unknow
 
 
 def read_evidence(
-    reader: EvidenceReader, source: ClipSource, indices: IntArray, device: str = "cpu"
+    reader: EvidenceReader,
+    source: ClipSource,
+    indices: IntArray,
+    device: str | torch.device | None = None,
 ) -> list[Evidence]:
     """Evidence of clips, batch after batch, as `cign.scoring.score_clips` reads them."""
+    device = device_of(reader.method) if device is None else device
     reader.method.eval()
     found = []
     with torch.inference_mode():

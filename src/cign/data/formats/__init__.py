@@ -17,6 +17,7 @@ from cign.data.formats.detect import detect_format
 from cign.data.formats.folders import read_folders
 from cign.data.formats.instruments import read_instruments
 from cign.data.formats.kinetics_sounds import read_kinetics_sounds
+from cign.data.formats.labels import with_whole_numbers
 from cign.data.formats.listing import Listing
 from cign.data.formats.music_json import read_music
 from cign.data.formats.splits import choose_split
@@ -91,14 +92,16 @@ def read_source(
     name = detect_format(source) if format is None else format
     if name is None:
         raise InputError(
-            f"source {source} is neither a folder nor a .csv, .parquet or .tar: give one of these, "
-            f"or name its format ({', '.join(FORMATS)})"
+            f"source {source} is neither a folder nor a .csv, .tsv, .parquet or .tar: give one of "
+            f"these, or name its format ({', '.join(FORMATS)})"
         )
     if name not in FORMATS:
         raise one_of(name, FORMATS, "format")
     roots = [Path(folder).absolute() for folder in media]
     what = f"source {source}"
     listing = FORMATS[name](source, roots)
+    if name != "folders":
+        listing = with_whole_numbers(listing)
     if split == "corrected":
         # The published list is checked first: what contradicts itself is not divided anew.
         _table(listing, what, 1, False)
@@ -111,6 +114,7 @@ def _table(listing: Listing, what: str, min_classes: int, require_train: bool) -
         alphabetical=listing.alphabetical,
         what=what,
         notes=listing.notes,
+        ignored=listing.ignored,
         min_classes=min_classes,
         require_train=require_train,
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cign.data.clips import Clip, check_label
+from cign.data.clips import Clip
 from cign.data.formats.ids import check_video, folder_of
+from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import WHOLE_OR_TRIMMED, YOUTUBE_CLIP, MediaFinder, Name
 from cign.data.formats.npy_dict import read_npy_dict
@@ -66,7 +68,7 @@ def _clip(text: str, label: str, split: str, where: str, finder: MediaFinder) ->
     return Clip(
         id=text,
         path=finder.find(name, text),
-        labels=(check_label(label, where),),
+        labels=(listed_label(label, where),),
         split=split,
         source=name.video,
     )
@@ -79,4 +81,7 @@ def _class_order(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     numbers = read_npy_dict(path)
     if not all(isinstance(k, str) and isinstance(v, int) for k, v in numbers.items()):
         raise InputError(f"{path} does not give each class name a number: give {NUMBERS}")
+    twice = [name for name, times in Counter(numbers.values()).items() if times > 1]
+    if twice:
+        raise InputError(f"{path} gives two classes the number {twice[0]}: give {NUMBERS}")
     return tuple(sorted(numbers, key=lambda name: int(numbers[name]))), ()

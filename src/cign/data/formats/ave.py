@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cign.data.clips import Clip, check_label
-from cign.data.formats.ids import check_video, folder_of, read_text
+from cign.data.clips import Clip
+from cign.data.formats.ids import check_video, folder_of, read_lines
+from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import WHOLE_FILE, MediaFinder, Name
 from cign.errors import InputError
@@ -85,7 +86,7 @@ def _as_listing(clips: Sequence[Clip], finder: MediaFinder, has_splits: bool) ->
 
 def _lines(path: Path, split: str, finder: MediaFinder) -> list[Clip]:
     clips = []
-    for number, line in enumerate(read_text(path, "list").splitlines(), 1):
+    for number, line in enumerate(read_lines(path, "list"), 1):
         if not line.strip() or line.lower().startswith(_HEADER):
             continue
         where = f"{path} line {number}"
@@ -94,7 +95,7 @@ def _lines(path: Path, split: str, finder: MediaFinder) -> list[Clip]:
             raise InputError(
                 f"{where} is not Category&VideoID&Quality&StartTime&EndTime: give AVE's own list"
             )
-        label, video = check_label(values[0], where), check_video(values[1], where)
+        label, video = listed_label(values[0], where), check_video(values[1], where)
         try:
             start_s, end_s = float(values[3]), float(values[4])
         except ValueError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cign.data.clips import SPLITS
 from cign.data.formats import av_cil, ave, instruments, vggsound, vggsound_sources
-from cign.data.formats.table import table_in
+from cign.data.formats.split_names import split_word
+from cign.data.formats.table import TABLE_SUFFIXES, table_in
 from cign.data.shards import SUFFIX, holds_shards
 
 # Names that one format alone uses; the first that is there counts.
@@ -22,7 +22,7 @@ _MARKS = (
 def detect_format(source: Path) -> str | None:
     """Name the format of a source from what lies there; nothing if no reader takes it."""
     if not source.is_dir():
-        if source.suffix.lower() in (".csv", ".parquet") and source.name != vggsound.FULL_LIST:
+        if source.suffix.lower() in TABLE_SUFFIXES and source.name != vggsound.FULL_LIST:
             return "table"
         if source.suffix.lower() == SUFFIX:
             return "webdataset"
@@ -35,6 +35,7 @@ def detect_format(source: Path) -> str | None:
     names = (path.name for path in source.iterdir())
     if any(instruments.GROUP_LIST.fullmatch(name) for name in names):
         return "vggsound-instruments"
-    if any(holds_shards(folder) for folder in (source, *(source / split for split in SPLITS))):
+    splits = [path for path in source.iterdir() if split_word(path.name)]
+    if any(holds_shards(folder) for folder in (source, *splits)):
         return "webdataset"
     return "folders"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cign.data.clips import Clip, ClipTable
+from cign.data.names import escape_name
 from cign.errors import InputError
 from cign.files import write_text
 
@@ -59,7 +60,14 @@ def _row(clip: Clip, roots: Sequence[Path]) -> list[str]:
     name = clip.path if root is None else clip.path.relative_to(root)
     times = ("" if x is None else repr(x) for x in (clip.start_s, clip.end_s))
     boxes = _joined(",".join(str(edge) for edge in box) for box in clip.boxes)
-    return [name.as_posix(), _joined(clip.labels), clip.split, *times, clip.source, boxes]
+    return [
+        escape_name(name.as_posix()),
+        _joined(clip.labels),
+        clip.split,
+        *times,
+        clip.source,
+        boxes,
+    ]
 
 
 def _joined(items: Iterable[str]) -> str:

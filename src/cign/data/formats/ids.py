@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,12 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"{what} {path} cannot be read ({reason}): check the path") from None
 
 
+def read_lines(path: Path, what: str) -> list[str]:
+    """Read the lines of a list, counted as editors count them."""
+    text = read_text(path, what).removesuffix("\n")  # reading has made one of all line ends
+    return text.split("\n") if text else []
+
+
 def read_rows(path: Path, num_columns: int, columns: str) -> Iterator[tuple[str, list[str]]]:
     """Read the rows of a comma-separated list without a header; empty lines are skipped.
 
@@ -47,8 +54,8 @@ def read_rows(path: Path, num_columns: int, columns: str) -> Iterator[tuple[str,
     Raises:
         InputError: With the place of the first row that has another number of values.
     """
-    lines = read_text(path, "list").splitlines(keepends=True)
-    reader = csv.reader(lines, strict=True)
+    # By a file's own line ends alone: other characters that end a line may be in a label.
+    reader = csv.reader(io.StringIO(read_text(path, "list"), newline=""), strict=True)
     try:
         for values in reader:
             if not values:
@@ -129,7 +136,7 @@ def class_list(folder: Path) -> tuple[str, ...]:
     path = folder / CLASS_LIST
     if not path.is_file():
         return ()
-    lines = read_text(path, "class list").splitlines()
+    lines = read_lines(path, "class list")
     names = [check_label(line, f"class list {path}") for line in lines if line.strip()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cign.data.clips import Clip, check_label
+from cign.data.clips import Clip
 from cign.data.formats.ids import PLACEHOLDER, clip_name, placeholder_note, read_rows
+from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import YOUTUBE_CLIP, MediaFinder
 from cign.data.formats.vggsound import make_clip
@@ -39,7 +40,7 @@ def read_instruments(source: Path, media: Sequence[Path] = ()) -> Listing:
             if text == PLACEHOLDER:
                 num_placeholders += 1
                 continue
-            clip = make_clip(clip_name(text, where), check_label(label, where), split, finder)
+            clip = make_clip(clip_name(text, where), listed_label(label, where), split, finder)
             classes.setdefault(group, set()).update(clip.labels)
             clips.append(clip)
     sizes = ", ".join(str(len(names)) for names in classes.values())
@@ -96,7 +97,7 @@ def _true_labels(
         if text == PLACEHOLDER:
             continue
         name = clip_name(text, where)
-        clip_id, label = f"{name.video}_{name.start_s:06d}", check_label(label, where)
+        clip_id, label = f"{name.video}_{name.start_s:06d}", listed_label(label, where)
         if label_of.setdefault(clip_id, label) != label:
             raise InputError(
                 f"{where} gives clip {clip_id} the label {label!r}, an earlier row "

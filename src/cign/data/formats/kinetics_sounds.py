@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cign.data.clips import Clip, check_label
+from cign.data.clips import Clip
+from cign.data.formats.delimited import read_delimited
 from cign.data.formats.ids import (
     CLASS_LIST,
     check_video,
     class_list,
     folder_of,
     listed_in,
-    read_text,
     seconds,
 )
+from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import TRIMMED_CLIP, MediaFinder, Name
+from cign.data.formats.split_names import sure_split
 from cign.errors import InputError, one_of
 
 LISTS = ("train.csv", "validate.csv", "val.csv", "test.csv")
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
-_SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
+_SPLITS = ("train", "val", "test")
 
 
 def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
@@ -73,19 +74,16 @@ def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, Name]]:
-    reader = csv.DictReader(read_text(path, "list").splitlines(), strict=True)
-    try:
-        lost = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-        if lost:
-            raise InputError(
-                f"list {path} has no column {lost[0]!r}: its header must name {', '.join(_COLUMNS)}"
-            )
-        for row in reader:
-            where = f"{path} line {reader.line_num}"
-            label, video, start, end, split = (row[name] or "" for name in _COLUMNS)
-            if split not in _SPLITS:
-                raise one_of(split, _SPLITS, f"split in {where}")
-            name = Name(check_video(video, where), seconds(start, where), seconds(end, where))
-            yield check_label(label, where), _SPLITS[split], name
-    except csv.Error as error:
-        raise InputError(f"{path} line {reader.line_num}: {error}; correct it") from None
+    columns, rows = read_delimited(path, "list", _COLUMNS)
+    lost = [name for name in _COLUMNS if name not in columns]
+    if lost:
+        raise InputError(
+            f"list {path} has no column {lost[0]!r}: its header must name {', '.join(_COLUMNS)}"
+        )
+    for where, row in rows:
+        label, video, start, end, listed_split = (row[name] for name in _COLUMNS)
+        split = sure_split(listed_split)
+        if split not in _SPLITS:
+            raise one_of(listed_split, _SPLITS, f"split in {where}")
+        name = Name(check_video(video, where), seconds(start, where), seconds(end, where))
+        yield listed_label(label, where), split, name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cign.data.clips import Clip
+from cign.data.clips import Clip, Ignored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Listing:
             the same recording two classes.
         keep_test: Whether the corrected splits keep the test clips and take from the training
             clips those of the same recordings.
+        ignored: Each file or folder of the source that is no clip.
     """
 
     clips: tuple[Clip, ...]
@@ -33,3 +34,4 @@ class Listing:
     true_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ambiguous: frozenset[str] = frozenset()
     keep_test: bool = False
+    ignored: tuple[Ignored, ...] = ()

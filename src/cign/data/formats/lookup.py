@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cign.data.formats.folders import AUDIO_SUFFIXES, MEDIA_SUFFIXES
+from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES, kind_of
+from cign.data.names import escape_name
 
 # Names of files without their suffix, as in format strings; `*` stands for digits.
 YOUTUBE_CLIP = (
@@ -41,10 +42,25 @@ class _File(NamedTuple):
     is_sound: bool
 
 
+class _Index(NamedTuple):
+    """Files below media folders by name without suffix.
+
+    Attributes:
+        files: Of known suffixes.
+        others: Of other suffixes or none, which are opened when they are asked for.
+        num_twice: Files that lost their name to another.
+    """
+
+    files: dict[str, _File]
+    others: dict[str, list[_File]]
+    num_twice: int
+
+
 class MediaFinder:
     """Looks clips up by name, in media folders of any depth, and counts the hits.
 
-    Of two files with the same name pictures go before sound alone, then the first path counts.
+    Of two files with the same name pictures go before sound alone, then the first path counts. A
+    file of an unknown suffix is opened, where no other has the name, to see if it is media.
 
     Args:
         roots: Media folders, absolute.
@@ -54,38 +70,48 @@ class MediaFinder:
     def __init__(self, roots: Sequence[Path], patterns: Sequence[str]) -> None:
         self._roots = roots
         self._patterns = patterns
-        self._files, self._num_twice = _index(roots)
-        self._trimmed: dict[str, _File] = {}
+        self._index = _index(roots)
+        self._trimmed: dict[str, list[str]] = {}
         if any("*" in pattern for pattern in patterns):
-            for stem in sorted(self._files, reverse=True):
+            for stem in sorted({*self._index.files, *self._index.others}):
                 if match := _TRIMMED.fullmatch(stem):
-                    self._trimmed[match[1]] = self._files[stem]
+                    self._trimmed.setdefault(match[1], []).append(stem)
         self._hits: Counter[str] = Counter()
 
     def find(self, name: Name, clip_id: str) -> Path:
         """Give the file of a clip; if there is none, the name it should have."""
         for pattern in self._patterns:
-            if "*" in pattern:
-                found = self._trimmed.get(name.video)
-            else:
-                found = self._files.get(_stem(pattern, name))
+            trimmed = "*" in pattern
+            stems = self._trimmed.get(name.video, ()) if trimmed else (_stem(pattern, name),)
+            found = next((file for stem in stems if (file := self._file(stem))), None)
             if found is not None:
                 self._hits[pattern] += 1
                 return found.folder / found.name
         return self._roots[0] / f"{clip_id}.mp4"
 
+    def _file(self, stem: str) -> _File | None:
+        """The media file of a name without its suffix."""
+        found = self._index.files.get(stem)
+        if found is not None:
+            return found
+        for other in self._index.others.pop(stem, ()):
+            if kind_of(other.folder / other.name) is not None:
+                self._index.files[stem] = other
+                return other
+        return None
+
     def notes(self) -> tuple[str, ...]:
         """The patterns tried and the hits of each, in one sentence."""
-        where = ", ".join(str(root) for root in self._roots)
+        where = ", ".join(escape_name(str(root)) for root in self._roots)
         example = Name("VIDEO", 30, 40)
         tried = ", ".join(
             f"{_stem(pattern, example)} {self._hits[pattern]}" for pattern in self._patterns
         )
         notes = [f"file names tried in {where}, with the clips found by each: {tried}"]
-        if self._num_twice:
+        if self._index.num_twice:
             notes.append(
-                f"{self._num_twice} media files have the name of another one in {where} and were "
-                "not used"
+                f"{self._index.num_twice} media files have the name of another one in {where} and "
+                "were not used"
             )
         return tuple(notes)
 
@@ -100,9 +126,10 @@ def _stem(pattern: str, name: Name) -> str:
     )
 
 
-def _index(roots: Sequence[Path]) -> tuple[dict[str, _File], int]:
-    """All media files below the roots by name without suffix, and how many lost their name."""
+def _index(roots: Sequence[Path]) -> _Index:
+    """All files below the roots that may be media."""
     files: dict[str, _File] = {}
+    others: dict[str, list[_File]] = {}
     num_twice = 0
     for root in roots:
         visited: set[tuple[int, int]] = set()
@@ -115,9 +142,13 @@ def _index(roots: Sequence[Path]) -> tuple[dict[str, _File], int]:
             visited.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
+                if name.startswith("."):
+                    continue
                 stem, dot, suffix = name.rpartition(".")
                 suffix = dot + suffix.lower()
-                if not stem or name.startswith(".") or suffix not in MEDIA_SUFFIXES:
+                if not dot or suffix not in MEDIA_SUFFIXES:
+                    for possible in {stem, name} - {""}:  # a name may hold a dot and no suffix
+                        others.setdefault(possible, []).append(_File(parent, name, False))
                     continue
                 file = _File(parent, name, suffix in AUDIO_SUFFIXES)
                 other = files.setdefault(stem, file)
@@ -126,4 +157,4 @@ def _index(roots: Sequence[Path]) -> tuple[dict[str, _File], int]:
                 num_twice += 1
                 if other.is_sound and not file.is_sound:
                     files[stem] = file
-    return files, num_twice
+    return _Index(files, others, num_twice)

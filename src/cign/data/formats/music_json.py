@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cign.data.clips import Clip, check_label
+from cign.data.clips import Clip
 from cign.data.formats.ids import check_video, folder_of
+from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import WHOLE_OR_TRIMMED, MediaFinder, Name
 from cign.errors import InputError
@@ -42,11 +43,11 @@ def read_music(source: Path, media: Sequence[Path] = ()) -> Listing:
             )
         for instruments, ids in videos.items():
             where = f"{path}, {instruments!r}"
-            labels = tuple(dict.fromkeys(check_label(x, where) for x in instruments.split()))
+            labels = tuple(dict.fromkeys(listed_label(x, where) for x in instruments.split()))
             if not labels:
                 raise InputError(f"{where}: name an instrument")
             for text in ids:
-                video = check_video(str(text), where)
+                video = check_video(text if isinstance(text, str) else "", where)
                 clips.append(
                     Clip(
                         id=video,

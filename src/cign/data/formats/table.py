@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cign.data.clips import SPLITS, Clip, check_label, check_times, find_media, relative_inside
+from cign.data.clips import SPLITS, Clip, check_repeated, check_times
 from cign.data.clips import clip_id as make_id
+from cign.data.formats.delimited import column_names, read_delimited
+from cign.data.formats.labels import is_missing, listed_label
 from cign.data.formats.listing import Listing
+from cign.data.formats.paths import find_media, local_path, relative_inside
+from cign.data.formats.split_names import sure_split
+from cign.data.names import escape_name
 from cign.errors import InputError, one_of
+
+Rows = Iterator[tuple[str, Mapping[str, Any]]]
 
 REQUIRED = ("path", "labels", "split")
 OPTIONAL = (
@@ -23,6 +29,7 @@ OPTIONAL = (
     "audio_present",
     "visual_present",
 )
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 TABLE_NAMES = ("clips.csv", "clips.parquet")
 
 
@@ -54,66 +61,56 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
         if found is None:
             raise InputError(f"folder {source} holds no {' or '.join(TABLE_NAMES)}: add one")
         table = found
-    columns, rows = _parquet(table) if table.suffix.lower() == ".parquet" else _csv(table)
+    if table.suffix.lower() == ".parquet":
+        columns, rows = _parquet(table)
+    else:
+        columns, rows = read_delimited(table, "table", REQUIRED)
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InputError(
             f"table {table} has no column {missing[0]!r}: its header must name "
             f"{', '.join(REQUIRED)}; for the list of a benchmark give its --format"
         )
-    ignored = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    ignored = [name or "without a name" for name in columns if name not in REQUIRED + OPTIONAL]
     notes = (f"columns {', '.join(ignored)} of {table.name} were ignored",) if ignored else ()
-    roots = list(media) or [table.parent]
-    clips = tuple(clip_of_row(row, where, roots) for where, row in rows)
-    return Listing(clips=clips, notes=notes)
+    return Listing(clips=_clips(rows, list(media) or [table.parent], table), notes=notes)
 
 
-def _csv(table: Path) -> tuple[list[str], Iterator[tuple[str, Mapping[str, Any]]]]:
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"table {table} is not UTF-8: save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"table {table} cannot be read ({error}): check the path") from None
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise InputError(f"{table} line {reader.line_num}: {error}; correct it") from None
-
-    def rows() -> Iterator[tuple[str, Mapping[str, Any]]]:
-        try:
-            for values in reader:
-                where = f"{table} line {reader.line_num}"
-                if not any(values):
-                    continue
-                if len(values) != len(header):
-                    raise InputError(
-                        f"{where} has {len(values)} values for {len(header)} columns: put values "
-                        "that hold a comma into double quotes"
-                    )
-                yield where, dict(zip(header, values, strict=True))
-        except csv.Error as error:
-            raise InputError(f"{table} line {reader.line_num}: {error}; correct it") from None
-
-    return header, rows()
+def _clips(rows: Rows, roots: Sequence[Path], table: Path) -> tuple[Clip, ...]:
+    """The clips of all rows; rows that contradict each other are named."""
+    clips: list[Clip] = []
+    first_of: dict[str, tuple[str, Clip]] = {}
+    for where, row in rows:
+        path = local_path(_text(row["path"]), roots, where)
+        clip = clip_of_row({**row, "path": path}, where, roots)
+        first_where, first = first_of.setdefault(clip.id, (where, clip))
+        if first is not clip:
+            rows_of = " and ".join(x.removeprefix(f"{table} ") for x in (first_where, where))
+            check_repeated(first, clip, f"table {table} ({rows_of})")
+        clips.append(clip)
+    return tuple(clips)
 
 
-def _parquet(table: Path) -> tuple[list[str], Iterator[tuple[str, Mapping[str, Any]]]]:
+def _parquet(table: Path) -> tuple[list[str], Rows]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from cign.data.clip_file import read_columns
 
     try:
-        content = pq.read_table(table)
+        content = read_columns(table)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"table {table} cannot be read as Parquet ({reason}): remake it") from None
-    rows = (
-        (f"{table} row {number}", row)
-        for batch in content.to_batches(max_chunksize=4096)
-        for number, row in enumerate(batch.to_pylist(), 1)
-    )
-    return list(content.column_names), rows
+    columns = column_names(content.column_names, f"table {table}")
+
+    def rows() -> Rows:
+        number = 0
+        for batch in content.rename_columns(columns).to_batches(max_chunksize=4096):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{table} row {number}", row
+
+    return columns, rows()
 
 
 def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
@@ -123,10 +120,11 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
         InputError: With ``where``, what is wrong and what would be right.
     """
     relative = relative_inside(_text(row["path"]), roots, where)
-    labels = tuple(dict.fromkeys(check_label(x, where) for x in _items(row["labels"]) or [""]))
-    split = _text(row["split"])
-    if split not in SPLITS:
-        raise one_of(split, SPLITS, f"split in {where}")
+    identity = escape_name(relative)
+    labels = tuple(dict.fromkeys(listed_label(x, where) for x in _labels(row["labels"])))
+    split = sure_split(_text(row["split"]))
+    if split is None:
+        raise one_of(_text(row["split"]), SPLITS, f"split in {where}")
     start_s, end_s = (_number(row.get(name), name, where) for name in ("start_s", "end_s"))
     check_times(start_s, end_s, where)
     boxes, sounds = _boxes(row.get("box"), where), _sounds(row, where)
@@ -138,13 +136,13 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
                 f"{where}: {len(found)} {name} for {len(labels)} labels; give one per label or none"
             )
     return Clip(
-        id=make_id(relative, start_s, end_s),
+        id=make_id(identity, start_s, end_s),
         path=find_media(relative, roots),
         labels=labels,
         split=split,
         start_s=start_s,
         end_s=end_s,
-        source=_text(row.get("source")) or relative,
+        source=_source(row.get("source"), where) or identity,
         boxes=boxes,
         sounds=sounds,
         audio_present=_flag(row.get("audio_present"), "audio_present", where),
@@ -153,7 +151,8 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    """A value as text; empty for null and for the NaN that some programs write instead."""
+    return "" if not isinstance(value, str) and is_missing(value) else str(value).strip()
 
 
 def _items(value: Any) -> list[str]:
@@ -162,8 +161,25 @@ def _items(value: Any) -> list[str]:
     return _text(value).split("|") if _text(value) else []
 
 
+def _labels(value: Any) -> Sequence[Any]:
+    """The labels of a row as they are, so that a missing one can be told."""
+    if isinstance(value, (list, tuple)):
+        return value or [""]
+    return value.split("|") if isinstance(value, str) else [value]
+
+
+def _source(value: Any, where: str) -> str:
+    """The recording; empty where it is missing in any spelling."""
+    if is_missing(value):
+        return ""
+    try:
+        return escape_name(_text(value))
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: source {value!r} is no text; correct it") from None
+
+
 def _number(value: Any, name: str, where: str) -> float | None:
-    if _text(value) == "":
+    if value is None or str(value).strip() == "":
         return None
     try:
         return float(value)
@@ -173,7 +189,7 @@ def _number(value: Any, name: str, where: str) -> float | None:
 
 def _flag(value: Any, name: str, where: str) -> bool | None:
     flags = {"": None, "true": True, "1": True, "false": False, "0": False}
-    text = _text(value).lower()
+    text = _text(value).lower().removesuffix(".0")
     if text not in flags:
         raise InputError(f"{where}: {name} is {value!r}; give true, false or nothing")
     return flags[text]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cign.data.clips import Clip, check_label
+from cign.data.clips import Clip
 from cign.data.formats.ids import (
     CLASS_LIST,
     PLACEHOLDER,
@@ -19,8 +19,10 @@ from cign.data.formats.ids import (
     read_text,
     seconds,
 )
+from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import YOUTUBE_CLIP, MediaFinder, Name
+from cign.data.formats.split_names import sure_split
 from cign.errors import InputError, one_of
 
 FULL_LIST = "vggsound.csv"
@@ -115,18 +117,20 @@ def vggsound_lists(source: Path) -> list[Path]:
 def _first_row_has_four(path: Path) -> bool:
     first = read_text(path, "list").partition("\n")[0]
     # VIDEO,START,LABEL,SPLIT against VIDEO_START.mp4,LABEL, whatever commas the label holds.
-    return first.rpartition(",")[2].strip() in ("train", "test") and first.count(",") >= 3
+    split = sure_split(first.rpartition(",")[2].strip().strip('"'))
+    return split in ("train", "test") and first.count(",") >= 3
 
 
 def _full(path: Path) -> Iterator[Row]:
-    for where, (video, start, label, split) in read_rows(path, 4, "id,start second,label,split"):
+    for where, (video, start, label, listed) in read_rows(path, 4, "id,start second,label,split"):
+        split = sure_split(listed)
         if split not in ("train", "test"):
-            raise one_of(split, ("train", "test"), f"split in {where}")
+            raise one_of(listed, ("train", "test"), f"split in {where}")
         name = None
         if video != PLACEHOLDER:
             start_s = seconds(start, where)
             name = Name(check_video(video, where), start_s, start_s + 10)
-        yield name, check_label(label, where), split, where
+        yield name, listed_label(label, where), split, where
 
 
 def _of_split(path: Path) -> Iterator[Row]:
@@ -139,4 +143,4 @@ def _of_split(path: Path) -> Iterator[Row]:
             )
         text = file.removesuffix(".mp4")
         name = None if text == PLACEHOLDER else clip_name(text, where)
-        yield name, check_label(label, where), split, where
+        yield name, listed_label(label, where), split, where

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cign.data.clips import Clip, check_label
+from cign.data.clips import Clip
 from cign.data.formats.ids import clip_name, folder_of, listed_in
+from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import YOUTUBE_CLIP, MediaFinder
 from cign.data.formats.vggsound import FULL_LIST, make_clip, rows
@@ -66,14 +67,14 @@ def read_vggsound_sources(source: Path, media: Sequence[Path] = ()) -> Listing:
 def _annotated(entry: Any, where: str, finder: MediaFinder) -> tuple[Clip, int]:
     """An annotated clip, and how many of its boxes cannot be used."""
     try:
-        text, label, boxes = str(entry["file"]), str(entry["class"]), list(entry["bbox"])
+        text, label, boxes = str(entry["file"]), entry["class"], list(entry["bbox"])
         numbers = [[float(value) for value in box] for box in boxes]
     except (TypeError, KeyError, ValueError):
         raise InputError(
             f"{where} has no file, class and bbox: give {BOXES} as published"
         ) from None
     good = tuple(box for values in numbers if (box := _box(values)) is not None)
-    clip = make_clip(clip_name(text, where), check_label(label, where), "test", finder)
+    clip = make_clip(clip_name(text, where), listed_label(label, where), "test", finder)
     return replace(clip, boxes=good), len(numbers) - len(good)
 
 

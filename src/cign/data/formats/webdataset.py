@@ -6,23 +6,31 @@ of a table, or ``KEY.cls`` with the class. ``classnames.txt`` gives the order of
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cign.data.clips import SPLITS, Clip, check_label, clip_id, relative_inside
-from cign.data.formats.folders import AUDIO_SUFFIXES, VIDEO_SUFFIXES, divide
+from cign.data.clips import Clip, check_label, clip_id
+from cign.data.formats.dividing import divide
+from cign.data.formats.ids import read_lines
+from cign.data.formats.labels import is_missing
 from cign.data.formats.listing import Listing
+from cign.data.formats.paths import relative_inside
+from cign.data.formats.split_names import split_word, splits_of
 from cign.data.formats.table import clip_of_row
-from cign.data.shards import ShardIndex, find_shards, key_of, read_index
+from cign.data.media_files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_text, kind_of
+from cign.data.names import escape_name
+from cign.data.shards import ShardIndex, as_file, find_shards, key_of, read_index
 from cign.errors import InputError
+from cign.files import parse_json
 
 CLASS_NAMES = "classnames.txt"
 _PICTURES = frozenset({".jpg", ".jpeg", ".png"})
 _LARGEST_RECORD = 1_000_000
+_WORDS = re.compile(r"[\W\d_]+")
 
 
 def read_webdataset(source: Path, media: Sequence[Path] = ()) -> Listing:
@@ -42,22 +50,22 @@ def read_webdataset(source: Path, media: Sequence[Path] = ()) -> Listing:
     clips: list[Clip] = []
     notes: list[str] = []
     left_out: Counter[str] = Counter()
-    num_shards = 0
-    for number, path in enumerate(find_shards(source), 1):
-        num_shards = number
+    paths = list(find_shards(source))
+    names = [path.relative_to(root).as_posix() for path in paths]
+    splits = _splits_of_shards(names, f"source {source}")
+    for path, where in zip(paths, names, strict=True):
         index = read_index(path)
-        where = path.relative_to(root).as_posix()
         if index.damage:
             notes.append(f"shard {where} is damaged ({index.damage}): what stands before was read")
         if index.refused:
             left_out["links or have names that leave their shard"] += len(index.refused)
-        clips += _clips(index, where, root, class_names, left_out)
-    if not num_shards:
+        clips += _clips(index, where, root, class_names, splits.get(where), left_out)
+    if not paths:
         raise InputError(f"source {source} holds no .tar file: give the folder of the shards")
     if not clips:
         why = "; ".join(notes + [f"{n} files {what}" for what, n in left_out.items()])
         raise InputError(
-            f"the {num_shards} shards of {source} hold no clip ({why or 'they are empty'}): a clip "
+            f"the {len(paths)} shards of {source} hold no clip ({why or 'they are empty'}): a clip "
             "is KEY.mp4, or KEY.wav and KEY.jpg, beside KEY.json or KEY.cls"
         )
     notes += [f"{number} files {what} and were left out" for what, number in left_out.items()]
@@ -74,6 +82,7 @@ def _clips(
     where: str,
     root: Path,
     class_names: tuple[str, ...],
+    split: str | None,
     left_out: Counter[str],
 ) -> list[Clip]:
     """The clips of a shard in its order; a split that nothing names is left empty."""
@@ -83,31 +92,30 @@ def _clips(
         groups.setdefault(key, {})[extension.lower()] = name
     clips = []
     for key, files in groups.items():
-        media, unused = _media(files)
+        media, unused = _media(index, files)
         left_out["are of no use beside the others of their key"] += unused
         row = _row(index, key, files, f"{where}/{key}", class_names)
-        if media is None or not row.get("labels"):
+        if media is None or row.get("labels") in (None, "", []):
             what = "no KEY.json or KEY.cls" if media else "no video, or sound and picture,"
             left_out[f"have {what} beside them"] += len(files)
             continue
-        row.setdefault("split", _split_of(where) or "train")
+        row.setdefault("split", split or "train")
         row["path"] = f"{where}/{media}"
         clip = clip_of_row(row, f"{where}/{key}", [root])
-        own = row.get("id") or clip_id(f"{where.removesuffix('.tar')}/{key}", *_times(clip))
-        name = relative_inside(str(own), [root], f"{where}/{key}.json")
-        clip = replace(clip, id=name, source=str(row.get("source") or name.partition("@")[0]))
-        clips.append(clip if "given" in row or _split_of(where) else replace(clip, split=""))
+        place = escape_name(f"{where.removesuffix('.tar')}/{key}")
+        own = row.get("id") or clip_id(place, clip.start_s, clip.end_s)
+        name = relative_inside(str(own).replace("\n", " "), [root], f"{where}/{key}.json")
+        has_source = not is_missing(row.get("source"))
+        clip = replace(clip, id=name, source=clip.source if has_source else name.partition("@")[0])
+        clips.append(clip if "given" in row or split else replace(clip, split=""))
     left_out += Counter()  # without zeros
     return clips
 
 
-def _times(clip: Clip) -> tuple[float | None, float | None]:
-    return clip.start_s, clip.end_s
-
-
-def _media(files: Mapping[str, str]) -> tuple[str | None, int]:
+def _media(index: ShardIndex, files: Mapping[str, str]) -> tuple[str | None, int]:
     """The name of what is decoded, and how many files it leaves unused."""
     kinds: dict[str, list[str]] = {"video": [], "audio": [], "picture": []}
+    others = []
     for extension in sorted(files):
         suffix = "." + extension.rpartition(".")[2]
         for kind, suffixes in (
@@ -117,6 +125,13 @@ def _media(files: Mapping[str, str]) -> tuple[str | None, int]:
         ):
             if suffix in suffixes:
                 kinds[kind].append(extension)
+                break
+        else:
+            others.append(extension)
+    if not kinds["video"] and not kinds["audio"]:
+        for extension in others:
+            if found := _kind_of_member(index, files[extension]):
+                kinds[found].append(extension)
     num_media = sum(map(len, kinds.values()))
     if kinds["video"]:
         return files[kinds["video"][0]], num_media - 1
@@ -128,6 +143,14 @@ def _media(files: Mapping[str, str]) -> tuple[str | None, int]:
     return None, 0
 
 
+def _kind_of_member(index: ShardIndex, name: str) -> str | None:
+    """What a member of an unknown suffix is by its content."""
+    if is_text(index.read(name, 4096)):
+        return None
+    with as_file(index.path / name) as path:
+        return kind_of(path)
+
+
 def _row(
     index: ShardIndex, key: str, files: Mapping[str, str], where: str, class_names: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -136,7 +159,7 @@ def _row(
     if "json" in files:
         text = index.read(files["json"], _LARGEST_RECORD)
         try:
-            row = json.loads(text)
+            row = parse_json(text)
             if not isinstance(row, dict):
                 raise ValueError("it is not an object")
         except ValueError as error:
@@ -146,7 +169,7 @@ def _row(
             row["given"] = True
         else:
             row.pop("split", None)
-    if not row.get("labels") and "cls" in files:
+    if row.get("labels") in (None, "", []) and "cls" in files:
         text = index.read(files["cls"], _LARGEST_RECORD)
         row["labels"] = [_class_of(text, f"{where}.cls", class_names)]
     return row
@@ -168,19 +191,40 @@ def _class_names(path: Path) -> tuple[str, ...]:
     """The classes in their order, one a line; nothing without the file."""
     if not path.is_file():
         return ()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8: save it as UTF-8") from None
-    return tuple(check_label(line, f"{path} line {i}") for i, line in enumerate(lines, 1))
+    names = tuple(
+        check_label(line, f"{path} line {number}")
+        for number, line in enumerate(read_lines(path, "list of classes"), 1)
+    )
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path} names class {twice[0]!r} twice: name each class once")
+    return names
 
 
-def _split_of(where: str) -> str | None:
-    """The split that a shard's name or folder begins with, as in ``train-000000.tar``."""
-    for part in reversed(Path(where).with_suffix("").parts):
-        for split in SPLITS:
-            if part == split or part.startswith((f"{split}-", f"{split}_", f"{split}.")):
-                return split
+def _splits_of_shards(names: Sequence[str], what: str) -> dict[str, str]:
+    """The split that each shard's name or folder says, as in ``train-000000.tar``, ``Val/0.tar``.
+
+    A name may begin with its split. Where several splits are said further inside, as in
+    ``cc3m-train-0.tar`` and ``cc3m-test-0.tar``, that counts, too.
+    """
+    begins = {name: _first_word(name, begin=True) for name in names}
+    inside = {name: _first_word(name, begin=False) for name in names}
+    words = {word for word in inside.values() if word is not None}
+    several = len({split_word(word) for word in words}) > 1
+    said = {name: begins[name] or (inside[name] if several else None) for name in names}
+    # One spelling of each split, so that shards of one folder agree.
+    spelling = {split_word(word): word for word in said.values() if word}
+    splits = splits_of(spelling.values(), what)
+    return {name: splits[spelling[split_word(word)]] for name, word in said.items() if word}
+
+
+def _first_word(name: str, *, begin: bool) -> str | None:
+    """The word of a path that names a split, the file's own name first."""
+    for part in reversed(Path(name).with_suffix("").parts):
+        words = [word for word in _WORDS.split(part) if word]
+        for word in words[:1] if begin else words:
+            if split_word(word):
+                return word
     return None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from cign.connection import hub_trouble
 from cign.errors import InputError, one_of
 
 PICTURES = ("vit", "dinov2", "dinov3_vit", "videomae", "resnet")
@@ -115,13 +116,17 @@ def _read(name: str, file: str) -> dict[str, Any] | None:
         found = Path(name) / file
         path = str(found) if found.is_file() else None
     else:
+        refuse_absent(name)
         from transformers.utils.hub import cached_file
 
         try:
             # Offline a file that was never fetched counts as missing: an error for the first one.
             with _quiet():
                 path = cached_file(
-                    name, file, _raise_exceptions_for_missing_entries=file == _CONFIG
+                    name,
+                    file,
+                    local_files_only=is_unreachable(name),
+                    _raise_exceptions_for_missing_entries=file == _CONFIG,
                 )
         except (OSError, ValueError) as error:
             raise _cannot_load(name, error) from None
@@ -156,7 +161,11 @@ def load_network(source: Source, cls: Any, **how: Any) -> nn.Module:
             return network
         with _quiet():
             loaded: Any = cls.from_pretrained(
-                source.name, output_loading_info=True, use_safetensors=True, **how
+                source.name,
+                output_loading_info=True,
+                use_safetensors=True,
+                local_files_only=is_unreachable(source.name),
+                **how,
             )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise _cannot_load(source.name, error) from None
@@ -201,12 +210,41 @@ def _part_of(config: dict[str, Any], config_class: Any) -> dict[str, Any]:
     return config
 
 
+def refuse_absent(name: str) -> None:
+    """Refuse a hub name that can be neither fetched nor read, before anything slow is imported.
+
+    Raises:
+        InputError: If the hub does not answer and its cache holds no such network.
+    """
+    if is_unreachable(name):
+        from huggingface_hub import try_to_load_from_cache
+
+        try:
+            found = try_to_load_from_cache(name, _CONFIG)
+        except ValueError as error:  # no name of a hub at all
+            raise _cannot_load(name, error) from None
+        if not isinstance(found, str):
+            raise _cannot_load(name, FileNotFoundError(_CONFIG))
+
+
+def is_unreachable(name: str) -> bool:
+    """Whether a name is one of the hub and the hub does not answer: then its cache alone is read.
+
+    Without it the client would try again and again for half a minute.
+    """
+    return not Path(name).is_dir() and bool(hub_trouble())
+
+
 def _cannot_load(name: str, error: Exception) -> InputError:
+    """The error for a network that is not there, with what would help."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".: ")
-    remedy = (
-        "restore the folder, with its weights in model.safetensors"
-        if Path(name).is_dir()
-        else "where there is no network give a local folder with its config.json and "
-        "model.safetensors, or use --backbone resnet18-random or small"
-    )
+    if Path(name).is_dir():
+        remedy = "restore the folder, with its weights in model.safetensors"
+    else:
+        remedy = (
+            "where there is no network give a local folder with its config.json and "
+            "model.safetensors, or use --backbone resnet18-random or small"
+        )
+        trouble = hub_trouble()
+        reason = f"{trouble}, and it is not in the cache" if trouble else reason
     return InputError(f"backbone {name!r} cannot be loaded ({reason}): {remedy}")

@@ -1,0 +1,111 @@
+"""Paths as lists have them: of other systems, with escapes, and always inside their folders."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from cign.data.names import escape_name, is_escaped, unescape_name
+from cign.errors import InputError
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+
+
+def local_path(text: str, roots: Sequence[Path], where: str) -> str:
+    r"""Turn a listed path into one of this machine.
+
+    ``file://`` addresses, a leading ``~``, the backslashes of Windows (``dog\1.mp4``) and the
+    escapes of `cign.data.names` are understood. A file that has the name exactly as listed goes
+    before.
+
+    Args:
+        text: The path as listed.
+        roots: Folders that media may lie in.
+        where: The place in the list, for the error message.
+
+    Raises:
+        InputError: If it has several lines, is an address of another kind, or has a drive of
+            Windows.
+    """
+    if "\n" in text:
+        raise _no_name(text, where)
+    if match := _ADDRESS.match(text):
+        host, slash, path = text[match.end() :].partition("/")
+        if match[1].lower() != "file" or host not in ("", "localhost"):
+            raise InputError(
+                f"{where}: path {text!r} is an address of another machine: download the file and "
+                "list its path here"
+            )
+        text = unquote(slash + path, errors="surrogateescape")
+    if text.startswith("~") and not any((root / text).is_file() for root in roots):
+        with contextlib.suppress(RuntimeError):  # no user is called so: it is a name
+            text = Path(text).expanduser().as_posix()
+    if "\\" not in text and not _DRIVE.match(text):
+        return text
+    slashes = text.replace("\\", "/")
+    for spelling in (text, unescape_name(text), slashes):
+        if any((root / spelling).is_file() for root in roots):
+            return spelling
+    if _DRIVE.match(text) or slashes.startswith("//"):
+        raise InputError(
+            f"{where}: path {text!r} is one of Windows: list paths relative to a folder of this "
+            "machine, and name that folder with --media"
+        )
+    return unescape_name(text) if is_escaped(text) else slashes
+
+
+def _no_name(text: str, where: str) -> InputError:
+    return InputError(f"{where}: path {text!r} is not a file name; write one file per row")
+
+
+def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
+    """Check that a listed path stays inside one of the roots and make it relative.
+
+    Args:
+        text: The path as listed, relative or absolute.
+        roots: Absolute folders that media may lie in.
+        where: The place in the list, for the error message.
+
+    Returns:
+        The path relative to its root, with forward slashes. Symbolic links are not followed:
+        they are a common way to put media elsewhere.
+
+    Raises:
+        InputError: If the path is empty or leaves every root.
+    """
+    if not text or "\0" in text:
+        raise _no_name(text, where)
+    try:
+        escape_name(text)
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: path {text!r} is no text; correct it") from None
+    if PurePosixPath(text).is_absolute():
+        for root in roots:
+            if PurePosixPath(text).is_relative_to(root.as_posix()):
+                text = PurePosixPath(text).relative_to(root.as_posix()).as_posix()
+                break
+    parts: list[str] = []
+    for part in PurePosixPath(text).parts:
+        if part == ".." and parts:
+            parts.pop()
+        elif part == ".." or part == "/":
+            raise InputError(
+                f"{where}: path {text!r} leaves {roots[0]}: list paths inside it, "
+                "or name their folder with --media"
+            )
+        else:
+            parts.append(part)
+    return PurePosixPath(*parts).as_posix()
+
+
+def find_media(relative: str, roots: Sequence[Path]) -> Path:
+    """Give the first root's file that exists; the first root's name for it if none does."""
+    for root in roots[:-1]:
+        if (root / relative).is_file():
+            return root / relative
+    last = roots[-1] / relative
+    return last if len(roots) == 1 or last.is_file() else roots[0] / relative

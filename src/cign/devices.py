@@ -1,0 +1,112 @@
+"""Devices to compute on: their names, what this machine has, where a module is."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from cign.errors import InputError
+
+if TYPE_CHECKING:  # importing torch takes seconds, and names can be checked without it
+    import torch
+    from torch import nn
+
+    M = TypeVar("M", bound=nn.Module)
+
+AUTO = "auto"
+NAMES = "auto, cpu, cuda, cuda:N or mps"
+_NAME = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
+
+
+def is_device_name(text: str) -> bool:
+    """Whether a text names a device that some machine could have."""
+    return _NAME.fullmatch(text) is not None
+
+
+def resolve_device(name: str | None = None) -> str:
+    """Find the device to compute on.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None is ``auto``, which takes a
+            CUDA GPU if there is one and the CPU otherwise. ``cuda`` is the current GPU: with
+            several processes, each one's own.
+
+    Returns:
+        ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Raises:
+        InputError: If it is not a device, or this machine does not have it.
+    """
+    import torch
+
+    name = AUTO if name is None else str(name)
+    if not is_device_name(name):
+        raise InputError(f"unknown device {name!r}: use {NAMES}")
+    if name == AUTO:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    found = available_devices()
+    if name not in found and not (name == "cuda" and "cuda:0" in found):
+        raise InputError(
+            f"device {name!r} is not available{_why_not(name)}: use one of {', '.join(found)}, "
+            "or auto"
+        )
+    return name
+
+
+def available_devices() -> tuple[str, ...]:
+    """The devices of this machine that PyTorch can use."""
+    import torch
+
+    found = ["cpu"]
+    if torch.cuda.is_available():
+        found += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return tuple(found)
+
+
+def _why_not(name: str) -> str:
+    """What to install, where the GPU may be there and PyTorch cannot use it."""
+    import torch
+
+    lacks_cuda = torch.version.cuda is None and torch.version.hip is None
+    if name.startswith("cuda") and lacks_cuda:
+        return f" (PyTorch {torch.__version__} is built without CUDA)"
+    return ""
+
+
+def describe_device(name: str) -> str:
+    """A device as it is shown to a person: ``cpu, 2 threads`` or ``cuda:0, NVIDIA H200``."""
+    import torch
+
+    device = torch.device(name)
+    if device.type == "cpu":
+        number = torch.get_num_threads()
+        return f"cpu, {number} thread{'' if number == 1 else 's'}"
+    if device.type == "cuda":
+        number = torch.cuda.current_device() if device.index is None else device.index
+        return f"cuda:{number}, {torch.cuda.get_device_name(number)}"
+    return device.type
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Where a module's weights are; the CPU for one that has none."""
+    import torch
+
+    for tensor in (*module.parameters(), *module.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def move_to(module: M, device: str | torch.device) -> M:
+    """Move a module to a device, in place.
+
+    Raises:
+        InputError: If it computes in float64, which ``mps`` cannot.
+    """
+    if str(device).startswith("mps") and getattr(module, "needs_float64", False):
+        name = getattr(module, "name", type(module).__name__)
+        raise InputError(
+            f"method {name} computes in float64, which device 'mps' lacks: use --device cpu"
+        )
+    return module.to(device)

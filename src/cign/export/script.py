@@ -1,0 +1,117 @@
+"""One script that runs an exported model, made from the modules that `cign predict` decodes with.
+
+Two readers of one file must agree. So the script holds the source of these modules, unchanged but
+for the imports between them, and no second decoder is written.
+"""
+
+from __future__ import annotations
+
+import ast
+from importlib import resources
+from pathlib import Path
+
+from cign import __version__
+from cign.files import write_text
+
+SCRIPT = "predict.py"
+# In the order of their imports.
+_MODULES = (
+    *(
+        f"cign.data.{name}"
+        for name in (
+            *("joins", "spans", "timeline", "container", "seeking", "video", "sound"),
+            *("pictures", "media", "windows"),
+        )
+    ),
+    "cign.export.standalone",
+)
+_HEAD = '''\
+#!/usr/bin/env python3
+"""Predict clips with the model in this folder, without cign and torch.
+
+    pip install numpy av onnxruntime
+    python predict.py clip.mp4
+
+Prints one JSON object for each clip. Needs Python 3.11 or later, and PyAV {av} for the same frames
+as `cign predict`, whose decoder follows (cign {version}).
+"""
+
+from __future__ import annotations
+
+'''
+_TAIL = """
+
+if __name__ == "__main__":
+    sys.exit(main(Path(__file__).parent))
+"""
+
+
+def write_script(folder: Path) -> None:
+    """Write the script into the folder of an exported model."""
+    write_text(folder / SCRIPT, script())
+
+
+def script() -> str:
+    """The text of the script."""
+    import av
+
+    imports: dict[str, set[str]] = {}
+    names: dict[str, str] = {}
+    bodies = []
+    for module in _MODULES:
+        package, _, name = module.rpartition(".")
+        source = resources.files(package).joinpath(f"{name}.py").read_text(encoding="utf-8")
+        bodies.append(f"# {'-' * 20} {module} {'-' * 20}\n" + _body(module, source, imports, names))
+    head = _HEAD.format(version=__version__, av=av.__version__)
+    lines = [
+        f"from {origin} import {', '.join(sorted(found))}" if found else f"import {origin}"
+        for origin, found in sorted(imports.items())
+    ]
+    return head + "\n".join(lines) + "\n\n\n" + "\n\n\n".join(bodies) + _TAIL
+
+
+def _body(module: str, source: str, imports: dict[str, set[str]], names: dict[str, str]) -> str:
+    """The source of a module without its docstring and imports, which are collected.
+
+    Args:
+        module: Its name.
+        source: Its text.
+        imports: Extended by its imports from elsewhere: names by module, none for whole modules.
+        names: The module that defines each name so far; extended.
+    """
+    lines = source.splitlines()
+    dropped: set[int] = set()
+    for number, node in enumerate(ast.parse(source).body):
+        span = range(node.lineno - 1, node.end_lineno or node.lineno)
+        if isinstance(node, ast.Import):
+            dropped.update(span)
+            imports.update({ast.unparse(node).removeprefix("import "): set()})
+        elif isinstance(node, ast.ImportFrom):
+            dropped.update(span)
+            origin = node.module or ""
+            found = {alias.name for alias in node.names}
+            # Names are not qualified in one file.
+            assert not any(alias.asname for alias in node.names), f"{module}: import as"
+            if origin.startswith("cign"):
+                assert origin in _MODULES, f"{module} imports {origin}, which the script lacks"
+            elif origin != "__future__":
+                imports.setdefault(origin, set()).update(found)
+        elif number == 0 and isinstance(node, ast.Expr):
+            dropped.update(span)
+        for name in _defined(node):
+            assert name == "__all__" or name not in names, f"{module}, {names[name]}: {name}"
+            names[name] = module
+    kept = [line for number, line in enumerate(lines) if number not in dropped]
+    return "\n".join(kept).strip("\n")
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    """Names that a statement of a module defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign):
+        targets = [node.target]
+    return [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]

@@ -1,0 +1,91 @@
+"""Methods by name: of this package, of installed packages, or as ``package.module:Class``."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cign.errors import InputError
+from cign.methods.base import Method
+from cign.options import Recipe, builtin_recipe, read_recipe
+from cign.plugins import CONTRACT, Registry
+
+M = TypeVar("M", bound=type[Method])
+
+
+def _check(what: str, part: Any) -> None:
+    """Refuse what is not a method.
+
+    Raises:
+        InputError: Naming what is wrong.
+    """
+    if not (isinstance(part, type) and issubclass(part, Method)):
+        raise InputError(f"{what} is not a method: make it a subclass of cign.methods.base.Method")
+    if not dataclasses.is_dataclass(getattr(part, "Options", None)):
+        raise InputError(f"{what} has no dataclass Options: add one, it may be empty")
+    if missing := sorted(part.__abstractmethods__):
+        raise InputError(f"{what} does not define {', '.join(missing)}: add it")
+    if "name" not in vars(part):
+        part.name = part.__name__.lower()
+
+
+def _discover() -> None:
+    """Import every module of this package, which registers its methods."""
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
+METHODS: Registry[type[Method]] = Registry("method", "cign.methods", _check, _discover)
+
+
+def register_method(name: str, *, contract: int = CONTRACT) -> Callable[[M], M]:
+    """Class decorator that registers a method under a name.
+
+    Args:
+        name: As it is given on the command line.
+        contract: Version of the interface that the method was written for.
+
+    Raises:
+        InputError: If the name is taken, the class is not a method, or the contract is another.
+    """
+
+    def register(cls: M) -> M:
+        cls.name = name
+        METHODS.register(name, cls, contract=contract)
+        return cls
+
+    return register
+
+
+def default_recipe(name: str) -> Recipe:
+    """The recipe that comes with a method; without one, the defaults of its options.
+
+    For a method of another package it is ``NAME.yaml`` beside the method's source file.
+
+    Raises:
+        InputError: If there is no such method, or the recipe is wrong.
+    """
+    cls = method_class(name)
+    reference = METHODS.reference(cls)
+    if cls.__module__.startswith("cign."):
+        return builtin_recipe(cls.name)
+    file = sys.modules[cls.__module__].__file__
+    path = None if file is None else Path(file).with_name(f"{cls.name}.yaml")
+    if path is None or not path.is_file():
+        return Recipe(method=reference, name=cls.name)
+    return dataclasses.replace(read_recipe(path), method=reference)
+
+
+def method_class(name: str) -> type[Method]:
+    """The method of a name, or of ``package.module:Class``.
+
+    Raises:
+        InputError: If there is none, or its module cannot be imported.
+    """
+    return METHODS.find(name)

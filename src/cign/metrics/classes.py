@@ -1,0 +1,222 @@
+"""Results per class and per clip after the last task: recall, confusions, wrong predictions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cign.metrics.breakdown import confusion
+from cign.metrics.incremental import (
+    class_recall,
+    class_targets,
+    clip_tasks,
+    is_multi_label,
+    predicted_classes,
+)
+from cign.metrics.predictions import Predictions
+
+# Quantile of the standard normal distribution for a two-sided interval of 95 %.
+_Z_95 = 1.959963984540054
+MAX_CONFUSIONS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRecall:
+    """Result of one class.
+
+    Attributes:
+        name: Of the class.
+        num_clips: Its test clips.
+        recall: In percent; with several labels per clip the average precision. None without test
+            clips.
+        low: Lower end of the 95 % interval of recall, in percent; None without test clips and
+            for average precisions.
+        high: Upper end.
+    """
+
+    name: str
+    num_clips: int
+    recall: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """Test clips of one class that were predicted as another.
+
+    Attributes:
+        true: The true class.
+        predicted: The predicted class.
+        count: Number of such clips.
+        num_clips: Number of test clips of the true class.
+    """
+
+    true: str
+    predicted: str
+    count: int
+    num_clips: int
+
+    def __str__(self) -> str:
+        return f"{self.true} was called {self.predicted} in {self.share}"
+
+    @property
+    def share(self) -> str:
+        """In how many clips: "7 of 30 clips (23 %)"."""
+        clips = "clip" if self.num_clips == 1 else "clips"
+        percent = 100 * self.count / self.num_clips
+        return f"{self.count} of {self.num_clips} {clips} ({percent:.0f} %)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongClip:
+    """A test clip whose predicted class is none of its labels.
+
+    Attributes:
+        row: Its row in the predictions.
+        clip: Its id.
+        labels: Its labels.
+        predicted: The predicted class.
+        score: Of the predicted class.
+    """
+
+    row: int
+    clip: str
+    labels: tuple[str, ...]
+    predicted: str
+    score: float
+
+
+def wilson_interval(num_right: int, num_clips: int) -> tuple[float, float] | None:
+    """Wilson's 95 % score interval of a proportion (Wilson 1927, JASA 22).
+
+    Unlike the normal approximation it stays in [0, 1], and has a width where all or none of a few
+    clips are right.
+
+    Args:
+        num_right: Successes.
+        num_clips: Trials.
+
+    Returns:
+        Both ends in 0..1; None without trials.
+    """
+    if num_clips == 0:
+        return None
+    share, z2 = num_right / num_clips, _Z_95**2
+    scale = 1 + z2 / num_clips
+    centre = (share + z2 / (2 * num_clips)) / scale
+    spread = share * (1 - share) / num_clips + z2 / (4 * num_clips**2)
+    half = _Z_95 / scale * math.sqrt(spread)
+    low = 0.0 if num_right == 0 else max(0.0, centre - half)
+    high = 1.0 if num_right == num_clips else min(1.0, centre + half)
+    return low, high
+
+
+def percent_interval(percent: float | None, num_clips: int) -> tuple[float, float] | None:
+    """The 95 % interval, in percent, of a share of clips that is given in percent.
+
+    Returns:
+        None where there is no share.
+    """
+    if percent is None:
+        return None
+    found = wilson_interval(round(percent * num_clips / 100), num_clips)
+    return None if found is None else (100 * found[0], 100 * found[1])
+
+
+def num_tested(predictions: Predictions) -> int:
+    """Number of test clips of the classes learned so far."""
+    tasks_N = clip_tasks(predictions)
+    return int(((tasks_N >= 0) & (tasks_N < predictions.num_tasks_done)).sum())
+
+
+def class_recalls(predictions: Predictions, reading: str) -> list[ClassRecall]:
+    """Recall of each class with its interval, in the order in which the classes were learned.
+
+    Args:
+        predictions: With at least one task learned.
+        reading: One of ``READINGS``.
+    """
+    values = 100 * class_recall(predictions, reading)
+    counts = class_targets(predictions).sum(axis=0)
+    has_interval = not is_multi_label(predictions)
+    result = []
+    for name, value, count in zip(
+        predictions.class_names[: len(values)], values, counts[: len(values)], strict=True
+    ):
+        recall = None if np.isnan(value) else float(value)
+        ends = percent_interval(recall, int(count)) if has_interval else None
+        low, high = ends or (None, None)
+        result.append(
+            ClassRecall(name=name, num_clips=int(count), recall=recall, low=low, high=high)
+        )
+    return result
+
+
+def worst_confusions(
+    predictions: Predictions, reading: str = "audio_visual", most: int = MAX_CONFUSIONS
+) -> list[Confusion]:
+    """The confusions with the most clips; of equal ones that of the smaller class first.
+
+    Args:
+        predictions: Of a run or an evaluation.
+        reading: One of ``READINGS``.
+        most: How many.
+
+    Returns:
+        Nothing before the first task, and where clips have several labels.
+    """
+    table: Any = confusion(predictions, reading)
+    if table is None:
+        return []
+    names, totals = predictions.class_names, table.sum(axis=1)
+    np.fill_diagonal(table, 0)
+    pairs = sorted(map(tuple, np.argwhere(table)), key=lambda p: (-table[p], totals[p[0]], p))
+    return [
+        Confusion(
+            true=names[i], predicted=names[j], count=int(table[i, j]), num_clips=int(totals[i])
+        )
+        for i, j in pairs[:most]
+    ]
+
+
+def wrong_clips(predictions: Predictions, reading: str = "audio_visual") -> list[WrongClip]:
+    """The test clips whose highest-ranked class is wrong, the highest score first.
+
+    Clips without a label among the classes learned are left out.
+    """
+    last = predictions.num_tasks_done - 1
+    if last < 0:
+        return []
+    predicted_N = predicted_classes(predictions, last, reading)
+    tasks_N = clip_tasks(predictions)
+    targets_NC = class_targets(predictions)
+    right_N = targets_NC[np.arange(predictions.num_clips), predicted_N]
+    rows = np.flatnonzero((tasks_N >= 0) & (tasks_N <= last) & ~right_N)
+    scores_N = predictions.scores[last][reading][rows, predicted_N[rows]]
+    return [
+        WrongClip(
+            row=int(row),
+            clip=predictions.clip_ids[row],
+            labels=predictions.labels[row],
+            predicted=predictions.class_names[predicted_N[row]],
+            score=float(score),
+        )
+        for row, score in ((rows[i], scores_N[i]) for i in np.argsort(-scores_N, kind="stable"))
+    ]
+
+
+def untested_classes(predictions: Predictions) -> list[str]:
+    """The classes learned so far that have no test clip."""
+    num_seen = predictions.num_seen(predictions.num_tasks_done - 1)
+    counts = class_targets(predictions).sum(axis=0)[:num_seen]
+    return [predictions.class_names[i] for i in np.flatnonzero(counts == 0)]
+
+
+def named_in_short(names: list[str], most: int = 10) -> str:
+    """Names as a list in words, cut after some of them."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,150 @@
+"""Registries of parts that other packages can add to: methods, backbones, formats.
+
+A part is found by the name it registered under, by the entry point of an installed package, or by
+``package.module:Name``, in this order.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Iterator, MutableMapping
+from typing import Any, Generic, TypeVar
+
+from cign.errors import InputError, one_of
+
+T = TypeVar("T")
+
+CONTRACT = 1
+"""Version of the interfaces that parts are written for; it grows when one of them changes."""
+
+
+class Registry(MutableMapping[str, T], Generic[T]):
+    """Parts of one kind by name.
+
+    Iterating gives the names that are registered, in alphabetical order; parts of entry points are
+    imported when they are asked for by name.
+
+    Args:
+        kind: What a part is, for messages, for example ``"method"``.
+        group: Group of the entry points.
+        check: Refuses an object that is not such a part.
+        discover: Registers the parts of this package, before the first look-up.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        check: Callable[[str, Any], None],
+        discover: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.kind, self.group = kind, group
+        self._check, self._discover = check, discover
+        self._parts: dict[str, T] = {}
+        self._is_discovered = False
+
+    # ------------------------------------------------------------- registered
+
+    def register(self, name: str, part: T, *, contract: int = CONTRACT) -> None:
+        """Add a part under a name.
+
+        Raises:
+            InputError: If the name is taken, or the part was written for another contract.
+        """
+        if contract != CONTRACT:
+            raise InputError(
+                f"{self.kind} {name!r} was written for contract {contract}, this version of cign "
+                f"has contract {CONTRACT}: install a version of one that fits the other"
+            )
+        if ":" in name or not name:
+            raise InputError(f"{self.kind} name {name!r} is invalid: use a name without ':'")
+        taken = self._parts.get(name)
+        if taken is not None and _origin(taken) != _origin(part):
+            raise InputError(
+                f"{self.kind} name {name!r} is taken by {_origin(taken)}: register "
+                f"{_origin(part)} under another name"
+            )
+        self._check(f"{self.kind} {name!r}", part)
+        self._parts[name] = part
+
+    def _all(self) -> dict[str, T]:
+        if not self._is_discovered:
+            self._is_discovered = True
+            self._discover()
+        return self._parts
+
+    def __getitem__(self, name: str) -> T:
+        return self._all()[name]
+
+    def __setitem__(self, name: str, part: T) -> None:
+        self._all()[name] = part
+
+    def __delitem__(self, name: str) -> None:
+        del self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._all()))
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    # ---------------------------------------------------------------- by name
+
+    @property
+    def names(self) -> list[str]:
+        """All names that can be asked for, those of entry points too."""
+        found = importlib.metadata.entry_points(group=self.group)
+        return list(dict.fromkeys([*self, *(entry.name for entry in found)]))
+
+    def find(self, reference: str) -> T:
+        """A part by its name or by ``package.module:Name``.
+
+        Raises:
+            InputError: If there is none, or it cannot be imported.
+        """
+        if reference in self._all():
+            return self._parts[reference]
+        if ":" in reference:
+            return self._imported(reference)
+        for entry in importlib.metadata.entry_points(group=self.group, name=reference):
+            found = self._imported(entry.value)
+            self._parts.setdefault(reference, found)
+            return found
+        raise one_of(reference, self.names, self.kind)
+
+    def _imported(self, reference: str) -> T:
+        """The object of ``package.module:Name``."""
+        module, _, attribute = reference.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+            for part in attribute.split("."):
+                found = getattr(found, part)
+        except InputError:
+            raise
+        except Exception as error:  # a module may fail in any way
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"{self.kind} {reference!r} cannot be imported ({reason}): check the name, and "
+                "that its package is installed or its folder is on PYTHONPATH"
+            ) from None
+        self._check(f"{self.kind} {reference!r}", found)
+        part_found: T = found
+        return part_found
+
+    def reference(self, part: T) -> str:
+        """What finds a part in another process: its name here, or ``package.module:Name``."""
+        origin = _origin(part)
+        for name, known in self._all().items():
+            if known is part and origin.startswith("cign."):
+                return name
+        for entry in importlib.metadata.entry_points(group=self.group):
+            if entry.value == origin:
+                return entry.name
+        return origin
+
+
+def _origin(part: object) -> str:
+    """Where a class or function is defined, as ``package.module:Name``."""
+    module = getattr(part, "__module__", type(part).__module__)
+    return f"{module}:{getattr(part, '__qualname__', type(part).__qualname__)}"

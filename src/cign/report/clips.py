@@ -1,0 +1,121 @@
+"""Wrongly classified test clips of a run: path, labels, prediction, and a frame from its store."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.store import Store
+from cign.errors import InputError
+from cign.metrics.calibration import kind_of_scores
+from cign.metrics.classes import WrongClip, wrong_clips
+from cign.report.runs import Run
+
+FRAME_PX = 112
+_QUALITY = 80  # JPEG: about 4 kB for a frame
+# Clips shown of each run: of a run alone, among few runs, among more, and where the page must
+# stay small, where paths are left out too.
+_MOST = {1: 24, 6: 12, 24: 6}
+
+
+class Stores:
+    """The stores that runs were tested on, each opened once.
+
+    Args:
+        wanted: Whether frames are wanted at all.
+    """
+
+    def __init__(self, wanted: bool = True) -> None:
+        self._wanted = wanted
+        self._opened: dict[Path, Store | None] = {}
+
+    def of(self, run: Run) -> Store | None:
+        """The store whose clips a run was tested on; None where it is gone or has changed."""
+        if not self._wanted:
+            return None
+        about = run.metrics["store"]
+        place = about.get("test_path", about.get("path"))
+        list_hash = about.get("test_list_hash", about.get("list_hash"))
+        if not place:
+            return None
+        # A relative path counts from where the run was made: here, or some folder above the run.
+        above = [folder / place for folder in run.folder.absolute().parents]
+        for folder in dict.fromkeys((Path(place).absolute(), *above)):
+            store = self._open(folder)
+            if store is not None and store.list_hash == list_hash:
+                return store
+        return None
+
+    def _open(self, folder: Path) -> Store | None:
+        if folder not in self._opened:
+            try:
+                self._opened[folder] = Store.open(folder)
+            except InputError:  # a report is about the run: it needs no store
+                self._opened[folder] = None
+        return self._opened[folder]
+
+
+def wrong_clips_of(run: Run, num_runs: int, stores: Stores) -> dict[str, Any] | None:
+    """What the page shows of a run's wrongly classified clips.
+
+    Args:
+        run: With at least one task learned.
+        num_runs: On the page.
+        stores: Where frames come from.
+
+    Returns:
+        None where nothing is shown: no wrong clip, or a page of many runs.
+    """
+    most = next((number for runs, number in _MOST.items() if num_runs <= runs), 0)
+    found = wrong_clips(run.predictions) if most else []
+    if not found:
+        return None
+    last = run.predictions.num_tasks_done - 1
+    scores = run.predictions.scores[last]["audio_visual"]
+    has_probabilities = run.has_scores and kind_of_scores(scores) is not None
+    shown = found[:most]
+    store = stores.of(run)
+    frames = _frames(store, shown) if store is not None else {}
+    return {
+        "num_wrong": len(found),
+        "has_frames": bool(frames),
+        "by_probability": has_probabilities,
+        "clips": [
+            {
+                "path": one.clip,
+                "labels": one.labels,
+                "predicted": one.predicted,
+                "probability": one.score if has_probabilities else None,
+                "frame": frames.get(one.clip),
+            }
+            for one in shown
+        ],
+    }
+
+
+def _frames(store: Store, clips: Sequence[WrongClip]) -> dict[str, str]:
+    """The middle stored frame of each clip that has one, as a data address; by clip id."""
+    place = {clip.id: index for index, clip in enumerate(store.table.clips)}
+    wanted = [one.clip for one in clips if one.clip in place and store.visual_ok[place[one.clip]]]
+    if not wanted:
+        return {}
+    frames = store.frames(np.array([place[name] for name in wanted], np.int64))
+    middle = frames.shape[1] // 2
+    return {name: jpeg(frame[middle]) for name, frame in zip(wanted, frames, strict=True)}
+
+
+def jpeg(frame: NDArray[np.uint8]) -> str:
+    """A frame, uint8 RGB [S, S, 3], as a small JPEG in a data address; same frame, same bytes."""
+    from PIL import Image
+
+    picture = Image.fromarray(frame)
+    picture.thumbnail((FRAME_PX, FRAME_PX))
+    buffer = io.BytesIO()
+    picture.save(buffer, format="JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,194 @@
+"""The confusion matrix as inline SVG: class names up to 40 classes, task numbers beyond."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup, escape
+
+Ints = npt.NDArray[np.integer[Any]]
+
+MAX_CLASSES = 100  # with more, the matrix is one of tasks
+MAX_NAMED = 40
+_LEVELS = 8
+_ON_DARK = 6  # cells of this level and above carry light numbers
+_MAX_UNITS = 22  # length of a name, in Latin letters
+_UNNAMED_SIDE = 240
+
+
+def confusion_diagram(
+    table: Ints,
+    task_sizes: Sequence[int],
+    names: Sequence[str],
+    title: str,
+    *,
+    with_counts: bool = False,
+) -> Markup:
+    """Draw which class (columns) the clips of each class (rows) are predicted as.
+
+    Cells of one of eight strengths are one path, so that the page stays small.
+
+    Args:
+        table: Number of clips, [C, C].
+        task_sizes: Number of classes of each task; lines separate the tasks.
+        names: Of the classes; written beside rows and columns up to `MAX_NAMED` classes.
+        title: For screen readers.
+        with_counts: Whether the number of clips is written into each cell.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    size = len(table)
+    is_named = size <= MAX_NAMED
+    step = max(13.0, min(26.0, 520 / size)) if is_named else _UNNAMED_SIDE / size
+    side = step * size
+    levels = _levels(table)
+    parts = [f'<path class="frame" d="M0 0H{side:g}V{side:g}H0Z"/>', *_cells(levels, step)]
+    if is_named and with_counts:
+        parts += _counts(table, levels, step)
+    for end in np.cumsum(task_sizes)[:-1]:
+        at = f"{end * step:.1f}"
+        parts.append(f'<path class="part" d="M0 {at}H{side:g}M{at} 0V{side:g}"/>')
+    labels, box = (
+        _class_labels(names, task_sizes, step) if is_named else _task_labels(task_sizes, size, step)
+    )
+    told = f"{title}: classes in the order learned, {', '.join(names[:3])}"
+    left, top, width, height = box
+    # Letters keep their size: a figure wider than the screen scrolls in its own frame.
+    style = f'style="width:{width:.0f}px;max-width:none"' if is_named else ""
+    return Markup(
+        f'<svg class="chart {"named" if is_named else "square"}" {style} '
+        f'viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" role="img" '
+        f'aria-label="{escape(told)}">{"".join([*parts, *labels])}</svg>'
+    )
+
+
+def shortened(name: str, most: int = _MAX_UNITS) -> str:
+    """A name whose middle is left out where it is longer than some Latin letters.
+
+    Characters of double width count twice. Both ends stay, because names often differ in their
+    last word.
+    """
+    if _units(name) <= most:
+        return name
+    begin, end = len(name), len(name)  # what is left out lies in between
+    while _units(name[:begin]) > most - most // 3 - 1:
+        begin -= 1
+    while _units(name[end - 1 :]) <= most // 3:
+        end -= 1
+    return f"{name[:begin].rstrip()}…{name[end:].lstrip()}"
+
+
+def _units(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _levels(table: Ints) -> Ints:
+    """Strength of each cell, 0..8: its share of the row's clips."""
+    totals = np.maximum(table.sum(axis=1, keepdims=True), 1)
+    return np.ceil(table / totals * _LEVELS).astype(int)
+
+
+def _cells(levels: Ints, step: float) -> list[str]:
+    right = np.eye(len(levels), dtype=bool)
+    parts = []
+    for name, mask in {"": right, " wrong": ~right}.items():
+        for level in range(1, _LEVELS + 1):
+            cells = np.argwhere((levels == level) & mask)
+            if len(cells):
+                path = "".join(f"M{j} {i}h1v1h-1z" for i, j in cells)
+                parts.append(
+                    f'<path class="cell{name}" transform="scale({step:.4g})" '
+                    f'opacity="{0.15 + 0.85 * level / _LEVELS:.2f}" d="{path}"/>'
+                )
+    return parts
+
+
+def _counts(table: Ints, levels: Ints, step: float) -> list[str]:
+    """The numbers in the cells, where they fit."""
+    font = 10 if step > 17 else 8
+    parts = [f'<g class="counts" font-size="{font}">']
+    for i, j in np.argwhere(table):
+        text = str(table[i, j])
+        if len(text) * font * 0.6 > step:
+            continue
+        light = ' class="light"' if levels[i, j] >= _ON_DARK else ""
+        parts.append(
+            f'<text{light} x="{(j + 0.5) * step:.1f}" y="{(i + 0.5) * step + 0.35 * font:.1f}">'
+            f"{text}</text>"
+        )
+    return [*parts, "</g>"]
+
+
+def _class_labels(
+    names: Sequence[str], task_sizes: Sequence[int], step: float
+) -> tuple[list[str], tuple[float, float, float, float]]:
+    """Names beside rows and below columns; gives the view box too."""
+    font = 12 if step > 17 else 10
+    side = step * len(names)
+    shown = [shortened(name) for name in names]
+    room = max(map(_units, shown), default=0) * font * 0.62 + 12
+    middles = [(i + 0.5) * step + 0.35 * font for i in range(len(names))]
+    titles = [
+        f"<title>{escape(full)}</title>" if full != text else ""
+        for full, text in zip(names, shown, strict=True)
+    ]
+    words = "".join(
+        f'<text x="-7" y="{y:.1f}">{escape(text)}{title}</text>'
+        for y, text, title in zip(middles, shown, titles, strict=True)
+    )
+    parts = [  # the same words twice: turned around the lower left corner they stand under columns
+        f'<g class="names" font-size="{font}">{words}</g>',
+        f'<g class="names" font-size="{font}" transform="translate(0 {side:g})rotate(-90)">'
+        f"{words}</g>",
+        f'<text class="tick" text-anchor="middle" x="{side / 2:.1f}" y="{side + room + 14:.1f}">'
+        "predicted class</text>",
+        f'<text class="tick" text-anchor="middle" '
+        f'transform="translate({-room - 6:.1f} {side / 2:.1f})rotate(-90)">true class</text>',
+    ]
+    top = 4.0
+    if len(task_sizes) > 1:
+        top = 20.0
+        parts += _task_numbers(task_sizes, step, side)
+    left, right = room + 20, 26.0 if len(task_sizes) > 1 else 6.0
+    return parts, (-left, -top, left + side + right, top + side + room + 22)
+
+
+def _task_numbers(task_sizes: Sequence[int], step: float, side: float) -> list[str]:
+    """The number of each task above its columns and right of its rows."""
+    parts, first = [], 0
+    for task, count in enumerate(task_sizes):
+        middle = (first + count / 2) * step
+        first += count
+        word = "task " if count * step > 45 else ""
+        parts.append(
+            f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="-6">{word}{task + 1}'
+            f'</text><text class="tick" x="{side + 6:g}" y="{middle + 4:.1f}">{task + 1}</text>'
+        )
+    return parts
+
+
+def _task_labels(
+    task_sizes: Sequence[int], size: int, step: float
+) -> tuple[list[str], tuple[float, float, float, float]]:
+    """Numbers of tasks in place of names; gives the view box too."""
+    parts, first, side = [], 0, _UNNAMED_SIDE
+    for task, count in enumerate(task_sizes):
+        middle = (first + count / 2) * step
+        if side * count / size > 12:
+            parts.append(
+                f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="254">{task + 1}'
+                f'</text><text class="tick" text-anchor="end" x="-5" y="{middle + 4:.1f}">'
+                f"{task + 1}</text>"
+            )
+        first += count
+    parts.append(
+        '<text class="tick" text-anchor="middle" x="120" y="270">task of the predicted class</text>'
+        '<text class="tick" text-anchor="middle" transform="translate(-20 120)rotate(-90)">'
+        "task of the true class</text>"
+    )
+    return parts, (-34, -4, 282, 280)
