@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cign.data.array_clip import ArrayClip
-from cign.data.container import Media, MediaError
-from cign.data.formats.folders import MEDIA_SUFFIXES
+from cign.data.media_files import is_media
 from cign.data.side_by_side import Pause
 from cign.errors import InputError
 
@@ -129,16 +128,3 @@ def media_below(folder: str | os.PathLike[str]) -> Iterator[Input]:
                 yield str(file)
     for error in troubles:
         yield NoFile(str(error.filename), f"unreadable: {error.strerror}")
-
-
-def is_media(file: Path) -> bool:
-    """Whether a file of a folder is audio or video: by its suffix, else by opening it."""
-    if file.suffix.lower() in MEDIA_SUFFIXES:
-        return True
-    try:
-        with Media.open(file) as media:
-            # FFmpeg takes text for a terminal's output, and pictures for films of one frame.
-            kind = media.container.format.name
-    except (MediaError, OSError, ValueError):
-        return False
-    return not (kind == "tty" or kind.endswith("_pipe") or "image2" in kind)

@@ -78,6 +78,16 @@ def run(options: Any) -> None:
     _check(options)
     refuse_missing(options.model)
     files = _inputs(options.files)
+    if options.explain is None:
+        _predict(options, files)
+        return
+    from cign.commands.predict_output import outliving_readers
+
+    with outliving_readers():  # all pictures and films are made, whoever reads the rows
+        _predict(options, files)
+
+
+def _predict(options: Any, files: Any) -> None:
     from cign.learner import Learner
 
     learner = Learner.load(options.model, device=device_of(options))
@@ -173,21 +183,17 @@ def _show(predictions: Iterable[Any], options: Any, learner: Any, progress: Any)
     """Print the predictions in the form that was asked for."""
     from cign.commands import predict_output as output
 
-    with ExitStack() as stack:
-        if options.explain is not None:
-            # All pictures and films are made, whoever reads the rows.
-            stack.enter_context(output.outliving_readers())
-        if options.json:
-            output.write_json(predictions)
-        elif options.jsonl:
-            output.write_json_lines(predictions)
-        elif options.csv:
-            output.write_csv(predictions)
-        else:
-            rows = list(predictions)
-            progress.stop()
-            _show_table(rows, options, learner)
+    if options.json:
+        output.write_json(predictions)
+    elif options.jsonl:
+        output.write_json_lines(predictions)
+    elif options.csv:
+        output.write_csv(predictions)
+    else:
+        rows = list(predictions)
         progress.stop()
+        _show_table(rows, options, learner)
+    progress.stop()
 
 
 def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
