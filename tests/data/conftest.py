@@ -14,6 +14,7 @@ import pytest
 from cign.data.clips import Clip, ClipTable
 from cign.data.media import MediaSpec
 from cign.data.prepare import prepare
+from odd_media import OddMedia
 
 PICTURE = "-f lavfi -i testsrc2=size=96x96:rate=25:duration=4"
 SOUND = "-f lavfi -i sine=frequency=440:beep_factor=4:duration=4"
@@ -167,3 +168,9 @@ def make_pair(folder: Path, media, train: str, test: str = "plain.mp4") -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(media(name), path)
     return folder
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory):
+    """Gives a file of `odd_media` by name."""
+    return OddMedia(tmp_path_factory.mktemp("odd"))

@@ -81,6 +81,51 @@ def test_without_a_good_picture_only_the_sound_is_left(make, tmp_path):
     assert {"damaged", "one modality"} <= {name for name, _ in decoded.conditions}
 
 
+@pytest.mark.parametrize(
+    "suffix", [".JPG", ".Jpeg", ".PNG", ".BMP", ".WEBP", ".tif", ".TIFF", ".gif"]
+)
+def test_the_suffix_of_an_image_is_of_any_case_and_format(suffix, make, tmp_path):
+    sound = make(120)
+    frames = tmp_path / "corpus" / "frames"
+    (frames / "clip.jpg").unlink()
+    (frames / "clip.txt").write_text("about the clip")
+    Image.new("RGB", (60, 40), (200,) * 3).save(frames / f"clip{suffix}")
+    decoded = decode(sound, SPEC)
+    assert decoded.has_visual
+    assert abs(levels_of(decoded)[0] - 200) <= 2
+    assert "damaged" not in dict(decoded.conditions)
+
+
+def test_images_in_a_folder_are_of_any_format_and_the_rest_is_ignored(make, tmp_path):
+    sound = make([20, 40, 60, 80])
+    folder = tmp_path / "corpus" / "frames" / "clip"
+    for number, suffix in ((2, ".TIF"), (3, ".PNG"), (4, ".Gif")):
+        (folder / f"{number}.png").rename(folder / f"{number}.old")
+        Image.open(folder / f"{number}.old").save(folder / f"{number}{suffix}")
+        (folder / f"{number}.old").unlink()
+    (folder / "Thumbs.db").write_bytes(b"no image")
+    decoded = decode(sound, MediaSpec(num_frames=3, frame_px=32, rate_hz=16000))
+    assert levels_of(decoded) == [40, 60, 80]
+    assert "damaged" not in dict(decoded.conditions)
+
+
+def test_a_video_of_the_name_is_no_image(make, media, tmp_path):
+    sound = make(120)
+    frames = tmp_path / "corpus" / "frames"
+    (frames / "clip.jpg").unlink()
+    (frames / "clip.mp4").write_bytes(media("plain.mp4").read_bytes())
+    assert pictures_of(sound) == []
+
+
+def test_images_that_are_added_later_are_found(make, tmp_path):
+    sound = make(120)
+    frames = tmp_path / "corpus" / "frames"
+    (frames / "clip.jpg").unlink()
+    assert pictures_of(sound) == []
+    Image.new("RGB", (60, 40), (200,) * 3).save(frames / "clip.JPG", format="JPEG")
+    assert pictures_of(sound) == [frames / "clip.JPG"]
+
+
 def test_a_sound_elsewhere_has_no_pictures(make, tmp_path):
     sound = make(120)
     assert pictures_of(sound) == [tmp_path / "corpus" / "frames" / "clip.jpg"]

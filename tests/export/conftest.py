@@ -3,6 +3,7 @@
 import pytest
 
 from cign.export.exporting import export_model
+from odd_media import OddMedia
 
 from .toys import ToyBackbone, toy_model
 
@@ -14,3 +15,9 @@ def toy_export(tmp_path_factory):
         pytest.importorskip(name, reason="needs the extra export")
     model, out = toy_model("analytic"), tmp_path_factory.mktemp("toy") / "out"
     return model, export_model(model, ToyBackbone(), out)
+
+
+@pytest.fixture(scope="session")
+def odd(tmp_path_factory):
+    """Gives a file of `odd_media` by name."""
+    return OddMedia(tmp_path_factory.mktemp("odd"))

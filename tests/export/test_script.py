@@ -1,19 +1,20 @@
-"""The commands and the script of docs/export.md, the script without cign and torch."""
+"""The commands of docs/export.md, and the script beside an export, without cign and torch."""
 
 import importlib.util
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import pages
+from cign.data.media import MediaError, MediaSpec, decode
 from cign.data.prepare import prepare
+from cign.export.script import SCRIPT, script
 from cign.learner import Learner
 from cign.models.backbones import load_backbone
 from cign.predictor import predict_files
@@ -23,13 +24,16 @@ from .toys import ToyBackbone
 for name in ("onnxruntime", "onnxscript"):
     pytest.importorskip(name, reason="needs the extra export")
 
-PAGE = pages.DOCS / "export.md"
 NOT_HERE = "raise ImportError('this must run without it')\n"
 
 
-def python_blocks():
-    """The script, and how a model is passed on."""
-    return re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)
+# Whatever a reader may treat in its own way.
+ODD = [
+    *("base.mp4", "turned.mp4", "cover.m4a", "one_frame.mkv", "two_audio.mkv", "two_audio.mp4"),
+    *("late.mkv", "late.webm", "subtitles.mkv", "apart.mp4", "keys.ts", "keys.mpg", "twice.ts"),
+    *("raw.h264", "live.webm", "piped.mkv", "piped.avi", "fragments.mp4", "repeated.ogv"),
+    *("mono.wav", "audio.m4a", "video.mp4", "chained.ogg", "palette.gif", "image.jpg"),
+]
 
 
 def alone(arguments, folder):
@@ -49,20 +53,23 @@ def alone(arguments, folder):
     return done.stdout.splitlines()
 
 
-def check_answers(lines, wanted, classes):
+def check_answers(lines, wanted):
     """What the script printed against predictions with all classes."""
-    said = [json.loads(line) for line in lines]
-    assert [one["file"] for one in said] == [one.file for one in wanted]
-    for ours, theirs in zip(wanted, said, strict=True):
-        reading = (
-            ours.modalities["audio_visual"] or ours.modalities["audio"] or ours.modalities["visual"]
-        )
-        told = {entry["label"]: entry["probability"] for entry in reading}
-        np.testing.assert_allclose(
-            theirs["probabilities"], [told[name] for name in classes], atol=1e-4
-        )
+    answers = [json.loads(line) for line in lines]
+    assert [one["file"] for one in answers] == [one.file for one in wanted]
+    for ours, theirs in zip(wanted, answers, strict=True):
+        assert theirs["error"] == ours.error
         assert theirs["label"] == ours.label
+        if ours.error:
+            continue
+        for name, entries in ours.modalities.items():
+            probabilities = {one["label"]: one["probability"] for one in entries}
+            found = {one["label"]: one["probability"] for one in theirs["modalities"][name]}
+            assert found == pytest.approx(probabilities, abs=1e-4)
+        assert (theirs["start_s"], theirs["end_s"]) == (ours.start_s, ours.end_s)
+        assert theirs["missing"] == ours.missing
         assert abs(theirs["unknown"] - ours.unknown) <= 1e-4
+        assert theirs["unknown_threshold"] == ours.unknown_threshold
         if abs(ours.unknown - ours.unknown_threshold) > 1e-4:
             assert theirs["is_unknown"] == ours.is_unknown
 
@@ -79,15 +86,99 @@ def one_track(clip, folder):
     return made
 
 
+@pytest.fixture
+def odd_files(odd, tmp_path):
+    """Odd media, some that are no media, and a sound whose image is a file of its own."""
+    (tmp_path / "text.mp4").write_text("no media")
+    with_image = tmp_path / "audio" / "x.wav"
+    with_image.parent.mkdir()
+    with_image.write_bytes(odd("mono.wav").read_bytes())
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "x.JPG").write_bytes(odd("image.jpg").read_bytes())
+    others = (with_image, tmp_path / "text.mp4", tmp_path / "absent.mp4", tmp_path)
+    return [*(str(odd(name)) for name in ODD), *map(str, others)]
+
+
 def test_the_script_on_a_toy_network(toy_export, tiny, tmp_path):
     model, exported = toy_export
     files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[:6]
     files += one_track(files[0], tmp_path)
-    (tmp_path / "script.py").write_text(python_blocks()[0])
-    lines = alone([tmp_path / "script.py", exported.folder, *files], tmp_path)
+    lines = alone([exported.folder / SCRIPT, "--top", "99", *files], tmp_path)
     wanted = list(predict_files(model, ToyBackbone(), files, top=len(model.classes)))
     assert [one.missing for one in wanted][-2:] == [["visual"], ["audio"]]
-    check_answers(lines, wanted, model.classes)
+    check_answers(lines, wanted)
+
+
+def test_the_script_on_odd_media(toy_export, odd_files, tmp_path):
+    model, exported = toy_export
+    lines = alone([exported.folder / SCRIPT, "--top", "99", *odd_files], tmp_path)
+    wanted = list(predict_files(model, ToyBackbone(), odd_files, top=len(model.classes)))
+    assert sum(one.error is not None for one in wanted) == 4
+    check_answers(lines, wanted)
+
+
+def test_the_windows_of_the_script(toy_export, odd, tmp_path):
+    model, exported = toy_export
+    files = [str(odd(name)) for name in ("late.mkv", "twice.ts", "turned.mp4", "mono.wav")]
+    lines = alone([exported.folder / SCRIPT, "--top", "99", "--every", "3", *files], tmp_path)
+    wanted = list(predict_files(model, ToyBackbone(), files, top=len(model.classes), every_s=3.0))
+    assert len(wanted) == 3 + 6 + 3 + 3
+    check_answers(lines, wanted)
+
+
+DECODE = """
+import json, sys
+from pathlib import Path
+import predict
+spec = predict.MediaSpec(num_frames=3, frame_px=64, rate_hz=16000)
+for path in sys.argv[1:]:
+    try:
+        clip = predict.decode(Path(path), spec)
+        print(json.dumps([clip.content_hash, clip.start_s, clip.end_s, clip.conditions]))
+    except predict.MediaError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def described(path):
+    """What the script above prints of a file, by this package."""
+    try:
+        clip = decode(Path(path), MediaSpec(num_frames=3, frame_px=64, rate_hz=16000))
+    except MediaError as error:
+        return str(error)
+    return [clip.content_hash, clip.start_s, clip.end_s, [list(one) for one in clip.conditions]]
+
+
+def test_the_script_decodes_as_cign_does(odd_files, tmp_path):
+    (tmp_path / SCRIPT).write_text(script())
+    (tmp_path / "read.py").write_text(DECODE)
+    lines = alone([tmp_path / "read.py", *odd_files[:-1]], tmp_path)
+    wanted = [described(path) for path in odd_files[:-1]]
+    assert [json.loads(line) for line in lines] == wanted
+    assert sum(isinstance(one, str) for one in wanted) == 3
+    assert len({one[0] for one in wanted if not isinstance(one, str)}) > 15
+
+
+def test_the_script_fails_where_every_file_does(toy_export, tmp_path):
+    _, exported = toy_export
+    command = [sys.executable, str(exported.folder / SCRIPT), str(tmp_path / "absent.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"] == "missing: the file does not exist"
+    assert "Traceback" not in done.stderr
+
+
+def test_the_script_refuses_files_that_were_changed(toy_export, tmp_path):
+    _, exported = toy_export
+    copy = tmp_path / "copy"
+    shutil.copytree(exported.folder, copy)
+    data = bytearray((copy / "predictor.onnx").read_bytes())
+    data[len(data) // 2] ^= 1
+    (copy / "predictor.onnx").write_bytes(data)
+    command = [sys.executable, str(copy / SCRIPT), "a.mp4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "predictor.onnx is not what was exported" in done.stderr
 
 
 def test_cign_cannot_be_imported_where_the_script_runs(tmp_path):
@@ -105,7 +196,6 @@ def test_every_command_of_the_page(tiny, tmp_path, monkeypatch, capsys):
     learner = Learner("cign_analytic").learn("store", tasks=2, out="work/run")
     files = sorted(map(str, tiny[0].rglob("*.mp4")))
     Path("clip.mp4").write_bytes(Path(files[0]).read_bytes())
-    Path("script.py").write_text(python_blocks()[0])
     printed = []
     for line in pages.commands("export.md"):
         program, *words = line.split()
@@ -114,14 +204,14 @@ def test_every_command_of_the_page(tiny, tmp_path, monkeypatch, capsys):
             assert importlib.util.find_spec("onnxscript")  # it was done before the tests
         elif program == "python":
             printed = alone(words, tmp_path)
-            lines = alone([*words[:2], *files], tmp_path)
+            lines = alone([words[0], "--top", "99", *files], tmp_path)
         else:
             assert pages.run(line, {}) == 0, f"{line}: {capsys.readouterr().err}"
     assert len(printed) == 1
     classes = learner.model.classes
     wanted = list(learner.predict(files, top=len(classes)))
     assert len(wanted) >= 40
-    check_answers(lines, wanted, classes)
+    check_answers(lines, wanted)
     assert "unknown scores differ from the model's by at most" in capsys.readouterr().out
     about = json.loads(Path("work/exported/predictor.json").read_text())
     assert about["unknown"]["score"] == "combined"

@@ -12,7 +12,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from cign.data.spans import is_guessed, is_unstamped, lists_samples, may_restart, scan
+from cign.data.spans import is_guessed, is_unstamped, may_restart, scan
 from cign.data.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
@@ -87,9 +87,8 @@ class Media:
             video, audio = _pick(container, "video"), _pick(container, "audio")
             if video is None and audio is None:
                 raise MediaError("unreadable", "it holds no picture or sound that can be decoded")
-            timeline = _measured(path, container, video, audio)
-            if may_restart(container) and not _is_byte_stream(container):
-                # Reading an Ogg file to its end leaves traces in the timestamps that follow.
+            timeline, is_traced = _measured(path, container, video, audio)
+            if is_traced:
                 container.close()
                 container = _open(path)
                 video, audio = _pick(container, "video"), _pick(container, "audio")
@@ -208,20 +207,26 @@ _cache: dict[tuple[Any, ...], Timeline] = {}
 _CACHED = 32
 
 
-def _measured(path: Path, container: Any, video: Any, audio: Any) -> Timeline:
-    """`measure`, once for a file that is read: many clips may be parts of one long recording."""
-    if lists_samples(container, [track for track in (video, audio) if track is not None]):
-        return measure(container, video, audio)
+def _measured(path: Path, container: Any, video: Any, audio: Any) -> tuple[Timeline, bool]:
+    """`measure`, once for a file that is read whole: many clips may be parts of one recording.
+
+    Returns:
+        Where the streams lie, and whether the container must be opened again: reading it to its end
+        leaves traces in its index and timestamps, and a clip must be the same each time.
+    """
     status = path.stat()
     tracks = tuple(None if track is None else track.index for track in (video, audio))
-    key = (str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino, tracks)
-    found = _cache.get(key)
-    if found is None:
-        found = measure(container, video, audio)
-        while len(_cache) >= _CACHED:
-            _cache.pop(next(iter(_cache)), None)
-        _cache[key] = found
-    return found
+    key = (str(path), status.st_size, status.st_mtime_ns, status.st_ino, tracks)
+    known = _cache.get(key)
+    if known is not None:
+        return known, False
+    found = measure(container, video, audio)
+    if not found.is_scanned:
+        return found, False
+    while len(_cache) >= _CACHED:
+        _cache.pop(next(iter(_cache)), None)
+    _cache[key] = found
+    return found, not _is_byte_stream(container)
 
 
 def _is_byte_stream(container: Any) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 from cign.data.container import EPSILON_S, Media
 from cign.data.joins import Joiner
 
-# Where seeking missed the key frame, it is repeated so many seconds earlier, then from the start.
-_FURTHER_BACK_S = (12.0, 60.0)
-# Where packets are found by their position in the file, seeking lands in the middle of one.
-_SETTLE_S = 0.2
+# Where packets are found by their position, seeking may miss the key frame, and land in the middle
+# of a packet of audio, after which its parser goes wrong for a while. Then it is repeated so many
+# seconds earlier, at last from the start, and what fails in the first of these is no damage.
+_FURTHER_BACK_S = (1.0, 12.0, 60.0)
+_SETTLE_S = 1.0
 
 Before = Callable[[float | None], None]
 
@@ -40,7 +41,10 @@ def decoded_from(
         media.num_bad = num_bad
         frames = _decode(media, start_s, kind, before, latest_s=begin_s + EPSILON_S)
         first = next(frames, None)
-        if first is not None and (start_s == 0 or first[1] <= time_s + EPSILON_S):
+        is_torn = start_s == begin_s and media.may_miss and media.num_bad > num_bad
+        if first is None or (is_torn and start_s > 0):
+            continue
+        if start_s == 0 or first[1] <= time_s + EPSILON_S:
             yield first
             yield from frames
             return
@@ -69,8 +73,8 @@ def _decode(
             if settled_s is None and start_s > 0 and stamp_s > latest_s:
                 return
             if settled_s is None:
-                settled_s = stamp_s + (_SETTLE_S if media.may_miss and start_s > 0 else 0.0)
-            is_settling = stamp_s < settled_s
+                settled_s = min(stamp_s + _SETTLE_S, latest_s) if media.may_miss else stamp_s
+            is_settling = start_s > 0 and stamp_s < settled_s
             if is_settling:
                 media.num_bad = num_bad
         if before is not None:

@@ -41,6 +41,7 @@ class Spans:
     Attributes:
         by_stream: The span of each stream that has packets, by its index.
         is_stated: Whether that is what the header lists; nothing was read.
+        is_scanned: Whether everything was read.
         shifts_s: See `cign.data.joins.shifts_s`; empty if the timestamps do not restart.
         keys_s: Times of the key frames if they do, in ascending order.
         is_broken: Whether reading failed before the end.
@@ -48,6 +49,7 @@ class Spans:
 
     by_stream: dict[int, Span]
     is_stated: bool = False
+    is_scanned: bool = False
     shifts_s: tuple[float, ...] = ()
     keys_s: tuple[float, ...] = ()
     is_broken: bool = False
@@ -126,7 +128,7 @@ def scan(container: Any, tracks: Sequence[Any], *, rewind: bool = False) -> Span
     except (av.error.FFmpegError, ValueError):
         is_broken = True
     spans = scanner.spans()
-    spans.is_broken = is_broken
+    spans.is_broken, spans.is_scanned = is_broken, True
     if not spans.shifts_s and not is_unstamped(container):
         _take_stated_starts(tracks, spans.by_stream)
     return spans

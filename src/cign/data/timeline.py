@@ -29,6 +29,7 @@ class Timeline:
         origins_s: For the index of each stream the time in the file that is 0 of the clip.
         duration_s: From the beginning of the earlier stream to the end of the later one.
         is_stated: Whether this is what the header lists, and has not been looked at.
+        is_scanned: Whether everything was read to find it.
         is_cut: Whether the file ends before its header says.
         absent: Indices of streams without packets, or of which one frame is cover art.
         shifts_s: For files whose timestamps restart, see `cign.data.joins.shifts_s`.
@@ -39,6 +40,7 @@ class Timeline:
     origins_s: dict[int, float]
     duration_s: float
     is_stated: bool
+    is_scanned: bool
     is_cut: bool
     absent: frozenset[int]
     shifts_s: tuple[float, ...]
@@ -89,6 +91,7 @@ def measure(container: Any, video: Any | None, audio: Any | None) -> Timeline:
         origins_s=origins_s,
         duration_s=length_s,
         is_stated=found.is_stated,
+        is_scanned=found.is_scanned,
         is_cut=is_cut,
         absent=frozenset(tracks) - frozenset(spans) if spans else frozenset(),
         shifts_s=found.shifts_s,
@@ -118,6 +121,7 @@ def _compare(
         return length_s, False
     others = [stream for stream in container.streams if stream.index not in spans]
     if others:
+        found.is_scanned = True
         spans = spans | scan(container, others, rewind=True).by_stream
     return length_s, _ends_early(stated_s, spans)
 
