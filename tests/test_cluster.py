@@ -172,7 +172,7 @@ def test_engines_are_checked_before_anything_is_done(cign, tiny, tmp_path, monke
         code, out, err = cign(*command, *(() if "--engine" in command else ("--engine", "ray")))
         assert (code, out) == (2, "")
         assert err == (
-            "cign: --engine ray needs Ray: pip install 'cign[cluster]', or use --engine local\n"
+            "cign: --engine ray needs Ray: `pip install 'ray>=2.40'`, or use --engine local\n"
         )
     assert not list(tmp_path.iterdir())
 

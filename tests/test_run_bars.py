@@ -66,3 +66,15 @@ def test_bars_on_terminals_only(monkeypatch, is_terminal, kind):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
     assert isinstance(make_run_view(), kind)
     terminal.restore()
+
+
+def test_the_device_is_shown_when_the_runs_begin(capsys):
+    """Not before: a bench that is refused shows its sentence alone."""
+    view = make_run_view("cpu")
+    assert capsys.readouterr().err == ""
+    view.begin(4, 1)
+    view.ended("first", 0.0, None)
+    terminal.restore()
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith("device: cpu, ")
+    assert second == "1 of 4 runs done before"

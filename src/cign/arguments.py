@@ -231,8 +231,8 @@ def add_engine(parser: CommandParser) -> None:
         "--engine",
         metavar="NAME",
         default="local",
-        help="local (processes of this machine, default) or ray (a cluster; pip install "
-        "'cign[cluster]')",
+        help="local (processes of this machine, default) or ray (a cluster; needs `pip install "
+        "ray`)",
     )
 
 

@@ -43,7 +43,7 @@ def load_ray() -> ModuleType:
         import ray
     except ImportError:
         raise InputError(
-            "--engine ray needs Ray: pip install 'cign[cluster]', or use --engine local"
+            "--engine ray needs Ray: `pip install 'ray>=2.40'`, or use --engine local"
         ) from None
     return ray
 

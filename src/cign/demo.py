@@ -24,6 +24,7 @@ from cign.run_config import RunConfig
 # No setting of any method was chosen on this world, and no published table uses it.
 CLIPS = SynthConfig(num_classes=12, num_train=40, num_val=4, num_test=30, world=20, seed=0)
 NUM_TASKS = 4
+_PERCENT = "\N{NO-BREAK SPACE}%"
 _MISLEADING = SHARE_OTHER_SOUND + SHARE_OTHER_PICTURE
 # The settings of the release take at least 1,000 steps a task and a wider network.
 QUICK_OPTIONS = {
@@ -81,8 +82,8 @@ def caption() -> list[str]:
         "Accuracy in percent: after the last task / mean over the tasks / forgetting. "
         f"{CLIPS.num_classes * CLIPS.num_test} test clips; {CLIPS.num_classes} classes of "
         f"{CLIPS.num_train} training clips in {NUM_TASKS} tasks. The best possible is "
-        f"{100 * CLIPS.limit:g} %: in {100 * _MISLEADING:g} % of the clips one modality is of "
-        "another class.",
+        f"{100 * CLIPS.limit:g}{_PERCENT}: in {100 * _MISLEADING:g}{_PERCENT} of the clips "
+        "one modality is of another class.",
         f"Synthetic dataset (world) {CLIPS.world}: no setting was chosen on it. All settings are "
         "the methods' recipes, tuned on another dataset; quick: "
         f"{training['num_epochs']} epochs a task in batches of {training['batch_size']} at "

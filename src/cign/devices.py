@@ -47,8 +47,7 @@ def resolve_device(name: str | None = None) -> str:
     found = available_devices()
     if name not in found and not (name == "cuda" and "cuda:0" in found):
         raise InputError(
-            f"device {name!r} is not available{_why_not(name)}: use one of {', '.join(found)}, "
-            "or auto"
+            f"device {name!r} is not available{_why_not(name)}: use {', '.join(found)} or auto"
         )
     return name
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from cign.terminal import duration, until_restored
+from cign.terminal import duration, show_device, until_restored
+
+if TYPE_CHECKING:
+    from cign.bench.runner import View
 
 _REFRESH_EVERY_S = 0.1
 _LINE_EVERY_S = 30.0
@@ -112,6 +115,24 @@ class RunBars:
             self._all = None
 
 
-def make_run_view() -> RunBars | RunLines:
-    """Bars where standard error is a terminal, lines elsewhere."""
-    return until_restored(RunBars() if sys.stderr.isatty() else RunLines())
+class _WithDevice:
+    """Shows the device before the first run, once the bench is not refused any more."""
+
+    def __init__(self, view: RunBars | RunLines, device: str) -> None:
+        self._view, self._device = view, device
+        self.moved, self.ended, self.stop = view.moved, view.ended, view.stop
+
+    def begin(self, num_runs: int, num_done: int) -> None:
+        """See `cign.bench.runner.View`."""
+        show_device(self._device)
+        self._view.begin(num_runs, num_done)
+
+
+def make_run_view(device: str | None = None) -> View:
+    """Bars where standard error is a terminal, lines elsewhere.
+
+    Args:
+        device: What the runs compute on, to be shown; None shows nothing.
+    """
+    view = until_restored(RunBars() if sys.stderr.isatty() else RunLines())
+    return view if device is None else _WithDevice(view, device)

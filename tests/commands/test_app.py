@@ -104,7 +104,7 @@ def test_what_is_refused_is_one_sentence(cign, model, runs, tmp_path, monkeypatc
     real = importlib.util.find_spec
     found = lambda name, *rest: None if name == "gradio" else real(name, *rest)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", found)
-    refused(cign("app", model), "the page needs gradio", "pip install 'cign[app]'")
+    refused(cign("app", model), "the web app needs gradio", "pip install 'gradio>=6,<7'")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: real("json"))
     refused(cign("app", tmp_path / "nothing", "--port", 0), "not found")
     refused(cign("app", model, "--port", 0, "--out", tmp_path / "x"), "--teach")

@@ -38,7 +38,7 @@ def test_a_missing_device_is_one_sentence():
             Learner(device=name)
         sentence = str(caught.value)
         assert sentence.startswith(f"device '{name}' is not available")
-        assert sentence.endswith(": use one of cpu, or auto")
+        assert sentence.endswith(": use cpu or auto")
     with pytest.raises(
         InputError, match="unknown device 'gpu': use auto, cpu, cuda, cuda:N or mps"
     ):

@@ -57,7 +57,7 @@ def _export_if_possible(line, capsys):
         ]
     else:
         assert pages.run(line, EXTRA) == 2
-        assert "pip install 'cign[export]'" in capsys.readouterr().err
+        assert "pip install onnx" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ def run(options: Any) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the page needs {', '.join(missing)}: install the extra with `pip install 'cign[app]'`"
+            f"the web app needs {', '.join(missing)}: `pip install 'gradio>=6,<7'` brings all of it"
         )
     refuse_missing(options.model)
     from cign.app.service import Service

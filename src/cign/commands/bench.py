@@ -11,11 +11,11 @@ from cign.arguments import (
     add_bf16,
     add_device,
     add_engine,
-    device_of,
     path,
     paths,
     whole,
 )
+from cign.devices import resolve_device
 from cign.errors import InputError, RunError
 from cign.run_bars import make_run_view
 from cign.terminal import note, percent, say, show_table
@@ -156,8 +156,7 @@ def run(options: Any) -> None:
         bf16=options.bf16,
         only=parse_parts(options.only or ()),
     )
-    if options.engine == "local":
-        device_of(options)
+    here = resolve_device(options.device) if options.engine == "local" else None
     result = run_bench(
         config,
         options.out,
@@ -166,7 +165,7 @@ def run(options: Any) -> None:
         now=tuple(options.now or ()),
         engine=options.engine,
         device=options.device,
-        view=make_run_view(),
+        view=make_run_view(here),
     )
     show_comparison(result.table)
     files = ("table.csv", "table.json", "table.md", "report.html")

@@ -39,8 +39,8 @@ def kinds_of(format: str) -> tuple[str, ...]:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if "onnx" in kinds and missing:
         raise InputError(
-            f"export to ONNX needs {', '.join(missing)}: install the extra with "
-            "`pip install 'cign[export]'`, or use --format torch"
+            f"export to ONNX needs {', '.join(missing)}: `pip install {' '.join(missing)}`, or use "
+            "--format torch"
         )
     return kinds
 
