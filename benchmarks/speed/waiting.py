@@ -46,7 +46,7 @@ class TimedLoop(Loop):
 
     def _step(self, batch: Batch, phase: Phase) -> None:
         began = time.perf_counter()
-        super()._step(batch, phase)
+        super()._step(batch, phase, share)
         ended = time.perf_counter()
         if self._steps_done == 1:
             self._second = ended
