@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-import cign.shared_loop
+import cign.train
 import toy
 from cign.peers import joined
-from cign.shared_loop import SharedLoop
+from cign.train import Loop
 
 STOP_AFTER = 3
 OPTIONS = {
@@ -66,19 +66,19 @@ def make(name: str, folder: Path | None = None, **kwargs):
 
 def main(folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
-    cign.shared_loop.SAVE_EVERY_STEPS = 2
-    with joined() as peers:
-        toy.Loop = partial(SharedLoop, peers=peers)  # what toy_loop makes
+    cign.train.SAVE_EVERY_STEPS = 2
+    with joined() as comm:
+        toy.Loop = partial(Loop, comm=comm)  # what toy_loop makes
         for given in names:
             name, _, stopped = given.partition(":")
             how = {}
             if stopped:
                 (folder / name).mkdir(exist_ok=True)
-                place = folder / name if peers.is_first else None
+                place = folder / name if comm.is_first else None
                 how = {"folder": place, "checkpoint_every_s": 0.0, "stop_after": STOP_AFTER}
             loop = make(name, **how)
             loop.run()
-            if peers.is_first and not stopped:
+            if comm.is_first and not stopped:
                 (folder / f"{name}.json").write_text(json.dumps(results(loop)))
 
 

@@ -29,11 +29,11 @@ CASES += [
 class Watched(Loop):
     """The loop with its steps of later tasks watched; keeps what the last step was made of."""
 
-    def _step(self, batch, phase):
+    def _step(self, batch, phase, share):
         if self.place.task == 0:
-            return super()._step(batch, phase)
+            return super()._step(batch, phase, share)
         with HostWaits() as waits:
-            super()._step(batch, phase)
+            super()._step(batch, phase, share)
         self.watched = getattr(self, "watched", 0) + 1
         self.waits = getattr(self, "waits", 0) + sum(waits.counts.values())
         self.names = getattr(self, "names", set()) | set(waits.counts)

@@ -49,6 +49,11 @@ def cign_outside(*arguments, cwd, path=PLUGINS):
 def test_a_method_and_a_backbone_of_another_folder_go_the_whole_way(tiny, tmp_path):
     clips, _ = tiny
 
+    listed: dict[str, list[str]] = {}
+    for path in sorted(clips.rglob("*.mp4")):
+        listed.setdefault(path.parent.name, []).append(str(path.relative_to(clips)))
+    (clips.parent / "classes.json").write_text(json.dumps(listed))
+
     def run(*arguments):
         done = cign_outside(*arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -57,7 +62,9 @@ def test_a_method_and_a_backbone_of_another_folder_go_the_whole_way(tiny, tmp_pa
     (tmp_path / "recipe.yaml").write_text(
         "method: derpp:DerPlusPlus\noptions: {training: {num_epochs: 2, batch_size: 8}}\n"
     )
-    run("prepare", clips, "store", "--backbone", "flat_backbone:Flat", "--workers", 0)
+    source = (clips.parent / "classes.json", "--media", clips, "--format")
+    with_parts = (*source, "json_format:read_json_classes", "--backbone", "flat_backbone:Flat")
+    run("prepare", with_parts[0], "store", *with_parts[1:], "--workers", 0)
     arguments = "--out run --recipe recipe.yaml --tasks 2 --memory 8"
     run("train", "store", *arguments.split())
     about = json.loads((tmp_path / "run" / "model" / "model.json").read_text())

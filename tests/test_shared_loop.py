@@ -14,12 +14,13 @@ import torch
 
 import cign
 import shared
+from cign.comm import Comm
 from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.analytic import Analytic
-from cign.peers import Peers, joined
+from cign.peers import joined
 from cign.place import Place
-from cign.shared_loop import SharedLoop
+from cign.shared_sums import partial_sums
 from toy import toy_loop
 
 ROOT = Path(cign.__file__).parents[1]
@@ -65,10 +66,10 @@ LEAVING = """
 import os
 import torch
 from cign.peers import joined
-with joined() as peers:
+with joined() as comm:
     weight = torch.nn.Parameter(torch.ones(3))
     weight.grad = torch.ones(3)
-    peers.add_([weight.grad])
+    comm.sum_([weight.grad])
     torch.optim.Adam([weight]).step()
 folder = "/proc/self/task"
 names = [open(f"{folder}/{task}/comm").read().strip() for task in os.listdir(folder)]
@@ -125,10 +126,21 @@ def test_twenty_steps_and_more_are_compared():
 # ---------------------------------------------------------------- refused, with nobody to wait for
 
 
+class Sharing(Comm):
+    """Of one process, and not alone: every line that shares is run."""
+
+    @property
+    def is_alone(self):
+        return False
+
+    def _exchange(self, tensors, how):
+        for _ in tensors:
+            pass
+
+
 def shared_toy(name, **kwargs):
-    loop = toy_loop(name, memory="12", **kwargs)
-    values = {f: getattr(loop, f) for f in loop.__dataclass_fields__}
-    return SharedLoop(**values, peers=Peers())
+    """A loop that shares its batches as several do, with nobody to exchange anything with."""
+    return toy_loop(name, memory="12", comm=Sharing(), **kwargs)
 
 
 def test_a_loss_that_needs_the_whole_batch_is_refused():
@@ -162,8 +174,7 @@ def test_sums_that_would_not_be_added_up_are_refused(monkeypatch):
 
 
 def parts_of(loop):
-    loop._absorbs = True
-    return loop._parts()
+    return partial_sums(loop.method, {}, absorbs=True)
 
 
 def test_a_method_says_itself_that_it_needs_the_whole_batch(monkeypatch):
@@ -193,8 +204,8 @@ def test_the_number_of_processes_is_asserted():
         joined(2).__enter__()
     with pytest.raises(InputError, match="--peer-timeout has no effect on one process"):
         joined(None, 5.0).__enter__()
-    with joined(1) as peers:
-        assert peers.is_alone
+    with joined(1) as comm:
+        assert comm.is_alone
 
 
 def test_what_is_asserted_on_the_command_line(cign, tiny, tmp_path):

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from part import ROOT, Found, Row, part
 
+from cign.comm import Share
 from cign.data.arrays import RowWriter, create_array, map_array
 from cign.data.batches import ArraySource
 from cign.data.memory import ExemplarMemory, MemoryBudget
@@ -44,9 +45,9 @@ class TimedLoop(Loop):
 
     step_s = phase_s = read_s = 0.0
 
-    def _step(self, batch: Batch, phase: Phase) -> None:
+    def _step(self, batch: Batch, phase: Phase, share: Share | None) -> None:
         began = time.perf_counter()
-        super()._step(batch, phase)
+        super()._step(batch, phase, share)
         ended = time.perf_counter()
         if self._steps_done == 1:
             self._second = ended

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from cign.methods import register_method
+from cign import register_method
 from cign.methods.base import READINGS
 from cign.methods.finetune import Finetune, HeadsOptions
 

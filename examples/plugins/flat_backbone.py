@@ -3,9 +3,9 @@
 import torch
 import torch.nn.functional as F
 
+from cign import register_backbone
 from cign.data.media import MediaSpec
 from cign.models.backbone import Backbone
-from cign.models.registered import register_backbone
 
 
 @register_backbone("flat")

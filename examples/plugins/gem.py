@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
+from cign import register_method
 from cign.losses.classification import classification_loss
-from cign.methods import register_method
 from cign.methods.base import READINGS
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.phases import Phase

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cign.data.array_clip import ArrayClip as ArrayClip
+    from cign.data.formats import register_format as register_format
     from cign.data.prepare import prepare as prepare
     from cign.dataset import Store as Store
     from cign.learner import Learner as Learner
+    from cign.methods import register_method as register_method
+    from cign.models.registered import register_backbone as register_backbone
     from cign.prediction import Prediction as Prediction
     from cign.prediction_stream import to_columns as to_columns
     from cign.prediction_stream import to_dataframe as to_dataframe
@@ -27,6 +30,9 @@ _PUBLIC = {
     "Prediction": "cign.prediction",
     "Store": "cign.dataset",
     "prepare": "cign.data.prepare",
+    "register_backbone": "cign.models.registered",
+    "register_format": "cign.data.formats",
+    "register_method": "cign.methods",
     "to_columns": "cign.prediction_stream",
     "to_dataframe": "cign.prediction_stream",
 }
@@ -38,6 +44,9 @@ __all__ = [
     "Store",
     "__version__",
     "prepare",
+    "register_backbone",
+    "register_format",
+    "register_method",
     "to_columns",
     "to_dataframe",
 ]

@@ -148,9 +148,9 @@ class Learner(Trained):
         store = _opened(store)
         tested = None if test_store is None else _opened(test_store)
         branch = None if branch_from is None else Branch.parse(branch_from)
-        folder, peers = None if out is None else Path(out), current()
+        folder, comm = None if out is None else Path(out), current()
         how = {"resume": resume, "keep_tasks": keep_tasks}
-        with displayed(progress if peers.is_first or progress else False) as told:
+        with displayed(progress if comm.is_first or progress else False) as told:
             loop = self._begin(store, tested, branch, folder, tasks, order, resume, told)
             if folder is None:
                 loop.run()
@@ -158,9 +158,9 @@ class Learner(Trained):
             with run_folder(folder, self.config, loop, store, tested, **how):
                 loop.checkpoint_every_s = checkpoint_every_s
                 loop.run()
-                if peers.is_first:
+                if comm.is_first:
                     write_embeddings(folder, loop)
-                return self._finish(loop, store, tested, folder if peers.is_first else None)
+                return self._finish(loop, store, tested, folder if comm.is_first else None)
 
     def _begin(
         self,

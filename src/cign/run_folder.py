@@ -43,10 +43,10 @@ def run_folder(
     Raises:
         InputError: If another run holds the folder, or it was begun on other stores.
     """
-    peers = current()
+    comm = current()
     with contextlib.ExitStack() as held:
-        with peers.agreeing():
-            if peers.is_first:
+        with comm.agreeing():
+            if comm.is_first:
                 held.enter_context(held_folder(folder, "run folder"))
                 if not resume:
                     refuse_begun(folder)  # again: another process may have been first
@@ -54,7 +54,7 @@ def run_folder(
             loop.predictions_path = folder / "predictions.parquet"
             if resume:
                 resume_loop(loop, folder, store, tested)
-        if not peers.is_first:
+        if not comm.is_first:
             loop.checkpoint = loop.predictions_path = None
             yield
             return

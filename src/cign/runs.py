@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from cign.models.blocks import STEM, FrozenBlocks
 from cign.models.encoder import TokenShape
 from cign.models.fitting import fit
 from cign.options import configure
-from cign.peers import Peers, current
+from cign.peers import current
 from cign.progress import Progress, Silent
 from cign.run_config import RunConfig
 from cign.train import Loop
@@ -102,7 +100,7 @@ def build_loop(
             config.backbone, config.method, spec=store.spec, fingerprint=fingerprint
         )
     method = build_method(config, shape, backbone, multi_label=clips.is_multi_label, blocks=blocks)
-    return _loop_type(current())(
+    return Loop(
         method=method,
         clips=clips,
         source=source,
@@ -118,6 +116,7 @@ def build_loop(
         seed=config.seed,
         device=config.device,
         progress=progress or Silent(),
+        comm=current(),
     )
 
 
@@ -138,15 +137,6 @@ def _check_training_clips(
         lost = [name for name in group if name not in taught]
         if lost:
             raise InputError(f"class {lost[0]!r} of task {task + 1} has no {kind}: {remedy}")
-
-
-def _loop_type(peers: Peers) -> Callable[..., Loop]:
-    """The loop of one process, or the one that several share."""
-    if peers.is_alone:
-        return Loop
-    from cign.shared_loop import SharedLoop
-
-    return partial(SharedLoop, peers=peers)
 
 
 def training_clips(store: Store, *, allow_missing: bool = False) -> IntArray:

@@ -25,6 +25,7 @@ from cign.checkpoint import (
     optimizer_state,
     save_tree,
 )
+from cign.comm import Comm, Share
 from cign.data.batches import ClipSource, cut
 from cign.data.memory import ExemplarMemory
 from cign.data.tasks import IntArray, TaskClips
@@ -33,14 +34,17 @@ from cign.errors import InputError, RunError
 from cign.feed import Feed
 from cign.interrupts import Interrupts
 from cign.loss_text import loss_of_epoch, loss_so_far
-from cign.methods.base import Batch, Method, TaskData
+from cign.methods.base import Batch, Losses, Method, TaskData
 from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
 from cign.metrics.predictions import Predictions
 from cign.place import Place
 from cign.progress import Measuring, Progress, Silent
-from cign.scoring import EVALUATION_BATCH, score_clips
+from cign.scoring import EVALUATION_BATCH
 from cign.seeding import seed_torch, stream
+from cign.shared_sums import check_sums, marks_of, partial_sums, refuse_whole_batch
 
+SAVE_EVERY_STEPS = 16
+"""Of several processes: steps between the moments at which a checkpoint may be written."""
 # Keys of the random streams that are not a step's.
 _BEFORE_TASK, _SHUFFLE, _STEP, _AFTER_TASK = range(4)
 
@@ -66,6 +70,10 @@ class Loop:
         device: Where to compute.
         progress: Told of steps.
         after_task: Called when a task is learned, scored and saved.
+        comm: The processes that share the batches; by default this one alone.
+
+    Raises:
+        InputError: If several processes cannot share the method's batches.
     """
 
     method: Method
@@ -84,8 +92,11 @@ class Loop:
     device: str = "cpu"
     progress: Progress = field(default_factory=Silent)
     after_task: Callable[[], None] = lambda: None
+    comm: Comm = field(default_factory=Comm)
 
     def __post_init__(self) -> None:
+        if not self.comm.is_alone:
+            refuse_whole_batch(self.method, keeps_clips=self.memory.budget.amount > 0)
         self.place = Place()
         self.seconds = 0.0
         self.losses: list[dict[str, Any]] = []  # one entry for each epoch
@@ -95,7 +106,9 @@ class Loop:
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
         self._saved: Place | None = None  # what the checkpoint holds
-        self._interrupts = Interrupts()
+        # Of several processes each would have to know of the others' interrupts.
+        self._interrupts = Interrupts(holds=self.comm.is_alone)
+        self._phase: Phase | None = None  # within which sums are this process's part
         move_to(self.method, self.device)
 
     # ---------------------------------------------------------------- the loop
@@ -153,10 +166,12 @@ class Loop:
         if self._saved_optimizer is not None and self._optimizer is not None:
             load_optimizer_state(self._optimizer, self._saved_optimizer)
         self._saved_optimizer = None
+        self._phase = phase
+        self.comm.leave_to_first_(self._parts())
         for epoch in range(self.place.epoch, phase.num_epochs):
             batches = phase.batches(stream(self.seed, _SHUFFLE, task, number, epoch))
-            for batch in self._feed.batches(batches[self.place.step :], task):
-                self._step(batch, phase)
+            for batch, share in self._feed.shared_batches(batches[self.place.step :], task):
+                self._step(batch, phase, share)
                 self.progress.advance()
                 if self._due() or self._interrupts.asked:
                     self.save()
@@ -164,31 +179,53 @@ class Loop:
                 if self._stopping():
                     return
             self._end_epoch(task, phase, epoch)
+        self.comm.sum_(self._parts())
+        self.comm.average_statistics_(self.method)
+        self._phase = None
         self.place = Place(task, number + 1)
         self._optimizer = None
 
-    def _step(self, batch: Batch, phase: Phase) -> None:
-        """Learn from one batch. The host never waits for the device here."""
+    def _step(self, batch: Batch, phase: Phase, share: Share | None) -> None:
+        """Learn from one batch, or this process's part of it. The host never waits here."""
         task, number, epoch, step = astuple(self.place)
-        seed_torch(self.seed, _STEP, task, number, epoch, step)
-        self.method.train()
-        losses = self.method.learn(batch, phase)
-        if losses is not None:
-            assert self._optimizer is not None
-            rate = phase.learning_rate(epoch * phase.steps_per_epoch + step)
-            set_learning_rate(self._optimizer, rate)
-            self._optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(losses.values())).sum().backward()
-            self.method.after_backward(self._optimizer)
-            clip_gradients(self._optimizer, phase.options.max_grad_norm)
-            self._optimizer.step()
-            for name, value in losses.items():
-                self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+        if phase.updates or share is None or share.fraction > 0:
+            seed_torch(self.seed, _STEP, task, number, epoch, step)
+            self.method.train()
+            before = {} if phase.updates or share is None else marks_of(self.method)
+            with nullcontext() if share is None else self.comm.draws(share):
+                losses = self.method.learn(batch, phase)
+            if losses is not None:
+                self._update(losses, phase, share)
+            elif before:
+                check_sums(self.method, before)
         self.place = replace(self.place, step=step + 1)
         self._steps_done += 1
 
+    def _update(self, losses: Losses, phase: Phase, share: Share | None) -> None:
+        """Take a gradient step, and count the losses."""
+        assert self._optimizer is not None
+        rate = phase.learning_rate(self.place.epoch * phase.steps_per_epoch + self.place.step)
+        set_learning_rate(self._optimizer, rate)
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        if share is not None:
+            self.comm.average_gradients_(self._optimizer, share)
+        self.method.after_backward(self._optimizer)
+        clip_gradients(self._optimizer, phase.options.max_grad_norm)
+        self._optimizer.step()
+        for name, value in losses.items():
+            total = self._sums.get(name, torch.zeros_like(value))
+            weighted = value.detach() if share is None else share.fraction * value.detach()
+            self._sums[name] = total + weighted
+
+    def _parts(self) -> list[Tensor]:
+        """What is a process's part of a sum within the phase."""
+        absorbs = self._phase is not None and not self._phase.updates
+        return partial_sums(self.method, self._sums, absorbs=absorbs)
+
     def _end_epoch(self, task: int, phase: Phase, epoch: int) -> None:
         """Note the epoch's mean losses. The host waits for the device here."""
+        self.comm.sum_(self._sums.values())
         means = {name: float(total) / self.place.step for name, total in self._sums.items()}
         if not all(np.isfinite(value) for value in means.values()):
             raise RunError(
@@ -201,14 +238,15 @@ class Loop:
 
     def _loss_text(self) -> str:
         """The loss of the epoch so far, or of the one that ended. The host waits here."""
-        now = loss_so_far(self._sums, self.place.step)
+        # Within an epoch each of several processes knows the losses of its own clips alone.
+        now = loss_so_far(self._sums, self.place.step) if self.comm.is_alone else ""
         return now or loss_of_epoch(self.losses, self.place.task)
 
     # ------------------------------------------------- around the loop: data
 
     @property
     def _feed(self) -> Feed:
-        return Feed(clips=self.clips, source=self.source, device=self.device)
+        return Feed(clips=self.clips, source=self.source, device=self.device, comm=self.comm)
 
     def _task_data(self, task: int) -> TaskData:
         """What the method may see of a task."""
@@ -230,9 +268,10 @@ class Loop:
 
     def _score(self, task: int) -> None:
         """Score all test clips on the classes seen so far, those of later tasks too."""
+        self.comm.take_from_first_(self.method.state_dict().values())
         self.progress.start(f"task {task + 1} test", len(self.test))
         source = self.test_source or self.source
-        scores = score_clips(self.method, source, self.test, self.device, self.progress)
+        scores = self._feed.scores(self.method, source, self.test, self.progress)
         self.predictions.add_task(scores)
         if self.predictions_path is not None:
             self.predictions.save(self.predictions_path)
@@ -240,10 +279,11 @@ class Loop:
     # --------------------------------------------- around the loop: checkpoint
 
     def _due(self) -> bool:
-        """Whether it is time for a checkpoint."""
-        if self.checkpoint is None:
+        """Whether it is time for a checkpoint; of several processes the first one decides."""
+        if not self.comm.is_alone and self._steps_done % SAVE_EVERY_STEPS:
             return False
-        return time.monotonic() - self._last_save >= self.checkpoint_every_s
+        late = time.monotonic() - self._last_save >= self.checkpoint_every_s
+        return self.comm.first_says(late and self.checkpoint is not None)
 
     def _kept(self) -> str:
         if self._saved is None:
@@ -254,7 +294,10 @@ class Loop:
         return self.stop_after is not None and self._steps_done >= self.stop_after
 
     def save(self) -> None:
-        """Write all state."""
+        """Write all state; of several processes the first one, to which the parts of sums move."""
+        if self._phase is not None:
+            self.comm.average_statistics_(self.method)
+            self.comm.move_to_first_(self._parts())
         now = time.monotonic()
         self.seconds += now - self._last_tick
         self._last_tick = self._last_save = now

@@ -124,11 +124,11 @@ def run(options: Any) -> None:
 def _run(options: Any) -> None:
     from cign.peers import joined  # this and what follows takes seconds
 
-    with joined(options.processes, options.peer_timeout, options.device) as peers:
-        if not peers.is_alone and peers.is_first:
-            note(f"{peers.number} processes share every batch")
-        learner = _learn(options, peers.is_first)
-    if peers.is_first:
+    with joined(options.processes, options.peer_timeout, options.device) as comm:
+        if not comm.is_alone and comm.is_first:
+            note(f"{comm.size} processes share every batch")
+        learner = _learn(options, comm.is_first)
+    if comm.is_first:
         _show(learner, options.out)
 
 

@@ -1,49 +1,24 @@
 """Readers of the sources that clips come from, by name.
 
-A reader takes the source's absolute path and the media folders, and gives a `Listing`.
-To add one: write its file, and enter it in `FORMATS`.
+A reader takes the source's absolute path and the media folders, and gives a `Listing`. It registers
+itself with `register_format`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from cign.data.clips import ClipTable, make_table
-from cign.data.formats.av_cil import read_av_cil
-from cign.data.formats.ave import read_ave
 from cign.data.formats.detect import detect_format
-from cign.data.formats.folders import read_folders
-from cign.data.formats.instruments import read_instruments
-from cign.data.formats.kinetics_sounds import read_kinetics_sounds
 from cign.data.formats.labels import with_whole_numbers
 from cign.data.formats.listing import Listing
-from cign.data.formats.music_json import read_music
+from cign.data.formats.registry import FORMATS, register_format
 from cign.data.formats.splits import choose_split
-from cign.data.formats.table import read_table
-from cign.data.formats.vggsound import read_vggsound, read_vggsound_100
-from cign.data.formats.vggsound_sources import read_vggsound_sources
-from cign.data.formats.webdataset import read_webdataset
-from cign.errors import InputError, one_of
+from cign.errors import InputError
 
-__all__ = ["FORMATS", "Listing", "read_source"]
-
-Reader = Callable[[Path, Sequence[Path]], Listing]
-
-FORMATS: dict[str, Reader] = {
-    "folders": read_folders,
-    "table": read_table,
-    "vggsound": read_vggsound,
-    "vggsound-100": read_vggsound_100,
-    "vggsound-instruments": read_instruments,
-    "vgg-sound-sources": read_vggsound_sources,
-    "ave": read_ave,
-    "kinetics-sounds": read_kinetics_sounds,
-    "av-cil": read_av_cil,
-    "music-json": read_music,
-    "webdataset": read_webdataset,
-}
+__all__ = ["FORMATS", "Listing", "read_source", "register_format"]
 
 
 def existing(source: Path) -> Path:
@@ -72,7 +47,7 @@ def read_source(
     Args:
         source: A folder or a list. A folder with ``clips.csv`` or ``clips.parquet`` at its top
             is read by that table.
-        format: Name of the format in `FORMATS`; found out if absent.
+        format: Name of a registered format, or ``package.module:Name``; found out if absent.
         media: Folders that the listed paths are relative to; the list's own folder if empty.
         split: ``historical`` or ``corrected``, see `cign.data.formats.splits`; the source's own if
             absent and it has any.
@@ -93,13 +68,12 @@ def read_source(
     if name is None:
         raise InputError(
             f"source {source} is neither a folder nor a .csv, .tsv, .parquet or .tar: give one of "
-            f"these, or name its format ({', '.join(FORMATS)})"
+            f"these, or name its format ({', '.join(FORMATS.names)})"
         )
-    if name not in FORMATS:
-        raise one_of(name, FORMATS, "format")
+    reader = FORMATS.find(name)
     roots = [Path(folder).absolute() for folder in media]
     what = f"source {source}"
-    listing = FORMATS[name](source, roots)
+    listing = reader(source, roots)
     if name != "folders":
         listing = with_whole_numbers(listing)
     if split == "corrected":

@@ -14,6 +14,7 @@ from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import WHOLE_OR_TRIMMED, YOUTUBE_CLIP, MediaFinder, Name
 from cign.data.formats.npy_dict import read_npy_dict
+from cign.data.formats.registry import register_format
 from cign.errors import InputError
 
 LABELS = "all_id_category_dict.npy"
@@ -23,6 +24,7 @@ _SPLITS = ("train", "val", "test")
 _WITH_START = re.compile(r"([A-Za-z0-9_-]{11})_([0-9]{6})")
 
 
+@register_format("av-cil")
 def read_av_cil(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``all_id_category_dict.npy``, in the class order of ``category_encode_dict.npy``.
 

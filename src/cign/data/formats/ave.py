@@ -12,6 +12,7 @@ from cign.data.formats.ids import check_video, folder_of, read_lines
 from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import WHOLE_FILE, MediaFinder, Name
+from cign.data.formats.registry import register_format
 from cign.errors import InputError
 
 ANNOTATIONS = "Annotations.txt"
@@ -19,6 +20,7 @@ SPLIT_LISTS = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.tx
 _HEADER = "category&videoid&"
 
 
+@register_format("ave")
 def read_ave(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the three split files, or ``Annotations.txt`` alone, which has no splits.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cign.data.clips import SPLITS, Clip, check_label
 from cign.data.formats.dividing import divide
 from cign.data.formats.listing import Listing
+from cign.data.formats.registry import register_format
 from cign.data.formats.scanning import EMPTY, LOOSE, Scan, listed
 from cign.data.formats.split_names import mentions_split, split_word, splits_of
 from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES, VIDEO_SUFFIXES
@@ -17,6 +18,7 @@ from cign.errors import InputError
 __all__ = ["AUDIO_SUFFIXES", "MEDIA_SUFFIXES", "VIDEO_SUFFIXES", "divide", "read_folders"]
 
 
+@register_format("folders")
 def read_folders(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``SOURCE/{train,val,test,unknown}/<class>/*`` or ``SOURCE/<class>/*``.
 

@@ -11,6 +11,7 @@ from cign.data.formats.ids import PLACEHOLDER, clip_name, placeholder_note, read
 from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import YOUTUBE_CLIP, MediaFinder
+from cign.data.formats.registry import register_format
 from cign.data.formats.vggsound import make_clip
 from cign.errors import InputError
 
@@ -20,6 +21,7 @@ _SPLITS = ("train", "val", "test")
 _COLUMNS = "VIDEO_START,class"
 
 
+@register_format("vggsound-instruments")
 def read_instruments(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the lists of the groups, and the labels of the full list where it is there.
 

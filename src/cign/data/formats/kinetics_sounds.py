@@ -18,6 +18,7 @@ from cign.data.formats.ids import (
 from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import TRIMMED_CLIP, MediaFinder, Name
+from cign.data.formats.registry import register_format
 from cign.data.formats.split_names import sure_split
 from cign.errors import InputError, one_of
 
@@ -26,6 +27,7 @@ _COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 _SPLITS = ("train", "val", "test")
 
 
+@register_format("kinetics-sounds")
 def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read lists in the form of Kinetics, cut to the classes of ``classes.txt`` beside them.
 

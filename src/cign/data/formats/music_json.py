@@ -10,10 +10,12 @@ from cign.data.formats.ids import check_video, folder_of
 from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import WHOLE_OR_TRIMMED, MediaFinder, Name
+from cign.data.formats.registry import register_format
 from cign.errors import InputError
 from cign.files import read_json
 
 
+@register_format("music-json")
 def read_music(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the JSON lists of MUSIC; they have no splits, so that the corrected ones are made.
 

@@ -12,6 +12,7 @@ from cign.data.formats.delimited import column_names, read_delimited
 from cign.data.formats.labels import is_missing, listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.paths import find_media, local_path, relative_inside
+from cign.data.formats.registry import register_format
 from cign.data.formats.split_names import sure_split
 from cign.data.names import escape_name
 from cign.errors import InputError, one_of
@@ -41,6 +42,7 @@ def table_in(folder: Path) -> Path | None:
     return None
 
 
+@register_format("table")
 def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read a table with the columns of `REQUIRED` and any of `OPTIONAL`.
 

@@ -22,6 +22,7 @@ from cign.data.formats.ids import (
 from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import YOUTUBE_CLIP, MediaFinder, Name
+from cign.data.formats.registry import register_format
 from cign.data.formats.split_names import sure_split
 from cign.errors import InputError, one_of
 
@@ -32,6 +33,7 @@ SPLIT_LISTS = ("train.csv", "test.csv")
 Row = tuple[Name | None, str, str, str]
 
 
+@register_format("vggsound")
 def read_vggsound(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``vggsound.csv``, or ``train.csv`` and ``test.csv``, or one of them.
 
@@ -45,6 +47,7 @@ def read_vggsound(source: Path, media: Sequence[Path] = ()) -> Listing:
     return _listing(source, media, ())
 
 
+@register_format("vggsound-100")
 def read_vggsound_100(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read VGGSound's lists, cut to the classes of ``classes.txt`` beside them, in its order.
 

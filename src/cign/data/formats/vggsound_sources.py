@@ -12,6 +12,7 @@ from cign.data.formats.ids import clip_name, folder_of, listed_in
 from cign.data.formats.labels import listed_label
 from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import YOUTUBE_CLIP, MediaFinder
+from cign.data.formats.registry import register_format
 from cign.data.formats.vggsound import FULL_LIST, make_clip, rows
 from cign.errors import InputError
 from cign.files import read_json
@@ -20,6 +21,7 @@ BOXES = "vggss.json"
 Box = tuple[float, float, float, float]
 
 
+@register_format("vgg-sound-sources")
 def read_vggsound_sources(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``vggss.json`` as test clips, and VGGSound's training clips of its labels.
 

@@ -19,6 +19,7 @@ from cign.data.formats.ids import read_lines
 from cign.data.formats.labels import is_missing
 from cign.data.formats.listing import Listing
 from cign.data.formats.paths import relative_inside
+from cign.data.formats.registry import register_format
 from cign.data.formats.split_names import split_word, splits_of
 from cign.data.formats.table import clip_of_row
 from cign.data.media_files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_text, kind_of
@@ -33,6 +34,7 @@ _LARGEST_RECORD = 1_000_000
 _WORDS = re.compile(r"[\W\d_]+")
 
 
+@register_format("webdataset")
 def read_webdataset(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the clips of shards.
 

@@ -1,0 +1,58 @@
+"""Formats of sources by name: of this package, of installed ones, or ``package.module:Name``.
+
+A format is a function that takes the source's absolute path and the media folders, and gives a
+`Listing`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cign.data.formats.listing import Listing
+from cign.errors import InputError
+from cign.plugins import CONTRACT, Registry
+
+Reader = Callable[[Path, Sequence[Path]], Listing]
+R = TypeVar("R", bound=Reader)
+
+
+def _check(what: str, part: Any) -> None:
+    """Refuse what is not a function.
+
+    Raises:
+        InputError: If it cannot be called.
+    """
+    if not callable(part):
+        raise InputError(f"{what} is not a reader: register a function")
+
+
+def _discover() -> None:
+    """Import every module of this package, which registers its formats."""
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
+FORMATS: Registry[Reader] = Registry("format", "cign.formats", _check, _discover)
+
+
+def register_format(name: str, *, contract: int = CONTRACT) -> Callable[[R], R]:
+    """Decorator that registers a function as the reader of a format.
+
+    Args:
+        name: As it is given to ``--format``.
+        contract: Version of the interface that the reader was written for.
+
+    Raises:
+        InputError: If the name is taken, or the contract is another.
+    """
+
+    def register(reader: R) -> R:
+        FORMATS.register(name, reader, contract=contract)
+        return reader
+
+    return register
