@@ -13,7 +13,6 @@ _WORDS = {
     "energy": "the classes have low scores together",
     "joint_energy": "the classes have low scores together",
     "disagreement": "the audio and the visual prediction disagree",
-    "spare_token": "the scores of all classes add up to little",
     "leverage": "its features lie far from those of all training clips",
     "mahalanobis": "its features lie far from the mean of every class",
 }
