@@ -36,7 +36,7 @@ def completion_script(shell: str) -> str:
         import shtab
     except ImportError:
         raise InputError("completion scripts need shtab: `pip install shtab`") from None
-    return str(shtab.complete(_all_commands(), shell=shell))
+    return str(shtab.complete(_all_commands(), shell))
 
 
 def _all_commands() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "input": ("--format", "--media", "--split", "--benchmark", "--allow-missing", "--test-store"),
     "output": (
         *("--out", "--json", "--jsonl", "--csv", "--wide", "--explain", "--explain-as"),
-        *("--write-table", "--write-shards", "--per-shard", "--no-models"),
+        *("--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames"),
     ),
     "checks": ("--decode", "--listen", "--verify", "--clips"),
     "encoders": ("--backbone", "--tokens", "--frames", "--preset", "--regime"),

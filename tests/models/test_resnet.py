@@ -67,7 +67,7 @@ def test_a_folder_without_weights_is_refused_in_one_sentence(pair, tmp_path):
     save_file(weights, tmp_path / "part" / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=r"lacks 1 weights, the first 'embedder\.embedder"):
         load_backbone(str(tmp_path / "part"))
-    with pytest.raises(InputError, match="unknown backbone 'resnet19': use one of small"):
+    with pytest.raises(InputError, match="unknown backbone 'resnet19': use one of resnet18"):
         load_backbone("resnet19")
 
 
