@@ -43,8 +43,9 @@ def test_nothing_is_said_of_what_a_broken_file_does_not_hold(tmp_path):
     broken.write_bytes(data[: int(len(data) * 0.45)])
     spec = PRESETS["small"]
     with Media.open(broken) as media:
-        end_s = media.breaks_off_s()
-        assert media.duration_s() > 19
+        assert media.container.duration > 19e6
+        assert media.timeline.is_cut
+        end_s = media.duration_s()
     assert 6 < end_s < 12
     found = list(decode_windows(broken, spec, 2.0))
     assert len(found) in (int(end_s // 2), int(end_s // 2) + 1)

@@ -168,6 +168,8 @@ def together(picture: bytes, sound: bytes) -> bytes:
     """A picture and a sound as one Matroska file; nothing is encoded anew."""
     import av
 
+    from cign.data.timeline import IMAGE_TAG
+
     result = io.BytesIO()
     try:
         with (
@@ -177,6 +179,7 @@ def together(picture: bytes, sound: bytes) -> bytes:
         ):
             pairs = [(seen.streams.video[0], seen), (heard.streams.audio[0], heard)]
             tracks = [out.add_stream_from_template(stream) for stream, _ in pairs]
+            tracks[0].metadata[IMAGE_TAG] = "1"
             for (stream, container), track in zip(pairs, tracks, strict=True):
                 for packet in container.demux(stream):
                     if packet.dts is None and packet.size == 0:

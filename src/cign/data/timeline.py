@@ -17,6 +17,8 @@ _AGREE_S = 0.1
 # Packets that end so much before the header says: the file breaks off.
 CUT_S = 0.25
 _COVER_S = 0.5
+# Names the video track of an image and a sound that were put together: it is no cover art.
+IMAGE_TAG = "IMAGE_OF_A_CLIP"
 # A header with a length this many times what is there was written before the length was known.
 _PLACEHOLDER = 20
 
@@ -60,7 +62,7 @@ def measure(container: Any, video: Any | None, audio: Any | None) -> Timeline:
     found = find_spans(container, list(tracks.values()))
     spans = dict(found.by_stream)
     notes: list[tuple[str, str]] = []
-    if video is not None and audio is not None and _is_cover(spans, video.index, audio.index):
+    if video is not None and audio is not None and _is_cover(spans, video, audio):
         del spans[video.index]
         notes.append(("cover art", "the only frame of its video track"))
     if found.shifts_s:
@@ -100,11 +102,12 @@ def measure(container: Any, video: Any | None, audio: Any | None) -> Timeline:
     )
 
 
-def _is_cover(spans: dict[int, Span], video: int, audio: int) -> bool:
+def _is_cover(spans: dict[int, Span], video: Any, audio: Any) -> bool:
     """Whether a video stream is a single frame beside audio that goes on."""
-    if video not in spans or audio not in spans or spans[video].num_packets != 1:
+    if {video.index, audio.index} - set(spans) or spans[video.index].num_packets != 1:
         return False
-    return spans[audio].end_s - spans[video].end_s >= _COVER_S
+    rest_s = spans[audio.index].end_s - spans[video.index].end_s
+    return rest_s >= _COVER_S and IMAGE_TAG not in video.metadata
 
 
 def _compare(

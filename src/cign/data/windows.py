@@ -31,7 +31,8 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
     # Picture and sound are read from two openings, so that each moves on at its own pace.
     with as_media_error(), Media.open(path) as pictures, Media.open(path) as sounds:
         duration_s = pictures.duration_s()
-        sounds.num_bad = 0  # of the file as a whole it is counted once
+        # That the file ends early is said of the last window alone.
+        pictures.num_bad = sounds.num_bad = 0
         if duration_s < SHORT_S:
             raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
         frames = frame_reader(pictures)
@@ -56,6 +57,8 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
                     return
                 end_s = max(duration_s, start_s + SHORT_S)
                 raw = replace(raw, end_s=end_s)
+                pictures.num_bad += 1
+            elif pictures.timeline.is_cut and duration_s - (number + 1) * every_s < SHORT_S:
                 pictures.num_bad += 1
             pictures.num_bad += sounds.num_bad
             pictures.num_not_finite += sounds.num_not_finite
