@@ -74,10 +74,10 @@ def test_a_model_goes_there_and_back(run, tiny, hub, cign):
 def test_what_the_page_says_of_passing_a_model_on(run, tiny, hub, capsys):
     shutil.copytree(run, "work/run")
     shutil.copy(min((tiny[0] / "test").rglob("*.mp4")), "clip.mp4")
-    script = re.findall(
+    (script,) = re.findall(
         r"^```python\n(.*?)^```$", (pages.DOCS / "export.md").read_text(), re.M | re.S
     )
-    exec(script[1], {})
+    exec(script, {})
     assert sorted(path.name for path in (hub / "owner/name").iterdir())[-1] == "model.safetensors"
     assert pages.run("cign predict owner/name clip.mp4", {}) == 0
     assert "clip.mp4" in capsys.readouterr().out
