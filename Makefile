@@ -68,9 +68,9 @@ scale: install
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# The small pair that is shipped: world 0 rendered, learned, written to src/cign/models/weights.
+# The small pair that is shipped: world 0 rendered, learned, written to src/cign/networks/weights.
 encoders: install
-	$(BIN)/python -m cign.models.pretrain
+	$(BIN)/python -m cign.backbones.pretrain.training
 
 # The protocol's worlds as stores under work/stores: 1 for tuning, 2-6 for tables. Resumable.
 stores: install

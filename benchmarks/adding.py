@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cign.addition import answers
 from cign.data.store import Store
-from cign.files import write_text
-from cign.kept import KeptClips, read_kept
 from cign.learner import Learner
+from cign.saved_model.validation_clips import KeptClips, read_kept
+from cign.updating.impact import answers
+from cign.utils.files import write_text
 
-CIGN = (sys.executable, "-m", "cign.cli")
+CIGN = (sys.executable, "-m", "cign")
 BACKBONE, METHOD = "small", "cign_analytic"
 NUM_OLD, NUM_NEW, NUM_ADDED = 12, 3, 20
 NUM_TIMES = 3

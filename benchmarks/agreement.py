@@ -31,18 +31,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from cign.backbones.blocks import FrozenBlocks, TokenBlocks
 from cign.data.batches import ArraySource
-from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import TaskClips, split_into_tasks
+from cign.layers.transformer import Transformer
 from cign.methods import method_class
 from cign.methods.base import Batch, Losses, Method, Setup, TaskData
 from cign.methods.phases import Phase
 from cign.metrics.predictions import Predictions
-from cign.models.blocks import FrozenBlocks, TokenBlocks
-from cign.models.encoder import TokenShape
-from cign.models.transformer import Transformer
-from cign.options import configure
-from cign.train import Loop
+from cign.networks.encoder import TokenShape
+from cign.training.loop import Loop
+from cign.utils.options import configure
 
 NUM_CLASSES, NUM_TASKS, NUM_TRAIN, NUM_TEST = 8, 4, 30, 25
 NUM_TOKENS, WIDTH, NUM_HEADS = 4, 16, 2

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from transformers.initialization import no_init_weights
 
-from cign.data.token_making import bytes_per_clip, describe_bytes
-from cign.models.backbone import Backbone
-from cign.models.backbones import load_backbone
-from cign.models.hub.loading import Source
-from cign.models.hub.pair import HubPair, load_pair
+from cign.backbones.base import Backbone
+from cign.backbones.hub.loading import Source
+from cign.backbones.hub.pair import HubPair, load_pair
+from cign.backbones.registry import load_backbone
+from cign.data.prepare.token_making import bytes_per_clip, describe_bytes
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 # Those of the checkpoints named in docs/backbones.md; what is left out is transformers' default.

@@ -15,7 +15,7 @@ import shutil
 from pathlib import Path
 
 from cign.data.store import Store
-from cign.files import write_json
+from cign.utils.files import write_json
 
 
 def link(store: Store, folder: Path, *, largest_first: bool) -> None:

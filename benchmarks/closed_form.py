@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cign.backbones.registry import load_backbone
 from cign.data.store import Store
-from cign.files import write_text
 from cign.learner import Learner
 from cign.methods.base import READINGS, Batch, Setup
 from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.predictions import Predictions
-from cign.models.backbones import load_backbone
-from cign.models.encoder import TokenShape
-from cign.options import builtin_recipe, configure
-from cign.runs import token_shape
+from cign.networks.encoder import TokenShape
+from cign.runs.build import token_shape
+from cign.utils.files import write_text
+from cign.utils.options import builtin_recipe, configure
 
 RUNS = ((1, 0), (4, 0), (12, 0), (24, 0), (4, 1), (12, 2), (24, 3))
 NUM_CLIPS = 60

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cign.data.synthetic import SynthConfig, World, plan, render_audio, render_frames
+from cign.synthetic import SynthConfig, World, plan, render_audio, render_frames
 
 NUM_CLASSES, NUM_FRAMES, SIZE_PX = 8, 3, 144
 OUT = Path(__file__).parent.parent / "docs" / "images" / "synthetic.png"

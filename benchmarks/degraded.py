@@ -22,14 +22,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from cign.backbones.registry import load_backbone
 from cign.data.arrays import RowWriter, create_array
 from cign.data.clip_file import write_table
 from cign.data.intact import checksum
-from cign.data.media import content_hash
+from cign.data.media.decode import content_hash
+from cign.data.prepare.token_making import make_tokens
 from cign.data.store import Store, frames_shape
-from cign.data.token_making import make_tokens
-from cign.files import write_json
-from cign.models.backbones import load_backbone
+from cign.utils.files import write_json
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 RATIOS_DB = (20, 10, 0, -10)

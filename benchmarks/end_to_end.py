@@ -23,8 +23,8 @@ from typing import Any
 import yaml
 
 from cign.bench import BenchConfig, run_bench
-from cign.files import write_text
-from cign.options import builtin_recipe
+from cign.utils.files import write_text
+from cign.utils.options import builtin_recipe
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "end_to_end_tuning.md"

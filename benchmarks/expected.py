@@ -17,22 +17,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from cign.code_hash import code_hash
+from cign.backbones.blocks import FrozenBlocks, TokenBlocks
 from cign.data.batches import ArraySource
-from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import TaskClips, split_into_tasks
-from cign.files import read_json, write_json
+from cign.layers.transformer import Transformer
 from cign.methods import METHODS
 from cign.methods.base import Setup
 from cign.methods.phases import TrainingOptions
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
-from cign.models.blocks import FrozenBlocks, TokenBlocks
-from cign.models.encoder import TokenShape
-from cign.models.transformer import Transformer
-from cign.options import configure
-from cign.run_record import versions
-from cign.train import Loop
+from cign.networks.encoder import TokenShape
+from cign.runs.record import versions
+from cign.training.loop import Loop
+from cign.utils.code_hash import code_hash
+from cign.utils.files import read_json, write_json
+from cign.utils.options import configure
 
 RESULTS = Path(__file__).parent / "results" / "expected.json"
 TOLERANCE_POINTS = 2.0
@@ -145,7 +145,7 @@ def run(name: str, memory: str) -> dict[str, dict[str, float]]:
 
 def hash_of(name: str) -> str:
     """Hash of what a method's figures depend on, this file among it."""
-    modules = [METHODS[name].__module__, "cign.train", "cign.metrics.incremental"]
+    modules = [METHODS[name].__module__, "cign.training.loop", "cign.metrics.incremental"]
     return code_hash(modules, [Path(__file__)])
 
 

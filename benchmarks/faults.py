@@ -19,13 +19,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cign.code_hash import code_hash
-from cign.files import read_json, write_json, write_text
+from cign.utils.code_hash import code_hash
+from cign.utils.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "tests" / "faults"
 PAGE = Path(__file__).with_name("results") / "faults.md"
-MODULES = tuple(f"cign.commands.{name}" for name in ("prepare", "train", "bench", "add"))
+MODULES = tuple(f"cign.cli.commands.{name}" for name in ("prepare", "train", "bench", "add"))
 PIECES = {"campaign.py": 12, "fuzz.py": 1_000}
 """Trials of each kind, or files, that are kept together."""
 KINDS = ("kill", "disk", "clock")

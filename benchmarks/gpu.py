@@ -28,9 +28,9 @@ sys.path.append(str(Path(__file__).parent / "speed"))
 from cached import SHAPES, learner
 from step import CLASSES, cign_method, cign_step, clips
 
-from cign.files import write_text
+from cign.layers.rounding import rounded_products
 from cign.methods.base import Batch
-from cign.models.rounding import rounded_products
+from cign.utils.files import write_text
 
 PAGE = Path(__file__).with_name("results") / "gpu.md"
 SIDE = 8192

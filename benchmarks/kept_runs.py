@@ -22,9 +22,9 @@ import numpy as np
 
 from cign.bench.made_with import code_of, made_with, write_codes
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
-from cign.files import read_json, replacing, write_json, write_text
 from cign.metrics.predictions import READINGS, Predictions
 from cign.report.runs import RANKED_FIRST
+from cign.utils.files import read_json, replacing, write_json, write_text
 
 # Files of a run that are kept as they are.
 TEXTS = ("config.yaml", "metrics.json")

@@ -19,9 +19,9 @@ import torch
 from cign.bench.intervals import paired_intervals
 from cign.bench.resampling import NUM_DRAWS
 from cign.data.store import Store
-from cign.files import write_text
 from cign.learner import Learner
 from cign.metrics.localisation import Localisation, localise_moments, localise_patches
+from cign.utils.files import write_text
 
 
 def assigned(learner: Learner, store: Store) -> tuple[np.ndarray, dict[str, np.ndarray]]:

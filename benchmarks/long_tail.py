@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from cign.bench.intervals import paired_intervals
 from cign.data.store import Store
-from cign.files import read_json, write_text
 from cign.metrics.imbalance import by_frequency
 from cign.metrics.incremental import class_targets
 from cign.metrics.predictions import READINGS, Predictions
+from cign.utils.files import read_json, write_text
 
 KINDS = ("many", "medium", "few")
 NUM_DRAWS = 1000  # of a world's clips

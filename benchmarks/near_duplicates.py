@@ -13,7 +13,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 
-from cign.data.near_duplicates import near_duplicates, sound_words
+from cign.data.prepare.near_duplicates import near_duplicates, sound_words
 from cign.data.store import Store
 
 NUM_COPIED, NUM_FIRST, NUM_OTHERS = 60, 400, 800

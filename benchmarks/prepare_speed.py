@@ -24,8 +24,8 @@ from pathlib import Path
 import av
 import imageio_ffmpeg
 
-from cign.data.media import MediaSpec
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare.pipeline import prepare
 
 RATE_HZ, DURATION_S, WINDOW_S = 22050, 10.0, 3.0
 

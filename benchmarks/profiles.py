@@ -30,7 +30,7 @@ from prepare_speed import make_clips
 from step import cign_method, cign_step, clips
 from stopwatch import Wrapped, timed
 
-from cign.files import write_text
+from cign.utils.files import write_text
 
 PAGE = Path(__file__).with_name("results") / "profiles.md"
 PLANNED, MACHINES, CORES = 10_000_000, 100, 16
@@ -38,10 +38,10 @@ PLANNED, MACHINES, CORES = 10_000_000, 100, 16
 
 def decoding() -> tuple[Wrapped, ...]:
     """The steps of decoding a clip."""
-    from cign.data import media
-    from cign.data.container import Media
-    from cign.data.sound import SoundReader
-    from cign.data.video import FrameReader
+    from cign.data.media import decode as media
+    from cign.data.media.audio import SoundReader
+    from cign.data.media.container import Media
+    from cign.data.media.video import FrameReader
 
     return (
         (Media, "open", "open the file"),
@@ -54,10 +54,10 @@ def decoding() -> tuple[Wrapped, ...]:
 
 
 def prepare(options: argparse.Namespace, folder: Path) -> list[str]:
-    from cign.data import media
     from cign.data.arrays import RowWriter, create_array
-    from cign.data.media import MediaSpec
-    from cign.data.worker import Decoder
+    from cign.data.media import decode as media
+    from cign.data.media.decode import MediaSpec
+    from cign.data.prepare.worker import Decoder
 
     paths = make_clips(folder / "prepared", options.clips)
     spec = MediaSpec()
@@ -78,9 +78,9 @@ def prepare(options: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def step(options: argparse.Namespace, folder: Path) -> list[str]:
-    from cign.models.cign_network import ModalityBranch
-    from cign.models.resnet import ResNetPair
-    from cign.models.spectrogram import LogSpectrogram
+    from cign.backbones.preprocessing.spectrogram import LogSpectrogram
+    from cign.backbones.resnet import ResNetPair
+    from cign.networks.cign_network import ModalityBranch
 
     lines = []
     for number in (FEW, 220):
@@ -88,7 +88,7 @@ def step(options: argparse.Namespace, folder: Path) -> list[str]:
         backbone = method.network.encoder.backbone
         assert isinstance(backbone, ResNetPair)
         work = cign_step(method, clips(16, number, backbone))
-        from cign.models import resnet
+        from cign.backbones import resnet
 
         watch, whole_s = timed(
             work,
@@ -111,8 +111,8 @@ def step(options: argparse.Namespace, folder: Path) -> list[str]:
 
 def closed_form(options: argparse.Namespace, folder: Path) -> list[str]:
     from cign.methods import cign_analytic
-    from cign.models.ridge import RandomFeatures
-    from cign.models.token_ridge import TokenStatistics
+    from cign.networks.ridge import RandomFeatures
+    from cign.networks.token_ridge import TokenStatistics
 
     lines = []
     for name in ("small encoders", "ResNet-18 pair"):
@@ -138,10 +138,10 @@ def closed_form(options: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def predict(options: argparse.Namespace, folder: Path) -> list[str]:
-    from cign import predictor
+    from cign.backbones.small import SmallPair
+    from cign.inference import predict as predictor
     from cign.learner import Learner
-    from cign.models.small import SmallPair
-    from cign.unknown.evidence import EvidenceReader
+    from cign.open_set.evidence import EvidenceReader
 
     paths = make_clips(folder / "predicted", options.clips)
     make_model(folder / "model")
@@ -167,7 +167,7 @@ def start(options: argparse.Namespace, folder: Path) -> list[str]:
     """Own seconds of imports, by package, as the interpreter tells them."""
     lines = []
     for words in (("--help",), ("predict", "no-such-folder", "x.mp4")):
-        command = [sys.executable, "-X", "importtime", "-m", "cign.cli", *words]
+        command = [sys.executable, "-X", "importtime", "-m", "cign", *words]
         told = subprocess.run(command, capture_output=True, text=True).stderr
         spent: defaultdict[str, float] = defaultdict(float)
         for own_us, name in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", told):
@@ -181,7 +181,7 @@ def start(options: argparse.Namespace, folder: Path) -> list[str]:
 
 def plan(options: argparse.Namespace, folder: Path) -> list[str]:
     """Ten million clips, from what the parts took."""
-    from cign.data.media import PRESETS
+    from cign.data.media.decode import PRESETS
 
     missing = [part for part in ("prepare", "closed_form", "predict") if part not in options.parts]
     if missing:

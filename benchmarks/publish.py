@@ -17,9 +17,9 @@ from typing import Any
 
 from cign.bench.config import ALL_STORES
 from cign.bench.table import OTHER_CODE, differences
-from cign.code_hash import code_hash
-from cign.files import read_json, write_json, write_text
 from cign.methods import METHODS
+from cign.utils.code_hash import code_hash
+from cign.utils.files import read_json, write_json, write_text
 
 RESULTS = Path(__file__).with_name("results")
 LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
@@ -28,7 +28,12 @@ OLDER = OTHER_CODE  # what a table says of itself
 
 def hash_of(methods: list[str]) -> str:
     """Hash of the code and recipes that a comparison of these methods rests on."""
-    modules = ["cign.train", "cign.bench.intervals", "cign.bench.resampling", "cign.models.small"]
+    modules = [
+        "cign.training.loop",
+        "cign.bench.intervals",
+        "cign.bench.resampling",
+        "cign.backbones.small",
+    ]
     modules += sorted({METHODS[name].__module__ for name in methods if name in METHODS})
     recipes = Path(__file__).parent.parent / "src" / "cign" / "recipes"
     files = [recipes / f"{name}.yaml" for name in sorted(methods)]

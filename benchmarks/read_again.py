@@ -16,10 +16,10 @@ import numpy as np
 from cign.bench.config import ALL_STORES
 from cign.bench.plan import run_name
 from cign.bench.worker import is_done
-from cign.files import read_json, write_text
 from cign.metrics.catalogue import GROUPS, Stored
 from cign.metrics.predictions import Predictions
 from cign.report.runs import has_scores
+from cign.utils.files import read_json, write_text
 
 READING = "audio_visual"
 SHOWN = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cign.files import write_text
+from cign.utils.files import write_text
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- main table -->", "<!-- end of main table -->"

@@ -25,17 +25,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cign.checkpoint import load_tree
 from cign.data.batches import BoolArray
-from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, split_into_tasks
-from cign.files import read_json, write_json, write_text
 from cign.methods.base import READINGS, Setup
 from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
 from cign.metrics.predictions import Predictions
-from cign.models.encoder import TokenShape
-from cign.options import builtin_recipe, configure
-from cign.train import Loop
+from cign.networks.encoder import TokenShape
+from cign.training.loop import Loop
+from cign.utils.checkpoint import load_tree
+from cign.utils.files import read_json, write_json, write_text
+from cign.utils.options import builtin_recipe, configure
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "benchmarks" / "results" / "scale.md"

@@ -16,8 +16,8 @@ import yaml
 from study import STUDIES, run
 
 from cign.bench.table import difference
-from cign.files import write_text
 from cign.metrics.predictions import READINGS
+from cign.utils.files import write_text
 
 METHOD = "cign_analytic"
 VARIED = {"classes": "{} classes", "encoders": "encoders: {}"}

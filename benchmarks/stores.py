@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-CIGN = (sys.executable, "-m", "cign.cli")
+CIGN = (sys.executable, "-m", "cign")
 BACKBONES = ("small", "small-stem")
 
 

@@ -36,7 +36,7 @@ from cign.bench.plan import run_name
 from cign.bench.table import differences as difference_table
 from cign.bench.worker import is_done
 from cign.errors import InputError
-from cign.files import read_json, write_text
+from cign.utils.files import read_json, write_text
 
 HERE = Path(__file__).parent
 STUDIES, RESULTS = HERE / "studies", HERE / "results" / "studies"

@@ -18,8 +18,8 @@ from typing import Any
 import yaml
 
 from cign.bench import BenchConfig, run_bench
-from cign.files import write_text
-from cign.options import builtin_recipe
+from cign.utils.files import write_text
+from cign.utils.options import builtin_recipe
 
 SPACE = Path(__file__).with_name("tuning.yaml")
 RESULTS = Path(__file__).with_name("results")

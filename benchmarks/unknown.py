@@ -24,15 +24,15 @@ import torch
 from cign.bench.intervals import paired_intervals
 from cign.data.store import Store
 from cign.data.tasks import split_into_tasks
-from cign.files import write_text
-from cign.kept import choose_kept, validation_clips
 from cign.learner import Learner
 from cign.methods.base import READINGS
 from cign.metrics.open_set import answered_right, auroc, is_known, open_set
-from cign.runs import build_loop
-from cign.train import Loop
-from cign.unknown.evidence import EvidenceReader
-from cign.unknown.rule import SCORES, default_score, possible_scores, read_evidence, rule_on
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import SCORES, default_score, possible_scores, read_evidence, rule_on
+from cign.runs.build import build_loop
+from cign.saved_model.validation_clips import choose_kept, validation_clips
+from cign.training.loop import Loop
+from cign.utils.files import write_text
 
 BACKBONE = "small"
 ORACLE, PLAIN = "oracle", "max_probability"

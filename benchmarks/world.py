@@ -20,11 +20,11 @@ from scipy.signal import spectrogram
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegressionCV, RidgeClassifierCV
 
-from cign.data.synthetic import SynthConfig, plan
-from cign.data.synthetic.config import GENERATOR_VERSION
-from cign.models.pretrain_data import PretrainSet, middle_frames, render_set
-from cign.models.small import SHIPPED_WEIGHTS, load_small_pair
-from cign.progress import Silent
+from cign.backbones.pretrain.data import PretrainSet, middle_frames, render_set
+from cign.backbones.small import SHIPPED_WEIGHTS, load_small_pair
+from cign.synthetic import SynthConfig, plan
+from cign.synthetic.config import GENERATOR_VERSION
+from cign.utils.progress import Silent
 
 FOR_TABLES = range(2, 7)
 Features = NDArray[np.float64]

@@ -10,9 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
     """Folders of a rendered corpus and its store with tokens of random small encoders."""
-    from cign.data.prepare import prepare
-    from cign.data.synthetic import SynthConfig, synthesize
-    from cign.models.backbones import load_backbone
+    from cign.backbones.registry import load_backbone
+    from cign.data.prepare.pipeline import prepare
+    from cign.synthetic import SynthConfig, synthesize
 
     root = tmp_path_factory.mktemp("tiny")
     config = SynthConfig(num_classes=4, num_train=6, num_val=2, num_test=3, duration_s=1.0)
@@ -24,7 +24,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture
 def cign(capsys):
     """Run a command; gives exit code, standard output and standard error."""
-    from cign.cli import main
+    from cign.cli.entry_point import main
 
     def run(*arguments):
         capsys.readouterr()

@@ -7,8 +7,8 @@ import re
 import shlex
 from pathlib import Path
 
-from cign.arguments import CommandParser
-from cign.cli import main
+from cign.cli.arguments import CommandParser
+from cign.cli.entry_point import main
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -42,7 +42,7 @@ def parse(line: str) -> None:
     """Parse a command without running it; raises what it would end with."""
     program, name, *words = shlex.split(line)
     assert program == "cign", line
-    command = importlib.import_module(f"cign.commands.{name}")
+    command = importlib.import_module(f"cign.cli.commands.{name}")
     parser = CommandParser(name, command.SUMMARY)
     command.add_options(parser)
     parser.parse_args(words)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-import cign.train
+import cign.training.loop
 import toy
-from cign.peers import joined
-from cign.train import Loop
+from cign.training.distributed.processes import joined
+from cign.training.loop import Loop
 
 STOP_AFTER = 3
 OPTIONS = {
@@ -66,7 +66,7 @@ def make(name: str, folder: Path | None = None, **kwargs):
 
 def main(folder: Path, names: list[str]) -> None:
     torch.set_num_threads(1)
-    cign.train.SAVE_EVERY_STEPS = 2
+    cign.training.loop.SAVE_EVERY_STEPS = 2
     with joined() as comm:
         toy.Loop = partial(Loop, comm=comm)  # what toy_loop makes
         for given in names:

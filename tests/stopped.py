@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 
-from cign.editing import remove_class, rename_class
-from cign.files import folder_lock
-from cign.model_folder import load_model
-from cign.versions import list_versions, publish, undo
+from cign.saved_model.folder import load_model
+from cign.saved_model.versions import list_versions, publish, undo
+from cign.updating.edits import remove_class, rename_class
+from cign.utils.files import folder_lock
 
 EVENTS = ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree")
 

@@ -12,9 +12,9 @@ import pytest
 
 import cign
 from cign import ArrayClip, Learner, Prediction, to_columns, to_dataframe
-from cign.data.media import decode
+from cign.data.media.decode import decode
 from cign.errors import InputError, RunError
-from cign.prediction_stream import PredictionStream
+from cign.inference.prediction_stream import PredictionStream
 
 MODALITIES = ("audio", "visual", "audio_visual")
 
@@ -62,7 +62,7 @@ def test_public_names_are_there_and_no_others():
     assert set(cign.__all__) <= set(dir(cign))
     for name in cign.__all__:
         assert getattr(cign, name) is not None
-    from cign.data.prepare import prepare
+    from cign.data.prepare.pipeline import prepare
 
     assert cign.prepare is prepare
     with pytest.raises(AttributeError, match="module 'cign' has no attribute 'Lerner'"):
@@ -94,7 +94,7 @@ def test_a_type_checker_knows_the_public_names(tmp_path):
     )
     out, _, _ = api.run([str(script), "--cache-dir", str(tmp_path), "--follow-imports", "silent"])
     assert 'Revealed type is "str | None"' in out.replace("builtins.str", "str")
-    assert 'Revealed type is "cign.dataset.Store"' in out
+    assert 'Revealed type is "cign.data.dataset.Store"' in out
     assert '"Learner" has no attribute "predikt"' in out
 
 

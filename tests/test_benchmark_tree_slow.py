@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cign.data.formats import read_source
-from cign.data.inspection import inspect_source
-from cign.data.synthetic import SynthConfig, synthesize
+from cign.data.prepare.inspection import inspect_source
+from cign.synthetic import SynthConfig, synthesize
 
 WHERE = os.environ.get("CIGN_TEST_LISTS", "")
 LISTS = Path(WHERE) / "vggsound_instruments"

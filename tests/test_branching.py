@@ -8,12 +8,12 @@ import pytest
 import torch
 import yaml
 
-from cign.branching import state_after
 from cign.data.tasks import TaskSequence
 from cign.errors import InputError
 from cign.learner import Learner
 from cign.metrics.predictions import READINGS, Predictions
-from cign.train import Loop
+from cign.runs.branching import state_after
+from cign.training.loop import Loop
 
 OPTIONS = {
     "icarl": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}},

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from cign import __version__, cli
-from cign.cli import main
-from cign.commands import COMMANDS
+from cign import __version__
+from cign.cli import entry_point as cli
+from cign.cli.commands import COMMANDS
+from cign.cli.entry_point import main
 from cign.errors import InputError, RunError
 
-CIGN = [sys.executable, "-m", "cign.cli"]
+CIGN = [sys.executable, "-m", "cign"]
 
 
 def sentence(capsys):
@@ -36,7 +37,7 @@ def test_help_and_version(capsys):
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys; from cign.cli import main; main(['--help']); main(['repot']);"
+        "import sys; from cign.cli.entry_point import main; main(['--help']); main(['repot']);"
         "heavy = {'torch', 'numpy', 'av', 'pyarrow', 'transformers', 'rich'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from bench_results import check_same_scores, numbers
+from cign.backbones.registry import load_backbone
 from cign.bench import BenchConfig, run_bench
-from cign.cluster import call_all, check_engine, connected
-from cign.data.cluster_workers import _check_seen
-from cign.data.prepare import prepare
+from cign.data.prepare.cluster_workers import _check_seen
+from cign.data.prepare.pipeline import prepare
 from cign.errors import InputError, RunError
-from cign.models.backbones import load_backbone
+from cign.utils.cluster import call_all, check_engine, connected
 
 QUICK = "{num_epochs: 1, min_steps: 0, batch_size: 8}"
 

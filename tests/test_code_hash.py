@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import cign
-from cign.code_hash import code_hash, dependencies
 from cign.methods import METHODS
+from cign.utils.code_hash import code_hash, dependencies
 
 FILES = {
     "__init__.py": "",
@@ -67,7 +67,7 @@ def test_a_method_depends_on_its_models_and_on_no_sibling_it_does_not_use(name):
     assert module in found
     assert "cign.methods.base" in found
     assert "cign.methods" not in found
-    assert len([one for one in found if one.startswith("cign.models.")]) >= 2
+    assert len([one for one in found if one.startswith("cign.networks.")]) >= 2
     assert all(path.is_relative_to(Path(cign.__file__).parent) for path in found.values())
 
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from cign import connection
-from cign.connection import hub_trouble
-from cign.hub import local_place
-from cign.models.backbones import load_backbone
+from cign.backbones.registry import load_backbone
+from cign.saved_model.hub import local_place
+from cign.utils import connection
+from cign.utils.connection import hub_trouble
 from networks import make_network
 
 NAMES = ["nobody/vit+nobody/ast", "nobody/pe-av", "resnet18", "resnet18+nobody/ast"]

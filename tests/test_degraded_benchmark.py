@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmark_scripts import script
+from cign.backbones.registry import load_backbone
 from cign.data.intact import check_media, check_tokens
 from cign.data.store import Store
-from cign.models.backbones import load_backbone
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 
 from cign import Learner, prepare
-from cign.display import LineProgress, displayed, is_notebook
-from cign.models.backbones import load_backbone
-from cign.progress import Silent
-from cign.terminal import BarProgress, PlainProgress
+from cign.backbones.registry import load_backbone
+from cign.utils.display import LineProgress, displayed, is_notebook
+from cign.utils.progress import Silent
+from cign.utils.terminal import BarProgress, PlainProgress
 
 
 class Screen(io.StringIO):
@@ -61,7 +61,7 @@ def test_ones_own_progress_is_neither_replaced_nor_stopped():
 
 def test_a_line_is_written_over_and_ends_with_its_time(monkeypatch):
     clock = iter(range(0, 1000, 2))
-    monkeypatch.setattr("cign.display.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("cign.utils.display.time.monotonic", lambda: float(next(clock)))
     stream = io.StringIO()
     line = LineProgress(stream)
     line.start("predicting", 4)

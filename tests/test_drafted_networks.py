@@ -6,14 +6,15 @@ import resource
 import pytest
 import torch
 
+from cign.backbones.fitting import record_of
+from cign.backbones.registry import load_backbone
 from cign.errors import InputError
 from cign.methods.base import Setup
 from cign.methods.finetune import Finetune, HeadsOptions
-from cign.model_files import ABOUT
-from cign.model_folder import Model, load_model, save_model
-from cign.models.backbones import load_backbone
-from cign.models.fitting import record_of
-from cign.runs import token_shape
+from cign.runs.build import token_shape
+from cign.saved_model.files import ABOUT
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.model import Model
 from networks import PICTURES, SOUNDS, make_network
 
 

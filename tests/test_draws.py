@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from cign.draws import WholeBatchDraws
 from cign.methods import METHODS
 from cign.methods.base import Batch, GradientMethod
 from cign.methods.phases import Phase, TrainingOptions
-from cign.place import Place
+from cign.training.distributed.draws import WholeBatchDraws
+from cign.training.place import Place
 from toy import quick_options, toy_loop
 
 ROWS = np.array([1, 3])

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from cign.editing import add_clips, remove_class, rename_class
 from cign.errors import InputError, RunError
-from cign.kept import choose_kept, joined
 from cign.methods.cign_analytic import CignAnalytic
-from cign.model_folder import load_model, save_model
-from cign.models.token_ridge import TokenStatistics
-from cign.new_classes import check_name
-from cign.scoring import score_clips
+from cign.networks.token_ridge import TokenStatistics
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.validation_clips import choose_kept, joined
+from cign.training.scoring import score_clips
+from cign.updating.edits import add_clips, remove_class, rename_class
+from cign.updating.new_classes import check_name
 from toy import toy_loop, toy_tokens
 from toy_model import NAMES, same_answers, scores, toy_kept, toy_model
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cign.embedding import embed_clips, modality_split, write_embeddings
 from cign.metrics.embedded import FILE, Embeddings
+from cign.runs.embeddings import embed_clips, modality_split, write_embeddings
 from toy import quick_options, toy_loop
 
 METHODS = ["cign", "cign_analytic", "analytic", "finetune", "av_cil", "l2p"]

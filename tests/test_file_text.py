@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cign.file_text import name_to_text, text_to_name
+from cign.utils.file_text import name_to_text, text_to_name
 
 # Bytes of which escapes and characters are made are more frequent than chance would have them.
 NAMES = st.lists(

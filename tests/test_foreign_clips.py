@@ -6,7 +6,7 @@ import subprocess
 import imageio_ffmpeg
 import pytest
 
-from cign.cli import main
+from cign.cli.entry_point import main
 
 # Each class has a picture and a tone of its own; each format is another container and codec.
 CLASSES = {

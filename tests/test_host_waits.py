@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cign.data.media import MediaSpec
+from cign.backbones.registry import load_backbone
+from cign.backbones.resnet import resnet_pair
+from cign.data.media.decode import MediaSpec
 from cign.methods import METHODS
 from cign.methods.base import Batch, Setup
 from cign.methods.cign import Cign, CignOptions
 from cign.methods.phases import Phase, TrainingOptions, make_optimizer
-from cign.models.backbones import load_backbone
-from cign.models.encoder import TokenShape
-from cign.models.resnet import resnet_pair
-from cign.train import Loop
+from cign.networks.encoder import TokenShape
+from cign.training.loop import Loop
 from host_waits import HostWaits
 from toy import quick_options, toy_loop
 

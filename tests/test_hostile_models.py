@@ -10,14 +10,15 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cign.data.media import MediaSpec
+from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
-from cign.hub import check_backbone
-from cign.kept import KeptClips
-from cign.model_files import ABOUT
-from cign.model_folder import Model, load_model, save_model
-from cign.unknown.evidence import EvidenceReader
-from cign.unknown.rule import fit_rule
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import fit_rule
+from cign.saved_model.files import ABOUT
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.hub import check_backbone
+from cign.saved_model.model import Model
+from cign.saved_model.validation_clips import KeptClips
 from toy import SHAPE, toy_loop
 
 
@@ -186,7 +187,7 @@ def test_what_is_no_description(text, sentence, folder, about):
 
 
 def test_a_description_of_any_size_is_not_read(folder, about, monkeypatch):
-    monkeypatch.setattr("cign.model_files.MOST_BYTES", 1000)
+    monkeypatch.setattr("cign.saved_model.files.MOST_BYTES", 1000)
     with pytest.raises(InputError, match="more than 1000 bytes"):
         load_model(folder)
 

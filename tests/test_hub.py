@@ -11,8 +11,8 @@ import pytest
 
 import pages
 from cign.errors import InputError, RunError
-from cign.hub import hub_name
 from cign.learner import Learner
+from cign.saved_model.hub import hub_name
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def hub(tmp_path, monkeypatch):
 
     for function in (create_repo, upload_folder, snapshot_download):
         monkeypatch.setattr(huggingface_hub, function.__name__, function)
-    monkeypatch.setattr("cign.hub.hub_trouble", str)  # it answers
+    monkeypatch.setattr("cign.saved_model.hub.hub_trouble", str)  # it answers
     return root
 
 

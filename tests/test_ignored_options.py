@@ -11,7 +11,7 @@ from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import TrainingOptions
-from cign.options import configure
+from cign.utils.options import configure
 from toy import quick_options, toy_loop, toy_method
 
 QUICK = {"num_epochs": 2, "min_steps": 0, "batch_size": 8}

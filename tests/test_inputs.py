@@ -8,9 +8,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from cign.data.array_clip import ArrayClip
+from cign.data.media.array_clip import ArrayClip
 from cign.errors import InputError
-from cign.inputs import NoFile, as_inputs
+from cign.inference.inputs import NoFile, as_inputs
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data.prepare import prepare
+from cign.backbones.registry import load_backbone
+from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.errors import InputError
 from cign.learner import Learner
 from cign.methods.base import Batch
 from cign.metrics.predictions import READINGS, Predictions
-from cign.models.backbones import load_backbone
 
 QUICK = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
 
@@ -117,7 +117,7 @@ def test_end_to_end_training_moves_the_encoders_and_reloads(method, tiny, tmp_pa
         backbone="small-random",
     )
     learner.learn(tiny[1], tasks=2, out=tmp_path / "run")
-    from cign.models.backbones import load_backbone
+    from cign.backbones.registry import load_backbone
 
     fresh = load_backbone("small-random").state_dict()
     trained = learner.model.method.network.encoder.backbone.state_dict()
@@ -130,8 +130,8 @@ def test_end_to_end_training_moves_the_encoders_and_reloads(method, tiny, tmp_pa
 def test_a_closed_form_end_to_end_adapts_its_encoders_on_the_first_task_alone(
     method, tiny, tmp_path
 ):
+    from cign.backbones.registry import load_backbone
     from cign.data.store import Store
-    from cign.models.backbones import load_backbone
 
     options = {"width": 40, "adaptation": {"num_epochs": 1, "batch_size": 4}}
     learner = Learner(method, options=options, regime="end-to-end", backbone="small-random")

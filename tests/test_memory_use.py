@@ -46,7 +46,7 @@ def test_training_on_2000_clips_stays_under_2_gb(tiny, tmp_path, method):
     recipe.write_text(
         f"method: {method}\noptions:\n  training: {{num_epochs: 1, min_steps: 0, batch_size: 32}}\n"
     )
-    command = [sys.executable, "-m", "cign.cli", "train", str(tmp_path / "store")]
+    command = [sys.executable, "-m", "cign", "train", str(tmp_path / "store")]
     command += ["--out", str(tmp_path / "run"), "--tasks", "2", "--recipe", str(recipe)]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from cign.data.side_by_side import PAUSE, Pause
+from cign.cli.name_stream import arriving_names, split_names
+from cign.data.media.side_by_side import PAUSE, Pause
 from cign.errors import InputError
-from cign.name_stream import arriving_names, split_names
 
 
 def pieces(data, size):

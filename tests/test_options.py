@@ -3,7 +3,7 @@ import pytest
 from cign.errors import InputError
 from cign.methods import METHODS, method_class
 from cign.methods.cign import CignOptions
-from cign.options import builtin_recipe, configure, read_recipe
+from cign.utils.options import builtin_recipe, configure, read_recipe
 
 
 def test_nested_options_keep_the_defaults_of_what_they_do_not_name():

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from cign.backbones.registry import load_backbone
 from cign.errors import InputError
 from cign.methods import METHODS, method_class, register_method
 from cign.methods.finetune import Finetune
-from cign.models.backbones import load_backbone
-from cign.plugins import CONTRACT, Registry
+from cign.utils.plugins import CONTRACT, Registry
 from toy import toy_loop
 
 PLUGINS = Path(__file__).parents[1] / "examples" / "plugins"
@@ -38,7 +38,7 @@ def cign_outside(*arguments, cwd, path=PLUGINS):
     """The command line in a process of its own, which knows nothing of this one's registry."""
     root = str(Path(__file__).parents[1] / "src")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(path)])}
-    command = [sys.executable, "-m", "cign.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "cign", *map(str, arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, cwd=cwd, timeout=300
     )
@@ -229,7 +229,7 @@ def test_entry_points_are_found_by_their_name(on_path, monkeypatch):
     def entry_points(*, group, name=None):
         return [Entry] if group == "cign.methods" and name in (None, "der") else []
 
-    monkeypatch.setattr("cign.plugins.importlib.metadata.entry_points", entry_points)
+    monkeypatch.setattr("cign.utils.plugins.importlib.metadata.entry_points", entry_points)
     registry = Registry("method", "cign.methods", lambda what, part: None)
     assert registry.names == ["der"]
     found = registry.find("der")

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from cign import predictor
-from cign.data.media import Decoded, MediaError
-from cign.data.side_by_side import PAUSE
-from cign.inputs import NoFile
+from cign.data.media.decode import Decoded, MediaError
+from cign.data.media.side_by_side import PAUSE
+from cign.inference import predict as predictor
+from cign.inference.inputs import NoFile
+from cign.inference.predict import BATCH, predict_files
 from cign.methods.base import READINGS
-from cign.predictor import BATCH, predict_files
-from cign.progress import Silent
-from cign.unknown.evidence import EvidenceReader
-from cign.unknown.rule import PARTS, fit_rule
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import PARTS, fit_rule
+from cign.utils.progress import Silent
 from toy import SHAPE
 from toy_model import toy_model
 

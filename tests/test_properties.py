@@ -13,14 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cign.data.clips import SPLITS
+from cign.data.exemplar_memory import MemoryBudget
 from cign.data.formats.labels import is_missing
 from cign.data.formats.table import read_table
-from cign.data.memory import MemoryBudget
 from cign.data.tasks import TaskClips, split_into_tasks
 from cign.errors import CignError
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import READINGS, Predictions
-from cign.options import configure
+from cign.utils.options import configure
 
 SOME = settings(max_examples=60, deadline=None)
 # Labels come back in normal form C, whatever form they were written in (test_clips.py).

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from cign.errors import InputError
-from cign.leftovers import held_folder
 from cign.metrics.predictions import Predictions
+from cign.utils.leftovers import held_folder
 from toy import toy_loop
 
 OPTIONS = {

@@ -22,7 +22,16 @@ NUM_KILLS = 8
 def test_the_command_killed_at_random_moments_gives_the_same_files(tiny, tmp_path, case):
     options = CASES[case]
     (tmp_path / "recipe.yaml").write_text(RECIPE.format(options[1]))
-    command = [sys.executable, "-m", "cign.cli", "train", str(tiny[1]), "--tasks", "2", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "cign.cli.entry_point",
+        "train",
+        str(tiny[1]),
+        "--tasks",
+        "2",
+        *options,
+    ]
     command += ["--recipe", str(tmp_path / "recipe.yaml")]
     subprocess.run([*command, "--out", str(tmp_path / "whole")], check=True)
     rng, kills = random.Random(case), 0

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from cign import run_bars, terminal
-from cign.run_bars import RunBars, RunLines, make_run_view
+from cign.cli import run_bars
+from cign.cli.run_bars import RunBars, RunLines, make_run_view
+from cign.utils import terminal
 
 
 def play(view):

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cign.checkpoint import load_tree
 from cign.data.formats.table import read_table
 from cign.data.formats.vggsound import read_vggsound
 from cign.data.store import Store
@@ -17,9 +16,10 @@ from cign.data.tasks import read_task_file
 from cign.errors import CignError
 from cign.metrics.embedded import Embeddings
 from cign.metrics.predictions import Predictions
-from cign.model_folder import load_model, save_model
-from cign.options import read_recipe
-from cign.run_config import RunConfig
+from cign.runs.configuration import RunConfig
+from cign.saved_model.folder import load_model, save_model
+from cign.utils.checkpoint import load_tree
+from cign.utils.options import read_recipe
 from toy_model import toy_model
 
 ROOT = Path(__file__).parent.parent

@@ -14,13 +14,13 @@ import torch
 
 import cign
 import shared
-from cign.comm import Comm
 from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.analytic import Analytic
-from cign.peers import joined
-from cign.place import Place
-from cign.shared_sums import partial_sums
+from cign.training.distributed.comm import Comm
+from cign.training.distributed.processes import joined
+from cign.training.distributed.sums import partial_sums
+from cign.training.place import Place
 from toy import toy_loop
 
 ROOT = Path(cign.__file__).parents[1]
@@ -65,7 +65,7 @@ def check(name, found):
 LEAVING = """
 import os
 import torch
-from cign.peers import joined
+from cign.training.distributed.processes import joined
 with joined() as comm:
     weight = torch.nn.Parameter(torch.ones(3))
     weight.grad = torch.ones(3)
@@ -225,7 +225,18 @@ RECIPE = "method: finetune\noptions: {training: {num_epochs: %d, min_steps: 0, b
 def command(store, run, *more, number=2, epochs=3):
     recipe = run.parent / f"recipe-{epochs}.yaml"
     recipe.write_text(RECIPE % epochs)
-    train = ["-m", "cign.cli", "train", store, "--out", run, "--recipe", recipe, "--tasks", "2"]
+    train = [
+        "-m",
+        "cign.cli.entry_point",
+        "train",
+        store,
+        "--out",
+        run,
+        "--recipe",
+        recipe,
+        "--tasks",
+        "2",
+    ]
     start = [*TORCHRUN, str(number)] if number > 1 else [sys.executable]
     return [str(part) for part in (*start, *train, *more)]
 

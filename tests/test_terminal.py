@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from cign import terminal
-from cign.progress import Measuring
-from cign.terminal import (
+from cign.utils import terminal
+from cign.utils.progress import Measuring
+from cign.utils.terminal import (
     BarProgress,
     PlainProgress,
     duration,

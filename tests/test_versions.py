@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from cign.editing import remove_class, rename_class
 from cign.errors import InputError
-from cign.files import folder_lock
 from cign.learner import Learner
-from cign.model_folder import load_model, save_model
-from cign.versions import changing, list_versions, publish, save_or_publish, undo
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.versions import changing, list_versions, publish, save_or_publish, undo
+from cign.updating.edits import remove_class, rename_class
+from cign.utils.files import folder_lock
 from toy_model import NAMES, same_answers, scores, toy_model
 
 
@@ -144,7 +144,7 @@ def test_a_folder_in_use_is_refused(model, place):
 
 def test_a_model_read_while_it_is_changed_is_one_version(model, place, monkeypatch):
     """The description is read, then the version changes, then the weights are read."""
-    from cign import model_files
+    from cign.saved_model import files as model_files
 
     real = model_files._intact
     late = [rename_class(model, "class 0", "zero")]

@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
+from cign.backbones.blocks import FrozenBlocks, TokenBlocks
 from cign.data.batches import ArraySource
-from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import TaskClips, split_into_tasks
+from cign.layers.transformer import Transformer
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
 from cign.methods.phases import TrainingOptions
 from cign.metrics.predictions import Predictions
-from cign.models.blocks import FrozenBlocks, TokenBlocks
-from cign.models.encoder import TokenShape
-from cign.models.transformer import Transformer
-from cign.options import configure
-from cign.train import Loop
+from cign.networks.encoder import TokenShape
+from cign.training.loop import Loop
+from cign.utils.options import configure
 
 SHAPE = TokenShape(audio_dim=16, visual_dim=16, num_audio_tokens=3, num_visual_tokens=4)
 QUICK = {"num_epochs": 2, "min_steps": 0, "batch_size": 13}
@@ -55,7 +55,9 @@ def toy_method(name: str, options: dict | None = None, **setup) -> Method:
     cls = method_class(name)
     if cls.needs_blocks:
         setup.setdefault("blocks", toy_blocks())
-    torch.manual_seed(0)  # first weights come from the run's seed, as in `cign.runs.build_method`
+    torch.manual_seed(
+        0
+    )  # first weights come from the run's seed, as in `cign.runs.build.build_method`
     return cls(Setup(shape=SHAPE, **setup), configure(cls.Options, options or {}, "options"))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from cign.data.media import MediaSpec
-from cign.kept import KeptClips
-from cign.model_folder import Model
-from cign.unknown.rule import UnknownRule
+from cign.data.media.decode import MediaSpec
+from cign.open_set.rule import UnknownRule
+from cign.saved_model.model import Model
+from cign.saved_model.validation_clips import KeptClips
 from toy import toy_loop, toy_tokens
 
 NAMES = [f"class {c}" for c in range(6)]

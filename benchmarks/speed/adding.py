@@ -12,8 +12,8 @@ import argparse
 
 from part import ROOT, Found, Row, part
 
-from cign.models.backbones import load_backbone
-from cign.runs import token_shape
+from cign.backbones.registry import load_backbone
+from cign.runs.build import token_shape
 
 BOUND_S = 1.0
 

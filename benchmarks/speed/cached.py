@@ -19,13 +19,13 @@ import torch
 from part import ROOT, Found, Row, part, take_turns
 from step import cign_method, cign_step, clips
 
+from cign.backbones.resnet import ResNetPair
+from cign.layers.rounding import rounded, rounded_products
 from cign.methods.base import Batch
 from cign.methods.cign_analytic import PIECE_BYTES, CignAnalytic
 from cign.methods.phases import Phase, TrainingOptions
-from cign.models.encoder import TokenShape
-from cign.models.resnet import ResNetPair
-from cign.models.rounding import rounded, rounded_products
-from cign.models.token_ridge import BLOCK
+from cign.networks.encoder import TokenShape
+from cign.networks.token_ridge import BLOCK
 
 FEW, MANY = 36, 1000
 SHAPES = {
@@ -170,7 +170,7 @@ if __name__ == "__main__":
         "Learning on cached tokens",
         measure,
         script=__file__,
-        modules=["cign.methods.cign", "cign.methods.cign_analytic", "cign.models.resnet"],
+        modules=["cign.methods.cign", "cign.methods.cign_analytic", "cign.backbones.resnet"],
         files=[
             ROOT / "src" / "cign" / "recipes" / "cign_analytic.yaml",
             ROOT / "benchmarks" / "speed" / "step.py",

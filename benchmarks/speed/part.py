@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cign.code_hash import code_hash
-from cign.files import read_json, write_json
+from cign.utils.code_hash import code_hash
+from cign.utils.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))  # what stands there is measured here, not written twice
@@ -160,7 +160,7 @@ def machine() -> dict[str, Any]:
     """What the figures depend on besides the code."""
     import torch
 
-    from cign import run_record
+    from cign.runs import record as run_record
 
     return {
         "processor": ", ".join([run_record.machine()["processor"], *matrix_extensions()]),

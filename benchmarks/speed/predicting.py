@@ -23,12 +23,13 @@ from unittest import mock
 import numpy as np
 from part import ROOT, Found, Row, part
 
-from cign import predictor
+from cign.backbones.registry import load_backbone
+from cign.inference import predict as predictor
 from cign.learner import Learner
 from cign.methods.phases import Phase, TrainingOptions
-from cign.model_folder import Model, save_model
-from cign.models.backbones import load_backbone
-from cign.runs import token_shape
+from cign.runs.build import token_shape
+from cign.saved_model.folder import save_model
+from cign.saved_model.model import Model
 
 NUM_CLASSES = 36
 
@@ -61,7 +62,15 @@ def make_model(folder: Path) -> None:
 def time_command(model: Path, paths: list[Path]) -> float:
     """Seconds of the whole command."""
     began = time.perf_counter()
-    command = [sys.executable, "-m", "cign.cli", "predict", str(model), *map(str, paths), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "cign.cli.entry_point",
+        "predict",
+        str(model),
+        *map(str, paths),
+        "--json",
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - began
 
@@ -111,7 +120,7 @@ if __name__ == "__main__":
         "Reading files: `predict` with the small encoders",
         measure,
         script=__file__,
-        modules=["cign.predictor", "cign.learner", "cign.methods.cign_analytic"],
+        modules=["cign.inference.predict", "cign.learner", "cign.methods.cign_analytic"],
         files=[ROOT / "benchmarks" / name for name in ("prepare_speed.py", "closed_form.py")],
         options={"clips": (24, "clips"), "rounds": (3, "rounds that count")},
     )

@@ -48,7 +48,7 @@ if __name__ == "__main__":
         "Preparing without tokens",
         measure,
         script=__file__,
-        modules=["cign.data.prepare", "cign.data.worker"],
+        modules=["cign.data.prepare.pipeline", "cign.data.prepare.worker"],
         files=[ROOT / "benchmarks" / "prepare_speed.py"],
         options={"clips": (24, "clips"), "rounds": (3, "rounds that count")},
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 from part import ROOT, is_older_than_its_code, section
 
-from cign.files import read_json, write_text
+from cign.utils.files import read_json, write_text
 
 HERE = Path(__file__).parent
 PAGE = ROOT / "benchmarks" / "results" / "speed.md"

@@ -16,9 +16,15 @@ from part import Found, Row, part, take_turns
 BOUND_S = 0.5
 COMMANDS = {
     "python, nothing": ("-c", "pass"),
-    "cign --help": ("-m", "cign.cli", "--help"),
-    "cign train --help": ("-m", "cign.cli", "train", "--help"),
-    "cign predict, no such model": ("-m", "cign.cli", "predict", "no-such-folder", "x.mp4"),
+    "cign --help": ("-m", "cign", "--help"),
+    "cign train --help": ("-m", "cign", "train", "--help"),
+    "cign predict, no such model": (
+        "-m",
+        "cign.cli.entry_point",
+        "predict",
+        "no-such-folder",
+        "x.mp4",
+    ),
 }
 
 
@@ -57,6 +63,6 @@ if __name__ == "__main__":
         "Start-up",
         measure,
         script=__file__,
-        modules=["cign.cli"],
+        modules=["cign.cli.entry_point"],
         options={"rounds": (7, "rounds that count")},
     )

@@ -21,11 +21,11 @@ import torch
 from part import Found, Row, Timed, part, take_turns
 from release import ReleaseNetwork
 
+from cign.backbones.resnet import ResNetPair, resnet_pair
 from cign.methods.base import Batch, Setup
 from cign.methods.cign import Cign, CignOptions
 from cign.methods.phases import Phase, make_optimizer
-from cign.models.resnet import ResNetPair, resnet_pair
-from cign.runs import token_shape
+from cign.runs.build import token_shape
 
 CLASSES = (36, 220)
 RELEASE, PLAIN, OURS, RELEASE_BF16 = (
@@ -78,7 +78,7 @@ def default_layout(method: Cign) -> Cign:
 
 
 def cign_step(method: Cign, batch: Batch) -> Callable[[], None]:
-    """What `cign.train` does in a step."""
+    """What `cign.training.loop` does in a step."""
     options = method.options.training
     optimizer = make_optimizer(method.named_parameters(), options)
     phase = Phase(name="train", indices=batch.indices, options=options)
@@ -170,7 +170,7 @@ if __name__ == "__main__":
         "A training step end to end",
         measure,
         script=__file__,
-        modules=["cign.methods.cign", "cign.models.resnet"],
+        modules=["cign.methods.cign", "cign.backbones.resnet"],
         files=[Path(__file__).with_name("release.py")],
         options={"rounds": (5, "steps of each that count"), "batch": (16, "clips of a step")},
     )

@@ -2,10 +2,10 @@
 
     python benchmarks/speed/waiting.py [--steps 12]
 
-The loop of `cign.train` on clips in memory-mapped files: `cign` end to end with the release's pair
-(frames and samples, batch 16), `cign` and `finetune` on cached tokens of the small encoders (batch
-32), and `cign_analytic` on the same (batch 256). What is not a step is counted as waiting, whatever
-it was. How long the clips take to read by themselves is told beside it.
+The loop of `cign.training.loop` on clips in memory-mapped files: `cign` end to end with the
+release's pair (frames and samples, batch 16), `cign` and `finetune` on cached tokens of the small
+encoders (batch 32), and `cign_analytic` on the same (batch 256). What is not a step is counted as
+waiting, whatever it was. How long the clips take to read by themselves is told beside it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import numpy as np
 import torch
 from part import ROOT, Found, Row, part
 
-from cign.comm import Share
+from cign.backbones.resnet import resnet_pair
 from cign.data.arrays import RowWriter, create_array, map_array
 from cign.data.batches import ArraySource
-from cign.data.memory import ExemplarMemory, MemoryBudget
+from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import TaskClips, TaskSequence
 from cign.methods import method_class
 from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase
 from cign.metrics.predictions import Predictions
-from cign.models.encoder import TokenShape
-from cign.models.resnet import resnet_pair
-from cign.options import builtin_recipe, configure
-from cign.runs import token_shape
-from cign.train import Loop
+from cign.networks.encoder import TokenShape
+from cign.runs.build import token_shape
+from cign.training.distributed.comm import Share
+from cign.training.loop import Loop
+from cign.utils.options import builtin_recipe, configure
 
 NUM_CLASSES = 36
 SMALL = TokenShape(audio_dim=192, visual_dim=192, num_audio_tokens=12, num_visual_tokens=36)
@@ -155,7 +155,7 @@ if __name__ == "__main__":
         "Waiting for data in training",
         measure,
         script=__file__,
-        modules=["cign.train", "cign.methods.cign", "cign.methods.cign_analytic"],
+        modules=["cign.training.loop", "cign.methods.cign", "cign.methods.cign_analytic"],
         files=[ROOT / "src" / "cign" / "recipes" / "cign_analytic.yaml"],
         options={"steps": (12, "steps of the slowest")},
     )

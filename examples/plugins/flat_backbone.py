@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from cign import register_backbone
-from cign.data.media import MediaSpec
-from cign.models.backbone import Backbone
+from cign.backbones.base import Backbone
+from cign.data.media.decode import MediaSpec
 
 
 @register_backbone("flat")

@@ -10,31 +10,31 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cign.data.array_clip import ArrayClip as ArrayClip
+    from cign.backbones.registered import register_backbone as register_backbone
+    from cign.data.dataset import Store as Store
     from cign.data.formats import register_format as register_format
-    from cign.data.prepare import prepare as prepare
-    from cign.dataset import Store as Store
+    from cign.data.media.array_clip import ArrayClip as ArrayClip
+    from cign.data.prepare.pipeline import prepare as prepare
+    from cign.inference.prediction import Prediction as Prediction
+    from cign.inference.prediction_stream import to_columns as to_columns
+    from cign.inference.prediction_stream import to_dataframe as to_dataframe
     from cign.learner import Learner as Learner
     from cign.methods import register_method as register_method
-    from cign.models.registered import register_backbone as register_backbone
-    from cign.prediction import Prediction as Prediction
-    from cign.prediction_stream import to_columns as to_columns
-    from cign.prediction_stream import to_dataframe as to_dataframe
 
 __version__ = "0.1.0.dev0"
 
 # name -> module; the type checker reads the imports above.
 _PUBLIC = {
-    "ArrayClip": "cign.data.array_clip",
+    "ArrayClip": "cign.data.media.array_clip",
     "Learner": "cign.learner",
-    "Prediction": "cign.prediction",
-    "Store": "cign.dataset",
-    "prepare": "cign.data.prepare",
-    "register_backbone": "cign.models.registered",
+    "Prediction": "cign.inference.prediction",
+    "Store": "cign.data.dataset",
+    "prepare": "cign.data.prepare.pipeline",
+    "register_backbone": "cign.backbones.registered",
     "register_format": "cign.data.formats",
     "register_method": "cign.methods",
-    "to_columns": "cign.prediction_stream",
-    "to_dataframe": "cign.prediction_stream",
+    "to_columns": "cign.inference.prediction_stream",
+    "to_dataframe": "cign.inference.prediction_stream",
 }
 
 __all__ = [

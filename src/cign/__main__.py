@@ -2,6 +2,6 @@
 
 import sys
 
-from cign.cli import main
+from cign.cli.entry_point import main
 
 sys.exit(main())

@@ -7,29 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from cign.branching import Branch
+from cign.backbones.registry import in_full
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
-from cign.devices import resolve_device
-from cign.display import displayed
-from cign.embedding import write_embeddings
-from cign.evaluation import evaluate_model
-from cign.files import write_json
-from cign.learned import kept_validation_clips, model_of
+from cign.inference.evaluate import evaluate_model
 from cign.methods import DEFAULT_METHOD, METHODS, default_recipe, method_class
-from cign.model_files import ABOUT, checksum, model_place
-from cign.model_folder import load_model, save_model
-from cign.models.backbones import in_full
-from cign.options import configure
-from cign.peers import current
-from cign.progress import Progress
-from cign.run_config import RunConfig, refuse_begun
-from cign.run_folder import run_folder
-from cign.run_record import as_made, describe
-from cign.runs import build_loop, fitting_backbone
-from cign.train import Loop
+from cign.runs.branching import Branch
+from cign.runs.build import build_loop, fitting_backbone
+from cign.runs.configuration import RunConfig, refuse_begun
+from cign.runs.embeddings import write_embeddings
+from cign.runs.folder import run_folder
+from cign.runs.record import as_made, describe
+from cign.saved_model.files import ABOUT, checksum, model_place
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.from_run import kept_validation_clips, model_of
 from cign.trained import Trained
+from cign.training.distributed.processes import current
+from cign.training.loop import Loop
+from cign.utils.devices import resolve_device
+from cign.utils.display import displayed
+from cign.utils.files import write_json
+from cign.utils.options import configure
+from cign.utils.progress import Progress
 
 
 class Learner(Trained):
@@ -233,7 +233,7 @@ class Learner(Trained):
             store: A prepared store or its folder, with tokens of the model's backbone.
             split: Which clips.
             out: A .csv, .parquet or .json file for the results of each clip
-                (`cign.clip_results.ClipResults`); None writes none.
+                (`cign.inference.clip_results.ClipResults`); None writes none.
 
         Returns:
             ``readings``: for each the named numbers of ``metrics.json`` for a single task and the

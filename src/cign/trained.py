@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
-from cign.addition import Addition
-from cign.data.array_clip import ArrayClip
-from cign.display import displayed
-from cign.editing import add_source, remove_class, rename_class
+from cign.backbones.base import Backbone
+from cign.data.media.array_clip import ArrayClip
 from cign.errors import InputError
-from cign.hub import upload
-from cign.inputs import Given, as_inputs
-from cign.model_files import ABOUT, checksum
-from cign.model_folder import Model, save_model
-from cign.models.backbone import Backbone
-from cign.new_clips import Source
-from cign.prediction import Prediction
-from cign.prediction_stream import PredictionStream
-from cign.predictor import Observer, predict_files
-from cign.progress import Progress
-from cign.versions import save_or_publish
+from cign.inference.inputs import Given, as_inputs
+from cign.inference.predict import Observer, predict_files
+from cign.inference.prediction import Prediction
+from cign.inference.prediction_stream import PredictionStream
+from cign.saved_model.files import ABOUT, checksum
+from cign.saved_model.folder import save_model
+from cign.saved_model.hub import upload
+from cign.saved_model.model import Model
+from cign.saved_model.versions import save_or_publish
+from cign.updating.edits import add_source, remove_class, rename_class
+from cign.updating.impact import Addition
+from cign.updating.new_clips import Source
+from cign.utils.display import displayed
+from cign.utils.progress import Progress
 
 if TYPE_CHECKING:
     from cign.export.exporting import Exported
@@ -158,7 +159,7 @@ class Trained:
             media: As `cign.data.formats.read_source` takes it.
             keep: Whether a few clips of each class stay with the model, never learned from, to
                 measure what changes cost.
-            num_workers: As `cign.data.prepare.prepare` takes it.
+            num_workers: As `cign.data.prepare.pipeline.prepare` takes it.
             progress: Told of every clip; None shows a bar in a terminal and a notebook, False none.
 
         Returns:
@@ -176,11 +177,11 @@ class Trained:
         return addition
 
     def rename(self, old: str, new: str) -> None:
-        """Give a class another name; see `cign.editing.rename_class`."""
+        """Give a class another name; see `cign.updating.edits.rename_class`."""
         self.model = rename_class(self._trained(), old, new)
 
     def remove(self, name: str) -> None:
-        """Forget a class; see `cign.editing.remove_class`."""
+        """Forget a class; see `cign.updating.edits.remove_class`."""
         self.model = remove_class(self._trained(), name)
 
     # ------------------------------------------------------------- save, load

@@ -6,16 +6,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cign.addition import Addition, Cost
 from cign.app import cards
 from cign.app.classes import learned_classes
 from cign.app.maps import maps
 from cign.app.service import Answer, Taught
-from cign.data.media import Decoded
+from cign.data.media.decode import Decoded
 from cign.explain.scene import make_scene
-from cign.maps import Maps
-from cign.prediction import Prediction
-from cign.versions import Version
+from cign.inference.localization import Maps
+from cign.inference.prediction import Prediction
+from cign.saved_model.versions import Version
+from cign.updating.impact import Addition, Cost
 from toy_model import toy_model
 
 CLASSES = ("bell", "<b>drum", "horn")

@@ -8,7 +8,7 @@ import pytest
 from cign.app.look import STYLE
 from cign.app.serving import fetches, is_local, listen
 from cign.app.uploads import Sessions, check_upload, lay_out, num_set_aside, shown_size
-from cign.arguments import num_bytes
+from cign.cli.arguments import num_bytes
 from cign.errors import InputError
 
 

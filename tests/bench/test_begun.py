@@ -9,9 +9,9 @@ from cign.bench import BenchConfig
 from cign.bench.config import begin, read_entries
 from cign.bench.grid import Part
 from cign.errors import InputError
-from cign.files import read_json
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import TrainingOptions
+from cign.utils.files import read_json
 
 SMALL, STEM, OTHER = {"small": "a"}, {"small-stem": "b"}, {"resnet18": "c"}
 

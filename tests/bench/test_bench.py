@@ -13,9 +13,9 @@ from cign.bench.grid import Part
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.table import CSV_COLUMNS
 from cign.errors import InputError
-from cign.files import folder_lock
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import READINGS, Predictions
+from cign.utils.files import folder_lock
 
 
 def grid(stores, recipes, **kwargs):

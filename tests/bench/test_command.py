@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cign.commands.bench import numbers_of_tasks
+from cign.cli.commands.bench import numbers_of_tasks
 from cign.errors import InputError
 
 

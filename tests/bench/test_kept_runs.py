@@ -11,9 +11,9 @@ from benchmark_scripts import BENCHMARKS, script
 from cign.bench import run_bench
 from cign.bench.made_with import made_with, write_codes
 from cign.errors import InputError
-from cign.files import read_json
 from cign.metrics.catalogue import measure
 from cign.report.runs import lacking, load_runs, stored
+from cign.utils.files import read_json
 
 
 @pytest.fixture

@@ -29,7 +29,15 @@ def test_killed_and_resumed_to_the_same_numbers(stores, recipes, tmp_path):
         recipes=recipes,
     )
     out, run = tmp_path / "killed", tmp_path / "killed" / "runs" / LONG
-    command = [sys.executable, "-m", "cign.cli", "bench", str(stores[0]), "--out", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "cign.cli.entry_point",
+        "bench",
+        str(stores[0]),
+        "--out",
+        str(out),
+    ]
     command += ["--methods", "longer,analytic", "--tasks", "2", "--against", "analytic"]
     command += ["--recipes", str(recipes), "--workers", str(len(os.sched_getaffinity(0)))]
     bench = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)

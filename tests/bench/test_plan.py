@@ -190,7 +190,7 @@ def test_a_closed_form_end_to_end_runs_every_order_and_says_that_it_adapts_once(
 
 def spec_world():
     one = world()
-    from cign.data.media import PRESETS
+    from cign.data.media.decode import PRESETS
 
     one.store.spec = PRESETS["small"]
     return one

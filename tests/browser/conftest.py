@@ -78,10 +78,10 @@ def look(browser):
 @pytest.fixture(scope="session")
 def taught(tmp_path_factory):
     """A model of four classes, clips of a fifth one, and files that are no clips."""
-    from cign.data.prepare import prepare
-    from cign.data.synthetic import SynthConfig, synthesize
+    from cign.backbones.registry import load_backbone
+    from cign.data.prepare.pipeline import prepare
     from cign.learner import Learner
-    from cign.models.backbones import load_backbone
+    from cign.synthetic import SynthConfig, synthesize
 
     root = tmp_path_factory.mktemp("app")
     config = SynthConfig(num_classes=5, num_train=6, num_val=2, num_test=2, duration_s=1.0)
@@ -141,7 +141,16 @@ def address_of_long_names(taught):
 @contextmanager
 def served(model, temporary, options):
     """The address of a page that the command serves."""
-    command = [sys.executable, "-m", "cign.cli", "app", str(model), "--port", "0", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "cign.cli.entry_point",
+        "app",
+        str(model),
+        "--port",
+        "0",
+        *options,
+    ]
     temporary.mkdir()
     environment = dict(os.environ, TMPDIR=str(temporary), OMP_NUM_THREADS="1")
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

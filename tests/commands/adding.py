@@ -7,9 +7,9 @@ import shutil
 import pytest
 import torch
 
-from cign.data.prepare import prepare
+from cign.backbones.registry import load_backbone
+from cign.data.prepare.pipeline import prepare
 from cign.learner import Learner
-from cign.models.backbones import load_backbone
 
 OPTIONS = {
     "cign_analytic": {"width": 60, "audio_ridge": 5.0, "visual_ridge": 5.0},

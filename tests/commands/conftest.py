@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cign.cli import main
+from cign.cli.entry_point import main
 
 from .adding import model, old_store, rows, runs, tables  # noqa: F401
 

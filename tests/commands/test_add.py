@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cign.data.prepare import prepare
+from cign.backbones.registry import load_backbone
+from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.learner import Learner
-from cign.models.backbones import load_backbone
 
 from .adding import OPTIONS, add, refused, write
 
@@ -60,13 +60,13 @@ def test_adding_gives_what_learning_all_at_once_gives(method, cign, runs, tables
 def test_what_it_costs_is_measured_on_kept_clips_and_told_before_it_is_kept(
     cign, model, tables, tiny, rows, monkeypatch
 ):
-    from cign.versions import Workplace
+    from cign.saved_model.versions import Workplace
 
     before = Learner.load(model)
     order = []
     keep = Workplace.keep
     monkeypatch.setattr(Workplace, "keep", lambda *args: order.append("kept") or keep(*args))
-    monkeypatch.setattr("cign.commands.add.show", lambda addition: order.append(addition))
+    monkeypatch.setattr("cign.cli.commands.add.show", lambda addition: order.append(addition))
     assert add(cign, model, tables[1], tiny)[0] == 0
     addition, last = order
     assert last == "kept"

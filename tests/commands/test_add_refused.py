@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from cign.errors import InputError
-from cign.files import folder_lock
 from cign.learner import Learner
+from cign.utils.files import folder_lock
 
 from .adding import add, refused, state_of, write
 
@@ -68,7 +68,7 @@ def test_input_that_cannot_be_added_changes_nothing(cign, model, runs, rows, tin
 def test_what_the_list_shows_is_refused_before_anything_is_decoded(
     cign, model, rows, tiny, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("cign.new_clips.prepare", None)  # calling it would be a TypeError
+    monkeypatch.setattr("cign.updating.new_clips.prepare", None)  # calling it would be a TypeError
     new = [row for row in rows[0] if row["labels"] == rows[1][-1]]
 
     def table(name, rows):
@@ -136,7 +136,7 @@ def test_a_changed_byte_is_refused(cign, model, tables, tiny):
 
 def test_two_at_once_the_second_is_refused(cign, model, tables, tiny):
     holder = (
-        "import sys; from pathlib import Path; from cign.files import folder_lock\n"
+        "import sys; from pathlib import Path; from cign.utils.files import folder_lock\n"
         "with folder_lock(Path(sys.argv[1]), 'model'): print('held', flush=True); input()"
     )
     command = [sys.executable, "-c", holder, str(model)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from cign.cli import main
+from cign.cli.entry_point import main
 from cign.learner import Learner
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding.md"

@@ -9,8 +9,8 @@ import pytest
 from cign.app.service import Service
 from cign.app.uploads import lay_out
 from cign.errors import InputError
-from cign.files import folder_lock
 from cign.learner import Learner
+from cign.utils.files import folder_lock
 
 from .adding import refused, state_of
 

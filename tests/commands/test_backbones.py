@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from cign.data.presets import PRESETS
+from cign.backbones.registry import load_backbone
+from cign.data.media.presets import PRESETS
 from cign.data.store import Store
 from cign.learner import Learner
-from cign.models.backbones import load_backbone
 from networks import make_network
 
 
@@ -209,12 +209,12 @@ def test_tokens_that_do_not_fit_stop_before_anything_is_decoded(
 ):
     # 36 clips: 27,648 bytes of frame and 96,000 of sound each, 4.45 MB; 12 tokens of the sound and
     # 36 of the picture, 192 half-precision values each, 0.66 MB; pooled 0.03 MB.
-    monkeypatch.setattr("cign.data.token_making.free_bytes", lambda folder: 4_600_000)
+    monkeypatch.setattr("cign.data.prepare.token_making.free_bytes", lambda folder: 4_600_000)
     store = tmp_path / "store"
     prepare = ("prepare", world.clips, store, "--backbone", "small-random", "--workers", 0)
     with monkeypatch.context() as patch:
         decoded = []
-        patch.setattr("cign.data.prepare.decode_all", lambda *a, **k: decoded.append(a))
+        patch.setattr("cign.data.prepare.pipeline.decode_all", lambda *a, **k: decoded.append(a))
         code, out, error = cign(*prepare)
     assert (code, out) == (1, "")
     sentence = next(line for line in error.splitlines() if line.startswith("cign: "))

@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from cign.cli import main
+from cign.cli.entry_point import main
 from cign.data.store import Store
 from cign.methods import METHODS
 
@@ -183,7 +183,7 @@ MISSING = (
 def test_what_is_not_there_is_said_before_torch_is_imported(tmp_path):
     """Importing it takes seconds, and whoever mistyped a name waits for them."""
     script = (
-        "import sys\nfrom cign.cli import main\nfor words in sys.argv[1:]:\n"
+        "import sys\nfrom cign.cli.entry_point import main\nfor words in sys.argv[1:]:\n"
         "    assert main(words.split()) == 2, words\n    assert 'torch' not in sys.modules, words\n"
     )
     done = subprocess.run(

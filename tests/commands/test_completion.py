@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from cign.arguments import CommandParser
-from cign.cli import _find
-from cign.commands import COMMANDS
+from cign.cli.arguments import CommandParser
+from cign.cli.commands import COMMANDS
+from cign.cli.entry_point import _find
 
 from .adding import refused
 

@@ -9,11 +9,11 @@ import sys
 import pytest
 import yaml
 
-from cign.arguments import CommandParser
-from cign.cli import _find
-from cign.commands import COMMAND_GROUPS, COMMANDS
+from cign.cli.arguments import CommandParser
+from cign.cli.commands import COMMAND_GROUPS, COMMANDS
+from cign.cli.entry_point import _find
+from cign.cli.option_groups import HEADINGS
 from cign.learner import Learner
-from cign.option_groups import HEADINGS
 
 from .adding import refused
 
@@ -64,7 +64,7 @@ def test_tasks_named_twice_are_refused(cign, world, tmp_path):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_under_a_heading(name, cign):
-    """So is one that comes later: enter it in `cign.option_groups`."""
+    """So is one that comes later: enter it in `cign.cli.option_groups`."""
     _, out, _ = cign(name, "--help")
     blocks = dict(block.split(":\n", 1) for block in out.split("\n\n") if ":\n" in block)
     assert "--help" in blocks["options"]
@@ -120,7 +120,7 @@ def test_python_m_cign_is_the_command_line():
         command = [sys.executable, "-m", *words]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert run("cign", "--help").stdout == run("cign.cli", "--help").stdout != ""
+    assert run("cign", "--help").stdout == run("cign.cli.entry_point", "--help").stdout != ""
     done = run("cign", "nothing")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("cign: unknown command 'nothing'")
@@ -129,7 +129,7 @@ def test_python_m_cign_is_the_command_line():
 def test_help_of_a_command_imports_nothing_that_takes_long():
     """`cign train --help` stays within half a second."""
     script = (
-        "import sys; from cign.cli import main; main(['train', '--help'])\n"
+        "import sys; from cign.cli.entry_point import main; main(['train', '--help'])\n"
         "heavy = {'torch', 'numpy', 'scipy', 'av', 'pyarrow', 'transformers', 'sklearn', 'rich'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )

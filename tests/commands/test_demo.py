@@ -2,11 +2,11 @@
 
 from types import SimpleNamespace
 
-import cign.demo
-from cign.cli import main
-from cign.files import write_json
-from cign.progress import Silent
-from cign.run_config import RunConfig
+import cign.cli.demo
+from cign.cli.entry_point import main
+from cign.runs.configuration import RunConfig
+from cign.utils.files import write_json
+from cign.utils.progress import Silent
 
 
 def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
@@ -20,7 +20,7 @@ def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
         (SimpleNamespace(title="joint", method="joint", memory="0"), metrics | {"limit": 98.0}),
     ]
     folders = []
-    monkeypatch.setattr(cign.demo, "run_demo", lambda out, *_: folders.append(out) or rows)
+    monkeypatch.setattr(cign.cli.demo, "run_demo", lambda out, *_: folders.append(out) or rows)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert folders == [tmp_path]
@@ -57,13 +57,13 @@ def test_what_other_settings_made_is_made_anew(monkeypatch, tmp_path):
             write_json(out / "model" / "model.json", {})
             write_json(out / "metrics.json", self.metrics)
 
-    monkeypatch.setattr(cign.demo, "Learner", Learns)
+    monkeypatch.setattr(cign.cli.demo, "Learner", Learns)
 
     def of(ridge):
         run = SimpleNamespace(
             title="t", method="analytic", memory="0", options={"ridge": ridge, "width": 20}
         )
-        return cign.demo._learn(run, None, tmp_path / "run", Silent(), "cpu")
+        return cign.cli.demo._learn(run, None, tmp_path / "run", Silent(), "cpu")
 
     assert [of(1.0), of(1.0), of(2.0), of(2.0)] == [
         {"ridge": 1.0},
@@ -76,18 +76,18 @@ def test_what_other_settings_made_is_made_anew(monkeypatch, tmp_path):
 
 def test_the_demo_learns_what_no_setting_was_chosen_on():
     """By the methods' own recipes, but for the network that would take an hour."""
-    assert cign.demo.CLIPS.world == 20
-    own = [run.method for run in cign.demo.RUNS if run.options is None]
+    assert cign.cli.demo.CLIPS.world == 20
+    own = [run.method for run in cign.cli.demo.RUNS if run.options is None]
     assert own == ["cign_analytic", "finetune", "joint"]
-    assert {run.method for run in cign.demo.RUNS} == {*own, "cign"}
+    assert {run.method for run in cign.cli.demo.RUNS} == {*own, "cign"}
 
 
 def test_the_widest_row_fits_80_columns(monkeypatch, tmp_path, capsys):
     """With two digits before each point, in every cell."""
     numbers = {"last": 99.9, "average": 99.9, "forgetting": 99.9}
     metrics = {"readings": dict.fromkeys(("audio", "visual", "audio_visual"), numbers)}
-    rows = [(run, metrics) for run in cign.demo.RUNS]
-    monkeypatch.setattr(cign.demo, "run_demo", lambda *_: rows)
+    rows = [(run, metrics) for run in cign.cli.demo.RUNS]
+    monkeypatch.setattr(cign.cli.demo, "run_demo", lambda *_: rows)
     assert main(["demo", "--out", str(tmp_path)]) == 0
     table = capsys.readouterr().out.splitlines()[: 2 + len(rows)]
     assert max(map(len, table)) <= 80

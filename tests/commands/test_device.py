@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from cign.app.service import Service
-from cign.commands import COMMANDS
-from cign.devices import available_devices, device_of, is_device_name, move_to, resolve_device
+from cign.cli.commands import COMMANDS
 from cign.errors import InputError
 from cign.learner import Learner
 from cign.methods import METHODS
+from cign.utils.devices import available_devices, device_of, is_device_name, move_to, resolve_device
 from fake_gpu import GPU, OnGpu, fake_gpu
 
 from .adding import refused
@@ -89,7 +89,7 @@ def test_the_device_is_shown_first(cign, world):
 
 def test_what_only_looks_needs_no_torch_for_a_wrong_device_name():
     script = (
-        "import sys\nfrom cign.cli import main\n"
+        "import sys\nfrom cign.cli.entry_point import main\n"
         "assert main(['predict', 'm', 'x.mp4', '--device', 'gpu']) == 2\n"
         "assert 'torch' not in sys.modules\n"
     )

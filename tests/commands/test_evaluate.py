@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
 
-from cign.clip_results import ClipResults
 from cign.data.store import Store
+from cign.inference.clip_results import ClipResults
 from cign.learner import Learner
 
 from .adding import refused

@@ -67,7 +67,7 @@ def printed(zoo, store, tmp_path_factory):
 
 def cign_process(*arguments, code=0, **environment):
     done = subprocess.run(
-        [sys.executable, "-m", "cign.cli", *arguments],
+        [sys.executable, "-m", "cign", *arguments],
         capture_output=True,
         env={**os.environ, "COLUMNS": "80", **environment},
         check=False,

@@ -16,9 +16,9 @@ import yaml
 
 from cign.data.batches import cut
 from cign.errors import Interrupted
-from cign.interrupts import Interrupts
 from cign.metrics.predictions import Predictions
-from cign.progress import Silent
+from cign.training.interrupts import Interrupts
+from cign.utils.progress import Silent
 from toy import FAST, toy_loop
 
 # Of a task of the toy problem.
@@ -73,9 +73,9 @@ def test_a_first_interruption_saves_what_was_learned(world, tmp_path):
 def test_interrupted_before_there_is_a_run(world, tmp_path):
     run = tmp_path / "run"
     script = (
-        "import signal, sys, cign.runs\n"
-        "from cign.cli import main\n"
-        "cign.runs.build_method = lambda *_, **__: signal.raise_signal(signal.SIGINT)\n"
+        "import signal, sys, cign.runs.build\n"
+        "from cign.cli.entry_point import main\n"
+        "cign.runs.build.build_method = lambda *_, **__: signal.raise_signal(signal.SIGINT)\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     words = ["train", str(world.store), "--out", str(run)]
@@ -190,7 +190,7 @@ def test_a_branch_is_told_how_it_goes_on(cign, world, tmp_path, monkeypatch):
     def stop(*_, **__):
         raise Interrupted("1 of 2 tasks is kept")
 
-    monkeypatch.setattr("cign.commands.train._run", stop)
+    monkeypatch.setattr("cign.cli.commands.train._run", stop)
     code, _, err = cign("train", world.store, "--out", run, "--branch-from", "x@1")
     assert code == 130
     assert err.splitlines()[-1] == (

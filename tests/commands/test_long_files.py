@@ -9,9 +9,9 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from cign.data.container import Media
-from cign.data.media import PRESETS
-from cign.data.windows import decode_windows
+from cign.data.media.container import Media
+from cign.data.media.decode import PRESETS
+from cign.data.media.windows import decode_windows
 from cign.learner import Learner
 
 # kB. Ten minutes of these frames decoded are 1.7 GB, of their sound in two channels 212 MB.
@@ -63,7 +63,15 @@ def resident():
 
 def predicted(model, file, out, *options):
     """What the command says in a process of its own, and the most memory it held, in kB."""
-    command = [sys.executable, "-m", "cign.cli", "predict", str(model), str(file), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "cign.cli.entry_point",
+        "predict",
+        str(model),
+        str(file),
+        "--json",
+    ]
     with out.open("w") as stdout:
         child = subprocess.Popen([*command, *options], stdout=stdout, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(child.pid, 0)

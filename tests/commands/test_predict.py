@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from cign.file_text import text_to_name
+from cign.utils.file_text import text_to_name
 
 from .adding import refused
 
-CIGN = [sys.executable, "-m", "cign.cli", "predict"]
+CIGN = [sys.executable, "-m", "cign", "predict"]
 
 
 def predict(*arguments, **how):

@@ -5,8 +5,8 @@ import re
 import pytest
 from rich.cells import cell_len
 
-from cign.commands.predict_table import make_table
-from cign.prediction import Prediction
+from cign.cli.commands.predict_table import make_table
+from cign.inference.prediction import Prediction
 
 WIDTHS = [60, 80, 120, 200]
 DEEP = "recordings/2024-05-17/site-with-a-very-long-name/camera-03"

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from cign.data.clips import Clip, ClipTable
-from cign.data.media import MediaSpec
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare.pipeline import prepare
 from odd_media import OddMedia
 
 PICTURE = "-f lavfi -i testsrc2=size=96x96:rate=25:duration=4"

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data.array_clip import ArrayClip
-from cign.data.media import MediaError, MediaSpec, decode
-from cign.data.windows import decode_windows
+from cign.data.media.array_clip import ArrayClip
+from cign.data.media.decode import MediaError, MediaSpec, decode
+from cign.data.media.windows import decode_windows
 from cign.errors import InputError
 
 SPEC = MediaSpec(num_frames=2, frame_px=64, rate_hz=16000, window_s=2.0)

@@ -6,10 +6,10 @@ import pytest
 
 from cign.data.benchmarks import BENCHMARKS, load_benchmark, published_tasks
 from cign.data.clips import Clip, ClipTable
+from cign.data.exemplar_memory import MemoryBudget
 from cign.data.formats import FORMATS
 from cign.data.formats.splits import SPLIT_KINDS
-from cign.data.memory import MemoryBudget
-from cign.data.presets import PRESETS
+from cign.data.media.presets import PRESETS
 from cign.errors import InputError
 
 

@@ -93,7 +93,7 @@ def test_a_learner_takes_it(store):
 def test_the_store_of_workers_and_commands_does_not_import_torch(tiny):
     code = (
         "import sys; from cign.data.store import Store; "
-        f"assert Store.open({str(tiny[1])!r})[0]['label'] >= 0; import cign.data.worker; "
+        f"assert Store.open({str(tiny[1])!r})[0]['label'] >= 0; import cign.data.prepare.worker; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from cign.data.inspection import inspect_source
+from cign.data.prepare.inspection import inspect_source
 from cign.errors import InputError
 
 

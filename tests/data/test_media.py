@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cign.data.container import Media
-from cign.data.media import PRESETS, Decoded, MediaError, MediaSpec, decode
+from cign.data.media.container import Media
+from cign.data.media.decode import PRESETS, Decoded, MediaError, MediaSpec, decode
 
 from .conftest import ffmpeg, sound_by_ffmpeg
 
@@ -253,7 +253,7 @@ def test_a_name_like_an_address_is_a_name(media, tmp_path, monkeypatch):
 
 
 def test_no_torch_in_the_decoding_processes():
-    script = "import sys, cign.data.worker; assert 'torch' not in sys.modules"
+    script = "import sys, cign.data.prepare.worker; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cign.data.memory import ExemplarMemory, MemoryBudget, herding_order
+from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget, herding_order
 from cign.errors import InputError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmark_scripts import script
-from cign.data.inspection import inspect_source
-from cign.data.near_duplicates import near_duplicates, sound_words
+from cign.data.prepare.inspection import inspect_source
+from cign.data.prepare.near_duplicates import near_duplicates, sound_words
 
 RATE = 16000
 

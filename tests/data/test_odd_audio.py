@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cign.data.media import MediaSpec, decode
-from cign.data.windows import decode_windows
+from cign.data.media.decode import MediaSpec, decode
+from cign.data.media.windows import decode_windows
 from odd_media import tone_hz
 
 SPEC = MediaSpec(frame_px=32, rate_hz=16000)

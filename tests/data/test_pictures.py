@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cign.data.media import MediaSpec, decode
-from cign.data.pictures import pictures_of
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec, decode
+from cign.data.media.image_files import pictures_of
+from cign.data.media.windows import decode_windows
+from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
-from cign.data.windows import decode_windows
 
 SPEC = MediaSpec(num_frames=1, frame_px=32, rate_hz=16000)
 

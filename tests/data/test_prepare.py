@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cign.data.media import MediaSpec, decode
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec, decode
+from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.errors import InputError
-from cign.files import folder_lock
+from cign.utils.files import folder_lock
 
 from .conftest import SPEC, content, make_pair
 

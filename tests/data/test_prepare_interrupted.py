@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cign.data import prepare as module
-from cign.data.media import MediaSpec
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare import pipeline as module
+from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.errors import InputError, RunError
 
@@ -22,8 +22,8 @@ from .conftest import SPEC, content, make_pair
 PREPARE = """
 import sys
 from pathlib import Path
-from cign.data.media import MediaSpec
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare.pipeline import prepare
 spec = MediaSpec(frame_px=32, rate_hz=8000, window_s=1.0)
 prepare(Path(sys.argv[1]), Path(sys.argv[2]), spec=spec, num_workers=int(sys.argv[3]))
 """
@@ -142,7 +142,7 @@ def test_an_unfinished_store_of_other_work_is_refused(corpus, tmp_path, monkeypa
 
 CRASH = """
 import os, signal, sys, time
-import cign.data.worker as worker
+import cign.data.prepare.worker as worker
 real = worker.decode
 def decode(path, *args, **kwargs):
     if "crash" in str(path):
@@ -161,7 +161,7 @@ def test_a_decoder_that_dies_or_hangs_costs_its_file_alone(media, tmp_path, monk
         shutil.copy(media("quiet.mp4"), source / "train" / "a" / f"{name}.mp4")
     popen = subprocess.Popen
     monkeypatch.setattr(
-        "cign.data.workers.subprocess.Popen",
+        "cign.data.prepare.workers.subprocess.Popen",
         lambda command, **kwargs: popen([sys.executable, "-c", CRASH], **kwargs),
     )
     report = prepare(source, tmp_path / "store", spec=SPEC, num_workers=2, timeout_s=3.0)
@@ -174,7 +174,7 @@ def test_a_decoder_that_dies_or_hangs_costs_its_file_alone(media, tmp_path, monk
 def test_decoders_that_cannot_start_are_an_error(corpus, tmp_path, monkeypatch):
     popen = subprocess.Popen
     monkeypatch.setattr(
-        "cign.data.workers.subprocess.Popen",
+        "cign.data.prepare.workers.subprocess.Popen",
         lambda command, **kwargs: popen([sys.executable, "-c", "import nothing"], **kwargs),
     )
     with pytest.raises(RunError, match="cannot start"):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cign.data.formats import read_source
-from cign.data.media import MediaSpec, decode
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec, decode
+from cign.data.prepare.pipeline import prepare
 from cign.data.shards import as_file, is_there, key_of, on_disk, read_index
 from cign.data.store import Store
 from cign.errors import InputError

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from cign.data.side_by_side import PAUSE, num_threads, side_by_side
+from cign.data.media.side_by_side import PAUSE, num_threads, side_by_side
 
 
 def numbers(which, count, seconds=0.0):

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data import token_making
 from cign.data.arrays import RowWriter, create_array, map_array
 from cign.data.clips import Clip, ClipTable
-from cign.data.finishing import finish_store
-from cign.data.media import MediaSpec
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare import token_making
+from cign.data.prepare.finishing import finish_store
+from cign.data.prepare.token_making import make_tokens
 from cign.data.store import Store, frames_shape
-from cign.data.token_making import make_tokens
 from cign.errors import InputError
 
 SPEC = MediaSpec(num_frames=2, frame_px=16, rate_hz=100, window_s=1.0)

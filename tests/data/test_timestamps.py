@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cign.data import container
-from cign.data.media import Decoded, MediaError, MediaSpec, decode
-from cign.data.windows import decode_windows
+from cign.data.media import container
+from cign.data.media.decode import Decoded, MediaError, MediaSpec, decode
+from cign.data.media.windows import decode_windows
 from odd_media import OddMedia, colour, tone_hz
 
 SPEC = MediaSpec(frame_px=96, rate_hz=16000)

@@ -14,9 +14,9 @@ import pytest
 from cign.app.uploads import check_upload
 from cign.data.formats import read_source
 from cign.data.formats.lookup import WHOLE_OR_TRIMMED, YOUTUBE_CLIP, MediaFinder, Name
-from cign.data.inspection import inspect_source
-from cign.data.media_files import MEDIA_SUFFIXES, is_media, kind_of
-from cign.data.prepare import prepare
+from cign.data.media.recognition import MEDIA_SUFFIXES, is_media, kind_of
+from cign.data.prepare.inspection import inspect_source
+from cign.data.prepare.pipeline import prepare
 from cign.errors import InputError
 
 from .conftest import SPEC, by_id, ffmpeg, touch
@@ -90,7 +90,7 @@ def test_what_is_not_media(others):
 
 
 def test_a_known_suffix_is_not_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr("cign.data.media_files.kind_of", None)  # whatever calls it fails
+    monkeypatch.setattr("cign.data.media.recognition.kind_of", None)  # whatever calls it fails
     assert all(is_media(tmp_path / f"clip{suffix.upper()}") for suffix in MEDIA_SUFFIXES)
 
 

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from cign.data.media import MediaError, MediaSpec, decode
-from cign.data.windows import decode_windows
+from cign.data.media.decode import MediaError, MediaSpec, decode
+from cign.data.media.windows import decode_windows
 
 from .conftest import ffmpeg, sound_by_ffmpeg
 
@@ -59,8 +59,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     script = """
 import resource, sys
 from pathlib import Path
-from cign.data.media import MediaSpec
-from cign.data.windows import decode_windows
+from cign.data.media.decode import MediaSpec
+from cign.data.media.windows import decode_windows
 spec = MediaSpec(frame_px=32, rate_hz=16000)
 peaks = []
 for path in sys.argv[1:]:

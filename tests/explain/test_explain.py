@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from cign.data.media import Decoded, MediaSpec
+from cign.data.media.decode import Decoded, MediaSpec
 from cign.errors import InputError
 from cign.explain import look
 from cign.explain.canvas import HEIGHT, WIDTH
@@ -19,9 +19,9 @@ from cign.explain.names import FileNames
 from cign.explain.pictures import smooth, tinted
 from cign.explain.scene import NUM_MOMENTS, between_tokens, log_mel, make_scene
 from cign.explain.writer import Explainer
-from cign.maps import Maps, maps_of
+from cign.inference.localization import Maps, maps_of
+from cign.inference.prediction import Prediction
 from cign.methods.capabilities import has_maps
-from cign.prediction import Prediction
 from toy import SHAPE, toy_loop, toy_tokens
 
 RATE_HZ = 8000

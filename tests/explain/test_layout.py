@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from cign.explain.canvas import HEIGHT, WIDTH, Canvas, shortened
 from cign.explain.drawing import draw
 from cign.explain.scene import make_scene
-from cign.maps import Maps
+from cign.inference.localization import Maps
 
 from .test_explain import RATE_HZ, clip, prediction
 

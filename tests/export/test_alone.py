@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data.prepare import prepare
+from cign.backbones.registry import load_backbone
+from cign.data.prepare.pipeline import prepare
 from cign.export.checking import NUM_RENDERED, rendered_clips
 from cign.export.readings import OUTPUTS
+from cign.inference.predict import read_batch
 from cign.learner import Learner
 from cign.methods.base import READINGS
-from cign.models.backbones import load_backbone
-from cign.predictor import read_batch
 
 from .test_script import alone
 

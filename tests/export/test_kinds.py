@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cign.backbones.registry import load_backbone
 from cign.export.checking import compare, rendered_clips, scores_of
 from cign.export.exporting import export_model
 from cign.export.readings import OUTPUTS, in_float32, readings_of
@@ -13,13 +14,12 @@ from cign.learner import Learner
 from cign.methods import method_class
 from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase, TrainingOptions
-from cign.model_folder import Model
-from cign.models.backbones import load_backbone
-from cign.options import configure
-from cign.progress import Silent
-from cign.runs import token_shape
-from cign.unknown.evidence import EvidenceReader
-from cign.unknown.rule import UnknownRule, rule_on
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import UnknownRule, rule_on
+from cign.runs.build import token_shape
+from cign.saved_model.model import Model
+from cign.utils.options import configure
+from cign.utils.progress import Silent
 from toy import toy_method, toy_tokens
 
 from .toys import ToyBackbone, toy_model

@@ -12,7 +12,7 @@ from cign.export.formats import runner
 from cign.export.readings import OUTPUTS, example, in_float32, readings_of
 from cign.learner import Learner
 from cign.methods import METHODS
-from cign.unknown.rule import SCORES
+from cign.open_set.rule import SCORES
 
 from .toys import ToyBackbone, toy_model
 

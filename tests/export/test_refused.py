@@ -11,7 +11,7 @@ from cign.export import formats
 from cign.export.checking import compare, rendered_clips
 from cign.export.fourier import rfft, stft
 from cign.learner import Learner
-from cign.progress import Silent
+from cign.utils.progress import Silent
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 import pages
-from cign.data.media import MediaError, MediaSpec, decode
-from cign.data.prepare import prepare
+from cign.backbones.registry import load_backbone
+from cign.data.media.decode import MediaError, MediaSpec, decode
+from cign.data.prepare.pipeline import prepare
 from cign.export.script import SCRIPT, script
+from cign.inference.predict import predict_files
 from cign.learner import Learner
-from cign.models.backbones import load_backbone
-from cign.predictor import predict_files
 
 from .toys import ToyBackbone
 

@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from cign.data.media import MediaSpec
-from cign.model_folder import Model
-from cign.models.backbone import Backbone
-from cign.unknown.evidence import EvidenceReader
-from cign.unknown.rule import fit_rule
+from cign.backbones.base import Backbone
+from cign.data.media.decode import MediaSpec
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import fit_rule
+from cign.saved_model.model import Model
 from test_resume import OPTIONS
 from toy import SHAPE, toy_loop
 

@@ -158,11 +158,11 @@ def run(
     os.environ["TMPDIR"] = str(root / "tmp")
     (root / "tmp").mkdir(parents=True)
     tempfile.tempdir = None
-    import cign.cli
-    import cign.commands.add
-    import cign.commands.bench
-    import cign.commands.prepare
-    import cign.commands.train
+    import cign.cli.commands.add
+    import cign.cli.commands.bench
+    import cign.cli.commands.prepare
+    import cign.cli.commands.train
+    import cign.cli.entry_point
     import cign.learner  # noqa: F401  (loaded once, not in every child)
 
     world = World(root)

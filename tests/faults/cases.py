@@ -62,7 +62,7 @@ def run_child(arguments: Sequence[object], log: Path, arm: Callable[[], None] | 
             os.dup2(descriptor, number)
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = open(2, "w", closefd=False, buffering=1)  # noqa: SIM115
-        from cign.cli import main
+        from cign.cli.entry_point import main
         from cign.learner import Learner
 
         # Checkpoints within a phase too, which a run of seconds would not come to.

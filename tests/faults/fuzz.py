@@ -19,9 +19,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cign.data.findings import is_usable
-from cign.data.media import MediaSpec
-from cign.data.workers import decode_all
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare.findings import is_usable
+from cign.data.prepare.workers import decode_all
 from faults.mutations import mutate
 
 SPEC = MediaSpec(frame_px=32, rate_hz=8000, window_s=1.0)

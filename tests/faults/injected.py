@@ -95,7 +95,7 @@ def fill_disk_before(number: int, below: Path) -> Fault:
                 raise full
             fallocate(descriptor, start, length)
 
-        from cign.data.journal import Journal
+        from cign.data.prepare.journal import Journal
 
         def half_append(self: Journal, value: dict) -> None:
             if is_full():

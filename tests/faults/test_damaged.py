@@ -8,11 +8,11 @@ import pytest
 
 from cign.bench import config as bench_config
 from cign.data.intact import check_media, check_tokens
-from cign.data.journal import Journal
+from cign.data.prepare.journal import Journal
 from cign.data.store import Store
 from cign.errors import CignError, InputError
-from cign.model_folder import load_model
-from cign.run_config import RunConfig
+from cign.runs.configuration import RunConfig
+from cign.saved_model.folder import load_model
 from toy_model import toy_model
 
 FLIPS = 40
@@ -97,7 +97,7 @@ def test_a_store_description_with_a_flipped_bit_never_crashes(tiny, tmp_path):
 
 
 def test_a_model_with_a_flipped_bit_is_refused_or_says_the_same(tmp_path):
-    from cign.model_folder import save_model
+    from cign.saved_model.folder import save_model
 
     place = tmp_path / "model"
     save_model(toy_model(), place)

@@ -54,7 +54,7 @@ def test_full_disks_and_jumping_clocks(tmp_path):
 TMPFS = """
 import json, subprocess, sys
 from pathlib import Path
-place, clips, program = Path(sys.argv[1]), sys.argv[2], [sys.executable, "-m", "cign.cli"]
+place, clips, program = Path(sys.argv[1]), sys.argv[2], [sys.executable, "-m", "cign"]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)], check=True)
 prepare = [*program, "prepare", clips, str(place / "store"), "--backbone", "small-random"]
 first = subprocess.run([*prepare, "--workers", "0"], capture_output=True, text=True)

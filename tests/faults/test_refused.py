@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from cign.data.media import MediaSpec
-from cign.data.worker import MAX_DATA_BYTES
-from cign.data.workers import decode_all
-from cign.files import folder_lock
-from cign.leftovers import held_folder
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare.worker import MAX_DATA_BYTES
+from cign.data.prepare.workers import decode_all
+from cign.utils.files import folder_lock
+from cign.utils.leftovers import held_folder
 
 SPEC = MediaSpec(frame_px=32, rate_hz=8000, window_s=1.0)
 
@@ -53,7 +53,7 @@ def test_a_read_only_folder_is_one_sentence(read_only, tmp_path, capfd):
             with held_folder(read_only / "run", "run folder"):
                 return 1
         except PermissionError as error:
-            from cign.cli import _failed
+            from cign.cli.entry_point import _failed
 
             return 40 + _failed(error)
         except CignError:
@@ -67,7 +67,7 @@ def test_a_read_only_folder_is_one_sentence(read_only, tmp_path, capfd):
 
 
 def test_a_full_standard_output_is_one_sentence():
-    command = [sys.executable, "-m", "cign.cli", "--help"]
+    command = [sys.executable, "-m", "cign", "--help"]
     with open("/dev/full", "w") as full:  # noqa: PTH123
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
@@ -141,7 +141,7 @@ def test_resumed_after_a_kill_between_its_first_two_files(tiny, tmp_path):
 GREEDY = """
 import sys
 import numpy as np
-import cign.data.worker as worker
+import cign.data.prepare.worker as worker
 def decode(path, *args, **kwargs):
     return np.ones(worker.MAX_DATA_BYTES // 8 + 2**20)
 worker.decode = decode
@@ -152,7 +152,7 @@ worker.main()
 def test_a_file_that_asks_for_too_much_memory_costs_itself_alone(tiny, monkeypatch):
     popen = subprocess.Popen
     monkeypatch.setattr(
-        "cign.data.workers.subprocess.Popen",
+        "cign.data.prepare.workers.subprocess.Popen",
         lambda command, **kwargs: popen([sys.executable, "-c", GREEDY], **kwargs),
     )
     clip = next((tiny[0] / "train").rglob("*.mp4"))
@@ -166,7 +166,7 @@ def test_a_file_that_asks_for_too_much_memory_costs_itself_alone(tiny, monkeypat
 
 def test_a_row_that_cannot_be_written_is_the_disks_fault_and_not_the_files(tiny, tmp_path):
     from cign.data.arrays import create_array
-    from cign.data.worker import Decoder
+    from cign.data.prepare.worker import Decoder
 
     create_array(tmp_path / "frames.npy", (1, 1, 32, 32, 3), "uint8")
     create_array(tmp_path / "audio.npy", (1, 8000), "int16")

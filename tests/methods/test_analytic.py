@@ -276,7 +276,7 @@ def test_options_without_meaning_are_refused(options, message):
 
 def test_a_recipe_is_shipped_and_complete():
     from cign.methods.analytic import AnalyticOptions
-    from cign.options import builtin_recipe
+    from cign.utils.options import builtin_recipe
 
     recipe = builtin_recipe("analytic")
     assert set(recipe.options) == {field.name for field in dataclasses.fields(AnalyticOptions)}

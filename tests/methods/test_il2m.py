@@ -8,7 +8,7 @@ from cign.errors import InputError
 from cign.methods.finetune import Finetune
 from cign.methods.il2m import rectify
 from cign.metrics.incremental import summarise
-from cign.scoring import score_clips
+from cign.training.scoring import score_clips
 from toy import toy_loop, toy_method
 
 TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}

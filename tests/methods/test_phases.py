@@ -10,7 +10,7 @@ from cign.data.batches import cut
 from cign.errors import InputError
 from cign.methods.finetune import Finetune
 from cign.methods.phases import Phase, TrainingOptions, make_optimizer, set_learning_rate
-from cign.seeding import stream
+from cign.utils.seeding import stream
 from toy import toy_loop
 
 

@@ -10,7 +10,7 @@ from cign.methods.base import READINGS
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.podnet import balanced_clips
 from cign.metrics.incremental import summarise
-from cign.models.proxies import ProxyHead, cluster_centres
+from cign.networks.proxies import ProxyHead, cluster_centres
 from test_gradients import batch_of, phase
 from toy import SHAPE, toy_loop, toy_method
 

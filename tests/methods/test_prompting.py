@@ -11,7 +11,7 @@ from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import READINGS
-from cign.options import builtin_recipe
+from cign.utils.options import builtin_recipe
 from toy import SHAPE, toy_loop, toy_method, toy_tokens
 
 NAMES = ("l2p", "dualprompt")

@@ -18,9 +18,9 @@ TRAINING = {"num_epochs": 10, "batch_size": 8, "learning_rate": 0.02}
 @pytest.fixture(scope="module")
 def stem_store(tiny, tmp_path_factory):
     """A store with stem tokens beside finished ones."""
+    from cign.backbones.registry import load_backbone
+    from cign.data.prepare.token_making import make_tokens
     from cign.data.store import Store
-    from cign.data.token_making import make_tokens
-    from cign.models.backbones import load_backbone
 
     folder = tmp_path_factory.mktemp("stem") / "store"
     shutil.copytree(tiny[1], folder)
@@ -63,8 +63,8 @@ def test_other_methods_take_the_finished_tokens_of_the_same_store(stem_store):
 
 
 def test_a_model_of_several_frames_finds_its_backbone():
-    from cign.model_folder import Model
-    from cign.models.backbones import load_backbone
+    from cign.backbones.registry import load_backbone
+    from cign.saved_model.model import Model
 
     backbone = load_backbone("small-random-stem")
     backbone.spec = dataclasses.replace(backbone.spec, num_frames=2)
@@ -85,7 +85,7 @@ def test_end_to_end_is_refused():
 
 
 def test_stem_tokens_of_other_weights_are_refused(stem_store, tmp_path):
-    from cign.files import read_json, write_json
+    from cign.utils.files import read_json, write_json
 
     store = tmp_path / "store"
     shutil.copytree(stem_store, store)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data.media import MediaSpec
+from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.learner import Learner
 from cign.methods import METHODS
-from cign.model_folder import Model, load_model, save_model
-from cign.scoring import score_clips
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.model import Model
+from cign.training.scoring import score_clips
 from test_resume import OPTIONS
 from toy import toy_loop
 

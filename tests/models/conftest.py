@@ -2,7 +2,7 @@
 
 import pytest
 
-from cign.models.backbones import load_backbone
+from cign.backbones.registry import load_backbone
 from networks import make_network
 
 

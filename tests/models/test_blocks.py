@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from cign.backbones.blocks import FrozenBlocks, TokenBlocks
+from cign.backbones.registry import load_backbone, load_blocks
+from cign.backbones.small import SmallPair
+from cign.backbones.stem import StemBackbone
 from cign.errors import InputError
-from cign.models.backbones import load_backbone, load_blocks
-from cign.models.blocks import FrozenBlocks, StemBackbone, TokenBlocks
-from cign.models.small import SmallPair
-from cign.models.transformer import Transformer
+from cign.layers.transformer import Transformer
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import ASTFeatureExtractor, ClapFeatureExtractor
 
-from cign.models.hub.filter_banks import (
+from cign.backbones.hub.filter_banks import (
     ClapLogMel,
     KaldiFilterBank,
     clap_filters,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cign.errors import InputError
-from cign.models.grouping import Grouping, MeanComparison, assign
-from cign.models.growing import TokenMixing
+from cign.layers.growing import TokenMixing
+from cign.networks.grouping import Grouping, MeanComparison, assign
 
 B, N, C, D, HEADS = 2, 5, 3, 8, 4
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data.media import MediaSpec
-from cign.models.backbones import in_full, load_backbone
-from cign.models.fitting import fit, source_of
+from cign.backbones.fitting import fit, source_of
+from cign.backbones.registry import in_full, load_backbone
+from cign.data.media.decode import MediaSpec
 from networks import PICTURES, SOUNDS, make_network, processor
 
 

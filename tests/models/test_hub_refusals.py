@@ -6,10 +6,10 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from cign.data.media import MediaSpec
+from cign.backbones.fitting import fit
+from cign.backbones.registry import load_backbone
+from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
-from cign.models.backbones import load_backbone
-from cign.models.fitting import fit
 from networks import make_network
 
 

@@ -8,12 +8,12 @@ from types import ModuleType
 import pytest
 import torch
 
-from cign.data.media import MediaSpec
+from cign.backbones.fitting import fit
+from cign.backbones.hub import pe_av
+from cign.backbones.hub.loading import Source
+from cign.backbones.registry import load_backbone
+from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
-from cign.models.backbones import load_backbone
-from cign.models.fitting import fit
-from cign.models.hub import pe_av
-from cign.models.hub.loading import Source
 
 SMALL = {
     "hidden_size": 32,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cign.models.precision import bf16_if
+from cign.layers.precision import bf16_if
 from toy import SHAPE, toy_method
 
 TRUNK = {"trunk": "transformer", "num_heads": 2}

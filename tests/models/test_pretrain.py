@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data.synthetic import ClipDraw, World
-from cign.files import read_json
-from cign.models.pretrain import PretrainConfig, fit_pair, pretrain
-from cign.models.pretrain_data import _render_job, held_out_clips, middle_frames, training_clips
-from cign.models.small import load_small_pair, random_small_pair
-from cign.progress import Silent
+from cign.backbones.pretrain.data import _render_job, held_out_clips, middle_frames, training_clips
+from cign.backbones.pretrain.training import PretrainConfig, fit_pair, pretrain
+from cign.backbones.small import load_small_pair, random_small_pair
+from cign.synthetic import ClipDraw, World
+from cign.utils.files import read_json
+from cign.utils.progress import Silent
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from cign.models.prompts import PromptPool, TaskPrefixes
+from cign.networks.prompts import PromptPool, TaskPrefixes
 
 
 def test_pool_chooses_the_nearest_keys_of_each_clip():

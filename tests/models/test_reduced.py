@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from cign.data.media import MediaSpec
+from cign.backbones.fitting import fit
+from cign.backbones.reduced import split_tokens, with_tokens
+from cign.backbones.registry import load_backbone
+from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
-from cign.models.backbones import load_backbone
-from cign.models.fitting import fit
-from cign.models.reduced import split_tokens, with_tokens
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_the_sound_keeps_one_row_and_sixteen_moments_at_most():
     assert backbone.audio_grid == (1, 9)
     assert load_backbone("resnet18-random@7x7+3x9").audio_grid == (3, 9)
 
-    from cign.models.reduced import ReducedBackbone
+    from cign.backbones.reduced import ReducedBackbone
 
     long = load_backbone("resnet18-random")
     long.audio_grid = (9, 40)

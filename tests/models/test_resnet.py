@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cign.data.media import PRESETS
+from cign.backbones.base import crop_and_flip, to_input
+from cign.backbones.registry import load_backbone
+from cign.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD, resnet_pair
+from cign.data.media.decode import PRESETS
 from cign.errors import InputError
-from cign.models.backbone import crop_and_flip, to_input
-from cign.models.backbones import load_backbone
-from cign.models.resnet import IMAGENET_MEAN, IMAGENET_STD, resnet_pair
 
 SPEC = PRESETS["release"]
 

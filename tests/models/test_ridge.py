@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from cign.errors import RunError
-from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+from cign.networks.ridge import RandomFeatures, RidgeStatistics, solve_ridge
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from cign.backbones import small
+from cign.backbones.preprocessing.mel import LogMel, mel_filters
+from cign.backbones.small import SmallPair, load_small_pair, random_small_pair
 from cign.errors import InputError
-from cign.models import small
-from cign.models.mel import LogMel, mel_filters
-from cign.models.small import SmallPair, load_small_pair, random_small_pair
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,8 @@ def test_the_pair_is_a_backbone(clips: tuple[torch.Tensor, torch.Tensor]) -> Non
 
 
 def test_a_pair_made_by_hand_is_loaded_by_its_folder(tmp_path: Path) -> None:
-    from cign.models.backbones import load_backbone
-    from cign.models.pretrain import PretrainConfig, pretrain
+    from cign.backbones.pretrain.training import PretrainConfig, pretrain
+    from cign.backbones.registry import load_backbone
 
     pretrain(tmp_path / "mine", PretrainConfig(clips_per_class=0, seed=3))
     pair = load_backbone(str(tmp_path / "mine"))

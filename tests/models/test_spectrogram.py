@@ -5,8 +5,8 @@ import pytest
 import scipy.signal
 import torch
 
+from cign.backbones.preprocessing.spectrogram import LogSpectrogram, PowerSpectrogram, as_waveform
 from cign.errors import InputError
-from cign.models.spectrogram import LogSpectrogram, PowerSpectrogram, as_waveform
 
 RATE_HZ = 22050
 

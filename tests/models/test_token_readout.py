@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from cign.models.encoder import Encoder, TokenShape
-from cign.models.token_readout import TokenReadout, TokenReadouts
+from cign.networks.encoder import Encoder, TokenShape
+from cign.networks.token_readout import TokenReadout, TokenReadouts
 
 B, N, D, W, C = 3, 5, 7, 11, 4
 

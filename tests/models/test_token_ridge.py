@@ -8,10 +8,10 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from cign.models import rounding
-from cign.models.ridge import RandomFeatures, solve_ridge
-from cign.models.rounding import plain_products, rounded_products
-from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
+from cign.layers import rounding
+from cign.layers.rounding import plain_products, rounded_products
+from cign.networks.ridge import RandomFeatures, solve_ridge
+from cign.networks.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 
 B, N, C, D, W = 7, 5, 3, 4, 6
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cign.files import write_json
 from cign.metrics.embedded import FILE, Embeddings
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.metrics.predictions import READINGS, Predictions
+from cign.utils.files import write_json
 
 
 def draw_predictions(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from cign.errors import InputError
-from cign.files import folder_lock
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.report import write_report
 from cign.report.text import count, duration, flatten, number, size
+from cign.utils.files import folder_lock
 
 from .runs_on_paper import draw_predictions, write_run
 

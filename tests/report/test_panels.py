@@ -10,13 +10,13 @@ from dataclasses import replace
 import pytest
 
 from cign.errors import InputError
-from cign.files import read_json, write_json
 from cign.metrics import breakdown, calibration, embeddings, imbalance, open_set
 from cign.metrics.embedded import FILE, Embeddings
 from cign.report import write_report
 from cign.report.panels import MAX_MAPS, with_maps
 from cign.report.runs import load_runs
 from cign.report.text import DASH, value_of
+from cign.utils.files import read_json, write_json
 
 from .runs_on_paper import draw_embeddings, draw_predictions, write_run
 from .test_page import Page, report
@@ -165,7 +165,7 @@ def test_same_bytes_in_another_process_from_another_folder(two_runs, tmp_path):
         place = tmp_path / f"place{seed}"
         place.mkdir()
         copies = [shutil.copytree(run, place / run.name) for run in two_runs]
-        command = [sys.executable, "-m", "cign.cli", "report", *map(str, copies)]
+        command = [sys.executable, "-m", "cign", "report", *map(str, copies)]
         environment = dict(os.environ, PYTHONHASHSEED=seed, TZ=f"UTC-{seed}")
         out = place / "report.html"
         subprocess.run([*command, "--out", str(out)], check=True, env=environment)

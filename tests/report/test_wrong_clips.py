@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cign.cli import main
+from cign.cli.entry_point import main
 from cign.data.store import Store
 from cign.metrics.predictions import READINGS, Predictions
 from cign.report import write_report

@@ -11,7 +11,7 @@ import torch
 
 from cign.methods import METHODS
 from cign.metrics.predictions import Predictions
-from cign.train import Loop
+from cign.training.loop import Loop
 from toy import quick_options, toy_loop
 
 NAMES = list(METHODS)

@@ -9,14 +9,14 @@ import torch
 import yaml
 
 from cign.data.batches import ArraySource
-from cign.data.memory import ExemplarMemory
+from cign.data.exemplar_memory import ExemplarMemory
 from cign.data.store import Store
 from cign.data.tasks import split_into_tasks
 from cign.learner import Learner
 from cign.methods import METHODS
 from cign.methods.base import TaskData
-from cign.run_config import RunConfig
-from cign.runs import build_loop, build_method
+from cign.runs.build import build_loop, build_method
+from cign.runs.configuration import RunConfig
 from toy import SHAPE, quick_options, toy_blocks
 from traps.runs import NAMES, learned, make, same, state_of
 

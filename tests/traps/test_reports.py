@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from cign.cli import main
-from cign.data.prepare import prepare
+from cign.backbones.registry import load_backbone
+from cign.cli.entry_point import main
+from cign.data.prepare.pipeline import prepare
+from cign.data.prepare.token_making import make_tokens
 from cign.data.store import Store
 from cign.data.tasks import split_into_tasks
-from cign.data.token_making import make_tokens
 from cign.learner import Learner
 from cign.methods import METHODS
-from cign.models.backbones import load_backbone
-from cign.run_config import RunConfig
-from cign.runs import build_loop
+from cign.runs.build import build_loop
+from cign.runs.configuration import RunConfig
 from toy import quick_options
 from traps.runs import NAMES, WITH_MEMORY, learned
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cign import scoring
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.metrics.predictions import READINGS, Predictions
-from cign.scoring import score_clips
+from cign.training import scoring
+from cign.training.scoring import score_clips
 from toy import quick_options, toy_loop
 from traps.runs import NAMES, WITH_PROMPTS, learned
 

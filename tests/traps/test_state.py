@@ -9,16 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cign import model_building
-from cign.checkpoint import load_tree, save_tree
-from cign.data.media import MediaSpec
+from cign.data.media.decode import MediaSpec
 from cign.data.tasks import TaskClips, TaskSequence
 from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.base import READINGS, Setup
-from cign.model_folder import Model, load_model, save_model
-from cign.models.training_state import inference_state
-from cign.scoring import score_clips
+from cign.networks.training_state import inference_state
+from cign.saved_model import build as model_building
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.model import Model
+from cign.training.scoring import score_clips
+from cign.utils.checkpoint import load_tree, save_tree
 from test_resume import OPTIONS
 from toy import quick_options, toy_blocks, toy_loop
 from traps.runs import (

@@ -10,11 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from cign.data.batches import ArraySource
 from cign.errors import InputError
-from cign.kept import KeptClips
 from cign.methods.base import READINGS
-from cign.model_folder import load_model, save_model
-from cign.unknown.evidence import EvidenceReader
-from cign.unknown.rule import (
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import (
     KNOWN_SHARE,
     MOST_CLIPS,
     PARTS,
@@ -26,6 +24,8 @@ from cign.unknown.rule import (
     read_evidence,
     rule_on,
 )
+from cign.saved_model.folder import load_model, save_model
+from cign.saved_model.validation_clips import KeptClips
 from toy import toy_loop, toy_tokens
 from toy_model import toy_model
 
@@ -168,7 +168,7 @@ def test_a_model_keeps_its_rule_and_one_of_before_reads_its_threshold(tmp_path):
     save_model(model, tmp_path / "new")
     assert load_model(tmp_path / "new").unknown == model.unknown
     assert "combined" in (tmp_path / "new" / "README.md").read_text()
-    from cign.files import read_json, write_json
+    from cign.utils.files import read_json, write_json
 
     about = read_json(tmp_path / "new" / "model.json", "model")
     assert about["unknown"]["score"] == "combined"

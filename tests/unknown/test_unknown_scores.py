@@ -9,7 +9,7 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
 
-from cign.unknown.scores import (
+from cign.open_set.scores import (
     Leverage,
     Mahalanobis,
     disagreement,

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from cign.unknown import words
-from cign.unknown.rule import PARTS, SCORES, parts_of
-from cign.unknown.words import why_unknown
+from cign.open_set import words
+from cign.open_set.rule import PARTS, SCORES, parts_of
+from cign.open_set.words import why_unknown
 
 
 def test_every_part_of_every_score_has_words():

@@ -10,10 +10,10 @@ from cign.app.classes import learned_classes, shown_date
 from cign.app.service import Answer, Taught
 from cign.explain.look import CLASSES
 from cign.explain.scene import Scene
-from cign.model_folder import Model
-from cign.new_clips import num_clips
 from cign.report.html import breakable
-from cign.versions import Version
+from cign.saved_model.model import Model
+from cign.saved_model.versions import Version
+from cign.updating.new_clips import num_clips
 
 READINGS = {
     "audio_visual": "Audio-visual",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from cign.model_folder import Model
+from cign.saved_model.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,8 @@ def learned_classes(model: Model) -> list[Learned]:
     """The classes in the order in which they were taught.
 
     A change that teaches new classes makes one task of them and says which
-    (`cign.editing.add_clips`). One of earlier versions does not: its text begins with "added", and
-    the last tasks are those of these changes, in their order.
+    (`cign.updating.edits.add_clips`). One of earlier versions does not: its text begins with
+    "added", and the last tasks are those of these changes, in their order.
     """
     added = [change for change in model.changes if change["text"].startswith("added ")]
     first = len(model.groups) - len(added) + 1

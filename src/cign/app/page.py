@@ -18,7 +18,7 @@ from cign.app import cards
 from cign.app.maps import maps
 from cign.app.service import Answer, Service
 from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
-from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES
+from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from cign.errors import CignError, InputError
 from cign.explain.drawing import draw
 

@@ -11,20 +11,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from cign.addition import Addition
-from cign.data.media import Decoded
-from cign.devices import resolve_device
-from cign.editing import add_source, check_updatable
+from cign.backbones.base import Backbone
+from cign.data.media.decode import Decoded
 from cign.errors import InputError
 from cign.explain.scene import Scene, make_scene
-from cign.hub import hub_name, local_place
-from cign.maps import Maps
-from cign.model_files import ABOUT, is_of_run, model_place
-from cign.model_folder import Model, load_model
-from cign.models.backbone import Backbone
-from cign.prediction import Prediction
-from cign.predictor import predict_files
-from cign.versions import Version, changing, list_versions, undo
+from cign.inference.localization import Maps
+from cign.inference.predict import predict_files
+from cign.inference.prediction import Prediction
+from cign.saved_model.files import ABOUT, is_of_run, model_place
+from cign.saved_model.folder import load_model
+from cign.saved_model.hub import hub_name, local_place
+from cign.saved_model.model import Model
+from cign.saved_model.versions import Version, changing, list_versions, undo
+from cign.updating.edits import add_source, check_updatable
+from cign.updating.impact import Addition
+from cign.utils.devices import resolve_device
 
 TOP = 5
 
@@ -68,7 +69,7 @@ class Service:
         folder: A MODEL, a RUN, or ``owner/name`` on a hub of models.
         teach: Whether it may be changed.
         out: A new folder for a copy that is changed instead; a RUN or a model on a hub needs one.
-        device: Where it computes, as `cign.devices.resolve_device` takes it.
+        device: Where it computes, as `cign.utils.devices.resolve_device` takes it.
 
     Raises:
         InputError: If there is no model, or it cannot be changed and is to be.

@@ -9,10 +9,10 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cign.data.media_files import is_media
+from cign.data.media.recognition import is_media
 from cign.errors import InputError
-from cign.kept import KEPT_PER_CLASS
-from cign.new_classes import check_name
+from cign.saved_model.validation_clips import KEPT_PER_CLASS
+from cign.updating.new_classes import check_name
 
 MOST_CLIPS = 100
 # Ours: one clip in so many is not learned from but kept, to measure what later changes cost.

@@ -17,12 +17,12 @@ from cign.bench.runner import PROGRAM, NoView, Outcome, View
 from cign.bench.summary import Summary
 from cign.bench.table import as_csv, as_markdown
 from cign.bench.worker import FORMAT, RECORD, Job, is_done
-from cign.cluster import check_engine
 from cign.errors import one_of
-from cign.files import read_json, write_json, write_text
-from cign.leftovers import held_folder
 from cign.metrics.incremental import DEFINITIONS
-from cign.run_record import machine, versions
+from cign.runs.record import machine, versions
+from cign.utils.cluster import check_engine
+from cign.utils.files import read_json, write_json, write_text
+from cign.utils.leftovers import held_folder
 
 RUNS = "runs"
 
@@ -63,8 +63,8 @@ def run_bench(
         keep_models: Whether the runs' models are kept.
         now: Methods whose runs are made this time, the others' being left for later; all if empty.
         engine: ``local``, or ``ray`` for the machines of a cluster; the processes are then its.
-        device: Where runs compute, as `cign.devices.resolve_device` takes it; with ``ray`` on each
-            machine. A run that was begun goes on where it was unless a device is named.
+        device: Where runs compute, as `cign.utils.devices.resolve_device` takes it; with ``ray`` on
+            each machine. A run that was begun goes on where it was unless a device is named.
         view: Shows how it gets on.
         program: What a process runs.
 

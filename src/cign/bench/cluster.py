@@ -13,9 +13,9 @@ from typing import Any
 
 from cign.bench.runner import NoView, Outcome, View, run_all
 from cign.bench.worker import Job, is_done
-from cign.cluster import call_all, connected, num_cpus
 from cign.errors import InputError
-from cign.files import folder_lock
+from cign.utils.cluster import call_all, connected, num_cpus
+from cign.utils.files import folder_lock
 
 Runner = Callable[[Sequence[Job], int, View, Sequence[str]], Iterator[Outcome]]
 

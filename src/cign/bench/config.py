@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cign.backbones.blocks import STEM
 from cign.bench.grid import BenchConfig, Part
 from cign.data.store import Store
 from cign.errors import InputError
-from cign.files import read_json, write_json
 from cign.methods import METHODS, default_recipe, method_class
 from cign.methods.phases import TrainingOptions
-from cign.models.blocks import STEM
-from cign.options import Recipe, configure, read_recipe
-from cign.runs import fitting_backbone
+from cign.runs.build import fitting_backbone
+from cign.utils.files import read_json, write_json
+from cign.utils.options import Recipe, configure, read_recipe
 
 FORMAT = 1
 ALL_STORES = "all"

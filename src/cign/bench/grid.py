@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cign.data.memory import MemoryBudget
+from cign.data.exemplar_memory import MemoryBudget
 from cign.errors import InputError, one_of
-from cign.run_config import REGIMES
+from cign.runs.configuration import REGIMES
 
 
 @dataclass(frozen=True, kw_only=True)

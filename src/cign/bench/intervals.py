@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.bench.resampling import NUM_DRAWS
-from cign.seeding import stream
+from cign.utils.seeding import stream
 
 Floats = npt.NDArray[np.floating[Any]]
 

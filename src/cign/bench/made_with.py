@@ -6,24 +6,24 @@ import inspect
 from functools import cache
 from pathlib import Path
 
-from cign.code_hash import code_hash
-from cign.files import read_json, write_json
 from cign.methods import method_class
+from cign.utils.code_hash import code_hash
+from cign.utils.files import read_json, write_json
 
 FILE = "code.json"
 
 
 @cache
 def code_of(method: str) -> str:
-    """Hash of the code that a run of a method rests on, see `cign.code_hash`.
+    """Hash of the code that a run of a method rests on, see `cign.utils.code_hash`.
 
     Raises:
         InputError: If there is no such method.
     """
     cls = method_class(method)
     if cls.__module__.startswith("cign."):
-        return code_hash(["cign.train", cls.__module__])
-    return code_hash(["cign.train"], [Path(inspect.getfile(cls))])
+        return code_hash(["cign.training.loop", cls.__module__])
+    return code_hash(["cign.training.loop"], [Path(inspect.getfile(cls))])
 
 
 def note_code(folder: Path, method: str, *, goes_on: bool) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 from cign.bench.config import Entry, World, backbone_of
 from cign.bench.grid import BenchConfig
 from cign.data.benchmarks import published_tasks
-from cign.data.memory import MemoryBudget
+from cign.data.exemplar_memory import MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
 from cign.errors import InputError
 from cign.methods import method_class
-from cign.runs import bytes_per_clip, training_clips
+from cign.runs.build import bytes_per_clip, training_clips
 
 
 @dataclass(frozen=True, kw_only=True)

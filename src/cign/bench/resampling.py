@@ -23,7 +23,7 @@ from cign.metrics.incremental import (
     task_of_class,
 )
 from cign.metrics.predictions import READINGS, Predictions
-from cign.seeding import stream
+from cign.utils.seeding import stream
 
 NUM_DRAWS = 10_000
 METRICS = ("last", "average", "forgetting")

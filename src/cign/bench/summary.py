@@ -19,8 +19,8 @@ from cign.bench.plan import Cell, Plan
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.worker import RESAMPLED, is_done, save_resampled
 from cign.errors import InputError
-from cign.files import read_json
 from cign.metrics.predictions import READINGS
+from cign.utils.files import read_json
 
 Floats = npt.NDArray[np.floating[Any]]
 Row = dict[str, Any]

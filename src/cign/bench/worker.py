@@ -22,9 +22,9 @@ from typing import Any
 
 from cign.bench.made_with import note_code
 from cign.errors import CignError
-from cign.files import read_json, replacing, write_json
 from cign.metrics import embedded
-from cign.progress import Progress
+from cign.utils.files import read_json, replacing, write_json
+from cign.utils.progress import Progress
 
 Job = dict[str, Any]
 Event = dict[str, Any]

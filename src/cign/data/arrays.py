@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.errors import InputError, RunError
-from cign.files import replacing
+from cign.utils.files import replacing
 
 # No space left, over quota, over the size that a file may have.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from cign.data.clips import Clip
 from cign.data.names import escape_name, unescape_name
-from cign.files import replacing
+from cign.utils.files import replacing
 
 _SCHEMA = pa.schema(
     [

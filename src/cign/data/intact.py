@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from cign.data.clip_file import read_clips
-from cign.data.media import content_hash
+from cign.data.media.decode import content_hash
 from cign.data.store import Store
 from cign.data.tokens import tokens_folder
 from cign.errors import InputError
-from cign.files import read_json, write_json
+from cign.utils.files import read_json, write_json
 
 CHECKSUMS = "checksums.json"
 LIST = "clips.parquet"

@@ -168,7 +168,7 @@ def together(picture: bytes, sound: bytes) -> bytes:
     """A picture and a sound as one Matroska file; nothing is encoded anew."""
     import av
 
-    from cign.data.timeline import IMAGE_TAG
+    from cign.data.media.timeline import IMAGE_TAG
 
     result = io.BytesIO()
     try:

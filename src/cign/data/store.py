@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from cign.data.arrays import map_array
 from cign.data.clip_file import read_clips
 from cign.data.clips import SPLITS, ClipTable
-from cign.data.media import MediaSpec
+from cign.data.media.decode import MediaSpec
 from cign.data.tokens import Indices, TokenCache, cache_names
 from cign.errors import InputError, one_of
-from cign.files import read_json
+from cign.utils.files import read_json
 
 FORMAT = 1
 
@@ -129,7 +129,7 @@ class Store:
         return self.num_clips
 
     def __getitem__(self, index: int) -> Item:
-        """A clip as arrays, see `cign.dataset.Store`.
+        """A clip as arrays, see `cign.data.dataset.Store`.
 
         Args:
             index: 0..num_clips-1, or from -num_clips on counted from the end.

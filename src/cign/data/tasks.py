@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from cign.errors import InputError
-from cign.seeding import stream
+from cign.utils.seeding import stream
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cign.data.arrays import map_array
 from cign.errors import InputError
-from cign.files import read_json
+from cign.utils.files import read_json
 
 FORMAT = 1
 

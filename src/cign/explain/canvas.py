@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cign.explain.look import PANEL, RULE, SOFT
-from cign.files import replacing
+from cign.utils.files import replacing
 
 WIDTH, HEIGHT, DPI = 1280, 760, 100
 # Fonts of the usual systems with characters that matplotlib's own lacks.

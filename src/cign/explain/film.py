@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.explain.canvas import HEIGHT, WIDTH
-from cign.files import replacing
+from cign.utils.files import replacing
 
 FRAME_RATE_HZ = 20
 _AAC_SAMPLES = 1024

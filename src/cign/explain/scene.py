@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cign.data.media import Decoded
+from cign.backbones.preprocessing.mel import LogMel
+from cign.data.media.decode import Decoded
 from cign.explain.look import colour_of
-from cign.maps import Maps
-from cign.models.mel import LogMel
-from cign.prediction import Prediction
+from cign.inference.localization import Maps
+from cign.inference.prediction import Prediction
 
 Floats = NDArray[np.float32]
 

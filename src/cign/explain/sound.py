@@ -68,7 +68,7 @@ def _spectrogram(axes: Axes, scene: Scene) -> None:
 
 
 def _mel(hertz: Any) -> Any:
-    """As `cign.models.mel.mel_filters` has it."""
+    """As `cign.backbones.preprocessing.mel.mel_filters` has it."""
     return 2595.0 * np.log10(1.0 + np.asarray(hertz, dtype=np.float64) / 700.0)
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from cign.data.media import Decoded
+from cign.data.media.decode import Decoded
 from cign.errors import InputError, one_of
 from cign.explain.drawing import draw
 from cign.explain.film import Film
 from cign.explain.names import FileNames
 from cign.explain.scene import Scene, make_scene
-from cign.maps import Maps
-from cign.model_folder import Model
-from cign.prediction import Prediction
+from cign.inference.localization import Maps
+from cign.inference.prediction import Prediction
+from cign.saved_model.model import Model
 
 KINDS = ("png", "mp4")
 
 
 class Explainer:
-    """An observer of `cign.predictor.predict_files`; a context, at whose end films are whole.
+    """An observer of `predict_files`, and a context at whose end all films are complete.
 
     Args:
         folder: Where pictures go; made if it is not there.

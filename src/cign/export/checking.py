@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cign.data.media import Decoded, MediaError, MediaSpec, decode
-from cign.data.synthetic import ClipDraw, World, render_audio, render_frames
-from cign.data.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+from cign.backbones.base import Backbone
+from cign.data.media.decode import Decoded, MediaError, MediaSpec, decode
 from cign.errors import InputError, RunError
 from cign.export.formats import Runner
 from cign.export.readings import OUTPUTS, UNKNOWN, Readings, example
 from cign.export.tracing import Traced
+from cign.inference.predict import BATCH, read_batch
 from cign.methods.base import READINGS
-from cign.model_folder import Model
-from cign.models.backbone import Backbone
-from cign.predictor import BATCH, read_batch
-from cign.progress import Progress
+from cign.saved_model.model import Model
+from cign.synthetic import ClipDraw, World, render_audio, render_frames
+from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
+from cign.utils.progress import Progress
 
 TOLERANCE = 1e-4
 NUM_RENDERED = 50

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cign.unknown.evidence import EvidenceReader
-from cign.unknown.scores import Mahalanobis
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.scores import Mahalanobis
 
 
 class Whitening(nn.Module):

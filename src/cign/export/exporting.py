@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cign.backbones.base import Backbone
 from cign.errors import InputError
 from cign.export.checking import (
     TOLERANCE,
@@ -29,13 +30,12 @@ from cign.export.script import write_script
 from cign.export.sizes import write_out_sizes
 from cign.export.sums import write_out_sums
 from cign.export.tracing import Traced, trace
-from cign.files import write_json
 from cign.methods.base import READINGS
-from cign.model_files import checksum
-from cign.model_folder import Model
-from cign.models.backbone import Backbone
-from cign.progress import Progress, Silent
-from cign.run_record import versions
+from cign.runs.record import versions
+from cign.saved_model.files import checksum
+from cign.saved_model.model import Model
+from cign.utils.files import write_json
+from cign.utils.progress import Progress, Silent
 
 ABOUT = "predictor.json"
 FORMAT = 2

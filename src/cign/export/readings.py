@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from cign.data.media import MediaSpec
+from cign.backbones.base import Backbone
+from cign.data.media.decode import MediaSpec
 from cign.export.evidence import without_triangular_systems
 from cign.methods.base import READINGS
-from cign.model_folder import Model
-from cign.models.backbone import Backbone
+from cign.saved_model.model import Model
 
 INPUTS = ("waveform", "frames")
 UNKNOWN = {reading: f"unknown_{reading}" for reading in READINGS}
@@ -26,7 +26,7 @@ OUTPUTS = (*READINGS, *UNKNOWN.values())
 
 
 class Readings(nn.Module):
-    """What `cign.predictor.read_batch` does with clips that have sound and picture.
+    """What `cign.inference.predict.read_batch` does with clips that have sound and picture.
 
     Args:
         model: In evaluation mode; its reader is changed: give a copy (`in_float32`).

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 
 from cign import __version__
-from cign.files import write_text
+from cign.utils.files import write_text
 
 SCRIPT = "predict.py"
 # In the order of their imports.

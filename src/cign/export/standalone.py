@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from cign.data.container import MediaError, reason
-from cign.data.media import Decoded, MediaSpec, decode
-from cign.data.windows import decode_windows
+from cign.data.media.container import MediaError, reason
+from cign.data.media.decode import Decoded, MediaSpec, decode
+from cign.data.media.windows import decode_windows
 
 _MODALITIES = ("audio", "visual", "audio_visual")
 _Predictor = Callable[[Any, Any], dict[str, Any]]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.export import Dim, ExportedProgram
 
-from cign.data.media import MediaSpec
+from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.export.readings import Readings, example
 

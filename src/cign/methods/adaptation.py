@@ -5,8 +5,8 @@ from __future__ import annotations
 from cign.losses.classification import classification_loss
 from cign.methods.base import READINGS, Batch, Losses, Setup
 from cign.methods.phases import TrainingOptions
-from cign.models.encoder import Encoder
-from cign.models.heads import HeadsNetwork
+from cign.networks.encoder import Encoder
+from cign.networks.heads import HeadsNetwork
 
 # How encoders are trained on the first task where nothing else is asked for; ours.
 ADAPTATION = TrainingOptions(

@@ -25,8 +25,8 @@ from cign.methods.closed_form import (
 )
 from cign.methods.phases import TrainingOptions
 from cign.methods.registry import register_method
-from cign.models.ridge import RandomFeatures, RidgeStatistics
-from cign.options import check_positive, check_sizes
+from cign.networks.ridge import RandomFeatures, RidgeStatistics
+from cign.utils.options import check_positive, check_sizes
 
 Fusion = Literal["concatenation", "log_probabilities"]
 Precision = Literal["float32", "float64"]

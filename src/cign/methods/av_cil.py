@@ -25,10 +25,10 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.models.encoder import Encoder
-from cign.models.guided import GuidedNetwork, GuidedOutput
-from cign.models.heads import READINGS
-from cign.options import refuse_ignored
+from cign.networks.encoder import Encoder
+from cign.networks.guided import GuidedNetwork, GuidedOutput
+from cign.networks.heads import READINGS
+from cign.utils.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)

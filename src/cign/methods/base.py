@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cign.data.memory import ExemplarMemory, FloatArray
+from cign.backbones.base import Backbone
+from cign.backbones.blocks import FrozenBlocks
+from cign.data.exemplar_memory import ExemplarMemory, FloatArray
 from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.methods.phases import Phase
-from cign.models.backbone import Backbone
-from cign.models.blocks import FrozenBlocks
-from cign.models.encoder import TokenShape
+from cign.networks.encoder import TokenShape
 
 READINGS = ("audio", "visual", "audio_visual")
 Losses = dict[str, Tensor]

@@ -20,8 +20,8 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.models.heads import READINGS
-from cign.seeding import stream
+from cign.networks.heads import READINGS
+from cign.utils.seeding import stream
 
 _BIAS_PHASE = "bias"
 

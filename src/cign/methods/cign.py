@@ -18,11 +18,11 @@ from cign.losses.tokens import token_classification_loss, token_distillation_los
 from cign.methods.base import Batch, GradientMethod, Losses, Output, Setup
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
-from cign.models.cign_network import CignNetwork, added_by_grouping
-from cign.models.encoder import Encoder
-from cign.models.grouping import Assignment
-from cign.models.training_state import Teacher, TrainingState
-from cign.options import refuse_ignored
+from cign.networks.cign_network import CignNetwork, added_by_grouping
+from cign.networks.encoder import Encoder
+from cign.networks.grouping import Assignment
+from cign.networks.training_state import Teacher, TrainingState
+from cign.utils.options import refuse_ignored
 
 TokenDistillation = Literal["raw", "transformed", "none"]
 

@@ -28,9 +28,9 @@ from cign.methods.closed_form import (
 )
 from cign.methods.phases import TrainingOptions
 from cign.methods.registry import register_method
-from cign.models.ridge import RandomFeatures
-from cign.models.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
-from cign.options import check_positive, check_sizes, refuse_ignored
+from cign.networks.ridge import RandomFeatures
+from cign.networks.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
+from cign.utils.options import check_positive, check_sizes, refuse_ignored
 
 PRECISIONS = ("bfloat16", *DTYPES)
 PIECE_BYTES = 2**24

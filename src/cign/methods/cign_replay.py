@@ -30,10 +30,10 @@ from cign.methods.base import (
 )
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
-from cign.models.encoder import Encoder
-from cign.models.token_readout import TokenReadouts
-from cign.models.training_state import Teacher
-from cign.options import check_positive, check_sizes, refuse_ignored
+from cign.networks.encoder import Encoder
+from cign.networks.token_readout import TokenReadouts
+from cign.networks.training_state import Teacher
+from cign.utils.options import check_positive, check_sizes, refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)

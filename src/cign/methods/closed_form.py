@@ -18,7 +18,7 @@ from cign.errors import InputError
 from cign.methods.adaptation import ADAPTATION, Adaptation
 from cign.methods.base import Batch, ByModality, Losses, Method, Output, Setup, TaskData
 from cign.methods.phases import Phase, TrainingOptions
-from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+from cign.networks.ridge import RandomFeatures, RidgeStatistics, solve_ridge
 
 MODALITIES = ("audio", "visual")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -17,7 +17,7 @@ from cign.methods.base import Setup
 from cign.methods.phases import TrainingOptions
 from cign.methods.prompting import PromptMethod
 from cign.methods.registry import register_method
-from cign.models.prompts import TaskPrefixes
+from cign.networks.prompts import TaskPrefixes
 
 
 @dataclass(frozen=True, kw_only=True)

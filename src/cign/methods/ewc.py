@@ -20,9 +20,9 @@ from cign.methods.base import READINGS, Batch, Losses, Setup, TaskData
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
-from cign.models.importance import Importance
-from cign.options import refuse_ignored
-from cign.seeding import stream
+from cign.networks.importance import Importance
+from cign.utils.options import refuse_ignored
+from cign.utils.seeding import stream
 
 FisherLabels = Literal["sampled", "true", "predicted"]
 

@@ -18,9 +18,9 @@ from cign.methods.base import (
 )
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
-from cign.models.encoder import Encoder
-from cign.models.heads import READINGS, HeadsNetwork, Trunk
-from cign.options import refuse_ignored
+from cign.networks.encoder import Encoder
+from cign.networks.heads import READINGS, HeadsNetwork, Trunk
+from cign.utils.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)

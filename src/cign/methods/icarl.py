@@ -19,7 +19,7 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.models.heads import READINGS
+from cign.networks.heads import READINGS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from cign.errors import one_of
 from cign.methods.base import ByModality, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.registry import register_method
-from cign.models.heads import READINGS
+from cign.networks.heads import READINGS
 
 
 @dataclass(frozen=True, kw_only=True)

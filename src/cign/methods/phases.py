@@ -14,7 +14,7 @@ from torch import nn
 from cign.data.batches import cut
 from cign.data.tasks import IntArray
 from cign.errors import InputError
-from cign.options import refuse_ignored
+from cign.utils.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,11 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.models.encoder import Encoder
-from cign.models.heads import READINGS, HeadsNetwork, Trunk
-from cign.models.proxies import ProxyHead
-from cign.options import refuse_ignored
-from cign.seeding import stream
+from cign.networks.encoder import Encoder
+from cign.networks.heads import READINGS, HeadsNetwork, Trunk
+from cign.networks.proxies import ProxyHead
+from cign.utils.options import refuse_ignored
+from cign.utils.seeding import stream
 
 _BALANCED_PHASE = "balanced"
 

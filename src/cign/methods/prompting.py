@@ -8,7 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from cign.backbones.blocks import TokenBlocks
 from cign.errors import InputError
+from cign.layers.growing import GrowingLinear
+from cign.layers.precision import bf16_if
 from cign.losses.classification import classification_loss
 from cign.losses.prompts import key_loss
 from cign.methods.base import (
@@ -21,9 +24,6 @@ from cign.methods.base import (
     output_from_logits,
 )
 from cign.methods.phases import Phase
-from cign.models.blocks import TokenBlocks
-from cign.models.growing import GrowingLinear
-from cign.models.precision import bf16_if
 
 
 class PromptMethod(GradientMethod):

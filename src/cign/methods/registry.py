@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from cign.errors import InputError
 from cign.methods.base import Method
-from cign.options import Recipe, builtin_recipe, read_recipe
-from cign.plugins import CONTRACT, Registry
+from cign.utils.options import Recipe, builtin_recipe, read_recipe
+from cign.utils.plugins import CONTRACT, Registry
 
 M = TypeVar("M", bound=type[Method])
 

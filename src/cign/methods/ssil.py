@@ -15,8 +15,8 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.models.heads import READINGS
-from cign.options import refuse_ignored
+from cign.networks.heads import READINGS
+from cign.utils.options import refuse_ignored
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from cign.methods.base import Batch, Setup
 from cign.methods.finetune import Finetune, HeadsOptions
-from cign.models.heads import READINGS, HeadsNetwork
-from cign.models.training_state import Teacher
+from cign.networks.heads import READINGS, HeadsNetwork
+from cign.networks.training_state import Teacher
 
 
 class WithTeacher(Finetune):

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.errors import InputError
-from cign.files import replacing
+from cign.utils.files import replacing
 
 FILE = "embeddings.parquet"
 # Silhouettes compare all pairs of clips, and 2,000 say as much as 20,000.

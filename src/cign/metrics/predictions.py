@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.errors import InputError
-from cign.files import replacing
+from cign.utils.files import replacing
 
 READINGS = ("audio", "visual", "audio_visual")
 

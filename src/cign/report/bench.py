@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError
-from cign.files import read_json, write_text
 from cign.metrics.predictions import READINGS
 from cign.report.html import fill
 from cign.report.interval_chart import Difference, interval_chart
 from cign.report.numbers import READING_NAMES
 from cign.report.page import HEADLINE, LABELS
 from cign.report.text import flatten
+from cign.utils.files import read_json, write_text
 
 FORMAT = 1
 TABLE = "table.json"

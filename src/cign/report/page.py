@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cign.files import write_text
 from cign.metrics.classes import num_tested, percent_interval
 from cign.metrics.incremental import DEFINITIONS, is_multi_label
 from cign.metrics.predictions import READINGS
@@ -32,6 +31,7 @@ from cign.report.sections import (
     untested_of,
 )
 from cign.report.text import DASH, flatten, number
+from cign.utils.files import write_text
 
 REFERENCES = {
     "finetune": "lower reference: no protection",

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError
-from cign.files import read_json
 from cign.metrics.catalogue import Stored
 from cign.metrics.embedded import FILE as EMBEDDINGS
 from cign.metrics.embedded import Embeddings
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
+from cign.utils.files import read_json
 
 # What ``scores`` of ``metrics.json`` says where a run was kept without its scores.
 RANKED_FIRST = "ranked first"

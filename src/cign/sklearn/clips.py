@@ -17,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from cign.data.prepare import prepare
+from cign.backbones.registry import load_backbone
+from cign.data.prepare.pipeline import prepare
 from cign.errors import InputError
 from cign.learner import Learner
-from cign.models.backbones import load_backbone
 
 Paths = Sequence[str | os.PathLike[str]] | NDArray[Any]
 

@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from cign.models.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+from cign.networks.ridge import RandomFeatures, RidgeStatistics, solve_ridge
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _SCALINGS = ("layer_norm", "standard")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from cign.data.media import MediaSpec
-from cign.data.prepare import prepare
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 
 

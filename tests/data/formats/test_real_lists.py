@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cign.data.findings import shared_sources
 from cign.data.formats import read_source
+from cign.data.prepare.findings import shared_sources
 
 WHERE = os.environ.get("CIGN_TEST_LISTS", "")
 pytestmark = pytest.mark.skipif(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cign.data.synthetic import (
+from cign.synthetic import (
     ClipDraw,
     SynthConfig,
     World,
@@ -18,8 +18,8 @@ from cign.data.synthetic import (
     render_frames,
     sound,
 )
-from cign.data.synthetic import clip as clip_module
-from cign.data.synthetic.config import SAMPLE_RATE_HZ
+from cign.synthetic import clip as clip_module
+from cign.synthetic.config import SAMPLE_RATE_HZ
 
 WORLD = World(1)
 PLAIN = ClipDraw(world=1, seed=0, split="train", class_ids=(0,), index=0)

@@ -9,11 +9,11 @@ import av
 import numpy as np
 import pytest
 
-from cign.data.synthetic import SynthConfig, World, clip_path, plan, render_clip, synthesize
-from cign.data.synthetic.clip import facts_of
-from cign.data.synthetic.corpus import COLUMNS, _table
 from cign.errors import InputError
-from cign.files import read_json
+from cign.synthetic import SynthConfig, World, clip_path, plan, render_clip, synthesize
+from cign.synthetic.clip import facts_of
+from cign.synthetic.corpus import COLUMNS, _table
+from cign.utils.files import read_json
 
 CONFIG = SynthConfig(num_classes=2, num_train=2, num_val=1, num_test=1, size_px=64, duration_s=1.0)
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from cign.data.synthetic import SynthConfig, World, class_sizes, plan
-from cign.data.synthetic.config import shares
 from cign.errors import InputError
+from cign.synthetic import SynthConfig, World, class_sizes, plan
+from cign.synthetic.config import shares
 
 
 @pytest.mark.parametrize("variant", ["plain", "clutter", "longtail", "openset"])

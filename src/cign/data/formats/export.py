@@ -10,7 +10,7 @@ from pathlib import Path
 from cign.data.clips import Clip, ClipTable
 from cign.data.names import escape_name
 from cign.errors import InputError
-from cign.files import write_text
+from cign.utils.files import write_text
 
 _COLUMNS = ("path", "labels", "split", "start_s", "end_s", "source", "box")
 _COLUMNS_SOUND = ("sound_start_s", "sound_end_s")

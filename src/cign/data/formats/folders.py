@@ -11,7 +11,7 @@ from cign.data.formats.listing import Listing
 from cign.data.formats.registry import register_format
 from cign.data.formats.scanning import EMPTY, LOOSE, Scan, listed
 from cign.data.formats.split_names import mentions_split, split_word, splits_of
-from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES, VIDEO_SUFFIXES
+from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES, VIDEO_SUFFIXES
 from cign.data.walking import visible_folders
 from cign.errors import InputError
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cign.data.media_files import AUDIO_SUFFIXES, MEDIA_SUFFIXES, kind_of
+from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES, kind_of
 from cign.data.names import escape_name
 
 # Names of files without their suffix, as in format strings; `*` stands for digits.

@@ -12,7 +12,7 @@ from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import WHOLE_OR_TRIMMED, MediaFinder, Name
 from cign.data.formats.registry import register_format
 from cign.errors import InputError
-from cign.files import read_json
+from cign.utils.files import read_json
 
 
 @register_format("music-json")

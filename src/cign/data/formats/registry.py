@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from cign.data.formats.listing import Listing
 from cign.errors import InputError
-from cign.plugins import CONTRACT, Registry
+from cign.utils.plugins import CONTRACT, Registry
 
 Reader = Callable[[Path, Sequence[Path]], Listing]
 R = TypeVar("R", bound=Reader)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cign.data.clips import Ignored
-from cign.data.media_files import has_media_suffix, is_media
+from cign.data.media.image_files import PICTURE_FOLDER, PICTURE_SUFFIXES
+from cign.data.media.recognition import has_media_suffix, is_media
 from cign.data.names import escape_name
-from cign.data.pictures import PICTURE_FOLDER, PICTURE_SUFFIXES
 from cign.data.walking import visible, walk
 
 NOT_MEDIA = "not media"

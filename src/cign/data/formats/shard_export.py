@@ -15,8 +15,8 @@ from cign.data.clips import SPLITS, Clip, ClipTable
 from cign.data.formats.webdataset import CLASS_NAMES
 from cign.data.shards import is_there, key_of, shard_of
 from cign.errors import InputError
-from cign.files import replacing, write_text
-from cign.progress import Progress
+from cign.utils.files import replacing, write_text
+from cign.utils.progress import Progress
 
 SYNTH = "synth.json"
 

@@ -15,7 +15,7 @@ from cign.data.formats.lookup import YOUTUBE_CLIP, MediaFinder
 from cign.data.formats.registry import register_format
 from cign.data.formats.vggsound import FULL_LIST, make_clip, rows
 from cign.errors import InputError
-from cign.files import read_json
+from cign.utils.files import read_json
 
 BOXES = "vggss.json"
 Box = tuple[float, float, float, float]

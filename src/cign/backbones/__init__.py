@@ -1,0 +1,1 @@
+"""Backbones: encoders that turn frames and audio into tokens, by name."""

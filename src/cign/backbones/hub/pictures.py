@@ -1,0 +1,208 @@
+"""The picture half of a backbone: ViT, DINOv2, DINOv3, VideoMAE or ResNet.
+
+Legend: B clips, K frames a clip, S stored frame size, P input size, M moments, N tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cign.backbones.base import crop_and_flip
+from cign.backbones.hub.loading import Source, load_network
+from cign.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD, downsampled
+from cign.errors import InputError
+
+# The release crops 224 of 246 pixels in training [release].
+CROP_MARGIN = 246 / 224
+HALF = (0.5, 0.5, 0.5)
+BICUBIC = 3  # Pillow's number
+# Published mean and deviation, for folders that do not say.
+_PUBLISHED = {"vit": (HALF, HALF)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureInput:
+    """How stored frames become the network's input.
+
+    Attributes:
+        mean: Of red, green and blue in 0..1.
+        std: Deviation of the same.
+        resize_px: Side that stored squares are resized to first.
+        input_px: P, side of what is cut from their middle.
+        bicubic: Bicubic instead of bilinear where they have another size.
+    """
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    resize_px: int = 224
+    input_px: int = 224
+    bicubic: bool = False
+
+
+def read_picture_input(source: Source) -> PictureInput:
+    """Read ``preprocessor_config.json``, filled with what is published of the architecture.
+
+    Pictures are squares here, so that a processor that keeps the aspect ratio and then crops
+    resizes and crops a square. Networks with fixed positions get the size they were built for.
+
+    Raises:
+        InputError: If it asks for what is not there.
+    """
+    said = source.preprocessing or {}
+    fixed_px = None
+    if source.kind in ("vit", "videomae"):
+        fixed_px = _side(source.config.get("image_size", 224), source)
+    size_px = _side(said.get("size", min(224, source.config.get("image_size", 224))), source)
+    resize_px = input_px = size_px
+    if said.get("do_center_crop") and "crop_size" in said:
+        input_px = _side(said["crop_size"], source)
+    elif "crop_pct" in said and size_px < 384:
+        resize_px = int(size_px / said["crop_pct"])  # as of a ConvNeXt processor
+    elif source.preprocessing is None and source.kind == "dinov2":
+        resize_px = round(input_px * 256 / 224)
+    if said.get("do_resize") is False:
+        resize_px = input_px
+    if fixed_px is not None and fixed_px != input_px:
+        resize_px = input_px = fixed_px
+    mean, std = _PUBLISHED.get(source.kind, (IMAGENET_MEAN, IMAGENET_STD))
+    if said.get("do_normalize") is False:
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return PictureInput(
+        mean=tuple(said.get("image_mean") or mean),
+        std=tuple(said.get("image_std") or std),
+        resize_px=max(resize_px, input_px),
+        input_px=input_px,
+        bicubic=said.get("resample", 2) == BICUBIC,
+    )
+
+
+def _side(size: Any, source: Source) -> int:
+    """The side of a square, from any of the forms that processors write."""
+    if isinstance(size, Mapping):
+        sides = [int(value) for value in size.values() if value]
+    elif isinstance(size, (list, tuple)):
+        sides = [int(value) for value in size]
+    else:
+        sides = [int(size)]
+    if not sides or min(sides) != max(sides):
+        raise InputError(
+            f"backbone {source.name!r} takes pictures of {sides} pixels: use one that takes squares"
+        )
+    return sides[0]
+
+
+class PictureHalf(nn.Module):
+    """Frames to tokens; special tokens are left out.
+
+    Args:
+        source: Where the network comes from.
+        network: It; gives ``last_hidden_state``.
+        how: Its input.
+        frame_px: Side of the frames to be stored; what ``how`` resizes to if absent.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, source: Source, network: nn.Module, how: PictureInput, frame_px: int | None = None
+    ) -> None:
+        super().__init__()
+        self.source, self.network, self.how = source, network, how
+        self.frame_px = frame_px or how.resize_px
+        self.register_buffer("mean", torch.tensor(how.mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(how.std).view(3, 1, 1))
+        config: Any = network.config
+        self.is_map = source.kind == "resnet"
+        self.num_special = 1 + int(getattr(config, "num_register_tokens", 0))
+        self.num_frames: int | None = None  # any
+        self.frames_per_moment = 1
+        if self.is_map:
+            self.dim = int(config.hidden_sizes[-1])
+            side = downsampled(how.input_px)
+        else:
+            self.dim = int(config.hidden_size)
+            side = how.input_px // _side(config.patch_size, source)
+        if source.kind == "videomae":
+            self.num_special = 0
+            self.num_frames, self.frames_per_moment = config.num_frames, config.tubelet_size
+        self.grid = (side, side)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides the tokens and is no weight."""
+        return {"kind": self.source.kind, **asdict(self.how)}
+
+    def num_moments(self, num_frames: int) -> int:
+        """Moments that tokens belong to: frames, or groups of them."""
+        return num_frames // self.frames_per_moment
+
+    def to_input(self, frames: Tensor) -> Tensor:
+        """uint8 frames [B, K, S, S, 3] as the network's input, float32 [B, K, 3, P, P].
+
+        In training one random crop and flip for each clip, with the release's margin; else
+        resized and cropped in the middle, as the network's own processor does with a square.
+        """
+        x = frames.permute(0, 1, 4, 2, 3).to(torch.float32) / 255.0
+        how = self.how
+        if self.training:
+            x = crop_and_flip(
+                self._resized(x, max(x.shape[-1], round(how.input_px * CROP_MARGIN))), how.input_px
+            )
+        else:
+            x = self._resized(x, how.resize_px)
+            first = (how.resize_px - how.input_px) // 2
+            x = x[..., first : first + how.input_px, first : first + how.input_px]
+        return (x - self.mean) / self.std
+
+    def _resized(self, x: Tensor, size_px: int) -> Tensor:
+        if x.shape[-1] == size_px:
+            return x
+        flat = F.interpolate(
+            x.flatten(0, 1),
+            size=(size_px, size_px),
+            mode="bicubic" if self.how.bicubic else "bilinear",
+            align_corners=False,
+            antialias=True,
+        )
+        return flat.clamp(0.0, 1.0).unflatten(0, x.shape[:2])
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map uint8 frames [B, K, S, S, 3] to [B, M * rows * columns, D], moment by moment."""
+        with torch.autocast(frames.device.type, enabled=False):
+            x = self.to_input(frames)
+        if self.num_frames is not None:
+            tokens: Tensor = self.network(pixel_values=x).last_hidden_state
+            return tokens
+        x = x.flatten(0, 1)  # [B * K, 3, P, P]
+        if self.is_map:
+            x = x.contiguous(memory_format=torch.channels_last)
+        out = self.network(pixel_values=x).last_hidden_state
+        out = out.flatten(2).transpose(1, 2) if self.is_map else out[:, self.num_special :]
+        return out.unflatten(0, (frames.shape[0], -1)).flatten(1, 2)
+
+
+def load_pictures(source: Source) -> PictureHalf:
+    """Load the picture half from its source.
+
+    Raises:
+        InputError: If it cannot be loaded.
+    """
+    import transformers
+
+    classes: dict[str, Any] = {
+        "vit": transformers.ViTModel,
+        "dinov2": transformers.Dinov2Model,
+        "dinov3_vit": transformers.DINOv3ViTModel,
+        "videomae": transformers.VideoMAEModel,
+        "resnet": transformers.ResNetModel,
+    }
+    how = {"add_pooling_layer": False} if source.kind == "vit" else {}
+    network = load_network(source, classes[source.kind], **how)
+    return PictureHalf(source, network, read_picture_input(source))

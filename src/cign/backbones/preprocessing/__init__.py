@@ -1,0 +1,1 @@
+"""Spectrograms and other input transforms, on tensors."""

@@ -1,0 +1,1 @@
+"""Training of the small encoder pair that ships with the package."""

@@ -1,0 +1,99 @@
+"""Backbones that are registered by name, of this package and of others.
+
+What has no registered name is a hub name or a folder, see `cign.backbones.registry`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from cign.backbones.base import Backbone
+from cign.backbones.hub.pair import HUB_RESNET
+from cign.backbones.resnet import resnet_pair
+from cign.backbones.small import SmallPair
+from cign.errors import InputError
+from cign.utils.plugins import CONTRACT, Registry
+
+
+class BackboneFactory(Protocol):
+    """Builds a backbone; a subclass of `Backbone` is one if its constructor takes ``weights``."""
+
+    def __call__(self, *, weights: bool) -> Backbone:
+        """Build it.
+
+        Args:
+            weights: False builds the network alone, for weights that are loaded afterwards.
+        """
+
+
+F = TypeVar("F", bound=BackboneFactory)
+
+
+def _check(what: str, part: Any) -> None:
+    """Refuse what cannot build a backbone.
+
+    Raises:
+        InputError: If it cannot be called.
+    """
+    if not callable(part):
+        raise InputError(f"{what} is not a backbone: register a function or a class")
+
+
+BACKBONES: Registry[BackboneFactory] = Registry("backbone", "cign.backbones", _check)
+
+
+def register_backbone(name: str, *, contract: int = CONTRACT) -> Callable[[F], F]:
+    """Decorator that registers a function, or a subclass of `Backbone`, under a name.
+
+    Args:
+        name: As it is given on the command line; without ``+``, ``@``, ``:`` and ``/``.
+        contract: Version of the interface that the backbone was written for.
+
+    Raises:
+        InputError: If the name is taken or invalid, or the contract is another.
+    """
+
+    def register(factory: F) -> F:
+        if any(mark in name for mark in "+@/"):
+            raise InputError(f"backbone name {name!r} is invalid: use one without +, @ and /")
+        BACKBONES.register(name, factory, contract=contract)
+        return factory
+
+    return register
+
+
+def build_registered(name: str, *, weights: bool) -> Backbone:
+    """Build the backbone of a registered name, an entry point, or ``package.module:Name``.
+
+    Raises:
+        InputError: If there is none, it cannot be imported, or it is not a backbone.
+    """
+    backbone: object = BACKBONES.find(name)(weights=weights)
+    if not isinstance(backbone, Backbone):
+        raise InputError(
+            f"backbone {name!r} gives a {type(backbone).__name__}: it must give a "
+            "cign.backbones.base.Backbone"
+        )
+    backbone.name = name
+    return backbone
+
+
+@register_backbone("small")
+def _small(*, weights: bool) -> Backbone:
+    return SmallPair("small", weights=weights)
+
+
+@register_backbone("small-random")
+def _small_random(*, weights: bool) -> Backbone:
+    return SmallPair("small-random", weights=weights)
+
+
+@register_backbone("resnet18")
+def _resnet(*, weights: bool) -> Backbone:
+    return resnet_pair(HUB_RESNET if weights else None)
+
+
+@register_backbone("resnet18-random")
+def _resnet_random(*, weights: bool) -> Backbone:
+    return resnet_pair(None)

@@ -1,0 +1,165 @@
+"""Backbones by name or folder."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cign.backbones.base import Backbone
+from cign.backbones.blocks import STEM, FrozenBlocks
+from cign.backbones.fitting import set_source
+from cign.backbones.hub.loading import PICTURES, SOUNDS, read_source, where_it_is
+from cign.backbones.hub.pair import load_pair
+from cign.backbones.hub.pe_av import load_pe_av
+from cign.backbones.reduced import ReducedBackbone, split_tokens
+from cign.backbones.registered import BACKBONES, build_registered
+from cign.backbones.resnet import resnet_pair
+from cign.backbones.small import RECORD_FILE, SmallPair
+from cign.backbones.stem import StemBackbone
+from cign.data.media.decode import MediaSpec
+from cign.data.tokens import cache_name
+from cign.errors import InputError
+
+# The sound network that is named where one is missing.
+_EXAMPLE_SOUND = "MIT/ast-finetuned-audioset-10-10-0.4593"
+_EXAMPLE_PICTURE = "facebook/dinov2-small"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_PLUGIN = re.compile(r"[\w.]+:[\w.]+")
+_SMALL_STEM = f"small{STEM}"
+
+
+def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Backbone:
+    """Load a backbone by name or from local folders.
+
+    Args:
+        name: One of
+
+            - ``small`` (shipped; trained on procedural clips), ``small-random``, or a folder that
+              ``python -m cign.backbones.pretrain.training`` made,
+            - ``resnet18`` (visual weights from the hub), ``resnet18-random``, or a ResNet's hub
+              name or folder: the release's pair, whose audio part is random,
+            - ``VISUAL+AUDIO``: a picture and a sound network of transformers, each by its hub name
+              or folder, see `cign.backbones.hub.pair`,
+            - ``facebook/pe-av-...`` or a folder of such a network, which reads both,
+            - a registered name (`cign.backbones.registered`) or ``package.module:Name``,
+
+            with ``-stem`` behind the name of one that has transformer blocks (the tokens that enter
+            them, for prompt methods), or ``@TOKENS`` behind any (see `cign.backbones.reduced`).
+        weights: False builds the network alone, for weights that are loaded afterwards.
+        record: What `cign.backbones.fitting.record_of` gave, which builds it without its folders.
+
+    Raises:
+        InputError: If there is no such backbone, or it cannot be loaded.
+    """
+    base, tokens = (name, None) if Path(name).is_dir() else split_tokens(name)
+    source = in_full(name)
+    backbone = _load(base, cache_name(in_full(base)), weights=weights, record=record)
+    if tokens is not None:
+        backbone = ReducedBackbone(backbone, tokens)
+    set_source(backbone, source)
+    return backbone.eval()
+
+
+def in_full(name: str) -> str:
+    """A backbone's name with the folders in it from the root, so that it loads from anywhere."""
+    if name in BACKBONES.names:
+        return name
+    if Path(name).is_dir():
+        return str(Path(name).resolve())
+    if name.endswith(STEM):
+        return in_full(name.removesuffix(STEM)) + STEM
+    base, tokens = split_tokens(name)
+    halves = [str(Path(h).resolve()) if Path(h).is_dir() else h for h in base.split("+")]
+    return "+".join(halves) + ("" if tokens is None else f"@{tokens}")
+
+
+def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
+    """Load a backbone without a reduction.
+
+    Args:
+        base: Its name.
+        short: The name with the last part of each folder.
+        weights: See `load_backbone`.
+        record: See `load_backbone`.
+    """
+    folder = Path(base)
+    if not folder.is_dir() and (base in BACKBONES.names or _PLUGIN.fullmatch(base)):
+        return build_registered(base, weights=weights)
+    if base.endswith(STEM) and not folder.is_dir():
+        return StemBackbone(load_backbone(base.removesuffix(STEM), weights=weights))
+    if (where_it_is(folder) / RECORD_FILE).is_file():
+        return SmallPair(short, where_it_is(folder), weights=weights)
+    if "+" in base:
+        if base.count("+") != 1 or not all(base.split("+")) or folder.is_dir():
+            raise InputError(
+                f"backbone {base!r}: name one picture and one sound network, VISUAL+AUDIO, with no "
+                "other + in it (rename a folder that has one)"
+            )
+        visual, audio = base.split("+")
+        return load_pair(visual, audio, short, weights=weights, record=record)
+    if not (folder.is_absolute() or folder.exists() or _HUB_NAME.fullmatch(base)):
+        raise InputError(
+            f"unknown backbone {base!r}: use one of {', '.join([*BACKBONES.names, _SMALL_STEM])}, "
+            "a local folder with config.json and weights, or a picture and a sound network by "
+            "their hub names or folders, VISUAL+AUDIO"
+        )
+    return _load_single(base, short, weights=weights)
+
+
+def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
+    """Load the one network of a folder or hub name.
+
+    Raises:
+        InputError: If it reads only one of picture and sound.
+    """
+    source = read_source(base, weights=weights)
+    if source.kind == "resnet":
+        backbone = resnet_pair(source.name if weights else None)
+        backbone.name = short
+        return backbone
+    if source.kind in PICTURES:
+        raise InputError(
+            f"backbone {base!r} reads pictures only: add a sound network, for example "
+            f"{base}+{_EXAMPLE_SOUND}, or {base}+resnet18-random to train one end to end"
+        )
+    if source.kind in SOUNDS:
+        raise InputError(
+            f"backbone {base!r} reads sound only: put a picture network before it, for example "
+            f"{_EXAMPLE_PICTURE}+{base}"
+        )
+    return load_pe_av(source, short)
+
+
+def load_blocks(
+    name: str, method: str, *, spec: MediaSpec | None = None, fingerprint: str | None = None
+) -> FrozenBlocks:
+    """The blocks that a backbone's cached stem tokens enter.
+
+    Args:
+        name: Of the backbone.
+        method: Who needs them, for the error message.
+        spec: What the store holds, for the check.
+        fingerprint: Of the cached tokens' backbone; None builds blocks whose weights are loaded
+            afterwards.
+
+    Raises:
+        InputError: If the tokens are finished ones, or of other weights.
+    """
+    if not name.endswith(STEM):
+        raise InputError(
+            f"method {method} needs the tokens that enter a transformer, and backbone {name!r} "
+            "gives finished ones: prepare and train with --backbone small-stem"
+        )
+    backbone = load_backbone(name, weights=fingerprint is not None)
+    if spec is not None:
+        backbone.spec = replace(backbone.spec, num_frames=spec.num_frames)
+    if fingerprint is not None and backbone.fingerprint != fingerprint:
+        raise InputError(
+            f"backbone {name!r} has other weights than the store's tokens were made with: use "
+            "the version of cign they were made with, or prepare a new store"
+        )
+    blocks = backbone.token_blocks()
+    assert blocks is not None
+    return blocks.frozen()

@@ -1,0 +1,1 @@
+"""The command line: parser, terminal output, one module per command."""

@@ -1,0 +1,81 @@
+"""`cign app MODEL`: a web page that answers about clips and can be taught."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Any
+
+from cign.cli.arguments import CommandParser, add_device, add_model, device_of, num_bytes, whole
+from cign.cli.commands.add import add_out
+from cign.errors import InputError
+from cign.saved_model.hub import refuse_missing
+from cign.utils.terminal import note, say
+
+SUMMARY = "Serve a web page: drop a clip, see the answer and the maps, teach a new class."
+EXAMPLE = "cign app work/run"
+_NEEDED = ("gradio", "fastapi", "uvicorn")
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    add_model(parser)
+    parser.add_argument(
+        "--teach",
+        action="store_true",
+        help="unlock teaching: whoever opens the page may change the model",
+    )
+    add_out(parser)
+    add_device(parser)
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="address to listen at (default: 127.0.0.1, this machine alone)",
+    )
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=whole(0, 65535),
+        default=7860,
+        help="port to listen at; 0 takes a free one (default: 7860)",
+    )
+    parser.add_argument(
+        "--max-upload",
+        metavar="SIZE",
+        type=num_bytes,
+        default=200 * 2**20,
+        help="largest file that is taken, for example 500kB, 200MB or 1GB (default: 200MB)",
+    )
+
+
+def run(options: Any) -> None:
+    """Serve until the command is interrupted."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the web app needs {', '.join(missing)}: `pip install 'gradio>=6,<7'` brings all of it"
+        )
+    refuse_missing(options.model)
+    from cign.app.service import Service
+    from cign.app.serving import is_local, listen, serve
+
+    with listen(options.host, options.port) as socket:
+        device = device_of(options)
+        service = Service(options.model, teach=options.teach, out=options.out, device=device)
+        if not is_local(options.host):
+            note(
+                f"{options.host} can be reached by others: whoever can opens the page, which asks "
+                "for no password" + (", and may change the model" if options.teach else "")
+            )
+        serve(
+            service,
+            socket,
+            max_upload=options.max_upload,
+            ready=_tell,
+        )
+
+
+def _tell(address: str) -> None:
+    say(f"{address}  (Ctrl-C ends it)")
+    sys.stdout.flush()  # whoever reads a pipe waits for it

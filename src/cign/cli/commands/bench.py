@@ -1,0 +1,225 @@
+"""`cign bench STORE... --out FOLDER`: the comparison table."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cign.cli.arguments import (
+    CommandParser,
+    add_benchmark,
+    add_bf16,
+    add_device,
+    add_engine,
+    path,
+    paths,
+    whole,
+)
+from cign.cli.run_bars import make_run_view
+from cign.errors import InputError, RunError
+from cign.utils.devices import resolve_device
+from cign.utils.terminal import note, percent, say, show_table
+
+SUMMARY = "Compare methods on stores: a grid of runs in parallel, a table with intervals and costs."
+EXAMPLE = "cign bench work/store --out work/bench --methods cign_analytic,finetune --tasks 4"
+GO_ON = "run the same command again"
+KEPT = "finished runs are kept, others up to their last checkpoint"
+_SHOWN = (
+    *("last_audio_visual", "last_audio", "last_visual"),
+    *("average_audio_visual", "forgetting_audio_visual"),
+)
+
+
+def names(text: str | list[str]) -> list[str]:
+    """A type for lists with commas; a list that was read before stays as it is."""
+    parts = text if isinstance(text, list) else [part.strip() for part in str(text).split(",")]
+    if not all(parts):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty part: separate names by commas")
+    return parts
+
+
+def numbers(text: str | list[int]) -> list[int]:
+    """A type for lists of whole numbers with commas."""
+    parse = whole(1)
+    return text if isinstance(text, list) else [parse(part) for part in names(text)]
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "stores", metavar="STORE", type=path, nargs="+", help="made by `cign prepare`"
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=path, required=True, help="for runs and tables (required)"
+    )
+    parser.add_argument(
+        "--methods", metavar="A,B", type=names, required=True, help="what to compare (required)"
+    )
+    parser.add_argument(
+        "--tasks",
+        metavar="T,U",
+        type=numbers,
+        help="numbers of tasks (required without --benchmark)",
+    )
+    add_benchmark(parser, "numbers of tasks and memory")
+    parser.add_argument(
+        "--memory",
+        metavar="M,N",
+        type=names,
+        help="clips kept of old classes: in total (120), per class (20/class), as bytes (64MB); "
+        "default: 0, or the benchmark's",
+    )
+    parser.add_argument(
+        "--orders",
+        metavar="N",
+        type=numbers,
+        default=[1],
+        help="class orders 0 to N-1, 0 being the data's own; one number, or one for each of "
+        "--tasks (default: 1)",
+    )
+    parser.add_argument(
+        "--seeds", metavar="N", type=whole(1), default=1, help="seeds 0 to N-1 (default: 1)"
+    )
+    parser.add_argument(
+        "--only",
+        metavar="NAME:KEY=VALUE",
+        action="append",
+        help="run one method on a part of the grid, for example cign:tasks=4:orders=1, or with "
+        "other memories, replay:memory=64MB; keys are tasks, memory, orders, seeds; may be "
+        "repeated for other methods",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="NAME",
+        help="method that differences are measured against; NAME@MEMORY names its memory, too",
+    )
+    parser.add_argument(
+        "--test-store",
+        metavar="STORE",
+        action="append",
+        help="score the test clips of this store, which has the same classes; repeat it to give "
+        "one for each STORE",
+    )
+    parser.add_argument(
+        "--regime",
+        metavar="NAME",
+        default="frozen",
+        help="frozen (on cached tokens, default) or end-to-end (encoders are trained)",
+    )
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="whose tokens are read, or which is trained (default: the stores')",
+    )
+    add_bf16(parser)
+    add_device(parser)
+    parser.add_argument(
+        "--recipes",
+        metavar="DIR",
+        type=path,
+        help="folder of NAME.yaml; a name there that is no method's is a variant to compare",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=whole(1), help="runs at a time (default: one for each core)"
+    )
+    add_engine(parser)
+    parser.add_argument(
+        "--now",
+        metavar="A,B",
+        type=names,
+        help="make the runs of these methods this time, and leave the others' for later",
+    )
+    parser.add_argument(
+        "--no-models", action="store_true", help="keep numbers and predictions only"
+    )
+
+
+def run(options: Any) -> None:
+    """Make the runs that are left, and show the table."""
+    from cign.bench import BenchConfig, run_bench
+    from cign.bench.grid import parse_parts
+
+    tasks, memories, keeps_groups = numbers_of_tasks(options)
+    config = BenchConfig(
+        stores=tuple(options.stores),
+        methods=tuple(options.methods),
+        tasks=tasks,
+        memories=memories,
+        keeps_groups=keeps_groups,
+        num_orders=tuple(options.orders),
+        num_seeds=options.seeds,
+        against=options.against,
+        test_stores=tuple(paths(options.test_store)),
+        regime=options.regime,
+        backbone=options.backbone,
+        recipes=options.recipes,
+        bf16=options.bf16,
+        only=parse_parts(options.only or ()),
+    )
+    here = resolve_device(options.device) if options.engine == "local" else None
+    result = run_bench(
+        config,
+        options.out,
+        num_workers=options.workers,
+        keep_models=not options.no_models,
+        now=tuple(options.now or ()),
+        engine=options.engine,
+        device=options.device,
+        view=make_run_view(here),
+    )
+    show_comparison(result.table)
+    files = ("table.csv", "table.json", "table.md", "report.html")
+    say(f"written to {options.out}: {', '.join(files)}")
+    if result.failed:
+        first, why = next(iter(result.failed.items()))
+        more = f" and {len(result.failed) - 1} more" if len(result.failed) > 1 else ""
+        raise RunError(
+            f"{len(result.failed)} of {result.table['runs_planned']} runs failed ({first}: "
+            f"{why.rstrip('.')}){more}: the others are done; run the same command again to retry"
+        )
+
+
+def numbers_of_tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bool]:
+    """Numbers of tasks, memories, and whether the tasks are published groups."""
+    if options.benchmark is None:
+        if not options.tasks:
+            raise InputError("give --tasks T,U, the numbers of tasks, or --benchmark NAME")
+        return tuple(options.tasks), tuple(options.memory or ("0",)), False
+    from cign.data.benchmarks import load_benchmark
+    from cign.data.store import Store
+
+    benchmark = load_benchmark(options.benchmark)
+    for folder in options.stores:
+        benchmark.check_classes(len(Store.open(folder).class_names), f"store {folder}")
+    tasks = tuple(map(benchmark.choose_tasks, options.tasks or (None,)))
+    memories = options.memory or list(dict.fromkeys(benchmark.tasks[n] for n in tasks))
+    if options.memory is None and len(memories) > 1:
+        usual = ", ".join(f"{benchmark.tasks[n]} at {n} tasks" for n in tasks)
+        raise InputError(
+            f"benchmark {options.benchmark} keeps {usual}, and a bench would run each number of "
+            "tasks with each memory: give one of --tasks, or --memory for all"
+        )
+    return tasks, tuple(memories), benchmark.keeps_groups
+
+
+def show_comparison(table: dict[str, Any]) -> None:
+    """Show the rows over all stores, audio-visual first, and what was left out."""
+    from cign.bench.table import difference
+
+    against = table["against"]
+    head = ["method", "tasks", "memory", "audio-visual", "audio", "visual", "average", "forgetting"]
+    head += [f"difference from {against} [95 %]"] if against else []
+    rows = []
+    for row in table["rows"]:
+        if row["store"] != "all":
+            continue
+        values = row["numbers"]
+        cells = [row["method"], row["tasks"], row["memory"]]
+        cells += [percent(values[name]["value"]) for name in _SHOWN]
+        cells += [difference(values["last_audio_visual"]) or None] if against else []
+        rows.append(cells)
+    show_table(head, rows)
+    if table["limit"] is not None:
+        note(f"best possible on these clips: {table['limit']:g} %")
+    for one in table["skipped"]:
+        note(f"skipped: {one['method']} at memory {one['memory']} ({one['reason']})")

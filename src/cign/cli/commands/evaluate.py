@@ -1,0 +1,128 @@
+"""`cign evaluate MODEL STORE`: how good a model is on any prepared clips."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cign.cli.arguments import CommandParser, add_device, add_model, device_of, path
+from cign.cli.commands.train import interval, show_accuracy
+from cign.saved_model.hub import refuse_missing
+from cign.utils.terminal import note, percent, say, show_table
+
+SUMMARY = "Measure a model on the clips of a store that show classes it knows."
+EXAMPLE = "cign evaluate work/run work/store"
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    add_model(parser)
+    parser.add_argument("store", metavar="STORE", type=path, help="made by `cign prepare`")
+    parser.add_argument(
+        "--split", metavar="NAME", default="test", help="train, val or test (default: test)"
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=path,
+        help="write the results of each clip to a .csv, .parquet or .json file: path, true and "
+        "predicted label, probabilities, unknown score",
+    )
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def run(options: Any) -> None:
+    """Score the clips; show accuracy, recall of each class, confusions and unknown clips."""
+    if options.out is not None:
+        from cign.inference.clip_results import check_results_file
+
+        check_results_file(options.out)
+    refuse_missing(options.model)
+    from cign.learner import Learner
+
+    learner = Learner.load(options.model, device=device_of(options))
+    result = learner.evaluate(options.store, split=options.split, out=options.out)
+    readings = {
+        name: {
+            "measure": numbers["measure"],
+            "value": numbers["last"],
+            "interval": numbers["interval"],
+        }
+        for name, numbers in result["readings"].items()
+    }
+    if options.json:
+        shown = {"num_clips": result["num_clips"], "readings": readings}
+        shown |= {name: result[name] for name in ("classes", "confusions")}
+        if "open_set" in result:
+            shown["open_set"] = result["open_set"]
+        say(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        (measure,) = {numbers["measure"] for numbers in readings.values()}
+        clips = "clip" if result["num_clips"] == 1 else "clips"
+        say(f"{result['num_clips']} {options.split} {clips} of {options.store}")
+        show_accuracy(readings)
+        _show_classes(result["classes"], measure)
+        _show_confusions(result["confusions"], measure)
+        if "open_set" in result:
+            _show_open_set(result["open_set"])
+    if options.out is not None:
+        note(f"results of each clip in {options.out}")
+
+
+def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:
+    """Recall of each class, the lowest first, then the classes that were not tested."""
+    from cign.metrics.classes import named_in_short
+
+    what = "average precision" if measure == "map" else "recall"
+    tested = [one for one in classes if one["num_clips"]]
+    say(f"\n{what} of each class, audio-visual, the lowest first")
+    headings = ("class", "clips", f"{what}, %", "95 % interval")
+    rows = [
+        (one["name"], one["num_clips"], percent(one["recall"]), interval(one["low"], one["high"]))
+        for one in sorted(tested, key=lambda one: one["recall"])
+    ]
+    num_columns = 3 if measure == "map" else 4
+    show_table(headings[:num_columns], (row[:num_columns] for row in rows))
+    if lacking := [one["name"] for one in classes if not one["num_clips"]]:
+        classes_are = "1 class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
+        say(f"{classes_are} no such clip, and no recall: {named_in_short(lacking)}")
+
+
+def _show_confusions(confusions: list[dict[str, Any]], measure: str) -> None:
+    """The most frequent confusions, one sentence each."""
+    from cign.metrics.classes import Confusion
+
+    if measure == "map":
+        return
+    if not confusions:
+        say("\nno clip was given to another class")
+        return
+    say("\nmost frequent confusions")
+    for one in confusions:
+        say(f"  {Confusion(**one)}")
+
+
+def _show_open_set(found: dict[str, Any]) -> None:
+    """How well clips of classes the model does not know are told."""
+    say()
+    say(
+        f"{found['num_unknown']} clips of unknown classes beside {found['num_known']} of known "
+        "ones, audio-visual, percent"
+    )
+    scores = found["readings"]["audio_visual"]
+    show_table(
+        ("unknown score", "AUROC", "FPR95", "OSCR"),
+        (
+            (
+                f"{name} (this model's)" if name == found["score"] else name,
+                *(percent(numbers[key]) for key in ("auroc", "fpr95", "oscr")),
+            )
+            for name, numbers in scores.items()
+        ),
+    )
+    if found["threshold"] is not None:
+        say(
+            f"above the threshold {found['threshold']:.3f}: {found['known_called_unknown']:.1f} % "
+            f"of known clips, {found['unknown_called_unknown']:.1f} % of unknown ones"
+        )

@@ -1,0 +1,68 @@
+"""`cign export MODEL OUT`: the predictor as a file that runs without this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cign.cli.arguments import CommandParser, add_device, add_model, device_of, path, paths
+from cign.saved_model.hub import refuse_missing
+from cign.utils.terminal import make_progress, say
+
+SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
+EXAMPLE = "cign export work/run work/exported"
+
+_RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "both": "onnxruntime"}
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    add_model(parser)
+    parser.add_argument("out", metavar="OUT", type=path, help="a new folder")
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        default="onnx",
+        help="onnx, torch (torch.export) or both (default: onnx)",
+    )
+    add_device(parser)
+    parser.add_argument(
+        "--clips",
+        metavar="FILE",
+        nargs="+",
+        help="media files to check on (default: 50 procedural clips)",
+    )
+
+
+def run(options: Any) -> None:
+    """Export, then say what was written and how far it is from the model."""
+    refuse_missing(options.model)
+    from cign.export.checking import TOLERANCE
+    from cign.export.formats import FILES, kinds_of
+    from cign.export.script import SCRIPT
+    from cign.learner import Learner
+
+    kinds_of(options.format)  # before a large model is read
+    learner = Learner.load(options.model, device=device_of(options))
+    exported = learner.export(
+        options.out,
+        format=options.format,
+        clips=paths(options.clips),
+        progress=make_progress(),
+    )
+    for kind, check in exported.checks.items():
+        say(
+            f"{exported.folder / FILES[kind]}: {exported.files[FILES[kind]] / 1e6:.1f} MB; on "
+            f"{check.num_clips} clips its probabilities and unknown scores differ from the model's "
+            f"by at most {check.difference:.1g} (allowed: {TOLERANCE:g})"
+        )
+    if exported.bf16_difference is not None:
+        say(
+            "the file multiplies in float32; the model's own answers in bfloat16 differ by up to "
+            f"{exported.bf16_difference:.2g}"
+        )
+    if not exported.any_length:
+        say("number of clips: any; length of the sound: the model's window")
+    say(f"{exported.folder / 'predictor.json'}: classes, inputs and outputs, checksums")
+    say(
+        f"{exported.folder / SCRIPT}: runs it, with numpy, av and {_RUNTIMES[options.format]} alone"
+    )

@@ -1,0 +1,108 @@
+"""`cign metrics RUN...`: every number of runs, old ones too, read anew from what they stored."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cign.cli.arguments import CommandParser, add_runs
+from cign.cli.commands.train import READING_NAMES
+from cign.utils.terminal import note, say, show_table
+
+SUMMARY = "Compute every number of runs from their predictions and embeddings, with its formula."
+EXAMPLE = "cign metrics work/run"
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    add_runs(parser, "RUN", "run folder, or a folder of runs; all of one store")
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+
+
+def run(options: Any) -> None:
+    """Compute the numbers, and show them in groups with their formulas below."""
+    from cign.metrics.catalogue import GROUPS, RUN, measure
+    from cign.metrics.classes import num_tested
+    from cign.metrics.predictions import READINGS
+    from cign.report.runs import lacking, load_runs, stored
+    from cign.report.text import DASH, value_of
+
+    runs = load_runs(options.runs)
+    if options.json:
+        say(json.dumps([_values(one, runs) for one in runs], indent=2, ensure_ascii=False))
+        return
+    shown: dict[str, dict[str, str]] = {}
+    for one in runs:
+        done = f"{one.predictions.num_tasks_done} of {len(one.task_sizes)} tasks"
+        say(f"{one.name} ({one.folder}): {one.state}, {done}, list {one.list_hash[:16]}")
+        for name, found in measure(stored(one, runs)).items():
+            group = GROUPS[name]
+            columns = [column for column in (*READINGS, RUN) if column in found]
+            names = [key for key in group.definitions if any(key in found[c] for c in columns)]
+            if not names:
+                continue
+            shown.setdefault(name, {}).update({key: group.definitions[key] for key in names})
+            places = {key: group.decimals.get(key, 1) for key in names}
+            say(f"\n{group.title}")
+            show_table(
+                ("number", *(READING_NAMES.get(column, column) for column in columns)),
+                (
+                    (key, *(value_of(found[column].get(key), places[key]) for column in columns))
+                    for key in names
+                ),
+            )
+        if one.predictions.num_tasks_done and not num_tested(one.predictions):
+            note(f"{one.name}: no test clips, so that accuracies and recalls are not defined")
+        for sentence in lacking(one).values():
+            note(f"{one.name}: {sentence}")
+        say()
+    say(f"Formulas; accuracies, recalls and errors in percent, {DASH} where not defined")
+    for name, formulas in shown.items():
+        say(f"\n{GROUPS[name].title}")
+        for key, text in formulas.items():
+            say(f"  {key} = {text}")
+
+
+def _values(one: Any, runs: Any) -> dict[str, Any]:
+    """A run's numbers as plain values, with the tables behind them."""
+    from cign.metrics import breakdown, calibration
+    from cign.metrics.catalogue import GROUPS, measure
+    from cign.metrics.incremental import accuracy_matrix, class_recall
+    from cign.metrics.open_set import summarise_open_set
+    from cign.metrics.predictions import READINGS
+    from cign.report.runs import lacking, stored
+
+    predictions = one.predictions
+    is_begun = predictions.num_tasks_done > 0
+    recalls = {r: class_recall(predictions, r) for r in READINGS} if is_begun else {}
+    drops = {
+        r: breakdown.task_forgetting(accuracy_matrix(predictions, r))
+        for r in (READINGS if is_begun else ())
+    }
+    confused = breakdown.confusion(predictions, "audio_visual")
+    return {
+        "run": str(one.folder),
+        "method": one.method,
+        "status": one.state,
+        "num_tasks_done": predictions.num_tasks_done,
+        "list_hash": one.list_hash,
+        "seeds": one.metrics.get("seeds", {}),
+        "versions": one.metrics.get("versions", {}),
+        "numbers": measure(stored(one, runs)),
+        "lacking": lacking(one),
+        "tables": {
+            "classes": list(predictions.class_names),
+            "class_recall": {r: _percents(values) for r, values in recalls.items()},
+            "task_forgetting": {r: _percents(values) for r, values in drops.items()},
+            "open_set_after_each_task": summarise_open_set(predictions) if one.has_scores else None,
+            "confusion_audio_visual": None if confused is None else confused.tolist(),
+            "reliability": calibration.tables(predictions) if one.has_scores else None,
+        },
+        "definitions": {name: dict(group.definitions) for name, group in GROUPS.items()}
+        | {"task_forgetting": breakdown.TASK_FORGETTING},
+    }
+
+
+def _percents(values: Any) -> list[float | None]:
+    """Shares as percentages; JSON has no NaN."""
+    return [None if value != value else 100.0 * float(value) for value in values]

@@ -1,0 +1,274 @@
+"""`cign predict MODEL FILE...`: which classes files show."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from cign.cli.arguments import CommandParser, add_device, add_model, device_of, path, seconds, whole
+from cign.errors import InputError
+from cign.saved_model.hub import refuse_missing
+from cign.utils.terminal import make_progress, note, say
+
+SUMMARY = (
+    "Predict the classes of files: audio, visual and audio-visual, with unknown clips flagged."
+)
+EXAMPLE = "cign predict work/run clip.mp4 another.wav"
+_NOTE_EVERY_S = 10.0
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    add_model(parser)
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="+",
+        help="media files, folders (searched for media, hidden entries ignored) or quoted patterns "
+        "such as 'clips/*.mp4'; - reads names from standard input as they arrive",
+    )
+    parser.add_argument(
+        "--top", metavar="K", type=whole(1), default=3, help="classes per modality (default: 3)"
+    )
+    parser.add_argument(
+        "--every", metavar="SECONDS", type=seconds, help="slide a window over long files"
+    )
+    parser.add_argument(
+        "--unknown-threshold",
+        metavar="X",
+        type=_threshold,
+        help="unknown score, 0 to 1, above which a clip is called unknown; 0 disables it "
+        "(default: the model's own)",
+    )
+    parser.add_argument(
+        "--explain", metavar="DIR", type=path, help="draw where and when each class was found"
+    )
+    parser.add_argument(
+        "--explain-as",
+        metavar="KIND",
+        help="png: a picture of each file or window; mp4: a film of each file (default: png)",
+    )
+    parser.add_argument("--wide", action="store_true", help="show all columns at full length")
+    add_device(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON array and nothing else")
+    parser.add_argument(
+        "--jsonl", action="store_true", help="print one JSON object per line, as files are done"
+    )
+    parser.add_argument("--csv", action="store_true", help="print CSV and nothing else")
+
+
+def _threshold(text: str) -> float:
+    """A type for unknown scores."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1 (0 disables it)")
+    return value
+
+
+def run(options: Any) -> None:
+    """Predict the files; fail if none of them could be read."""
+    _check(options)
+    refuse_missing(options.model)
+    files = _inputs(options.files)
+    if options.explain is None:
+        _predict(options, files)
+        return
+    from cign.cli.commands.predict_output import outliving_readers
+
+    with outliving_readers():  # all pictures and films are made, whoever reads the rows
+        _predict(options, files)
+
+
+def _predict(options: Any, files: Any) -> None:
+    from cign.learner import Learner
+
+    learner = Learner.load(options.model, device=device_of(options))
+    with ExitStack() as stack:
+        explainer = _explainer(options, learner, stack)
+        progress = _progress(options, files)
+        counted = _Counted(
+            learner.predict(
+                files,
+                top=options.top,
+                every_s=options.every,
+                unknown_threshold=options.unknown_threshold,
+                progress=progress,
+                observer=explainer,
+            )
+        )
+        _show(counted, options, learner, progress)
+    if explainer is not None:
+        _tell_of(explainer, learner)
+    if not counted.num_good:
+        if not counted.num_all:
+            raise InputError("no file was named on standard input: write one name per line")
+        raise InputError(
+            f"none of the {counted.num_all} files could be read ({counted.first_error}): "
+            "check the names and that they are audio or video"
+        )
+
+
+def _check(options: Any) -> None:
+    """Refuse options that exclude each other or would be ignored."""
+    chosen = [f"--{name}" for name in ("json", "jsonl", "csv", "wide") if options[name]]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)} exclude each other: choose one")
+    if options.explain_as and not options.explain:
+        raise InputError("--explain-as says how to draw, and nothing is drawn: give --explain DIR")
+
+
+def _inputs(given: list[str]) -> Any:
+    """Files, folders and patterns as a list; as an iterator where names still arrive."""
+    from cign.inference.inputs import as_inputs
+
+    if "-" not in given:
+        return list(as_inputs(given))
+    return as_inputs(_with_arriving(given))
+
+
+def _with_arriving(given: list[str]) -> Iterator[Any]:
+    """The names, with ``-`` replaced by those that arrive on standard input."""
+    from cign.cli.name_stream import arriving_names
+
+    for name in given:
+        if name == "-":
+            yield from arriving_names(sys.stdin)
+        else:
+            yield name
+
+
+def _progress(options: Any, files: Any) -> Any:
+    """A bar; lines where the number of files is not known; nothing between rows on a terminal."""
+    from cign.utils.progress import Silent
+
+    streams = options.json or options.jsonl or options.csv
+    if streams and sys.stdout.isatty():
+        return Silent()
+    return make_progress() if isinstance(files, list) else _Arriving()
+
+
+class _Arriving:
+    """Progress of files whose number is not known: a line every ten seconds."""
+
+    def __init__(self) -> None:
+        self._done, self._last = 0, time.monotonic()
+
+    def start(self, title: str, total: int) -> None:
+        """Nothing: the total is not known."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Count; show a line when the last one is old."""
+        self._done += steps
+        if time.monotonic() - self._last >= _NOTE_EVERY_S:
+            self._last = time.monotonic()
+            self.note(f"{self._done} files predicted")
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        note(text)
+
+    def stop(self) -> None:
+        """Nothing is on the screen."""
+
+
+def _show(predictions: Iterable[Any], options: Any, learner: Any, progress: Any) -> None:
+    """Print the predictions in the form that was asked for."""
+    from cign.cli.commands import predict_output as output
+
+    if options.json:
+        output.write_json(predictions)
+    elif options.jsonl:
+        output.write_json_lines(predictions)
+    elif options.csv:
+        output.write_csv(predictions)
+    else:
+        rows = list(predictions)
+        progress.stop()
+        _show_table(rows, options, learner)
+    progress.stop()
+
+
+def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
+    from cign.cli.commands.predict_table import make_table
+
+    if not rows:
+        return
+    # A pipe has no width; the table shall not be cut to a guess.
+    is_narrow = sys.stdout.isatty() and not options.wide
+    table = make_table(rows, shutil.get_terminal_size().columns if is_narrow else None)
+    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    for line in table.lines("─" if is_utf8 else "-"):
+        say(line)
+    if table.hidden:
+        note(f"not shown at this width: {', '.join(table.hidden)}; --wide shows all columns")
+    if options.unknown_threshold is None:
+        note(_where_threshold_is_from(learner.model.unknown))
+
+
+def _where_threshold_is_from(rule: Any) -> str:
+    """On how many clips the model's unknown threshold is based."""
+    if not rule.thresholds:
+        return (
+            "this model has no unknown threshold, because no validation clips set one: nothing is "
+            "called unknown; --unknown-threshold X sets one"
+        )
+    number = f"{rule.num_clips}" if rule.num_clips else "an unknown number of"
+    clips = "clip" if rule.num_clips == 1 else "clips"
+    return (
+        f"the unknown threshold is based on {number} validation {clips}; --unknown-threshold X "
+        "sets another, 0 disables it"
+    )
+
+
+def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
+    """What draws, if anything is to be drawn; open until the stack is left."""
+    if options.explain is None:
+        return None
+    from cign.explain.writer import Explainer
+
+    kind = options.explain_as or "png"
+    return stack.enter_context(
+        Explainer(options.explain, learner.model, kind=kind, every_s=options.every)
+    )
+
+
+def _tell_of(explainer: Any, learner: Any) -> None:
+    from cign.explain.canvas import without_glyph
+    from cign.methods.capabilities import has_maps
+
+    what = {"png": ("picture", "pictures"), "mp4": ("film", "films")}[explainer.kind]
+    note(f"{explainer.num_written} {what[explainer.num_written != 1]} in {explainer.folder}")
+    lacking = without_glyph(learner.model.classes)
+    if lacking:
+        note(
+            f"no font here has {lacking[:10]}: boxes stand for such characters; install one that "
+            "has them, for example Noto Sans CJK"
+        )
+    if not has_maps(learner.model.method):
+        note(f"method {learner.model.method.name} has no maps: where and when is not shown")
+
+
+class _Counted:
+    """Passes predictions on and remembers whether any file could be read."""
+
+    def __init__(self, predictions: Iterable[Any]) -> None:
+        self._predictions = predictions
+        self.num_all = self.num_good = 0
+        self.first_error = ""
+
+    def __iter__(self) -> Iterator[Any]:
+        for one in self._predictions:
+            self.num_all += 1
+            if one.error is None:
+                self.num_good += 1
+            else:
+                self.first_error = self.first_error or one.error
+            yield one

@@ -1,0 +1,213 @@
+"""The table of `cign predict`: file, label, probability and unknown flag whole at any width."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+from cign.utils.file_text import name_to_text
+
+_GAP = "  "
+_LEAST_TEXT = 12  # of a file name or a label, where the terminal has room for it
+_CONFIDENT = 0.5  # an unknown clip whose class is more probable than this is explained
+_MODALITIES = {"audio": "no audio", "visual": "no video"}
+
+
+@dataclass
+class Column:
+    """A column of text; `width` is that of its widest cell until it is set."""
+
+    heading: str
+    cells: list[str]
+    is_number: bool = False
+    has_words: bool = True
+    width: int = 0
+
+    def __post_init__(self) -> None:
+        self.width = max(map(cell_len, (self.heading, *self.cells)))
+
+    def cut(self, row: int) -> list[str]:
+        """A cell in lines of the column's width, between words where there are any."""
+        text = self.cells[row]
+        if cell_len(text) <= self.width:
+            return [text]
+        # `textwrap` does not know the width of wide characters.
+        if self.has_words and cell_len(text) == len(text):
+            return textwrap.wrap(text, self.width, break_on_hyphens=False)
+        return chop_cells(text, self.width)
+
+
+@dataclass
+class Table:
+    """What is shown of predictions at a width.
+
+    Attributes:
+        columns: From left to right.
+        beneath: A remark below each row; empty where there is none.
+        hidden: Headings of the columns for which there is no room.
+        width: Of the terminal, in characters; None where lines may have any length.
+    """
+
+    columns: list[Column]
+    beneath: list[str]
+    hidden: list[str]
+    width: int | None
+
+    def lines(self, rule: str = "─") -> Iterator[str]:
+        """The table, line by line, without line breaks.
+
+        Args:
+            rule: Character of the line below the headings.
+        """
+        yield _line([one.heading for one in self.columns], self.columns)
+        yield _line([rule * one.width for one in self.columns], self.columns)
+        for row, remark in enumerate(self.beneath):
+            cells = [one.cut(row) for one in self.columns]
+            for number in range(max(map(len, cells))):
+                yield _line([c[number] if number < len(c) else "" for c in cells], self.columns)
+            if remark and self.width is not None:
+                yield from textwrap.wrap(
+                    remark,
+                    max(self.width, 2 * _LEAST_TEXT),
+                    initial_indent="  ",
+                    subsequent_indent="  ",
+                )
+
+
+def make_table(predictions: Sequence[Any], width: int | None) -> Table:
+    """Lay out predictions.
+
+    Args:
+        predictions: What is shown.
+        width: Of the terminal, in characters; None shows all columns on lines of any length.
+
+    Returns:
+        The table. File names that are too long lose their middle or, where two would then look the
+        same, go over several lines. Columns that do not fit are hidden; remarks, which matter, go
+        below their row instead.
+    """
+    names = [_printable(name_to_text(one.file)) for one in predictions]
+    file = Column("file", names, has_words=False)
+    label = Column("label", [_printable(one.label or "-") for one in predictions])
+    columns = [
+        file,
+        label,
+        Column("probability", [_number(one.probability) for one in predictions], is_number=True),
+        Column("unknown", [_flag(one) for one in predictions]),
+    ]
+    remarks = [_printable(_remarks(one)) for one in predictions]
+    if width is not None:
+        _fit(file, label, width - sum(len(_GAP) + one.width for one in columns[2:]) - len(_GAP))
+    room = 10**9 if width is None else width - sum(one.width + len(_GAP) for one in columns)
+    beneath, hidden, last = remarks, [], []
+    if any(remarks):
+        column = Column("remarks", remarks)
+        if column.width <= room:
+            beneath, last = [""] * len(remarks), [column]
+            room -= column.width + len(_GAP)
+    for column in _others(predictions, is_whole=width is None):
+        if column.width <= room:
+            columns.append(column)
+            room -= column.width + len(_GAP)
+        else:
+            hidden.append(column.heading)
+    return Table([*columns, *last], beneath, hidden, width)
+
+
+def _others(predictions: Sequence[Any], *, is_whole: bool) -> Iterator[Column]:
+    """The other columns, the most wanted first.
+
+    Args:
+        predictions: What is shown.
+        is_whole: Whether all classes of a modality are shown, or the first one alone.
+    """
+    most = None if is_whole else 1
+    yield Column("seconds", [_window(one) for one in predictions])
+    for name in ("audio", "visual"):
+        yield Column(name, [_classes(one, name, most) for one in predictions])
+    yield Column("unknown score", [_number(one.unknown) for one in predictions], is_number=True)
+    yield Column("audio-visual", [_classes(one, "audio_visual", None) for one in predictions])
+
+
+def _fit(file: Column, label: Column, room: int) -> None:
+    """Share the room of file names and labels: labels are whole, up to half of it."""
+    if file.width + label.width <= room:
+        return
+    most = max(_LEAST_TEXT, room // 2)
+    label.width = min(label.width, max(most, room - file.width))
+    file.width = max(_LEAST_TEXT, room - label.width)
+    # The end tells files apart more often than the beginning.
+    for begin in ((file.width - 1) // 3, 0, 2 * (file.width - 1) // 3):
+        shown = [_without_middle(name, file.width, begin) for name in file.cells]
+        if len(set(shown)) == len(set(file.cells)):
+            file.cells = shown
+            return
+
+
+def _without_middle(text: str, width: int, begin: int) -> str:
+    """A text that is too long without its middle: so many characters of its beginning remain."""
+    if cell_len(text) <= width:
+        return text
+    end, length = "", 0
+    for letter in reversed(text):
+        length += cell_len(letter)
+        if length > width - 1 - begin:
+            break
+        end = letter + end
+    return set_cell_size(text, begin).rstrip() + "…" + end
+
+
+def _line(cells: Sequence[str], columns: Sequence[Column]) -> str:
+    padded = []
+    for cell, column in zip(cells, columns, strict=True):
+        blanks = " " * (column.width - cell_len(cell))
+        padded.append(blanks + cell if column.is_number else cell + blanks)
+    return _GAP.join(padded).rstrip()
+
+
+def _printable(text: str) -> str:
+    """A text that a terminal shows as it is: control characters as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _flag(prediction: Any) -> str:
+    """Yes or no; a dash where nothing can be called unknown."""
+    if prediction.error is not None or prediction.unknown_threshold is None:
+        return "-"
+    return "yes" if prediction.is_unknown else "no"
+
+
+def _window(prediction: Any) -> str:
+    if prediction.start_s is None:
+        return "-"
+    return f"{prediction.start_s:.1f} to {prediction.end_s:.1f}"
+
+
+def _classes(prediction: Any, modality: str, most: int | None) -> str:
+    """The classes of a modality with their probabilities, the first ones or all."""
+    classes = prediction.modalities[modality][:most]
+    told = ", ".join(f"{one['label']} {one['probability']:.2f}" for one in classes)
+    return _printable(told or "-")
+
+
+def _remarks(prediction: Any) -> str:
+    """What a reader must know of a row: the error, a missing modality, why it is unknown."""
+    if prediction.error is not None:
+        return f"error: {name_to_text(prediction.error)}"
+    parts = [_MODALITIES[name] for name in prediction.missing]
+    if prediction.is_unknown and prediction.probability >= _CONFIDENT:
+        parts.append(
+            f"unknown although {prediction.label} has {prediction.probability:.2f}: "
+            f"{prediction.why_unknown}"
+        )
+    return "; ".join(parts)

@@ -1,0 +1,186 @@
+"""`cign prepare SOURCE STORE`: decode a source and cache tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cign.cli.arguments import (
+    CommandParser,
+    add_benchmark,
+    add_decoders,
+    add_device,
+    add_engine,
+    add_media,
+    add_split,
+    device_of,
+    path,
+    paths,
+    whole,
+)
+from cign.data.names import escape_name
+from cign.errors import InputError, one_of
+from cign.utils.connection import ask_ahead
+from cign.utils.terminal import make_progress, note, say, show_table
+
+SUMMARY = "Decode the clips of a source once into a store, and cache the tokens of a backbone."
+EXAMPLE = "cign prepare work/clips work/store"
+GO_ON = "run the same command again"
+KEPT = "decoded clips are kept"
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "source", metavar="SOURCE", type=path, help="folder of class folders, or a CSV or Parquet"
+    )
+    parser.add_argument("store", metavar="STORE", type=path, help="folder for the store")
+    parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
+    add_media(parser)
+    add_split(parser)
+    add_benchmark(parser, "format, split and classes")
+    parser.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="whose tokens are cached: small, small-random, small-stem (for prompt methods), "
+        "resnet18, resnet18-random, a local folder with weights, VISUAL+AUDIO (a picture and a "
+        "sound network by hub name or folder), or none (default: small for clips of `cign synth`; "
+        "else required)",
+    )
+    parser.add_argument(
+        "--tokens",
+        metavar="GRID",
+        help="how many: full (default), pooled (one of each modality), PxQ (rows and columns of a "
+        "frame; the sound as one row of at most 16 moments) or PxQ+FxT (and the sound's grid)",
+    )
+    parser.add_argument(
+        "--frames", metavar="K", type=whole(1, 64), help="frames per clip (default: 1)"
+    )
+    parser.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="frames, picture size, sampling rate and window: release, small, av_cil, ast, "
+        "cav_mae or pe_av (default: the backbone's)",
+    )
+    add_decoders(parser)
+    add_device(parser)
+    add_engine(parser)
+
+
+def run(options: Any) -> None:
+    """Prepare, and show what was found."""
+    from cign.data.formats import existing
+
+    existing(options.source)  # what follows takes seconds to import
+    from cign.data.benchmarks import load_benchmark
+    from cign.data.media.presets import PRESETS
+    from cign.data.prepare.pipeline import prepare
+    from cign.utils.cluster import check_engine
+
+    check_engine(options.engine, options.workers)
+    if options.preset is not None and options.preset not in PRESETS:
+        raise one_of(options.preset, PRESETS, "preset")
+    benchmark = load_benchmark(options.benchmark) if options.benchmark else None
+    name = _backbone_name(options.source, options.backbone)
+    ask_ahead(name)
+    backbone = None
+    if name == "none":
+        if options.tokens is not None:
+            raise InputError("--tokens says how many tokens a backbone makes: leave it out")
+        preset = "small" if _is_synth(options.source) else "release"
+        spec = PRESETS[benchmark.preset if benchmark else preset]
+    else:
+        from cign.backbones.fitting import fit
+        from cign.backbones.reduced import with_tokens
+        from cign.backbones.registry import load_backbone
+
+        backbone = load_backbone(with_tokens(name, options.tokens))
+        spec = backbone.spec
+        for line in backbone.notes:
+            note(line)
+    if options.preset is not None:
+        spec = PRESETS[options.preset]
+    if options.frames is not None:
+        spec = replace(spec, num_frames=options.frames)
+    if backbone is not None:
+        fit(backbone, spec)
+        backbone.to(device_of(options))
+    report = prepare(
+        options.source,
+        options.store,
+        spec=spec,
+        backbone=backbone,
+        format=options.format,
+        media=paths(options.media),
+        split=options.split,
+        benchmark=benchmark,
+        num_workers=options.workers,
+        engine=options.engine,
+        progress=make_progress(),
+    )
+    show_report(report)
+
+
+def _is_synth(source: Path) -> bool:
+    """Whether `cign synth` made the source."""
+    folder = source if source.is_dir() else source.parent
+    return (folder / "synth.json").is_file()
+
+
+def _backbone_name(source: Path, asked: str | None) -> str:
+    """The backbone to use; the small one goes without asking only where it belongs."""
+    if _is_synth(source):
+        return asked or "small"
+    if asked is None:
+        raise InputError(
+            "these clips were not made by `cign synth`: say which encoders to use with --backbone "
+            "(resnet18, a local folder with weights, or none; small is trained on procedural "
+            "shapes and a poor choice here)"
+        )
+    if asked in ("small", "small-stem"):
+        note(
+            "warning: the small encoders were trained on procedural shapes and sounds; "
+            "expect poor features of real clips"
+        )
+    return asked
+
+
+def show_report(report: Any) -> None:
+    """Show what is in a store: what is severe first, then the counts, then what is harmless."""
+    from cign.cli.commands.findings_view import has_leaks, show_remarks, show_severe
+
+    for line in report.notes:
+        note(line)
+    store = escape_name(str(report.store))
+    say(
+        f"{store}: {report.num_usable} of {report.num_listed} clips usable"
+        + (f", tokens of {report.backbone}" if report.backbone else "")
+    )
+    show_severe(
+        report.problems,
+        report.shared_sources,
+        report.counts,
+        report.class_names,
+        num_listed=report.num_listed,
+    )
+    say()
+    show_table(
+        ("split", "clips per class", "classes", "labels"),
+        (
+            (split, _span(counts), len(counts), sum(counts.values()))
+            for split, counts in report.counts.items()
+        ),
+    )
+    show_remarks(report.problems, report.conditions)
+    say()
+    if not has_leaks(report.problems, report.shared_sources):
+        say("no two splits share a recording")
+    if report.problems or report.ignored:
+        say(f"all of it, file by file: {store}/problems.csv")
+    say(f"list hash {report.list_hash[:16]}")
+
+
+def _span(counts: dict[str, int]) -> str:
+    low, high = min(counts.values()), max(counts.values())
+    return str(low) if low == high else f"{low} to {high}"

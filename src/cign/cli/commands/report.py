@@ -1,0 +1,58 @@
+"""`cign report RUN_OR_BENCH...`: one HTML page about runs on the same clips, or about a bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cign.cli.arguments import CommandParser, add_runs, path
+from cign.errors import InputError
+from cign.utils.terminal import say
+
+SUMMARY = "Make one self-contained HTML page about runs on the same clips, or about a bench."
+EXAMPLE = "cign report work/run work/joint --out work/report.html"
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare what the command takes."""
+    what = "run folder, a folder of runs, or the folder of one bench"
+    add_runs(parser, "RUN_OR_BENCH", what)
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=path,
+        help="the page (default: report.html in the run; with several runs, in this folder)",
+    )
+    parser.add_argument(
+        "--no-frames",
+        action="store_true",
+        help="show wrongly classified clips by their paths alone (default: with a frame each, "
+        "where the store is still there)",
+    )
+
+
+def run(options: Any) -> None:
+    """Write the page, and say where it is."""
+    from cign.report import write_report
+    from cign.report.bench import is_bench, write_bench_report
+
+    out = options.out or (
+        options.runs[0] / "report.html" if len(options.runs) == 1 else Path("report.html")
+    )
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder: name a file, for example {out}/report.html")
+    benches = [folder for folder in options.runs if is_bench(folder)]
+    if benches and len(options.runs) > 1:
+        raise InputError(
+            f"{benches[0]} is a bench and goes on a page of its own: name it alone, or runs in "
+            f"{benches[0] / 'runs'}"
+        )
+    if benches and options.no_frames:
+        raise InputError(
+            f"{benches[0]} is a bench, whose page has no frames: leave out --no-frames"
+        )
+    if benches:
+        write_bench_report(benches[0], out)
+    else:
+        write_report(options.runs, out, with_frames=not options.no_frames)
+    say(str(out))

@@ -1,0 +1,156 @@
+"""How `cign train` is to run: anew, gone on with, or branched from another run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cign.errors import InputError
+
+
+def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
+    """Method and options; without a recipe file, those of the method."""
+    if options.recipe is None:
+        from cign.methods import DEFAULT_METHOD
+
+        return options.method or DEFAULT_METHOD, None
+    from cign.utils.options import read_recipe
+
+    recipe = read_recipe(options.recipe)
+    if options.method not in (None, recipe.method):
+        raise InputError(
+            f"--method is {options.method} but recipe {options.recipe} is for {recipe.method}: "
+            "leave one of them out"
+        )
+    return recipe.method, recipe.options
+
+
+def check_tasks_named(options: Any) -> None:
+    """Refuse a new run whose tasks are named twice.
+
+    Raises:
+        InputError: If so.
+    """
+    goes_on = options.resume or options.branch_from is not None
+    if goes_on or options.benchmark is not None:
+        return
+    if options.tasks is not None and options.task_file is not None:
+        raise InputError(
+            f"--tasks {options.tasks} and --task-file {options.task_file} both define the tasks: "
+            "leave one of them out"
+        )
+
+
+def tasks_of(options: Any) -> Any:
+    """Number of tasks, 1 if none is given, or the tasks of a file or a benchmark."""
+    if options.benchmark is not None:
+        return _benchmark_tasks(options)
+    if options.task_file is None:
+        return options.tasks or 1
+    from cign.data.store import Store
+    from cign.data.tasks import read_task_file
+
+    names = Store.open(options.store).class_names
+    return read_task_file(options.task_file, names, options.order or 0)
+
+
+def _benchmark_tasks(options: Any) -> Any:
+    """A benchmark's tasks; its memory, too, where none is given."""
+    from cign.data.benchmarks import load_benchmark, published_tasks
+    from cign.data.store import Store
+
+    if options.task_file is not None:
+        raise InputError("--benchmark names the tasks, and so does --task-file: leave one out")
+    benchmark = load_benchmark(options.benchmark)
+    number = benchmark.choose_tasks(options.tasks)
+    names = Store.open(options.store).class_names
+    benchmark.check_classes(len(names), f"store {options.store}")
+    if options.memory is None:
+        options.memory = benchmark.tasks[number]
+    if benchmark.keeps_groups:
+        return published_tasks(names, number, options.order or 0)
+    return number
+
+
+def branched(options: Any) -> tuple[Any, Any]:
+    """A learner as the run that is branched from has it, and the tasks; options may change some."""
+    from cign.learner import Learner
+    from cign.runs.branching import Branch
+
+    config = Branch.parse(options.branch_from).config
+    for name in ("tasks", "benchmark", "order", "memory", "regime", "backbone"):
+        if options[name] is not None:
+            raise InputError(
+                f"--{name} is that of the run that is branched from: leave it out; --recipe, "
+                "--seed and --task-file may be others"
+            )
+    if options.method not in (None, config.method):
+        raise InputError(
+            f"--method is {options.method}, run {options.branch_from} is of {config.method}: "
+            "leave it out"
+        )
+    options.method = config.method
+    _, recipe = recipe_of(options)
+    learner = Learner(
+        config.method,
+        options=config.options if recipe is None else recipe,
+        regime=config.regime,
+        backbone=config.backbone,
+        memory=config.memory,
+        selection=config.selection,
+        seed=config.seed if options.seed is None else options.seed,
+        allow_missing=config.allow_missing,
+        bf16=config.bf16,
+        device=options.device,
+    )
+    return learner, 1 if options.task_file is None else tasks_of(options)
+
+
+def begun(options: Any) -> Any:
+    """A learner with the configuration that a run was begun with; options must agree."""
+    from cign.learner import Learner
+    from cign.runs.configuration import RunConfig
+
+    config = RunConfig.load(options.out)
+    method, recipe = recipe_of(options) if options.method or options.recipe else (None, None)
+    learner = Learner(
+        config.method, options=config.options, regime=config.regime, device=options.device
+    )
+    learner.config = config.on(options.device)
+    known = {"tasks": len(config.tasks), "method": config.method}
+    known |= {name: getattr(config, name) for name in ("order", "seed", "memory", "regime")}
+    asked = {name: options[name] for name in known if options[name] is not None}
+    for name in ("allow_missing", "bf16"):
+        if options[name]:
+            flag = name.replace("_", "-")
+            known[flag], asked[flag] = getattr(config, name), True
+    if method is not None:
+        asked["method"] = method
+    if options.backbone is not None:
+        from cign.backbones.registry import in_full
+        from cign.data.tokens import cache_name
+
+        known["backbone"] = cache_name(config.backbone)
+        asked["backbone"] = cache_name(in_full(options.backbone))
+    if options.benchmark is not None:
+        wanted = _benchmark_tasks(options)
+        groups = config.tasks if isinstance(wanted, int) else wanted.groups
+        number = wanted if isinstance(wanted, int) else len(groups)
+        same = (number, groups) == (len(config.tasks), config.tasks)
+        known["benchmark"], asked["benchmark"] = (
+            options.benchmark if same else "",
+            options.benchmark,
+        )
+    if options.task_file is not None:
+        known["task-file"], asked["task-file"] = config.tasks, tasks_of(options).groups
+    if recipe is not None:
+        wanted = Learner(config.method, options=recipe, regime=config.regime).config.options
+        known["recipe"], asked["recipe"] = config.options, wanted
+    for name, value in asked.items():
+        if known[name] != value:
+            was = "another" if name in ("recipe", "task-file") else known[name]
+            how = f"without --{name}" if was is False else f"with --{name} {was}"
+            raise InputError(
+                f"run {options.out} was begun {how}: --resume keeps that; leave "
+                f"--{name} out, or start a new run in another folder"
+            )
+    return learner

@@ -1,0 +1,145 @@
+"""The main job on the embedded benchmark: clips, store, tokens, runs, table, report."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cign.backbones.registry import load_backbone
+from cign.data.prepare.pipeline import prepare
+from cign.data.store import Store
+from cign.learner import Learner
+from cign.report import write_report
+from cign.runs.configuration import RunConfig
+from cign.synthetic import SynthConfig, synthesize
+from cign.synthetic.config import SHARE_OTHER_PICTURE, SHARE_OTHER_SOUND
+from cign.utils.devices import resolve_device
+from cign.utils.files import read_json
+from cign.utils.progress import Progress, Silent
+
+# No setting of any method was chosen on this world, and no published table uses it.
+CLIPS = SynthConfig(num_classes=12, num_train=40, num_val=4, num_test=30, world=20, seed=0)
+NUM_TASKS = 4
+_PERCENT = "\N{NO-BREAK SPACE}%"
+_MISLEADING = SHARE_OTHER_SOUND + SHARE_OTHER_PICTURE
+# The settings of the release take at least 1,000 steps a task and a wider network.
+QUICK_OPTIONS = {
+    "training": {
+        "num_epochs": 15,
+        "min_steps": 0,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "optimizer": "adamw",
+        "schedule": "one_cycle",
+    },
+    "width": 64,
+    "depth": 2,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoRun:
+    """A row of the demo's table.
+
+    Attributes:
+        title: How the table names it.
+        folder: Its folder's name.
+        method: Name of the method.
+        memory: Budget of exemplars.
+        options: Options that differ from the method's recipe; None keeps the recipe.
+    """
+
+    title: str
+    folder: str
+    method: str
+    memory: str = "0"
+    options: Mapping[str, Any] | None = field(default=None)
+
+
+RUNS = (
+    DemoRun(title="cign_analytic", folder="cign-analytic", method="cign_analytic"),
+    DemoRun(title="finetune", folder="finetune", method="finetune"),
+    DemoRun(title="cign (quick)", folder="cign", method="cign", options=QUICK_OPTIONS),
+    DemoRun(
+        title="cign (quick)",
+        folder="cign-memory",
+        method="cign",
+        memory="120",
+        options=QUICK_OPTIONS,
+    ),
+    DemoRun(title="joint", folder="joint", method="joint"),
+)
+
+
+def caption() -> list[str]:
+    """What the demo's table is of, and what it does not show; a paragraph each."""
+    training: Any = QUICK_OPTIONS["training"]
+    return [
+        "Accuracy in percent: after the last task / mean over the tasks / forgetting. "
+        f"{CLIPS.num_classes * CLIPS.num_test} test clips; {CLIPS.num_classes} classes of "
+        f"{CLIPS.num_train} training clips in {NUM_TASKS} tasks. The best possible is "
+        f"{100 * CLIPS.limit:g}{_PERCENT}: in {100 * _MISLEADING:g}{_PERCENT} of the clips "
+        "one modality is of another class.",
+        f"Synthetic dataset (world) {CLIPS.world}: no setting was chosen on it. All settings are "
+        "the methods' recipes, tuned on another dataset; quick: "
+        f"{training['num_epochs']} epochs a task in batches of {training['batch_size']} at "
+        f"learning rate {training['learning_rate']:g}, width {QUICK_OPTIONS['width']}, depth "
+        f"{QUICK_OPTIONS['depth']}, where the recipe, the release's settings, takes at least 1,000 "
+        "steps in batches of 32 at 1e-4, width 192, depth 3.",
+        "One dataset, one class order, one seed: this shows that it works, not which method is "
+        "better. `cign bench` compares methods.",
+    ]
+
+
+def run_demo(
+    folder: Path, progress: Progress | None = None, device: str | None = None
+) -> list[tuple[DemoRun, dict[str, Any]]]:
+    """Do everything, or what is left of it, in a folder.
+
+    Args:
+        folder: Gets ``clips``, ``store``, ``runs`` and ``report.html``.
+        progress: Told of each stage.
+        device: Where to compute, as `cign.utils.devices.resolve_device` takes it.
+
+    Returns:
+        The runs with what their ``metrics.json`` hold.
+    """
+    progress = progress or Silent()
+    synthesize(folder / "clips", CLIPS, num_workers=os.cpu_count() or 1, progress=progress)
+    backbone = load_backbone("small").to(resolve_device(device))
+    prepare(folder / "clips", folder / "store", backbone=backbone, progress=progress)
+    store = Store.open(folder / "store")
+    results = [
+        (run, _learn(run, store, folder / "runs" / run.folder, progress, device)) for run in RUNS
+    ]
+    progress.stop()
+    write_report(
+        [folder / "runs" / run.folder for run in RUNS],
+        folder / "report.html",
+        names=[run.title if run.memory == "0" else f"{run.title}, memory" for run in RUNS],
+    )
+    return results
+
+
+def _learn(
+    run: DemoRun, store: Store, out: Path, progress: Progress, device: str | None
+) -> dict[str, Any]:
+    """One run, gone on with where it was stopped, or read where it is done.
+
+    What other settings made, those of an earlier version, is made anew.
+    """
+    learner = Learner(run.method, options=run.options, memory=run.memory, device=device)
+    begun = (out / "config.yaml").exists()
+    if begun and RunConfig.load(out).options != learner.config.options:
+        shutil.rmtree(out)
+        begun = False
+    if begun and (out / "model" / "model.json").exists():
+        finished: dict[str, Any] = read_json(out / "metrics.json", "metrics")
+        return finished
+    progress.note(f"{run.title}, memory {run.memory}")
+    learner.learn(store, tasks=NUM_TASKS, out=out, resume=begun, progress=progress)
+    return learner.metrics

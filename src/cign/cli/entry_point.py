@@ -1,0 +1,150 @@
+"""The command line. Every error is one sentence; exit codes are 0, 1, 2 and 130.
+
+0: done. 1: a run failed. 2: usage or input. 130: interrupted, and what was done is kept.
+Set CIGN_TRACEBACK=1 to see where an error came from.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import importlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+
+from cign import __version__
+from cign.cli.commands import COMMAND_GROUPS, COMMANDS
+from cign.errors import CignError, InputError, Interrupted
+from cign.utils.terminal import restore
+
+_DISK_ERRORS = (  # full, too large, not to be written, failing
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+)
+
+
+_PATH_ERRORS = (  # a path that leads nowhere
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: What follows ``cign`` on the command line; the process's own if absent.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command: ModuleType | None = None
+    for stream in (sys.stdout, sys.stderr):
+        # Names need not be of any encoding; the C locale has surrogateescape, which fails at é.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            if not arguments:
+                raise InputError(f"no command given: use one of {', '.join(COMMANDS)}")
+            print(usage())
+        elif arguments[0] == "--version":
+            print(f"cign {__version__}")
+        else:
+            command = _find(arguments[0])
+            _run(command, arguments[0], arguments[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(command, interrupt)
+    except Exception as error:
+        return _failed(error)
+    return 0
+
+
+def usage() -> str:
+    """The text of ``cign --help``; it needs no command to be loaded."""
+    width = max(map(len, COMMANDS)) + 2
+    lines: list[str] = []
+    for purpose, commands in COMMAND_GROUPS.items():
+        lines += ["", f"{purpose}:"]
+        lines += [f"  {name:{width}}{summary}" for name, summary in commands.items()]
+    return "\n".join(
+        [
+            "usage: cign COMMAND ...",
+            "",
+            "Teach an audio-visual classifier new classes, task after task, and keep the old ones.",
+            *lines,
+            "",
+            "`cign COMMAND --help` lists the options of a command, with an example.",
+            "`cign --version` prints the version.",
+        ]
+    )
+
+
+def _find(name: str) -> ModuleType:
+    """The module of a command."""
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]!r}? Use" if near else "use"
+        kind = "option" if name.startswith("-") else "command"
+        raise InputError(f"unknown {kind} {name!r}: {hint} one of {', '.join(COMMANDS)}")
+    return importlib.import_module(f"cign.cli.commands.{name}")
+
+
+def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:
+    """Parse the arguments of a command and run it."""
+    from cign.cli.arguments import CommandParser
+
+    parser = CommandParser(name, command.SUMMARY, example=getattr(command, "EXAMPLE", ""))
+    command.add_options(parser)
+    try:
+        options = parser.parse_args(list(arguments))
+    except SystemExit:  # --help has printed and wants to leave
+        return
+    try:
+        command.run(options)
+    finally:
+        restore()
+
+
+def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> int:
+    """Say what is kept, and how to go on."""
+    how, kept = getattr(command, "GO_ON", None), getattr(command, "KEPT", "what was done is kept")
+    if isinstance(interrupt, Interrupted):
+        how, kept = interrupt.go_on or how, interrupt.kept
+    remedy = f"; {kept}, {how} to go on" if how else ""
+    print(f"\ncign: interrupted{remedy}", file=sys.stderr)
+    if os.environ.get("CIGN_TRACEBACK"):
+        traceback.print_exc()
+    return 130
+
+
+def _failed(error: Exception) -> int:
+    """Print one sentence about an error, and choose the exit code."""
+    if os.environ.get("CIGN_TRACEBACK"):
+        traceback.print_exception(error)
+    if isinstance(error, CignError):
+        text, code = " ".join(str(error).split()), error.exit_code
+    elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        where = f" {error.filename}" if error.filename else ""
+        text = f"cannot write or read{where} ({error.strerror}): what was there before is intact"
+        code = 1
+    elif isinstance(error, OSError) and error.errno in _PATH_ERRORS and error.filename:
+        text, code = f"{error.filename}: {error.strerror}; check the path", 2
+    elif isinstance(error, MemoryError):
+        text, code = "out of memory: use smaller batches or fewer workers", 1
+    else:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        text, code = f"internal error: {reason}; set CIGN_TRACEBACK=1 for the traceback", 1
+    print(f"cign: {text}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

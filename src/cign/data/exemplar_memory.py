@@ -1,0 +1,188 @@
+"""Exemplar memory: a list of clip indices under a budget; no clip is ever copied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.tasks import IntArray
+from cign.errors import InputError, one_of
+from cign.utils.seeding import stream
+
+Selection = Literal["herding", "random"]
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """How many clips may be kept.
+
+    Attributes:
+        amount: A number of clips or of bytes (0: none is kept).
+        unit: ``total`` clips, clips per ``class``, or ``bytes``.
+    """
+
+    amount: int
+    unit: Literal["total", "class", "bytes"] = "total"
+
+    @classmethod
+    def parse(cls, text: str) -> MemoryBudget:
+        """Read ``120``, ``20/class`` or ``64MB``.
+
+        Raises:
+            InputError: If the text is none of these.
+        """
+        match = re.fullmatch(r"\s*(\d+)\s*(/class|[kmg]?b)?\s*", str(text), re.IGNORECASE)
+        if match is None:
+            raise InputError(
+                f"memory {text!r} is not understood: use clips in total (120), "
+                "per class (20/class) or bytes (64MB)"
+            )
+        amount, unit = int(match[1]), (match[2] or "").lower()
+        if unit == "/class":
+            return cls(amount, "class")
+        if unit:
+            scale = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}[unit]
+            return cls(amount * scale, "bytes")
+        return cls(amount)
+
+    def __str__(self) -> str:
+        return {"total": f"{self.amount}", "class": f"{self.amount}/class"}.get(
+            self.unit, f"{self.amount}B"
+        )
+
+    def quotas(self, num_classes: int, bytes_per_clip: int) -> IntArray:
+        """Clips that each class may keep once ``num_classes`` are known, shape [C].
+
+        A total is shared out evenly, the first classes taking one more where it does not divide.
+
+        Raises:
+            InputError: If the budget leaves some class without a clip.
+        """
+        if self.amount == 0:
+            return np.zeros(num_classes, dtype=np.int64)
+        if self.unit == "class":
+            return np.full(num_classes, self.amount, dtype=np.int64)
+        total = self.amount // bytes_per_clip if self.unit == "bytes" else self.amount
+        if total < num_classes:
+            raise InputError(
+                f"a memory of {self} holds {total} clips, fewer than one for each of "
+                f"{num_classes} classes: use at least "
+                f"{num_classes if self.unit == 'total' else f'{num_classes * bytes_per_clip}B'}, "
+                "or 0"
+            )
+        size, rest = divmod(total, num_classes)
+        return np.array([size + (c < rest) for c in range(num_classes)], dtype=np.int64)
+
+
+def herding_order(features: FloatArray) -> IntArray:
+    """Order samples so that each prefix's mean stays as near as possible to the whole mean.
+
+    iCaRL (Rebuffi et al. 2017), algorithm 4: features are L2-normalised, then picked greedily.
+
+    Args:
+        features: Shape [N, D].
+
+    Returns:
+        A permutation of range(N), shape [N]; among equals the lowest index comes first.
+    """
+    x = features.astype(np.float64)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    mean = x.mean(axis=0)
+    chosen: list[int] = []
+    total = np.zeros_like(mean)
+    left = np.ones(len(x), dtype=bool)
+    for k in range(1, len(x) + 1):
+        distance = np.linalg.norm(mean - (total + x) / k, axis=1)
+        distance[~left] = np.inf
+        best = int(np.argmin(distance))
+        chosen.append(best)
+        left[best] = False
+        total += x[best]
+    return np.array(chosen, dtype=np.int64)
+
+
+@dataclass
+class ExemplarMemory:
+    """The clips of old classes that a run may use again.
+
+    Attributes:
+        budget: How many clips may be kept.
+        selection: ``herding`` on the method's features, or ``random``.
+        seed: Of the random selection.
+        by_class: For each known class its exemplars, most typical first.
+    """
+
+    budget: MemoryBudget
+    selection: Selection = "herding"
+    seed: int = 0
+    by_class: dict[int, IntArray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.selection not in ("herding", "random"):
+            raise one_of(self.selection, ("herding", "random"), "exemplar selection")
+
+    @property
+    def indices(self) -> IntArray:
+        """All exemplars, class after class, shape [M]."""
+        parts = [self.by_class[c] for c in sorted(self.by_class)]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+    def update(
+        self,
+        candidates: dict[int, IntArray],
+        num_classes: int,
+        bytes_per_clip: int,
+        features: Callable[[IntArray], FloatArray],
+    ) -> None:
+        """Make room and choose exemplars of the new classes.
+
+        Args:
+            candidates: For each new class its training clips (clip indices).
+            num_classes: Classes known now; the budget is shared among them.
+            bytes_per_clip: What one clip costs, for budgets in bytes.
+            features: Gives the features [N, D] of clips by index; only used by herding.
+        """
+        if self.budget.amount == 0:
+            return
+        quotas = self.budget.quotas(num_classes, bytes_per_clip)
+        for c, clips in sorted(candidates.items()):
+            if self.selection == "herding":
+                order = herding_order(features(clips))
+            else:
+                order = stream(self.seed, 0xE8E, c).permutation(len(clips)).astype(np.int64)
+            self.by_class[c] = clips[order]
+        # Each list is in order of preference, so making room is cutting its end.
+        self.by_class = {c: clips[: quotas[c]] for c, clips in self.by_class.items()}
+
+    def capacity(self, num_classes: int, bytes_per_clip: int) -> int:
+        """How many clips the budget holds once so many classes are known.
+
+        Raises:
+            InputError: If that is fewer than one for each class.
+        """
+        return int(self.budget.quotas(num_classes, bytes_per_clip).sum())
+
+    def replace(self, clips: IntArray, classes: IntArray) -> None:
+        """Keep these clips and no others, for methods that choose by a rule of their own.
+
+        Args:
+            clips: Clip indices, shape [M], at most `capacity` of them.
+            classes: The class that each counts for, shape [M].
+        """
+        self.by_class = {int(c): clips[classes == c] for c in np.unique(classes)}
+
+    def state(self) -> dict[str, Any]:
+        """The lists as plain values, for the checkpoint."""
+        return {"by_class": {c: clips.tolist() for c, clips in self.by_class.items()}}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Put the lists back."""
+        self.by_class = {
+            int(c): np.array(clips, dtype=np.int64) for c, clips in state["by_class"].items()
+        }

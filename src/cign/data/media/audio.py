@@ -1,0 +1,195 @@
+"""Sound of a file between two times: mono, 16 bit, at one rate."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.media.container import Media
+from cign.data.media.seeking import decoded_from
+
+# Decoders and the resampler need what came before to give the right first samples.
+_LEAD_S = 0.2
+_GAP_S = 0.05
+_MOST_CHANNELS = 64  # of FFmpeg's resampler
+_MOST_PLANES = 8
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Samples between two times.
+
+    Attributes:
+        samples: int16 [n]; silence where the track has none.
+        first: Index of the first sample that the track has.
+        last: Index after the last one; 0 if there is none.
+    """
+
+    samples: NDArray[np.int16]
+    first: int
+    last: int
+
+
+class SoundReader:
+    """Gives the sound of ascending spans in one pass; it keeps one span in memory.
+
+    Args:
+        media: A file with a sound track.
+        rate_hz: Samples per second to resample to.
+        from_s: Where the first span begins.
+    """
+
+    def __init__(self, media: Media, rate_hz: int, from_s: float = 0.0) -> None:
+        self._rate_hz = rate_hz
+        self._pieces = _pieces(media, rate_hz, from_s)
+        self._kept: deque[tuple[int, NDArray[np.int16]]] = deque()
+
+    def between(self, start_s: float, end_s: float) -> Sound:
+        """Decode the sound between two times, mixed to one channel.
+
+        Args:
+            start_s: From here on; not before the start of the last span.
+            end_s: To here.
+        """
+        begin = round(start_s * self._rate_hz)
+        end = begin + round((end_s - start_s) * self._rate_hz)
+        while self._kept and _end(self._kept[0]) <= begin:
+            self._kept.popleft()
+        while not self._kept or _end(self._kept[-1]) < end:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            if _end(piece) > begin:
+                self._kept.append(piece)
+        samples = np.zeros(end - begin, np.int16)
+        first, last = len(samples), 0
+        for offset, piece_samples in self._kept:
+            low, high = max(offset, begin), min(offset + len(piece_samples), end)
+            if low < high:
+                samples[low - begin : high - begin] = piece_samples[low - offset : high - offset]
+                first, last = min(first, low - begin), max(last, high - begin)
+        return Sound(samples, first if last else 0, last)
+
+
+def _end(piece: tuple[int, NDArray[np.int16]]) -> int:
+    return piece[0] + len(piece[1])
+
+
+def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[tuple[int, NDArray[np.int16]]]:
+    """Resampled pieces with the index of their first sample, counted from the file's start.
+
+    A gap, or a change of rate, layout or sample format, begins a new run with its own resampler;
+    within a run the samples are counted, since time stamps are rounded.
+    """
+    resampler: MonoResampler | None = None
+    index = 0
+    next_s = 0.0
+    kind: tuple[Any, ...] = ()
+    may_hold_nan = _may_hold_nan(media)
+    for frame, time_s in _frames(media, from_s):
+        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or now != kind or abs(time_s - next_s) > _GAP_S:
+            if resampler is not None:
+                yield index, resampler.convert(None)
+            resampler = MonoResampler(rate_hz)
+            index, kind, next_s = round(time_s * rate_hz), now, time_s
+        next_s += frame.samples / frame.sample_rate
+        if may_hold_nan:
+            media.num_not_finite += _clear_not_finite(frame)
+        frame.pts = None  # the resampler would fill small gaps in the time stamps
+        piece = resampler.convert(frame)
+        if len(piece):
+            yield index, piece
+            index += len(piece)
+    if resampler is not None:
+        yield index, resampler.convert(None)
+
+
+class MonoResampler:
+    """Brings frames of one kind to int16 samples of one channel.
+
+    FFmpeg's matrix mixes the layouts that it knows. It refuses numbers of channels without a layout
+    (9, 11, 32, as microphone arrays have them): their channels are averaged.
+
+    Args:
+        rate_hz: Samples per second.
+    """
+
+    def __init__(self, rate_hz: int) -> None:
+        self._resampler = av.AudioResampler(format="s16", layout="mono", rate=rate_hz)
+        self._rate_hz = rate_hz
+        self._is_averaged: bool | None = None
+        self._unpacker: av.AudioResampler | None = None
+
+    def convert(self, frame: Any | None) -> NDArray[np.int16]:
+        """Convert a frame; None gives what is left."""
+        if frame is not None and self._is_averaged:
+            frame = self._average(frame)
+        try:
+            parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        except av.error.ArgumentError:
+            if frame is None or self._is_averaged is not None:
+                raise
+            self._is_averaged = True
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=self._rate_hz)
+            return self.convert(frame)
+        if self._is_averaged is None and frame is not None:
+            self._is_averaged = False
+        return np.concatenate([np.zeros(0, np.int16), *parts])
+
+    def _average(self, frame: Any) -> Any:
+        num_channels = frame.layout.nb_channels
+        if num_channels <= _MOST_CHANNELS:
+            # PyAV reads no more than 8 planes safely; packed there is one.
+            if self._unpacker is None:
+                self._unpacker = av.AudioResampler(
+                    format="flt", layout=frame.layout, rate=frame.sample_rate
+                )
+            parts = [part.to_ndarray() for part in self._unpacker.resample(frame)]
+            packed = np.concatenate(parts, axis=1) if parts else np.zeros((1, 0), np.float32)
+        elif frame.format.is_planar:
+            raise ValueError(f"{num_channels} channels in planes are not supported")
+        else:
+            packed = frame.to_ndarray().astype(np.float64)
+            if frame.format.name == "u8":
+                packed -= 128
+            if frame.format.name not in ("flt", "dbl"):
+                packed /= 2 ** (frame.format.bits - 1)
+        mono = packed.reshape(-1, num_channels).mean(axis=1, dtype=np.float64).astype(np.float32)
+        made = av.AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
+        made.sample_rate = frame.sample_rate
+        return made
+
+
+def _may_hold_nan(media: Media) -> bool:
+    """Whether a codec stores numbers as they are; others compute them, which are finite."""
+    assert media.audio is not None
+    name: str = media.audio.codec_context.name
+    return name.startswith("pcm_f") or name == "wavpack"
+
+
+def _clear_not_finite(frame: Any) -> int:
+    """Set samples that are not finite numbers to 0, which would be full scale; gives how many."""
+    width = {"flt": np.float32, "dbl": np.float64}.get(frame.format.packed.name)
+    cleared = 0
+    for plane in frame.planes[:_MOST_PLANES] if width is not None else ():
+        samples = np.frombuffer(plane, width)
+        wrong = ~np.isfinite(samples)
+        if wrong.any():
+            samples[wrong] = 0
+            cleared += int(wrong.sum())
+    return cleared
+
+
+def _frames(media: Media, from_s: float) -> Iterator[tuple[Any, float]]:
+    """Decoded frames from a little before a time on, with their times in seconds."""
+    lead_s = max(from_s - _LEAD_S, 0.0)
+    for frame, time_s in decoded_from(media, from_s, "audio", lead_s=_LEAD_S):
+        if time_s + frame.samples / frame.sample_rate > lead_s:
+            yield frame, time_s

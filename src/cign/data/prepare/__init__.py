@@ -1,0 +1,1 @@
+"""Preparing a source: decoding in worker processes, the store, cached tokens, reports."""

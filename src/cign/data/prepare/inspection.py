@@ -1,0 +1,162 @@
+"""What is in a source, before anything is prepared; lists alone are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.benchmarks import Benchmark, read_benchmark
+from cign.data.clips import Ignored
+from cign.data.formats.export import write_clip_table
+from cign.data.formats.shard_export import ShardReport, write_shards
+from cign.data.media.decode import MediaSpec
+from cign.data.prepare.findings import Findings, shared_sources, summarise
+from cign.data.prepare.near_duplicates import NUM_WORDS, Words, across_splits, sound_words
+from cign.data.prepare.worker import Answer, Task
+from cign.data.prepare.workers import decode_all
+from cign.data.shards import is_there
+from cign.data.store import Store
+from cign.utils.progress import Progress, Silent
+
+# Enough to find broken, silent, still and equal clips; small, since nothing is kept.
+_LOOK = MediaSpec(frame_px=96, rate_hz=16000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a source holds.
+
+    Attributes:
+        num_clips: Clips in the list.
+        class_names: Order 0 of the classes.
+        counts: Clips per split and class.
+        num_missing: Clips whose file is not there.
+        missing: Ids of the first of them.
+        shared_sources: Per pair of splits, see `cign.data.prepare.findings.shared_sources`.
+        list_hash: Hash of the list.
+        notes: What was ignored in the list.
+        ignored: Each of the files and folders that were ignored.
+        findings: What decoding showed, if the files were decoded.
+        near_duplicates: Clips of different splits that sound nearly alike, if they were decoded;
+            see `cign.data.prepare.near_duplicates.across_splits`.
+        shards: What was written as shards, if anything.
+    """
+
+    num_clips: int
+    class_names: tuple[str, ...]
+    counts: dict[str, dict[str, int]]
+    num_missing: int
+    missing: tuple[str, ...]
+    shared_sources: list[dict[str, Any]]
+    list_hash: str
+    notes: tuple[str, ...]
+    ignored: tuple[Ignored, ...] = ()
+    findings: Findings | None = None
+    near_duplicates: tuple[dict[str, Any], ...] | None = None
+    shards: ShardReport | None = None
+
+
+def inspect_source(
+    source: Path,
+    *,
+    format: str | None = None,
+    media: Sequence[Path] = (),
+    split: str | None = None,
+    benchmark: Benchmark | None = None,
+    decode_files: bool = False,
+    num_workers: int | None = None,
+    table_file: Path | None = None,
+    shard_folder: Path | None = None,
+    per_shard: int = 1000,
+    progress: Progress | None = None,
+) -> Inspection:
+    """Say what a source holds.
+
+    Args:
+        source: See `cign.data.formats.read_source`.
+        format: See `cign.data.formats.read_source`.
+        media: See `cign.data.formats.read_source`.
+        split: See `cign.data.formats.read_source`.
+        benchmark: Whose classes are taken, and whose format and split where none is given.
+        decode_files: Whether to decode every clip's window, to find the broken, silent, still and
+            equal ones and those that sound nearly alike. Takes about as long as preparing.
+        num_workers: See `cign.data.prepare.workers.decode_all`.
+        table_file: Where to write the list as a table of ours, if anywhere.
+        shard_folder: Where to write the clips as shards, if anywhere.
+        per_shard: Clips of a shard.
+        progress: Told about every decoded clip.
+
+    Raises:
+        InputError: If the list cannot be read or contradicts itself.
+    """
+    progress = progress or Silent()
+    kind: dict[str, Any] = {"format": format, "media": media, "split": split}
+    table = read_benchmark(benchmark, Path(source), **kind, min_classes=1, require_train=False)
+    if table_file is not None:
+        write_clip_table(table, table_file, media)
+    shards = None
+    if shard_folder is not None:
+        folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        shards = write_shards(table, shard_folder, per_shard, progress, folder / "synth.json")
+    missing = [clip.id for clip in table.clips if not is_there(clip.path)]
+    findings = near = None
+    if decode_files:
+        tasks: list[Task] = [
+            {"row": row, "path": str(c.path), "start_s": c.start_s, "end_s": c.end_s}
+            for row, c in enumerate(table.clips)
+        ]
+        answers: dict[int, Answer] = {}
+        progress.start("decoding", len(tasks))
+        for answer in decode_all(tasks, _LOOK, None, num_workers=num_workers):
+            answers[answer["row"]] = answer
+            progress.advance()
+        progress.stop()
+        findings = summarise(table.clips, answers)
+        near = across_splits(table.clips, _listened(answers))
+    return Inspection(
+        num_clips=len(table.clips),
+        class_names=table.class_names,
+        counts=table.counts(),
+        num_missing=len(missing),
+        missing=tuple(missing[:20]),
+        shared_sources=shared_sources(table),
+        list_hash=table.list_hash,
+        notes=table.notes,
+        ignored=table.ignored,
+        findings=findings,
+        near_duplicates=near,
+        shards=shards,
+    )
+
+
+def _listened(
+    answers: Mapping[int, Answer],
+) -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
+    """What the decoders heard, in the order of the list."""
+    for row, answer in sorted(answers.items()):
+        if "words" in answer:
+            shape = (-1, NUM_WORDS)
+            words = np.array(answer["words"], np.uint32).reshape(shape)
+            yield row, words, np.array(answer["loud"], bool)
+
+
+def listen_to_store(store: Store, progress: Progress | None = None) -> tuple[dict[str, Any], ...]:
+    """Near duplicates among the clips of a prepared store, across its splits."""
+    progress = progress or Silent()
+    progress.start("listening", store.num_clips)
+
+    def listened() -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
+        for row in range(store.num_clips):
+            progress.advance()
+            if store.audio_ok[row]:
+                samples = store.audio(np.array([row]))[0]
+                yield row, *sound_words(samples, store.spec.rate_hz)
+
+    found = across_splits(store.table.clips, listened())
+    progress.stop()
+    return found

@@ -1,0 +1,1 @@
+"""Prediction on files, evaluation on stores, localization maps."""

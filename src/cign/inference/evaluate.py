@@ -1,0 +1,198 @@
+"""A model's numbers on the clips of a store."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.batches import BoolArray
+from cign.data.store import Store
+from cign.data.tasks import IntArray
+from cign.errors import InputError
+from cign.inference.clip_results import ClipResults, check_results_file, joined
+from cign.inference.sources import model_source
+from cign.metrics.classes import (
+    class_recalls,
+    num_tested,
+    percent_interval,
+    worst_confusions,
+)
+from cign.metrics.incremental import summarise
+from cign.metrics.open_set import answered_right, is_known, open_set
+from cign.metrics.predictions import READINGS, Predictions
+from cign.open_set.evidence import Evidence, EvidenceReader
+from cign.open_set.rule import COMBINED, UnknownRule, possible_scores, read_evidence, rule_on
+from cign.runs.configuration import RunConfig
+from cign.saved_model.model import Model
+from cign.training.scoring import judge_by_what_is_there
+
+
+def evaluate_model(
+    model: Model, config: RunConfig, store: Store, split: str, out: Path | None = None
+) -> dict[str, Any]:
+    """See `cign.learner.Learner.evaluate`."""
+    if out is not None:
+        check_results_file(out)
+    config = dataclasses.replace(config, backbone=model.backbone, regime=model.regime)
+    known = set(model.classes)
+    clips = store.table.clips
+    chosen = [i for i in store.indices(split) if known & set(clips[i].labels)]
+    if not chosen:
+        raise InputError(
+            f"store {store.folder} has no {split} clip of a class the model knows: "
+            "use another store or split"
+        )
+    source = model_source(model, config, store)
+    reader = EvidenceReader(model.method, with_distance=True)
+    indices = np.array(chosen, dtype=np.int64)
+    evidence = read_evidence(reader, source, indices)
+    predictions = Predictions(
+        clip_ids=[clips[i].id for i in indices],
+        labels=[clips[i].labels for i in indices],
+        class_names=model.classes,
+        task_sizes=(len(model.classes),),
+    )
+    known_clips = _Read(evidence, *source.there(indices))
+    probabilities = known_clips.probabilities()
+    predictions.add_task(probabilities)
+    result: dict[str, Any] = {
+        "num_clips": len(indices),
+        "readings": _with_intervals(predictions),
+        "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
+        "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
+    }
+    strange = _unknown_clips(model, store, split)
+    results = [_clip_results(model, store, indices, known_clips)]
+    if len(strange):
+        strange_clips = _Read(read_evidence(reader, source, strange), *source.there(strange))
+        result["open_set"] = _open_set(model, reader, known_clips, strange_clips, predictions)
+        results.append(_clip_results(model, store, strange, strange_clips))
+    if out is not None:
+        joined(results).write(out)
+    return result
+
+
+def _with_intervals(predictions: Predictions) -> dict[str, Any]:
+    """The named numbers, and ``interval``: the 95 % interval of accuracy; None for precisions."""
+    numbers = summarise(predictions)
+    for one in numbers.values():
+        found = None
+        if one["measure"] == "accuracy":
+            found = percent_interval(one["last"], num_tested(predictions))
+        one["interval"] = None if found is None else list(found)
+    return numbers
+
+
+def _clip_results(
+    model: Model,
+    store: Store,
+    indices: IntArray,
+    clips: _Read,
+) -> ClipResults:
+    """What the model says about some clips."""
+    rule = model.unknown
+    return ClipResults(
+        clips=tuple(store.table.clips[i] for i in indices),
+        class_names=model.classes,
+        probabilities=clips.probabilities(),
+        unknown=clips.values(rule)["audio_visual"],
+        is_unknown=clips.above_threshold(rule),
+        has_audio=clips.has_audio,
+        has_visual=clips.has_visual,
+    )
+
+
+def _unknown_clips(model: Model, store: Store, split: str) -> IntArray:
+    """Clips of split ``unknown`` and of the split at hand that show no class the model knows."""
+    found = np.unique(np.concatenate([store.indices(split), store.indices("unknown")]))
+    known = set(model.classes)
+    rows = [i for i in found if known.isdisjoint(store.table.clips[i].labels)]
+    return np.array(rows, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The evidence of N clips, and which of them have an audio track, and a video track."""
+
+    evidence: list[Evidence]
+    has_audio: BoolArray
+    has_visual: BoolArray
+
+    def values(self, rule: UnknownRule) -> dict[str, NDArray[np.float32]]:
+        """Unknown scores by reading, each of shape [N]."""
+        values = {
+            reading: np.concatenate([rule.values(one, reading) for one in self.evidence])
+            for reading in READINGS
+        }
+        judge_by_what_is_there(values, self.has_audio, self.has_visual)
+        return values
+
+    def probabilities(self) -> dict[str, NDArray[np.float32]]:
+        """Probabilities of each reading, [N, C]."""
+        found = {
+            reading: np.concatenate(
+                [one.probabilities[reading].float().cpu().numpy() for one in self.evidence]
+            )
+            for reading in READINGS
+        }
+        judge_by_what_is_there(found, self.has_audio, self.has_visual)
+        return found
+
+    def above_threshold(self, rule: UnknownRule) -> BoolArray | None:
+        """Whether the rule calls each clip unknown, by the reading that the clip is judged by."""
+        if not rule.thresholds:
+            return None
+        # By reading, so that the threshold goes where the score went.
+        limits = {
+            reading: np.full(len(self.has_audio), rule.thresholds[reading]) for reading in READINGS
+        }
+        judge_by_what_is_there(limits, self.has_audio, self.has_visual)
+        return np.asarray(self.values(rule)["audio_visual"] > limits["audio_visual"])
+
+    def percent_unknown(self, rule: UnknownRule, rows: IntArray | slice) -> float | None:
+        """How many of some clips the rule calls unknown; None without clips or threshold."""
+        found = self.above_threshold(rule)
+        if found is None or not len(found[rows]):
+            return None
+        return float(100.0 * np.mean(found[rows]))
+
+
+def _open_set(
+    model: Model, reader: EvidenceReader, known: _Read, strange: _Read, predictions: Predictions
+) -> dict[str, Any]:
+    """How well the model tells unknown clips, by its own score and by others, for each reading.
+
+    A score that needs validation clips to be put together is reported only where it is the
+    model's own, or where clips are kept with the model.
+    """
+    rows, _ = is_known(predictions.labels, model.classes)
+    labels = [predictions.labels[i] for i in rows]
+    rules = {model.unknown.score: model.unknown}
+    if model.kept is not None:
+        validation = read_evidence(reader, model.kept.source, np.arange(model.kept.num_clips))
+    for name in possible_scores(reader):
+        if name in rules or (name == COMBINED and model.kept is None):
+            continue
+        # Without validation clips the known ones stand in: they set no more than the scale.
+        base = validation if model.kept is not None else known.evidence
+        rules[name] = rule_on(base, name, multi_label=model.method.setup.multi_label)
+    readings: dict[str, Any] = {reading: {} for reading in READINGS}
+    for name, rule in rules.items():
+        of_known, of_strange = known.values(rule), strange.values(rule)
+        for reading in READINGS:
+            right = answered_right(predictions.scores[0][reading][rows], labels, model.classes)
+            readings[reading][name] = open_set(of_known[reading][rows], right, of_strange[reading])
+    return {
+        "num_known": len(rows),
+        "num_unknown": len(strange.has_audio),
+        "score": model.unknown.score,
+        "threshold": model.unknown.thresholds.get("audio_visual"),
+        "known_called_unknown": known.percent_unknown(model.unknown, rows),
+        "unknown_called_unknown": strange.percent_unknown(model.unknown, slice(None)),
+        "readings": readings,
+    }

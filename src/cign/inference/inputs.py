@@ -1,0 +1,130 @@
+"""What may be given to be predicted: files, folders, patterns of names, arrays.
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cign.data.media.array_clip import ArrayClip
+from cign.data.media.recognition import is_media
+from cign.data.media.side_by_side import Pause
+from cign.errors import InputError
+
+
+@dataclass(frozen=True)
+class NoFile:
+    """Something given in which there is no file.
+
+    Attributes:
+        name: As it was given.
+        reason: Why there is none.
+    """
+
+    name: str
+    reason: str
+
+
+Input: TypeAlias = str | Path | ArrayClip | NoFile | Pause
+Given: TypeAlias = str | os.PathLike[str] | ArrayClip | Iterable[str | os.PathLike[str] | ArrayClip]
+
+
+def as_inputs(given: Any) -> Iterator[Input]:
+    """The files and arrays of what was given, in its order.
+
+    A folder stands for all media files in it and in the folders inside, in alphabetical order;
+    hidden files and folders are ignored. A name with ``*``, ``?`` or ``[...]`` that no file has is
+    a pattern; ``**`` stands for any number of folders. A folder or pattern without a media file
+    gives a `NoFile`.
+
+    Args:
+        given: A path, a folder, a pattern, an array clip, or an iterable of these. A single one and
+            a list are checked at once, the items of an iterator as they come.
+
+    Raises:
+        InputError: If something else was given.
+    """
+    if isinstance(given, (str, os.PathLike, ArrayClip)):
+        given = [given]
+    if not isinstance(given, Iterable):
+        raise _wrong(given)
+    if isinstance(given, (list, tuple)):
+        for one in given:
+            _check(one)
+    return _expanded(given)
+
+
+def _expanded(given: Iterable[Any]) -> Iterator[Input]:
+    for one in given:
+        _check(one)
+        if isinstance(one, (ArrayClip, NoFile, Pause)):
+            yield one
+        elif _is_folder(one):
+            yield from _or_none(media_below(one), one, "this folder holds no media file")
+        elif glob.has_magic(name := os.fspath(one)) and not os.path.lexists(name):
+            yield from _or_none(_matches(name), name, "no media file matches this pattern")
+        else:
+            yield os.fspath(one)
+
+
+def _is_folder(name: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # a name that the system refuses: said when it is opened
+        return False
+
+
+def _check(one: Any) -> None:
+    if not isinstance(one, (str, os.PathLike, ArrayClip, NoFile, Pause)):
+        raise _wrong(one)
+
+
+def _wrong(one: Any) -> InputError:
+    return InputError(
+        f"cannot predict a value of type {type(one).__name__}: give a path, a folder, a pattern, "
+        "an ArrayClip or a list of these; arrays go in as audio=, rate_hz= and frames="
+    )
+
+
+def _or_none(found: Iterable[Input], name: str | os.PathLike[str], reason: str) -> Iterator[Input]:
+    is_empty = True
+    for one in found:
+        is_empty = False
+        yield one
+    if is_empty:
+        yield NoFile(os.fspath(name), f"missing: {reason}")
+
+
+def _matches(pattern: str) -> Iterator[Input]:
+    for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (names as they are)
+        if Path(name).is_dir():
+            # `**` names the folders inside by itself.
+            if "**" not in pattern:
+                yield from media_below(name)
+        else:
+            yield name
+
+
+def media_below(folder: str | os.PathLike[str]) -> Iterator[Input]:
+    """The media files of a folder and the folders inside, through links, in alphabetical order."""
+    troubles: list[OSError] = []
+    seen: set[str] = set()  # a link to a folder further up would never end
+    for place, inside, names in os.walk(folder, onerror=troubles.append, followlinks=True):
+        seen.add(os.path.realpath(place))
+        inside[:] = sorted(
+            name
+            for name in inside
+            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in seen
+        )
+        for name in sorted(names):
+            file = Path(place, name)
+            if not name.startswith(".") and is_media(file):
+                yield str(file)
+    for error in troubles:
+        yield NoFile(str(error.filename), f"unreadable: {error.strerror}")

@@ -1,0 +1,254 @@
+"""Predictions on files: decoding in threads, encoding and classification in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cign.backbones.base import Backbone
+from cign.data.media.array_clip import ArrayClip
+from cign.data.media.container import reason
+from cign.data.media.decode import Decoded, MediaError, decode
+from cign.data.media.side_by_side import Pause, num_threads, side_by_side
+from cign.data.media.windows import decode_windows
+from cign.inference.inputs import Input, NoFile
+from cign.inference.localization import Maps, maps_of
+from cign.inference.prediction import Prediction
+from cign.layers.rounding import plain_products
+from cign.methods.base import READINGS
+from cign.saved_model.model import Model
+from cign.training.scoring import judge_by_what_is_there
+from cign.utils.progress import Progress, Silent
+
+BATCH = 16
+
+
+# What is told of a good window besides its prediction: what was decoded, and its maps.
+Observer = Callable[["Prediction", Decoded, Maps | None], None]
+
+
+def predict_files(
+    model: Model,
+    backbone: Backbone | None,
+    files: Iterable[Input],
+    *,
+    top: int = 3,
+    every_s: float | None = None,
+    unknown_threshold: float | None = None,
+    progress: Progress | None = None,
+    observer: Observer | None = None,
+) -> Iterator[Prediction]:
+    """Predict files, in memory that grows neither with their number nor with their length.
+
+    Args:
+        model: The model.
+        backbone: Its frozen backbone; None where the method holds its encoders.
+        files: Paths and arrays; what cannot be read gives a prediction with its error. At a
+            `Pause`, what came before it is predicted without waiting for a full batch.
+        top: How many classes of each modality are given.
+        every_s: Windows that begin every so many seconds instead of the centre window.
+        unknown_threshold: Of the unknown score, in place of the model's thresholds; 0 disables it.
+        progress: Advanced by each file.
+        observer: Called with each window before its prediction is given.
+
+    Yields:
+        Predictions in the order of the files and their windows.
+    """
+    progress = progress or Silent()
+    for batch in _batches(_decoded(files, model, every_s, progress)):
+        good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
+        read = read_batch(model, backbone, good, maps=observer is not None)
+        row = 0
+        for file, decoded in batch:
+            if not isinstance(decoded, Decoded):
+                yield Prediction(file=file, error=decoded)
+                continue
+            threshold = _threshold(model, decoded, unknown_threshold)
+            prediction = _prediction(model, file, decoded, read, row, top, threshold)
+            if observer is not None:
+                observer(prediction, decoded, None if read.maps is None else read.maps.of(row))
+            yield prediction
+            row += 1
+
+
+Item = tuple[str, Decoded | str]
+
+
+def _batches(items: Iterable[Item | Pause]) -> Iterator[list[Item]]:
+    """Batches of `BATCH` items; smaller ones before a pause and at the end."""
+    batch: list[Item] = []
+    for item in items:
+        if not isinstance(item, Pause):
+            batch.append(item)
+            if len(batch) < BATCH:
+                continue
+        if batch:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _decoded(
+    files: Iterable[Input], model: Model, every_s: float | None, progress: Progress
+) -> Iterator[Item | Pause]:
+    """Decode files side by side, ahead of the encoders; an unreadable one gives its reason."""
+    makers = (
+        file if isinstance(file, Pause) else partial(_windows, file, model, every_s)
+        for file in files
+    )
+    threads = num_threads()
+    # One window of many files, or many windows of few.
+    ahead, depth = (2 * BATCH, 2) if every_s is None else (threads + 1, BATCH)
+    for item in side_by_side(makers, threads=threads, ahead=ahead, depth=depth):
+        if item is None:
+            progress.advance()
+        else:
+            yield item
+
+
+def _windows(
+    file: str | Path | ArrayClip | NoFile, model: Model, every_s: float | None
+) -> Iterator[Item | None]:
+    """Every window of a file, and None where it ends."""
+    if isinstance(file, NoFile):
+        yield file.name, file.reason
+        yield None
+        return
+    name = file.name if isinstance(file, ArrayClip) else str(file)
+    try:
+        if isinstance(file, ArrayClip):
+            for window in file.windows(model.spec, every_s):
+                yield name, window
+        elif Path(file).is_dir():
+            raise MediaError("unreadable", "it is a folder: name the files in it")
+        elif every_s is None:
+            yield name, decode(Path(file), model.spec)
+        else:
+            for window in decode_windows(Path(file), model.spec, every_s):
+                yield name, window
+    except MediaError as error:
+        yield name, str(error)
+    except Exception as error:  # a name that the system refuses, a decoder's fault: others follow
+        yield name, reason(error)
+    yield None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What is computed of a batch of windows.
+
+    Attributes:
+        probabilities: For each modality float32, shape [B, C].
+        unknown: For each modality unknown scores, shape [B].
+        evidence: For each part of the unknown score and modality, see
+            `UnknownRule.standardised_parts`, shape [B].
+        maps: Where and when; None where none were asked for or the method has none.
+    """
+
+    probabilities: dict[str, NDArray[np.float32]]
+    unknown: dict[str, NDArray[np.float32]]
+    evidence: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
+    maps: Maps | None = None
+
+
+@torch.inference_mode()
+def read_batch(
+    model: Model,
+    backbone: Backbone | None,
+    clips: list[Decoded],
+    *,
+    maps: bool = False,
+) -> Read:
+    """Predict decoded clips.
+
+    Where a modality is missing, the audio-visual prediction is that of the other one.
+    """
+    if not clips:
+        return Read(probabilities={}, unknown={})
+    audio = torch.from_numpy(np.stack([clip.audio for clip in clips])).to(model.device)
+    frames = torch.from_numpy(np.stack([clip.frames for clip in clips])).to(model.device)
+    with plain_products():  # another thread may be teaching the model
+        if backbone is not None:
+            # float16, as the cached tokens that the model was trained on.
+            audio = backbone.audio_tokens(audio).half()
+            frames = backbone.visual_tokens(frames).half()
+        evidence = model.evidence_reader.read(audio, frames)
+    scores = {name: evidence.probabilities[name].float().cpu().numpy().copy() for name in READINGS}
+    unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
+    by_modality = {name: model.unknown.standardised_parts(evidence, name) for name in READINGS}
+    parts = {
+        part: {name: by_modality[name][part] for name in READINGS}
+        for part in by_modality["audio_visual"]
+    }
+    has_audio = np.array([clip.has_audio for clip in clips])
+    has_visual = np.array([clip.has_visual for clip in clips])
+    for values in (scores, unknown, *parts.values()):
+        judge_by_what_is_there(values, has_audio, has_visual)
+    return Read(
+        probabilities=scores,
+        unknown=unknown,
+        evidence=parts,
+        maps=maps_of(evidence.output, model.method.setup.shape, model.spec.num_frames)
+        if maps
+        else None,
+    )
+
+
+def judged_by(clip: Decoded) -> str:
+    """The prediction that counts: that of the modality a clip has, where it has one only."""
+    if not clip.has_audio:
+        return "visual"
+    return "audio_visual" if clip.has_visual else "audio"
+
+
+def _threshold(model: Model, clip: Decoded, given: float | None) -> float | None:
+    """The unknown threshold that applies to a clip; None if there is none or it is disabled."""
+    threshold = model.unknown.thresholds.get(judged_by(clip)) if given is None else given
+    return threshold if given != 0 else None
+
+
+def _prediction(
+    model: Model,
+    file: str,
+    clip: Decoded,
+    read: Read,
+    row: int,
+    top: int,
+    threshold: float | None,
+) -> Prediction:
+    has = {"audio": clip.has_audio, "visual": clip.has_visual}
+    missing = [name for name, is_there in has.items() if not is_there]
+    modalities: dict[str, list[dict[str, Any]]] = {}
+    for name in READINGS:
+        if name in missing:
+            modalities[name] = []
+            continue
+        of_clip = read.probabilities[name][row]
+        best = np.argsort(-of_clip, kind="stable")[:top]
+        modalities[name] = [
+            {"label": model.classes[c], "probability": round(float(of_clip[c]), 6)} for c in best
+        ]
+    unknown = float(read.unknown["audio_visual"][row])
+    return Prediction(
+        file=file,
+        start_s=round(clip.start_s, 3),
+        end_s=round(clip.end_s, 3),
+        label=modalities["audio_visual"][0]["label"],
+        unknown=round(unknown, 6),
+        unknown_threshold=None if threshold is None else round(threshold, 6),
+        is_unknown=threshold is not None and unknown > threshold,
+        unknown_evidence={
+            part: round(float(values["audio_visual"][row]), 3)
+            for part, values in read.evidence.items()
+        },
+        modalities=modalities,
+        missing=missing,
+    )

@@ -1,1 +1,0 @@
-"""Spectrogram, encoders, class tokens, grouping and heads."""

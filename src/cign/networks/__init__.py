@@ -1,0 +1,1 @@
+"""Building blocks of methods: class tokens, grouping, heads, ridge regression, prompts."""

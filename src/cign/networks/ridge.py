@@ -1,0 +1,154 @@
+"""Ridge regression on random features, from statistics that are gathered batch by batch.
+
+The solution depends on the clips seen and not on their order or grouping into tasks: the Gram
+matrix and the cross-correlation are sums over clips. Analytic class-incremental learning (ACIL,
+Zhuang et al. 2022) updates the inverse instead, which gives the same solution; RanPAC (McDonnell
+et al. 2023, section 3) keeps these sums, with random features in front.
+
+Legend: B clips, C classes seen, D width of the input, W width of the random features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from cign.errors import RunError
+from cign.layers.rounding import multiply_bfloat16
+from cign.utils.seeding import stream
+
+# Key of the random stream of projections; each modality adds its own number.
+_PROJECTION = 0x71D6E
+
+
+class RandomFeatures(nn.Module):
+    """Random ReLU features of a pooled token: relu(P x), P drawn once and never trained.
+
+    Entries of P have variance 1 / D and inputs are layer-normalised without learned scale (ours),
+    so that a projected value has variance 1 and one ridge strength suits every backbone.
+
+    Args:
+        in_features: D.
+        width: W.
+        seed: Of the draw; equal on every machine.
+        number: Tells projections of the same seed apart.
+    """
+
+    projection: Tensor
+
+    def __init__(self, in_features: int, width: int, *, seed: int, number: int = 0) -> None:
+        super().__init__()
+        self.in_features, self.width = in_features, width
+        draw = stream(seed, _PROJECTION, number).standard_normal((width, in_features))
+        scaled = torch.from_numpy(draw / math.sqrt(in_features)).float()
+        self.register_buffer("projection", scaled)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., D] to [..., W], in the precision of ``x``; a zero input gives zero features.
+
+        Args:
+            x: Shape [..., D].
+        """
+        x = nn.functional.layer_norm(x, (self.in_features,))
+        return (x @ self.projection.to(x.dtype).T).relu_()
+
+    def rounding(self) -> Callable[[Tensor], Tensor]:
+        """`forward` of float32 values in bfloat16: factors of the product, and features, rounded.
+
+        The projection is rounded once, as it is now, and what one call returns (float32) the next
+        may write over: fresh memory costs time.
+        """
+        projection = self.projection.bfloat16()
+        products, held = (
+            projection.new_empty(0, self.width),
+            self.projection.new_empty(0, self.width),
+        )
+
+        def features(x: Tensor) -> Tensor:
+            nonlocal products, held
+            x = nn.functional.layer_norm(x, (self.in_features,)).bfloat16()
+            rows = x.flatten(0, -2)
+            number = len(rows)
+            if len(held) < number:
+                products, held = (
+                    products.new_empty(number, self.width),
+                    held.new_empty(number, self.width),
+                )
+            product = multiply_bfloat16(rows, projection.T, products[:number])
+            return held[:number].copy_(product.relu_()).unflatten(0, x.shape[:-1])
+
+        return features
+
+
+class RidgeStatistics(nn.Module):
+    """The sums a ridge solution is made of: Gram matrix and cross-correlation.
+
+    Args:
+        width: W.
+        dtype: Precision of sums and products: torch.float64 or torch.float32.
+    """
+
+    gram: Tensor
+    cross: Tensor
+
+    def __init__(self, width: int, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.register_buffer("gram", torch.zeros(width, width, dtype=dtype))
+        self.register_buffer("cross", torch.zeros(width, 0, dtype=dtype))
+
+    @property
+    def num_bytes(self) -> int:
+        """What the sums occupy."""
+        return sum(sums.numel() * sums.element_size() for sums in (self.gram, self.cross))
+
+    def grow(self, num_new: int) -> None:
+        """Add a column of zeros for each new class: no earlier clip had it as a label."""
+        self.cross = torch.cat([self.cross, self.cross.new_zeros(len(self.cross), num_new)], dim=1)
+
+    def absorb(self, features: Tensor, targets: Tensor) -> None:
+        """Add clips to the sums, in place.
+
+        Args:
+            features: Shape [B, W].
+            targets: Multi-hot labels, shape [B, C].
+        """
+        features = features.to(self.gram.dtype)
+        self.gram.addmm_(features.T, features)
+        self.cross.addmm_(features.T, targets.to(features.dtype))
+
+
+def solve_ridge(gram: Tensor, cross: Tensor, ridge: float, what: str) -> Tensor:
+    """Solve (G + ridge I) X = Q in float64 by Cholesky's factorisation.
+
+    X minimises ||Phi X - Y||^2 + ridge ||X||^2 for G = Phi^T Phi and Q = Phi^T Y (Hoerl & Kennard
+    1970); there is no intercept.
+
+    Args:
+        gram: G, shape [W, W].
+        cross: Q, shape [W, C].
+        ridge: Added to the diagonal.
+        what: Which solution it is, for the error message.
+
+    Returns:
+        X, float64, shape [W, C].
+
+    Raises:
+        RunError: If the system is singular to float64's precision, or holds infinities or NaN.
+    """
+    system = gram.to(torch.float64, copy=True)
+    system.diagonal().add_(ridge)
+    largest = system.diagonal().max()
+    factor, failed = torch.linalg.cholesky_ex(system)
+    # A pivot that is lost in rounding errors of the largest one may have any sign.
+    smallest_pivot = factor.diagonal().square().min()
+    limit = len(system) * torch.finfo(torch.float64).eps * largest
+    # Written so that NaN fails too.
+    if bool(failed != 0) or not bool(smallest_pivot > limit) or not bool(largest < torch.inf):
+        raise RunError(
+            f"the ridge solution of {what} is singular with ridge {ridge:g} and {len(gram)} "
+            "features: use a higher ridge, for example 1, or a smaller width"
+        )
+    return torch.cholesky_solve(cross.to(torch.float64), factor)

@@ -1,0 +1,1 @@
+"""Runs: configuration, construction, folder, record, branching."""

@@ -1,0 +1,112 @@
+"""Embeddings of test clips by a method, and which of their columns are sound and which picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cign.data.batches import ClipSource, cut
+from cign.data.tasks import IntArray
+from cign.methods.base import Method
+from cign.metrics.embedded import FILE, MAX_CLIPS, Embeddings, sample_clips
+from cign.training.loop import Loop
+from cign.training.scoring import EVALUATION_BATCH
+
+_PROBED = 32
+_TOLERANCE = 1e-4  # of a column's largest value: what another order of sums may change
+
+
+@torch.inference_mode()
+def embed_clips(
+    method: Method, source: ClipSource, indices: IntArray, device: str | torch.device = "cpu"
+) -> NDArray[np.float32]:
+    """Embed clips.
+
+    Args:
+        method: Put into evaluation mode.
+        source: Reads the clips.
+        indices: Which clips, shape [N], at least one.
+        device: Where the method is.
+
+    Returns:
+        float32 [N, E].
+    """
+    method.eval()
+    parts = []
+    for some in cut(indices, EVALUATION_BATCH):
+        audio, visual = source.read(some)
+        parts.append(method.embed(audio.to(device), visual.to(device)).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+@torch.inference_mode()
+def modality_split(
+    method: Method, audio: Tensor, visual: Tensor
+) -> tuple[int | None, tuple[str, ...]]:
+    """Where the sound's columns of an embedding end, as the method itself shows.
+
+    `Method.embed` sets sound and picture side by side, at the widths of the tokens or at one common
+    width. Which it is, and whether a half also sees the other modality, is found by exchanging the
+    pictures (the sounds) of some clips and looking which columns change.
+
+    Args:
+        method: In evaluation mode.
+        audio: Of at least two clips, as `Method.embed` takes it.
+        visual: Of the same clips.
+
+    Returns:
+        The number of sound columns, and which of ``audio`` and ``visual`` also depend on the other
+        modality; None and nothing where no split explains what changes.
+    """
+    as_is = method.embed(audio, visual).float()
+    hears = _changed(as_is, method.embed(audio.roll(1, 0), visual).float())
+    sees = _changed(as_is, method.embed(audio, visual.roll(1, 0)).float())
+    num_columns, shape = as_is.shape[1], method.setup.shape
+    places = [num_columns // 2] if num_columns % 2 == 0 else []
+    if num_columns == shape.audio_dim + shape.visual_dim:
+        places.insert(0, shape.audio_dim)
+    for place in places:
+        own = hears[:place].any() and sees[place:].any()
+        foreign = (sees & ~hears)[:place].any() or (hears & ~sees)[place:].any()
+        if own and not foreign:
+            mixed = {"audio": sees[:place].any(), "visual": hears[place:].any()}
+            return place, tuple(name for name, is_mixed in mixed.items() if is_mixed)
+    return None, ()
+
+
+def write_embeddings(folder: Path, loop: Loop, most: int = MAX_CLIPS) -> None:
+    """Write the embeddings of a run's test clips by its final model into the run folder.
+
+    Args:
+        folder: Of the run.
+        loop: The run, finished.
+        most: Clips to take at most; drawn by their ids alone.
+    """
+    if len(loop.test) < 2:
+        return
+    predictions, method, device = loop.predictions, loop.method, loop.device
+    rows = sample_clips(predictions.clip_ids, most)
+    source, indices = loop.test_source or loop.source, loop.test[rows]
+    vectors = embed_clips(method, source, indices, device)
+    audio, visual = source.read(indices[:_PROBED])
+    split, mixed = modality_split(method, audio.to(device), visual.to(device))
+    Embeddings(
+        clip_ids=[predictions.clip_ids[row] for row in rows],
+        labels=[predictions.labels[row] for row in rows],
+        class_names=predictions.class_names,
+        task_sizes=predictions.task_sizes,
+        vectors=vectors,
+        split=split,
+        mixed=mixed,
+        num_test=len(loop.test),
+    ).save(folder / FILE)
+
+
+def _changed(before: Tensor, after: Tensor) -> NDArray[np.bool_]:
+    """Which columns of [B, E] differ by more than rounding."""
+    size = before.abs().amax(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
+    return np.asarray(((before - after).abs().amax(dim=0) > _TOLERANCE * size).cpu().numpy())

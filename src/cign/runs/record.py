@@ -1,0 +1,168 @@
+"""What is recorded of a run: its numbers, costs, seeds, versions and machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import resource
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cign.data.store import Store
+from cign.metrics import open_set
+from cign.metrics.incremental import DEFINITIONS, summarise
+from cign.runs.configuration import RunConfig
+from cign.training.loop import Loop
+from cign.utils.files import read_json, write_json
+
+FORMAT = 1
+MODEL_SELECTION = "last epoch; no clip is held out to choose another"
+
+
+def write_metrics(
+    folder: Path,
+    config: RunConfig,
+    loop: Loop,
+    store: Store,
+    test_store: Store | None = None,
+) -> None:
+    """Write ``metrics.json`` as the run stands."""
+    write_json(folder / "metrics.json", describe(config, loop, store, test_store))
+
+
+def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics with the costs, versions and machine of the run's making.
+
+    Going on with a run that has its model adds what a later version writes, and no more: what is
+    measured then is not what the run cost.
+
+    Args:
+        folder: Of the run.
+        metrics: As `describe` gives them now.
+    """
+    if not (folder / "model" / "model.json").exists():
+        return metrics
+    before = read_json(folder / "metrics.json", "metrics")
+    costs = before["costs"] | {"validation_bytes": metrics["costs"]["validation_bytes"]}
+    kept = {key: before[key] for key in ("versions", "machine") if key in before}
+    return metrics | kept | {"costs": costs}
+
+
+def describe(
+    config: RunConfig,
+    loop: Loop,
+    store: Store,
+    test_store: Store | None = None,
+    *,
+    validation_bytes: int = 0,
+) -> dict[str, Any]:
+    """All that a run's folder says of it, as plain values: numbers, costs, seeds, versions.
+
+    Args:
+        config: Of the run.
+        loop: The run.
+        store: What is learned from.
+        test_store: Whose clips are scored, if not the store's own.
+        validation_bytes: Of the clips that its model keeps to measure changes; not part of
+            ``bytes_kept``, which is what the method itself rests on.
+    """
+    tasks = loop.clips.tasks
+    finished = loop.place.task >= tasks.num_tasks
+    values = dataclasses.asdict(config)
+    values["tasks"] = [list(group) for group in config.tasks]
+    parameters = [p for p in loop.method.parameters() if p.requires_grad]
+    return {
+        "format": FORMAT,
+        "status": "finished" if finished else "running",
+        "method": config.method,
+        "memory": config.effective_memory,
+        "config": values,
+        "classes": list(tasks.class_order),
+        "tasks": [list(group) for group in tasks.groups],
+        "readings": summarise(loop.predictions) if loop.predictions.scores else {},
+        "open_set": {
+            "readings": open_set.summarise(loop.predictions),
+            "after_each_task": open_set.summarise_open_set(loop.predictions),
+        },
+        "definitions": dict(DEFINITIONS) | open_set.RUN_DEFINITIONS,
+        "costs": {
+            "seconds": round(loop.seconds, 2),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "bytes_kept": _bytes_kept(loop),
+            "validation_bytes": validation_bytes,
+            "trainable_parameters": sum(p.numel() for p in parameters),
+        },
+        "model_selection": MODEL_SELECTION,
+        "losses": loop.losses,
+        "seeds": {"order": config.order, "run": config.seed},
+        "store": {
+            "path": str(store.folder),
+            "list_hash": store.list_hash,
+            "num_train": len(loop.train),
+            "num_test": len(loop.test),
+            **_tested(test_store),
+        },
+        "num_train_per_class": {
+            name: int(count)
+            for name, count in zip(
+                tasks.class_order, loop.clips.targets[loop.train].sum(axis=0), strict=True
+            )
+        },
+        "limit": limit_percent(store if test_store is None else test_store),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _bytes_kept(loop: Loop) -> int:
+    """Bytes of old clips that the method may use again, and of statistics of them."""
+    kept = loop.train if loop.method.replays_everything else loop.memory.indices
+    return len(kept) * loop.source.bytes_per_clip + loop.method.state_bytes
+
+
+def _tested(test_store: Store | None) -> dict[str, str]:
+    """Which other store's clips were scored, if any."""
+    if test_store is None:
+        return {}
+    return {"test_path": str(test_store.folder), "test_list_hash": test_store.list_hash}
+
+
+def limit_percent(store: Store) -> float | None:
+    """The best accuracy that the data allow, where they are procedural and it is known."""
+    limit = (store.info.get("synth") or {}).get("limit")
+    return None if limit is None else round(100.0 * float(limit), 3)
+
+
+def peak_memory_mb() -> float:
+    """Most memory this process has held, in MB of 1,000,000 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if platform.system() == "Darwin" else 1024) / 1e6
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    names = ("cign", "torch", "numpy", "transformers", "av")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+def machine() -> dict[str, Any]:
+    """The machine a run was made on."""
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown")

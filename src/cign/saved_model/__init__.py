@@ -1,0 +1,1 @@
+"""The model folder: schema, construction, files, versions, hub, model card."""

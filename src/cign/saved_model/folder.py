@@ -1,0 +1,160 @@
+"""The MODEL folder: weights, description with checksums, model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from cign.backbones.fitting import record_of
+from cign.data.media.decode import MediaSpec
+from cign.errors import InputError
+from cign.methods import METHODS
+from cign.methods.base import READINGS, Method
+from cign.networks.training_state import inference_state
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import UnknownRule
+from cign.saved_model.build import build_method, groups_of
+from cign.saved_model.card import model_card
+from cign.saved_model.files import (
+    ABOUT,
+    CARD,
+    FORMAT,
+    KEPT,
+    WEIGHTS,
+    model_place,
+    read_model_files,
+)
+from cign.saved_model.hub import check_backbone, hub_name, local_place
+from cign.saved_model.model import Model
+from cign.saved_model.validation_clips import KeptClips
+from cign.utils.files import replacing, write_json, write_text
+
+
+def save_model(model: Model, folder: Path, version: int = 1, licence: str | None = None) -> None:
+    """Write a MODEL folder; each file is whole or not there, the description comes last.
+
+    Args:
+        model: The model.
+        folder: A new folder; `cign.saved_model.versions.publish` changes one with a model.
+        version: Number of the version.
+        licence: Of the weights, for the model card; None leaves it open.
+    """
+    state = {
+        name: value.cpu().contiguous() for name, value in inference_state(model.method).items()
+    }
+    checksums = {WEIGHTS: _write(folder / WEIGHTS, save(state))}
+    kept = model.kept
+    if kept is not None:
+        checksums[KEPT] = _write(folder / KEPT, kept.to_bytes())
+    setup = model.method.setup
+    write_text(folder / CARD, model_card(model, licence))
+    write_json(
+        folder / ABOUT,
+        {
+            "format": FORMAT,
+            "version": version,
+            "method": METHODS.reference(type(model.method)),
+            "options": dataclasses.asdict(model.method.options),
+            "classes": [
+                {"name": name, "task": task + 1}
+                for task, group in enumerate(model.groups)
+                for name in group
+            ],
+            "regime": model.regime,
+            "multi_label": setup.multi_label,
+            "bf16": setup.bf16,
+            "shape": dataclasses.asdict(setup.shape),
+            "backbone": {
+                "name": model.backbone,
+                "fingerprint": model.fingerprint,
+                # Trained encoders lie in the weights; their networks are built from this.
+                "record": None if setup.backbone is None else record_of(setup.backbone),
+            },
+            "preprocessing": dataclasses.asdict(model.spec),
+            "unknown_threshold": model.unknown_threshold,
+            "unknown": model.unknown.to_dict(),
+            "results": model.results,
+            "versions": model.versions,
+            "changes": list(model.changes),
+            "kept": None
+            if kept is None
+            else {
+                "num_clips": kept.num_clips,
+                "bytes": kept.num_bytes,
+                "labels": [list(names) for names in kept.labels],
+            },
+            "checksums": checksums,
+        },
+    )
+    if kept is None:
+        (folder / KEPT).unlink(missing_ok=True)  # of a model that was here before
+
+
+def _write(path: Path, data: bytes) -> str:
+    """Write a file and give its checksum."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def load_model(folder: Path) -> Model:
+    """Read a MODEL folder, the ``model`` folder of a RUN, or a model on a hub.
+
+    Raises:
+        InputError: If it is missing, damaged, changed or of a newer version.
+    """
+    named, folder = folder, model_place(local_place(folder))
+    about, files = read_model_files(folder)
+    if hub_name(named) is not None:
+        check_backbone(about["backbone"], f"model {named}")
+    try:
+        return _built(folder, about, files)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(
+            f"model {folder}: {ABOUT} is damaged ({reason}); restore the folder"
+        ) from None
+
+
+def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Model:
+    """The model that a description and its guarded files stand for."""
+    weights = folder / WEIGHTS
+    try:
+        state = load(files[WEIGHTS])
+    except SafetensorError as error:
+        raise InputError(f"{weights} cannot be read ({error}): restore the folder") from None
+    method = build_method(about, state, f"model {folder}", str(weights))
+    kept = None
+    if about.get("kept") is not None and KEPT in files:
+        kept = KeptClips.from_bytes(files[KEPT], about["kept"]["labels"], str(folder / KEPT))
+        kept.check_fits(method.setup.shape, str(folder / KEPT))
+    return Model(
+        method=method.eval().requires_grad_(False),
+        groups=tuple(tuple(group) for group in groups_of(about)),
+        regime=about["regime"],
+        backbone=about["backbone"]["name"],
+        fingerprint=about["backbone"]["fingerprint"],
+        spec=MediaSpec(**about["preprocessing"]),
+        unknown=_unknown_rule(about, method, f"model {folder}"),
+        results=about["results"],
+        versions=about["versions"],
+        kept=kept,
+        changes=tuple(about.get("changes", ())),
+    )
+
+
+def _unknown_rule(about: dict[str, Any], method: Method, where: str) -> UnknownRule:
+    """The rule of a model; those of earlier versions have a threshold of `max_probability`.
+
+    Raises:
+        InputError: If its score is none that the method gives the evidence for.
+    """
+    if "unknown" in about:
+        return UnknownRule.from_dict(about["unknown"], EvidenceReader(method), where)
+    threshold = about["unknown_threshold"]
+    return UnknownRule(thresholds={} if threshold is None else dict.fromkeys(READINGS, threshold))

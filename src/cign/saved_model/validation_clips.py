@@ -1,0 +1,206 @@
+"""Clips kept with a model to measure what a change costs; nothing is ever learned from them.
+
+Legend: n clips, N_a and N_v tokens of a clip, D_a and D_v their widths.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from cign.data.batches import ArraySource
+from cign.data.store import Store
+from cign.data.tasks import IntArray
+from cign.data.tokens import TokenCache
+from cign.errors import InputError
+from cign.networks.encoder import TokenShape
+
+# Ours: as many as show that a class is lost, and a few MB with a hundred classes.
+KEPT_PER_CLASS = 5
+
+# Ours: the distance of two clips' tokens, relative to their length, below which they are one clip.
+SAME_CLIP = 0.01
+
+Labels = Sequence[tuple[str, ...]]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptClips:
+    """Cached tokens of validation clips.
+
+    Attributes:
+        audio: float16, shape [n, N_a, D_a].
+        visual: float16, shape [n, N_v, D_v].
+        labels: Class names of each clip.
+    """
+
+    audio: Tensor
+    visual: Tensor
+    labels: tuple[tuple[str, ...], ...]
+
+    @property
+    def num_clips(self) -> int:
+        """How many there are; never 0, a model without any has None."""
+        return len(self.labels)
+
+    @property
+    def num_bytes(self) -> int:
+        """What they occupy."""
+        return sum(part.numel() * part.element_size() for part in (self.audio, self.visual))
+
+    def check_fits(self, shape: TokenShape, where: str) -> None:
+        """Check that these are tokens of a shape.
+
+        Raises:
+            InputError: If they are not.
+        """
+        wanted = (
+            (self.audio, (shape.num_audio_tokens, shape.audio_dim)),
+            (self.visual, (shape.num_visual_tokens, shape.visual_dim)),
+        )
+        for tokens, form in wanted:
+            if tokens.dtype != torch.float16 or tuple(tokens.shape[1:]) != form:
+                raise InputError(f"{where} holds no tokens of its model: restore the folder")
+
+    @property
+    def source(self) -> ArraySource:
+        """Reads them by index."""
+        audio, visual = self.audio.numpy(), self.visual.numpy()
+        return ArraySource(
+            lambda i: audio[i], lambda i: visual[i], self.num_bytes // self.num_clips
+        )
+
+    def counts(self) -> Counter[str]:
+        """Clips of each class; one with several labels counts for each."""
+        return Counter(name for names in self.labels for name in names)
+
+    def holds(self, audio: Floats, visual: Floats) -> bool:
+        """Whether a clip is one of these, on another kind of processor, too.
+
+        There its tokens are `SAME_CLIP` apart at most; float16 tokens of the same file differ by
+        3e-5 between instruction sets, those of the nearest two of 800 clips by 0.38.
+
+        Args:
+            audio: Its tokens, shape [N_a, D_a].
+            visual: Its tokens, shape [N_v, D_v].
+        """
+        means, wanted = self._means_and_bounds
+        # Clips whose means are far apart are as far apart in all their tokens, or further.
+        apart = np.zeros(self.num_clips)
+        for one, mean in zip((audio, visual), means, strict=True):
+            own = one.astype(np.float32).mean(axis=0)
+            apart += len(one) * ((mean - own) ** 2).sum(axis=1)
+        near = np.flatnonzero(apart <= wanted)
+        exact = np.zeros(len(near))
+        for one, kept in ((audio, self.audio), (visual, self.visual)):
+            exact += ((kept[near].float().numpy() - one.astype(np.float32)) ** 2).sum(axis=(1, 2))
+        return bool((exact <= wanted[near]).any())
+
+    @cached_property
+    def _means_and_bounds(self) -> tuple[tuple[Floats, Floats], Floats]:
+        """Mean tokens of each clip, [n, D_a] and [n, D_v]; squared distances of copies, [n]."""
+        parts = (self.audio, self.visual)
+        audio, visual = (part.mean(dim=1, dtype=torch.float32).numpy() for part in parts)
+        lengths = [torch.linalg.vector_norm(p, dim=(1, 2), dtype=torch.float32) for p in parts]
+        squared = sum(length.numpy() ** 2 for length in lengths)
+        return (audio, visual), SAME_CLIP**2 * squared
+
+    def renamed(self, old: str, new: str) -> KeptClips:
+        """With another name for a class."""
+        labels = tuple(tuple(new if n == old else n for n in names) for names in self.labels)
+        return replace(self, labels=labels)
+
+    def without(self, name: str) -> KeptClips | None:
+        """Without the clips that carry a class; None if none is left."""
+        rows = [row for row, names in enumerate(self.labels) if name not in names]
+        if not rows:
+            return None
+        labels = tuple(self.labels[row] for row in rows)
+        return KeptClips(audio=self.audio[rows], visual=self.visual[rows], labels=labels)
+
+    def to_bytes(self) -> bytes:
+        """The tokens as safetensors; labels go into the model's description."""
+        return save({"audio": self.audio.contiguous(), "visual": self.visual.contiguous()})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, labels: Iterable[Sequence[str]], where: str) -> KeptClips:
+        """Read what `to_bytes` wrote.
+
+        Raises:
+            InputError: If it is something else.
+        """
+        names = tuple(tuple(some) for some in labels)
+        try:
+            tensors = load(data)
+            kept = cls(audio=tensors["audio"], visual=tensors["visual"], labels=names)
+        except (SafetensorError, KeyError) as error:
+            raise InputError(f"{where} cannot be read ({error}): restore the folder") from None
+        if not len(kept.audio) == len(kept.visual) == kept.num_clips:
+            raise InputError(f"{where} does not fit model.json: restore the folder")
+        return kept
+
+
+def joined(first: KeptClips | None, second: KeptClips | None) -> KeptClips | None:
+    """Both models' clips, one after another."""
+    if first is None or second is None:
+        return first or second
+    return KeptClips(
+        audio=torch.cat([first.audio, second.audio]),
+        visual=torch.cat([first.visual, second.visual]),
+        labels=first.labels + second.labels,
+    )
+
+
+def read_kept(store: Store, cache: TokenCache, indices: IntArray) -> KeptClips | None:
+    """Take clips of a store; None if there are none."""
+    if len(indices) == 0:
+        return None
+    return KeptClips(
+        audio=torch.from_numpy(cache.audio(indices)),
+        visual=torch.from_numpy(cache.visual(indices)),
+        labels=tuple(store.table.clips[i].labels for i in indices),
+    )
+
+
+def choose_kept(labels: Labels, candidates: IntArray, have: Counter[str]) -> IntArray:
+    """The first candidates of each class, until it has `KEPT_PER_CLASS`.
+
+    Args:
+        labels: Of all clips.
+        candidates: Indices in the order of the source.
+        have: Clips that are kept already, for each class.
+
+    Returns:
+        Those of ``candidates`` that are to be kept.
+    """
+    have = Counter(have)
+    chosen = []
+    for index in candidates.tolist():
+        if any(have[name] < KEPT_PER_CLASS for name in labels[index]):
+            chosen.append(index)
+            have.update(labels[index])
+    return np.array(chosen, dtype=np.int64)
+
+
+def validation_clips(store: Store, classes: Iterable[str]) -> IntArray:
+    """Validation clips with sound and picture, all of whose classes are among those given."""
+    known = set(classes)
+    found = [
+        i
+        for i in store.indices("val")
+        if store.audio_ok[i]
+        and store.visual_ok[i]
+        and known.issuperset(store.table.clips[i].labels)
+    ]
+    return np.array(found, dtype=np.int64)

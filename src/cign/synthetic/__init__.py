@@ -1,0 +1,31 @@
+"""The embedded benchmark: procedural instruments that are seen and heard, as real MP4 files."""
+
+from cign.synthetic.classes import World
+from cign.synthetic.clip import (
+    Facts,
+    Rendered,
+    render_audio,
+    render_clip,
+    render_frames,
+    true_intervals,
+)
+from cign.synthetic.config import VARIANTS, SynthConfig
+from cign.synthetic.corpus import clip_path, synthesize
+from cign.synthetic.plan import ClipDraw, class_sizes, plan
+
+__all__ = [
+    "VARIANTS",
+    "ClipDraw",
+    "Facts",
+    "Rendered",
+    "SynthConfig",
+    "World",
+    "class_sizes",
+    "clip_path",
+    "plan",
+    "render_audio",
+    "render_clip",
+    "render_frames",
+    "synthesize",
+    "true_intervals",
+]

@@ -1,0 +1,117 @@
+"""Joining the processes that `torchrun` started to train one model.
+
+Each reads its rank from environment variables. A process that fails, hangs or is killed ends the
+others with a sentence, at once where its connections close, after the timeout where it hangs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+from cign.errors import InputError, RunError
+from cign.training.distributed.comm import Comm, reason
+from cign.utils.devices import AUTO
+
+TIMEOUT_S = 600.0
+LAUNCH = "torchrun --nproc_per_node N -m cign train ..."
+
+
+def current() -> Comm:
+    """The processes of this run: those that were joined, or this one alone."""
+    if not dist.is_available() or not dist.is_initialized():
+        return Comm()
+    return Comm(dist.get_rank(), dist.get_world_size())
+
+
+@contextlib.contextmanager
+def joined(
+    expected: int | None = None, timeout_s: float | None = None, device: str = AUTO
+) -> Iterator[Comm]:
+    """Join the processes that `torchrun` started; without it this one is alone.
+
+    Args:
+        expected: How many there have to be; a launcher that silently starts one is found out.
+        timeout_s: How long to wait for another process, `TIMEOUT_S` by default; it must be longer
+            than the longest stretch that one works alone, such as writing the model.
+        device: Where they compute; see `cign.utils.devices.resolve_device`.
+
+    Raises:
+        InputError: If there is another number of processes, or nobody to wait for, or all of them
+            would compute on one GPU.
+        RunError: If the others cannot be reached.
+    """
+    number = int(os.environ.get("WORLD_SIZE", "1"))
+    if expected is not None and number != expected:
+        raise InputError(
+            f"--processes is {expected}, but {number} {'runs' if number == 1 else 'run'}: start "
+            f"them with `{LAUNCH.replace('N', str(expected), 1)}`"
+        )
+    if number == 1:
+        if timeout_s is not None:
+            raise InputError(
+                "--peer-timeout has no effect on one process: leave it out, or start several with "
+                f"`{LAUNCH}`"
+            )
+        yield Comm()
+        return
+    if device.startswith("cuda:"):
+        raise InputError(
+            f"--device is {device}, but each of {number} processes needs a GPU of its own: use "
+            "--device cuda"
+        )
+    _begin(timeout_s or TIMEOUT_S, on_gpu=device != "cpu" and torch.cuda.is_available())
+    comm = current()
+    before = signal.signal(signal.SIGTERM, _ended_by_launcher)
+    try:
+        here = torch.zeros(number, dtype=torch.int64)
+        here[comm.rank] = 1
+        comm.sum_([here])
+        if comm.size != number or not bool((here == 1).all()):
+            raise RunError(f"{here.tolist()} processes answer to the {number} ranks: start again")
+        yield comm
+        dist.destroy_process_group()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _begin(timeout_s: float, *, on_gpu: bool) -> None:
+    """Form the group: gloo for what lies in memory, NCCL for what lies on GPUs.
+
+    Optimizers import ``torch._dynamo`` at their first step, and functions that come with it take
+    the group that is there for a default: its threads then outlive `destroy_process_group`, and may
+    abort the process at its end. Imported before, it finds none.
+    """
+    import torch._dynamo
+
+    backend = "gloo"
+    if on_gpu:
+        local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= found:
+            raise InputError(
+                f"process {local} of this machine has no GPU of its own, it has {found}: use "
+                f"--nproc_per_node {found}, or --device cpu"
+            )
+        torch.cuda.set_device(local)
+        backend = "cpu:gloo,cuda:nccl"
+    try:
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    except (RuntimeError, ValueError) as error:
+        raise RunError(
+            f"the other processes cannot be reached ({reason(error)}): start all of them, with "
+            f"`{LAUNCH}`"
+        ) from None
+
+
+def _ended_by_launcher(number: int, frame: FrameType | None) -> None:
+    raise RunError(
+        "stopped by the launcher, for another process failed: see its message, then run the same "
+        "command with --resume"
+    )

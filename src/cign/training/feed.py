@@ -1,0 +1,152 @@
+"""What the loop feeds a method with: batches on the device, and exemplars for the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from cign.data.batches import ClipSource, cut, read_ahead, targets_of
+from cign.data.exemplar_memory import ExemplarMemory, FloatArray
+from cign.data.tasks import IntArray, TaskClips
+from cign.methods.base import READINGS, Batch, Method, TaskData
+from cign.training.distributed.comm import Comm, Share
+from cign.training.scoring import EVALUATION_BATCH, score_clips
+from cign.utils.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """Batches of clips with their targets.
+
+    Attributes:
+        clips: Targets and tasks of all clips.
+        source: Reads clips by index.
+        device: Where batches go.
+        comm: The processes that share batches.
+    """
+
+    clips: TaskClips
+    source: ClipSource
+    device: str | torch.device
+    comm: Comm = field(default_factory=Comm)
+
+    def shared_batches(
+        self, batches: list[IntArray], task: int
+    ) -> Iterator[tuple[Batch, Share | None]]:
+        """Read this process's clips of each batch; a single process has them all.
+
+        Args:
+            batches: Clip indices of each.
+            task: As for `batches`.
+
+        Yields:
+            The clips, and which part of the batch they are; None for all of it. A process without a
+            clip of a batch reads the first one, with a share of 0.
+        """
+        if self.comm.is_alone:
+            yield from ((batch, None) for batch in self.batches(batches, task))
+            return
+        shares = self.comm.shares(batches)
+        own = [batch[share.rows] for batch, share in zip(batches, shares, strict=True)]
+        yield from zip(self.batches(own, task), shares, strict=True)
+
+    def batches(self, batches: list[IntArray], task: int) -> Iterator[Batch]:
+        """Read batches ahead of the step and put them on the device.
+
+        Args:
+            batches: Clip indices of each.
+            task: The task at hand; targets are over the classes seen up to it.
+        """
+        num_classes = self.clips.tasks.num_seen(task)
+
+        def read(indices: IntArray) -> Batch:
+            audio, visual = self.source.read(indices)
+            old = torch.from_numpy(self.clips.task_of_clip[indices] < task)
+            targets = targets_of(self.clips, indices, num_classes)
+            return Batch(
+                audio=audio, visual=visual, targets=targets, from_memory=old, indices=indices
+            )
+
+        for batch in read_ahead([lambda i=i: read(i) for i in batches]):  # type: ignore[misc]
+            yield replace(
+                batch,
+                audio=batch.audio.to(self.device, non_blocking=True),
+                visual=batch.visual.to(self.device, non_blocking=True),
+                targets=batch.targets.to(self.device, non_blocking=True),
+                from_memory=batch.from_memory.to(self.device, non_blocking=True),
+            )
+
+    @torch.no_grad()
+    def features(self, method: Method, indices: IntArray, task: int) -> FloatArray:
+        """The method's vectors of clips, float32, shape [N, E]."""
+        parts = [
+            method.embed(batch.audio, batch.visual).float().cpu().numpy()
+            for batch in self.batches(cut(indices, EVALUATION_BATCH), task)
+        ]
+        return np.concatenate(parts)
+
+    def choose_exemplars(self, memory: ExemplarMemory, method: Method, data: TaskData) -> None:
+        """Let the method choose the exemplars that the memory keeps."""
+        if memory.budget.amount == 0:
+            return
+        if not self.comm.is_alone:
+            data = replace(data, features=self._gathering(method, data))
+        method.choose_exemplars(memory, data)
+        # On machines of different kinds equal features may differ in the last bit.
+        for c, chosen in sorted(memory.by_class.items()):
+            tensor = torch.from_numpy(chosen.copy())
+            self.comm.take_from_first_([tensor])
+            memory.by_class[c] = tensor.numpy()
+
+    def _gathering(self, method: Method, data: TaskData) -> Callable[[IntArray], FloatArray]:
+        """Features of which those of whole classes are computed in shares, once."""
+        gathered: dict[int, FloatArray] = {}
+        counted = self.clips.class_of(data.new)
+
+        def features(indices: IntArray) -> FloatArray:
+            c = int(self.clips.class_of(indices[:1])[0])
+            if not np.array_equal(indices, data.new[counted == c]):
+                return self.features(method, indices, data.task)
+            if not gathered:
+                gathered.update(self._by_class(method, data))
+            return gathered[c]
+
+        return features
+
+    def _by_class(self, method: Method, data: TaskData) -> dict[int, FloatArray]:
+        """Features of the new clips by class, each class computed by one process."""
+        counted = self.clips.class_of(data.new)
+        classes = list(range(data.num_old, data.num_classes))
+        own = {
+            c: self.features(method, data.new[counted == c], data.task)
+            for c in classes[self.comm.rank :: self.comm.size]
+            if (counted == c).any()
+        }
+        width = self.comm.largest(max((x.shape[1] for x in own.values()), default=0))
+        result = {}
+        for c in classes:
+            zeros = np.zeros((int((counted == c).sum()), width), dtype=np.float32)
+            tensor = torch.from_numpy(own.get(c, zeros))
+            self.comm.sum_([tensor])
+            result[c] = tensor.numpy()
+        return result
+
+    def scores(
+        self, method: Method, source: ClipSource, indices: IntArray, progress: Progress
+    ) -> dict[str, FloatArray]:
+        """Scores of clips by modality, shape [N, C]; each process computes some of the batches."""
+        if self.comm.is_alone:
+            return score_clips(method, source, indices, self.device, progress)
+        shape = (len(indices), method.num_classes)
+        scores = {reading: np.zeros(shape, dtype=np.float32) for reading in READINGS}
+        for number, place in enumerate(cut(np.arange(len(indices)), EVALUATION_BATCH)):
+            if number % self.comm.size == self.comm.rank:
+                own = score_clips(method, source, indices[place], self.device)
+                for reading in READINGS:
+                    scores[reading][place] = own[reading]
+            progress.advance(len(place))
+        self.comm.sum_(torch.from_numpy(scores[reading]) for reading in READINGS)
+        return scores

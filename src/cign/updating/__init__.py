@@ -1,0 +1,1 @@
+"""Changes to a trained model: add, rename and remove classes, with their impact."""

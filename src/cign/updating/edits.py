@@ -1,0 +1,247 @@
+"""Changing a trained model: more classes, more clips, another name, a class less.
+
+Possible where a model holds sums over clips and not their traces in weights: the closed forms.
+Every function gives a new model and leaves the one it was given as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cign.backbones.base import Backbone
+from cign.data.batches import ArraySource, cut
+from cign.data.store import Store
+from cign.data.tasks import IntArray, TaskClips, TaskSequence
+from cign.errors import InputError, one_of
+from cign.methods import METHODS
+from cign.methods.base import Method, TaskData
+from cign.methods.capabilities import is_updatable, updatable
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import fit_rule
+from cign.saved_model.model import Model
+from cign.saved_model.validation_clips import joined, read_kept
+from cign.training.feed import Feed
+from cign.training.scoring import EVALUATION_BATCH
+from cign.updating.impact import Addition, answers, measure_cost, right
+from cign.updating.new_classes import check_listed, check_name, new_classes
+from cign.updating.new_clips import NewClips, Source, choose_clips, is_store, opened
+from cign.utils.devices import device_of
+
+
+def check_updatable(model: Model) -> None:
+    """Refuse a model that cannot be changed without its old clips.
+
+    Raises:
+        InputError: If it is one that learns by gradients, or if its encoders were adapted: clips
+            are kept and taught as tokens of encoders that all models share.
+    """
+    if updatable(model.method) is not None:
+        if model.regime != "frozen":
+            raise InputError(
+                "a model learned end to end cannot be changed yet: train one with --regime frozen"
+            )
+        return
+    names = [name for name, method in METHODS.items() if is_updatable(method)]
+    raise InputError(
+        f"a model of method {model.method.name} cannot be changed without its old clips: use a "
+        f"model of {' or '.join(names)}, or train {model.method.name} again on all clips"
+    )
+
+
+def known_name(model: Model, name: str) -> str:
+    """The class of a model that is meant, however its accents are written.
+
+    Raises:
+        InputError: If there is none.
+    """
+    for one in (name, unicodedata.normalize("NFC", name)):
+        if one in model.classes:
+            return one
+    raise one_of(name, model.classes, "class")
+
+
+def add_source(
+    model: Model, source: Source, backbone: Callable[[], Backbone | None], *, keep: bool, **how: Any
+) -> tuple[Model, Addition]:
+    """Teach a model the clips of a source.
+
+    Args:
+        model: Of a closed-form method.
+        source: A folder of class folders, a table, or a prepared store.
+        backbone: Gives the model's, if its tokens are to be made.
+        keep: Whether a few clips of each class stay with the model.
+        how: Options of `cign.updating.new_clips.opened`.
+
+    Returns:
+        See `add_clips`.
+
+    Raises:
+        InputError: If clips, model and names do not fit.
+        RunError: If the ridge solution is singular.
+    """
+    began = time.monotonic()
+    check_updatable(model)  # before anything is decoded
+    encoders = None
+    if not isinstance(source, Store) and not is_store(source):
+        listed = {name: how[name] for name in ("format", "media") if name in how}
+        check_listed(model, Path(source), **listed)
+        encoders = backbone()
+    with opened(source, encoders, **how) as (store, bare, notes):
+        chosen = choose_clips(model, store, has_no_splits=bare, keep=keep, notes=notes)
+        changed, addition = add_clips(model, chosen)
+    return changed, replace(addition, seconds=time.monotonic() - began)
+
+
+def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
+    """Teach a model new classes, or more clips of those it knows.
+
+    Args:
+        model: Of a closed-form method.
+        clips: What is learned, and what is kept to measure.
+
+    Returns:
+        The new model, whose new classes are a task of their own, and what the addition costs.
+
+    Raises:
+        InputError: If the method or a class name does not allow it.
+        RunError: If the ridge solution is singular.
+    """
+    check_updatable(model)
+    learned = Counter(name for i in clips.learned for name in clips.labels[i])
+    new = new_classes(model, clips)
+    groups = (*model.groups, new) if new else model.groups
+    before, method = model.method, copy.deepcopy(model.method)
+    _absorb(method, clips, groups, len(new))
+
+    classes = tuple(name for group in groups for name in group)
+    validation = read_kept(clips.store, clips.tokens, clips.validation)
+    kept = joined(model.kept, read_kept(clips.store, clips.tokens, clips.kept))
+    known = {name: number for name, number in learned.items() if name not in new}
+    changed = replace(model, method=method, groups=groups, kept=kept)
+    more = {"list_hash": clips.list_hash}
+    if new:
+        more["task"] = str(len(groups))
+    changed = _with_change(changed, _what_was_added(new, known), more)
+    measured = joined(model.kept, validation)
+    if measured is not None:
+        rows = np.arange(measured.num_clips)
+        changed.unknown = fit_rule(EvidenceReader(method), measured.source, rows)
+    return changed, Addition(
+        new={name: learned[name] for name in new},
+        known=known,
+        notes=clips.notes,
+        cost=measure_cost(before, method, model.kept, classes),
+        num_new_kept=0 if validation is None else validation.num_clips,
+        new_accuracy=None
+        if validation is None
+        else right(answers(method, validation), validation, classes),
+        num_kept=0 if kept is None else kept.num_clips,
+        kept_bytes=0 if kept is None else kept.num_bytes,
+        state_bytes=method.state_bytes,
+    )
+
+
+def _absorb(
+    method: Method, clips: NewClips, groups: tuple[tuple[str, ...], ...], num_new: int
+) -> None:
+    """Take the clips through the method as the loop takes those of a task."""
+    task = len(groups) - 1
+    tasks = TaskClips.of(clips.labels, TaskSequence(groups))
+    source = ArraySource(clips.tokens.audio, clips.tokens.visual, 0)
+    device = device_of(method)
+    feed = Feed(clips=tasks, source=source, device=device)
+    data = TaskData(
+        task=task,
+        num_old=method.num_classes,
+        num_new=num_new,
+        new=clips.learned,
+        memory=_none(),
+        earlier=_none(),
+        batches=lambda indices: feed.batches(cut(indices, EVALUATION_BATCH), task),
+        class_of=tasks.class_of,
+        features=lambda indices: feed.features(method, indices, task),
+        bytes_per_clip=0,
+        seed=0,
+    )
+    if num_new:
+        method.grow(num_new)
+    method.before_task(data)
+    method.to(device)
+    for phase in method.phases(data):
+        assert not phase.updates, "a closed form absorbs its clips"
+        for batch in feed.batches(cut(phase.indices, phase.options.batch_size), task):
+            method.learn(batch, phase)
+    method.after_task(data)
+
+
+def _none() -> IntArray:
+    return np.zeros(0, dtype=np.int64)
+
+
+def _what_was_added(new: tuple[str, ...], known: dict[str, int]) -> str:
+    parts = [f"added {_listed(new)}"] if new else []
+    if known:
+        parts.append(f"{sum(known.values())} more clips of {_listed(tuple(known))}")
+    return ", ".join(parts)
+
+
+def _listed(names: tuple[str, ...], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _with_change(model: Model, text: str, more: Mapping[str, str] | None = None) -> Model:
+    change = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "text": text, **(more or {})}
+    return replace(model, changes=(*model.changes, change))
+
+
+def rename_class(model: Model, old: str, new: str) -> Model:
+    """Give a class another name; whatever the method, nothing else changes.
+
+    Raises:
+        InputError: If there is no such class, or the new name is taken or not allowed.
+    """
+    old, new = known_name(model, old), check_name(new)
+    if new in model.classes:
+        raise InputError(
+            f"class {new!r} exists already: use another name, or `cign remove` it first"
+        )
+    groups = tuple(tuple(new if n == old else n for n in group) for group in model.groups)
+    kept = None if model.kept is None else model.kept.renamed(old, new)
+    return _with_change(replace(model, groups=groups, kept=kept), f"renamed {old} to {new}")
+
+
+def remove_class(model: Model, name: str) -> Model:
+    """Forget a class: its columns, its count and its kept clips go.
+
+    What its clips added to the Gram matrices stays: sums are kept over all clips, not class by
+    class, so that it cannot be taken out.
+
+    Raises:
+        InputError: If there is no such class, it is the last one, or the method does not allow it.
+    """
+    check_updatable(model)
+    name = known_name(model, name)
+    if len(model.classes) == 1:
+        raise InputError(f"class {name!r} is the last one: a model needs one, remove the folder")
+    method = copy.deepcopy(model.method)
+    changing = updatable(method)
+    assert changing is not None
+    changing.remove_class(model.classes.index(name))
+    groups = tuple(tuple(n for n in group if n != name) for group in model.groups)
+    kept = None if model.kept is None else model.kept.without(name)
+    changed = replace(model, method=method, groups=groups, kept=kept)
+    if kept is not None:
+        rows = np.arange(kept.num_clips)
+        changed.unknown = fit_rule(EvidenceReader(method), kept.source, rows)
+    return _with_change(changed, f"removed {name}")

@@ -1,0 +1,261 @@
+"""What is shown to a person: progress and notes on standard error, answers on standard output."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TextIO, TypeVar
+
+_LINE_EVERY_S = 10.0
+_REFRESH_EVERY_S = 0.1
+_MEASURE_EVERY_S = 1.0
+
+
+class _Stage:
+    """A stage of work: how far it is, how fast it goes, how long it will take."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+        self.begin = time.monotonic()
+        self.unit, self.detail = "", _nothing
+        self._counted_from: tuple[float, int] | None = None
+
+    def advance(self, steps: int, now: float) -> None:
+        """Count. What the first call reports was there before, or took the time of warming up."""
+        self.done += steps
+        if self._counted_from is None:
+            self._counted_from = now, self.done
+
+    def rate(self, now: float) -> float | None:
+        """Steps per second; None before there are any to measure."""
+        since, before = self._counted_from or (now, self.done)
+        return (self.done - before) / (now - since) if now > since and self.done > before else None
+
+    def measured(self, now: float) -> list[str]:
+        """Rate and what else the stage has to show."""
+        rate, detail = self.rate(now), self.detail()
+        if rate is None:
+            return [detail] if detail else []
+        number = f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
+        per_second = f"{number} {self.unit}/s" if self.unit else f"{number}/s"
+        return [per_second, detail] if detail else [per_second]
+
+    def line(self, now: float) -> str:
+        """The stage in one line, while it goes on."""
+        count = f"{self.done} of {self.total} {self.unit}".rstrip()
+        rate = self.rate(now)
+        left = [] if rate is None else [f"{duration((self.total - self.done) / rate)} left"]
+        return f"{self.title}: " + ", ".join([count, *self.measured(now), *left])
+
+    def last_line(self, now: float) -> str:
+        """The stage in one line, when it is over."""
+        detail = self.detail()
+        parts = [f"{self.done} of {self.total}", f"{now - self.begin:.1f} s"]
+        return f"{self.title}: " + ", ".join([*parts, detail] if detail else parts)
+
+
+def _nothing() -> str:
+    return ""
+
+
+def duration(seconds: float) -> str:
+    """A time as one says it: ``54 s``, ``12 min``, ``3 h 5 min``."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class PlainProgress:
+    """Sparse lines, for logs and pipes: one every ten seconds and one at the end of a stage."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+        self._stage: _Stage | None = None
+
+    def start(self, title: str, total: int) -> None:
+        """Begin a stage."""
+        self.stop()
+        self._stage = _Stage(title, total)
+        self._last_line = self._stage.begin
+
+    def measure(self, unit: str, detail: Callable[[], str]) -> None:
+        """See `cign.utils.progress.Measuring`."""
+        assert self._stage is not None
+        self._stage.unit, self._stage.detail = unit, detail
+
+    def advance(self, steps: int = 1) -> None:
+        """Count; show a line when the last one is old."""
+        assert self._stage is not None
+        now = time.monotonic()
+        self._stage.advance(steps, now)
+        if now - self._last_line >= _LINE_EVERY_S:
+            self._last_line = now
+            self.note(self._stage.line(now))
+
+    def note(self, text: str) -> None:
+        """Show a line."""
+        print(text, file=self._stream or sys.stderr, flush=True)
+
+    def stop(self) -> None:
+        """End the stage with a line."""
+        if self._stage is not None:
+            stage, self._stage = self._stage, None
+            self.note(stage.last_line(time.monotonic()))
+
+
+class BarProgress:
+    """A bar at the bottom of a terminal.
+
+    It is drawn from the calls themselves, without a thread of its own: worker processes are
+    started while it is shown, and a fork beside a thread can hang.
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Remaining(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[measured]}", markup=False),
+            console=self._console,
+            auto_refresh=False,
+            # Else what is printed meanwhile goes where the bar is, and not to a file or a pipe.
+            redirect_stdout=sys.stdout.isatty(),
+        )
+        self._task: Any = None
+        self._stage: _Stage | None = None
+        self._last_refresh = self._last_measured = 0.0
+
+    def start(self, title: str, total: int) -> None:
+        """Begin a stage; the bars of earlier stages stay."""
+        if self._task is None:
+            self._bar.start()
+        else:
+            self._show_measured(time.monotonic())
+        self._task = self._bar.add_task(title, total=total, measured="")
+        self._stage = _Stage(title, total)
+        self._last_measured = self._stage.begin
+        self._bar.refresh()
+
+    def measure(self, unit: str, detail: Callable[[], str]) -> None:
+        """See `cign.utils.progress.Measuring`."""
+        assert self._stage is not None
+        self._stage.unit, self._stage.detail = unit, detail
+
+    def advance(self, steps: int = 1) -> None:
+        """Move the bar, and redraw it at most ten times a second."""
+        assert self._stage is not None
+        now = time.monotonic()
+        self._bar.advance(self._task, steps)
+        self._stage.advance(steps, now)
+        if now - self._last_refresh >= _REFRESH_EVERY_S:
+            self._last_refresh = now
+            if now - self._last_measured >= _MEASURE_EVERY_S:
+                self._show_measured(now)
+            self._bar.refresh()
+
+    def _show_measured(self, now: float) -> None:
+        """Write rate and loss behind the bar."""
+        if self._stage is not None:
+            self._last_measured = now
+            self._bar.update(self._task, measured=", ".join(self._stage.measured(now)))
+
+    def note(self, text: str) -> None:
+        """Show a line above the bar."""
+        self._console.print(text, markup=False)
+
+    def stop(self) -> None:
+        """Leave the bars as they are and free the terminal."""
+        if self._task is not None:
+            self._show_measured(time.monotonic())
+            self._bar.refresh()
+            self._bar.stop()
+            for task in list(self._bar.task_ids):
+                self._bar.remove_task(task)
+            self._task = self._stage = None
+
+
+class Shown(Protocol):
+    """What is on the screen until it is stopped."""
+
+    def stop(self) -> None:
+        """Leave the screen."""
+
+
+S = TypeVar("S", bound=Shown)
+_shown: list[Shown] = []
+
+
+def until_restored(view: S) -> S:
+    """Have `restore` stop something that is shown."""
+    _shown.append(view)
+    return view
+
+
+def make_progress() -> PlainProgress | BarProgress:
+    """A bar where standard error is a terminal, lines elsewhere."""
+    return until_restored(BarProgress() if sys.stderr.isatty() else PlainProgress())
+
+
+def restore() -> None:
+    """Give the terminal back as it was, whatever ended the command."""
+    while _shown:
+        _shown.pop().stop()
+
+
+def say(text: str = "") -> None:
+    """Write a line of the answer to standard output."""
+    print(text)
+
+
+def note(text: str) -> None:
+    """Write a remark to standard error, where it cannot get into a script's input."""
+    print(f"cign: {text}", file=sys.stderr)
+
+
+def show_device(device: str) -> None:
+    """Write to standard error what is computed on, before the work begins.
+
+    Args:
+        device: As `cign.utils.devices.resolve_device` gives it.
+    """
+    from cign.utils.devices import describe_device
+
+    print(f"device: {describe_device(device)}", file=sys.stderr, flush=True)
+
+
+def show_table(
+    headings: Sequence[str], rows: Iterable[Sequence[Any]], *, num_text: int = 1
+) -> None:
+    """Write a table to standard output.
+
+    Args:
+        headings: One for each column.
+        rows: Values, shown as they are; None as a dash.
+        num_text: How many leading columns are text, aligned left; the others are numbers.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i < num_text else "right", no_wrap=i > 0)
+    for row in rows:
+        table.add_row(*(Text("-" if value is None else str(value)) for value in row))
+    # A pipe has no width; the table shall not be cut to a guess.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(file=sys.stdout, width=width, highlight=False).print(table)
+
+
+def percent(value: float | None) -> str | None:
+    """A number in percent with one decimal."""
+    return None if value is None else f"{value:.1f}"
