@@ -64,18 +64,18 @@ PROMPTS = {"pool_size": 6, "num_chosen": 2, "prompt_length": 3}
 PROMPT_TRAINING = {**TRAINING, "learning_rate": 0.3}
 BIAS = {"num_epochs": 30, "batch_size": 16, "learning_rate": 0.02, "optimizer": "sgd"}
 MEMORY = "6/class"
-# Readings have heads of their own and their losses are added; other implementations have one
+# Predictor have heads of their own and their losses are added; other implementations have one
 # head. So one reading is trained and compared; None trains all three.
 CASES: dict[str, dict[str, Any]] = {
-    "finetune": {"reading": "audio_visual", "options": TRUNK},
+    "finetune": {"modality": "audio_visual", "options": TRUNK},
     "ewc": {"reading": None, "options": {**TRUNK, "fisher_labels": "true", "strength": 300.0}},
     "ewc_online": {
         "reading": None,
         "options": {**TRUNK, "fisher_labels": "true", "strength": 300.0, "decay": 0.9},
     },
-    "lwf": {"reading": "audio_visual", "options": TRUNK},
-    "icarl": {"reading": "audio_visual", "options": TRUNK, "memory": MEMORY},
-    "il2m": {"reading": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "lwf": {"modality": "audio_visual", "options": TRUNK},
+    "icarl": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "il2m": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "il2m_logits": {
         "method": "il2m",
         "reading": "audio_visual",
@@ -98,7 +98,7 @@ CASES: dict[str, dict[str, Any]] = {
         },
         "memory": MEMORY,
     },
-    "ssil": {"reading": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "ssil": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "l2p": {
         "reading": "audio",
         "options": {"training": PROMPT_TRAINING, **PROMPTS, "pooled": "prompts"},
@@ -151,8 +151,8 @@ class Recorder:
         reading: Whose losses are minimised; None leaves all.
     """
 
-    def __init__(self, method: Method, reading: str | None) -> None:
-        self.method, self.reading = method, reading
+    def __init__(self, method: Method, modality: str | None) -> None:
+        self.method, self.modality = method, modality
         self.arrays: dict[str, np.ndarray] = {}
         self.steps: list[dict[str, Any]] = []
         self.task = -1
@@ -183,7 +183,7 @@ class Recorder:
         """Learn, and note the batch and the losses."""
         losses = self._learn(batch, phase)
         assert losses is not None
-        if self.reading is not None:
+        if self.modality is not None:
             losses = {name: value for name, value in losses.items() if self._counts(name)}
         self.steps.append(
             {
@@ -197,9 +197,9 @@ class Recorder:
 
     def _counts(self, name: str) -> bool:
         """Whether a loss belongs to the reading; ``audio_visual`` begins like ``audio``."""
-        assert self.reading is not None
+        assert self.modality is not None
         parts = ("distillation", "spatial", "flat", "keys")
-        return name in (self.reading, *(f"{self.reading}_{part}" for part in parts))
+        return name in (self.modality, *(f"{self.modality}_{part}" for part in parts))
 
     def finish(self) -> dict[str, np.ndarray]:
         """Everything noted, as arrays."""
@@ -250,10 +250,10 @@ def run(name: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     accuracy = []
     for task, scores in enumerate(loop.predictions.scores):
         # Where all three are trained, the fused reading stands for the accuracy.
-        of_reading = scores[case["reading"] or "audio_visual"]
+        of_modality = scores[case["reading"] or "audio_visual"]
         seen = labels[test] < clips.tasks.num_seen(task)
-        hits = of_reading[seen].argmax(axis=1) == labels[test][seen]
-        arrays[f"scores/{task}"] = of_reading
+        hits = of_modality[seen].argmax(axis=1) == labels[test][seen]
+        arrays[f"scores/{task}"] = of_modality
         accuracy.append(100.0 * float(hits.mean()))
     arrays["accuracy"] = np.array(accuracy)
     arrays["options"] = np.array(json.dumps(asdict(options)))

@@ -21,7 +21,7 @@ import torch
 from cign.backbones.registry import load_backbone
 from cign.data.store import Store
 from cign.learner import Learner
-from cign.methods.base import READINGS, Batch, Setup
+from cign.methods.base import Batch, Setup
 from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.predictions import Predictions
@@ -29,6 +29,7 @@ from cign.networks.encoder import TokenShape
 from cign.runs.build import token_shape
 from cign.utils.files import write_text
 from cign.utils.options import builtin_recipe, configure
+from cign.vocabulary import MODALITIES
 
 RUNS = ((1, 0), (4, 0), (12, 0), (24, 0), (4, 1), (12, 2), (24, 3))
 NUM_CLIPS = 60
@@ -42,7 +43,7 @@ def answers(store: Store, num_tasks: int, order: int, folder: Path) -> dict[str,
     predictions = Predictions.load(out / "predictions.parquet")
     names = np.array(predictions.class_names)
     last = predictions.scores[-1]
-    return {reading: names[last[reading].argmax(axis=1)] for reading in READINGS}
+    return {modality: names[last[modality].argmax(axis=1)] for modality in MODALITIES}
 
 
 def same_answers(store: Store, folder: Path) -> list[str]:
@@ -55,7 +56,7 @@ def same_answers(store: Store, folder: Path) -> list[str]:
     for num_tasks, order in RUNS:
         found = answers(store, num_tasks, order, folder)
         first = first or found
-        same = [f"{100 * (found[r] == first[r]).mean():.2f}" for r in READINGS]
+        same = [f"{100 * (found[r] == first[r]).mean():.2f}" for r in MODALITIES]
         lines.append(f"| {num_tasks} | {order} | {' | '.join(same)} |")
     return lines
 

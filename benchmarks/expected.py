@@ -138,7 +138,7 @@ def run(name: str, memory: str) -> dict[str, dict[str, float]]:
     loop.run()
     found = summarise(loop.predictions)
     return {
-        number: {reading: round(float(values[number]), 2) for reading, values in found.items()}
+        number: {modality: round(float(values[number]), 2) for modality, values in found.items()}
         for number in ("last", "average")
     }
 

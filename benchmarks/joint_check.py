@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from cign.data.store import Store
 from cign.learner import Learner
-from cign.methods.base import READINGS
+from cign.vocabulary import MODALITIES
 
 
 def mean_tokens(store: Store, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -37,7 +37,7 @@ def regression_accuracy(store: Store) -> dict[str, float]:
     labels = np.array([clip.labels[0] for clip in store.table.clips])
     x_train, x_test = mean_tokens(store, train), mean_tokens(store, test)
     result = {}
-    for reading in READINGS:
+    for modality in MODALITIES:
         model = make_pipeline(
             StandardScaler(),
             LogisticRegressionCV(
@@ -51,8 +51,8 @@ def regression_accuracy(store: Store) -> dict[str, float]:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(x_train[reading], labels[train])
-        result[reading] = 100 * model.score(x_test[reading], labels[test])
+            model.fit(x_train[modality], labels[train])
+        result[modality] = 100 * model.score(x_test[modality], labels[test])
     return result
 
 
@@ -70,13 +70,13 @@ def main() -> None:
     for folder in arguments.stores:
         store = Store.open(folder)
         learner = Learner("joint").learn(store, tasks=arguments.tasks)
-        joint = {r: learner.metrics["readings"][r]["last"] for r in READINGS}
+        joint = {r: learner.metrics["readings"][r]["last"] for r in MODALITIES}
         outside = regression_accuracy(store)
         gain = joint["audio_visual"] - max(joint["audio"], joint["visual"])
         lines.append(
             f"| {folder.name} | {len(store.class_names)} | {len(store.indices('test'))} "
-            f"| {' / '.join(f'{joint[r]:.1f}' for r in READINGS)} "
-            f"| {' / '.join(f'{outside[r]:.1f}' for r in READINGS)} "
+            f"| {' / '.join(f'{joint[r]:.1f}' for r in MODALITIES)} "
+            f"| {' / '.join(f'{outside[r]:.1f}' for r in MODALITIES)} "
             f"| {joint['audio_visual'] - outside['audio_visual']:+.1f} | {gain:+.1f} "
             f"| {learner.metrics['limit']:g} |"
         )

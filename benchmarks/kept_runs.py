@@ -22,9 +22,10 @@ import numpy as np
 
 from cign.bench.made_with import code_of, made_with, write_codes
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.report.runs import RANKED_FIRST
 from cign.utils.files import read_json, replacing, write_json, write_text
+from cign.vocabulary import MODALITIES
 
 # Files of a run that are kept as they are.
 TEXTS = ("config.yaml", "metrics.json")
@@ -121,7 +122,7 @@ def _copy_configuration(source: Path, target: Path) -> None:
 
 def _ranked_first(scores: dict[str, Any]) -> Any:
     """Number of the class that each reading ranks first, shape [3, N]."""
-    return np.stack([scores[reading].argmax(axis=1) for reading in READINGS]).astype(np.uint16)
+    return np.stack([scores[modality].argmax(axis=1) for modality in MODALITIES]).astype(np.uint16)
 
 
 def _keep_clips(path: Path, predictions: Predictions) -> None:
@@ -150,7 +151,7 @@ def _predictions(
     )
     for task, first in enumerate(answers):
         ranked = np.eye(result.num_seen(task), dtype=np.float32)
-        result.add_task({reading: ranked[first[i]] for i, reading in enumerate(READINGS)})
+        result.add_task({modality: ranked[first[i]] for i, modality in enumerate(MODALITIES)})
     return result
 
 

@@ -21,8 +21,9 @@ from cign.bench.intervals import paired_intervals
 from cign.data.store import Store
 from cign.metrics.imbalance import by_frequency
 from cign.metrics.incremental import class_targets
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.utils.files import read_json, write_text
+from cign.vocabulary import MODALITIES
 
 KINDS = ("many", "medium", "few")
 NUM_DRAWS = 1000  # of a world's clips
@@ -43,8 +44,8 @@ def recalls(predictions: Predictions, counts_C: npt.NDArray[np.int64], draws: in
     rows = [np.flatnonzero(label_N == c) for c in range(len(counts_C))]
     drawn = [rng.choice(own, size=(draws, len(own))) if draws else own[None] for own in rows]
     found = []
-    for reading in READINGS:
-        right_N = predictions.scores[-1][reading].argmax(axis=1) == label_N
+    for modality in MODALITIES:
+        right_N = predictions.scores[-1][modality].argmax(axis=1) == label_N
         recall_RC = 100.0 * np.stack([right_N[own].mean(axis=1) for own in drawn], axis=1)
         kinds = [by_frequency(one, counts_C) for one in recall_RC]
         found += [[kind[name] for kind in kinds] for name in KINDS]
@@ -87,10 +88,10 @@ def page(folder: Path, method: str, against: str) -> list[str]:
         "| --- | --- | ---: | ---: | ---: |",
     ]
     means = (ours - theirs).mean(axis=0)
-    for m, (reading, kind) in enumerate((r, k) for r in READINGS for k in kinds):
+    for m, (modality, kind) in enumerate((r, k) for r in MODALITIES for k in kinds):
         low, high = intervals.low[m], intervals.high[m]
         lines.append(
-            f"| {reading.replace('_', '-')} | {kind} | {theirs[:, m].mean():.1f} | "
+            f"| {modality.replace('_', '-')} | {kind} | {theirs[:, m].mean():.1f} | "
             f"{ours[:, m].mean():.1f} | {means[m]:+.1f} [{low:+.1f}, {high:+.1f}] |"
         )
     return lines

@@ -52,7 +52,7 @@ def check(name: str) -> bool:
     return found.group(1) == hash_of(methods.group(1).split(", "))
 
 
-def by_reading(table: dict[str, Any]) -> str:
+def by_modality(table: dict[str, Any]) -> str:
     """Differences of the last accuracy in all readings; the bench's own table has one of them."""
     rows = [row for row in table["rows"] if row["store"] == ALL_STORES]
     lines = [
@@ -65,7 +65,7 @@ def by_reading(table: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def readings(config: dict[str, Any]) -> str:
+def modalities(config: dict[str, Any]) -> str:
     """With how many recipes of each method the table's worlds have been read so far, this one too.
 
     Kept in ``results/readings.json`` by regime, method and the hash of the options.
@@ -106,8 +106,8 @@ def main() -> None:
     text = (
         f"{head}\n\n`{arguments.command}`\n\n"
         f"{LINE.format(hash_of(methods), arguments.name)}\n\nMethods: {', '.join(methods)}.\n\n"
-        f"Machine: {machine}.\n\n{notes}{readings(table['config'])}\n\n"
-        f"{rest.rstrip()}\n\n{by_reading(table)}"
+        f"Machine: {machine}.\n\n{notes}{modalities(table['config'])}\n\n"
+        f"{rest.rstrip()}\n\n{by_modality(table)}"
     )
     write_text(RESULTS / f"{arguments.name}.md", text)
     write_text(RESULTS / f"{arguments.name}.csv", (arguments.folder / "table.csv").read_text())

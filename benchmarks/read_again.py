@@ -21,7 +21,7 @@ from cign.metrics.predictions import Predictions
 from cign.report.runs import has_scores
 from cign.utils.files import read_json, write_text
 
-READING = "audio_visual"
+MODALITY = "audio_visual"
 SHOWN = (
     ("open_set", "auroc", "AUROC"),
     ("open_set", "fpr95", "FPR95"),
@@ -38,7 +38,7 @@ Numbers = dict[tuple[str, str], float]
 def numbers_of(run: Path) -> Numbers:
     """The numbers that are shown of a run; NaN where one is not defined."""
     stored = Stored(predictions=Predictions.load(run / "predictions.parquet"))
-    groups = {group: GROUPS[group].compute(stored)[READING] for group, _, _ in SHOWN}
+    groups = {group: GROUPS[group].compute(stored)[MODALITY] for group, _, _ in SHOWN}
     values = ((group, name, groups[group][name]) for group, name, _ in SHOWN)
     return {(group, name): np.nan if x is None else float(x) for group, name, x in values}
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from cign.data.batches import BoolArray
 from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, split_into_tasks
-from cign.methods.base import READINGS, Setup
+from cign.methods.base import Setup
 from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
@@ -36,6 +36,7 @@ from cign.training.loop import Loop
 from cign.utils.checkpoint import load_tree
 from cign.utils.files import read_json, write_json, write_text
 from cign.utils.options import builtin_recipe, configure
+from cign.vocabulary import MODALITIES
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "benchmarks" / "results" / "scale.md"
@@ -161,7 +162,7 @@ def accuracies(predictions: Predictions) -> dict[str, float]:
     names = np.array(predictions.class_names)
     truth = np.array([labels[0] for labels in predictions.labels])
     last = predictions.scores[-1]
-    return {r: 100.0 * float((names[last[r].argmax(axis=1)] == truth).mean()) for r in READINGS}
+    return {r: 100.0 * float((names[last[r].argmax(axis=1)] == truth).mean()) for r in MODALITIES}
 
 
 def page(

@@ -16,8 +16,8 @@ import yaml
 from study import STUDIES, run
 
 from cign.bench.table import difference
-from cign.metrics.predictions import READINGS
 from cign.utils.files import write_text
+from cign.vocabulary import MODALITIES
 
 METHOD = "cign_analytic"
 VARIED = {"classes": "{} classes", "encoders": "encoders: {}"}
@@ -54,7 +54,7 @@ def page(studies: dict[str, list[dict[str, Any]]]) -> list[str]:
         for row in rows:
             if row["method"] != METHOD or not row["versus"]:
                 continue
-            entries = [row["numbers"][f"last_{reading}"] for reading in READINGS]
+            entries = [row["numbers"][f"last_{modality}"] for modality in MODALITIES]
             cells = [f"{sign(entry)} {difference(entry)}" for entry in entries]
             own = f"{row['numbers']['last_audio_visual']['value']:.1f}"
             what = VARIED[name].format(row["label"])

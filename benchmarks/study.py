@@ -94,8 +94,8 @@ def over_runs(runs: Path, row: Row) -> dict[str, dict[str, Any]]:
     each = [read_json(path / "metrics.json", "metrics")["readings"] for path in runs.glob(name)]
     found = {}
     for number, entry in row["numbers"].items():
-        metric, _, reading = number.partition("_")
-        values = [readings[reading][metric] for readings in each]
+        metric, _, modality = number.partition("_")
+        values = [modalities[modality][metric] for modalities in each]
         spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
         found[number] = {**entry, "std": spread, "each": values}
     return found
@@ -156,7 +156,7 @@ def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
         f"| {' | '.join(columns)} | audio | visual | audio-visual | average | forgetting | runs |",
         f"| {' | '.join('---' for _ in columns)} | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    shown = [f"last_{reading}" for reading in NAMES]
+    shown = [f"last_{modality}" for modality in NAMES]
     shown += ["average_audio_visual", "forgetting_audio_visual"]
     for row in once(rows):
         cells = [row["label"]] if labelled else []

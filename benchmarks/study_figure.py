@@ -48,8 +48,8 @@ def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
 
 def title(axis: Axes, number: str) -> None:
     """Name a panel, and leave out the lines that say nothing."""
-    metric, _, reading = number.partition("_")
-    axis.set_title(f"{metric}, {NAMES.get(reading, reading)}", fontsize=10, loc="left")
+    metric, _, modality = number.partition("_")
+    axis.set_title(f"{metric}, {NAMES.get(modality, modality)}", fontsize=10, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
 
 

@@ -25,7 +25,6 @@ from cign.bench.intervals import paired_intervals
 from cign.data.store import Store
 from cign.data.tasks import split_into_tasks
 from cign.learner import Learner
-from cign.methods.base import READINGS
 from cign.metrics.open_set import answered_right, auroc, is_known, open_set
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import SCORES, default_score, possible_scores, read_evidence, rule_on
@@ -33,10 +32,11 @@ from cign.runs.build import build_loop
 from cign.saved_model.validation_clips import choose_kept, validation_clips
 from cign.training.loop import Loop
 from cign.utils.files import write_text
+from cign.vocabulary import MODALITIES
 
 BACKBONE = "small"
 ORACLE, PLAIN = "oracle", "max_probability"
-READING = "audio_visual"
+MODALITY = "audio_visual"
 METRICS = ("auroc", "fpr95", "oscr")
 SHARES = ("known_lost", "unknown_told")
 NUM_DRAWS = 400  # of a store's clips
@@ -62,19 +62,19 @@ class Step:
     values: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     thresholds: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def numbers(self, reading: str, score: str) -> dict[str, float]:
+    def numbers(self, modality: str, score: str) -> dict[str, float]:
         """Metrics and shares above the threshold, in percent."""
-        values = self.values[reading][score]
+        values = self.values[modality][score]
         known, unknown = values[self.known], values[self.unknown]
-        found = open_set(known, self.right[reading][self.known], unknown)
-        if (threshold := self.thresholds[reading].get(score)) is not None:
+        found = open_set(known, self.right[modality][self.known], unknown)
+        if (threshold := self.thresholds[modality].get(score)) is not None:
             found["known_lost"] = 100.0 * float(np.mean(known > threshold))
             found["unknown_told"] = 100.0 * float(np.mean(unknown > threshold))
         return found
 
     def auroc_of(self, score: str, rows: np.ndarray) -> float:
         """Of the audio-visual reading on some of the clips, percent; NaN without both kinds."""
-        values = self.values[READING][score][rows]
+        values = self.values[MODALITY][score][rows]
         found = auroc(values[self.known[rows]], values[self.unknown[rows]])
         return np.nan if found is None else 100.0 * found
 
@@ -93,12 +93,12 @@ class World:
 
     @property
     def scores(self) -> list[str]:
-        return [name for name in (*SCORES, ORACLE) if name in self.steps[0].values[READING]]
+        return [name for name in (*SCORES, ORACLE) if name in self.steps[0].values[MODALITY]]
 
-    def mean(self, score: str, number: str, reading: str = READING, last: bool = False) -> float:
+    def mean(self, score: str, number: str, modality: str = MODALITY, last: bool = False) -> float:
         """A number over the steps, or after the last; NaN where the score has none."""
         steps = self.steps[-1:] if last else self.steps
-        return float(np.mean([step.numbers(reading, score).get(number, np.nan) for step in steps]))
+        return float(np.mean([step.numbers(modality, score).get(number, np.nan) for step in steps]))
 
     def drawn(self, scores: list[str]) -> np.ndarray:
         """Mean AUROC over the steps on draws of the test clips, shape [scores, draws]."""
@@ -137,15 +137,15 @@ def measure(loop: Loop, store: Store, test: np.ndarray, task: int) -> Step | Non
     tested = read_evidence(reader, loop.source, test)
     trained = loop.train[[set(classes).issuperset(of_clips[i]) for i in loop.train]]
     apart = torch.cdist(mean_tokens(store, test), mean_tokens(store, trained)).amin(1).numpy()
-    for reading in READINGS:
-        answers = np.concatenate([one.probabilities[reading].numpy() for one in tested])
-        step.right[reading] = answered_right(answers, labels, classes)
-        step.values[reading], step.thresholds[reading] = {ORACLE: apart}, {}
+    for modality in MODALITIES:
+        answers = np.concatenate([one.probabilities[modality].numpy() for one in tested])
+        step.right[modality] = answered_right(answers, labels, classes)
+        step.values[modality], step.thresholds[modality] = {ORACLE: apart}, {}
         for name in possible_scores(reader):
             rule = rule_on(validation, name, multi_label=loop.method.setup.multi_label)
-            values = [rule.values(one, reading) for one in tested]
-            step.values[reading][name] = np.concatenate(values)
-            step.thresholds[reading][name] = rule.thresholds[reading]
+            values = [rule.values(one, modality) for one in tested]
+            step.values[modality][name] = np.concatenate(values)
+            step.thresholds[modality][name] = rule.thresholds[modality]
     return step
 
 
@@ -255,7 +255,10 @@ def report(worlds: list[World], num_tasks: int) -> str:
     """The page: what was made, all scores, world by world, differences, what was asked."""
     steps = "; ".join(f"{world.name} {len(world.steps)}" for world in worlds)
     single = [
-        [name, *(shown(np.mean([w.mean(name, "auroc", r) for w in worlds])) for r in READINGS[:2])]
+        [
+            name,
+            *(shown(np.mean([w.mean(name, "auroc", r) for w in worlds])) for r in MODALITIES[:2]),
+        ]
         for name in dict.fromkeys((worlds[0].chosen, PLAIN))
     ]
     lines = [*(f"- {described(world.store)}" for world in worlds), ""]

@@ -4,7 +4,8 @@ import csv
 
 import numpy as np
 
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 
 def numbers(folder):
@@ -20,5 +21,5 @@ def check_same_scores(ours, theirs):
     """Check that two run folders hold the same scores, bit for bit."""
     both = [Predictions.load(folder / "predictions.parquet").scores for folder in (ours, theirs)]
     for one, other in zip(*both, strict=True):
-        for reading in READINGS:
-            np.testing.assert_array_equal(one[reading], other[reading])
+        for modality in MODALITIES:
+            np.testing.assert_array_equal(one[modality], other[modality])

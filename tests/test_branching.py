@@ -11,9 +11,10 @@ import yaml
 from cign.data.tasks import TaskSequence
 from cign.errors import InputError
 from cign.learner import Learner
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.runs.branching import state_after
 from cign.training.loop import Loop
+from cign.vocabulary import MODALITIES
 
 OPTIONS = {
     "icarl": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}},
@@ -40,8 +41,8 @@ def check_same(ours, theirs, num_tasks=4):
     one, other = (Predictions.load(folder / "predictions.parquet") for folder in (ours, theirs))
     assert one.num_tasks_done == 4
     for mine, yours in zip(one.scores[:num_tasks], other.scores[:num_tasks], strict=True):
-        for reading in READINGS:
-            np.testing.assert_array_equal(mine[reading], yours[reading])
+        for modality in MODALITIES:
+            np.testing.assert_array_equal(mine[modality], yours[modality])
 
 
 @pytest.mark.parametrize("task", [1, 3])

@@ -26,11 +26,11 @@ def complaints(name, memory, found, recorded, code):
     """What is wrong with a recorded figure, given what a run finds now and the code's hash."""
     result = []
     for number in ("last", "average"):
-        for reading, value in recorded[number].items():
-            now = found[number][reading]
+        for modality, value in recorded[number].items():
+            now = found[number][modality]
             if abs(now - value) > expected.TOLERANCE_POINTS:
                 result.append(
-                    f"{number} {reading} accuracy of {name} at memory {memory} is {now}, "
+                    f"{number} {modality} accuracy of {name} at memory {memory} is {now}, "
                     f"{value} was recorded (tolerance {expected.TOLERANCE_POINTS} points)"
                 )
     if code != recorded["code"]:
@@ -67,8 +67,8 @@ def test_trap_12_every_method_is_recorded_on_a_problem_that_tells_them_apart():
     chance = 100 / expected.NUM_CLASSES
     for key, figure in figures.items():
         assert len(figure["code"]) == 16
-        for reading, value in figure["average"].items():
-            assert 2 * chance < value < 95, (key, reading)
+        for modality, value in figure["average"].items():
+            assert 2 * chance < value < 95, (key, modality)
     best = figures["joint@0"]["last"]
     # The classes overlap, and both modalities together tell more than one.
     assert 50 < max(best["audio"], best["visual"]) < best["audio_visual"] - 5 < 90

@@ -10,6 +10,7 @@ ROOT = Path(cign.__file__).parent
 # From the bottom up; what stands in one line may not import from each other.
 LAYERS = (
     ("errors",),
+    ("vocabulary",),
     ("utils",),
     ("data",),
     ("synthetic", "layers", "losses", "metrics"),

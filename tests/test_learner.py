@@ -14,7 +14,8 @@ from cign.data.store import Store
 from cign.errors import InputError
 from cign.learner import Learner
 from cign.methods.base import Batch
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 QUICK = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
 
@@ -33,7 +34,7 @@ def test_a_run_folder_holds_what_the_contract_names(run):
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["status"] == "finished"
     assert metrics["readings"] == learner.metrics["readings"]
-    assert set(metrics["readings"]) == set(READINGS)
+    assert set(metrics["readings"]) == set(MODALITIES)
     assert metrics["seeds"] == {"order": 0, "run": 0}
     assert metrics["limit"] == 98.0
     assert (
@@ -59,9 +60,9 @@ def test_loaded_model_says_the_same_as_the_learner_and_the_run(run, tiny):
     scores = Predictions.load(out / "predictions.parquet")
     for prediction in ours:
         row = next(i for i, name in enumerate(scores.clip_ids) if prediction.file.endswith(name))
-        for reading in READINGS:
-            told = {e["label"]: e["probability"] for e in prediction.modalities[reading]}
-            wanted = scores.scores[-1][reading][row]
+        for modality in MODALITIES:
+            told = {e["label"]: e["probability"] for e in prediction.modalities[modality]}
+            wanted = scores.scores[-1][modality][row]
             values = [told[name] for name in learner.model.classes]
             np.testing.assert_allclose(values, wanted, atol=2e-3)
 
@@ -70,8 +71,8 @@ def test_saved_model_evaluates_to_the_runs_last_accuracy(run, tiny, tmp_path):
     learner, _ = run
     learner.save(tmp_path / "model")
     again = Learner.load(tmp_path / "model").evaluate(tiny[1])
-    for reading in READINGS:
-        assert again["readings"][reading]["last"] == learner.metrics["readings"][reading]["last"]
+    for modality in MODALITIES:
+        assert again["readings"][modality]["last"] == learner.metrics["readings"][modality]["last"]
 
 
 @pytest.mark.parametrize("lacks", ["audio", "visual"])
@@ -82,9 +83,9 @@ def test_clips_that_lack_a_modality_are_measured_as_they_are_predicted(lacks, ti
     store = dataclasses.replace(store, **{f"{lacks}_ok": there})
     other = "visual" if lacks == "audio" else "audio"
     learner = Learner("cign_analytic").learn(store, tasks=2, out=tmp_path / "run")
-    readings = learner.metrics["readings"]
-    assert readings["audio_visual"] == readings[other]
-    assert learner.evaluate(store)["readings"]["audio_visual"]["last"] == readings[other]["last"]
+    modalities = learner.metrics["readings"]
+    assert modalities["audio_visual"] == modalities[other]
+    assert learner.evaluate(store)["readings"]["audio_visual"]["last"] == modalities[other]["last"]
     predictions = Predictions.load(tmp_path / "run" / "predictions.parquet")
     for scores in predictions.scores:
         assert np.array_equal(scores["audio_visual"], scores[other])

@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import recall_score
 
 from benchmark_scripts import script
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +25,14 @@ def test_recall_of_each_kind_and_its_draws(long_tail):
         task_sizes=(2, 2),
     )
     own = np.eye(4)[labels]
-    predictions.add_task({reading: rng.random((300, 2)) for reading in READINGS})
-    scores = {reading: rng.random((300, 4)) + 0.4 * own for reading in READINGS}
+    predictions.add_task({modality: rng.random((300, 2)) for modality in MODALITIES})
+    scores = {modality: rng.random((300, 4)) + 0.4 * own for modality in MODALITIES}
     predictions.add_task(scores)
     found = long_tail.recalls(predictions, counts, 0)
     drawn = long_tail.recalls(predictions, counts, 500)
     wanted = []
-    for reading in READINGS:
-        each = recall_score(labels, scores[reading].argmax(axis=1), average=None)
+    for modality in MODALITIES:
+        each = recall_score(labels, scores[modality].argmax(axis=1), average=None)
         wanted += [each[0], each[1], each[2:].mean()]
     np.testing.assert_allclose(found, 100 * np.array(wanted), atol=1e-9)
     np.testing.assert_allclose(drawn.mean(axis=1), found, atol=1.0)

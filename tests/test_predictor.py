@@ -13,10 +13,10 @@ from cign.data.media.side_by_side import PAUSE
 from cign.inference import predict as predictor
 from cign.inference.inputs import NoFile
 from cign.inference.predict import BATCH, predict_files
-from cign.methods.base import READINGS
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import PARTS, fit_rule
 from cign.utils.progress import Silent
+from cign.vocabulary import MODALITIES
 from toy import SHAPE
 from toy_model import toy_model
 
@@ -146,7 +146,7 @@ def test_a_file_with_one_modality_is_judged_by_its_reading(model, lacks, monkeyp
             FakeBackbone().visual_tokens(torch.from_numpy(clip.frames)[None]).half(),
         )
         evidence = model.evidence_reader.read(*tokens)
-    wanted = {name: float(model.unknown.values(evidence, name)[0]) for name in READINGS}
+    wanted = {name: float(model.unknown.values(evidence, name)[0]) for name in MODALITIES}
     assert one.unknown == pytest.approx(wanted[other], abs=1e-5)
     assert one.unknown != pytest.approx(wanted["audio_visual"], abs=1e-4)
     assert one.unknown_threshold == pytest.approx(model.unknown.thresholds[other], abs=1e-6)
@@ -272,15 +272,15 @@ def test_the_evidence_of_an_unknown_score_is_told_and_its_largest_part_named(
     clip = window(7, **({} if lacks is None else {lacks: False}))
     monkeypatch.setattr(predictor, "decode", lambda path, spec: clip)
     (one,) = predict_files(model, FakeBackbone(), ["x"], unknown_threshold=0.01)
-    reading = "audio_visual" if lacks is None else "visual"
+    modality = "audio_visual" if lacks is None else "visual"
     with torch.inference_mode():
         evidence = model.evidence_reader.read(
             FakeBackbone().audio_tokens(torch.from_numpy(clip.audio)[None]).half(),
             FakeBackbone().visual_tokens(torch.from_numpy(clip.frames)[None]).half(),
         )
     wanted = {
-        name: (float(PARTS[name](evidence, reading)) - mean) / std
-        for name, (mean, std) in model.unknown.moments[reading].items()
+        name: (float(PARTS[name](evidence, modality)) - mean) / std
+        for name, (mean, std) in model.unknown.moments[modality].items()
     }
     assert set(wanted) == {"max_logit", "margin", "leverage"}
     assert one.unknown_evidence == pytest.approx(wanted, abs=2e-3)

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cign.data.clips import SPLITS
 from cign.data.exemplar_memory import MemoryBudget
 from cign.data.formats.labels import is_missing
 from cign.data.formats.table import read_table
 from cign.data.tasks import TaskClips, split_into_tasks
 from cign.errors import CignError
 from cign.metrics.incremental import summarise
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.utils.options import configure
+from cign.vocabulary import MODALITIES, SPLITS
 
 SOME = settings(max_examples=60, deadline=None)
 # Labels come back in normal form C, whatever form they were written in (test_clips.py).
@@ -162,7 +162,7 @@ def test_metrics_stay_in_their_ranges_and_heed_no_order(num_classes, data, seed)
     labels = np.concatenate([np.arange(num_classes), draw.integers(0, num_classes, 8)])
     seen = np.cumsum(sizes)
     scores = [
-        {reading: draw.random((len(labels), number), np.float32) for reading in READINGS}
+        {modality: draw.random((len(labels), number), np.float32) for modality in MODALITIES}
         for number in seen
     ]
 
@@ -179,9 +179,9 @@ def test_metrics_stay_in_their_ranges_and_heed_no_order(num_classes, data, seed)
 
     found = numbers(np.arange(len(labels)))
     again = numbers(draw.permutation(len(labels)))
-    for reading in READINGS:
+    for modality in MODALITIES:
         for name in ("last", "average", "forgetting"):
-            value, other = found[reading][name], again[reading][name]
+            value, other = found[modality][name], again[modality][name]
             assert (value is None) == (other is None)
             if value is not None:
                 assert value == pytest.approx(other, abs=1e-9)

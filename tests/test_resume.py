@@ -81,8 +81,8 @@ def assert_same(loop, other):
     assert loop.losses == other.losses
     assert loop.memory.state() == other.memory.state()
     for scores, expected in zip(loop.predictions.scores, other.predictions.scores, strict=True):
-        for reading, value in scores.items():
-            np.testing.assert_array_equal(value, expected[reading])
+        for modality, value in scores.items():
+            np.testing.assert_array_equal(value, expected[modality])
 
 
 @pytest.fixture(autouse=True)

@@ -57,9 +57,9 @@ def check(name, found):
                 value if isinstance(value, str) else pytest.approx(value, abs=1e-5)
             )
     for ours, theirs in zip(found["scores"], alone["scores"], strict=True):
-        for reading, scores in theirs.items():
-            np.testing.assert_allclose(ours[reading], scores, rtol=0, atol=1e-5)
-            assert (np.argmax(ours[reading], 1) == np.argmax(scores, 1)).all()
+        for modality, scores in theirs.items():
+            np.testing.assert_allclose(ours[modality], scores, rtol=0, atol=1e-5)
+            assert (np.argmax(ours[modality], 1) == np.argmax(scores, 1)).all()
 
 
 LEAVING = """
@@ -112,8 +112,8 @@ def test_a_checkpoint_of_two_within_a_task_is_gone_on_with_by_one(name, tmp_path
             wanted = value if isinstance(value, str) else pytest.approx(value, abs=1e-5)
             assert ours[key] == wanted
     ours, theirs = loop.predictions.scores[-1], whole.predictions.scores[-1]
-    for reading, scores in theirs.items():
-        np.testing.assert_allclose(ours[reading], scores, rtol=0, atol=1e-5)
+    for modality, scores in theirs.items():
+        np.testing.assert_allclose(ours[modality], scores, rtol=0, atol=1e-5)
 
 
 def test_twenty_steps_and_more_are_compared():
@@ -193,8 +193,8 @@ def test_the_shared_loop_of_one_process_takes_the_same_bits(tmp_path):
         loop.run()
     assert plain.losses == alone.losses
     for one, other in zip(plain.predictions.scores, alone.predictions.scores, strict=True):
-        for reading, scores in one.items():
-            np.testing.assert_array_equal(other[reading], scores)
+        for modality, scores in one.items():
+            np.testing.assert_array_equal(other[modality], scores)
     for key, value in plain.method.state_dict().items():
         torch.testing.assert_close(alone.method.state_dict()[key], value, rtol=0, atol=0)
 
@@ -287,8 +287,8 @@ def test_train_by_two_processes_writes_one_run(tiny, tmp_path):
     assert len([line for line in both.stderr.splitlines() if "task 2 test" in line]) == 1
     assert both.stdout.count("audio-visual") == 1
     assert two["readings"].keys() == one["readings"].keys()
-    for reading, numbers in one["readings"].items():
-        assert two["readings"][reading]["last"] == pytest.approx(numbers["last"])
+    for modality, numbers in one["readings"].items():
+        assert two["readings"][modality]["last"] == pytest.approx(numbers["last"])
     folders = [sorted(p.name for p in (tmp_path / n).iterdir()) for n in ("one", "two")]
     assert folders[0] == folders[1]
 

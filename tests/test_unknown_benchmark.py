@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmark_scripts import script
 
-READINGS = ("audio", "visual", "audio_visual")
+MODALITIES = ("audio", "visual", "audio_visual")
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +29,10 @@ def world(module, seed, **skill):
             for name, shift in skill.items()
         }
         step = module.Step(known=is_known, unknown=~is_known)
-        for reading in READINGS:
-            step.right[reading] = rng.random(200) < 0.8
-            step.values[reading] = values
-            step.thresholds[reading] = {name: 1.5 for name in skill if name != "oracle"}
+        for modality in MODALITIES:
+            step.right[modality] = rng.random(200) < 0.8
+            step.values[modality] = values
+            step.thresholds[modality] = {name: 1.5 for name in skill if name != "oracle"}
         steps.append(step)
     store = SimpleNamespace(folder=Path(f"world{seed}"), info={}, num_clips=200)
     return module.World(store=store, chosen="combined", steps=steps)

@@ -14,8 +14,9 @@ from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.table import CSV_COLUMNS
 from cign.errors import InputError
 from cign.metrics.incremental import summarise
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.utils.files import folder_lock
+from cign.vocabulary import MODALITIES
 
 
 def grid(stores, recipes, **kwargs):
@@ -31,7 +32,7 @@ def rows_of(folder):
 def numbers_of(folder, run):
     """The nine numbers of a run, from its predictions."""
     summary = summarise(Predictions.load(folder / "runs" / run / "predictions.parquet"))
-    return np.array([summary[r][m] for m in METRICS for r in READINGS])
+    return np.array([summary[r][m] for m in METRICS for r in MODALITIES])
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,9 @@ def bench(stores, recipes, tmp_path_factory):
 
 def test_table_has_the_columns_of_the_contract(bench):
     numbers = [
-        f"{metric}_{reading}"
+        f"{metric}_{modality}"
         for metric in ("last", "average", "forgetting")
-        for reading in ("audio", "visual", "audio_visual")
+        for modality in ("audio", "visual", "audio_visual")
     ]
     assert list(NUMBERS) == numbers
     wanted = ["method", "tasks", "memory", "regime", "store", "metric"]

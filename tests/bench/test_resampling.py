@@ -5,7 +5,8 @@ import pytest
 
 from cign.bench.resampling import METRICS, NUMBERS, clip_counts, resampled_numbers
 from cign.metrics.incremental import summarise
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 LIST_HASH = "0123456789abcdef" * 4
 
@@ -28,9 +29,9 @@ def draw(multi_label=False, num_tasks=3, num_classes=6, per_class=9, seed=0):
     for task in range(num_tasks):
         num_seen = predictions.num_seen(task)
         scores = {}
-        for i, reading in enumerate(READINGS):
+        for i, modality in enumerate(MODALITIES):
             noise = rng.gumbel(size=(len(labels), num_seen))
-            scores[reading] = np.round(shows[:, :num_seen] * (1 + i) + noise, 1)  # some are equal
+            scores[modality] = np.round(shows[:, :num_seen] * (1 + i) + noise, 1)  # some are equal
         predictions.add_task(scores)
     return predictions
 
@@ -43,7 +44,7 @@ def written_out(predictions, counts):
         labels=[predictions.labels[row] for row in rows],
         class_names=predictions.class_names,
         task_sizes=predictions.task_sizes,
-        scores=[{r: one[r][rows] for r in READINGS} for one in predictions.scores],
+        scores=[{r: one[r][rows] for r in MODALITIES} for one in predictions.scores],
     )
 
 
@@ -58,7 +59,7 @@ def test_every_number_of_every_draw_is_that_of_the_drawn_clips(multi_label, num_
     for draw_number in range(12):
         drawn = written_out(predictions, counts_NR[:, draw_number].astype(int))
         summary = summarise(drawn)
-        wanted = [summary[r][m] for m in METRICS for r in READINGS]
+        wanted = [summary[r][m] for m in METRICS for r in MODALITIES]
         wanted = [np.nan if value is None else value for value in wanted]
         np.testing.assert_allclose(found[:, draw_number], wanted, rtol=1e-5)
     assert np.isnan(found[6:]).all() == (num_tasks == 1)

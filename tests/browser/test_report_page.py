@@ -58,9 +58,9 @@ def unfold(page):
 
 def probabilities(predictions):
     for scores in predictions.scores:
-        for reading, values in scores.items():
+        for modality, values in scores.items():
             e = 2.0 ** (values - values.max(axis=1, keepdims=True))
-            scores[reading] = e / e.sum(axis=1, keepdims=True)
+            scores[modality] = e / e.sum(axis=1, keepdims=True)
     return predictions
 
 

@@ -21,8 +21,8 @@ def told(learner, files):
     return {
         (p.file, name, one["label"]): one["probability"]
         for p in learner.predict(files, top=99)
-        for name, reading in p.modalities.items()
-        for one in reading
+        for name, modality in p.modalities.items()
+        for one in modality
     }
 
 

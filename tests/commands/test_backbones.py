@@ -90,8 +90,8 @@ def test_prepare_train_and_predict(
     scores = learner.model.method.predict(
         torch.from_numpy(cache.audio(row)), torch.from_numpy(cache.visual(row))
     ).probabilities
-    for reading, ranked in found.items():
-        wanted = dict(zip(learner.model.classes, scores[reading][0].tolist(), strict=True))
+    for modality, ranked in found.items():
+        wanted = dict(zip(learner.model.classes, scores[modality][0].tolist(), strict=True))
         for entry in ranked:
             assert entry["probability"] == pytest.approx(wanted[entry["label"]], abs=5e-3)
 

@@ -100,8 +100,8 @@ def test_run_folder_is_complete(world):
 def test_report_of_a_real_run_shows_its_numbers(world):
     page = (world.run / "report.html").read_text()
     metrics = json.loads((world.run / "metrics.json").read_text())
-    for reading in metrics["readings"].values():
-        assert f">{reading['last']:.1f}</td>" in page
+    for modality in metrics["readings"].values():
+        assert f">{modality['last']:.1f}</td>" in page
     assert metrics["store"]["list_hash"] in page
     assert "98.0 %" in page
 
@@ -162,8 +162,8 @@ def test_evaluate_agrees_with_the_run(cign, world):
     found = json.loads(out)
     assert (code, found["num_clips"]) == (0, 12)
     metrics = json.loads((world.run / "metrics.json").read_text())["readings"]
-    for reading, one in found["readings"].items():
-        assert one["value"] == pytest.approx(metrics[reading]["last"])
+    for modality, one in found["readings"].items():
+        assert one["value"] == pytest.approx(metrics[modality]["last"])
     assert "12 test clips" in cign("evaluate", world.run / "model", world.store)[1]
     refused(cign("evaluate", world.run, world.store, "--split", "unknown"), "unknown clip")
     refused(cign("evaluate", world.clips, world.store), "model not found")
@@ -183,8 +183,8 @@ def test_predict_as_json_holds_one_object_per_file(cign, world, tmp_path):
         assert set(one["modalities"]) == {"audio", "visual", "audio_visual"}
     for one in found[:3]:
         assert one["error"] is None
-        for reading in ("audio", "visual", "audio_visual"):
-            assert [set(x) for x in one["modalities"][reading]] == [{"label", "probability"}] * 2
+        for modality in ("audio", "visual", "audio_visual"):
+            assert [set(x) for x in one["modalities"][modality]] == [{"label", "probability"}] * 2
         assert one["label"] == one["modalities"]["audio_visual"][0]["label"]
         assert 0 <= one["unknown"] <= 1
     assert found[3]["label"] is None
@@ -264,8 +264,8 @@ def test_metrics_as_json(cign, world):
     (found,) = json.loads(out)
     assert (code, err) == (0, "")
     metrics = json.loads((world.run / "metrics.json").read_text())
-    for reading, wanted in metrics["readings"].items():
-        ours = found["numbers"]["incremental"][reading]
+    for modality, wanted in metrics["readings"].items():
+        ours = found["numbers"]["incremental"][modality]
         assert {name: wanted[name] for name in ours} == ours
     assert found["lacking"] == {}
     assert -1 <= found["numbers"]["embeddings"]["audio"]["silhouette"] <= 1

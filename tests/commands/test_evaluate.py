@@ -199,9 +199,9 @@ def test_a_run_with_one_task_is_shown_without_forgetting(cign, world, recipe, tm
     assert code == 0
     found = json.loads(cign("evaluate", run, world.store, "--json")[1])["readings"]
     rows = [line.split() for line in out.splitlines()]
-    for reading, one in found.items():
+    for modality, one in found.items():
         low, high = one["interval"]
-        name = reading.replace("_", "-")
+        name = modality.replace("_", "-")
         assert [name, f"{one['value']:.1f}", f"{low:.1f}", "to", f"{high:.1f}"] in rows
     assert "forgetting" not in out
     assert "BWT" not in out

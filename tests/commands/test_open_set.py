@@ -70,18 +70,18 @@ def test_a_run_on_a_store_with_unknown_clips_has_its_open_set_numbers(
     numbers = json.loads((run / "metrics.json").read_text())["open_set"]
     order = json.loads((run / "metrics.json").read_text())["classes"]
     assert classes[1] not in order
-    for reading in ("audio", "visual", "audio_visual"):
+    for modality in ("audio", "visual", "audio_visual"):
         wanted = []
         for k in range(3):
             some = [row for row in table if row["task"] == k + 1]
             unknown = [row["labels"][0] not in order[: k + 1] for row in some]
             assert 0 < sum(unknown) < len(some)
-            wanted.append(100 * roc_auc_score(unknown, [-max(row[reading]) for row in some]))
-        steps = numbers["after_each_task"][reading]
+            wanted.append(100 * roc_auc_score(unknown, [-max(row[modality]) for row in some]))
+        steps = numbers["after_each_task"][modality]
         assert [step["auroc"] for step in steps] == pytest.approx(wanted)
-        assert numbers["readings"][reading]["auroc"] == pytest.approx(np.mean(wanted))
-        assert numbers["readings"][reading]["auroc_last"] == pytest.approx(wanted[-1])
-        assert numbers["readings"][reading]["oscr"] <= 100
+        assert numbers["readings"][modality]["auroc"] == pytest.approx(np.mean(wanted))
+        assert numbers["readings"][modality]["auroc_last"] == pytest.approx(wanted[-1])
+        assert numbers["readings"][modality]["oscr"] <= 100
 
     out = cign("metrics", run)[1]
     shown = [f"{numbers['readings'][r]['oscr']:.1f}" for r in ("audio", "visual", "audio_visual")]

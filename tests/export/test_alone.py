@@ -7,10 +7,10 @@ import torch
 from cign.backbones.registry import load_backbone
 from cign.data.prepare.pipeline import prepare
 from cign.export.checking import NUM_RENDERED, rendered_clips
-from cign.export.readings import OUTPUTS
+from cign.export.predictor import OUTPUTS
 from cign.inference.predict import read_batch
 from cign.learner import Learner
-from cign.methods.base import READINGS
+from cign.vocabulary import MODALITIES
 
 from .test_script import alone
 
@@ -64,11 +64,11 @@ def test_fifty_clips_by_onnxruntime_alone(tiny, tmp_path):
     said = np.load(tmp_path / "said.npz")
     assert set(said) == set(OUTPUTS)
     read = read_batch(learner.model, load_backbone("small"), clips)
-    for reading in READINGS:
-        assert said[reading].shape == (50, len(learner.model.classes))
-        np.testing.assert_allclose(said[reading], read.probabilities[reading], rtol=0, atol=1e-4)
+    for modality in MODALITIES:
+        assert said[modality].shape == (50, len(learner.model.classes))
+        np.testing.assert_allclose(said[modality], read.probabilities[modality], rtol=0, atol=1e-4)
         np.testing.assert_allclose(
-            said[f"unknown_{reading}"], read.unknown[reading], rtol=0, atol=1e-4
+            said[f"unknown_{modality}"], read.unknown[modality], rtol=0, atol=1e-4
         )
-        assert np.ptp(said[reading], axis=0).max() > 0.1  # clips are told apart
+        assert np.ptp(said[modality], axis=0).max() > 0.1  # clips are told apart
     assert exported.files["predictor.onnx"] > 1_000_000

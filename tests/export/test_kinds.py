@@ -9,7 +9,7 @@ import torch
 from cign.backbones.registry import load_backbone
 from cign.export.checking import compare, rendered_clips, scores_of
 from cign.export.exporting import export_model
-from cign.export.readings import OUTPUTS, in_float32, readings_of
+from cign.export.predictor import OUTPUTS, in_float32, predictor_of
 from cign.learner import Learner
 from cign.methods import method_class
 from cign.methods.base import Batch, Setup
@@ -62,7 +62,7 @@ def own_encoders(name, score="max_probability"):
     )
     method.grow(3)
     moments = dict.fromkeys(("max_logit", "margin", "leverage"), (-1.0, 1.0))
-    readings = ("audio", "visual", "audio_visual")
+    modalities = ("audio", "visual", "audio_visual")
     return Model(
         method=method.eval().requires_grad_(False),
         groups=(("a", "b", "c"),),
@@ -71,7 +71,7 @@ def own_encoders(name, score="max_probability"):
         fingerprint="",
         spec=backbone.spec,
         unknown=UnknownRule(
-            score=score, moments=dict.fromkeys(readings, moments) if score == "combined" else {}
+            score=score, moments=dict.fromkeys(modalities, moments) if score == "combined" else {}
         ),
     )
 
@@ -79,7 +79,7 @@ def own_encoders(name, score="max_probability"):
 def check_network(model, backbone, num_clips):
     """The network that is traced says what the predictor says."""
     clips = rendered_clips(model.spec, num_clips)
-    network = readings_of(in_float32(model), backbone)
+    network = predictor_of(in_float32(model), backbone)
 
     def run(waveform, frames):
         with torch.no_grad():

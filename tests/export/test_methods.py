@@ -9,7 +9,7 @@ import torch
 
 from cign.export.exporting import export_model
 from cign.export.formats import runner
-from cign.export.readings import OUTPUTS, example, in_float32, readings_of
+from cign.export.predictor import OUTPUTS, example, in_float32, predictor_of
 from cign.learner import Learner
 from cign.methods import METHODS
 from cign.open_set.rule import SCORES
@@ -75,7 +75,7 @@ def test_il2m_with_torch(tmp_path):
 @pytest.mark.parametrize("score", SCORES)
 def test_the_network_of_every_unknown_score(score):
     model = toy_model("cign_analytic", score)
-    network = readings_of(in_float32(model), ToyBackbone())
+    network = predictor_of(in_float32(model), ToyBackbone())
     waveform, frames = example(model.spec, num_clips=5)
     with torch.no_grad():
         found = network(waveform, frames)

@@ -109,8 +109,8 @@ def test_sums_and_predictions_are_the_same_after_1_3_and_6_tasks(fused):
         for name, value in state.items():
             tolerance = 1e-6 * value.abs().max().item()
             torch.testing.assert_close(value, first[name], rtol=0, atol=tolerance)
-        for reading, value in scores.items():
-            np.testing.assert_allclose(value, first_scores[reading], atol=1e-5)
+        for modality, value in scores.items():
+            np.testing.assert_allclose(value, first_scores[modality], atol=1e-5)
 
 
 def test_class_order_only_permutes_the_columns():
@@ -121,9 +121,9 @@ def test_class_order_only_permutes_the_columns():
         one.predict(audio, visual).probabilities,
         other.predict(audio, visual).probabilities,
     )
-    for reading in ours:
-        columns = ours[reading][:, [5, 3, 1, 0, 4, 2]]
-        torch.testing.assert_close(columns, theirs[reading], rtol=0, atol=1e-5)
+    for modality in ours:
+        columns = ours[modality][:, [5, 3, 1, 0, 4, 2]]
+        torch.testing.assert_close(columns, theirs[modality], rtol=0, atol=1e-5)
 
 
 def test_float32_sums_predict_what_float64_sums_do():
@@ -134,9 +134,9 @@ def test_float32_sums_predict_what_float64_sums_do():
         for p in ("float64", "float32")
     )
     assert rounded.state_bytes * 2 == exact.state_bytes
-    for reading, value in rounded.predict(audio, visual).probabilities.items():
+    for modality, value in rounded.predict(audio, visual).probabilities.items():
         torch.testing.assert_close(
-            value, exact.predict(audio, visual).probabilities[reading], rtol=0, atol=1e-3
+            value, exact.predict(audio, visual).probabilities[modality], rtol=0, atol=1e-3
         )
 
 
@@ -219,8 +219,8 @@ def test_several_labels_are_read_as_sigmoids_around_one_half(fused):
     scores = method.predict(audio, visual).probabilities
     truth = np.eye(6, dtype=bool)[labels]
     truth |= np.roll(truth, 1, axis=1)
-    for reading, value in scores.items():
-        assert ((value > 0.5).numpy() == truth).mean() > 0.95, reading
+    for modality, value in scores.items():
+        assert ((value > 0.5).numpy() == truth).mean() > 0.95, modality
     weights, features = method.audio.weights, by_hand(method)[0]
     z = (features @ weights.double().numpy() - 0.5) / 0.1
     np.testing.assert_allclose(scores["audio"].numpy(), 1 / (1 + np.exp(-z)), atol=1e-4)
@@ -244,8 +244,8 @@ def test_loaded_state_predicts_the_same_to_the_bit():
     other.grow(3)
     other.load_state_dict(method.state_dict(), strict=True)
     _, audio, visual = tokens()
-    for reading, value in other.eval().predict(audio, visual).probabilities.items():
-        assert torch.equal(value, method.predict(audio, visual).probabilities[reading])
+    for modality, value in other.eval().predict(audio, visual).probabilities.items():
+        assert torch.equal(value, method.predict(audio, visual).probabilities[modality])
 
 
 @pytest.mark.parametrize("fused", FUSIONS)

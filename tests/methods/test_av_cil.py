@@ -74,9 +74,9 @@ def test_the_parts_of_the_loss_have_their_weights():
     assert "audio_distillation" in a
     assert "audio_distillation" not in b
     logits = one.network(batch.audio, batch.visual)
-    for reading, value in logits.items():
+    for modality, value in logits.items():
         expected = separated_cross_entropy(value, batch.targets, 3)
-        torch.testing.assert_close(a[reading], expected)
+        torch.testing.assert_close(a[modality], expected)
 
 
 def test_constraints_and_attention_reach_the_projections_and_no_head():
@@ -140,5 +140,7 @@ def test_it_forgets_less_than_fine_tuning_and_reloads_to_the_same_scores():
     batch = batch_of(6)
     with torch.no_grad():
         expected = ours.method.eval().predict(batch.audio, batch.visual).probabilities
-        for reading, value in again.eval().predict(batch.audio, batch.visual).probabilities.items():
-            assert torch.equal(value, expected[reading])
+        for modality, value in (
+            again.eval().predict(batch.audio, batch.visual).probabilities.items()
+        ):
+            assert torch.equal(value, expected[modality])

@@ -13,7 +13,7 @@ from test_gradients import batch_of, gradients, phase
 from toy import toy_loop, toy_method
 
 TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}
-READINGS = ("audio", "visual", "audio_visual")
+MODALITIES = ("audio", "visual", "audio_visual")
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def _one_thread():
 def bias_of(method):
     """(alpha, beta) of each step and reading."""
     return [
-        {r: (layer.scale[r].item(), layer.shift[r].item()) for r in READINGS}
+        {r: (layer.scale[r].item(), layer.shift[r].item()) for r in MODALITIES}
         for layer in method.bias
     ]
 
@@ -114,13 +114,13 @@ def log_softmax(x):
     return x - x.max() - np.log(np.exp(x - x.max()).sum())
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_first_stage_against_loops_at_the_third_step(reading):
+@pytest.mark.parametrize("reading", MODALITIES)
+def test_first_stage_against_loops_at_the_third_step(modality):
     method, batch = grown(), batch_of(5, num_old=3)
     losses = method.eval().learn(batch, phase())
-    now = method.network(batch.audio, batch.visual)[reading].detach().double().numpy()
-    old = method.teacher.frozen(batch.audio, batch.visual)[reading].double().numpy()
-    bias = [layer[reading] for layer in bias_of(method)]
+    now = method.network(batch.audio, batch.visual)[modality].detach().double().numpy()
+    old = method.teacher.frozen(batch.audio, batch.visual)[modality].double().numpy()
+    bias = [layer[modality] for layer in bias_of(method)]
     assert bias[2] == (1.0, 0.0)
     step_of = [0, 0, 1, 2, 2]
     entropy = distance = 0.0
@@ -130,8 +130,8 @@ def test_first_stage_against_loops_at_the_third_step(reading):
         entropy -= log_softmax(q)[int(batch.labels[b])]
         distance -= (np.exp(log_softmax(p / 2)) * log_softmax(q[:3] / 2)).sum()
     share = 3 / 5
-    assert losses[reading].item() == pytest.approx((1 - share) * entropy / len(now), rel=1e-5)
-    value = losses[f"{reading}_distillation"].item()
+    assert losses[modality].item() == pytest.approx((1 - share) * entropy / len(now), rel=1e-5)
+    value = losses[f"{modality}_distillation"].item()
     assert value == pytest.approx(share * distance / len(now), rel=1e-5)
 
 
@@ -162,9 +162,9 @@ def test_second_stage_finds_the_best_layer_there_is():
         optimizer.zero_grad()
         torch.stack(list(method.train().learn(batch, fit).values())).sum().backward()
         optimizer.step()
-    for reading in READINGS:
-        logits = method.eval().network(batch.audio, batch.visual)[reading].detach()
-        logits = method.correct(logits, reading, 2).double().numpy()
+    for modality in MODALITIES:
+        logits = method.eval().network(batch.audio, batch.visual)[modality].detach()
+        logits = method.correct(logits, modality, 2).double().numpy()
         labels = batch.labels.numpy()
 
         def entropy(pair, logits=logits, labels=labels):
@@ -173,7 +173,7 @@ def test_second_stage_finds_the_best_layer_there_is():
 
         best = minimize(entropy, np.array([1.0, 0.0]), method="Nelder-Mead")
         assert entropy(np.array([1.0, 0.0])) > best.fun + 0.01
-        np.testing.assert_allclose(bias_of(method)[2][reading], best.x, atol=2e-3)
+        np.testing.assert_allclose(bias_of(method)[2][modality], best.x, atol=2e-3)
 
 
 def test_the_last_layer_gives_old_classes_back_their_share_and_helps(history):
@@ -183,10 +183,10 @@ def test_the_last_layer_gives_old_classes_back_their_share_and_helps(history):
     with torch.no_grad():
         logits = method.eval().network(audio, visual)
     wanted = label[loop.test]
-    for reading in READINGS:
-        before = method.correct(logits[reading], reading, 3).argmax(dim=1).numpy()
-        after = method.correct(logits[reading], reading).argmax(dim=1).numpy()
-        assert np.array_equal(after, loop.predictions.scores[-1][reading].argmax(axis=1))
+    for modality in MODALITIES:
+        before = method.correct(logits[modality], modality, 3).argmax(dim=1).numpy()
+        after = method.correct(logits[modality], modality).argmax(dim=1).numpy()
+        assert np.array_equal(after, loop.predictions.scores[-1][modality].argmax(axis=1))
         assert (before >= 6).mean() > (wanted >= 6).mean() + 0.1
         assert abs((after >= 6).mean() - 0.25) < abs((before >= 6).mean() - 0.25)
         assert (after == wanted).mean() > (before == wanted).mean() + 0.02

@@ -38,9 +38,9 @@ def last_scores(loop):
 def test_predictions_do_not_depend_on_tasks_or_class_order(num_tasks, order, precision):
     at_once = last_scores(learned(1, precision=precision))
     by_tasks = last_scores(learned(num_tasks, order, precision=precision))
-    for reading, scores in at_once.items():
-        np.testing.assert_allclose(by_tasks[reading], scores, atol=2e-4)
-        same = by_tasks[reading].argmax(axis=1) == scores.argmax(axis=1)
+    for modality, scores in at_once.items():
+        np.testing.assert_allclose(by_tasks[modality], scores, atol=2e-4)
+        same = by_tasks[modality].argmax(axis=1) == scores.argmax(axis=1)
         assert same.all()
 
 

@@ -24,11 +24,11 @@ def begun(name="ewc", options=None):
     return loop.method, loop._task_data(0)
 
 
-def features_and_probabilities(method, data, reading):
+def features_and_probabilities(method, data, modality):
     """In float64 NumPy: x [N, D], p [N, C], one-hot labels [N, C]."""
     (batch,) = data.batches(data.new)
-    x = method.network.features(batch.audio, batch.visual)[reading].double().numpy()
-    head = method.network.heads[reading]
+    x = method.network.features(batch.audio, batch.visual)[modality].double().numpy()
+    head = method.network.heads[modality]
     logits = x @ head.weight().detach().double().numpy().T
     logits += torch.cat(list(head.biases)).detach().double().numpy()
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -36,17 +36,17 @@ def features_and_probabilities(method, data, reading):
 
 
 @pytest.mark.parametrize("reading", ["audio", "visual", "audio_visual"])
-def test_fisher_of_true_labels_is_the_mean_square_of_the_derivative(reading):
+def test_fisher_of_true_labels_is_the_mean_square_of_the_derivative(modality):
     method, data = begun(options={"fisher_labels": "true"})
-    x, p, y = features_and_probabilities(method, data, reading)
+    x, p, y = features_and_probabilities(method, data, modality)
     fisher = method.fisher(data)
     weight, bias = np.zeros((2, x.shape[1])), np.zeros(2)
     for i in range(len(x)):
         for c in range(2):
             bias[c] += (p[i, c] - y[i, c]) ** 2 / len(x)
             weight[c] += ((p[i, c] - y[i, c]) * x[i]) ** 2 / len(x)
-    np.testing.assert_allclose(fisher[f"heads.{reading}.weights.0"], weight, rtol=1e-4)
-    np.testing.assert_allclose(fisher[f"heads.{reading}.biases.0"], bias, rtol=1e-4)
+    np.testing.assert_allclose(fisher[f"heads.{modality}.weights.0"], weight, rtol=1e-4)
+    np.testing.assert_allclose(fisher[f"heads.{modality}.biases.0"], bias, rtol=1e-4)
 
 
 def test_fisher_of_sampled_labels_has_the_expectation_under_the_prediction():
@@ -145,8 +145,8 @@ def test_forgets_less_than_finetune(name):
         options = TRAIN if method == "finetune" else {**TRAIN, "strength": 100.0}
         loop = toy_loop(method, options=options, per_class=30, num_classes=8, num_tasks=4)
         loop.run()
-        readings = summarise(loop.predictions)
-        forgetting[method] = [readings[r]["forgetting"] for r in ("audio", "visual")]
+        modalities = summarise(loop.predictions)
+        forgetting[method] = [modalities[r]["forgetting"] for r in ("audio", "visual")]
     assert sum(forgetting["finetune"]) > 70
     assert sum(forgetting[name]) < sum(forgetting["finetune"]) - 40
 

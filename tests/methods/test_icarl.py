@@ -13,7 +13,7 @@ from toy import toy_loop, toy_method
 
 TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}
 TRUNK = {**TRAIN, "trunk": "transformer", "depth": 1, "num_heads": 2, "drop_path": 0.0}
-READINGS = ("audio", "visual", "audio_visual")
+MODALITIES = ("audio", "visual", "audio_visual")
 
 
 @pytest.fixture(autouse=True)
@@ -25,11 +25,11 @@ def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def features_of(loop, clips, reading):
+def features_of(loop, clips, modality):
     """L2-normalised features in NumPy, float64."""
     audio, visual = loop.source.read(clips)
     with torch.no_grad():
-        features = loop.method.network.eval().features(audio, visual)[reading]
+        features = loop.method.network.eval().features(audio, visual)[modality]
     return unit(features.double().numpy())
 
 
@@ -41,24 +41,24 @@ def learned():
     return loop
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_means_are_those_of_the_exemplars_after_the_memory_changed(learned, reading):
-    means = learned.method.means(reading).double().numpy()
+@pytest.mark.parametrize("reading", MODALITIES)
+def test_means_are_those_of_the_exemplars_after_the_memory_changed(learned, modality):
+    means = learned.method.means(modality).double().numpy()
     assert len(means) == 6
     assert {c: len(clips) for c, clips in learned.memory.by_class.items()} == dict.fromkeys(
         range(6), 3
     )
     for c, clips in learned.memory.by_class.items():
-        expected = unit(features_of(learned, clips, reading).mean(axis=0))
+        expected = unit(features_of(learned, clips, modality).mean(axis=0))
         np.testing.assert_allclose(means[c], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_answers_are_the_nearest_mean(learned, reading):
+@pytest.mark.parametrize("reading", MODALITIES)
+def test_answers_are_the_nearest_mean(learned, modality):
     """Against scikit-learn's nearest point, and scores against NumPy."""
-    clips, means = learned.test, learned.method.means(reading).double().numpy()
-    x = features_of(learned, clips, reading)
-    scores = learned.predictions.scores[-1][reading]
+    clips, means = learned.test, learned.method.means(modality).double().numpy()
+    x = features_of(learned, clips, modality)
+    scores = learned.predictions.scores[-1][modality]
     assert np.array_equal(scores.argmax(axis=1), pairwise_distances_argmin(x, means))
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-5)
     distances = ((x[:, None] - means[None]) ** 2).sum(axis=-1)

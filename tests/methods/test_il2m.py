@@ -12,7 +12,7 @@ from cign.training.scoring import score_clips
 from toy import toy_loop, toy_method
 
 TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}
-READINGS = ("audio", "visual", "audio_visual")
+MODALITIES = ("audio", "visual", "audio_visual")
 
 
 @pytest.fixture(autouse=True)
@@ -53,17 +53,17 @@ def test_statistics_and_factors_over_four_tasks_against_loops():
     loop.run()
     label = loop.clips.targets.argmax(axis=1)
     place = {clip: i for i, clip in enumerate(loop.train)}
-    for row, reading in enumerate(READINGS):
+    for row, modality in enumerate(MODALITIES):
         first, confidence = {}, []
         for data, scores in notes:
-            p = scores[reading].astype(np.float64)
+            p = scores[modality].astype(np.float64)
             tops = [p[place[i]].max() for i in data.new]
             confidence.append(sum(tops) / len(tops))
             for c in range(data.num_old, data.num_classes):
                 own = [p[place[i], c] for i in data.new if label[i] == c]
                 first[c] = sum(own) / len(own)
         data, scores = notes[-1]
-        p = scores[reading].astype(np.float64)
+        p = scores[modality].astype(np.float64)
         factors = []
         for c in range(6):
             now = [p[place[i], c] for i in data.memory if label[i] == c]
@@ -73,8 +73,8 @@ def test_statistics_and_factors_over_four_tasks_against_loops():
         np.testing.assert_allclose(method.factors()[row].numpy(), factors, rtol=1e-4)
         np.testing.assert_allclose(method.confidence[row].numpy(), confidence, rtol=1e-4)
         assert np.abs(np.array(factors) - 1).max() > 0.1
-        raw = raw_scores(method, loop.source, loop.test)[reading].astype(np.float64)
-        for got, before in zip(loop.predictions.scores[-1][reading], raw, strict=True):
+        raw = raw_scores(method, loop.source, loop.test)[modality].astype(np.float64)
+        for got, before in zip(loop.predictions.scores[-1][modality], raw, strict=True):
             wanted = before.copy()
             if before.argmax() >= 6:
                 wanted[:6] *= factors
@@ -86,9 +86,9 @@ def test_first_task_is_left_alone():
     method = toy_method("il2m", TRAIN)
     method.grow(3)
     audio, visual = torch.randn(2, 3, 16), torch.randn(2, 4, 16)
-    for reading, scores in method.predict(audio, visual).probabilities.items():
+    for modality, scores in method.predict(audio, visual).probabilities.items():
         torch.testing.assert_close(
-            scores, Finetune.predict(method, audio, visual).probabilities[reading]
+            scores, Finetune.predict(method, audio, visual).probabilities[modality]
         )
 
 
@@ -109,8 +109,8 @@ def test_rectifying_helps_where_old_classes_lose():
             name, options=TRAIN, memory="16", per_class=30, noise=2.0, num_classes=8, num_tasks=4
         )
         loop.run()
-        readings = summarise(loop.predictions)
-        last[name] = [readings[r]["last"] for r in ("audio", "visual")]
+        modalities = summarise(loop.predictions)
+        last[name] = [modalities[r]["last"] for r in ("audio", "visual")]
     assert sum(last["il2m"]) > sum(last["finetune"]) + 3
 
 
@@ -126,7 +126,7 @@ def test_logits_are_rectified_and_averaged_as_in_the_authors_code():
         with torch.no_grad():
             return method.network(audio, visual)["visual"].double().numpy()
 
-    new, row = logits(data.new), READINGS.index("visual")
+    new, row = logits(data.new), MODALITIES.index("visual")
     confidence = new.max(axis=1).mean()
     assert method.confidence[row, -1].item() == pytest.approx(confidence, rel=1e-5)
     for c in (6, 7):

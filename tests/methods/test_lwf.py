@@ -37,9 +37,9 @@ def test_soft_max_form_against_loops(classes):
     options = {"classes": classes, "temperature": 3.0, "distillation_weight": 0.7}
     method, batch = grown(options), batch_of(5, num_old=3)
     losses = method.learn(batch, phase())
-    for reading in ("audio", "visual", "audio_visual"):
-        now = method.network(batch.audio, batch.visual)[reading].detach().double().numpy()
-        old = method.teacher.frozen(batch.audio, batch.visual)[reading].double().numpy()
+    for modality in ("audio", "visual", "audio_visual"):
+        now = method.network(batch.audio, batch.visual)[modality].detach().double().numpy()
+        old = method.teacher.frozen(batch.audio, batch.visual)[modality].double().numpy()
         assert old.shape[1] == 3
         entropy = distance = 0.0
         for b in range(len(now)):
@@ -47,8 +47,8 @@ def test_soft_max_form_against_loops(classes):
             first = 0 if is_old or classes == "all" else 3
             entropy -= np.log(softmax(now[b, first:])[label - first])
             distance -= (softmax(old[b] / 3) * np.log(softmax(now[b, :3] / 3))).sum()
-        assert losses[reading].item() == pytest.approx(entropy / len(now), rel=1e-5)
-        value = losses[f"{reading}_distillation"].item()
+        assert losses[modality].item() == pytest.approx(entropy / len(now), rel=1e-5)
+        value = losses[f"{modality}_distillation"].item()
         assert value == pytest.approx(0.7 * distance / len(now), rel=1e-5)
 
 
@@ -94,8 +94,8 @@ def test_forgets_less_than_finetune(form):
     for method, options in (("finetune", TRAIN), ("lwf", {**TRAIN, "form": form})):
         loop = toy_loop(method, options=options, per_class=30, num_classes=8, num_tasks=4)
         loop.run()
-        readings = summarise(loop.predictions)
-        forgetting[method] = [readings[r]["forgetting"] for r in ("audio", "visual")]
+        modalities = summarise(loop.predictions)
+        forgetting[method] = [modalities[r]["forgetting"] for r in ("audio", "visual")]
     assert sum(forgetting["finetune"]) > 70
     assert sum(forgetting["lwf"]) < sum(forgetting["finetune"]) - 40
 

@@ -6,11 +6,11 @@ import torch
 
 from cign.errors import InputError
 from cign.losses.pooled import pod_flat, pod_spatial
-from cign.methods.base import READINGS
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.podnet import balanced_clips
 from cign.metrics.incremental import summarise
 from cign.networks.proxies import ProxyHead, cluster_centres
+from cign.vocabulary import MODALITIES
 from test_gradients import batch_of, phase
 from toy import SHAPE, toy_loop, toy_method
 
@@ -171,8 +171,8 @@ def test_it_forgets_less_than_fine_tuning_and_reloads_to_the_same_scores():
     plain = {k: v for k, v in TRAINED.items() if k != "initial_scale"}
     other = toy_loop("finetune", options={**plain, "trunk": "transformer"}, per_class=24)
     other.run()
-    for reading in ("audio", "visual"):
-        a, b = (summarise(loop.predictions)[reading] for loop in (ours, other))
+    for modality in ("audio", "visual"):
+        a, b = (summarise(loop.predictions)[modality] for loop in (ours, other))
         assert a["last"] > b["last"] + 10
         assert a["forgetting"] < b["forgetting"] - 20
     again = toy_method("podnet", TRAINED)
@@ -182,8 +182,10 @@ def test_it_forgets_less_than_fine_tuning_and_reloads_to_the_same_scores():
     batch = batch_of(6)
     with torch.no_grad():
         expected = ours.method.eval().predict(batch.audio, batch.visual).probabilities
-        for reading, value in again.eval().predict(batch.audio, batch.visual).probabilities.items():
-            assert torch.equal(value, expected[reading])
+        for modality, value in (
+            again.eval().predict(batch.audio, batch.visual).probabilities.items()
+        ):
+            assert torch.equal(value, expected[modality])
 
 
 def test_the_learned_scale_stays_above_zero_where_the_loss_would_push_it_below():
@@ -204,10 +206,10 @@ def test_the_learned_scale_stays_above_zero_where_the_loss_would_push_it_below()
     }
     loop = toy_loop("podnet", options=rough, memory="4/class", noise=2.0)
     loop.run()
-    scales = [loop.method.head(reading).scale.item() for reading in READINGS]
+    scales = [loop.method.head(modality).scale.item() for modality in MODALITIES]
     assert min(scales) >= 1.0
-    readings = summarise(loop.predictions)
-    assert readings["audio_visual"]["last"] > 50.0
+    modalities = summarise(loop.predictions)
+    assert modalities["audio_visual"]["last"] > 50.0
 
 
 def test_a_scale_that_is_not_above_zero_is_refused():

@@ -10,8 +10,8 @@ from cign.errors import InputError
 from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.incremental import summarise
-from cign.metrics.predictions import READINGS
 from cign.utils.options import builtin_recipe
+from cign.vocabulary import MODALITIES
 from toy import SHAPE, toy_loop, toy_method, toy_tokens
 
 NAMES = ("l2p", "dualprompt")
@@ -73,9 +73,9 @@ def test_scores_do_not_depend_on_batch_size(learned):
         learned.method.predict(a[None], v[None]).probabilities
         for a, v in zip(audio, visual, strict=True)
     ]
-    for reading in READINGS:
-        alone = torch.cat([scores[reading] for scores in singly])
-        torch.testing.assert_close(together[reading], alone, rtol=1e-5, atol=1e-6)
+    for modality in MODALITIES:
+        alone = torch.cat([scores[modality] for scores in singly])
+        torch.testing.assert_close(together[modality], alone, rtol=1e-5, atol=1e-6)
 
 
 @torch.inference_mode()
@@ -87,8 +87,8 @@ def test_scores_do_not_depend_on_test_order(learned):
         method.predict(audio, visual).probabilities,
         method.predict(audio[order], visual[order]).probabilities,
     )
-    for reading in READINGS:
-        torch.testing.assert_close(got[reading], expected[reading][order], rtol=1e-5, atol=1e-6)
+    for modality in MODALITIES:
+        torch.testing.assert_close(got[modality], expected[modality][order], rtol=1e-5, atol=1e-6)
 
 
 @torch.inference_mode()
@@ -116,12 +116,12 @@ def test_old_outputs_are_left_out_as_if_masked_by_minus_infinity(name):
     some = batch([2, 3, 4, 5], 6)
     losses = method.train().learn(some, phase())
     features, _ = method.features(some.audio, some.visual)
-    for reading in READINGS:
-        logits = method.head(reading)(features[reading])
+    for modality in MODALITIES:
+        logits = method.head(modality)(features[modality])
         logits = logits.masked_fill(torch.arange(6) < 2, -torch.inf).double()
         rows = np.arange(len(logits)), some.labels
         expected = (torch.logsumexp(logits, dim=1) - logits[rows]).mean()
-        torch.testing.assert_close(losses[reading].double(), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(losses[modality].double(), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -224,8 +224,8 @@ def test_loaded_state_predicts_the_same_to_the_bit(learned):
     other.load_state_dict(learned.method.state_dict(), strict=True)
     _, audio, visual = tokens()
     expected = learned.method.predict(audio, visual).probabilities
-    for reading, value in other.eval().predict(audio, visual).probabilities.items():
-        assert torch.equal(value, expected[reading])
+    for modality, value in other.eval().predict(audio, visual).probabilities.items():
+        assert torch.equal(value, expected[modality])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,8 @@ import pytest
 
 from cign.errors import InputError
 from cign.learner import Learner
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 from toy import toy_method
 
 NAMES = ("l2p", "dualprompt")
@@ -44,10 +45,10 @@ def test_run_model_and_files_agree(name, tiny, stem_store, tmp_path):
     for prediction in ours:
         assert prediction.error is None
         row = next(i for i, clip in enumerate(scores.clip_ids) if prediction.file.endswith(clip))
-        for reading in READINGS:
-            told = {e["label"]: e["probability"] for e in prediction.modalities[reading]}
+        for modality in MODALITIES:
+            told = {e["label"]: e["probability"] for e in prediction.modalities[modality]}
             values = [told[label] for label in learner.model.classes]
-            np.testing.assert_allclose(values, scores.scores[-1][reading][row], atol=5e-3)
+            np.testing.assert_allclose(values, scores.scores[-1][modality][row], atol=5e-3)
     evaluated = again.evaluate(stem_store)["readings"]["audio_visual"]["last"]
     assert evaluated == learner.metrics["readings"]["audio_visual"]["last"]
 

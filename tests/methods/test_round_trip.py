@@ -38,8 +38,8 @@ def test_saved_and_loaded_it_answers_as_before(name, tmp_path):
     again = load_model(tmp_path).method
     assert dataclasses.asdict(again.options) == dataclasses.asdict(loop.method.options)
     scores = score_clips(again, loop.source, loop.test)
-    for reading, expected in loop.predictions.scores[-1].items():
-        np.testing.assert_array_equal(scores[reading], expected)
+    for modality, expected in loop.predictions.scores[-1].items():
+        np.testing.assert_array_equal(scores[modality], expected)
 
 
 @pytest.mark.parametrize("name", [n for n, method in METHODS.items() if method.needs_memory])

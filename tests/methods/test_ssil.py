@@ -80,8 +80,8 @@ def test_saved_and_loaded_it_predicts_the_same():
     with torch.no_grad():
         for method in (other.eval(), loop.method.eval()):
             method.scores = method.predict(batch.audio, batch.visual).probabilities
-    for reading, value in other.scores.items():
-        assert torch.equal(value, loop.method.scores[reading])
+    for modality, value in other.scores.items():
+        assert torch.equal(value, loop.method.scores[modality])
 
 
 @pytest.mark.parametrize("name", ["ssil", "podnet", "av_cil"])

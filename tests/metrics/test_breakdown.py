@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from cign.metrics import breakdown, costs, incremental
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 
 def draw(sizes=(2, 2, 1), num_clips=80, seed=0, strangers=10):
@@ -19,17 +20,17 @@ def draw(sizes=(2, 2, 1), num_clips=80, seed=0, strangers=10):
         labels=labels,
         class_names=names,
         task_sizes=sizes,
-        scores=[{r: generator.normal(size=(len(labels), n)) for r in READINGS} for n in ends],
+        scores=[{r: generator.normal(size=(len(labels), n)) for r in MODALITIES} for n in ends],
     )
 
 
 def test_confusion_is_scikit_learns():
     run = draw()
     true = [run.class_names.index(names[0]) for names in run.labels[:80]]
-    for reading in READINGS:
-        given_to = run.scores[-1][reading][:80].argmax(axis=1)
+    for modality in MODALITIES:
+        given_to = run.scores[-1][modality][:80].argmax(axis=1)
         wanted = confusion_matrix(true, given_to, labels=range(5))
-        np.testing.assert_array_equal(breakdown.confusion(run, reading), wanted)
+        np.testing.assert_array_equal(breakdown.confusion(run, modality), wanted)
 
 
 def test_four_numbers_by_hand():

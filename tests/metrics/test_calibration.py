@@ -9,7 +9,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from cign.metrics import calibration as cal
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 
 def run_of(scores, labels, num_classes):
@@ -19,7 +20,7 @@ def run_of(scores, labels, num_classes):
         labels=[tuple(names[c] for c in np.atleast_1d(own)) for own in labels],
         class_names=names,
         task_sizes=(num_classes,),
-        scores=[dict.fromkeys(READINGS, scores)],
+        scores=[dict.fromkeys(MODALITIES, scores)],
     )
 
 
@@ -125,4 +126,4 @@ def test_clips_of_no_class_take_no_part():
     assert set(cal.summarise(run)["audio"].values()) == {None}
     assert [one["count"] for one in cal.tables(run)["audio"]] == [0] * 15
     nothing = Predictions(clip_ids=[], labels=[], class_names=("a",), task_sizes=(1,))
-    assert cal.tables(nothing) == dict.fromkeys(READINGS)
+    assert cal.tables(nothing) == dict.fromkeys(MODALITIES)

@@ -7,7 +7,8 @@ import pytest
 
 from cign.metrics import catalogue, incremental
 from cign.metrics.embedded import Embeddings
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 
 def draw(sizes=(2, 2), num_done=2, seed=0):
@@ -21,7 +22,7 @@ def draw(sizes=(2, 2), num_done=2, seed=0):
         class_names=names,
         task_sizes=sizes,
         scores=[
-            {r: generator.dirichlet(np.ones(n), size=len(labels)) for r in READINGS} for n in ends
+            {r: generator.dirichlet(np.ones(n), size=len(labels)) for r in MODALITIES} for n in ends
         ],
     )
 
@@ -53,7 +54,7 @@ def test_every_number_has_its_formula_and_every_formula_its_number():
     found = catalogue.measure(everything(draw()))
     assert list(found) == list(catalogue.GROUPS)
     for name, group in catalogue.GROUPS.items():
-        numbers = {key for reading in found[name].values() for key in reading}
+        numbers = {key for modality in found[name].values() for key in modality}
         assert numbers == set(group.definitions)
         assert set(group.decimals) <= numbers
         assert all(len(text) > 10 for text in group.definitions.values())
@@ -67,7 +68,7 @@ def test_a_run_without_anything_but_predictions_is_read(run):
     assert set(found["costs"][catalogue.RUN].values()) == {None}
     assert "intransigence" not in found["incremental"]["audio"]
     for name in ("incremental", "old_and_new", "imbalance", "calibration"):
-        assert set(found[name]) == set(READINGS)
+        assert set(found[name]) == set(MODALITIES)
     json.dumps(found, allow_nan=False)
 
 
@@ -84,6 +85,6 @@ def test_numbers_are_the_ones_of_their_modules():
     run = draw()
     found = catalogue.measure(everything(run))
     summary = incremental.summarise(run)
-    for reading in READINGS:
+    for modality in MODALITIES:
         for name in ("last", "average", "forgetting_av_cil"):
-            assert found["incremental"][reading][name] == summary[reading][name]
+            assert found["incremental"][modality][name] == summary[modality][name]

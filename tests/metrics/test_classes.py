@@ -6,7 +6,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import recall_score
 
 from cign.metrics import classes as found
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 from .test_breakdown import draw
 
@@ -21,7 +22,7 @@ def by_hand(true, predicted, names=("dog", "wolf", "cat"), scores=None):
         labels=[(name,) if isinstance(name, str) else name for name in true],
         class_names=names,
         task_sizes=(len(names),),
-        scores=[dict.fromkeys(READINGS, values)],
+        scores=[dict.fromkeys(MODALITIES, values)],
     )
 
 
@@ -41,10 +42,10 @@ def test_without_clips_there_is_no_interval():
 def test_recall_of_each_class_is_scikit_learns_with_scipys_interval():
     run = draw()
     true = [run.class_names.index(names[0]) for names in run.labels[:80]]
-    for reading in READINGS:
-        given = run.scores[-1][reading][:80].argmax(axis=1)
+    for modality in MODALITIES:
+        given = run.scores[-1][modality][:80].argmax(axis=1)
         wanted = recall_score(true, given, average=None, labels=range(5))
-        recalls = found.class_recalls(run, reading)
+        recalls = found.class_recalls(run, modality)
         assert [one.name for one in recalls] == list(run.class_names)
         assert [one.num_clips for one in recalls] == np.bincount(true).tolist()
         assert [one.recall for one in recalls] == pytest.approx(100 * wanted)

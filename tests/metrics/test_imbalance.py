@@ -8,7 +8,8 @@ from sklearn.metrics import balanced_accuracy_score
 
 from cign.errors import InputError
 from cign.metrics import imbalance
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 NAN = float("nan")
 
@@ -20,7 +21,7 @@ def run_of(true, given_to, num_classes):
         labels=[(names[c],) for c in true],
         class_names=names,
         task_sizes=(num_classes,),
-        scores=[{r: np.eye(num_classes)[np.asarray(given_to, int)] for r in READINGS}],
+        scores=[{r: np.eye(num_classes)[np.asarray(given_to, int)] for r in MODALITIES}],
     )
 
 
@@ -62,8 +63,8 @@ def test_worst_tenth_rounds_up_and_leaves_out_what_is_not_defined():
 def test_a_run_by_hand():
     run = run_of([0, 0, 0, 1, 2], [0, 0, 1, 1, 0], 4)  # recalls 2/3, 1, 0 and none
     counts = {"c0": 200, "c1": 50, "c2": 5, "c3": 5}
-    for reading in READINGS:
-        found = imbalance.summarise(run, counts)[reading]
+    for modality in MODALITIES:
+        found = imbalance.summarise(run, counts)[modality]
         assert found["balanced"] == pytest.approx(100 * (2 / 3 + 1) / 3)
         assert found["many"] == pytest.approx(200 / 3)
         assert (found["medium"], found["few"], found["worst_tenth"]) == (100.0, 0.0, 0.0)

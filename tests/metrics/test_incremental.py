@@ -8,13 +8,14 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from cign.metrics import incremental as inc
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 NAN = float("nan")
 
 
 def one_hot(choices, num_classes):
-    return {reading: np.eye(num_classes)[choices] for reading in READINGS}
+    return {modality: np.eye(num_classes)[choices] for modality in MODALITIES}
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ MATRIX = np.array([[1, NAN, NAN], [1 / 3, 1, NAN], [2 / 3, 1 / 2, 1]])
 
 
 def test_matrix_by_hand(by_hand):
-    for reading in READINGS:
-        np.testing.assert_allclose(inc.accuracy_matrix(by_hand, reading), MATRIX)
+    for modality in MODALITIES:
+        np.testing.assert_allclose(inc.accuracy_matrix(by_hand, modality), MATRIX)
     assert inc.num_test(by_hand).tolist() == [3, 2, 1]
 
 
@@ -94,7 +95,7 @@ def test_ties_go_to_the_lowest_index():
         labels=[("a",), ("b",)],
         class_names=("b", "a"),
         task_sizes=(2,),
-        scores=[{reading: np.zeros((2, 2)) for reading in READINGS}],
+        scores=[{modality: np.zeros((2, 2)) for modality in MODALITIES}],
     )
     assert inc.predicted_classes(flat, 0, "audio").tolist() == [0, 0]
     assert inc.accuracy_matrix(flat, "audio").tolist() == [[0.5]]
@@ -157,7 +158,7 @@ def test_random_predictions_against_plain_loops():
     sizes, num_clips = (3, 2, 2), 150
     labels = [(f"class {generator.integers(9)}",) for _ in range(num_clips)]
     scores = [
-        {r: generator.normal(size=(num_clips, n)) for r in READINGS} for n in np.cumsum(sizes)
+        {r: generator.normal(size=(num_clips, n)) for r in MODALITIES} for n in np.cumsum(sizes)
     ]
     predictions = Predictions(
         clip_ids=[str(i) for i in range(num_clips)],
@@ -167,9 +168,9 @@ def test_random_predictions_against_plain_loops():
         scores=scores,
     )
     groups = [names[:3], names[3:5], names[5:]]
-    for reading in READINGS:
-        matrix = inc.accuracy_matrix(predictions, reading)
-        seen = inc.seen_accuracy(predictions, reading)
+    for modality in MODALITIES:
+        matrix = inc.accuracy_matrix(predictions, modality)
+        seen = inc.seen_accuracy(predictions, modality)
         for k in range(3):
             all_right = all_clips = 0
             for j in range(k + 1):
@@ -177,15 +178,15 @@ def test_random_predictions_against_plain_loops():
                 for i in range(num_clips):
                     if labels[i][0] in groups[j]:
                         clips += 1
-                        right += names[int(np.argmax(scores[k][reading][i]))] == labels[i][0]
+                        right += names[int(np.argmax(scores[k][modality][i]))] == labels[i][0]
                 assert clips > 0
                 assert matrix[k, j] == pytest.approx(right / clips)
                 all_right, all_clips = all_right + right, all_clips + clips
             assert seen[k] == pytest.approx(all_right / all_clips)
-        recall = inc.class_recall(predictions, reading)
+        recall = inc.class_recall(predictions, modality)
         for c, name in enumerate(names):
             rows = [i for i in range(num_clips) if labels[i][0] == name]
-            expected = np.mean([np.argmax(scores[2][reading][i]) == c for i in rows])
+            expected = np.mean([np.argmax(scores[2][modality][i]) == c for i in rows])
             assert recall[c] == pytest.approx(expected)
 
 
@@ -233,7 +234,7 @@ def duets():
         class_names=names,
         task_sizes=sizes,
         scores=[
-            {r: generator.normal(size=(num_clips, n)) for r in READINGS} for n in np.cumsum(sizes)
+            {r: generator.normal(size=(num_clips, n)) for r in MODALITIES} for n in np.cumsum(sizes)
         ],
     )
 
@@ -241,9 +242,9 @@ def duets():
 def test_multi_label_matrix_is_mean_average_precision(duets):
     assert inc.is_multi_label(duets)
     groups = [["a", "b"], ["c", "d"], ["e"]]
-    for reading in READINGS:
-        matrix = inc.accuracy_matrix(duets, reading)
-        seen = inc.seen_accuracy(duets, reading)
+    for modality in MODALITIES:
+        matrix = inc.accuracy_matrix(duets, modality)
+        seen = inc.seen_accuracy(duets, modality)
         for k in range(3):
             known = [name for group in groups[: k + 1] for name in group]
             rows = [i for i, names in enumerate(duets.labels) if set(names) & set(known)]
@@ -251,7 +252,7 @@ def test_multi_label_matrix_is_mean_average_precision(duets):
             precisions = {}
             for c, name in enumerate(known):
                 targets = [name in duets.labels[i] for i in rows]
-                scores = duets.scores[k][reading][rows, c]
+                scores = duets.scores[k][modality][rows, c]
                 precisions[name] = average_precision_score(targets, scores)
             for j in range(k + 1):
                 expected = np.mean([precisions[name] for name in groups[j]])

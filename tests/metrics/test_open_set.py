@@ -17,7 +17,8 @@ from cign.metrics.open_set import (
     summarise,
     summarise_open_set,
 )
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 
 def drawn(seed, num_known=57, num_unknown=41, levels=None):
@@ -107,9 +108,9 @@ def test_classes_still_to_come_and_the_held_out_group_are_the_unknowns():
         task_sizes=(1, 1),
     )
     first = np.array([[0.9], [0.8], [0.3], [0.7]])
-    predictions.add_task(dict.fromkeys(READINGS, first))
+    predictions.add_task(dict.fromkeys(MODALITIES, first))
     second = np.array([[0.9, 0.1], [0.3, 0.6], [0.65, 0.2], [0.2, 0.7]])
-    predictions.add_task(dict.fromkeys(READINGS, second))
+    predictions.add_task(dict.fromkeys(MODALITIES, second))
     # After task 1: known p 0.9 and s 0.7, unknown q 0.8 and r 0.3.
     assert open_set_after(predictions, 0, "audio")["auroc"] == pytest.approx(75.0)
     # After task 2: known p 0.9, q 0.6, s 0.7 (answered wrong), unknown r 0.65.
@@ -140,7 +141,8 @@ def drawn_run(seed, *, held_out=True, several=False, num_done=3):
         class_names=names,
         task_sizes=(2, 2, 2),
         scores=[
-            {r: rng.integers(0, 9, size=(len(labels), n)) / 8 for r in READINGS} for n in (2, 4, 6)
+            {r: rng.integers(0, 9, size=(len(labels), n)) / 8 for r in MODALITIES}
+            for n in (2, 4, 6)
         ][:num_done],
     )
 
@@ -148,16 +150,16 @@ def drawn_run(seed, *, held_out=True, several=False, num_done=3):
 @pytest.mark.parametrize("several", [False, True])
 def test_a_runs_numbers_are_scikit_learns_means(several):
     run = drawn_run(3, several=several)
-    for reading in READINGS:
+    for modality in MODALITIES:
         wanted = []
         for k, num_seen in enumerate((2, 4, 6)):
-            seen, scores = set(run.class_names[:num_seen]), run.scores[k][reading].max(axis=1)
+            seen, scores = set(run.class_names[:num_seen]), run.scores[k][modality].max(axis=1)
             inside = [set(names) <= seen for names in run.labels]
             outside = [not set(names) & seen for names in run.labels]
             judged = np.array(inside) | np.array(outside)
             if any(outside):
                 wanted.append(100 * roc_auc_score(np.array(outside)[judged], -scores[judged]))
-        assert summarise(run)[reading]["auroc"] == pytest.approx(np.mean(wanted))
+        assert summarise(run)[modality]["auroc"] == pytest.approx(np.mean(wanted))
         # Classes still to come, and with single labels the held-out group too.
         assert len(wanted) == (2 if several else 3)
 

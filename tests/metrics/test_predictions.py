@@ -8,12 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from cign.errors import InputError
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 
 def random_scores(num_clips, num_classes, seed=0):
     generator = np.random.default_rng(seed)
-    return {r: generator.normal(size=(num_clips, num_classes)) for r in READINGS}
+    return {r: generator.normal(size=(num_clips, num_classes)) for r in MODALITIES}
 
 
 def make(num_tasks=2):
@@ -40,9 +41,9 @@ def test_file_round_trip_is_exact(tmp_path: Path, num_tasks):
     assert again.task_sizes == (2, 1)
     assert again.num_tasks_done == num_tasks
     for before, after in zip(predictions.scores, again.scores, strict=True):
-        for reading in READINGS:
-            assert after[reading].dtype == np.float32
-            np.testing.assert_array_equal(before[reading], after[reading])
+        for modality in MODALITIES:
+            assert after[modality].dtype == np.float32
+            np.testing.assert_array_equal(before[modality], after[modality])
 
 
 def test_file_is_the_agreed_table(tmp_path: Path):
@@ -71,11 +72,11 @@ def test_no_clips(tmp_path: Path, num_tasks):
     assert (again.num_clips, again.num_tasks_done) == (0, num_tasks)
 
 
-@pytest.mark.parametrize("reading", READINGS)
-def test_nan_is_refused_and_names_the_clip(reading):
+@pytest.mark.parametrize("reading", MODALITIES)
+def test_nan_is_refused_and_names_the_clip(modality):
     scores = random_scores(4, 3)
-    scores[reading][2, 1] = np.nan
-    with pytest.raises(InputError, match=rf"{reading} score of clip c/3 after task 2"):
+    scores[modality][2, 1] = np.nan
+    with pytest.raises(InputError, match=rf"{modality} score of clip c/3 after task 2"):
         make(1).add_task(scores)
 
 

@@ -28,15 +28,15 @@ def scores(name, options, bf16):
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_bf16_changes_scores_by_rounding(name, options):
     exact, rounded = scores(name, options, False), scores(name, options, True)
-    for reading, value in exact.items():
-        assert rounded[reading].dtype == torch.float32
-        assert not torch.equal(rounded[reading], value), "bf16 had no effect"
-        assert torch.allclose(rounded[reading], value, atol=0.05)
+    for modality, value in exact.items():
+        assert rounded[modality].dtype == torch.float32
+        assert not torch.equal(rounded[modality], value), "bf16 had no effect"
+        assert torch.allclose(rounded[modality], value, atol=0.05)
 
 
 def test_a_linear_head_on_cached_tokens_is_left_alone():
     exact, rounded = scores("finetune", {}, False), scores("finetune", {}, True)
-    assert all(torch.equal(rounded[reading], value) for reading, value in exact.items())
+    assert all(torch.equal(rounded[modality], value) for modality, value in exact.items())
 
 
 def test_weights_and_losses_stay_in_float32():

@@ -10,8 +10,9 @@ import numpy as np
 
 from cign.metrics.embedded import FILE, Embeddings
 from cign.metrics.incremental import DEFINITIONS, summarise
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.utils.files import write_json
+from cign.vocabulary import MODALITIES
 
 
 def draw_predictions(
@@ -50,8 +51,8 @@ def draw_predictions(
         gains = {"audio": 1.0, "visual": 0.8, "audio_visual": 1.5}
         predictions.add_task(
             {
-                reading: gains[reading] * strength + generator.gumbel(size=strength.shape) / 2
-                for reading in READINGS
+                modality: gains[modality] * strength + generator.gumbel(size=strength.shape) / 2
+                for modality in MODALITIES
             }
         )
     return predictions

@@ -59,8 +59,8 @@ def test_headline_numbers_are_those_of_the_predictions(three_runs, tmp_path):
     expected = summarise(draw_predictions(skill=3.0, decay=0.1, seed=1))
     (row,) = (row for row in page.rows if "".join(row[:2]) == "cign_analytic" and "none" in row)
     shown = [
-        number(expected[reading][name])
-        for reading in ("audio", "visual", "audio_visual")
+        number(expected[modality][name])
+        for modality in ("audio", "visual", "audio_visual")
         for name in ("last", "average", "forgetting")
     ]
     assert row[-9:] == shown
@@ -70,15 +70,15 @@ def test_headline_numbers_are_those_of_the_predictions(three_runs, tmp_path):
 def test_every_matrix_is_there_in_full(three_runs, tmp_path):
     page = Page(report(three_runs[:1], tmp_path))
     summary = summarise(draw_predictions(skill=2.0, decay=1.5, seed=0))
-    for reading in ("audio", "visual", "audio_visual"):
-        for k, values in enumerate(summary[reading]["matrix"]):
+    for modality in ("audio", "visual", "audio_visual"):
+        for k, values in enumerate(summary[modality]["matrix"]):
             row = [f"task {k + 1}", *(number(v) for v in values if v is not None)]
-            row.append(number(summary[reading]["seen"][k]))
+            row.append(number(summary[modality]["seen"][k]))
             assert row in page.rows
 
 
 def test_numbers_come_from_predictions_not_from_what_metrics_claims(tmp_path):
-    write_run(tmp_path / "run", "cign", readings={"audio": {"last": 12345.6}})
+    write_run(tmp_path / "run", "cign", modalities={"audio": {"last": 12345.6}})
     assert "12345.6" not in report([tmp_path / "run"], tmp_path)
 
 

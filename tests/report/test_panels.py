@@ -26,9 +26,9 @@ from .test_page import Page, report
 def drawn():
     predictions = draw_predictions(skill=2.0, decay=0.5, seed=3)
     for scores in predictions.scores:  # probabilities, as methods give them
-        for reading, values in scores.items():
+        for modality, values in scores.items():
             e = 2.0 ** (values - values.max(axis=1, keepdims=True))
-            scores[reading] = e / e.sum(axis=1, keepdims=True)
+            scores[modality] = e / e.sum(axis=1, keepdims=True)
     return predictions, draw_embeddings(predictions)
 
 
@@ -89,8 +89,8 @@ def test_open_set_is_in_the_overview_and_after_each_task(two_runs, drawn, tmp_pa
     alone = Page(report(two_runs[:1], tmp_path))
     for k in range(4):
         numbers = [
-            value_of(open_set.open_set_after(predictions, k, reading)[name], 1)
-            for reading in ("audio", "visual", "audio_visual")
+            value_of(open_set.open_set_after(predictions, k, modality)[name], 1)
+            for modality in ("audio", "visual", "audio_visual")
             for name in ("oscr", "auroc", "fpr95")
         ]
         # 20 clips a class: those of the 3 (3 - k) classes still to come, and of one that never is.
@@ -195,9 +195,9 @@ def test_fourteen_methods_by_nine_runs_stay_under_5_mb(tmp_path, monkeypatch):
 
     predictions = draw_predictions((6, 6, 6, 6), clips_per_class=15)
     for scores in predictions.scores:
-        for reading, values in scores.items():
+        for modality, values in scores.items():
             e = 2.0 ** (values - values.max(axis=1, keepdims=True))
-            scores[reading] = e / e.sum(axis=1, keepdims=True)
+            scores[modality] = e / e.sum(axis=1, keepdims=True)
     vectors = draw_embeddings(predictions)
     write_run(tmp_path / "run", "cign", predictions=predictions, embeddings=vectors)
     (run,) = load_runs([tmp_path / "run"])

@@ -11,8 +11,9 @@ from PIL import Image
 
 from cign.cli.entry_point import main
 from cign.data.store import Store
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.report import write_report
+from cign.vocabulary import MODALITIES
 
 from .runs_on_paper import draw_predictions, write_run
 from .test_page import Page, report
@@ -32,7 +33,7 @@ def of_store(store):
         labels=[clip.labels for clip in clips],
         class_names=names,
         task_sizes=(len(names),),
-        scores=[dict.fromkeys(READINGS, scores)],
+        scores=[dict.fromkeys(MODALITIES, scores)],
     )
 
 

@@ -68,5 +68,5 @@ def assert_same_results(loop: Loop, expected: Loop) -> None:
     assert loop.losses == expected.losses
     assert loop.memory.state() == expected.memory.state()
     for scores, wanted in zip(loop.predictions.scores, expected.predictions.scores, strict=True):
-        for reading, value in scores.items():
-            np.testing.assert_array_equal(value, wanted[reading])
+        for modality, value in scores.items():
+            np.testing.assert_array_equal(value, wanted[modality])

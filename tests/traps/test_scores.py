@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from cign.metrics.incremental import DEFINITIONS, summarise
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.training import scoring
 from cign.training.scoring import score_clips
+from cign.vocabulary import MODALITIES
 from toy import quick_options, toy_loop
 from traps.runs import NAMES, WITH_PROMPTS, learned
 
@@ -21,9 +22,9 @@ def test_trap_01_scores_depend_on_neither_test_order_nor_batch_size(name, batch_
     monkeypatch.setattr(scoring, "EVALUATION_BATCH", batch_size)
     order = np.random.default_rng(batch_size).permutation(len(loop.test))
     scores = score_clips(loop.method, loop.source, loop.test[order])
-    for reading, expected in loop.predictions.scores[-1].items():
-        np.testing.assert_allclose(scores[reading], expected[order], rtol=1e-4, atol=1e-6)
-        assert np.array_equal(scores[reading].argmax(axis=1), expected[order].argmax(axis=1))
+    for modality, expected in loop.predictions.scores[-1].items():
+        np.testing.assert_allclose(scores[modality], expected[order], rtol=1e-4, atol=1e-6)
+        assert np.array_equal(scores[modality].argmax(axis=1), expected[order].argmax(axis=1))
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +69,9 @@ def test_trap_02_prompted_features_of_a_batch_are_those_of_single_clips(name, pr
         for start in range(0, len(audio) - size + 1, size):
             some = slice(start, start + size)
             together, _ = loop.method.features(audio[some], visual[some])
-            for reading in READINGS:
-                alone = torch.cat([features[reading] for features in singly[some]])
-                torch.testing.assert_close(together[reading], alone, rtol=1e-4, atol=1e-5)
+            for modality in MODALITIES:
+                alone = torch.cat([features[modality] for features in singly[some]])
+                torch.testing.assert_close(together[modality], alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", WITH_PROMPTS)
@@ -113,7 +114,7 @@ def by_hand():
             own = np.arange(starts[j], starts[j] + CLIPS[j])
             chosen[own] = np.where(np.arange(CLIPS[j]) < number, j, (j + 1) % (k + 1))
         scores = np.eye(k + 1, dtype=np.float32)[np.minimum(chosen, k)]
-        predictions.add_task(dict.fromkeys(READINGS, scores))
+        predictions.add_task(dict.fromkeys(MODALITIES, scores))
     return predictions
 
 
@@ -157,9 +158,9 @@ def test_trap_10_accuracy_is_over_clips_with_an_uneven_last_batch(name, monkeypa
         task_sizes=(6,),
     )
     predictions.add_task(scores)
-    for reading, found in summarise(predictions).items():
+    for modality, found in summarise(predictions).items():
         num_right = sum(
-            int(row.argmax()) == c for row, c in zip(scores[reading], label, strict=True)
+            int(row.argmax()) == c for row, c in zip(scores[modality], label, strict=True)
         )
         assert found["last"] == pytest.approx(100 * num_right / 18)
 
@@ -174,7 +175,7 @@ def test_trap_10_a_short_last_batch_weighs_what_its_clips_weigh():
         task_sizes=(2,),
     )
     always_a = np.tile(np.array([0.9, 0.1], np.float32), (len(labels), 1))
-    predictions.add_task(dict.fromkeys(READINGS, always_a))
+    predictions.add_task(dict.fromkeys(MODALITIES, always_a))
     for found in summarise(predictions).values():
         assert found["last"] == pytest.approx(100 * size / (size + 40))  # 86.5, not 50
         assert found["average"] == found["last"]

@@ -13,13 +13,14 @@ from cign.data.media.decode import MediaSpec
 from cign.data.tasks import TaskClips, TaskSequence
 from cign.errors import InputError
 from cign.methods import METHODS
-from cign.methods.base import READINGS, Setup
+from cign.methods.base import Setup
 from cign.networks.training_state import inference_state
 from cign.saved_model import build as model_building
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.model import Model
 from cign.training.scoring import score_clips
 from cign.utils.checkpoint import load_tree, save_tree
+from cign.vocabulary import MODALITIES
 from test_resume import OPTIONS
 from toy import quick_options, toy_blocks, toy_loop
 from traps.runs import (
@@ -141,8 +142,8 @@ def test_trap_04_a_loaded_model_answers_bit_for_bit(name, saved):
     loop, loaded = learned(name), load_model(saved(name)).method
     assert same(state_of(loaded), inference_state(loop.method))
     scores = score_clips(loaded, loop.source, loop.test)
-    for reading, expected in loop.predictions.scores[-1].items():
-        np.testing.assert_array_equal(scores[reading], expected)
+    for modality, expected in loop.predictions.scores[-1].items():
+        np.testing.assert_array_equal(scores[modality], expected)
 
 
 def test_trap_04_every_method_is_stopped_at_random_steps():
@@ -216,7 +217,7 @@ def test_trap_08_bic_has_one_correction_per_step():
 
     def note():
         layers = loop.method.bias
-        pairs.append([(x.scale[r].item(), x.shift[r].item()) for x in layers for r in READINGS])
+        pairs.append([(x.scale[r].item(), x.shift[r].item()) for x in layers for r in MODALITIES])
 
     loop.after_task = note
     loop.run()
@@ -229,10 +230,10 @@ def test_trap_08_bic_has_one_correction_per_step():
     with torch.inference_mode():
         logits = loop.method.eval().network(audio, visual)
         scores = loop.method.predict(audio, visual).probabilities
-    for r, reading in enumerate(READINGS):
-        expected = logits[reading].clone()
+    for r, modality in enumerate(MODALITIES):
+        expected = logits[modality].clone()
         for step in range(4):
             scale, shift = pairs[-1][3 * step + r]
             own = slice(2 * step, 2 * step + 2)
-            expected[:, own] = scale * logits[reading][:, own] + shift
-        torch.testing.assert_close(scores[reading], expected.softmax(dim=1))
+            expected[:, own] = scale * logits[modality][:, own] + shift
+        torch.testing.assert_close(scores[modality], expected.softmax(dim=1))

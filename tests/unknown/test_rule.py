@@ -10,7 +10,6 @@ from sklearn.metrics import roc_auc_score
 
 from cign.data.batches import ArraySource
 from cign.errors import InputError
-from cign.methods.base import READINGS
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import (
     KNOWN_SHARE,
@@ -26,6 +25,7 @@ from cign.open_set.rule import (
 )
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.validation_clips import KeptClips
+from cign.vocabulary import MODALITIES
 from toy import toy_loop, toy_tokens
 from toy_model import toy_model
 
@@ -75,10 +75,10 @@ def test_evidence_has_the_probabilities_that_predict_gives_bit_for_bit(name):
     audio, visual = source.read(test)
     evidence = EvidenceReader(method).read(audio, visual)
     wanted = method.predict(audio, visual).probabilities
-    for reading in READINGS:
-        assert torch.equal(evidence.probabilities[reading], wanted[reading]), reading
-        again = evidence.logits[reading].softmax(dim=1)
-        assert torch.allclose(again, wanted[reading], atol=1e-6)
+    for modality in MODALITIES:
+        assert torch.equal(evidence.probabilities[modality], wanted[modality]), modality
+        again = evidence.logits[modality].softmax(dim=1)
+        assert torch.allclose(again, wanted[modality], atol=1e-6)
     total = evidence.leverage["audio"] + evidence.leverage["visual"]
     assert torch.equal(evidence.leverage["audio_visual"], total)
 
@@ -91,13 +91,13 @@ def test_the_default_score_of_a_closed_form_tells_unknown_clips(name):
     known, unknown = test[labels < NUM_TAUGHT], test[labels >= NUM_TAUGHT]
     rule = fit_rule(reader, source, known)
     assert rule.score == "combined"
-    for reading in READINGS:
+    for modality in MODALITIES:
         (one,), (other,) = (read_evidence(reader, source, x) for x in (known, unknown))
-        values = np.r_[rule.values(one, reading), rule.values(other, reading)]
+        values = np.r_[rule.values(one, modality), rule.values(other, modality)]
         assert ((values >= 0) & (values <= 1)).all()
         truth = np.r_[np.zeros(len(known)), np.ones(len(unknown))]
-        assert roc_auc_score(truth, values) > 0.9, reading
-        kept = np.mean(rule.values(one, reading) <= rule.thresholds[reading])
+        assert roc_auc_score(truth, values) > 0.9, modality
+        kept = np.mean(rule.values(one, modality) <= rule.thresholds[modality])
         assert kept >= KNOWN_SHARE - 1 / len(known)
 
 
@@ -109,7 +109,7 @@ def test_every_possible_score_of_a_method_gives_a_rule_that_survives_a_file():
     for score in possible_scores(reader):
         rule = rule_on(batches, score, multi_label=False)
         assert UnknownRule.from_dict(rule.to_dict(), reader, "model m") == rule
-        assert set(rule.thresholds) == set(READINGS)
+        assert set(rule.thresholds) == set(MODALITIES)
     with pytest.raises(InputError, match="'odd'"):
         UnknownRule.from_dict({**rule.to_dict(), "score": "odd"}, reader, "model m")
 
@@ -140,11 +140,11 @@ def test_many_validation_clips_are_thinned_evenly():
     many = np.repeat(test, 40)
     read = []
 
-    def reading(which):
+    def modality(which):
         return lambda i: read.append(i) or which(i)
 
     counting = ArraySource(
-        reading(lambda i: source.audio(i)), lambda i: source.visual(i), bytes_per_clip=1
+        modality(lambda i: source.audio(i)), lambda i: source.visual(i), bytes_per_clip=1
     )
     rule = fit_rule(EvidenceReader(method), counting, many)
     assert rule.num_clips == MOST_CLIPS == len(np.concatenate(read))
@@ -177,7 +177,7 @@ def test_a_model_keeps_its_rule_and_one_of_before_reads_its_threshold(tmp_path):
     write_json(tmp_path / "new" / "model.json", {**about, "unknown_threshold": 0.25})
     old = load_model(tmp_path / "new").unknown
     assert old.score == "max_probability"
-    assert old.thresholds == dict.fromkeys(READINGS, 0.25)
+    assert old.thresholds == dict.fromkeys(MODALITIES, 0.25)
 
 
 def test_the_parts_of_the_combined_score_are_named():

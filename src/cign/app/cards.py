@@ -15,7 +15,7 @@ from cign.saved_model.model import Model
 from cign.saved_model.versions import Version
 from cign.updating.new_clips import num_clips
 
-READINGS = {
+MODALITIES = {
     "audio_visual": "Audio-visual",
     "audio": "Audio only",
     "visual": "Visual only",
@@ -80,14 +80,14 @@ def answer(one: Answer, *, media: str = "") -> str:
             f"<span class='verdict' style='--c:{colour(one.scene, first['label'])}'>{label}</span>"
             f"<span>{probability}</span>"
         )
-    readings = "".join(
+    modalities = "".join(
         f"<div><h3>{title}</h3>{_bars(one.scene, said.modalities[name], name)}</div>"
-        for name, title in READINGS.items()
+        for name, title in MODALITIES.items()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in one.notes)
     window = f"{said.start_s:.2f} to {said.end_s:.2f} s of {one.duration_s:.2f} s"
     return _block(
-        f"<p class='said'>{verdict}</p>{media}<div class='readings'>{readings}</div>"
+        f"<p class='said'>{verdict}</p>{media}<div class='modalities'>{modalities}</div>"
         f"{_unknown(said.unknown or 0.0, said.unknown_threshold, bool(said.is_unknown))}"
         f"<ul class='notes'>{notes}</ul>"
         f"<p class='soft small'>Window: {window}. Answered in {one.seconds:.1f} s.</p>",
@@ -95,9 +95,9 @@ def answer(one: Answer, *, media: str = "") -> str:
     )
 
 
-def _bars(scene: Scene, entries: Sequence[dict[str, Any]], reading: str) -> str:
+def _bars(scene: Scene, entries: Sequence[dict[str, Any]], modality: str) -> str:
     if not entries:
-        return f"<p class='soft'>no {_MODALITIES[reading]} track</p>"
+        return f"<p class='soft'>no {_MODALITIES[modality]} track</p>"
     rows = "".join(
         f"<li><span class='name' title='{escape(one['label'], quote=True)}'>"
         f"{breakable(one['label'])}</span>"

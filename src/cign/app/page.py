@@ -198,10 +198,10 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
 
         asked = [said, shown, clip]
         state = [head, classes, undo, seen]
-        reading: dict[str, Any] = {"concurrency_id": "read", "concurrency_limit": 1, **private}
+        modality: dict[str, Any] = {"concurrency_id": "read", "concurrency_limit": 1, **private}
         for field in (upload, record):
-            asking = field.change(do.ask, field, asked, show_progress_on=said, **reading)
-            asking.then(do.picture, None, save, show_progress="hidden", **reading)
+            asking = field.change(do.ask, field, asked, show_progress_on=said, **modality)
+            asking.then(do.picture, None, save, show_progress="hidden", **modality)
         page.load(do.state, None, state, show_progress="hidden", **private)
         classes_tab.select(do.state, None, state, show_progress="hidden", **private)
         if service.can_teach:
@@ -216,8 +216,8 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                 undo.click(do.undo, seen, [told, *state], **writing),
             ):
                 # The clip that was asked about last, as the model sees it now.
-                again = event.then(do.ask, clip, asked, show_progress="hidden", **reading)
-                again.then(do.picture, None, save, show_progress="hidden", **reading)
+                again = event.then(do.ask, clip, asked, show_progress="hidden", **modality)
+                again.then(do.picture, None, save, show_progress="hidden", **modality)
         page.unload(do.close)
     return page
 

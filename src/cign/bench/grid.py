@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cign.data.exemplar_memory import MemoryBudget
 from cign.errors import InputError, one_of
-from cign.runs.configuration import REGIMES
+from cign.vocabulary import REGIMES
 
 
 @dataclass(frozen=True, kw_only=True)

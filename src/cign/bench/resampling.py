@@ -22,12 +22,13 @@ from cign.metrics.incremental import (
     predicted_classes,
     task_of_class,
 )
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.utils.seeding import stream
+from cign.vocabulary import MODALITIES
 
 NUM_DRAWS = 10_000
 METRICS = ("last", "average", "forgetting")
-NUMBERS = tuple(f"{metric}_{reading}" for metric in METRICS for reading in READINGS)
+NUMBERS = tuple(f"{metric}_{modality}" for metric in METRICS for modality in MODALITIES)
 
 Floats = npt.NDArray[np.floating[Any]]
 _CHUNK = 250  # draws at a time: their counts stay in the processor's cache
@@ -57,10 +58,10 @@ def resampled_numbers(
     done = 0
     for counts_NR in clip_counts(len(rows), num_draws, int(list_hash[:16] or "0", 16)):
         stop = done + counts_NR.shape[1]
-        for i, reading in enumerate(READINGS):
-            a_RTT, seen_RT = tables(counts_NR, reading)
+        for i, modality in enumerate(MODALITIES):
+            a_RTT, seen_RT = tables(counts_NR, modality)
             for j, values in enumerate(_named(a_RTT, seen_RT)):
-                result[j * len(READINGS) + i, done:stop] = 100 * values
+                result[j * len(MODALITIES) + i, done:stop] = 100 * values
         done = stop
     return result
 
@@ -86,19 +87,19 @@ class _Accuracies:
         targets_NC = class_targets(predictions)[rows]
         self.of_task = [np.flatnonzero(tasks_N == j) for j in range(self.num_tasks)]
         self.right: dict[str, npt.NDArray[np.float32]] = {}
-        for reading in READINGS:
-            chosen = [predicted_classes(predictions, k, reading) for k in range(self.num_tasks)]
+        for modality in MODALITIES:
+            chosen = [predicted_classes(predictions, k, modality) for k in range(self.num_tasks)]
             right = [targets_NC[np.arange(len(rows)), c[rows]] for c in chosen]
-            self.right[reading] = np.asarray(right, dtype=np.float32)  # [T, N]
+            self.right[modality] = np.asarray(right, dtype=np.float32)  # [T, N]
 
-    def __call__(self, counts_NR: Floats, reading: str) -> tuple[Floats, Floats]:
+    def __call__(self, counts_NR: Floats, modality: str) -> tuple[Floats, Floats]:
         """a(k,j), shape [R, T, T], and A_k, shape [R, T], in 0..1."""
         num_draws = counts_NR.shape[1]
         hits = np.zeros((num_draws, self.num_tasks, self.num_tasks))
         totals = np.zeros((num_draws, self.num_tasks))
         for j, clips in enumerate(self.of_task):
             counts = counts_NR[clips]
-            hits[:, j:, j] = (self.right[reading][j:, clips] @ counts).T
+            hits[:, j:, j] = (self.right[modality][j:, clips] @ counts).T
             totals[:, j] = counts.sum(axis=0)
         lower = np.tril(np.ones((self.num_tasks, self.num_tasks), dtype=bool))
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -118,16 +119,16 @@ class _Precisions:
         for k in range(self.num_tasks):
             targets = targets_NC[:, : predictions.num_seen(k)]
             shown = np.flatnonzero(targets.any(axis=1))
-            for reading in READINGS:
-                scores = predictions.scores[k][reading][rows[shown]]
-                self.classes[reading, k] = [
+            for modality in MODALITIES:
+                scores = predictions.scores[k][modality][rows[shown]]
+                self.classes[modality, k] = [
                     _RankedClass(scores[:, c], targets[shown, c], shown, len(rows))
                     if targets[shown, c].any()
                     else None
                     for c in range(targets.shape[1])
                 ]
 
-    def __call__(self, counts_NR: Floats, reading: str) -> tuple[Floats, Floats]:
+    def __call__(self, counts_NR: Floats, modality: str) -> tuple[Floats, Floats]:
         """a(k,j), shape [R, T, T], and A_k, shape [R, T], in 0..1."""
         num_draws = counts_NR.shape[1]
         a = np.full((num_draws, self.num_tasks, self.num_tasks), np.nan)
@@ -136,7 +137,7 @@ class _Precisions:
             nothing = np.full(num_draws, np.nan)
             columns = [
                 nothing if one is None else one.average_precision(counts_NR)
-                for one in self.classes[reading, k]
+                for one in self.classes[modality, k]
             ]
             precisions_CR = np.asarray(columns)
             seen[:, k] = _mean(precisions_CR, axis=0)

@@ -19,8 +19,8 @@ from cign.bench.plan import Cell, Plan
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.worker import RESAMPLED, is_done, save_resampled
 from cign.errors import InputError
-from cign.metrics.predictions import READINGS
 from cign.utils.files import read_json
+from cign.vocabulary import MODALITIES
 
 Floats = npt.NDArray[np.floating[Any]]
 Row = dict[str, Any]
@@ -51,11 +51,11 @@ class RunResult:
     def read(cls, folder: Path) -> RunResult:
         """Read the ``metrics.json`` of a finished run."""
         metrics = read_json(folder / "metrics.json", "metrics")
-        readings = metrics["readings"]
-        numbers = [readings[reading][metric] for metric in METRICS for reading in READINGS]
+        modalities = metrics["readings"]
+        numbers = [modalities[modality][metric] for metric in METRICS for modality in MODALITIES]
         return cls(
             numbers=np.array([np.nan if x is None else x for x in numbers], dtype=np.float64),
-            measure=readings["audio"]["measure"],
+            measure=modalities["audio"]["measure"],
             costs=_costs(metrics["costs"]),
             limit=metrics["limit"],
             threads=int(metrics["machine"]["threads"]),

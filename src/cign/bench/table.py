@@ -10,8 +10,8 @@ from typing import Any
 from cign.bench.config import ALL_STORES
 from cign.bench.resampling import NUMBERS
 from cign.bench.summary import COSTS
-from cign.metrics.predictions import READINGS
 from cign.report.text import number
+from cign.vocabulary import MODALITIES
 
 Row = Mapping[str, Any]
 Table = Mapping[str, Any]
@@ -103,7 +103,7 @@ def _main(rows: Sequence[Row], table: Table) -> str:
         numbers = row["numbers"]
         cells = [row["method"], row["memory"], with_spread(numbers["last_audio_visual"])]
         cells += [difference(numbers["last_audio_visual"])] if against else []
-        cells += [number(numbers[f"last_{reading}"]["value"]) for reading in READINGS[:2]]
+        cells += [number(numbers[f"last_{modality}"]["value"]) for modality in MODALITIES[:2]]
         cells += [
             number(numbers[f"{name}_audio_visual"]["value"]) for name in ("average", "forgetting")
         ]
@@ -135,7 +135,7 @@ def differences(rows: Iterable[Row], lead: Mapping[str, str]) -> list[str]:
         f"|{' --- |' * len(lead)} ---: | ---: | ---: |",
     ]
     for row in rows:
-        cells = [difference(row["numbers"][f"last_{reading}"]) for reading in READINGS]
+        cells = [difference(row["numbers"][f"last_{modality}"]) for modality in MODALITIES]
         if any(cells):
             lines.append(f"| {' | '.join([*(str(row[name]) for name in lead.values()), *cells])} |")
     return lines

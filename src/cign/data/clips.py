@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cign.errors import InputError, one_of
+from cign.vocabulary import SPLITS
 
-SPLITS = ("train", "val", "test", "unknown")
 # What `clip_id` puts behind a file's name; a file may have an "@" in its own.
 _PART = re.compile(r"@([\d.e+-]*\d)?-([\d.e+-]*\d)?$")
 

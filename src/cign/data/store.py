@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from cign.data.arrays import map_array
 from cign.data.clip_file import read_clips
-from cign.data.clips import SPLITS, ClipTable
+from cign.data.clips import ClipTable
 from cign.data.media.decode import MediaSpec
 from cign.data.tokens import Indices, TokenCache, cache_names
 from cign.errors import InputError, one_of
 from cign.utils.files import read_json
+from cign.vocabulary import SPLITS
 
 FORMAT = 1
 

@@ -14,7 +14,7 @@ from cign.explain.sound import draw_sound
 LEFT, RIGHT = 62, 880  # of frames and spectrogram
 BARS_LEFT, BARS_WIDTH = 944, 292
 TOP = 152
-_READING_NAMES = {"audio_visual": "audio-visual", "audio": "audio", "visual": "visual"}
+_MODALITY_NAMES = {"audio_visual": "audio-visual", "audio": "audio", "visual": "visual"}
 _MODALITIES = {"audio": "audio", "visual": "video"}
 _MOST_BARS, _BAR_STEP = 5, 29
 
@@ -32,7 +32,7 @@ def draw(scene: Scene, *, frame: int | None = None, at_s: float | None = None) -
     _header(canvas, scene)
     bottom = draw_pictures(canvas, scene, frame, LEFT, TOP, RIGHT)
     draw_sound(canvas, scene, at_s, LEFT, bottom + 34, RIGHT)
-    _readings(canvas, scene)
+    _modalities(canvas, scene)
     return canvas
 
 
@@ -62,11 +62,11 @@ def _header(canvas: Canvas, scene: Scene) -> None:
     canvas.text(end, 80, said, color=INK, **look)
 
 
-def _readings(canvas: Canvas, scene: Scene) -> None:
+def _modalities(canvas: Canvas, scene: Scene) -> None:
     """Bars of the three readings and of the unknown score, a class in one colour throughout."""
     one, top = scene.prediction, 138
     most = min(max(len(entries) for entries in one.modalities.values()), _MOST_BARS)
-    for name, title in _READING_NAMES.items():
+    for name, title in _MODALITY_NAMES.items():
         canvas.text(BARS_LEFT, top, title, color=INK, fontsize=12, fontweight="bold")
         entries = one.modalities[name][:_MOST_BARS]
         if entries:

@@ -155,8 +155,8 @@ def _shown(prediction: Prediction) -> list[dict[str, Any]]:
     """Classes of the audio-visual reading that are worth a map: the first, and likely others."""
     told = prediction.modalities["audio_visual"]
     best: dict[str, float] = {}
-    for reading in prediction.modalities.values():
-        for entry in reading:
+    for modality in prediction.modalities.values():
+        for entry in modality:
             best[entry["label"]] = max(best.get(entry["label"], 0.0), entry["probability"])
     likely = [e for e in told[1:] if best[e["label"]] >= LEAST_PROBABILITY]
     return [told[0], *likely][:MOST_MAPS]

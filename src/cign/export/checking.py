@@ -14,14 +14,14 @@ from cign.backbones.base import Backbone
 from cign.data.media.decode import Decoded, MediaError, MediaSpec, decode
 from cign.errors import InputError, RunError
 from cign.export.formats import Runner
-from cign.export.readings import OUTPUTS, UNKNOWN, Readings, example
+from cign.export.predictor import OUTPUTS, UNKNOWN, Predictor, example
 from cign.export.tracing import Traced
 from cign.inference.predict import BATCH, read_batch
-from cign.methods.base import READINGS
 from cign.saved_model.model import Model
 from cign.synthetic import ClipDraw, World, render_audio, render_frames
 from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.utils.progress import Progress
+from cign.vocabulary import MODALITIES
 
 TOLERANCE = 1e-4
 NUM_RENDERED = 50
@@ -117,10 +117,10 @@ def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded])
     starts = range(0, len(clips), BATCH)
     parts = [read_batch(model, backbone, list(clips[i : i + BATCH])) for i in starts]
     scores = {
-        name: np.concatenate([part.probabilities[name] for part in parts]) for name in READINGS
+        name: np.concatenate([part.probabilities[name] for part in parts]) for name in MODALITIES
     }
-    for reading, name in UNKNOWN.items():
-        scores[name] = np.concatenate([part.unknown[reading] for part in parts])
+    for modality, name in UNKNOWN.items():
+        scores[name] = np.concatenate([part.unknown[modality] for part in parts])
     return scores
 
 
@@ -163,7 +163,7 @@ def compare(
 
 
 def compare_forms(
-    run: Runner, network: Readings, traced: Traced, spec: MediaSpec, what: str
+    run: Runner, network: Predictor, traced: Traced, spec: MediaSpec, what: str
 ) -> None:
     """Ask an exported file about clips of the other lengths that it says it takes.
 
@@ -193,9 +193,9 @@ def compare_forms(
 
 def _spoken(output: str) -> str:
     """What an output is, in words."""
-    reading = output.removeprefix("unknown_").replace("_", "-")
-    what = f"the {reading} reading"
-    return what if output in READINGS else f"the unknown score of {what}"
+    modality = output.removeprefix("unknown_").replace("_", "-")
+    what = f"the {modality} reading"
+    return what if output in MODALITIES else f"the unknown score of {what}"
 
 
 def _batches(num_clips: int) -> Iterator[tuple[int, int]]:

@@ -25,17 +25,17 @@ from cign.export.checking import (
 )
 from cign.export.formats import FILES, kinds_of, runner, write
 from cign.export.fourier import without_fourier_operators
-from cign.export.readings import UNKNOWN, Readings, in_float32, readings_of
+from cign.export.predictor import UNKNOWN, Predictor, in_float32, predictor_of
 from cign.export.script import write_script
 from cign.export.sizes import write_out_sizes
 from cign.export.sums import write_out_sums
 from cign.export.tracing import Traced, trace
-from cign.methods.base import READINGS
 from cign.runs.record import versions
 from cign.saved_model.files import checksum
 from cign.saved_model.model import Model
 from cign.utils.files import write_json
 from cign.utils.progress import Progress, Silent
+from cign.vocabulary import MODALITIES
 
 ABOUT = "predictor.json"
 FORMAT = 2
@@ -100,7 +100,7 @@ def export_model(
         bf16_difference = max(float(abs(own[name] - wanted[name]).max()) for name in own)
     if backbone is not None and model.device.type != "cpu":
         backbone = copy.deepcopy(backbone).to("cpu")  # the file holds tensors of the CPU
-    network = readings_of(in_float32(model).to("cpu"), backbone)
+    network = predictor_of(in_float32(model).to("cpu"), backbone)
     with _staged(out) as staging:
         checks, traced = {}, None
         for kind in kinds:
@@ -128,7 +128,7 @@ def export_model(
     )
 
 
-def _trace(kind: str, network: Readings, model: Model) -> Traced:
+def _trace(kind: str, network: Predictor, model: Model) -> Traced:
     if kind == "torch":
         return trace(network, model.spec, model.method.name)
     with without_fourier_operators():
@@ -205,14 +205,15 @@ def _describe(
             "reading, unknown score and threshold are those of the other modality",
         },
         "outputs": {
-            name: {"dtype": "float32", "shape": ["batch", len(model.classes)]} for name in READINGS
+            name: {"dtype": "float32", "shape": ["batch", len(model.classes)]}
+            for name in MODALITIES
         }
         | {name: {"dtype": "float32", "shape": ["batch"]} for name in UNKNOWN.values()},
         "unknown": {
             "score": model.unknown.score,
             "range": [0.0, 1.0],
             "outputs": UNKNOWN,
-            "thresholds": {name: model.unknown.thresholds.get(name) for name in READINGS},
+            "thresholds": {name: model.unknown.thresholds.get(name) for name in MODALITIES},
             "meaning": "a clip whose score is above the threshold is unknown; null: none is set",
         },
         "model": {

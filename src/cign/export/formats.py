@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from cign.errors import InputError, RunError, one_of
-from cign.export.readings import INPUTS, OUTPUTS
+from cign.export.predictor import INPUTS, OUTPUTS
 from cign.export.tracing import Traced, quiet
 
 FORMATS = ("onnx", "torch", "both")

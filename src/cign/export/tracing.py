@@ -14,7 +14,7 @@ from torch.export import Dim, ExportedProgram
 
 from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
-from cign.export.readings import Readings, example
+from cign.export.predictor import Predictor, example
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Traced:
     any_frames: bool
 
 
-def trace(network: Readings, spec: MediaSpec, method: str) -> Traced:
+def trace(network: Predictor, spec: MediaSpec, method: str) -> Traced:
     """Trace a network.
 
     Args:
@@ -70,7 +70,7 @@ def trace(network: Readings, spec: MediaSpec, method: str) -> Traced:
     )
 
 
-def _takes(network: Readings, spec: MediaSpec, **form: int) -> bool:
+def _takes(network: Predictor, spec: MediaSpec, **form: int) -> bool:
     """Whether the network reads clips of another form."""
     try:
         with torch.no_grad():

@@ -24,12 +24,13 @@ from cign.metrics.classes import (
 )
 from cign.metrics.incremental import summarise
 from cign.metrics.open_set import answered_right, is_known, open_set
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
 from cign.open_set.evidence import Evidence, EvidenceReader
 from cign.open_set.rule import COMBINED, UnknownRule, possible_scores, read_evidence, rule_on
 from cign.runs.configuration import RunConfig
 from cign.saved_model.model import Model
 from cign.training.scoring import judge_by_what_is_there
+from cign.vocabulary import MODALITIES
 
 
 def evaluate_model(
@@ -126,8 +127,8 @@ class _Read:
     def values(self, rule: UnknownRule) -> dict[str, NDArray[np.float32]]:
         """Unknown scores by reading, each of shape [N]."""
         values = {
-            reading: np.concatenate([rule.values(one, reading) for one in self.evidence])
-            for reading in READINGS
+            modality: np.concatenate([rule.values(one, modality) for one in self.evidence])
+            for modality in MODALITIES
         }
         judge_by_what_is_there(values, self.has_audio, self.has_visual)
         return values
@@ -135,10 +136,10 @@ class _Read:
     def probabilities(self) -> dict[str, NDArray[np.float32]]:
         """Probabilities of each reading, [N, C]."""
         found = {
-            reading: np.concatenate(
-                [one.probabilities[reading].float().cpu().numpy() for one in self.evidence]
+            modality: np.concatenate(
+                [one.probabilities[modality].float().cpu().numpy() for one in self.evidence]
             )
-            for reading in READINGS
+            for modality in MODALITIES
         }
         judge_by_what_is_there(found, self.has_audio, self.has_visual)
         return found
@@ -149,7 +150,8 @@ class _Read:
             return None
         # By reading, so that the threshold goes where the score went.
         limits = {
-            reading: np.full(len(self.has_audio), rule.thresholds[reading]) for reading in READINGS
+            modality: np.full(len(self.has_audio), rule.thresholds[modality])
+            for modality in MODALITIES
         }
         judge_by_what_is_there(limits, self.has_audio, self.has_visual)
         return np.asarray(self.values(rule)["audio_visual"] > limits["audio_visual"])
@@ -181,12 +183,14 @@ def _open_set(
         # Without validation clips the known ones stand in: they set no more than the scale.
         base = validation if model.kept is not None else known.evidence
         rules[name] = rule_on(base, name, multi_label=model.method.setup.multi_label)
-    readings: dict[str, Any] = {reading: {} for reading in READINGS}
+    modalities: dict[str, Any] = {modality: {} for modality in MODALITIES}
     for name, rule in rules.items():
         of_known, of_strange = known.values(rule), strange.values(rule)
-        for reading in READINGS:
-            right = answered_right(predictions.scores[0][reading][rows], labels, model.classes)
-            readings[reading][name] = open_set(of_known[reading][rows], right, of_strange[reading])
+        for modality in MODALITIES:
+            right = answered_right(predictions.scores[0][modality][rows], labels, model.classes)
+            modalities[modality][name] = open_set(
+                of_known[modality][rows], right, of_strange[modality]
+            )
     return {
         "num_known": len(rows),
         "num_unknown": len(strange.has_audio),
@@ -194,5 +198,5 @@ def _open_set(
         "threshold": model.unknown.thresholds.get("audio_visual"),
         "known_called_unknown": known.percent_unknown(model.unknown, rows),
         "unknown_called_unknown": strange.percent_unknown(model.unknown, slice(None)),
-        "readings": readings,
+        "readings": modalities,
     }

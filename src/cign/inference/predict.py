@@ -22,10 +22,10 @@ from cign.inference.inputs import Input, NoFile
 from cign.inference.localization import Maps, maps_of
 from cign.inference.prediction import Prediction
 from cign.layers.rounding import plain_products
-from cign.methods.base import READINGS
 from cign.saved_model.model import Model
 from cign.training.scoring import judge_by_what_is_there
 from cign.utils.progress import Progress, Silent
+from cign.vocabulary import MODALITIES
 
 BATCH = 16
 
@@ -181,11 +181,13 @@ def read_batch(
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
         evidence = model.evidence_reader.read(audio, frames)
-    scores = {name: evidence.probabilities[name].float().cpu().numpy().copy() for name in READINGS}
-    unknown = {name: model.unknown.values(evidence, name).copy() for name in READINGS}
-    by_modality = {name: model.unknown.standardised_parts(evidence, name) for name in READINGS}
+    scores = {
+        name: evidence.probabilities[name].float().cpu().numpy().copy() for name in MODALITIES
+    }
+    unknown = {name: model.unknown.values(evidence, name).copy() for name in MODALITIES}
+    by_modality = {name: model.unknown.standardised_parts(evidence, name) for name in MODALITIES}
     parts = {
-        part: {name: by_modality[name][part] for name in READINGS}
+        part: {name: by_modality[name][part] for name in MODALITIES}
         for part in by_modality["audio_visual"]
     }
     has_audio = np.array([clip.has_audio for clip in clips])
@@ -227,7 +229,7 @@ def _prediction(
     has = {"audio": clip.has_audio, "visual": clip.has_visual}
     missing = [name for name, is_there in has.items() if not is_there]
     modalities: dict[str, list[dict[str, Any]]] = {}
-    for name in READINGS:
+    for name in MODALITIES:
         if name in missing:
             modalities[name] = []
             continue

@@ -7,8 +7,7 @@ from typing import Any
 
 from cign.open_set.words import why_unknown
 from cign.utils.file_text import name_to_text
-
-MODALITIES = ("audio", "visual", "audio_visual")
+from cign.vocabulary import MODALITIES
 
 
 def _no_classes() -> dict[str, list[dict[str, Any]]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cign.losses.classification import classification_loss
-from cign.methods.base import READINGS, Batch, Losses, Setup
+from cign.methods.base import Batch, Losses, Setup
 from cign.methods.phases import TrainingOptions
 from cign.networks.encoder import Encoder
 from cign.networks.heads import HeadsNetwork
+from cign.vocabulary import MODALITIES
 
 # How encoders are trained on the first task where nothing else is asked for; ours.
 ADAPTATION = TrainingOptions(
@@ -32,8 +33,8 @@ class Adaptation(HeadsNetwork):
         """Cross-entropy of the three heads, as `finetune` has it."""
         logits = self(batch.audio, batch.visual)
         return {
-            reading: classification_loss(
-                logits[reading], batch.targets, multi_label=self.multi_label
+            modality: classification_loss(
+                logits[modality], batch.targets, multi_label=self.multi_label
             )
-            for reading in READINGS
+            for modality in MODALITIES
         }

@@ -15,18 +15,12 @@ from torch import Tensor, nn
 from cign.errors import one_of
 from cign.methods.adaptation import ADAPTATION
 from cign.methods.base import Batch, Output, Setup
-from cign.methods.closed_form import (
-    DTYPES,
-    MODALITIES,
-    ClosedForm,
-    ModalityRidge,
-    with_columns,
-    without_entry,
-)
+from cign.methods.closed_form import DTYPES, ClosedForm, ModalityRidge, with_columns, without_entry
 from cign.methods.phases import TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.ridge import RandomFeatures, RidgeStatistics
 from cign.utils.options import check_positive, check_sizes
+from cign.vocabulary import UNIMODAL
 
 Fusion = Literal["concatenation", "log_probabilities"]
 Precision = Literal["float32", "float64"]
@@ -140,14 +134,14 @@ class Analytic(ClosedForm):
                 self.cross(modality),
                 ridge,
             )
-            for modality in MODALITIES
+            for modality in UNIMODAL
         ]
         whole = (self, "joint_weights")
         return [*parts, ("audio_visual", whole, self.joint.gram, self.joint.cross, ridge)]
 
     def _block(self, modality: str) -> slice:
         """The rows of the concatenation's sums that belong to a modality."""
-        begin = MODALITIES.index(modality) * self.options.width
+        begin = UNIMODAL.index(modality) * self.options.width
         return slice(begin, begin + self.options.width)
 
     def mean_tokens(self, audio: Tensor, visual: Tensor, dtype: torch.dtype) -> list[Tensor]:
@@ -159,7 +153,7 @@ class Analytic(ClosedForm):
     ) -> dict[str, Tensor]:
         """Random features of each modality's mean token, [B, W]."""
         means = self.mean_tokens(audio, visual, dtype)
-        pairs = zip(MODALITIES, means, strict=True)
+        pairs = zip(UNIMODAL, means, strict=True)
         return {modality: self.of(modality).features(mean) for modality, mean in pairs}
 
     def absorb(self, batch: Batch) -> None:
@@ -169,7 +163,7 @@ class Analytic(ClosedForm):
             both = torch.cat([features["audio"], features["visual"]], dim=1)
             self.joint.absorb(both, batch.targets)
             return
-        for modality in MODALITIES:
+        for modality in UNIMODAL:
             statistics = self.of(modality).statistics
             assert statistics is not None
             statistics.absorb(features[modality], batch.targets)

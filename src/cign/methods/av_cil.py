@@ -27,8 +27,8 @@ from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.networks.encoder import Encoder
 from cign.networks.guided import GuidedNetwork, GuidedOutput
-from cign.networks.heads import READINGS
 from cign.utils.options import refuse_ignored
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +110,10 @@ class AvCil(WithTeacher):
         now = self.network.read(batch.audio, batch.visual)
         logits = self.network.classify(now.features)
         losses = Losses()
-        for reading in READINGS:
-            losses[reading] = separated_cross_entropy(logits[reading], batch.targets, self.num_old)
+        for modality in MODALITIES:
+            losses[modality] = separated_cross_entropy(
+                logits[modality], batch.targets, self.num_old
+            )
         similarities = pair_similarities(now.audio, now.visual, o.similarity_temperature)
         losses["instance"] = o.instance_weight * instance_contrast(similarities)
         losses["class"] = o.class_weight * class_contrast(similarities, batch.labels)
@@ -132,8 +134,8 @@ class AvCil(WithTeacher):
         distance = attention_distillation(old.log_attention, now.log_attention, counts)
         losses = {"attention": o.attention_weight * distance}
         if o.logit_weight:
-            for reading in READINGS:
-                losses[f"{reading}_distillation"] = o.logit_weight * task_wise_distillation(
-                    old_logits[reading], logits[reading], self.class_counts[:-1], o.temperature
+            for modality in MODALITIES:
+                losses[f"{modality}_distillation"] = o.logit_weight * task_wise_distillation(
+                    old_logits[modality], logits[modality], self.class_counts[:-1], o.temperature
                 )
         return losses

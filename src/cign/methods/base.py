@@ -25,7 +25,6 @@ from cign.errors import InputError
 from cign.methods.phases import Phase
 from cign.networks.encoder import TokenShape
 
-READINGS = ("audio", "visual", "audio_visual")
 Losses = dict[str, Tensor]
 ByModality = dict[str, Tensor]
 

@@ -20,8 +20,8 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.networks.heads import READINGS
 from cign.utils.seeding import stream
+from cign.vocabulary import MODALITIES
 
 _BIAS_PHASE = "bias"
 
@@ -53,12 +53,12 @@ class BiasLayer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.ParameterDict({r: nn.Parameter(torch.ones(())) for r in READINGS})
-        self.shift = nn.ParameterDict({r: nn.Parameter(torch.zeros(())) for r in READINGS})
+        self.scale = nn.ParameterDict({r: nn.Parameter(torch.ones(())) for r in MODALITIES})
+        self.shift = nn.ParameterDict({r: nn.Parameter(torch.zeros(())) for r in MODALITIES})
 
-    def forward(self, logits: Tensor, reading: str) -> Tensor:
+    def forward(self, logits: Tensor, modality: str) -> Tensor:
         """Correct the step's logits of a reading, shape [B, C_step]."""
-        return self.scale[reading] * logits + self.shift[reading]
+        return self.scale[modality] * logits + self.shift[modality]
 
 
 def hold_out(
@@ -153,13 +153,13 @@ class Bic(WithTeacher):
         # In the first stage the step's own layer does not exist yet.
         earlier = len(self.class_counts) - 1
         losses = Losses()
-        for reading in READINGS:
-            now = self.correct(logits[reading], reading, earlier)
-            losses[reading] = (1.0 - share) * F.cross_entropy(now, batch.labels)
+        for modality in MODALITIES:
+            now = self.correct(logits[modality], modality, earlier)
+            losses[modality] = (1.0 - share) * F.cross_entropy(now, batch.labels)
             if self.num_old:
-                before = self.correct(old[reading], reading, earlier)
+                before = self.correct(old[modality], modality, earlier)
                 distance = distillation_loss(before, now, self.options.temperature)
-                losses[f"{reading}_distillation"] = share * distance
+                losses[f"{modality}_distillation"] = share * distance
         return losses
 
     def _fit_bias(self, batch: Batch) -> Losses:
@@ -168,16 +168,16 @@ class Bic(WithTeacher):
         with torch.no_grad():
             logits = self.network(batch.audio, batch.visual)
         return {
-            reading: F.cross_entropy(self.correct(logits[reading], reading), batch.labels)
-            for reading in READINGS
+            modality: F.cross_entropy(self.correct(logits[modality], modality), batch.labels)
+            for modality in MODALITIES
         }
 
-    def correct(self, logits: Tensor, reading: str, num_steps: int | None = None) -> Tensor:
+    def correct(self, logits: Tensor, modality: str, num_steps: int | None = None) -> Tensor:
         """Apply each step's bias layer to the logits of its classes.
 
         Args:
             logits: Shape [B, C], or the first classes of it.
-            reading: Which reading they are of.
+            modality: Which reading they are of.
             num_steps: How many steps have a layer by now; None is all of them.
 
         Returns:
@@ -186,12 +186,12 @@ class Bic(WithTeacher):
         num_steps = len(self.class_counts) if num_steps is None else num_steps
         sizes = self.class_counts[:num_steps]
         *parts, rest = logits.split([*sizes, logits.shape[1] - sum(sizes)], dim=1)
-        corrected = [layer(part, reading) for layer, part in zip(self.bias, parts, strict=False)]
+        corrected = [layer(part, modality) for layer, part in zip(self.bias, parts, strict=False)]
         return torch.cat([*corrected, rest], dim=1)
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max of the corrected logits of each reading."""
         logits = self.network(audio, visual)
         return output_from_logits(
-            {reading: self.correct(logits[reading], reading) for reading in READINGS}
+            {modality: self.correct(logits[modality], modality) for modality in MODALITIES}
         )

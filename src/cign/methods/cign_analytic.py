@@ -18,19 +18,13 @@ from torch import Tensor, nn
 from cign.errors import InputError, one_of
 from cign.methods.adaptation import ADAPTATION
 from cign.methods.base import Batch, Output, Setup
-from cign.methods.closed_form import (
-    DTYPES,
-    MODALITIES,
-    ClosedForm,
-    ModalityRidge,
-    with_columns,
-    without_entry,
-)
+from cign.methods.closed_form import DTYPES, ClosedForm, ModalityRidge, with_columns, without_entry
 from cign.methods.phases import TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.ridge import RandomFeatures
 from cign.networks.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
 from cign.utils.options import check_positive, check_sizes, refuse_ignored
+from cign.vocabulary import UNIMODAL
 
 PRECISIONS = ("bfloat16", *DTYPES)
 PIECE_BYTES = 2**24
@@ -104,7 +98,7 @@ class CignAnalyticOptions:
             refuse_ignored(self, ("num_single",), "token_share 0", "give token_share a value")
         if self.assignment == "mean":
             kinds = ("saliency", "temperature")
-            names = [f"{modality}_{kind}" for kind in kinds for modality in MODALITIES]
+            names = [f"{modality}_{kind}" for kind in kinds for modality in UNIMODAL]
             refuse_ignored(self, names, "assignment mean", "use assignment soft")
 
 
@@ -170,7 +164,7 @@ class CignAnalytic(ClosedForm):
         """See `ClosedForm`."""
         o = self.options
         both = self.tokens(batch.audio, batch.visual)
-        for modality, tokens in zip(MODALITIES, both, strict=True):
+        for modality, tokens in zip(UNIMODAL, both, strict=True):
             sums = self.of(modality).statistics
             assert isinstance(sums, TokenStatistics)
             sums.absorb_tokens(
@@ -231,7 +225,7 @@ class CignAnalytic(ClosedForm):
     def _grouped(self, both: tuple[Tensor, Tensor]) -> Output:
         """The prediction from both modalities' tokens."""
         scores, assignment, features = {}, {}, {}
-        for modality, tokens in zip(MODALITIES, both, strict=True):
+        for modality, tokens in zip(UNIMODAL, both, strict=True):
             of_tokens, assigned, pooled = self.read_tokens(modality, tokens)
             scores[modality] = (assigned * of_tokens).sum(dim=1)
             assignment[modality], features[modality] = assigned, pooled
@@ -245,7 +239,7 @@ class CignAnalytic(ClosedForm):
         parts = []
         both = self.tokens(audio, visual)
         output = self._grouped(both)
-        for modality, tokens in zip(MODALITIES, both, strict=True):
+        for modality, tokens in zip(UNIMODAL, both, strict=True):
             p = output.probabilities[modality]
             share = (p / p.sum(dim=1, keepdim=True)).unsqueeze(-1)
             weight = output.assignment[modality] @ share  # [B, N, 1]

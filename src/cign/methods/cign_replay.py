@@ -19,7 +19,6 @@ from cign.errors import InputError
 from cign.losses.adjusted import count_adjusted_loss
 from cign.losses.distillation import distillation_loss
 from cign.methods.base import (
-    READINGS,
     Batch,
     GradientMethod,
     Losses,
@@ -34,6 +33,7 @@ from cign.networks.encoder import Encoder
 from cign.networks.token_readout import TokenReadouts
 from cign.networks.training_state import Teacher
 from cign.utils.options import check_positive, check_sizes, refuse_ignored
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +116,17 @@ class CignReplay(GradientMethod):
         o = self.options
         logits = self.network(batch.audio, batch.visual)
         losses = {
-            reading: count_adjusted_loss(
-                logits[reading], batch.targets, self.counts, o.count_strength, o.label_smoothing
+            modality: count_adjusted_loss(
+                logits[modality], batch.targets, self.counts, o.count_strength, o.label_smoothing
             )
-            for reading in READINGS
+            for modality in MODALITIES
         }
         if self.teacher and o.distillation_weight > 0:
             with torch.no_grad():
                 old = self.teacher.frozen(batch.audio, batch.visual)
-            for reading in READINGS:
-                distance = distillation_loss(old[reading], logits[reading], o.temperature)
-                losses[f"{reading}_distillation"] = o.distillation_weight * distance
+            for modality in MODALITIES:
+                distance = distillation_loss(old[modality], logits[modality], o.temperature)
+                losses[f"{modality}_distillation"] = o.distillation_weight * distance
         return losses
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:

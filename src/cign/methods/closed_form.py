@@ -19,8 +19,8 @@ from cign.methods.adaptation import ADAPTATION, Adaptation
 from cign.methods.base import Batch, ByModality, Losses, Method, Output, Setup, TaskData
 from cign.methods.phases import Phase, TrainingOptions
 from cign.networks.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+from cign.vocabulary import UNIMODAL
 
-MODALITIES = ("audio", "visual")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -124,7 +124,7 @@ class ClosedForm(Method):
         """Add columns; the solution knows the new classes after the task."""
         if self.adaptation is not None and self.num_classes == 0:
             self.adaptation.grow(num_new)
-        for modality in MODALITIES:
+        for modality in UNIMODAL:
             self.of(modality).grow(num_new)
         super().grow(num_new)
 
@@ -170,7 +170,7 @@ class ClosedForm(Method):
     def systems(self) -> list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]]:
         """What is solved: name, where the solution goes (module, buffer), G, Q and the ridge."""
         found: list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]] = []
-        for modality in MODALITIES:
+        for modality in UNIMODAL:
             one = self.of(modality)
             assert one.statistics is not None
             sums = one.statistics
@@ -187,7 +187,7 @@ class ClosedForm(Method):
         Args:
             index: In the order in which the classes were taught.
         """
-        for modality in MODALITIES:
+        for modality in UNIMODAL:
             self.of(modality).remove(index)
         last = 0
         for task, count in enumerate(self.class_counts):

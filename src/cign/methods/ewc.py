@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from cign.data.tasks import IntArray
 from cign.errors import InputError
-from cign.methods.base import READINGS, Batch, Losses, Setup, TaskData
+from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.networks.importance import Importance
 from cign.utils.options import refuse_ignored
 from cign.utils.seeding import stream
+from cign.vocabulary import MODALITIES
 
 FisherLabels = Literal["sampled", "true", "predicted"]
 
@@ -185,8 +186,8 @@ class Ewc(Finetune):
         logits = self.network(batch.audio[i : i + 1], batch.visual[i : i + 1])
         targets, labels = batch.targets[i : i + 1], self.options.fisher_labels
         parts = [
-            log_likelihood(logits[reading], targets, labels, self.setup.multi_label)
-            for reading in READINGS
+            log_likelihood(logits[modality], targets, labels, self.setup.multi_label)
+            for modality in MODALITIES
         ]
         return torch.stack(parts).sum()
 

@@ -19,8 +19,9 @@ from cign.methods.base import (
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.encoder import Encoder
-from cign.networks.heads import READINGS, HeadsNetwork, Trunk
+from cign.networks.heads import HeadsNetwork, Trunk
 from cign.utils.options import refuse_ignored
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +83,10 @@ class Finetune(GradientMethod):
         """Sum of the three heads' losses."""
         logits = self.network(batch.audio, batch.visual)
         return {
-            reading: classification_loss(
-                logits[reading], batch.targets, multi_label=self.setup.multi_label
+            modality: classification_loss(
+                logits[modality], batch.targets, multi_label=self.setup.multi_label
             )
-            for reading in READINGS
+            for modality in MODALITIES
         }
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:

@@ -19,7 +19,7 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.networks.heads import READINGS
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,32 +65,32 @@ class Icarl(WithTeacher):
         super().__init__(setup, options)
         if options.distance_scale <= 0.0:
             raise InputError(f"distance_scale {options.distance_scale} must be above 0")
-        for reading in READINGS:
-            self.register_buffer(f"means_{reading}", torch.zeros(0, self.network.dims[reading]))
+        for modality in MODALITIES:
+            self.register_buffer(f"means_{modality}", torch.zeros(0, self.network.dims[modality]))
 
-    def means(self, reading: str) -> Tensor:
+    def means(self, modality: str) -> Tensor:
         """The class means of a reading, shape [C, D]; zero until exemplars are chosen."""
-        return self.get_buffer(f"means_{reading}")
+        return self.get_buffer(f"means_{modality}")
 
     @property
     def state_bytes(self) -> int:
         """Bytes of the class means."""
-        return sum(self.means(reading).nbytes for reading in READINGS)
+        return sum(self.means(modality).nbytes for modality in MODALITIES)
 
     def grow(self, num_new: int) -> None:
         """See `Method`."""
         super().grow(num_new)
-        for reading in READINGS:
-            means = self.means(reading)
+        for modality in MODALITIES:
+            means = self.means(modality)
             room = means.new_zeros(num_new, means.shape[1])
-            setattr(self, f"means_{reading}", torch.cat([means, room]))
+            setattr(self, f"means_{modality}", torch.cat([means, room]))
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """Algorithm 3 for each reading."""
         logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
         return {
-            reading: sigmoid_distillation_loss(old[reading], logits[reading], batch.targets)
-            for reading in READINGS
+            modality: sigmoid_distillation_loss(old[modality], logits[modality], batch.targets)
+            for modality in MODALITIES
         }
 
     @torch.no_grad()
@@ -98,28 +98,28 @@ class Icarl(WithTeacher):
         """Take the means of the exemplars of all classes, with the features as they are now."""
         assert len(data.memory), "icarl is not run without a memory"
         self.network.eval()
-        sums = {reading: torch.zeros_like(self.means(reading)) for reading in READINGS}
+        sums = {modality: torch.zeros_like(self.means(modality)) for modality in MODALITIES}
         for batch in data.batches(data.memory):
             classes = torch.from_numpy(data.class_of(batch.indices)).to(batch.targets.device)
             members_CB = F.one_hot(classes, self.num_classes).T.float()
-            for reading, features_BD in self._features(batch.audio, batch.visual).items():
-                sums[reading] += members_CB @ features_BD
-        for reading, total in sums.items():
+            for modality, features_BD in self._features(batch.audio, batch.visual).items():
+                sums[modality] += members_CB @ features_BD
+        for modality, total in sums.items():
             # A mean that is normalised again is the sum normalised.
-            setattr(self, f"means_{reading}", F.normalize(total, dim=-1))
+            setattr(self, f"means_{modality}", F.normalize(total, dim=-1))
 
     def _features(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """L2-normalised features of each reading."""
         features = self.network.features(audio, visual)
-        return {reading: F.normalize(features[reading], dim=-1) for reading in READINGS}
+        return {modality: F.normalize(features[modality], dim=-1) for modality in MODALITIES}
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """The nearest mean of exemplars, in each reading's own features."""
         features = self._features(audio, visual)
         probabilities = {
-            reading: nearest_mean_scores(
-                features[reading], self.means(reading), self.options.distance_scale
+            modality: nearest_mean_scores(
+                features[modality], self.means(modality), self.options.distance_scale
             )
-            for reading in READINGS
+            for modality in MODALITIES
         }
         return Output(probabilities=probabilities)

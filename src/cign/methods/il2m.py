@@ -17,7 +17,7 @@ from cign.errors import one_of
 from cign.methods.base import ByModality, Output, Setup, TaskData, output_from_logits
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.registry import register_method
-from cign.networks.heads import READINGS
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def _over(a: Tensor, b: Tensor) -> Tensor:
 class Il2m(Finetune):
     """Fine-tuning whose old scores are brought to the level they had when they were new.
 
-    Three statistics are kept, with a row for each of `READINGS`: the mean score of each class on
+    Three statistics are kept, with a row for each of `MODALITIES`: the mean score of each class on
     its own clips when it was learned, [3, C]; the same now, on its exemplars, [3, C]; and each
     task's mean highest score on the clips of its new classes, [3, T].
     """
@@ -85,7 +85,7 @@ class Il2m(Finetune):
     def __init__(self, setup: Setup, options: Il2mOptions) -> None:
         super().__init__(setup, options)
         for name in ("initial_means", "current_means", "confidence"):
-            self.register_buffer(name, torch.zeros(len(READINGS), 0))
+            self.register_buffer(name, torch.zeros(len(MODALITIES), 0))
 
     @property
     def state_bytes(self) -> int:
@@ -119,9 +119,9 @@ class Il2m(Finetune):
             own_BC = F.one_hot(batch.labels, self.num_classes).to(sums.dtype)
             counts += own_BC.sum(dim=0)
             scores = self._scores(batch.audio, batch.visual)
-            for row, reading in enumerate(READINGS):
-                sums[row] += (scores[reading] * own_BC).sum(dim=0)
-                highest[row] += scores[reading].amax(dim=1).sum()
+            for row, modality in enumerate(MODALITIES):
+                sums[row] += (scores[modality] * own_BC).sum(dim=0)
+                highest[row] += scores[modality].amax(dim=1).sum()
         return sums / counts.clamp(min=1.0), counts, highest / max(1, len(clips))
 
     def settle(self) -> None:
@@ -155,8 +155,8 @@ class Il2m(Finetune):
         scores, factors = self._scores(audio, visual), self.factors()
         plain = self.options.scores == "probabilities"
         rectified = {
-            reading: rectify(scores[reading], factors[row], normalise=plain)
-            for row, reading in enumerate(READINGS)
+            modality: rectify(scores[modality], factors[row], normalise=plain)
+            for row, modality in enumerate(MODALITIES)
         }
         if plain:
             return Output(probabilities=rectified)

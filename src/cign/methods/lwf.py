@@ -22,8 +22,8 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.networks.heads import READINGS
 from cign.utils.options import refuse_ignored
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,17 +73,17 @@ class Lwf(WithTeacher):
         logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
         o, losses = self.options, Losses()
         if o.form == "sigmoid":
-            for reading in READINGS:
-                losses[reading] = sigmoid_distillation_loss(
-                    old[reading], logits[reading], batch.targets
+            for modality in MODALITIES:
+                losses[modality] = sigmoid_distillation_loss(
+                    old[modality], logits[modality], batch.targets
                 )
             return losses
         mask = negatives_mask(batch.from_memory, self.num_old, self.num_classes, o.classes)
-        for reading in READINGS:
-            losses[reading] = masked_cross_entropy(logits[reading], batch.labels, mask)
+        for modality in MODALITIES:
+            losses[modality] = masked_cross_entropy(logits[modality], batch.labels, mask)
             if self.num_old:
-                distance = distillation_loss(old[reading], logits[reading], o.temperature)
-                losses[f"{reading}_distillation"] = o.distillation_weight * distance
+                distance = distillation_loss(old[modality], logits[modality], o.temperature)
+                losses[f"{modality}_distillation"] = o.distillation_weight * distance
         return losses
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:

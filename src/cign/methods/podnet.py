@@ -24,10 +24,11 @@ from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.networks.encoder import Encoder
-from cign.networks.heads import READINGS, HeadsNetwork, Trunk
+from cign.networks.heads import HeadsNetwork, Trunk
 from cign.networks.proxies import ProxyHead
 from cign.utils.options import refuse_ignored
 from cign.utils.seeding import stream
+from cign.vocabulary import MODALITIES
 
 _BALANCED_PHASE = "balanced"
 
@@ -99,9 +100,9 @@ class Podnet(WithTeacher):
             make_head=lambda width: ProxyHead(width, o.num_proxies, o.initial_scale),
         )
 
-    def head(self, reading: str) -> ProxyHead:
+    def head(self, modality: str) -> ProxyHead:
         """The head of a reading."""
-        head = self.network.heads[reading]
+        head = self.network.heads[modality]
         assert isinstance(head, ProxyHead)
         return head
 
@@ -111,15 +112,15 @@ class Podnet(WithTeacher):
         if data.task == 0:
             return
         self.eval()
-        parts: dict[str, list[Tensor]] = {reading: [] for reading in READINGS}
+        parts: dict[str, list[Tensor]] = {modality: [] for modality in MODALITIES}
         for batch in data.batches(data.new):
-            for reading, part in self.network.features(batch.audio, batch.visual).items():
-                parts[reading].append(part.float().cpu())
+            for modality, part in self.network.features(batch.audio, batch.visual).items():
+                parts[modality].append(part.float().cpu())
         classes = data.class_of(data.new)
-        for reading in READINGS:
-            x = torch.cat(parts[reading]).numpy()
+        for modality in MODALITIES:
+            x = torch.cat(parts[modality]).numpy()
             by_class = [x[classes == c] for c in range(data.num_old, data.num_classes)]
-            self.head(reading).imprint(by_class, data.seed)
+            self.head(modality).imprint(by_class, data.seed)
 
     def phases(self, data: TaskData) -> list[Phase]:
         """Training on all, then on as many new clips a class as there are exemplars of an old."""
@@ -137,8 +138,8 @@ class Podnet(WithTeacher):
 
     def bound_scales(self) -> None:
         """Bring scales that the last step left too low back to their least value."""
-        for reading in READINGS:
-            self.head(reading).bound_scale()
+        for modality in MODALITIES:
+            self.head(modality).bound_scale()
 
     def after_task(self, data: TaskData) -> None:
         """See `Method`."""
@@ -164,13 +165,13 @@ class Podnet(WithTeacher):
     def _classification(self, features: dict[str, Tensor], batch: Batch) -> Losses:
         """NCA loss of each reading."""
         return {
-            reading: proxy_nca_loss(
-                self.head(reading)(features[reading]),
+            modality: proxy_nca_loss(
+                self.head(modality)(features[modality]),
                 batch.labels,
-                self.head(reading).scale,
+                self.head(modality).scale,
                 self.options.margin,
             )
-            for reading in READINGS
+            for modality in MODALITIES
         }
 
     def _distillation(
@@ -206,7 +207,10 @@ class Podnet(WithTeacher):
         """Soft-max of the scaled similarities of each reading."""
         similarities = self.network(audio, visual)
         return output_from_logits(
-            {reading: self.head(reading).scale * similarities[reading] for reading in READINGS}
+            {
+                modality: self.head(modality).scale * similarities[modality]
+                for modality in MODALITIES
+            }
         )
 
 

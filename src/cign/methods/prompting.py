@@ -14,16 +14,9 @@ from cign.layers.growing import GrowingLinear
 from cign.layers.precision import bf16_if
 from cign.losses.classification import classification_loss
 from cign.losses.prompts import key_loss
-from cign.methods.base import (
-    READINGS,
-    Batch,
-    GradientMethod,
-    Losses,
-    Output,
-    Setup,
-    output_from_logits,
-)
+from cign.methods.base import Batch, GradientMethod, Losses, Output, Setup, output_from_logits
 from cign.methods.phases import Phase
+from cign.vocabulary import MODALITIES
 
 
 class PromptMethod(GradientMethod):
@@ -47,11 +40,13 @@ class PromptMethod(GradientMethod):
         self.blocks = setup.blocks.frozen()
         heard, seen = self.blocks.audio.width, self.blocks.visual.width
         dims = {"audio": heard, "visual": seen, "audio_visual": heard + seen}
-        self.heads = nn.ModuleDict({reading: GrowingLinear(dims[reading]) for reading in READINGS})
+        self.heads = nn.ModuleDict(
+            {modality: GrowingLinear(dims[modality]) for modality in MODALITIES}
+        )
 
-    def head(self, reading: str) -> GrowingLinear:
+    def head(self, modality: str) -> GrowingLinear:
         """The head of a reading."""
-        head = self.heads[reading]
+        head = self.heads[modality]
         assert isinstance(head, GrowingLinear)
         return head
 
@@ -61,9 +56,9 @@ class PromptMethod(GradientMethod):
 
     def grow(self, num_new: int) -> None:
         """Add outputs; those of old classes are no longer trained."""
-        for reading in READINGS:
-            self.head(reading).grow(num_new)
-            self.head(reading).freeze_old()
+        for modality in MODALITIES:
+            self.head(modality).grow(num_new)
+            self.head(modality).freeze_old()
         super().grow(num_new)
 
     @abstractmethod
@@ -107,9 +102,9 @@ class PromptMethod(GradientMethod):
         features, losses = self.features(batch.audio, batch.visual)
         losses = {name: self.options.key_weight * value for name, value in losses.items()}
         targets = batch.targets[:, -self.class_counts[-1] :]
-        for reading in READINGS:
-            losses[reading] = classification_loss(
-                self.head(reading).newest(features[reading]),
+        for modality in MODALITIES:
+            losses[modality] = classification_loss(
+                self.head(modality).newest(features[modality]),
                 targets,
                 multi_label=self.setup.multi_label,
             )
@@ -118,7 +113,7 @@ class PromptMethod(GradientMethod):
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max over all classes seen; sigmoids where clips have several labels."""
         features, _ = self.features(audio, visual)
-        logits = {reading: self.head(reading)(features[reading]) for reading in READINGS}
+        logits = {modality: self.head(modality)(features[modality]) for modality in MODALITIES}
         return output_from_logits(logits, multi_label=self.setup.multi_label)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
-from cign.networks.heads import READINGS
 from cign.utils.options import refuse_ignored
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +80,16 @@ class Ssil(WithTeacher):
         """Separated cross-entropy and task-wise distillation of each reading."""
         logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
         losses = Losses()
-        for reading in READINGS:
-            losses[reading] = separated_cross_entropy(logits[reading], batch.targets, self.num_old)
+        for modality in MODALITIES:
+            losses[modality] = separated_cross_entropy(
+                logits[modality], batch.targets, self.num_old
+            )
             if self.num_old:
                 distance = task_wise_distillation(
-                    old[reading], logits[reading], self.class_counts[:-1], self.options.temperature
+                    old[modality],
+                    logits[modality],
+                    self.class_counts[:-1],
+                    self.options.temperature,
                 )
-                losses[f"{reading}_distillation"] = self.options.distillation_weight * distance
+                losses[f"{modality}_distillation"] = self.options.distillation_weight * distance
         return losses

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from cign.methods.base import Batch, Setup
 from cign.methods.finetune import Finetune, HeadsOptions
-from cign.networks.heads import READINGS, HeadsNetwork
+from cign.networks.heads import HeadsNetwork
 from cign.networks.training_state import Teacher
+from cign.vocabulary import MODALITIES
 
 
 class WithTeacher(Finetune):
@@ -34,6 +35,6 @@ class WithTeacher(Finetune):
         """Logits of the model before the task, shape [B, C_old]; C_old = 0 at the first task."""
         if not self.teacher:
             none = batch.targets.new_zeros(len(batch.targets), 0, dtype=torch.float32)
-            return dict.fromkeys(READINGS, none)
+            return dict.fromkeys(MODALITIES, none)
         logits: dict[str, Tensor] = self.teacher.frozen(batch.audio, batch.visual)
         return logits

@@ -14,7 +14,8 @@ from cign.metrics.incremental import (
     predicted_classes,
     task_of_class,
 )
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 DEFINITIONS: dict[str, str] = {
     "old_as_old": "share of the test clips of old classes (of tasks 1..T-1) that are given to an "
@@ -31,7 +32,7 @@ TASK_FORGETTING = (
 )
 
 
-def confusion(predictions: Predictions, reading: str) -> npt.NDArray[np.int64] | None:
+def confusion(predictions: Predictions, modality: str) -> npt.NDArray[np.int64] | None:
     """Test clips by true class (rows) and by the class they are given to, after the last task.
 
     Returns:
@@ -45,7 +46,7 @@ def confusion(predictions: Predictions, reading: str) -> npt.NDArray[np.int64] |
     targets_NC = class_targets(predictions)[:, :num_seen]
     rows_N = targets_NC.any(axis=1)
     table = np.zeros((num_seen, num_seen), dtype=np.int64)
-    given_N = predicted_classes(predictions, last, reading)[rows_N]
+    given_N = predicted_classes(predictions, last, modality)[rows_N]
     np.add.at(table, (targets_NC[rows_N].argmax(axis=1), given_N), 1)
     return table
 
@@ -86,9 +87,9 @@ def task_forgetting(matrix: Matrix) -> npt.NDArray[np.float64]:
 def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
     """The numbers of `DEFINITIONS` for every reading; None where they are not defined."""
     result: dict[str, dict[str, Any]] = {}
-    for reading in READINGS:
-        table = confusion(predictions, reading) if predictions.num_tasks_done > 1 else None
-        result[reading] = (
+    for modality in MODALITIES:
+        table = confusion(predictions, modality) if predictions.num_tasks_done > 1 else None
+        result[modality] = (
             dict.fromkeys(DEFINITIONS) if table is None else old_and_new(table, is_new(predictions))
         )
     return result

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.metrics.incremental import class_targets, is_multi_label
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 NUM_BINS = 15
 _SUM_TOLERANCE = 1e-3
@@ -126,7 +127,7 @@ def brier_score(scores_NC: Floats, targets_NC: npt.NDArray[np.bool_]) -> float |
 
 
 def confidence_pairs(
-    predictions: Predictions, reading: str
+    predictions: Predictions, modality: str
 ) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
     """Confidences after the last task, and whether they were right, over clips of classes seen.
 
@@ -134,7 +135,7 @@ def confidence_pairs(
         Two arrays of length P: one pair a clip, or one a clip and class with several labels. None
         before the first task and where the scores are no probabilities.
     """
-    found = _probabilities(predictions, reading)
+    found = _probabilities(predictions, modality)
     if found is None:
         return None
     scores_NC, targets_NC = found
@@ -148,14 +149,14 @@ def confidence_pairs(
 def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
     """ECE and adaptive ECE in percent, Brier as it is; None where scores are no probabilities."""
     result: dict[str, dict[str, float | None]] = {}
-    for reading in READINGS:
-        pairs = confidence_pairs(predictions, reading)
-        found = _probabilities(predictions, reading)
+    for modality in MODALITIES:
+        pairs = confidence_pairs(predictions, modality)
+        found = _probabilities(predictions, modality)
         if pairs is None or found is None:
-            result[reading] = dict.fromkeys(DEFINITIONS)
+            result[modality] = dict.fromkeys(DEFINITIONS)
             continue
         ece, adaptive = expected_error(reliability(*pairs)), adaptive_error(*pairs)
-        result[reading] = {
+        result[modality] = {
             "ece": None if ece is None else 100.0 * ece,
             "adaptive_ece": None if adaptive is None else 100.0 * adaptive,
             "brier": brier_score(*found),
@@ -165,20 +166,20 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
 
 def tables(predictions: Predictions) -> dict[str, list[dict[str, Any]] | None]:
     """The reliability table of each reading as plain values; None without probabilities."""
-    pairs = {reading: confidence_pairs(predictions, reading) for reading in READINGS}
+    pairs = {modality: confidence_pairs(predictions, modality) for modality in MODALITIES}
     return {
-        reading: None if pair is None else [asdict(one) for one in reliability(*pair)]
-        for reading, pair in pairs.items()
+        modality: None if pair is None else [asdict(one) for one in reliability(*pair)]
+        for modality, pair in pairs.items()
     }
 
 
 def _probabilities(
-    predictions: Predictions, reading: str
+    predictions: Predictions, modality: str
 ) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
     """Probabilities and targets after the last task, of the clips of classes seen; or None."""
     last = predictions.num_tasks_done - 1
-    if last < 0 or kind_of_scores(predictions.scores[last][reading]) is None:
+    if last < 0 or kind_of_scores(predictions.scores[last][modality]) is None:
         return None
     targets_NC = class_targets(predictions)[:, : predictions.num_seen(last)]
     rows_N = targets_NC.any(axis=1)
-    return predictions.scores[last][reading][rows_N].astype(np.float64), targets_NC[rows_N]
+    return predictions.scores[last][modality][rows_N].astype(np.float64), targets_NC[rows_N]

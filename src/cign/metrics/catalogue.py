@@ -23,7 +23,8 @@ from cign.metrics import (
     open_set,
 )
 from cign.metrics.embedded import Embeddings
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 Numbers = dict[str, dict[str, Any]]
 # Numbers of the whole run rather than of a reading stand under this name.
@@ -74,16 +75,16 @@ class Group:
 def _incremental(stored: Stored) -> Numbers:
     found = incremental.summarise(stored.predictions)
     result: Numbers = {
-        reading: {name: found[reading][name] for name in _INCREMENTAL} for reading in found
+        modality: {name: found[modality][name] for name in _INCREMENTAL} for modality in found
     }
     if stored.joint is not None:
-        for reading in READINGS:
+        for modality in MODALITIES:
             gaps = incremental.intransigence(
-                incremental.accuracy_matrix(stored.predictions, reading),
-                incremental.accuracy_matrix(stored.joint, reading),
+                incremental.accuracy_matrix(stored.predictions, modality),
+                incremental.accuracy_matrix(stored.joint, modality),
             )
             known = gaps[~np.isnan(gaps)]
-            result[reading]["intransigence"] = 100.0 * float(known.mean()) if len(known) else None
+            result[modality]["intransigence"] = 100.0 * float(known.mean()) if len(known) else None
     return result
 
 

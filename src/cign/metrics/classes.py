@@ -133,14 +133,14 @@ def num_tested(predictions: Predictions) -> int:
     return int(((tasks_N >= 0) & (tasks_N < predictions.num_tasks_done)).sum())
 
 
-def class_recalls(predictions: Predictions, reading: str) -> list[ClassRecall]:
+def class_recalls(predictions: Predictions, modality: str) -> list[ClassRecall]:
     """Recall of each class with its interval, in the order in which the classes were learned.
 
     Args:
         predictions: With at least one task learned.
-        reading: One of ``READINGS``.
+        modality: One of ``MODALITIES``.
     """
-    values = 100 * class_recall(predictions, reading)
+    values = 100 * class_recall(predictions, modality)
     counts = class_targets(predictions).sum(axis=0)
     has_interval = not is_multi_label(predictions)
     result = []
@@ -157,19 +157,19 @@ def class_recalls(predictions: Predictions, reading: str) -> list[ClassRecall]:
 
 
 def worst_confusions(
-    predictions: Predictions, reading: str = "audio_visual", most: int = MAX_CONFUSIONS
+    predictions: Predictions, modality: str = "audio_visual", most: int = MAX_CONFUSIONS
 ) -> list[Confusion]:
     """The confusions with the most clips; of equal ones that of the smaller class first.
 
     Args:
         predictions: Of a run or an evaluation.
-        reading: One of ``READINGS``.
+        modality: One of ``MODALITIES``.
         most: How many.
 
     Returns:
         Nothing before the first task, and where clips have several labels.
     """
-    table: Any = confusion(predictions, reading)
+    table: Any = confusion(predictions, modality)
     if table is None:
         return []
     names, totals = predictions.class_names, table.sum(axis=1)
@@ -183,7 +183,7 @@ def worst_confusions(
     ]
 
 
-def wrong_clips(predictions: Predictions, reading: str = "audio_visual") -> list[WrongClip]:
+def wrong_clips(predictions: Predictions, modality: str = "audio_visual") -> list[WrongClip]:
     """The test clips whose highest-ranked class is wrong, the highest score first.
 
     Clips without a label among the classes learned are left out.
@@ -191,12 +191,12 @@ def wrong_clips(predictions: Predictions, reading: str = "audio_visual") -> list
     last = predictions.num_tasks_done - 1
     if last < 0:
         return []
-    predicted_N = predicted_classes(predictions, last, reading)
+    predicted_N = predicted_classes(predictions, last, modality)
     tasks_N = clip_tasks(predictions)
     targets_NC = class_targets(predictions)
     right_N = targets_NC[np.arange(predictions.num_clips), predicted_N]
     rows = np.flatnonzero((tasks_N >= 0) & (tasks_N <= last) & ~right_N)
-    scores_N = predictions.scores[last][reading][rows, predicted_N[rows]]
+    scores_N = predictions.scores[last][modality][rows, predicted_N[rows]]
     return [
         WrongClip(
             row=int(row),

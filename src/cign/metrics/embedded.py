@@ -79,14 +79,14 @@ class Embeddings:
                 "each modality needs at least one"
             )
 
-    def part(self, reading: str) -> npt.NDArray[np.float32] | None:
+    def part(self, modality: str) -> npt.NDArray[np.float32] | None:
         """The columns of a reading; None for a single modality that cannot be taken apart."""
-        if reading == "audio_visual":
+        if modality == "audio_visual":
             return self.vectors
         if self.split is None:
             return None
         return (
-            self.vectors[:, : self.split] if reading == "audio" else self.vectors[:, self.split :]
+            self.vectors[:, : self.split] if modality == "audio" else self.vectors[:, self.split :]
         )
 
     def save(self, path: Path) -> None:

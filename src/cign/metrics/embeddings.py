@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.metrics.embedded import Embeddings
-from cign.metrics.predictions import READINGS
+from cign.vocabulary import MODALITIES
 
 NUM_NEIGHBOURS = 10
 RANKS = (1, 5, 10)
@@ -178,16 +178,16 @@ def summarise(embeddings: Embeddings) -> dict[str, dict[str, float | None]]:
     groups = {"": rows >= 0, "_old": tasks_M < last, "_new": tasks_M == last}
     result: dict[str, dict[str, float | None]] = {}
     with threadpool_limits(1):  # sums in one order: the same bits, however many cores there are
-        for reading in READINGS:
-            part = embeddings.part(reading)
-            result[reading] = {}
+        for modality in MODALITIES:
+            part = embeddings.part(modality)
+            result[modality] = {}
             for suffix, mask in groups.items():
                 found = (
                     dict.fromkeys(("silhouette", "davies_bouldin", "knn", "nmi"))
                     if part is None
                     else _of_classes(part[rows][mask], classes_M[mask])
                 )
-                result[reading] |= {name + suffix: value for name, value in found.items()}
+                result[modality] |= {name + suffix: value for name, value in found.items()}
         audio, visual = embeddings.part("audio"), embeddings.part("visual")
         if audio is not None and visual is not None:
             recalls = retrieval(audio[rows], visual[rows], classes_M)

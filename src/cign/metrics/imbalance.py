@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from cign.errors import InputError
 from cign.metrics.incremental import class_recall
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 # Bounds of the number of training clips, as in long-tailed recognition (Liu et al. 2019).
 MANY_FROM, FEW_BELOW = 101, 20
@@ -75,7 +76,7 @@ def summarise(
         InputError: If ``num_train`` lacks a class.
     """
     if not predictions.num_tasks_done:
-        return {reading: dict.fromkeys(DEFINITIONS) for reading in READINGS}
+        return {modality: dict.fromkeys(DEFINITIONS) for modality in MODALITIES}
     seen = predictions.class_names[: predictions.num_seen(predictions.num_tasks_done - 1)]
     counts_C = None
     if num_train is not None:
@@ -86,10 +87,10 @@ def summarise(
             )
         counts_C = np.asarray([num_train[name] for name in seen], dtype=np.int64)
     result: dict[str, dict[str, float | None]] = {}
-    for reading in READINGS:
-        recall_C = 100.0 * class_recall(predictions, reading)
+    for modality in MODALITIES:
+        recall_C = 100.0 * class_recall(predictions, modality)
         kinds = dict.fromkeys(("many", "medium", "few"))
-        result[reading] = {
+        result[modality] = {
             "balanced": balanced_accuracy(recall_C),
             **(kinds if counts_C is None else by_frequency(recall_C, counts_C)),
             "worst_tenth": worst_tenth(recall_C),

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 Matrix = npt.NDArray[np.float64]
 
@@ -70,9 +71,9 @@ def clip_tasks(predictions: Predictions) -> npt.NDArray[np.int64]:
     return np.asarray(tasks_NC.max(axis=1, initial=-1))
 
 
-def predicted_classes(predictions: Predictions, task: int, reading: str) -> npt.NDArray[np.int64]:
+def predicted_classes(predictions: Predictions, task: int, modality: str) -> npt.NDArray[np.int64]:
     """Arg-max over the classes seen after ``task`` (from 0), ``[N]``; ties: the lowest index."""
-    return np.asarray(predictions.scores[task][reading].argmax(axis=1))
+    return np.asarray(predictions.scores[task][modality].argmax(axis=1))
 
 
 def average_precisions(
@@ -104,13 +105,13 @@ def average_precisions(
 
 
 def mean_average_precision(
-    predictions: Predictions, reading: str, task: int, classes: slice = slice(None)
+    predictions: Predictions, modality: str, task: int, classes: slice = slice(None)
 ) -> float:
     """Mean average precision after ``task`` (from 0).
 
     Args:
         predictions: Of the run.
-        reading: One of ``READINGS``.
+        modality: One of ``MODALITIES``.
         task: After which task; the clips are all with at least one class seen up to it.
         classes: Which of the classes seen to average over; default all.
 
@@ -119,16 +120,16 @@ def mean_average_precision(
     """
     targets_NC = class_targets(predictions)[:, : predictions.num_seen(task)]
     rows = targets_NC.any(axis=1)
-    scores_NC = predictions.scores[task][reading]
+    scores_NC = predictions.scores[task][modality]
     return _mean(average_precisions(scores_NC[rows, classes], targets_NC[rows, classes]))
 
 
-def accuracy_matrix(predictions: Predictions, reading: str) -> Matrix:
+def accuracy_matrix(predictions: Predictions, modality: str) -> Matrix:
     """The matrix a(k, j) in 0..1.
 
     Args:
         predictions: Of the run.
-        reading: One of ``READINGS``.
+        modality: One of ``MODALITIES``.
 
     Returns:
         ``[T, T]`` over the tasks learned so far; NaN above the diagonal and where task j has no
@@ -141,11 +142,11 @@ def accuracy_matrix(predictions: Predictions, reading: str) -> Matrix:
             ends = [0, *np.cumsum(predictions.task_sizes[: k + 1]).tolist()]
             for j in range(k + 1):
                 classes = slice(ends[j], ends[j + 1])
-                matrix[k, j] = mean_average_precision(predictions, reading, k, classes)
+                matrix[k, j] = mean_average_precision(predictions, modality, k, classes)
         return matrix
     tasks_N = clip_tasks(predictions)
     for k in range(num_tasks):
-        right_N = _right(predictions, k, reading)
+        right_N = _right(predictions, k, modality)
         for j in range(k + 1):
             matrix[k, j] = _mean(right_N[tasks_N == j])
     return matrix
@@ -159,21 +160,21 @@ def num_test(predictions: Predictions) -> npt.NDArray[np.int64]:
     ]
 
 
-def seen_accuracy(predictions: Predictions, reading: str) -> npt.NDArray[np.float64]:
+def seen_accuracy(predictions: Predictions, modality: str) -> npt.NDArray[np.float64]:
     """A_k in 0..1 for every task learned so far, ``[T]``; NaN where nothing could be tested."""
     num_tasks = predictions.num_tasks_done
     if is_multi_label(predictions):
-        values = [mean_average_precision(predictions, reading, k) for k in range(num_tasks)]
+        values = [mean_average_precision(predictions, modality, k) for k in range(num_tasks)]
     else:
         tasks_N = clip_tasks(predictions)
         values = [
-            _mean(_right(predictions, k, reading)[(tasks_N >= 0) & (tasks_N <= k)])
+            _mean(_right(predictions, k, modality)[(tasks_N >= 0) & (tasks_N <= k)])
             for k in range(num_tasks)
         ]
     return np.asarray(values, dtype=np.float64)
 
 
-def class_recall(predictions: Predictions, reading: str, task: int = -1) -> Matrix:
+def class_recall(predictions: Predictions, modality: str, task: int = -1) -> Matrix:
     """Share of each class's clips that are given to it after ``task`` (default: the last).
 
     With several labels per clip: the class's average precision.
@@ -185,8 +186,8 @@ def class_recall(predictions: Predictions, reading: str, task: int = -1) -> Matr
     targets_NC = class_targets(predictions)[:, : predictions.num_seen(task)]
     rows = targets_NC.any(axis=1)
     if is_multi_label(predictions):
-        return average_precisions(predictions.scores[task][reading][rows], targets_NC[rows])
-    right_N = _right(predictions, task, reading)
+        return average_precisions(predictions.scores[task][modality][rows], targets_NC[rows])
+    right_N = _right(predictions, task, modality)
     return np.asarray([_mean(right_N[targets_NC[:, c]]) for c in range(targets_NC.shape[1])])
 
 
@@ -254,10 +255,10 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
     counts = num_test(predictions).tolist()
     num_tasks = len(counts)
     result: dict[str, dict[str, Any]] = {}
-    for reading in READINGS:
-        matrix = 100.0 * accuracy_matrix(predictions, reading)
-        seen = 100.0 * seen_accuracy(predictions, reading)
-        result[reading] = {
+    for modality in MODALITIES:
+        matrix = 100.0 * accuracy_matrix(predictions, modality)
+        seen = 100.0 * seen_accuracy(predictions, modality)
+        result[modality] = {
             "measure": measure,
             "matrix": [[_known(value) for value in row] for row in matrix],
             "num_test": [
@@ -274,9 +275,9 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
     return result
 
 
-def _right(predictions: Predictions, task: int, reading: str) -> npt.NDArray[np.bool_]:
+def _right(predictions: Predictions, task: int, modality: str) -> npt.NDArray[np.bool_]:
     """Whether the arg-max after ``task`` is a label of the clip, ``[N]``."""
-    chosen_N = predicted_classes(predictions, task, reading)
+    chosen_N = predicted_classes(predictions, task, modality)
     targets_NC = class_targets(predictions)
     return np.asarray(targets_NC[np.arange(predictions.num_clips), chosen_N])
 

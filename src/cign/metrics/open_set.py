@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.metrics.incremental import class_targets
-from cign.metrics.predictions import READINGS, Predictions
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
 
 Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
@@ -139,7 +140,7 @@ def answered_right(
     return np.array([classes[c] in names for c, names in pairs], dtype=np.bool_)
 
 
-def open_set_after(predictions: Predictions, task: int, reading: str) -> dict[str, float | None]:
+def open_set_after(predictions: Predictions, task: int, modality: str) -> dict[str, float | None]:
     """Open-set metrics after a task, of the one score that stored predictions allow.
 
     The unknown score is the highest class score with its sign turned: 1 minus the highest
@@ -148,16 +149,16 @@ def open_set_after(predictions: Predictions, task: int, reading: str) -> dict[st
     Args:
         predictions: Of the run.
         task: From 0.
-        reading: One of ``READINGS``.
+        modality: One of ``MODALITIES``.
     """
-    return _after(predictions, task, _Shown.of(predictions))[reading]
+    return _after(predictions, task, _Shown.of(predictions))[modality]
 
 
 def summarise_open_set(predictions: Predictions) -> dict[str, list[dict[str, float | None]]]:
     """`open_set_after` every task learned so far, for each reading."""
     shown = _Shown.of(predictions)
     steps = [_after(predictions, task, shown) for task in range(predictions.num_tasks_done)]
-    return {reading: [step[reading] for step in steps] for reading in READINGS}
+    return {modality: [step[modality] for step in steps] for modality in MODALITIES}
 
 
 def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
@@ -165,13 +166,13 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
     steps = summarise_open_set(predictions)
     whole = predictions.num_tasks_done == len(predictions.task_sizes)
     result: dict[str, dict[str, float | None]] = {}
-    for reading in READINGS:
+    for modality in MODALITIES:
         found: dict[str, float | None] = {}
         for name in DEFINITIONS:
-            known = [x for step in steps[reading] if (x := step[name]) is not None]
+            known = [x for step in steps[modality] if (x := step[name]) is not None]
             found[name] = float(np.mean(known)) if known else None
-            found[f"{name}_last"] = steps[reading][-1][name] if whole else None
-        result[reading] = {name: found[name] for name in RUN_DEFINITIONS}
+            found[f"{name}_last"] = steps[modality][-1][name] if whole else None
+        result[modality] = {name: found[name] for name in RUN_DEFINITIONS}
     return result
 
 
@@ -218,9 +219,9 @@ def _after(
     num_seen = predictions.num_seen(task)
     known, unknown = shown.last < num_seen, shown.first >= num_seen
     result = {}
-    for reading in READINGS:
-        scores = predictions.scores[task][reading]
+    for modality in MODALITIES:
+        scores = predictions.scores[task][modality]
         right = shown.targets[np.arange(len(scores)), scores.argmax(axis=1)]
         score = -scores.max(axis=1)
-        result[reading] = open_set(score[known], right[known], score[unknown])
+        result[modality] = open_set(score[known], right[known], score[unknown])
     return result

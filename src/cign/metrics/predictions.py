@@ -13,11 +13,10 @@ import numpy.typing as npt
 
 from cign.errors import InputError
 from cign.utils.files import replacing
-
-READINGS = ("audio", "visual", "audio_visual")
+from cign.vocabulary import MODALITIES
 
 _METADATA_KEY = b"cign"
-_COLUMNS = ("clip", "task", "labels", *READINGS)
+_COLUMNS = ("clip", "task", "labels", *MODALITIES)
 
 Scores = dict[str, npt.NDArray[np.float32]]
 
@@ -97,25 +96,25 @@ class Predictions:
             )
         wanted = (self.num_clips, self.num_seen(task))
         kept: Scores = {}
-        for reading in READINGS:
-            if reading not in scores:
+        for modality in MODALITIES:
+            if modality not in scores:
                 raise InputError(
-                    f"scores after task {task + 1} lack the {reading} reading: "
-                    f"give all of {', '.join(READINGS)}"
+                    f"scores after task {task + 1} lack the {modality} reading: "
+                    f"give all of {', '.join(MODALITIES)}"
                 )
-            array = np.asarray(scores[reading], dtype=np.float32)
+            array = np.asarray(scores[modality], dtype=np.float32)
             if array.shape != wanted:
                 raise InputError(
-                    f"{reading} scores after task {task + 1} have shape {array.shape}: "
+                    f"{modality} scores after task {task + 1} have shape {array.shape}: "
                     f"{wanted} (clips, classes seen) is needed"
                 )
             if np.isnan(array).any():
                 clip = self.clip_ids[int(np.isnan(array).any(axis=1).argmax())]
                 raise InputError(
-                    f"{reading} score of clip {clip} after task {task + 1} is not a number: "
+                    f"{modality} score of clip {clip} after task {task + 1} is not a number: "
                     "training diverged; lower the learning rate"
                 )
-            kept[reading] = array
+            kept[modality] = array
         self.scores.append(kept)
 
     def save(self, path: Path) -> None:
@@ -139,7 +138,7 @@ class Predictions:
                     pa.array(self.clip_ids, pa.string()),
                     pa.array(np.full(self.num_clips, task + 1, np.int32)),
                     pa.array([list(labels) for labels in self.labels], pa.list_(pa.string())),
-                    *(_lists(scores[reading]) for reading in READINGS),
+                    *(_lists(scores[modality]) for modality in MODALITIES),
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
@@ -187,7 +186,7 @@ def _schema(predictions: Predictions) -> Any:
         ("clip", pa.string()),
         ("task", pa.int32()),
         ("labels", pa.list_(pa.string())),
-        *((reading, pa.list_(pa.float32())) for reading in READINGS),
+        *((modality, pa.list_(pa.float32())) for modality in MODALITIES),
     ]
     return pa.schema(fields, metadata={_METADATA_KEY: json.dumps(about).encode()})
 
@@ -221,14 +220,14 @@ def _from_table(
     for task in range(num_done):
         rows = table.slice(task * num_clips, num_clips).combine_chunks()
         scores = {}
-        for reading in READINGS:
-            column = rows[reading].combine_chunks()
+        for modality in MODALITIES:
+            column = rows[modality].combine_chunks()
             lengths = column.value_lengths().to_numpy(zero_copy_only=False)
             width = predictions.num_seen(task)
             if np.any(lengths != width):
-                raise _unreadable(path, f"not all {reading} lists of task {task + 1} hold {width}")
+                raise _unreadable(path, f"not all {modality} lists of task {task + 1} hold {width}")
             values = column.flatten().to_numpy(zero_copy_only=False)
-            scores[reading] = values.reshape(num_clips, width)
+            scores[modality] = values.reshape(num_clips, width)
         predictions.add_task(scores)
     return predictions
 

@@ -16,9 +16,9 @@ from cign.layers.growing import GrowingLinear
 from cign.layers.precision import bf16_if
 from cign.layers.transformer import Transformer
 from cign.networks.encoder import Encoder
+from cign.vocabulary import MODALITIES
 
 Trunk = Literal["linear", "transformer"]
-READINGS = ("audio", "visual", "audio_visual")
 # Told of inner token maps: modality and tokens [B, N, D].
 OnMap = Callable[[str, Tensor], None]
 
@@ -82,7 +82,9 @@ class HeadsNetwork(nn.Module):
             "visual": visual_dim,
             "audio_visual": audio_dim + visual_dim,
         }
-        self.heads = nn.ModuleDict({reading: make_head(self.dims[reading]) for reading in READINGS})
+        self.heads = nn.ModuleDict(
+            {modality: make_head(self.dims[modality]) for modality in MODALITIES}
+        )
 
     def grow(self, num_new: int) -> None:
         """Add ``num_new`` outputs to each head."""
@@ -138,7 +140,7 @@ class HeadsNetwork(nn.Module):
 
     def classify(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of each reading, shape [B, C]."""
-        return {reading: self.heads[reading](features[reading]) for reading in READINGS}
+        return {modality: self.heads[modality](features[modality]) for modality in MODALITIES}
 
     def forward(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Logits of each reading for a batch, shape [B, C]."""

@@ -17,8 +17,8 @@ from torch import Tensor
 from cign.methods.base import ByModality, Method, Output
 from cign.methods.capabilities import class_sums, sums_over_clips
 from cign.open_set.scores import Leverage, Mahalanobis
+from cign.vocabulary import UNIMODAL
 
-MODALITIES = ("audio", "visual")
 # Ours: of the scatter within classes, which has fewer directions than random features.
 SCATTER_RIDGE = 1000.0
 
@@ -81,10 +81,10 @@ class EvidenceReader:
         output = self.method.predict(audio, visual)
         leverage, distance = {}, {}
         if self.with_leverage:
-            leverage = {name: self._leverage[name](output.features[name]) for name in MODALITIES}
+            leverage = {name: self._leverage[name](output.features[name]) for name in UNIMODAL}
             leverage["audio_visual"] = leverage["audio"] + leverage["visual"]
         if self.with_distance:
-            apart = {name: self._mahalanobis[name](output.features[name]) for name in MODALITIES}
+            apart = {name: self._mahalanobis[name](output.features[name]) for name in UNIMODAL}
             apart["audio_visual"] = apart["audio"] + apart["visual"]
             distance = {name: values.amin(dim=-1) for name, values in apart.items()}
         return Evidence(output=output, leverage=leverage, distance=distance)
@@ -102,7 +102,7 @@ class EvidenceReader:
     def _leverage(self) -> dict[str, Leverage]:
         sums = sums_over_clips(self.method)
         assert sums is not None
-        return {name: Leverage(sums.gram(name), sums.ridge_of(name)) for name in MODALITIES}
+        return {name: Leverage(sums.gram(name), sums.ridge_of(name)) for name in UNIMODAL}
 
     @cached_property
     def _mahalanobis(self) -> dict[str, Mahalanobis]:
@@ -110,5 +110,5 @@ class EvidenceReader:
         assert sums is not None
         return {
             name: Mahalanobis(sums.gram(name), sums.cross(name), sums.class_clips, SCATTER_RIDGE)
-            for name in MODALITIES
+            for name in UNIMODAL
         }

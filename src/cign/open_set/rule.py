@@ -18,11 +18,11 @@ from torch import Tensor
 from cign.data.batches import ClipSource, cut
 from cign.data.tasks import IntArray
 from cign.errors import InputError, one_of
-from cign.methods.base import READINGS
 from cign.open_set import scores
 from cign.open_set.evidence import Evidence, EvidenceReader
 from cign.training.scoring import EVALUATION_BATCH
 from cign.utils.devices import device_of
+from cign.vocabulary import MODALITIES
 
 # The threshold lets this share of validation clips through.
 KNOWN_SHARE = 0.95
@@ -87,42 +87,42 @@ class UnknownRule:
     moments: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     num_clips: int = 0
 
-    def values(self, evidence: Evidence, reading: str) -> NDArray[np.float32]:
+    def values(self, evidence: Evidence, modality: str) -> NDArray[np.float32]:
         """Unknown scores of a batch as `score_of` gives them, shape [B]."""
-        return _numbers(self.score_of(evidence, reading))
+        return _numbers(self.score_of(evidence, modality))
 
-    def score_of(self, evidence: Evidence, reading: str) -> Tensor:
+    def score_of(self, evidence: Evidence, modality: str) -> Tensor:
         """Unknown scores of a batch, 0..1, shape [B].
 
         ``max_probability`` is in 0..1 as it is; any other score, standardised, goes through a
         sigmoid, so that 0.5 is an average validation clip.
         """
         if self.score == "max_probability":
-            return PARTS[self.score](evidence, reading)
-        return torch.sigmoid(self._standardised(evidence, reading))
+            return PARTS[self.score](evidence, modality)
+        return torch.sigmoid(self._standardised(evidence, modality))
 
     def standardised_parts(
-        self, evidence: Evidence, reading: str
+        self, evidence: Evidence, modality: str
     ) -> dict[str, NDArray[np.float32]]:
         """What the score is the mean of, in standard deviations above the validation mean.
 
         Returns:
             For each part its values, shape [B]; nothing for ``max_probability``.
         """
-        return {name: _numbers(part) for name, part in self._parts(evidence, reading).items()}
+        return {name: _numbers(part) for name, part in self._parts(evidence, modality).items()}
 
-    def _standardised(self, evidence: Evidence, reading: str) -> Tensor:
-        return torch.stack(list(self._parts(evidence, reading).values())).mean(dim=0)
+    def _standardised(self, evidence: Evidence, modality: str) -> Tensor:
+        return torch.stack(list(self._parts(evidence, modality).values())).mean(dim=0)
 
-    def _parts(self, evidence: Evidence, reading: str) -> dict[str, Tensor]:
-        moments = self.moments.get(reading, {})
-        return {name: (PARTS[name](evidence, reading) - m) / s for name, (m, s) in moments.items()}
+    def _parts(self, evidence: Evidence, modality: str) -> dict[str, Tensor]:
+        moments = self.moments.get(modality, {})
+        return {name: (PARTS[name](evidence, modality) - m) / s for name, (m, s) in moments.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for ``model.json``."""
         moments = {
-            reading: {name: {"mean": m, "std": s} for name, (m, s) in parts.items()}
-            for reading, parts in self.moments.items()
+            modality: {name: {"mean": m, "std": s} for name, (m, s) in parts.items()}
+            for modality, parts in self.moments.items()
         }
         return {
             "score": self.score,
@@ -153,14 +153,14 @@ class UnknownRule:
             score=values["score"],
             thresholds=dict(values["thresholds"]),
             moments={
-                reading: {name: (one["mean"], one["std"]) for name, one in parts.items()}
-                for reading, parts in values["moments"].items()
+                modality: {name: (one["mean"], one["std"]) for name, one in parts.items()}
+                for modality, parts in values["moments"].items()
             },
             num_clips=values["num_clips"],
         )
         names = parts_of(rule.score, multi_label=reader.method.setup.multi_label)
-        wanted = {reading: set(names) for reading in READINGS} if names else {}
-        if {reading: set(parts) for reading, parts in rule.moments.items()} != wanted:
+        wanted = {modality: set(names) for modality in MODALITIES} if names else {}
+        if {modality: set(parts) for modality, parts in rule.moments.items()} != wanted:
             raise InputError(
                 f"{where}: its unknown score {rule.score} needs mean and std of "
                 f"{', '.join(names) or 'nothing'} for each reading: restore or remake it"
@@ -210,18 +210,18 @@ def rule_on(batches: list[Evidence], score: str, *, multi_label: bool) -> Unknow
     moments = {}
     if names := parts_of(score, multi_label=multi_label):
         moments = {
-            reading: {name: _moments(PARTS[name], batches, reading) for name in names}
-            for reading in READINGS
+            modality: {name: _moments(PARTS[name], batches, modality) for name in names}
+            for modality in MODALITIES
         }
     rule = UnknownRule(score=score, moments=moments)
     values = {
-        reading: np.concatenate([rule.values(evidence, reading) for evidence in batches])
-        for reading in READINGS
+        modality: np.concatenate([rule.values(evidence, modality) for evidence in batches])
+        for modality in MODALITIES
     }
     return replace(
         rule,
         thresholds={
-            reading: float(np.quantile(some, KNOWN_SHARE)) for reading, some in values.items()
+            modality: float(np.quantile(some, KNOWN_SHARE)) for modality, some in values.items()
         },
         num_clips=len(values["audio_visual"]),
     )
@@ -244,9 +244,9 @@ def read_evidence(
     return found
 
 
-def _moments(part: Part, batches: list[Evidence], reading: str) -> tuple[float, float]:
+def _moments(part: Part, batches: list[Evidence], modality: str) -> tuple[float, float]:
     """Mean and standard deviation; 1 in its place where all values are equal."""
-    values = np.concatenate([_numbers(part(evidence, reading)) for evidence in batches])
+    values = np.concatenate([_numbers(part(evidence, modality)) for evidence in batches])
     values = values.astype(np.float64)
     spread = float(values.std())
     return float(values.mean()), spread if spread > 1e-9 and math.isfinite(spread) else 1.0

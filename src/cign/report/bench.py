@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError
-from cign.metrics.predictions import READINGS
 from cign.report.html import fill
 from cign.report.interval_chart import Difference, interval_chart
-from cign.report.numbers import READING_NAMES
+from cign.report.numbers import MODALITY_NAMES
 from cign.report.page import HEADLINE, LABELS
 from cign.report.text import flatten
 from cign.utils.files import read_json, write_text
+from cign.vocabulary import MODALITIES
 
 FORMAT = 1
 TABLE = "table.json"
@@ -56,7 +56,7 @@ def write_bench_report(folder: Path, out: Path) -> None:
 def _page(table: Mapping[str, Any]) -> dict[str, Any]:
     rows: list[Row] = table["rows"]
     stores = list(table["stores"])
-    headline = {f"{name}_{reading}": name for name in HEADLINE for reading in READINGS}
+    headline = {f"{name}_{modality}": name for name in HEADLINE for modality in MODALITIES}
     methods = list(dict.fromkeys(row["method"] for row in rows))
     return {
         "title": f"{_many(methods, 'method')} on {_many(stores, 'store')}",
@@ -72,8 +72,10 @@ def _page(table: Mapping[str, Any]) -> dict[str, Any]:
         "all_stores": ALL_STORES,
         "main": MAIN,
         "main_columns": _MAIN_COLUMNS,
-        "readings": READING_NAMES,
-        "numbers": {reading: [f"{name}_{reading}" for name in HEADLINE] for reading in READINGS},
+        "readings": MODALITY_NAMES,
+        "numbers": {
+            modality: [f"{name}_{modality}" for name in HEADLINE] for modality in MODALITIES
+        },
         "headline": headline,
         "labels": LABELS,
         "measures": sorted({row["metric"] for row in rows}),

@@ -131,13 +131,13 @@ def forgetting_bars(
     wide = min(0.26 * step, 26.0)
     for j in range(num_tasks):
         middle = _LEFT + (j + 0.5) * step
-        for place, (reading, values) in enumerate(drops.items()):
+        for place, (modality, values) in enumerate(drops.items()):
             if np.isnan(values[j]):
                 continue
             x = middle + (place - len(drops) / 2) * wide
             parts.append(
                 f'<path class="bar s{place}" d="M{x + 1:.1f} {y(0)}V{y(values[j])}'
-                f'h{wide - 2:.1f}V{y(0)}Z"><title>task {j + 1}, {escape(names[reading])}: '
+                f'h{wide - 2:.1f}V{y(0)}Z"><title>task {j + 1}, {escape(names[modality])}: '
                 f"{number(values[j])} {escape(unit)}</title></path>"
             )
         parts.append(

@@ -7,11 +7,11 @@ from typing import Any
 
 from cign.metrics.catalogue import GROUPS, RUN, Numbers, Stored, measure
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
-from cign.metrics.predictions import READINGS
 from cign.report.runs import Run, lacking
 from cign.report.text import value_of
+from cign.vocabulary import MODALITIES
 
-READING_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
+MODALITY_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
 MAX_MAPS = 16  # of embeddings on a page
 
 
@@ -37,7 +37,7 @@ def number_tables(
                 if _needs_tasks(name, key):
                     continue
                 formula = _OF_ONE_TASK.get(name, {}).get(key, formula)
-            shown = (RUN,) if RUN in found else READINGS
+            shown = (RUN,) if RUN in found else MODALITIES
             texts = [value_of(found[one].get(key), group.decimals.get(key, 1)) for one in shown]
             label = labels.get(key, key.replace("_", " "))
             rows.append({"label": label, "texts": texts, "formula": formula})

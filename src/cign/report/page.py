@@ -9,11 +9,10 @@ from typing import Any
 
 from cign.metrics.classes import num_tested, percent_interval
 from cign.metrics.incremental import DEFINITIONS, is_multi_label
-from cign.metrics.predictions import READINGS
 from cign.report.charts import Series, line_chart, swatch
 from cign.report.clips import Stores, wrong_clips_of
 from cign.report.html import fill
-from cign.report.numbers import READING_NAMES, formulas, measured, number_tables
+from cign.report.numbers import MODALITY_NAMES, formulas, measured, number_tables
 from cign.report.panels import (
     cost_charts,
     embedding_maps,
@@ -32,6 +31,7 @@ from cign.report.sections import (
 )
 from cign.report.text import DASH, flatten, number
 from cign.utils.files import write_text
+from cign.vocabulary import MODALITIES
 
 REFERENCES = {
     "finetune": "lower reference: no protection",
@@ -101,8 +101,8 @@ def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
     numbers = [measured(stored(run, runs), i in shown) for i, run in enumerate(runs)]
     return {
         "title": first.name if len(runs) == 1 else f"{len(runs)} runs on the same clips",
-        "readings": READING_NAMES,
-        "one_task_readings": dict(sorted(READING_NAMES.items(), key=lambda x: x[0] != MAIN)),
+        "readings": MODALITY_NAMES,
+        "one_task_readings": dict(sorted(MODALITY_NAMES.items(), key=lambda x: x[0] != MAIN)),
         "headline": {name: (LABELS[name], DEFINITIONS[name]) for name in HEADLINE},
         "definitions": DEFINITIONS,
         "multi_label": multi_label,
@@ -117,7 +117,7 @@ def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
         "standard_error": None if multi_label or not num_test else 50 / math.sqrt(num_test),
         "rows": [_row(run, look) for run, look in zip(runs, looks, strict=True)],
         "best": _best(runs) if len(runs) > 1 else {},
-        "charts": {reading: _chart(runs, reading, limit) for reading in READINGS},
+        "charts": {modality: _chart(runs, modality, limit) for modality in MODALITIES},
         "overview": overview(numbers) if len(runs) > 1 else None,
         "cost_charts": cost_charts(runs, looks, [is_reference(run) for run in runs]),
         "maps": embedding_maps(runs, shown, numbers),
@@ -168,17 +168,17 @@ def _row(run: Run, look: int | str) -> dict[str, Any]:
         "swatch": swatch(look),
         "memory": memory,
         "memory_value": _leading_number(memory),
-        "numbers": {r: {name: run.summary[r][name] for name in HEADLINE} for r in READINGS},
-        "intervals": {r: _interval(run, r) for r in READINGS},
+        "numbers": {r: {name: run.summary[r][name] for name in HEADLINE} for r in MODALITIES},
+        "intervals": {r: _interval(run, r) for r in MODALITIES},
         "costs": run.metrics.get("costs", {}),
     }
 
 
-def _interval(run: Run, reading: str) -> str:
+def _interval(run: Run, modality: str) -> str:
     """The 95 % interval of last accuracy; a dash where it is none of shares of clips."""
     found = None
     if not is_multi_label(run.predictions):
-        found = percent_interval(run.summary[reading]["last"], num_tested(run.predictions))
+        found = percent_interval(run.summary[modality]["last"], num_tested(run.predictions))
     return DASH if found is None else f"{number(found[0])} to {number(found[1])}"
 
 
@@ -213,25 +213,25 @@ def _leading_number(text: str) -> float:
 def _best(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
     """The best finished value of each headline column, references left out."""
     best = {}
-    for reading in READINGS:
+    for modality in MODALITIES:
         for name in HEADLINE:
             values = [
-                run.summary[reading][name]
+                run.summary[modality][name]
                 for run in runs
                 if run.state == "finished"
                 and not is_reference(run)
-                and run.summary[reading][name] is not None
+                and run.summary[modality][name] is not None
             ]
             if len(values) > 1:
-                best[reading, name] = min(values) if name == "forgetting" else max(values)
+                best[modality, name] = min(values) if name == "forgetting" else max(values)
     return best
 
 
-def _chart(runs: Sequence[Run], reading: str, limit: float | None) -> Any:
+def _chart(runs: Sequence[Run], modality: str, limit: float | None) -> Any:
     """Seen accuracy against the number of classes seen, which is comparable across task counts."""
     series = []
     for run, look in zip(runs, _looks(runs), strict=True):
-        seen = run.summary[reading]["seen"]
+        seen = run.summary[modality]["seen"]
         classes = [run.predictions.num_seen(k) for k in range(len(seen))]
         titles = tuple(
             f"{run.name}: {number(value)} % after task {k + 1} ({classes[k]} classes)"
@@ -239,7 +239,7 @@ def _chart(runs: Sequence[Run], reading: str, limit: float | None) -> Any:
         )
         points = tuple(zip(map(float, classes), seen, strict=True))
         series.append(Series(name=run.name, points=points, titles=titles, look=look))
-    title = f"{READING_NAMES[reading]} accuracy over the classes seen, after each task"
+    title = f"{MODALITY_NAMES[modality]} accuracy over the classes seen, after each task"
     return line_chart(series, title=title, x_label="classes seen", limit=limit)
 
 

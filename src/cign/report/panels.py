@@ -20,14 +20,14 @@ from cign.metrics.catalogue import GROUPS, Numbers
 from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.metrics.open_set import num_unknown, summarise_open_set
-from cign.metrics.predictions import READINGS
 from cign.report import confusion as confusions
 from cign.report import diagrams
 from cign.report.maps import NUM_LOOKS, dot, lay_out, map_of
-from cign.report.numbers import MAX_MAPS, READING_NAMES
+from cign.report.numbers import MAX_MAPS, MODALITY_NAMES
 from cign.report.runs import Run
 from cign.report.scatter import Mark, scatter
 from cign.report.text import number, value_of
+from cign.vocabulary import MODALITIES
 
 # name -> heading of the table beyond accuracy; by group, all of the audio-visual reading.
 OVERVIEW = {
@@ -61,17 +61,17 @@ def open_set_table(run: Run, is_compact: bool = False) -> dict[str, Any] | None:
     counts = num_unknown(run.predictions)
     if not any(counts) or not run.has_scores:
         return None
-    readings = READINGS[-1:] if is_compact else READINGS
+    modalities = MODALITIES[-1:] if is_compact else MODALITIES
     steps = summarise_open_set(run.predictions)
     return {
-        "readings": [READING_NAMES[reading] for reading in readings],
+        "readings": [MODALITY_NAMES[modality] for modality in modalities],
         "names": ["OSCR", "AUROC", "FPR95"],
         "rows": [
             (
                 count,
                 [
-                    value_of(steps[reading][k][name], 1)
-                    for reading in readings
+                    value_of(steps[modality][k][name], 1)
+                    for modality in modalities
                     for name in ("oscr", "auroc", "fpr95")
                 ],
             )
@@ -104,14 +104,14 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
         "forgetting": None,
         "confusion": None,
         "four": None,
-        "reliability": _reliability(run, READINGS[-1:] if is_compact else READINGS),
+        "reliability": _reliability(run, MODALITIES[-1:] if is_compact else MODALITIES),
         "definitions": {**DEFINITIONS, "task_forgetting": TASK_FORGETTING},
     }
     if len(sizes) > 1:
-        drops = {r: 100 * task_forgetting(accuracy_matrix(predictions, r)) for r in READINGS}
+        drops = {r: 100 * task_forgetting(accuracy_matrix(predictions, r)) for r in MODALITIES}
         if any(not np.isnan(values).all() for values in drops.values()):
             result["forgetting"] = diagrams.forgetting_bars(
-                drops, READING_NAMES, "forgetting of each task", "points"
+                drops, MODALITY_NAMES, "forgetting of each task", "points"
             )
     table = confusion(predictions, "audio_visual")
     if table is not None:
@@ -127,15 +127,15 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
     return result
 
 
-def _reliability(run: Run, readings: Sequence[str]) -> dict[str, Any] | None:
+def _reliability(run: Run, modalities: Sequence[str]) -> dict[str, Any] | None:
     """A diagram a reading; None where scores are no probabilities or nothing was tested."""
     result = {}
-    for reading in readings if run.has_scores else ():
-        pairs = confidence_pairs(run.predictions, reading)
+    for modality in modalities if run.has_scores else ():
+        pairs = confidence_pairs(run.predictions, modality)
         if pairs is None or not len(pairs[0]):
             return None
-        title = f"reliability, {READING_NAMES[reading]}"
-        result[reading] = diagrams.reliability_diagram(reliability(*pairs), title)
+        title = f"reliability, {MODALITY_NAMES[modality]}"
+        result[modality] = diagrams.reliability_diagram(reliability(*pairs), title)
     return result
 
 
@@ -197,16 +197,16 @@ def embedding_maps(
                 if layout is None
                 else map_of(layout, names_of(run), looks, f"map of {run.name}"),
                 "num_points": 0 if layout is None else len(layout.places),
-                "mixed": [READING_NAMES[one].lower() for one in run.embeddings.mixed],
+                "mixed": [MODALITY_NAMES[one].lower() for one in run.embeddings.mixed],
                 "rows": [
                     (
-                        READING_NAMES[reading],
+                        MODALITY_NAMES[modality],
                         [
-                            value_of(found[reading].get(key), 2 if key in decimals else 1)
+                            value_of(found[modality].get(key), 2 if key in decimals else 1)
                             for key in BESIDE_MAPS
                         ],
                     )
-                    for reading in READINGS
+                    for modality in MODALITIES
                 ],
             }
         )

@@ -13,17 +13,17 @@ from cign.metrics.classes import (
     untested_classes,
     worst_confusions,
 )
-from cign.metrics.predictions import READINGS
 from cign.report.diagrams import interval_bar
 from cign.report.runs import Run
 from cign.report.text import DASH, flatten, number
+from cign.vocabulary import MODALITIES
 
 _SEEDS = {"run": "seed", "order": "class order"}
 
 
 def classes_of(run: Run) -> list[list[dict[str, Any]]]:
     """Per task, each class with its number of test clips and its recalls after the last task."""
-    recalls = {r: class_recalls(run.predictions, r) for r in READINGS}
+    recalls = {r: class_recalls(run.predictions, r) for r in MODALITIES}
     confusions = _most_frequent(run)
     result, c = [], 0
     for task_size in run.task_sizes[: run.predictions.num_tasks_done]:
@@ -32,7 +32,7 @@ def classes_of(run: Run) -> list[list[dict[str, Any]]]:
                 {
                     "name": run.predictions.class_names[i],
                     "num_test": recalls["audio_visual"][i].num_clips,
-                    "recall": {r: recalls[r][i].recall for r in READINGS},
+                    "recall": {r: recalls[r][i].recall for r in MODALITIES},
                     "interval": _interval(recalls["audio_visual"][i]),
                     "short_interval": _short(recalls["audio_visual"][i]),
                     "bar": interval_bar(recalls["audio_visual"][i]),

@@ -14,8 +14,7 @@ from cign.errors import InputError, one_of
 from cign.methods import method_class
 from cign.utils.devices import AUTO, resolve_device
 from cign.utils.files import write_text
-
-REGIMES = ("frozen", "end-to-end")
+from cign.vocabulary import REGIMES
 
 
 @dataclass(frozen=True, kw_only=True)

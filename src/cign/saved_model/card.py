@@ -59,10 +59,10 @@ def model_card(model: Model, licence: str | None = None) -> str:
             "| reading | last | average incremental | forgetting |",
             "| --- | --- | --- | --- |",
         ]
-        for reading, value in model.results.items():
+        for modality, value in model.results.items():
             cells = (value.get(key) for key in ("last", "average", "forgetting"))
             shown = " | ".join("-" if cell is None else f"{cell:.1f}" for cell in cells)
-            lines.append(f"| {reading.replace('_', '-')} | {shown} |")
+            lines.append(f"| {modality.replace('_', '-')} | {shown} |")
     if model.kept is not None:
         lines += [
             "",

@@ -14,7 +14,7 @@ from cign.backbones.fitting import record_of
 from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.methods import METHODS
-from cign.methods.base import READINGS, Method
+from cign.methods.base import Method
 from cign.networks.training_state import inference_state
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
@@ -33,6 +33,7 @@ from cign.saved_model.hub import check_backbone, hub_name, local_place
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips
 from cign.utils.files import replacing, write_json, write_text
+from cign.vocabulary import MODALITIES
 
 
 def save_model(model: Model, folder: Path, version: int = 1, licence: str | None = None) -> None:
@@ -157,4 +158,4 @@ def _unknown_rule(about: dict[str, Any], method: Method, where: str) -> UnknownR
     if "unknown" in about:
         return UnknownRule.from_dict(about["unknown"], EvidenceReader(method), where)
     threshold = about["unknown_threshold"]
-    return UnknownRule(thresholds={} if threshold is None else dict.fromkeys(READINGS, threshold))
+    return UnknownRule(thresholds={} if threshold is None else dict.fromkeys(MODALITIES, threshold))

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from cign.errors import InputError
+from cign.vocabulary import MODALITIES, REGIMES
 
-READINGS = ("audio", "visual", "audio_visual")  # as `cign.methods.base`, which imports torch
 FILES = ("model.safetensors", "kept.safetensors")
-REGIMES = ("frozen", "end-to-end")
 MOST_TASKS = 10_000
 MOST_BYTES_A_CLIP = 2**30
 MOST_DEEP = 50
@@ -161,12 +160,12 @@ def _check_unknown(unknown: dict[str, Any]) -> None:
     _whole(unknown, "num_clips", 0, 10**12, where=where)
     for kind in ("thresholds", "moments"):
         for name in _has(unknown, kind, dict, "a mapping", where):
-            if name not in READINGS:
+            if name not in MODALITIES:
                 raise _WrongError(f"unknown: {kind} has {_shown(name)}, which is no reading")
     for name in unknown["thresholds"]:
         _number(unknown["thresholds"], name, "unknown: thresholds: ")
-    for reading, parts in unknown["moments"].items():
-        of = f"unknown: moments: {reading}: "
+    for modality, parts in unknown["moments"].items():
+        of = f"unknown: moments: {modality}: "
         for name in _is(parts, of[:-2], dict, "a mapping"):
             one = _has(parts, name, dict, "a mapping", of)
             _number(one, "mean", f"{of}{_shown(name)}: ")

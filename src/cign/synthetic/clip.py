@@ -18,7 +18,8 @@ from cign.synthetic.classes import (
 )
 from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.synthetic.draws import Draws
-from cign.synthetic.plan import SPLITS, ClipDraw
+from cign.synthetic.plan import ClipDraw
+from cign.vocabulary import SPLITS
 
 # Radii as shares of the side. A box of at most (2 * 0.19)^2 = 14.4 % of the frame.
 _RADII = (0.22, 0.38)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from cign.synthetic.classes import PLAN_STREAM
 from cign.synthetic.config import SynthConfig, shares
 from cign.synthetic.draws import Draws
-
-SPLITS = ("train", "val", "test", "unknown")
+from cign.vocabulary import SPLITS
 
 
 @dataclass(frozen=True, kw_only=True)

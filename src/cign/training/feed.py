@@ -11,10 +11,11 @@ import torch
 from cign.data.batches import ClipSource, cut, read_ahead, targets_of
 from cign.data.exemplar_memory import ExemplarMemory, FloatArray
 from cign.data.tasks import IntArray, TaskClips
-from cign.methods.base import READINGS, Batch, Method, TaskData
+from cign.methods.base import Batch, Method, TaskData
 from cign.training.distributed.comm import Comm, Share
 from cign.training.scoring import EVALUATION_BATCH, score_clips
 from cign.utils.progress import Progress
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +142,12 @@ class Feed:
         if self.comm.is_alone:
             return score_clips(method, source, indices, self.device, progress)
         shape = (len(indices), method.num_classes)
-        scores = {reading: np.zeros(shape, dtype=np.float32) for reading in READINGS}
+        scores = {modality: np.zeros(shape, dtype=np.float32) for modality in MODALITIES}
         for number, place in enumerate(cut(np.arange(len(indices)), EVALUATION_BATCH)):
             if number % self.comm.size == self.comm.rank:
                 own = score_clips(method, source, indices[place], self.device)
-                for reading in READINGS:
-                    scores[reading][place] = own[reading]
+                for modality in MODALITIES:
+                    scores[modality][place] = own[modality]
             progress.advance(len(place))
-        self.comm.sum_(torch.from_numpy(scores[reading]) for reading in READINGS)
+        self.comm.sum_(torch.from_numpy(scores[modality]) for modality in MODALITIES)
         return scores

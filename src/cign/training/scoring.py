@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from cign.data.batches import BoolArray, ClipSource, cut
 from cign.data.tasks import IntArray
-from cign.methods.base import READINGS, Method
+from cign.methods.base import Method
 from cign.utils.devices import device_of
 from cign.utils.progress import Progress, Silent
+from cign.vocabulary import MODALITIES
 
 EVALUATION_BATCH = 256
 
@@ -28,11 +29,11 @@ def judge_by_what_is_there(
         has_audio: Whether each clip has sound, shape [N].
         has_visual: Whether each clip has a picture, shape [N].
     """
-    for reading, alone in (
+    for modality, alone in (
         ("audio", has_audio & ~has_visual),
         ("visual", has_visual & ~has_audio),
     ):
-        values["audio_visual"][alone] = values[reading][alone]
+        values["audio_visual"][alone] = values[modality][alone]
 
 
 @torch.inference_mode()
@@ -58,12 +59,12 @@ def score_clips(
     progress = progress or Silent()
     device = device_of(method) if device is None else device
     method.eval()
-    parts: dict[str, list[NDArray[np.float32]]] = {reading: [] for reading in READINGS}
+    parts: dict[str, list[NDArray[np.float32]]] = {modality: [] for modality in MODALITIES}
     for some in cut(indices, EVALUATION_BATCH):
         audio, visual = source.read(some)
         scores = method.predict(audio.to(device), visual.to(device)).probabilities
-        for reading in READINGS:
-            parts[reading].append(scores[reading].float().cpu().numpy())
+        for modality in MODALITIES:
+            parts[modality].append(scores[modality].float().cpu().numpy())
         progress.advance(len(some))
     empty = np.zeros((0, method.num_classes), dtype=np.float32)
     found = {name: np.concatenate(part) if part else empty for name, part in parts.items()}

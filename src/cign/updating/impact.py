@@ -12,7 +12,7 @@ from cign.methods.base import Method
 from cign.saved_model.validation_clips import KeptClips
 from cign.training.scoring import score_clips
 
-READING = "audio_visual"
+MODALITY = "audio_visual"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Addition:
 def answers(method: Method, kept: KeptClips) -> NDArray[np.int64]:
     """The class that each clip's audio-visual reading holds most probable, shape [n]."""
     scores = score_clips(method, kept.source, np.arange(kept.num_clips))
-    return np.asarray(scores[READING].argmax(axis=1), dtype=np.int64)
+    return np.asarray(scores[MODALITY].argmax(axis=1), dtype=np.int64)
 
 
 def right(answered: NDArray[np.int64], kept: KeptClips, classes: tuple[str, ...]) -> float:

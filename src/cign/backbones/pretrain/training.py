@@ -164,13 +164,13 @@ def fit_pair(
     progress.stop()
     audio_scores = _scores(audio, audio_head, test_set.audio)
     visual_scores = _scores(visual, visual_head, test_set.frames)
-    readings = {
+    modalities = {
         "audio": audio_scores,
         "visual": visual_scores,
         "audio_visual": audio_scores.log_softmax(-1) + visual_scores.log_softmax(-1),
     }
     labels = torch.from_numpy(test_set.labels)
-    hits = {name: (s.argmax(-1) == labels).float().mean().item() for name, s in readings.items()}
+    hits = {name: (s.argmax(-1) == labels).float().mean().item() for name, s in modalities.items()}
     return audio, visual, {name: round(100.0 * share, 1) for name, share in hits.items()}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cign.cli.arguments import CommandParser, add_device, device_of, path
-from cign.cli.commands.train import READING_NAMES
+from cign.cli.commands.train import MODALITY_NAMES
 from cign.utils.terminal import make_progress, percent, say, show_table
 
 SUMMARY = "Render clips, prepare them, train four methods on four tasks, compare: three minutes."
@@ -33,9 +33,9 @@ def run(options: Any) -> None:
     device = device_of(options)
     results = run_demo(options.out, make_progress(), device)
     show_table(
-        ("method", "memory", *READING_NAMES.values()),
+        ("method", "memory", *MODALITY_NAMES.values()),
         (
-            (row.title, _memory(row), *(_cell(metrics, reading) for reading in READING_NAMES))
+            (row.title, _memory(row), *(_cell(metrics, modality) for modality in MODALITY_NAMES))
             for row, metrics in results
         ),
     )
@@ -52,6 +52,6 @@ def _memory(row: Any) -> str:
     return "none" if row.memory == "0" else f"{row.memory} clips"
 
 
-def _cell(metrics: dict[str, Any], reading: str) -> str:
-    numbers = metrics["readings"][reading]
+def _cell(metrics: dict[str, Any], modality: str) -> str:
+    numbers = metrics["readings"][modality]
     return "/".join(percent(numbers[name]) or "-" for name in _NUMBERS)

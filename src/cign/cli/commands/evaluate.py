@@ -43,7 +43,7 @@ def run(options: Any) -> None:
 
     learner = Learner.load(options.model, device=device_of(options))
     result = learner.evaluate(options.store, split=options.split, out=options.out)
-    readings = {
+    modalities = {
         name: {
             "measure": numbers["measure"],
             "value": numbers["last"],
@@ -52,16 +52,16 @@ def run(options: Any) -> None:
         for name, numbers in result["readings"].items()
     }
     if options.json:
-        shown = {"num_clips": result["num_clips"], "readings": readings}
+        shown = {"num_clips": result["num_clips"], "readings": modalities}
         shown |= {name: result[name] for name in ("classes", "confusions")}
         if "open_set" in result:
             shown["open_set"] = result["open_set"]
         say(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
-        (measure,) = {numbers["measure"] for numbers in readings.values()}
+        (measure,) = {numbers["measure"] for numbers in modalities.values()}
         clips = "clip" if result["num_clips"] == 1 else "clips"
         say(f"{result['num_clips']} {options.split} {clips} of {options.store}")
-        show_accuracy(readings)
+        show_accuracy(modalities)
         _show_classes(result["classes"], measure)
         _show_confusions(result["confusions"], measure)
         if "open_set" in result:

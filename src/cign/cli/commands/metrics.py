@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from cign.cli.arguments import CommandParser, add_runs
-from cign.cli.commands.train import READING_NAMES
+from cign.cli.commands.train import MODALITY_NAMES
 from cign.utils.terminal import note, say, show_table
 
 SUMMARY = "Compute every number of runs from their predictions and embeddings, with its formula."
@@ -23,9 +23,9 @@ def run(options: Any) -> None:
     """Compute the numbers, and show them in groups with their formulas below."""
     from cign.metrics.catalogue import GROUPS, RUN, measure
     from cign.metrics.classes import num_tested
-    from cign.metrics.predictions import READINGS
     from cign.report.runs import lacking, load_runs, stored
     from cign.report.text import DASH, value_of
+    from cign.vocabulary import MODALITIES
 
     runs = load_runs(options.runs)
     if options.json:
@@ -37,7 +37,7 @@ def run(options: Any) -> None:
         say(f"{one.name} ({one.folder}): {one.state}, {done}, list {one.list_hash[:16]}")
         for name, found in measure(stored(one, runs)).items():
             group = GROUPS[name]
-            columns = [column for column in (*READINGS, RUN) if column in found]
+            columns = [column for column in (*MODALITIES, RUN) if column in found]
             names = [key for key in group.definitions if any(key in found[c] for c in columns)]
             if not names:
                 continue
@@ -45,7 +45,7 @@ def run(options: Any) -> None:
             places = {key: group.decimals.get(key, 1) for key in names}
             say(f"\n{group.title}")
             show_table(
-                ("number", *(READING_NAMES.get(column, column) for column in columns)),
+                ("number", *(MODALITY_NAMES.get(column, column) for column in columns)),
                 (
                     (key, *(value_of(found[column].get(key), places[key]) for column in columns))
                     for key in names
@@ -69,15 +69,15 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
     from cign.metrics.catalogue import GROUPS, measure
     from cign.metrics.incremental import accuracy_matrix, class_recall
     from cign.metrics.open_set import summarise_open_set
-    from cign.metrics.predictions import READINGS
     from cign.report.runs import lacking, stored
+    from cign.vocabulary import MODALITIES
 
     predictions = one.predictions
     is_begun = predictions.num_tasks_done > 0
-    recalls = {r: class_recall(predictions, r) for r in READINGS} if is_begun else {}
+    recalls = {r: class_recall(predictions, r) for r in MODALITIES} if is_begun else {}
     drops = {
         r: breakdown.task_forgetting(accuracy_matrix(predictions, r))
-        for r in (READINGS if is_begun else ())
+        for r in (MODALITIES if is_begun else ())
     }
     confused = breakdown.confusion(predictions, "audio_visual")
     return {

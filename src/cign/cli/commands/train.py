@@ -23,7 +23,7 @@ EXAMPLE = """\
 cign train work/store --out work/run
 cign train work/store --out work/joint --method joint --tasks 4"""
 GO_ON = "run the same command with --resume"
-READING_NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual"}
+MODALITY_NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-visual"}
 
 
 def add_options(parser: CommandParser) -> None:
@@ -194,8 +194,8 @@ def show_results(metrics: dict[str, Any]) -> None:
     """Show the named numbers of a run; of a run with one task accuracy alone."""
     from cign.metrics.classes import percent_interval
 
-    readings = metrics["readings"]
-    num_clips = sum((readings["audio_visual"]["num_test"] or [[]])[-1])
+    modalities = metrics["readings"]
+    num_clips = sum((modalities["audio_visual"]["num_test"] or [[]])[-1])
     if num_clips == 0:
         note(
             "no test clips: accuracy was not measured; prepare clips of split test and use "
@@ -204,12 +204,12 @@ def show_results(metrics: dict[str, Any]) -> None:
     elif len(metrics["tasks"]) == 1:
         show_accuracy(
             {
-                reading: {
+                modality: {
                     "measure": numbers["measure"],
                     "value": numbers["last"],
                     "interval": percent_interval(numbers["last"], num_clips),
                 }
-                for reading, numbers in readings.items()
+                for modality, numbers in modalities.items()
             }
         )
     else:
@@ -217,26 +217,26 @@ def show_results(metrics: dict[str, Any]) -> None:
         show_table(
             ("percent", "last", "average", "forgetting", "task mean", "BWT"),
             (
-                (READING_NAMES[reading], *(percent(numbers[name]) for name in names))
-                for reading, numbers in readings.items()
+                (MODALITY_NAMES[modality], *(percent(numbers[name]) for name in names))
+                for modality, numbers in modalities.items()
             ),
         )
     if num_clips and metrics.get("limit") is not None:
         note(f"best possible on these clips: {metrics['limit']:g} %")
 
 
-def show_accuracy(readings: Mapping[str, Mapping[str, Any]]) -> None:
+def show_accuracy(modalities: Mapping[str, Mapping[str, Any]]) -> None:
     """Show accuracy with its interval for each modality, or mean average precision.
 
     Args:
-        readings: For each ``measure``, ``value`` in percent, and ``interval``, which is not shown
+        modalities: For each ``measure``, ``value`` in percent, and ``interval``, which is not shown
             for mean average precisions.
     """
-    is_map = any(one["measure"] == "map" for one in readings.values())
+    is_map = any(one["measure"] == "map" for one in modalities.values())
     headings = ("", "mean average precision, %" if is_map else "accuracy, %", "95 % interval")
     rows = [
-        (READING_NAMES[name], percent(one["value"]), interval(*(one["interval"] or (None, None))))
-        for name, one in readings.items()
+        (MODALITY_NAMES[name], percent(one["value"]), interval(*(one["interval"] or (None, None))))
+        for name, one in modalities.items()
     ]
     num_columns = 2 if is_map else 3
     show_table(headings[:num_columns], (row[:num_columns] for row in rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cign.data.clips import SPLITS, Clip, check_label
+from cign.data.clips import Clip, check_label
 from cign.data.formats.dividing import divide
 from cign.data.formats.listing import Listing
 from cign.data.formats.registry import register_format
@@ -14,6 +14,7 @@ from cign.data.formats.split_names import mentions_split, split_word, splits_of
 from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES, VIDEO_SUFFIXES
 from cign.data.walking import visible_folders
 from cign.errors import InputError
+from cign.vocabulary import SPLITS
 
 __all__ = ["AUDIO_SUFFIXES", "MEDIA_SUFFIXES", "VIDEO_SUFFIXES", "divide", "read_folders"]
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cign.data.arrays import disk_errors
-from cign.data.clips import SPLITS, Clip, ClipTable
+from cign.data.clips import Clip, ClipTable
 from cign.data.formats.webdataset import CLASS_NAMES
 from cign.data.shards import is_there, key_of, shard_of
 from cign.errors import InputError
 from cign.utils.files import replacing, write_text
 from cign.utils.progress import Progress
+from cign.vocabulary import SPLITS
 
 SYNTH = "synth.json"
 

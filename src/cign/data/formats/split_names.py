@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from cign.data.clips import SPLITS
 from cign.errors import InputError
+from cign.vocabulary import SPLITS
 
 _SPELLINGS = {
     "train": ("train", "training", "trn"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cign.data.clips import SPLITS, Clip, check_repeated, check_times
+from cign.data.clips import Clip, check_repeated, check_times
 from cign.data.clips import clip_id as make_id
 from cign.data.formats.delimited import column_names, read_delimited
 from cign.data.formats.labels import is_missing, listed_label
@@ -16,6 +16,7 @@ from cign.data.formats.registry import register_format
 from cign.data.formats.split_names import sure_split
 from cign.data.names import escape_name
 from cign.errors import InputError, one_of
+from cign.vocabulary import SPLITS
 
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
 

@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from cign.data.clip_file import read_columns, write_table
-from cign.data.clips import SPLITS, Clip, ClipTable, Ignored
+from cign.data.clips import Clip, ClipTable, Ignored
 from cign.data.prepare.worker import Answer
 from cign.utils.files import write_text
+from cign.vocabulary import SPLITS
 
 # The condition of what is in the source and no clip.
 IGNORED = "ignored"

@@ -16,7 +16,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cign.data.clips import SPLITS, Clip
+from cign.data.clips import Clip
+from cign.vocabulary import SPLITS
 
 _BITS = 32
 _WINDOW_S, _HOP_S = 0.256, 0.032

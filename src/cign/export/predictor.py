@@ -17,15 +17,15 @@ from torch.overrides import TorchFunctionMode
 from cign.backbones.base import Backbone
 from cign.data.media.decode import MediaSpec
 from cign.export.evidence import without_triangular_systems
-from cign.methods.base import READINGS
 from cign.saved_model.model import Model
+from cign.vocabulary import MODALITIES
 
 INPUTS = ("waveform", "frames")
-UNKNOWN = {reading: f"unknown_{reading}" for reading in READINGS}
-OUTPUTS = (*READINGS, *UNKNOWN.values())
+UNKNOWN = {modality: f"unknown_{modality}" for modality in MODALITIES}
+OUTPUTS = (*MODALITIES, *UNKNOWN.values())
 
 
-class Readings(nn.Module):
+class Predictor(nn.Module):
     """What `cign.inference.predict.read_batch` does with clips that have sound and picture.
 
     Args:
@@ -57,8 +57,8 @@ class Readings(nn.Module):
             audio = self.backbone.audio_tokens(waveform).half()
             visual = self.backbone.visual_tokens(frames).half()
         evidence = self._reader.read(audio, visual)
-        probabilities = [evidence.probabilities[name].float() for name in READINGS]
-        unknown = [self._rule.score_of(evidence, name).float() for name in READINGS]
+        probabilities = [evidence.probabilities[name].float() for name in MODALITIES]
+        unknown = [self._rule.score_of(evidence, name).float() for name in MODALITIES]
         return *probabilities, *unknown
 
 
@@ -72,7 +72,7 @@ def in_float32(model: Model) -> Model:
     return dataclasses.replace(model, method=method.eval().requires_grad_(False))
 
 
-def readings_of(model: Model, backbone: Backbone | None) -> Readings:
+def predictor_of(model: Model, backbone: Backbone | None) -> Predictor:
     """The network of a model, without the tensors that reading does not need.
 
     A closed-form method's sums and the networks that a method distils from are many times larger
@@ -83,7 +83,7 @@ def readings_of(model: Model, backbone: Backbone | None) -> Readings:
         backbone: Its frozen backbone; None where the method holds its encoders.
     """
     model.method.settle()
-    network = Readings(model, backbone).eval()
+    network = Predictor(model, backbone).eval()
     used = _Used()
     with torch.no_grad(), used:
         network(*example(model.spec))

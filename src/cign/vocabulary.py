@@ -1,0 +1,6 @@
+"""Names that several packages share; nothing is imported here."""
+
+UNIMODAL = ("audio", "visual")
+MODALITIES = (*UNIMODAL, "audio_visual")
+SPLITS = ("train", "val", "test", "unknown")
+REGIMES = ("frozen", "end-to-end")
