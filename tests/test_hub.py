@@ -76,7 +76,7 @@ def test_what_the_page_says_of_passing_a_model_on(run, tiny, hub, capsys):
     script = re.findall(
         r"^```python\n(.*?)^```$", (pages.DOCS / "export.md").read_text(), re.M | re.S
     )
-    exec(script[1], {})
+    exec(script[0], {})
     assert sorted(path.name for path in (hub / "owner/name").iterdir())[-1] == "model.safetensors"
     assert pages.run("cign predict owner/name clip.mp4", {}) == 0
     assert "clip.mp4" in capsys.readouterr().out
