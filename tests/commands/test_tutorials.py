@@ -52,6 +52,7 @@ def _export_if_possible(line, capsys):
     if HAS_EXTRA:
         assert pages.run(line, EXTRA) == 0, capsys.readouterr().err
         assert sorted(p.name for p in Path("exported").iterdir()) == [
+            "predict.py",
             "predictor.json",
             "predictor.onnx",
         ]

@@ -131,6 +131,7 @@ class MonoResampler:
         """Convert a frame; None gives what is left."""
         if frame is not None and self._is_averaged:
             frame = self._average(frame)
+        parts: list[Any]
         try:
             parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
         except av.error.ArgumentError:
@@ -141,7 +142,10 @@ class MonoResampler:
             return self.convert(frame)
         if self._is_averaged is None and frame is not None:
             self._is_averaged = False
-        return np.concatenate([np.zeros(0, np.int16), *parts])
+        samples: NDArray[np.int16] = (
+            parts[0] if len(parts) == 1 else np.concatenate([np.zeros(0, np.int16), *parts])
+        )
+        return samples
 
     def _average(self, frame: Any) -> Any:
         num_channels = frame.layout.nb_channels

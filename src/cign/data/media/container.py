@@ -12,7 +12,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
-from cign.data.media.spans import is_guessed, is_unstamped, may_restart, scan
+from cign.data.media.spans import is_guessed, is_unstamped, lists_samples, may_restart, scan
 from cign.data.media.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
@@ -214,6 +214,8 @@ def _measured(path: Path, container: Any, video: Any, audio: Any) -> tuple[Timel
         Where the streams lie, and whether the container must be opened again: reading it to its end
         leaves traces in its index and timestamps, and a clip must be the same each time.
     """
+    if lists_samples(container, [track for track in (video, audio) if track is not None]):
+        return measure(container, video, audio), False
     status = path.stat()
     tracks = tuple(None if track is None else track.index for track in (video, audio))
     key = (str(path), status.st_size, status.st_mtime_ns, status.st_ino, tracks)

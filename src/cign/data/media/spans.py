@@ -105,8 +105,8 @@ def lists_samples(container: Any, tracks: Iterable[Any]) -> bool:
 
 
 def _stated(track: Any) -> Span:
-    start, end = track.start_time, track.start_time + track.duration
-    return Span(float(start * track.time_base), float(end * track.time_base), track.frames)
+    start, tick_s = track.start_time, float(track.time_base)
+    return Span(start * tick_s, (start + track.duration) * tick_s, track.frames)
 
 
 def scan(container: Any, tracks: Sequence[Any], *, rewind: bool = False) -> Spans:
