@@ -17,10 +17,10 @@ SCRIPT = "predict.py"
 # In the order of their imports.
 _MODULES = (
     *(
-        f"cign.data.{name}"
+        f"cign.data.media.{name}"
         for name in (
-            *("joins", "spans", "timeline", "container", "seeking", "video", "sound"),
-            *("pictures", "media", "windows"),
+            *("joins", "spans", "timeline", "container", "seeking", "video", "audio"),
+            *("image_files", "decode", "windows"),
         )
     ),
     "cign.export.standalone",
