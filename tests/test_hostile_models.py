@@ -149,7 +149,12 @@ MUTATIONS = [
     (("version",), -1, "version is -1"),
     (("version",), "1", "version is '1'"),
     (("format",), MISSING, "'format' is missing"),
-    (("format",), 99, "has format 99, this version reads up to 1: update cign"),
+    (("format",), 99, "has format 99, this version reads up to 2: update cign"),
+    (
+        ("format",),
+        1,
+        "this one reads 2: train it again with `cign train STORE --out RUN --method cign_analytic`",
+    ),
     (("odd",), DEEP, "nested more than 50 deep"),
 ]
 

@@ -19,7 +19,7 @@ from cign.errors import InputError
 from cign.saved_model.schema import check_about
 from cign.utils.files import read_json, replacing
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, KEPT, CARD, ABOUT = "model.safetensors", "kept.safetensors", "README.md", "model.json"
 DATA = (WEIGHTS, KEPT)
 VERSIONS = "versions"
@@ -59,7 +59,7 @@ def read_about(place: Path) -> dict[str, Any]:
     """Read ``model.json``.
 
     Raises:
-        InputError: If it is missing, damaged, of a newer version, or no description of a model
+        InputError: If it is missing, damaged, of another version, or no description of a model
             (`cign.saved_model.schema`).
     """
     path = place / ABOUT
@@ -73,6 +73,12 @@ def read_about(place: Path) -> dict[str, Any]:
     if type(version) is int and version > FORMAT:
         raise InputError(
             f"model {place} has format {version}, this version reads up to {FORMAT}: update cign"
+        )
+    if type(version) is int and version < FORMAT:
+        method = about.get("method")
+        raise InputError(
+            f"model {place} has format {version} of an earlier version of cign, this one reads "
+            f"{FORMAT}: train it again with `cign train STORE --out RUN --method {method}`"
         )
     return check_about(about, f"model {path}")
 

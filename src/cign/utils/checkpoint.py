@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cign.errors import InputError, RunError
 from cign.utils.files import replacing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _TENSOR = "$tensor"
 _NUMBER_KEYS = "$items"
 
@@ -73,6 +73,11 @@ def load_tree(path: Path) -> dict[str, Any]:
         raise InputError(
             f"checkpoint {path} has format {version}, this version reads up to {FORMAT_VERSION}: "
             "update cign"
+        )
+    if version < FORMAT_VERSION:
+        raise InputError(
+            f"checkpoint {path} has format {version} of an earlier version of cign, this one reads "
+            f"{FORMAT_VERSION}: run the command again without --resume in a new folder"
         )
     tree = _unflatten(header, tensors)
     assert isinstance(tree, dict)
