@@ -62,7 +62,7 @@ def test_public_names_are_there_and_no_others():
     assert set(cign.__all__) <= set(dir(cign))
     for name in cign.__all__:
         assert getattr(cign, name) is not None
-    from cign.data.prepare.pipeline import prepare
+    from cign.runs.preparing import prepare
 
     assert cign.prepare is prepare
     with pytest.raises(AttributeError, match="module 'cign' has no attribute 'Lerner'"):
@@ -254,3 +254,18 @@ def test_repr_and_classes_say_what_a_learner_is(learner, tiny):
     assert repr(fresh) == (
         f"Learner('finetune', not trained, backbone=None, regime='frozen', device='{device}')"
     )
+
+
+def test_prepare_takes_the_name_of_a_backbone(tiny, tmp_path):
+    report = cign.prepare(
+        tiny[0], tmp_path / "store", backbone="small-random", num_workers=0, progress=False
+    )
+    assert report.store == tmp_path / "store"
+    ours, theirs = cign.Store.open(tmp_path / "store"), cign.Store.open(tiny[1])
+    rows = list(range(len(theirs.table.clips)))
+    for kind in ("audio", "visual"):
+        tokens = (getattr(store.tokens("small-random"), kind)(rows) for store in (ours, theirs))
+        np.testing.assert_array_equal(*tokens)
+    with pytest.raises(InputError, match="unknown backbone 'smal': use one of"):
+        cign.prepare(tiny[0], tmp_path / "other", backbone="smal")
+    assert not (tmp_path / "other").exists()

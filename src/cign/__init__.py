@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from cign.data.dataset import Store as Store
     from cign.data.formats import register_format as register_format
     from cign.data.media.array_clip import ArrayClip as ArrayClip
-    from cign.data.prepare.pipeline import prepare as prepare
     from cign.inference.prediction import Prediction as Prediction
     from cign.inference.prediction_stream import to_columns as to_columns
     from cign.inference.prediction_stream import to_dataframe as to_dataframe
     from cign.learner import Learner as Learner
     from cign.methods import register_method as register_method
+    from cign.runs.preparing import prepare as prepare
 
 __version__ = "0.1.0.dev0"
 
@@ -29,7 +29,7 @@ _PUBLIC = {
     "Learner": "cign.learner",
     "Prediction": "cign.inference.prediction",
     "Store": "cign.data.dataset",
-    "prepare": "cign.data.prepare.pipeline",
+    "prepare": "cign.runs.preparing",
     "register_backbone": "cign.backbones.registered",
     "register_format": "cign.data.formats",
     "register_method": "cign.methods",
