@@ -82,7 +82,7 @@ tune: install
 
 # The main table on worlds 2-6: hours on two cores; run it again to go on. NOW=a,b makes the runs of
 # some methods alone. Runs kept in the tree are not made again: remove KEPT to begin anew.
-KEPT = benchmarks/results/runs/main_table
+KEPT = benchmarks/results/runs/main_table.tar.xz
 TABLE = cign bench work/stores/world2 work/stores/world3 work/stores/world4 work/stores/world5 \
 	work/stores/world6 --out work/table --bf16 --no-models --recipes benchmarks/recipes \
 	--methods finetune,joint,ewc,ewc_online,lwf,icarl,il2m,bic,podnet,ssil,av_cil,l2p,dualprompt,analytic,cign,cign_tuned,cign_analytic,replay \
@@ -111,7 +111,7 @@ END_TO_END_NOTE = 12 classes of world 2, encoders trained from the shipped weigh
 	intervals are over test clips alone, and say nothing of other worlds. The edition before, of older code on \
 	another kind of processor, differed by up to 1.9 points by both modalities, cign with 60 clips by 4.7 (66.0), bic \
 	by sound alone by 14.8 (76.3): that uncertain are single runs with few clips.
-KEPT_END_TO_END = benchmarks/results/runs/end_to_end
+KEPT_END_TO_END = benchmarks/results/runs/end_to_end.tar.xz
 table-end-to-end: install
 	$(BIN)/python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end-recipes
 	$(BIN)/python benchmarks/kept_runs.py restore $(KEPT_END_TO_END) work/end_to_end

@@ -1,20 +1,25 @@
-"""Keep a bench's finished runs in the tree, small, and put them back: a table need not begin anew.
+"""Archive the finished runs of a bench in one compressed file, and restore them from it.
 
-    python benchmarks/kept_runs.py keep work/table benchmarks/results/runs/main_table
-    python benchmarks/kept_runs.py restore benchmarks/results/runs/main_table work/table
+    python benchmarks/kept_runs.py keep work/table benchmarks/results/runs/main_table.tar.xz
+    python benchmarks/kept_runs.py restore benchmarks/results/runs/main_table.tar.xz work/table
 
-Of a bench is kept its configuration, so that going on with another one is refused as ever. Of a run
-are kept its configuration, its numbers and losses, the hash of the code it was made with, and,
-instead of all scores, the class that each reading ranked first for every test clip after every
-task. Accuracies, forgetting and their intervals are the same from that. What needs scores (unknown
-classes, calibration) is not: predictions put back hold 1 for that class and 0 for the others, and
-`metrics.json` says so.
+The archive holds the configuration of the bench, so that resuming with another one is refused. For
+each run it holds configuration, metrics and losses, the hash of its code, and, instead of all
+scores, the class that each modality ranked first for every test clip after every task. Accuracy,
+forgetting and their intervals follow from these exactly. Open-set and calibration metrics need the
+scores: restored predictions have 1 for the first class and 0 for all others, and `metrics.json`
+says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import lzma
+import tarfile
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -156,10 +161,35 @@ def _predictions(
 
 
 def _save(path: Path, **arrays: Any) -> None:
-    """Write a compressed file of arrays, atomically."""
+    """Write a file of arrays, atomically; the archive compresses it with those of other runs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez(file, **arrays)
+
+
+@contextlib.contextmanager
+def unpacked(archive: Path) -> Iterator[Path]:
+    """The files of an archive in a temporary folder, which is empty if there is no archive yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        if archive.exists():
+            with tarfile.open(archive, "r:xz") as tar:
+                tar.extractall(folder, filter="data")
+        yield Path(folder)
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """Write all files of a folder into an archive, atomically; equal files give equal bytes."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        replacing(archive) as temporary,
+        lzma.open(temporary, "wb", preset=9 | lzma.PRESET_EXTREME) as stream,
+        tarfile.open(fileobj=stream, mode="w") as tar,
+    ):
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = tarfile.TarInfo(str(path.relative_to(folder)))
+            entry.size = path.stat().st_size
+            with path.open("rb") as file:
+                tar.addfile(entry, file)
 
 
 def main() -> None:
@@ -169,11 +199,15 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
     if arguments.what == "keep":
-        added = keep(arguments.source, arguments.target)
-        print(f"{added} runs added, {len(list(arguments.target.glob('*.npz')))} kept")
+        with unpacked(arguments.target) as folder:
+            added = keep(arguments.source, folder)
+            total = len(list(folder.glob("*.npz")))
+            pack(folder, arguments.target)
+        print(f"{added} runs added, {total} in {arguments.target}")
         return
-    restored, older = restore(arguments.source, arguments.target)
-    print(f"{restored} runs put back; of all kept, {len(older)} are older than the code")
+    with unpacked(arguments.source) as folder:
+        restored, older = restore(folder, arguments.target)
+    print(f"{restored} runs restored; of all archived, {len(older)} are older than the code")
 
 
 if __name__ == "__main__":

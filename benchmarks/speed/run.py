@@ -28,7 +28,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "cached": ("--rounds", "1", "--clips", "64", "--batch", "2"),
     "adding": ("--known", "40"),
     "preparing": ("--clips", "2", "--rounds", "1"),
-    "modality": ("--clips", "64", "--rounds", "1"),
+    "reading": ("--clips", "64", "--rounds", "1"),
     "waiting": ("--steps", "2"),
     "predicting": ("--clips", "2", "--rounds", "1"),
     "start": ("--rounds", "1"),

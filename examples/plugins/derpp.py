@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from cign import register_method
-from cign.methods.base import READINGS
 from cign.methods.finetune import Finetune, HeadsOptions
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class DerPlusPlus(Finetune):
         super().__init__(setup, options)
         self.register_buffer("num_seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("clips", torch.zeros(0, dtype=torch.int64))
-        self.register_buffer("stored", torch.zeros(0, len(READINGS), 0))
+        self.register_buffer("stored", torch.zeros(0, len(MODALITIES), 0))
 
     def phases(self, data):
         """Each batch has as many replayed clips as new ones."""
@@ -43,12 +43,12 @@ class DerPlusPlus(Finetune):
     def learn(self, batch, phase):
         """Cross-entropy of the new clips, and equation 6 on the replayed ones."""
         logits, old = self.network(batch.audio, batch.visual), batch.from_memory
-        losses = {r: F.cross_entropy(logits[r][~old], batch.labels[~old]) for r in READINGS}
+        losses = {r: F.cross_entropy(logits[r][~old], batch.labels[~old]) for r in MODALITIES}
         if old.any():
             rows = torch.searchsorted(
                 self.clips, torch.from_numpy(batch.indices).to(old.device)[old]
             )
-            for i, r in enumerate(READINGS):
+            for i, r in enumerate(MODALITIES):
                 stored = self.stored[rows, i]
                 distance = F.mse_loss(logits[r][old, : stored.shape[1]], stored)
                 labels = F.cross_entropy(logits[r][old], batch.labels[old])
@@ -72,7 +72,7 @@ class DerPlusPlus(Finetune):
         """Store logits; clips that were stored before keep theirs for the classes of then."""
         clips = torch.from_numpy(np.sort(data.memory)).to(self.clips.device)
         logits = [self.network(b.audio, b.visual) for b in data.batches(clips.cpu().numpy())]
-        stored = torch.cat([torch.stack([part[r] for r in READINGS], dim=1) for part in logits])
+        stored = torch.cat([torch.stack([part[r] for r in MODALITIES], dim=1) for part in logits])
         known = torch.isin(self.clips, clips)
         places = torch.searchsorted(clips, self.clips[known])
         stored[places, :, : self.stored.shape[2]] = self.stored[known]

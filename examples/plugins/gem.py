@@ -8,9 +8,9 @@ from scipy.optimize import nnls
 
 from cign import register_method
 from cign.losses.classification import classification_loss
-from cign.methods.base import READINGS
 from cign.methods.finetune import Finetune, HeadsOptions
 from cign.methods.phases import Phase
+from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Gem(Finetune):
         logits = self.network(batch.audio, batch.visual)
         losses = [
             classification_loss(logits[r], batch.targets, multi_label=self.setup.multi_label)
-            for r in READINGS
+            for r in MODALITIES
         ]
         parts = torch.autograd.grad(torch.stack(losses).sum(), weights, allow_unused=True)
         filled = [

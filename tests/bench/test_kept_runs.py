@@ -99,3 +99,22 @@ def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, two_methods, t
     next((tmp_path / "kept").glob("*.npz")).unlink()
     with pytest.raises(SystemExit, match="not scored on the same clips"):
         kept_runs.keep(two_methods[0], tmp_path / "kept")
+
+
+def test_one_file_holds_all_runs_and_gives_them_back(kept_runs, two_methods, tmp_path, monkeypatch):
+    out, archive = two_methods[0], tmp_path / "runs.tar.xz"
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["kept_runs.py", *map(str, arguments)])
+        kept_runs.main()
+
+    call("keep", out, archive)
+    first = archive.read_bytes()
+    call("keep", out, archive)
+    assert archive.read_bytes() == first  # nothing is new
+    call("restore", archive, tmp_path / "again")
+    for run in (out / "runs").iterdir():
+        numbers = np.load(run / "resampled.npy")
+        other = tmp_path / "again" / "runs" / run.name / "resampled.npy"
+        assert np.array_equal(np.load(other), numbers, equal_nan=True)
+    assert len(first) < sum(f.stat().st_size for f in (out / "runs").rglob("predictions.parquet"))

@@ -35,7 +35,7 @@ def features_and_probabilities(method, data, modality):
     return x, e / e.sum(axis=1, keepdims=True), batch.targets.numpy().astype(float)
 
 
-@pytest.mark.parametrize("reading", ["audio", "visual", "audio_visual"])
+@pytest.mark.parametrize("modality", ["audio", "visual", "audio_visual"])
 def test_fisher_of_true_labels_is_the_mean_square_of_the_derivative(modality):
     method, data = begun(options={"fisher_labels": "true"})
     x, p, y = features_and_probabilities(method, data, modality)

@@ -72,7 +72,7 @@ def test_no_clips(tmp_path: Path, num_tasks):
     assert (again.num_clips, again.num_tasks_done) == (0, num_tasks)
 
 
-@pytest.mark.parametrize("reading", MODALITIES)
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_nan_is_refused_and_names_the_clip(modality):
     scores = random_scores(4, 3)
     scores[modality][2, 1] = np.nan
