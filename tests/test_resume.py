@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from cign.errors import InputError
+from cign.methods import METHODS
 from cign.metrics.predictions import Predictions
 from cign.utils.leftovers import held_folder
-from toy import toy_loop
+from toy import quick_options, toy_loop
 
-OPTIONS = {
+SPECIAL = {
     "av_cil": {"training": {"num_epochs": 2, "batch_size": 6}, "trunk": "transformer", "depth": 1},
     "podnet": {
         "training": {"num_epochs": 2, "batch_size": 7},
@@ -58,6 +59,8 @@ OPTIONS = {
         "old_tokens": "frozen",
     },
 }
+# Methods that are not named above are stopped with quick options.
+OPTIONS = {name: SPECIAL.get(name) or quick_options(name) for name in METHODS}
 
 
 def make(name, folder, **kwargs):
