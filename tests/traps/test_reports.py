@@ -119,7 +119,7 @@ def test_trap_13_its_page_says_what_is_verified_and_how(name):
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("finetune", "joint")])
 def test_trap_13_its_page_says_how_far_it_is_from_the_paper(name):
     page = page_of(name)
-    section = re.search(r"^## (Distance to the paper|What a reader of the paper)", page, re.M)
+    section = re.search(r"^## (Differences from the paper|Notes on the published code)", page, re.M)
     sentence = re.search(r"[Nn]ot[^.]*\s(paper|author)'?s'?\s+figures|figures: not verified", page)
     assert section or sentence
 
