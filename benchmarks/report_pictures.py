@@ -22,7 +22,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 DESKTOP, SHOWN, PHONE = (1280, 1150), (1056, 949), (390, 844)
 GAP = 20  # px between the screens of a phone
 # What the phone's screens begin with: the page, and parts of a run.
-PARTS = (None, "Errors", "Wrongly classified clips")
+PARTS = (None, "Errors", "Misclassified clips")
 
 
 def picture(png: bytes) -> Image.Image:

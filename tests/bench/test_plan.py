@@ -64,7 +64,7 @@ def test_a_method_can_be_run_on_a_part_of_the_grid():
     "text", ["cign", "cign:", "cign:task=4", "cign:tasks=four", ":tasks=4", "cign:tasks=2:tasks=4"]
 )
 def test_a_part_that_cannot_be_read_is_refused(text):
-    with pytest.raises(InputError, match="write it like"):
+    with pytest.raises(InputError, match="use the form"):
         Part.parse(text)
 
 

@@ -132,7 +132,7 @@ def test_runs_of_an_older_version_say_what_they_lack(tmp_path, drawn):
     del metrics["num_train_per_class"]
     write_json(tmp_path / "old" / "metrics.json", metrics)
     text = report([tmp_path / "old"], tmp_path)
-    assert "No embeddings: the run&#39;s model was not kept" in text
+    assert "No embeddings: the run&#39;s model was not saved" in text
     (tmp_path / "old" / "model").mkdir()
     text = report([tmp_path / "old"], tmp_path)
     assert "No embeddings: the run was made by an older version" in text
@@ -150,7 +150,7 @@ def test_embeddings_of_an_unfinished_run_are_not_its_final_models(tmp_path, draw
 def test_embeddings_of_another_run_are_refused(tmp_path, drawn):
     other = draw_predictions((6, 6), class_names=tuple(f"other {i}" for i in range(12)))
     write_run(tmp_path / "run", predictions=drawn[0], embeddings=draw_embeddings(other))
-    with pytest.raises(InputError, match=r"embeddings of .*run tell of different clips or classes"):
+    with pytest.raises(InputError, match=r"embeddings of .*run have different clips or classes"):
         report([tmp_path / "run"], tmp_path)
 
 
