@@ -53,8 +53,8 @@ def number_tables(
 # Formulas for a single task, without steps.
 _OF_ONE_TASK: dict[str, Mapping[str, str]] = {
     "incremental": {
-        "last": "share of correctly classified test clips; with several labels per clip, mean "
-        "average precision over the classes"
+        "last": "share of correctly classified test clips; with several labels per clip, the mean "
+        "over the classes of average precision"
     },
     "open_set": OPEN_SET,
 }
