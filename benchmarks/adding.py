@@ -171,9 +171,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.train < NUM_ADDED:
-        parser.error(
-            f"--train {options.train} is too small: use at least {NUM_ADDED}"
-        )
+        parser.error(f"--train {options.train} is too small: use at least {NUM_ADDED}")
     work = options.work
     asked = f"{options.world} {options.train} {options.test}"
     if not (work / "asked").exists() or (work / "asked").read_text() != asked:

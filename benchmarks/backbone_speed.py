@@ -133,8 +133,7 @@ def main() -> None:
         f"{pair.audio_dim}: {describe_bytes(bytes_per_clip(pair))} per clip"
     )
     print(
-        f"release's pair: {reference:.2f} clips per second of CPU time "
-        f"({before:.2f}, {after:.2f})"
+        f"release's pair: {reference:.2f} clips per second of CPU time ({before:.2f}, {after:.2f})"
     )
     for what, clips in zip(("both", "visual", "audio"), found, strict=True):
         print(f"{what}: {clips:.2f}, {clips / reference:.3f} of the release's pair")

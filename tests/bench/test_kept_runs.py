@@ -97,5 +97,5 @@ def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, two_methods, t
             changed = {**clips, "labels": clips["labels"][::-1]}
         np.savez(file, **changed)
     next((tmp_path / "kept").glob("*.npz")).unlink()
-    with pytest.raises(SystemExit, match="not scored on the same clips"):
+    with pytest.raises(SystemExit, match="not tested on the same clips"):
         kept_runs.keep(two_methods[0], tmp_path / "kept")
