@@ -208,7 +208,7 @@ def main() -> None:
     lines = [
         "# Classes added by `cign add`",
         "",
-        f"`python benchmarks/adding.py`: world {options.world}, {METHOD}, {NUM_OLD} classes of "
+        f"`python benchmarks/adding.py`: dataset {options.world}, {METHOD}, {NUM_OLD} classes of "
         f"{options.train} clips in four tasks, then {NUM_NEW} of {NUM_ADDED} clips each; "
         f"{len(truth.old)} test clips of the old classes, {len(truth.new)} of the new ones, "
         f"audio-visual predictions. One clip is {100 / len(truth.new):.2f} points of the new "

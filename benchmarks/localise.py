@@ -37,7 +37,7 @@ def assigned(learner: Learner, store: Store) -> tuple[np.ndarray, dict[str, np.n
 
 
 def localise(folder: Path) -> dict[str, Localisation]:
-    """Localization hits in a store by modality."""
+    """Localization hits in a store, spatial (patch) and temporal (moment)."""
     store = Store.open(folder)
     learner = Learner("cign_analytic", backbone="small").learn(store, tasks=4)
     classes = {name: i for i, name in enumerate(learner.metrics["classes"])}

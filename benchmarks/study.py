@@ -1,4 +1,4 @@
-"""One study: a question, the benches that answer it, a figure and a table.
+"""Run one study: a question, its benches, a figure and a table.
 
     python benchmarks/study.py NAME [--now A,B]      one of benchmarks/studies/NAME.yaml
     python benchmarks/study.py --list

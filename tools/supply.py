@@ -28,15 +28,16 @@ TIMEOUT_S = 300
 
 HEAD = """# Licences of the dependencies
 
-What `cign` itself is under: Apache-2.0. What it rests on, by the metadata of the packages that are
-installed (`make licences` writes this page anew, with `pip-licenses`). *For* says which extra
-brings a package; core is what `pip install cign` brings.
+`cign` itself is licensed under Apache-2.0. This page lists its dependencies with the metadata of
+the installed packages (`make licences` regenerates it with `pip-licenses`). *For* names the extra
+that requires a package; core packages are installed by `pip install cign`.
 
-**GPL inside.** The wheels of PyAV (`av`, itself BSD-3-Clause) contain FFmpeg built with x264 and
-x265, which are under the GPL, version 2 or later; so does the program in the wheels of
-`imageio-ffmpeg`, which only the tests use. Running them asks for nothing. Who hands on an image or
-an installer that holds these wheels hands on GPL code and has to heed its terms; building PyAV from
-source against an FFmpeg without these codecs avoids that, and then `cign synth` cannot write H.264.
+**GPL components.** The wheels of PyAV (`av`, itself BSD-3-Clause) contain FFmpeg built with x264
+and x265, which are under the GPL, version 2 or later; so does the program in the wheels of
+`imageio-ffmpeg`, which only the tests use. Running them imposes no obligations. Anyone who distributes
+an image or an installer with these wheels distributes GPL code and must comply with its terms.
+Building PyAV from source against an FFmpeg without these codecs avoids this, but then `cign synth`
+cannot write H.264.
 
 """
 

@@ -1,6 +1,6 @@
 """Fourier transforms as convolutions and matrix products, for exported files.
 
-Many runtimes lack the STFT operator of ONNX; where it exists it is slow, and inexact for lengths
+Some runtimes lack the STFT operator of ONNX; where it exists it is slow, and inexact for lengths
 that are not a power of two. A convolution avoids both. The equations are the same, with a different
 order of summation.
 """
