@@ -34,10 +34,10 @@ that requires a package; core packages are installed by `pip install cign`.
 
 **GPL components.** The wheels of PyAV (`av`, itself BSD-3-Clause) contain FFmpeg built with x264
 and x265, which are under the GPL, version 2 or later; so does the program in the wheels of
-`imageio-ffmpeg`, which only the tests use. Running them imposes no obligations. Anyone who distributes
-an image or an installer with these wheels distributes GPL code and must comply with its terms.
-Building PyAV from source against an FFmpeg without these codecs avoids this, but then `cign synth`
-cannot write H.264.
+`imageio-ffmpeg`, which only the tests use. Running them imposes no obligations. Anyone who
+distributes an image or an installer with these wheels distributes GPL code and must comply with its
+terms. Building PyAV from source against an FFmpeg without these codecs avoids this, but then `cign
+synth` cannot write H.264.
 
 """
 
