@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Each installs what it needs first.
+# Main targets: `make demo` and `make test`. Each installs its requirements first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +25,7 @@ test: install
 test-slow: install
 	$(BIN)/pytest -m slow
 
-# Pages in a real browser: the system's Chromium, brought if it can be; fails where there is none.
+# Pages in a real browser: uses the system's Chromium, or installs one; fails if neither is possible.
 test-browser: $(VENV)/.browser
 	$(BIN)/pytest -m browser tests/browser
 
@@ -41,22 +41,22 @@ check: install
 	$(BIN)/mypy
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q
 
-# What the project rests on: docs/licences.md, sbom.json (CycloneDX), and a question to a service
-# that knows weaknesses: `not run` where it cannot be reached.
+# Supply chain: docs/licences.md, sbom.json (CycloneDX), and a check for known vulnerabilities, which
+# prints `not run` if the service is unreachable.
 licences sbom audit: install
 	$(BIN)/pip install -q -c constraints.txt -e '.[audit]'
 	$(BIN)/python tools/supply.py $@
 
-# Sixty kills, full disks and jumping clocks, 10,000 mutated files; resumable, writes benchmarks/results/faults.md.
+# Sixty kills, full disks and clock jumps, 10,000 mutated files; resumable, writes benchmarks/results/faults.md.
 faults: install
 	$(BIN)/python benchmarks/faults.py
 
-# Every row of the speed table as a ratio; writes benchmarks/results/speed.md. What was measured with
-# the same code is kept: AGAIN=1 measures anew, PARTS=step,reading measures some.
+# The speed table, all rows as ratios; writes benchmarks/results/speed.md. Results of the same code
+# are reused: AGAIN=1 repeats them, PARTS=step,reading selects parts.
 bench: install
 	$(BIN)/python benchmarks/speed/run.py $(if $(AGAIN),--again) $(if $(PARTS),--parts $(PARTS))
 
-# The same on a GPU, as shares of its rate of matrix products; one sentence where there is none.
+# Speed on a GPU, relative to its matrix-product throughput; prints one sentence without a GPU.
 bench-gpu: install
 	$(BIN)/python benchmarks/gpu.py
 
@@ -64,24 +64,24 @@ bench-gpu: install
 scale: install
 	$(BIN)/python benchmarks/scale.py
 
-# The docs as pages in site/; strict: a broken link is an error.
+# Build the docs in site/; strict: a broken link is an error.
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-# The small pair that is shipped: world 0 rendered, learned, written to src/cign/networks/weights.
+# The shipped small pair: renders synthetic dataset 0, trains, writes src/cign/networks/weights.
 encoders: install
 	$(BIN)/python -m cign.backbones.pretrain.training
 
-# The protocol's worlds as stores under work/stores: 1 for tuning, 2-6 for tables. Resumable.
+# Synthetic datasets as stores under work/stores: 1 for tuning, 2-6 for tables. Resumable.
 stores: install
 	$(BIN)/python benchmarks/stores.py --worlds 1,2,3,4,5,6
 
-# Six trials for every method on world 1; writes benchmarks/results/tuning.md and the recipes.
+# Six trials for every method on dataset 1; writes benchmarks/results/tuning.md and the recipes.
 tune: install
 	$(BIN)/python benchmarks/tune.py work/stores/world1 --write
 
-# The main table on worlds 2-6: hours on two cores; run it again to go on. NOW=a,b makes the runs of
-# some methods alone. Runs kept in the tree are not made again: remove KEPT to begin anew.
+# The main table on datasets 2-6: hours on two cores; repeat the command to resume. NOW=a,b runs only
+# these methods. Runs archived in the repository are restored: remove KEPT to start over.
 KEPT = benchmarks/results/runs/main_table.tar.xz
 TABLE = cign bench work/stores/world2 work/stores/world3 work/stores/world4 work/stores/world5 \
 	work/stores/world6 --out work/table --bf16 --no-models --recipes benchmarks/recipes \
@@ -94,23 +94,23 @@ table: install
 	$(BIN)/python benchmarks/kept_runs.py keep work/table $(KEPT)
 	$(BIN)/python benchmarks/publish.py work/table against_joint --command "make table" \
 		--note "\`$(TABLE) --against joint\`"
-	@# All runs there are, written once more, against the other; --now makes none of the others'.
+	@# The same runs, compared with analytic instead; --now analytic makes no other runs.
 	$(BIN)/$(TABLE) --against analytic --now analytic
 	$(BIN)/python benchmarks/publish.py work/table main_table --command "make table" \
 		--note "\`$(TABLE) --against analytic\`"
 	$(BIN)/python benchmarks/readme_table.py
 
-# Encoders trained too: 12 classes, one seed, every method of the regime, one training for all.
+# End-to-end training: 12 classes, one seed, every method of the regime, common training options.
 END_TO_END = cign bench work/stores/world2-12classes --out work/end_to_end --bf16 --no-models \
 	--regime end-to-end --backbone small --recipes work/end_to_end-recipes \
 	--methods finetune,joint,ewc,ewc_online,lwf,icarl,il2m,bic,podnet,ssil,av_cil,analytic,cign,cign_tuned,cign_analytic,cign_replay \
 	--tasks 4 --memory 0,60 --against joint
-END_TO_END_NOTE = 12 classes of world 2, encoders trained from the shipped weights; one training for every \
-	method, its learning rate chosen on world 1 ([trials](end_to_end_tuning.md)), but for cign, which keeps the \
-	release's (Adam at 1e-4, 20 epochs instead of 10). One class order and one seed: \
-	intervals are over test clips alone, and say nothing of other worlds. The edition before, of older code on \
-	another kind of processor, differed by up to 1.9 points by both modalities, cign with 60 clips by 4.7 (66.0), bic \
-	by sound alone by 14.8 (76.3): that uncertain are single runs with few clips.
+END_TO_END_NOTE = 12 classes of synthetic dataset 2, encoders trained from the shipped weights; common training \
+	options for all methods, learning rate chosen on dataset 1 ([trials](end_to_end_tuning.md)), except for cign, \
+	which uses the release's (Adam at 1e-4, 20 epochs instead of 10). One class order and one seed: \
+	intervals are over test clips only and do not cover other datasets. The previous edition, with older code on \
+	a different processor type, differed by up to 1.9 points audio-visual, cign with 60 clips by 4.7 (66.0), bic \
+	audio-only by 14.8 (76.3): single runs with few clips are that uncertain.
 KEPT_END_TO_END = benchmarks/results/runs/end_to_end.tar.xz
 table-end-to-end: install
 	$(BIN)/python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end-recipes

@@ -1,11 +1,11 @@
-"""What `cign add` takes and costs: three classes of 20 clips each, taught to a model of twelve.
+"""Time and accuracy of `cign add`: three classes of 20 clips each, added to a model of twelve.
 
     python benchmarks/adding.py [--work work/adding] [--out benchmarks/results/adding.md]
 
-Renders 15 classes, learns 12 of them in four tasks and adds the others by the command, decoding
-and start of the process timed; and learns all 15 at once, from the same clips. Compared on test
-clips: the new classes, the answers on the old ones, and what the old ones lose in either model.
-About two minutes on two cores; what lies in --work from the same options is used again.
+Renders 15 classes, learns 12 of them in four tasks and adds the others with the command; the time
+includes decoding and process start. For comparison, learns all 15 at once from the same clips.
+Compares accuracy on new classes, predictions on old classes, and the accuracy lost on old classes.
+Takes about two minutes on two cores; files in --work from the same options are reused.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ CIGN = (sys.executable, "-m", "cign")
 BACKBONE, METHOD = "small", "cign_analytic"
 NUM_OLD, NUM_NEW, NUM_ADDED = 12, 3, 20
 NUM_TIMES = 3
-# What is asked: seconds of the command, points of accuracy.
+# Requirements: seconds of the command, points of accuracy.
 MOST_SECONDS, MOST_POINTS = 20.0, 1.0
 
 
 @dataclass(frozen=True)
 class Answered:
-    """Class names that a model answers to the test clips of old and of new classes."""
+    """Class names predicted for the test clips of old and of new classes."""
 
     old: np.ndarray
     new: np.ndarray
@@ -60,7 +60,7 @@ def write_list(path: Path, rows: list[dict[str, str]]) -> Path:
 
 
 def render(work: Path, options: argparse.Namespace) -> tuple[Path, list[dict[str, str]], list[str]]:
-    """Clips, the rows of their table, and the classes in their order."""
+    """Render the clips; returns their folder, the rows of their table, and the ordered classes."""
     clips = work / "clips"
     counts = ("--train", options.train, "--val", 5, "--test", options.test)
     counts += ("--world", options.world)
@@ -72,7 +72,7 @@ def render(work: Path, options: argparse.Namespace) -> tuple[Path, list[dict[str
 
 
 def learned(work: Path, name: str, clips: Path, rows: list[dict[str, str]], tasks: int) -> Path:
-    """A run on some of the clips."""
+    """Train a run on some of the clips."""
     store, run = work / f"{name}-store", work / name
     if (run / "model").exists():
         return run
@@ -83,7 +83,7 @@ def learned(work: Path, name: str, clips: Path, rows: list[dict[str, str]], task
 
 
 def added(run: Path, source: Path, out: Path, *options: str) -> float:
-    """Seconds that the command takes, from its start to its end: the median of three times."""
+    """Wall-clock seconds of the command: the median of three runs."""
     seconds = []
     for _ in range(NUM_TIMES):
         shutil.rmtree(out, ignore_errors=True)
@@ -118,7 +118,7 @@ def held(is_so: bool) -> str:
 def compared(
     name: str, seconds: float, before: Answered, after: Answered, joint: Answered, truth: Answered
 ) -> list[str]:
-    """Lines about one addition; accuracies in percent, differences in points."""
+    """Table of one addition; accuracies in percent, differences in points."""
     new, new_joint = percent(after.new == truth.new), percent(joint.new == truth.new)
     was = percent(before.old == truth.old)
     lost, lost_joint = (was - percent(one.old == truth.old) for one in (after, joint))
@@ -126,39 +126,39 @@ def compared(
     rows = [
         ("time of the command, s", f"{seconds:.1f}", "", held(seconds < MOST_SECONDS)),
         (
-            "new classes, % right",
+            "new classes, % correct",
             f"{new:.1f}",
             f"{new_joint:.1f}",
             held(new >= new_joint - MOST_POINTS),
         ),
-        ("old classes, % right before", f"{was:.1f}", f"{was:.1f}", ""),
+        ("old classes, % correct before", f"{was:.1f}", f"{was:.1f}", ""),
         (
-            "old classes, % right after",
+            "old classes, % correct after",
             f"{percent(after.old == truth.old):.1f}",
             f"{percent(joint.old == truth.old):.1f}",
             "",
         ),
         (
-            "old classes lose, points",
+            "accuracy lost on old classes, points",
             f"{lost:.1f}",
             f"{lost_joint:.1f}",
             held(lost <= lost_joint + MOST_POINTS),
         ),
-        ("old clips answered with a new class, %", f"{percent(is_new):.1f}", "", ""),
+        ("old clips predicted as a new class, %", f"{percent(is_new):.1f}", "", ""),
         (
-            "old clips answered with another old class, %",
+            "old clips predicted as another old class, %",
             f"{percent(~is_new & (after.old != before.old)):.1f}",
             "",
             "",
         ),
         (
-            "answers that are those of the model of all at once, %",
+            "predictions equal to those of the model trained on all classes at once, %",
             f"{percent(np.r_[after.old == joint.old, after.new == joint.new]):.1f}",
             "",
             "",
         ),
     ]
-    head = f"| {name} | added | all {NUM_OLD + NUM_NEW} at once | as asked |"
+    head = f"| {name} | added | all {NUM_OLD + NUM_NEW} at once | met |"
     return [head, "| --- | ---: | ---: | --- |", *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
@@ -171,9 +171,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.train < NUM_ADDED:
-        parser.error(
-            f"--train {options.train}: the new classes have {NUM_ADDED} clips, so at least"
-        )
+        parser.error(f"--train {options.train} is too small: use at least {NUM_ADDED}")
     work = options.work
     asked = f"{options.world} {options.train} {options.test}"
     if not (work / "asked").exists() or (work / "asked").read_text() != asked:
@@ -210,23 +208,23 @@ def main() -> None:
     lines = [
         "# Classes added by `cign add`",
         "",
-        f"`python benchmarks/adding.py`: world {options.world}, {METHOD}, {NUM_OLD} classes of "
+        f"`python benchmarks/adding.py`: dataset {options.world}, {METHOD}, {NUM_OLD} classes of "
         f"{options.train} clips in four tasks, then {NUM_NEW} of {NUM_ADDED} clips each; "
         f"{len(truth.old)} test clips of the old classes, {len(truth.new)} of the new ones, "
-        f"audio-visual reading. One clip is {100 / len(truth.new):.2f} points of the new classes, "
-        f"{100 / len(truth.old):.2f} of the old ones.",
+        f"audio-visual predictions. One clip is {100 / len(truth.new):.2f} points of the new "
+        f"classes, {100 / len(truth.old):.2f} of the old ones.",
         "",
-        f"As a user does it, a folder of class folders: of the {NUM_NEW * NUM_ADDED} clips "
-        f"{num_kept} are kept to measure with, and not learned from; the model of all at once "
-        "learns them too.",
+        f"Default use, a folder of class folders: {num_kept} of the {NUM_NEW * NUM_ADDED} clips "
+        "become validation clips and are not learned from; the model trained on all classes at "
+        "once learns them too.",
         "",
-        *compared("a few kept", seconds["kept"], three[0], found["kept"], *three[1:]),
-        "With `--no-keep` all clips are learned from, as in the model of all at once:",
+        *compared("with validation clips", seconds["kept"], three[0], found["kept"], *three[1:]),
+        "With `--no-keep` all clips are learned from, as in the model trained on all at once:",
         "",
         *compared("all learned", seconds["whole"], three[0], found["whole"], *three[1:]),
-        f"Asked: under {MOST_SECONDS:g} s with decoding (median of {NUM_TIMES} times); new "
-        f"classes within {MOST_POINTS:g} point of the model of all at once; old classes lose at "
-        "most as much more than in it.",
+        f"Requirements: under {MOST_SECONDS:g} s with decoding (median of {NUM_TIMES} runs); new "
+        f"classes within {MOST_POINTS:g} point of the model trained on all at once; old classes "
+        "lose at most that much more than in that model.",
         "",
         f"{len(os.sched_getaffinity(0))} processors, {torch.get_num_threads()} threads, Python "
         f"{platform.python_version()}, torch {torch.__version__}.",

@@ -1,22 +1,22 @@
 """Our side of a step-by-step comparison with another implementation of a method.
 
-One small problem in memory, four tasks of two classes. For each method a folder gets everything
-that another implementation needs to take the same steps, and what ours got:
+Runs each method on a small problem in memory, four tasks of two classes, and writes everything that
+another implementation needs to take the same steps, together with our results:
 
     python benchmarks/agreement.py OUT [--methods ewc lwf ...]
 
 `OUT/problem.npz`: `audio` [N, 4, 16], `visual` [N, 4, 16], `labels` [N], `train`, `test` (indices).
 `OUT/METHOD.npz`, S steps:
 
-- `losses` [S]: the loss that was minimised; `term/NAME` [S]: its parts, nan where there is none.
-- `task`, `phase` [S]; `clips` (of all batches, one after another) and `sizes` [S].
-- `start/K/NAME`: parameters and buffers when training on task K begins, K from 0, new rows and
-  proxies among them; `end/NAME`: after the last task.
-- `memory/K`: exemplars kept after task K; `scores/K`: of the test clips; `accuracy` [K], percent,
-  on the test clips of the classes seen by then.
-- `options`: as JSON; `reading`: which head was trained.
+- `losses` [S]: the minimised loss; `term/NAME` [S]: its terms, NaN where absent.
+- `task`, `phase` [S]; `clips` (of all batches, concatenated) and `sizes` [S].
+- `start/K/NAME`: parameters and buffers at the start of training on task K, K from 0, including new
+  rows and proxies; `end/NAME`: after the last task.
+- `memory/K`: exemplars after task K; `scores/K`: scores of the test clips; `accuracy` [K], percent,
+  on the test clips of the classes learned so far.
+- `options`: as JSON; `reading`: the modality whose head was trained.
 
-What was found with these: docs/verification.md.
+Results: docs/verification.md.
 """
 
 from __future__ import annotations
@@ -54,23 +54,23 @@ SHAPE = TokenShape(
     audio_grid=(2, 2),
     visual_grid=(2, 2),
 )
-# 13 passes of at least 4 steps: every task has its first 50 steps.
+# 13 epochs of at least 4 steps: every task has at least 50 steps.
 TRAINING = {"num_epochs": 13, "batch_size": 16, "learning_rate": 0.02, "optimizer": "sgd"}
 TRUNK = {"trunk": "transformer", "width": WIDTH, "depth": 2, "num_heads": 2, "drop_path": 0.0}
-# With momentum and this loss the learned scale of podnet would wander.
+# With SGD and momentum the learned scale of podnet is unstable.
 PODNET = {**TRAINING, "learning_rate": 2e-3, "optimizer": "adam"}
 BALANCED = {**PODNET, "num_epochs": 5, "learning_rate": 1e-3}
 PROMPTS = {"pool_size": 6, "num_chosen": 2, "prompt_length": 3}
 PROMPT_TRAINING = {**TRAINING, "learning_rate": 0.3}
 BIAS = {"num_epochs": 30, "batch_size": 16, "learning_rate": 0.02, "optimizer": "sgd"}
 MEMORY = "6/class"
-# Predictor have heads of their own and their losses are added; other implementations have one
-# head. So one reading is trained and compared; None trains all three.
+# Here each modality has its own head, and their losses are added; other implementations have one
+# head. Therefore one modality is trained and compared; None trains all three.
 CASES: dict[str, dict[str, Any]] = {
     "finetune": {"modality": "audio_visual", "options": TRUNK},
-    "ewc": {"reading": None, "options": {**TRUNK, "fisher_labels": "true", "strength": 300.0}},
+    "ewc": {"modality": None, "options": {**TRUNK, "fisher_labels": "true", "strength": 300.0}},
     "ewc_online": {
-        "reading": None,
+        "modality": None,
         "options": {**TRUNK, "fisher_labels": "true", "strength": 300.0, "decay": 0.9},
     },
     "lwf": {"modality": "audio_visual", "options": TRUNK},
@@ -78,17 +78,17 @@ CASES: dict[str, dict[str, Any]] = {
     "il2m": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "il2m_logits": {
         "method": "il2m",
-        "reading": "audio_visual",
+        "modality": "audio_visual",
         "options": {**TRUNK, "scores": "logits"},
         "memory": MEMORY,
     },
     "bic": {
-        "reading": "audio_visual",
+        "modality": "audio_visual",
         "options": {**TRUNK, "bias_training": BIAS},
         "memory": MEMORY,
     },
     "podnet": {
-        "reading": "audio",
+        "modality": "audio",
         "options": {
             **TRUNK,
             "training": PODNET,
@@ -100,18 +100,18 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "ssil": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "l2p": {
-        "reading": "audio",
+        "modality": "audio",
         "options": {"training": PROMPT_TRAINING, **PROMPTS, "pooled": "prompts"},
     },
     "dualprompt": {
-        "reading": "audio",
+        "modality": "audio",
         "options": {"training": PROMPT_TRAINING, "general_length": 3, "expert_length": 3},
     },
 }
 
 
 def problem() -> dict[str, np.ndarray]:
-    """Clips whose tokens lie around a centre of their class, so noisy that some are mistaken."""
+    """Clips with tokens around a class centre, noisy enough that some are misclassified."""
     rng = np.random.default_rng(20260)
     labels = np.repeat(np.arange(NUM_CLASSES), NUM_TRAIN + NUM_TEST)
     tokens = {}
@@ -129,7 +129,7 @@ def problem() -> dict[str, np.ndarray]:
 
 
 def blocks() -> FrozenBlocks:
-    """Frozen random transformers for prompts to enter."""
+    """Frozen random transformers for prompt methods."""
     torch.manual_seed(1)
     parts = [
         TokenBlocks(
@@ -144,11 +144,11 @@ def blocks() -> FrozenBlocks:
 
 
 class Recorder:
-    """Notes what a method is given and what it makes of it, and keeps to one reading's losses.
+    """Records inputs and results of a method, and restricts training to one modality's losses.
 
     Args:
-        method: Its `learn`, `before_task` and `after_memory` are listened to.
-        reading: Whose losses are minimised; None leaves all.
+        method: The method; its `learn`, `before_task` and `after_memory` are wrapped.
+        modality: Modality whose losses are minimised; None minimises all.
     """
 
     def __init__(self, method: Method, modality: str | None) -> None:
@@ -158,29 +158,29 @@ class Recorder:
         self.task = -1
         self._learn, self._before_task = method.learn, method.before_task
         self._after_memory = method.after_memory
-        # Plain attributes of the object, found before those of its class.
+        # Instance attributes take precedence over methods of the class.
         method.learn = self.learn  # type: ignore[method-assign]
         method.before_task = self.before_task  # type: ignore[method-assign]
         method.after_memory = self.after_memory  # type: ignore[method-assign]
 
     def before_task(self, data: TaskData) -> None:
-        """Note the weights that training begins with."""
+        """Record the weights at the start of training."""
         self._before_task(data)
         self.task = data.task
         self.note(f"start/{data.task}")
 
     def after_memory(self, data: TaskData) -> None:
-        """Note the exemplars."""
+        """Record the exemplars."""
         self._after_memory(data)
         self.arrays[f"memory/{data.task}"] = data.memory
 
     def note(self, prefix: str) -> None:
-        """Note all weights."""
+        """Record all weights."""
         for name, value in self.method.state_dict().items():
             self.arrays[f"{prefix}/{name}"] = value.detach().numpy().copy()
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Learn, and note the batch and the losses."""
+        """Learn, and record the batch and the losses."""
         losses = self._learn(batch, phase)
         assert losses is not None
         if self.modality is not None:
@@ -196,13 +196,13 @@ class Recorder:
         return losses
 
     def _counts(self, name: str) -> bool:
-        """Whether a loss belongs to the reading; ``audio_visual`` begins like ``audio``."""
+        """Whether a loss belongs to the modality; not by prefix, for ``audio`` begins two names."""
         assert self.modality is not None
         parts = ("distillation", "spatial", "flat", "keys")
         return name in (self.modality, *(f"{self.modality}_{part}" for part in parts))
 
     def finish(self) -> dict[str, np.ndarray]:
-        """Everything noted, as arrays."""
+        """Everything recorded, as arrays."""
         names = sorted({name for step in self.steps for name in step["terms"]})
         terms = {
             f"term/{name}": np.array([step["terms"].get(name, np.nan) for step in self.steps])
@@ -221,13 +221,13 @@ class Recorder:
 
 
 def run(name: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Run one case over all tasks and note it."""
+    """Run one case over all tasks and record it."""
     case = CASES[name]
     cls = method_class(case.get("method", name))
     options = configure(cls.Options, {"training": TRAINING, **case["options"]}, name)
     setup = Setup(shape=SHAPE, blocks=blocks() if cls.needs_blocks else None)
     torch.manual_seed(2)
-    recorder = Recorder(cls(setup, options), case["reading"])
+    recorder = Recorder(cls(setup, options), case["modality"])
     names = [f"class {c}" for c in range(NUM_CLASSES)]
     labels, test = data["labels"], data["test"]
     clips = TaskClips.of([(names[c],) for c in labels], split_into_tasks(names, NUM_TASKS))
@@ -249,15 +249,15 @@ def run(name: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     arrays = recorder.finish()
     accuracy = []
     for task, scores in enumerate(loop.predictions.scores):
-        # Where all three are trained, the fused reading stands for the accuracy.
-        of_modality = scores[case["reading"] or "audio_visual"]
+        # If all three are trained, the accuracy is audio-visual.
+        of_modality = scores[case["modality"] or "audio_visual"]
         seen = labels[test] < clips.tasks.num_seen(task)
         hits = of_modality[seen].argmax(axis=1) == labels[test][seen]
         arrays[f"scores/{task}"] = of_modality
         accuracy.append(100.0 * float(hits.mean()))
     arrays["accuracy"] = np.array(accuracy)
     arrays["options"] = np.array(json.dumps(asdict(options)))
-    arrays["reading"] = np.array(case["reading"] or "all")
+    arrays["reading"] = np.array(case["modality"] or "all")
     return arrays
 
 

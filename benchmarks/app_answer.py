@@ -1,9 +1,9 @@
-"""Seconds from choosing a clip on the page of `cign app` to its answer and maps, in Chromium.
+"""Time from choosing a clip on the page of `cign app` to its prediction and maps, in Chromium.
 
     cign app MODEL --port 7999 &
     python benchmarks/app_answer.py http://127.0.0.1:7999 CLIP...
 
-The first clip is not counted: it opens the page.
+The first clip is not counted, because it includes opening the page.
 """
 
 import shutil
@@ -26,7 +26,7 @@ def main(address, clips):
             if page.locator("#answer .cign-answer").count():
                 page.locator("#ask-file button[aria-label=Clear]").first.click()
             page.wait_for_selector("#answer .cign-empty")
-            page.wait_for_timeout(2000)  # the picture to save is drawn
+            page.wait_for_timeout(2000)  # the image to save is being drawn
             began = time.perf_counter()
             page.set_input_files("#ask-file input[type=file]", clip)
             page.wait_for_selector("#answer .cign-answer")

@@ -1,10 +1,10 @@
-"""Draws docs/images/app.png and others: the web app as a real browser shows it.
+"""Make docs/images/app.png and others: screenshots of the web app in a real browser.
 
     cign app RUN --teach --out COPY --port 7860 &
     python benchmarks/app_pictures.py http://127.0.0.1:7860 CLIP UNKNOWN NAME CLIPS...
 
-CLIP shows a class that the model knows, UNKNOWN none; CLIPS teach a class of that NAME.
-Needs the extra `browser` and a Chromium (`make test-browser` brings both).
+CLIP shows a known class, UNKNOWN an unknown one; CLIPS are used to teach the class NAME.
+Requires the extra `browser` and Chromium (`make test-browser` installs both).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def opened(browser: Browser, address: str, size: tuple[int, int]) -> Page:
 
 
 def asked(page: Page, clip: Path) -> Image.Image:
-    """The whole page with the answer about a clip."""
+    """The whole page with the prediction of a clip."""
     page.locator("#ask-file input[type=file]").first.set_input_files(str(clip))
     page.wait_for_selector("#answer .cign-answer")
     page.locator("#save").wait_for()
@@ -37,7 +37,7 @@ def asked(page: Page, clip: Path) -> Image.Image:
 
 
 def taught(page: Page, name: str, clips: list[Path]) -> Image.Image:
-    """The page after a class was taught."""
+    """The page after a class has been taught."""
     page.get_by_role("tab", name="Teach", exact=True).click()
     page.locator("#class-name textarea, #class-name input").fill(name)
     page.locator("#teach-files input[type=file]").first.set_input_files([str(c) for c in clips])
@@ -51,7 +51,7 @@ def taught(page: Page, name: str, clips: list[Path]) -> Image.Image:
 
 
 def beside(images: list[Image.Image], height: int) -> Image.Image:
-    """The beginnings of screens side by side."""
+    """The tops of screenshots side by side."""
     width = sum(one.width for one in images) + GAP * (len(images) - 1)
     sheet = Image.new("RGB", (width, height), (213, 218, 224))
     left = 0

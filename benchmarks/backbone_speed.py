@@ -1,10 +1,10 @@
-"""What a backbone gives and costs: tokens, bytes a clip, clips per second with random weights.
+"""Tokens, bytes per clip and clips per second of backbones with random weights.
 
     python benchmarks/backbone_speed.py vit-base+ast
 
-builds the networks of published configurations with random weights (speed does not depend on
-them), times them on random clips in one thread, and the release's ResNet-18 pair before and after
-in the same run, so that the ratio holds on a busy machine. One pair at a time.
+builds the networks of published configurations with random weights (speed does not depend on the
+weights) and times them on random clips in one thread. The release's ResNet-18 pair is timed before
+and after in the same run, so that the ratio is valid on a busy machine. Takes one pair per run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cign.backbones.registry import load_backbone
 from cign.data.prepare.token_making import bytes_per_clip, describe_bytes
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-# Those of the checkpoints named in docs/backbones.md; what is left out is transformers' default.
+# Configurations of the checkpoints named in docs/backbones.md; omitted values are the defaults of
 PICTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "resnet-18": (
         {
@@ -72,15 +72,15 @@ SOUNDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def record(kinds: dict[str, Any], name: str) -> dict[str, Any]:
-    """What builds a network without its folder."""
+    """The record from which a network is built without its folder."""
     config, preprocessing = kinds[name]
     return Source(name=name, config=config, preprocessing=preprocessing).record
 
 
 def rate(backbone: Backbone, seconds: float, batch_size: int) -> tuple[float, float, float]:
-    """Clips per second of processor time: both modalities, picture, sound; the best batch.
+    """Clips per second of CPU time: both modalities, visual, audio; from the fastest batch.
 
-    Processor time and not the clock's, so that other work on the machine counts little.
+    CPU time is used, not wall-clock time, so that other load on the machine has little effect.
     """
     spec = backbone.spec
     side = spec.frame_px
@@ -104,14 +104,14 @@ def main() -> None:
     parser.add_argument(
         "pair", help=f"VISUAL+AUDIO of {', '.join(PICTURES)} and {', '.join(SOUNDS)}"
     )
-    parser.add_argument("--seconds", type=float, default=6.0, help="of processor time (default: 6)")
-    parser.add_argument("--batch", type=int, default=1, help="clips at a time (default: 1)")
+    parser.add_argument("--seconds", type=float, default=6.0, help="CPU time (default: 6)")
+    parser.add_argument("--batch", type=int, default=1, help="batch size (default: 1)")
     arguments = parser.parse_args()
     visual, audio = arguments.pair.split("+")
     torch.manual_seed(0)
     torch.set_num_threads(1)
     both = {"visual": record(PICTURES, visual), "audio": record(SOUNDS, audio)}
-    with no_init_weights():  # their own way of drawing weights takes longer than the timing
+    with no_init_weights():  # the default initialisation takes longer than the timing
         pair: HubPair = load_pair(visual, audio, arguments.pair, weights=False, record=both)
     for weight in pair.eval().parameters():
         weight.normal_(std=0.02)
@@ -128,15 +128,14 @@ def main() -> None:
     )
     moments = pair.num_visual_tokens // (pair.visual_grid[0] * pair.visual_grid[1])
     print(
-        f"picture {moments} x {pair.visual_grid[0]} x {pair.visual_grid[1]} tokens of "
-        f"{pair.visual_dim}, sound {pair.audio_grid[0]} x {pair.audio_grid[1]} of "
-        f"{pair.audio_dim}: {describe_bytes(bytes_per_clip(pair))} a clip"
+        f"visual: {moments} x {pair.visual_grid[0]} x {pair.visual_grid[1]} tokens of "
+        f"{pair.visual_dim}, audio: {pair.audio_grid[0]} x {pair.audio_grid[1]} of "
+        f"{pair.audio_dim}: {describe_bytes(bytes_per_clip(pair))} per clip"
     )
     print(
-        f"release's pair: {reference:.2f} clips a second of processor time "
-        f"({before:.2f}, {after:.2f})"
+        f"release's pair: {reference:.2f} clips per second of CPU time ({before:.2f}, {after:.2f})"
     )
-    for what, clips in zip(("both", "picture", "sound"), found, strict=True):
+    for what, clips in zip(("both", "visual", "audio"), found, strict=True):
         print(f"{what}: {clips:.2f}, {clips / reference:.3f} of the release's pair")
 
 

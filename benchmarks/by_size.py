@@ -1,10 +1,10 @@
-"""Stores whose classes come by their number of training clips instead of in an order of chance.
+"""Copies of stores whose classes are ordered by number of training clips.
 
     python benchmarks/by_size.py work/stores/world2-longtail [--to work/stores]
 
-makes ``world2-longtail-many`` (the largest classes are taught first) and ``world2-longtail-few``:
-the same clips, tokens and test clips under another order 0 of the classes. Arrays are linked, not
-copied; what is there already is left alone.
+makes ``world2-longtail-many`` (the largest classes are learned first) and ``world2-longtail-few``:
+the same clips, tokens and test clips with a different class order 0. Arrays are hard-linked, not
+copied; existing stores are skipped.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def link(store: Store, folder: Path, *, largest_first: bool) -> None:
     counts = store.table.counts()["train"]
     sign = -1 if largest_first else 1
     names = sorted(store.class_names, key=lambda name: (sign * counts.get(name, 0), name))
-    left_out = shutil.ignore_patterns("store.json", ".lock")
-    shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
-    shutil.copytree(store.folder, folder, ignore=left_out, copy_function=os.link)
+    excluded = shutil.ignore_patterns("store.json", ".lock")
+    shutil.rmtree(folder, ignore_errors=True)  # files of an interrupted run
+    shutil.copytree(store.folder, folder, ignore=excluded, copy_function=os.link)
     write_json(folder / "store.json", {**store.info, "class_names": names})
 
 

@@ -1,10 +1,10 @@
-"""What `cign_analytic` promises: the same answers whatever the tasks, a class added in a moment.
+"""Checks of `cign_analytic`: predictions independent of tasks and order, time to add a class.
 
     python benchmarks/closed_form.py STORE [--out benchmarks/results/closed_form.md]
 
-First the store is learned in 1, 4, 12 and 24 tasks and in other class orders, and the answers to
-its test clips are compared. Then, with made-up tokens of the store's shape, a class of 60 clips is
-added to 36 and to 1,000 known ones: the median of five times, and the bytes of the state.
+First, the store is learned in 1, 4, 12 and 24 tasks and with other class orders, and the
+predictions on its test clips are compared. Then, with random tokens of the store's shape, a class
+of 60 clips is added to 36 and to 1,000 known classes: median of five times, and size of the state.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NUM_CLIPS = 60
 
 
 def answers(store: Store, num_tasks: int, order: int, folder: Path) -> dict[str, np.ndarray]:
-    """Names of the classes answered after the last task, for each reading."""
+    """Names of the predicted classes after the last task, for each modality."""
     out = folder / f"t{num_tasks}-o{order}"
     shutil.rmtree(out, ignore_errors=True)
     Learner("cign_analytic", backbone="small").learn(store, tasks=num_tasks, order=order, out=out)
@@ -47,7 +47,7 @@ def answers(store: Store, num_tasks: int, order: int, folder: Path) -> dict[str,
 
 
 def same_answers(store: Store, folder: Path) -> list[str]:
-    """Share of the test clips with the answer of learning all at once."""
+    """Share of the test clips with the same prediction as learning all classes at once."""
     lines = [
         "| tasks | order | audio | visual | audio-visual |",
         "| ---: | ---: | ---: | ---: | ---: |",
@@ -62,7 +62,7 @@ def same_answers(store: Store, folder: Path) -> list[str]:
 
 
 def made_up(shape: TokenShape, label: int, num_classes: int, rng: np.random.Generator) -> Batch:
-    """Sixty clips of one class: tokens around a centre."""
+    """Sixty random clips of one class: tokens around a centre."""
     parts = []
     for num_tokens, dim in (
         (shape.num_audio_tokens, shape.audio_dim),
@@ -84,7 +84,7 @@ def made_up(shape: TokenShape, label: int, num_classes: int, rng: np.random.Gene
 
 
 def flagship(shape: TokenShape) -> CignAnalytic:
-    """`cign_analytic` by its recipe, which knows nothing yet."""
+    """`cign_analytic` with its recipe, before learning any class."""
     recipe = builtin_recipe("cign_analytic")
     return CignAnalytic(
         Setup(shape=shape), configure(CignAnalyticOptions, recipe.options, "recipe")
@@ -92,12 +92,12 @@ def flagship(shape: TokenShape) -> CignAnalytic:
 
 
 def adding(shape: TokenShape, num_known: int) -> tuple[float, int]:
-    """Median seconds of adding a class to many, and the bytes of the state."""
+    """Median seconds of adding a class to known ones, and the bytes of the state."""
     method = flagship(shape)
     rng = np.random.default_rng(0)
     phase = Phase(name="s", indices=np.arange(2), options=TrainingOptions(), updates=False)
     method.grow(num_known)
-    for label in range(0, num_known, max(1, num_known // 40)):  # enough that the sums are full
+    for label in range(0, num_known, max(1, num_known // 40)):  # enough classes to fill the sums
         method.learn(made_up(shape, label, num_known, rng), phase)
     seconds = []
     for more in range(5):
@@ -119,17 +119,17 @@ def main() -> None:
     store = Store.open(arguments.store)
     shape = token_shape(load_backbone("small"))
     lines = [
-        "# What the closed form promises",
+        "# Properties of the closed form",
         "",
         f"`python benchmarks/closed_form.py {arguments.store}`",
         "",
-        "Percent of the test clips with the answer of learning all classes at once:",
+        "Percent of the test clips with the same prediction as learning all classes at once:",
         "",
         *same_answers(store, arguments.runs),
         "",
         f"Adding a class of {NUM_CLIPS} clips of cached tokens, {torch.get_num_threads()} threads:",
         "",
-        "| classes known | seconds | state, MB |",
+        "| known classes | seconds | state, MB |",
         "| ---: | ---: | ---: |",
     ]
     for num_known in (36, 1000):

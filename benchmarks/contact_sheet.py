@@ -1,4 +1,4 @@
-"""Draws docs/images/synthetic.png: what the classes of a world look and sound like.
+"""Draw docs/images/synthetic.png: frames and spectrograms of classes of a synthetic dataset.
 
 python benchmarks/contact_sheet.py
 """

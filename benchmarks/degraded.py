@@ -1,12 +1,12 @@
-"""Copies of a store's test clips with noise in one modality, or without it.
+"""Copies of a store's test clips with noise in one modality, or with one modality removed.
 
     python benchmarks/degraded.py work/stores/world2 [--to work/stores]
 
-makes ``world2-sound20db`` to ``world2-sound-10db`` (white noise under the sound, by the ratio of
-their powers in each clip), ``world2-picture16`` to ``world2-picture128`` (Gaussian noise on every
-pixel and channel, standard deviation in levels of 255) and ``world2-soundless`` and
-``world2-pictureless``, with tokens of the backbone. They are stores for ``cign bench
---test-store``: nothing can be learned from them. What is there already is left alone.
+makes ``world2-sound20db`` to ``world2-sound-10db`` (white noise added to the audio at this
+signal-to-noise ratio in each clip), ``world2-picture16`` to ``world2-picture128`` (Gaussian noise
+on every pixel and channel, standard deviation in levels of 255), and ``world2-soundless`` and
+``world2-pictureless``, with tokens of the backbone. The stores are for ``cign bench --test-store``
+and have no training clips. Existing stores are skipped.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ LEVELS = (16, 32, 64, 128)
 
 
 def with_sound_noise(audio: np.ndarray, rng: np.random.Generator, ratio_db: float) -> np.ndarray:
-    """White noise so many decibels below the sound's own power, int16 [L]; silence stays silent."""
+    """Add white noise at a signal-to-noise ratio in dB, int16 [L]; silence stays silent."""
     samples = audio.astype(np.float64)
     power = np.sqrt((samples**2).mean()) * 10 ** (-ratio_db / 20)
     noisy = samples + power * rng.standard_normal(len(samples))
-    # What would not fit is turned down as a whole: clipping would be another kind of noise.
+    # Out-of-range audio is scaled down as a whole, because clipping would distort it.
     loudest = np.abs(noisy).max()
     noisy *= min(1.0, 32767 / loudest) if loudest else 1.0
     return noisy.round().astype(np.int16)
 
 
 def with_picture_noise(frames: np.ndarray, rng: np.random.Generator, level: float) -> np.ndarray:
-    """Gaussian noise on uint8 [K, S, S, 3]."""
+    """Add Gaussian noise to frames, uint8 [K, S, S, 3]."""
     noisy = frames + level * rng.standard_normal(frames.shape)
     return noisy.round().clip(0, 255).astype(np.uint8)
 
 
 def variants() -> dict[str, dict[str, Change | None]]:
-    """What is done to which modality, by the end of the store's name; None takes it away."""
+    """Changes by modality, by suffix of the store's name; None removes the modality."""
     found: dict[str, dict[str, Change | None]] = {}
     for ratio in RATIOS_DB:
         found[f"sound{ratio}db"] = {"audio": partial(with_sound_noise, ratio_db=ratio)}
@@ -64,14 +64,14 @@ def variants() -> dict[str, dict[str, Change | None]]:
 
 
 def degrade(store: Store, folder: Path, changes: dict[str, Change | None], backbone: Any) -> None:
-    """Write the copy; it is a store once ``store.json`` is there."""
+    """Write the copy; ``store.json`` is written last and makes it a valid store."""
     folder.mkdir(parents=True)
     test = store.indices("test")
     table = pq.read_table(store.folder / "clips.parquet").take(pa.array(test))
-    gone = {name for name, change in changes.items() if change is None}
+    removed = {name for name, change in changes.items() if change is None}
     has = {
-        "audio": store.audio_ok[test] & ("audio" not in gone),
-        "frames": store.visual_ok[test] & ("frames" not in gone),
+        "audio": store.audio_ok[test] & ("audio" not in removed),
+        "frames": store.visual_ok[test] & ("frames" not in removed),
     }
     hashes = []
     shape = (len(test), store.spec.num_samples)
@@ -89,8 +89,8 @@ def degrade(store: Store, folder: Path, changes: dict[str, Change | None], backb
                 parts[name] = np.zeros_like(own) if change is None else change(own, rng)
             audio_file.write(row, parts["audio"][None])
             frames_file.write(row, parts["frames"][None])
-            there = bool(has["audio"][row]), bool(has["frames"][row])
-            hashes.append(content_hash(parts["frames"], parts["audio"], *there))
+            available = bool(has["audio"][row]), bool(has["frames"][row])
+            hashes.append(content_hash(parts["frames"], parts["audio"], *available))
     columns = {
         "row": pa.array(range(len(test))),
         "content_hash": pa.array(hashes),

@@ -1,17 +1,17 @@
-"""Recipes for training encoders too: every gradient method with one and the same training.
+"""Recipes for end-to-end training: every gradient method with the same training options.
 
     python benchmarks/end_to_end.py tune work/stores/world1-12classes    three learning rates
     python benchmarks/end_to_end.py write 3e-4 --to work/end_to_end-recipes    for `cign bench`
 
-and with ``--slow`` the same for encoders that learn more slowly than what stands on them: weights
-behind the encoders train as the method's own recipe says (its learning rate, its weight decay), the
-encoders at one rate for all methods, for 10 epochs.
+and with ``--slow`` the same for encoders with a lower learning rate: the weights after the encoders
+train according to the method's own recipe (its learning rate, its weight decay), the encoders at
+one rate for all methods, for 10 epochs.
 
-A method's own settings (weights of losses, trunk, temperatures) are those of its recipe, tuned on
-cached tokens. The learning rate is one for all, chosen on world 1 by plain training with a memory:
-nobody gets a trial of its own. `cign` alone keeps the release's training, Adam at 1e-4 for 20
-epochs, twice as many as the others; the closed forms adapt their
-encoders on the first task with the same training.
+Method-specific settings (loss weights, trunk, temperatures) are those of the method's recipe, tuned
+on cached tokens. The learning rate is common to all methods and chosen on synthetic dataset 1 by
+finetuning with a memory; it is not tuned per method. Only `cign` uses the release's training, Adam
+at 1e-4 for 20 epochs, twice as many as the others. Closed-form methods adapt their encoders on the
+first task with the same training.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ METHODS = (
 
 
 def training(rate: float) -> dict[str, Any]:
-    """What all train with, unless their own recipe is the point."""
+    """The common training options."""
     return {
         **{"num_epochs": 10, "min_steps": 0, "batch_size": 32, "optimizer": "adamw"},
         **{"schedule": "cosine", "learning_rate": rate, "weight_decay": 0.05},
@@ -47,7 +47,7 @@ def training(rate: float) -> dict[str, Any]:
 
 
 def slow_recipe(method: str, rate: float) -> dict[str, Any]:
-    """A method's recipe with its encoders training at a rate that is one for all."""
+    """A method's recipe with the common learning rate for encoders."""
     own = builtin_recipe(method)
     name = "adaptation" if method in CLOSED_FORMS else "training"
     own_training = own.options[name]
@@ -64,14 +64,14 @@ def slow_recipe(method: str, rate: float) -> dict[str, Any]:
 
 
 def recipe(method: str, rate: float) -> dict[str, Any]:
-    """A method's recipe with the common training."""
+    """A method's recipe with the common training options."""
     own = builtin_recipe(method)
     options, sources = dict(own.options), dict(own.sources)
     common = "one for all methods (benchmarks/results/end_to_end_tuning.md)"
     if method == "cign":
         options["training"] = {**options["training"], "num_epochs": 20, "min_steps": 0}
         sources = {k: v for k, v in sources.items() if not k.startswith("training")}
-        sources["training"] = "release; 20 epochs without a least number of steps"
+        sources["training"] = "release; 20 epochs without a minimum number of steps"
     else:
         name = "adaptation" if method in CLOSED_FORMS else "training"
         options[name], sources[name] = training(rate), common
@@ -91,7 +91,7 @@ def save(recipe: dict[str, Any], path: Path) -> None:
 
 
 def tune(store: Path, folder: Path, *, slow: bool) -> None:
-    """Last accuracy of plain training with a memory at each learning rate."""
+    """Last accuracy of finetuning with a memory at each learning rate."""
     rates, of_rate = (SLOW_RATES, slow_recipe) if slow else (RATES, recipe)
     names = [f"finetune-{number}" for number in range(1, len(rates) + 1)]
     for name, rate in zip(names, rates, strict=True):
@@ -108,13 +108,13 @@ def tune(store: Path, folder: Path, *, slow: bool) -> None:
     )
     table = run_bench(config, folder, keep_models=False).table
     rows = {row["method"]: row for row in table["rows"] if row["store"] == "all"}
-    what = "encoders that learn slowly" if slow else "training end to end"
+    what = "slowly trained encoders" if slow else "end-to-end training"
     command = f"python benchmarks/end_to_end.py tune {store}{' --slow' if slow else ''}"
     lines = [
-        f"# The learning rate of {what}",
+        f"# Learning rate of {what}",
         "",
-        f"`{command}`: finetune with {MEMORY} clips kept, 12",
-        "classes, 4 tasks, last accuracy in percent. The best is everybody's.",
+        f"`{command}`: finetune with {MEMORY} exemplars, 12",
+        "classes, 4 tasks, last accuracy in percent. The best rate is used for all methods.",
         "",
         f"| learning rate{' of the encoders' if slow else ''} | audio | visual | audio-visual |",
         "| ---: | ---: | ---: | ---: |",

@@ -1,8 +1,8 @@
-"""What each method reaches on a small problem: makes the table of expected figures anew.
+"""Regenerate the table of expected results of each method on a small problem.
 
-Tokens of 12 overlapping classes in 4 tasks, drawn by NumPy from a fixed seed; a method's figures
-are recorded with the hash of the code they depend on. `make test-slow` repeats every run and holds
-it against the record.
+The problem has tokens of 12 overlapping classes in 4 tasks, drawn by NumPy from a fixed seed. A
+method's results are recorded with the hash of the code they depend on. `make test-slow` repeats
+every run and compares it with the record.
 
     python benchmarks/expected.py [--methods ewc,lwf]
 """
@@ -40,7 +40,7 @@ TOLERANCE_POINTS = 2.0
 NUM_CLASSES, NUM_TASKS, NUM_TRAIN, NUM_TEST = 12, 4, 30, 40
 MEMORIES = ("0", "48")
 SHAPE = TokenShape(audio_dim=24, visual_dim=32, num_audio_tokens=4, num_visual_tokens=6)
-# Of clips around their class and of tokens around their clip; centres have variance 1.
+# Noise of clips around their class and of tokens around their clip; centres have variance 1.
 CLIP_NOISE, TOKEN_NOISE, CENTRE_DIMS = 1.0, 1.0, 6
 
 TRAINING = {"num_epochs": 15, "batch_size": 16, "learning_rate": 3e-3}
@@ -58,15 +58,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def options_of(name: str) -> dict[str, Any]:
-    """Options of a method; every stretch of training is as short as every other's."""
+    """Options of a method; every training phase has the same short length."""
     hints = get_type_hints(METHODS[name].Options)
-    stretches = [option for option, hint in hints.items() if hint is TrainingOptions]
+    phases = [option for option, hint in hints.items() if hint is TrainingOptions]
     training = {**TRAINING, "min_steps": 0}
-    return {**dict.fromkeys(stretches, training), **OPTIONS.get(name, {})}
+    return {**dict.fromkeys(phases, training), **OPTIONS.get(name, {})}
 
 
 def cases() -> list[tuple[str, str]]:
-    """Every method with each memory that it can be run with."""
+    """Every method with each memory that it supports."""
     return [
         (name, memory)
         for name, method in METHODS.items()
@@ -76,7 +76,7 @@ def cases() -> list[tuple[str, str]]:
 
 
 def tokens() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, which clips are for testing, audio and visual tokens in float16."""
+    """Labels, mask of the test clips, audio and visual tokens in float16."""
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([2024, 12])))
     labels = np.tile(np.arange(NUM_CLASSES), NUM_TRAIN + NUM_TEST)
     is_test = np.arange(len(labels)) >= NUM_CLASSES * NUM_TRAIN
@@ -85,7 +85,7 @@ def tokens() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         (SHAPE.num_audio_tokens, SHAPE.audio_dim),
         (SHAPE.num_visual_tokens, SHAPE.visual_dim),
     ):
-        # Few dimensions tell the classes apart, so that they overlap.
+        # Few dimensions separate the classes, so that they overlap.
         basis = np.linalg.qr(rng.normal(size=(dim, CENTRE_DIMS)))[0].T
         clips = rng.normal(size=(NUM_CLASSES, CENTRE_DIMS))[labels]
         clips = clips + CLIP_NOISE * rng.normal(size=clips.shape)
@@ -112,7 +112,7 @@ def frozen_blocks() -> FrozenBlocks:
 
 
 def run(name: str, memory: str) -> dict[str, dict[str, float]]:
-    """Last and average incremental accuracy of each reading in percent."""
+    """Last and average incremental accuracy of each modality in percent."""
     labels, is_test, audio, visual = tokens()
     names = [f"class {c:02d}" for c in range(NUM_CLASSES)]
     clips = TaskClips.of([(names[c],) for c in labels], split_into_tasks(names, NUM_TASKS))
@@ -144,23 +144,23 @@ def run(name: str, memory: str) -> dict[str, dict[str, float]]:
 
 
 def hash_of(name: str) -> str:
-    """Hash of what a method's figures depend on, this file among it."""
+    """Hash of the code that a method's results depend on, including this file."""
     modules = [METHODS[name].__module__, "cign.training.loop", "cign.metrics.incremental"]
     return code_hash(modules, [Path(__file__)])
 
 
 def main() -> None:
-    """Make the figures and write them."""
+    """Compute the results and write them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--methods", default=",".join(METHODS), help="which to make anew")
-    wanted = parser.parse_args().methods.split(",")
+    parser.add_argument("--methods", default=",".join(METHODS), help="methods to run again")
+    chosen = parser.parse_args().methods.split(",")
     torch.set_num_threads(1)
     before = read_json(RESULTS, "expected figures")["figures"] if RESULTS.exists() else {}
-    codes = {name: hash_of(name) for name in METHODS}  # of the code as it is now, not at the end
+    codes = {name: hash_of(name) for name in METHODS}  # of the code at the start
     figures = {}
     for name, memory in cases():
         key = f"{name}@{memory}"
-        if name in wanted:
+        if name in chosen:
             figures[key] = {**run(name, memory), "code": codes[name]}
             print(key, figures[key], flush=True)
         elif key in before:

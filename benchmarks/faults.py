@@ -1,10 +1,10 @@
-"""Faults in numbers: kills, full disks, jumping clocks and mutated media files, and what they cost.
+"""Fault injection: kills, full disks, clock jumps and mutated media files, and their effects.
 
     python benchmarks/faults.py [--trials 60] [--files 10000] [--seed 0]
 
-writes ``benchmarks/results/faults.md``. Long: about 5 s for a trial and 0.25 s for a file on two
-busy cores. It goes on where it was stopped: what was tried on the same code is kept in pieces under
-``work/faults``. What is tried, and how, is in ``tests/faults/``.
+writes ``benchmarks/results/faults.md``. It takes about 5 s per trial and 0.25 s per file on two
+busy cores. An interrupted run resumes: results on the same code are saved in pieces under
+``work/faults``. The trials are defined in ``tests/faults/``.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PROGRAMS = ROOT / "tests" / "faults"
 PAGE = Path(__file__).with_name("results") / "faults.md"
 MODULES = tuple(f"cign.cli.commands.{name}" for name in ("prepare", "train", "bench", "add"))
 PIECES = {"campaign.py": 12, "fuzz.py": 1_000}
-"""Trials of each kind, or files, that are kept together."""
+"""Number of trials of each kind, or of files, saved as one piece."""
 KINDS = ("kill", "disk", "clock")
 NAMES = {
     "kill": "SIGKILL, once or twice",
-    "disk": "disk full from a write on",
+    "disk": "disk full from some write on",
     "clock": "clock jumps, and SIGKILL",
 }
 
@@ -45,13 +45,13 @@ def run(program: str, folder: Path, *options: object) -> dict[str, Any]:
 
 
 def run_in_pieces(program: str, number: int, seed: int, kept: Path) -> dict[str, Any]:
-    """The sums over pieces of a program's work, each with seeds of its own.
+    """Sums over pieces of a program's work, each with its own seeds.
 
     Args:
         program: A key of `PIECES`.
-        number: Trials of each kind, or files.
-        seed: Of the first.
-        kept: Folder of the pieces that are done.
+        number: Number of trials of each kind, or of files.
+        seed: Seed of the first.
+        kept: Folder of finished pieces.
     """
     counts: Counter[str] = Counter()
     problems: list[str] = []
@@ -90,19 +90,19 @@ def trial_rows(counts: dict[str, int], commands: tuple[str, ...]) -> list[str]:
 def page(trials: dict[str, Any], files: dict[str, Any], command: str) -> str:
     """The results as Markdown."""
     problems = [*trials["problems"], *files["problems"]]
-    told = ("files", "decoded", "left out", "process died", "took too long", "over its memory")
+    columns = ("files", "decoded", "left out", "process died", "took too long", "over its memory")
     lines = [
         "# Faults",
         "",
         f"`{command}`, {len(os.sched_getaffinity(0))} cores; {trials['seconds']:g} s for the "
         f"trials, {files['seconds']:g} s for the files.",
         "",
-        "A fault is brought about at a drawn moment or before a drawn file operation; then the "
-        "command is run again as its user would, and what comes of it is held against a run that "
-        "nothing disturbed: stores, models, predictions and embeddings byte for byte, metrics and "
-        "tables number for number. *Too late*: the command had ended before. *Lost*: the result "
-        "could no longer be reached. *Wrong*: it was another one, or files were left over. *Rude*: "
-        "a traceback, or not one sentence.",
+        "A fault is injected at a random time or before a random file operation. Then the command "
+        "is run again as a user would, and the result is compared with that of an undisturbed run: "
+        "stores, models, predictions and embeddings byte by byte, metrics and tables number by "
+        "number. *Too late*: the command had already ended. *Lost*: the result could not be "
+        "obtained. *Wrong*: the result differed, or files were left over. *Rude*: a traceback, or "
+        "a message that is not one sentence.",
         "",
         "| fault | command | injected | too late | lost | wrong | rude |",
         "| --- | --- | --: | --: | --: | --: | --: |",
@@ -111,9 +111,9 @@ def page(trials: dict[str, Any], files: dict[str, Any], command: str) -> str:
         "Mutated media files (flipped bits, noise, cuts, repeats, wrong lengths, parts of another "
         "file; every container and codec of the tests), through the decoding processes:",
         "",
-        "| " + " | ".join(told) + " | without an answer |",
-        "| " + " | ".join("--:" for _ in (*told, "")) + " |",
-        "| " + " | ".join(f"{files['counts'][name]:,}" for name in told),
+        "| " + " | ".join(columns) + " | without an answer |",
+        "| " + " | ".join("--:" for _ in (*columns, "")) + " |",
+        "| " + " | ".join(f"{files['counts'][name]:,}" for name in columns),
     ]
     lines[-1] += f" | {len(files['problems'])} |"
     lines += ["", "Problems: " + ("none." if not problems else "")]

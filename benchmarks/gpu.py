@@ -1,13 +1,12 @@
-"""Training and closed-form learning on a GPU, as shares of the rate of its matrix products.
+"""Training and closed-form learning on a GPU, relative to its matrix-product throughput.
 
     python benchmarks/gpu.py [--rounds 20]          # make bench-gpu
 
-One card, timed by CUDA events. The yardstick is a product of 8192 x 8192 matrices in bfloat16
-(`cign` end to end) or of rounded ones in float32 (`cign_analytic`), measured on the same card in
-the same run; a step's operations are counted by torch's flop counter. Steps are taken with CUDA's
-check for synchronisation on: a step that makes the host wait fails. The largest batch is found by
-doubling.
-Writes ``benchmarks/results/gpu.md``; where there is no GPU it says so in one sentence.
+Uses one GPU, timed by CUDA events. The reference is a product of 8192 x 8192 matrices in bfloat16
+(`cign` end to end) or of rounded matrices in float32 (`cign_analytic`), measured on the same GPU in
+the same run; the operations of a step are counted by torch's flop counter. Steps run with CUDA's
+synchronisation check enabled: a step that makes the host wait fails. The largest batch is found by
+doubling. Writes ``benchmarks/results/gpu.md``; without a GPU it prints one sentence.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ SIDE = 8192
 
 
 def moved(batch: Batch, device: str) -> Batch:
-    """The batch on a device; indices stay."""
+    """The batch on a device; indices stay on the CPU."""
     names = ("audio", "visual", "targets", "from_memory")
     return replace(batch, **{name: getattr(batch, name).to(device) for name in names})
 
@@ -51,7 +50,7 @@ def end_to_end(num_clips: int, num_classes: int, device: str) -> Callable[[], No
 
 
 def closed_form(num_clips: int, num_classes: int, device: str) -> Callable[[], None]:
-    """A batch of cached tokens of the release's pair, absorbed."""
+    """Closed-form learning of a batch of cached tokens of the release's pair."""
     method, batch, phase = learner(SHAPES["ResNet-18 pair"], num_classes, num_clips)
     method, batch = method.to(device), moved(batch, device)
 
@@ -79,7 +78,7 @@ def flops(work: Callable[[], object]) -> int:
 
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    """An error where the host would wait for the card."""
+    """Raise an error if the host would wait for the GPU."""
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
@@ -88,7 +87,7 @@ def no_waiting() -> Iterator[None]:
 
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
-    """Median of several rounds by CUDA events."""
+    """Median seconds of several rounds, by CUDA events."""
     for _ in range(3):
         work()
     pairs = []
@@ -105,14 +104,14 @@ def seconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def product_rate(dtype: torch.dtype, rounds: int) -> float:
-    """Operations a second of matrix products."""
+    """Operations per second of matrix products."""
     a, b = (torch.randn(SIDE, SIDE, device="cuda", dtype=dtype) for _ in range(2))
-    with rounded_products(dtype == torch.float32):  # as the sums of `cign_analytic` are multiplied
+    with rounded_products(dtype == torch.float32):  # as in the sums of `cign_analytic`
         return 2 * SIDE**3 / seconds(lambda: a @ b, rounds)
 
 
 def largest_batch(build: Callable[[int], Callable[[], object]], first: int) -> int:
-    """The largest of the batches ``first``, 2 ``first``, ... that fits the card; 0 if none does."""
+    """The largest batch of ``first``, 2 ``first``, ... that fits on the GPU; 0 if none fits."""
     fits, size = 0, first
     while True:
         try:
@@ -127,11 +126,11 @@ def largest_batch(build: Callable[[int], Callable[[], object]], first: int) -> i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20, help="steps that count")
+    parser.add_argument("--rounds", type=int, default=20, help="timed steps")
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print("There is no GPU that torch can use here: nothing was measured or written.")
+        print("There is no GPU that torch can use: nothing was measured or written.")
         return
     rates = {d: product_rate(d, options.rounds) for d in (torch.bfloat16, torch.float32)}
     lines = [

@@ -1,7 +1,7 @@
-"""Is `joint` honest? Its last accuracy against scikit-learn's logistic regression.
+"""Is `joint` a fair reference? Its last accuracy against scikit-learn's logistic regression.
 
-Both see the same mean tokens of the same training clips; the regression's strength is chosen by
-cross-validation. Protocol: joint at most 1 point under it, else it is undertrained.
+Both use the same training clips, the regression on their mean tokens; its regularisation is chosen
+by cross-validation. If joint is more than 1 point below the regression, it is undertrained.
 
     python benchmarks/joint_check.py STORE... [--tasks 4] [--out benchmarks/results/joint_check.md]
 """
@@ -32,7 +32,7 @@ def mean_tokens(store: Store, indices: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def regression_accuracy(store: Store) -> dict[str, float]:
-    """Test accuracy of logistic regression in percent, for each reading."""
+    """Test accuracy of logistic regression in percent, for each modality."""
     train, test = store.indices("train"), store.indices("test")
     labels = np.array([clip.labels[0] for clip in store.table.clips])
     x_train, x_test = mean_tokens(store, train), mean_tokens(store, test)
@@ -71,13 +71,13 @@ def main() -> None:
         store = Store.open(folder)
         learner = Learner("joint").learn(store, tasks=arguments.tasks)
         joint = {r: learner.metrics["readings"][r]["last"] for r in MODALITIES}
-        outside = regression_accuracy(store)
+        regression = regression_accuracy(store)
         gain = joint["audio_visual"] - max(joint["audio"], joint["visual"])
         lines.append(
             f"| {folder.name} | {len(store.class_names)} | {len(store.indices('test'))} "
             f"| {' / '.join(f'{joint[r]:.1f}' for r in MODALITIES)} "
-            f"| {' / '.join(f'{outside[r]:.1f}' for r in MODALITIES)} "
-            f"| {joint['audio_visual'] - outside['audio_visual']:+.1f} | {gain:+.1f} "
+            f"| {' / '.join(f'{regression[r]:.1f}' for r in MODALITIES)} "
+            f"| {joint['audio_visual'] - regression['audio_visual']:+.1f} | {gain:+.1f} "
             f"| {learner.metrics['limit']:g} |"
         )
         print(lines[-1], flush=True)
@@ -85,7 +85,7 @@ def main() -> None:
         text = (
             "# `joint` against logistic regression on the same mean tokens\n\n"
             f"`python benchmarks/joint_check.py STORE... --tasks {arguments.tasks}`; percent after "
-            "the last task.\nProtocol: joint at most 1 point under the regression.\n\n"
+            "the last task.\nRequirement: joint at most 1 point below the regression.\n\n"
         )
         arguments.out.write_text(text + "\n".join(lines) + "\n")
 

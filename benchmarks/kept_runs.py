@@ -32,22 +32,22 @@ from cign.report.runs import RANKED_FIRST
 from cign.utils.files import read_json, replacing, write_json, write_text
 from cign.vocabulary import MODALITIES
 
-# Files of a run that are kept as they are.
+# Files of a run that are archived unchanged.
 TEXTS = ("config.yaml", "metrics.json")
 BENCH = "bench.json"
-# Folder of the test clips of each store, which all its runs were scored on.
+# Folder of the test clips of each store, which all its runs share.
 CLIPS = "clips"
 
 
 def keep(bench: Path, kept: Path) -> int:
-    """Keep the finished runs of a bench that are not kept yet.
+    """Archive the finished runs of a bench that are not archived yet.
 
     Args:
-        bench: Its folder.
-        kept: Folder of one file for each run, and one for each store's test clips.
+        bench: Folder of the bench.
+        kept: Folder of the archive: one file per run, and one per store for its test clips.
 
     Returns:
-        How many were added.
+        Number of runs added.
     """
     _copy_configuration(bench, kept)
     added = 0
@@ -58,7 +58,7 @@ def keep(bench: Path, kept: Path) -> int:
         predictions = Predictions.load(folder / "predictions.parquet")
         metrics = read_json(folder / "metrics.json", "metrics")
         if any(len(labels) != 1 for labels in predictions.labels):
-            raise SystemExit(f"{folder}: clips of several labels need their scores")
+            raise SystemExit(f"{folder}: runs on multi-label clips cannot be archived")
         clips = metrics["store"].get("test_list_hash", metrics["store"]["list_hash"])[:16]
         _keep_clips(kept / CLIPS / f"{clips}.npz", predictions)
         _save(
@@ -73,10 +73,10 @@ def keep(bench: Path, kept: Path) -> int:
 
 
 def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
-    """Put kept runs back into a bench's folder; runs that are there are left alone.
+    """Restore archived runs to a bench's folder; existing runs are not changed.
 
     Returns:
-        How many were put back, and the names of kept runs older than the code.
+        Number of restored runs, and the names of archived runs older than the code.
     """
     restored = 0
     if (kept / BENCH).exists() and not (bench / BENCH).exists():
@@ -106,7 +106,7 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
 
 
 def older_runs(kept: Path) -> list[str]:
-    """Names of kept runs that were made with other code than this."""
+    """Names of archived runs that were made with different code."""
     older = []
     for file in sorted(kept.glob("*.npz")):
         with np.load(file, allow_pickle=False) as run:
@@ -117,7 +117,7 @@ def older_runs(kept: Path) -> list[str]:
 
 
 def _copy_configuration(source: Path, target: Path) -> None:
-    """Copy what a bench computes, but for the tokens: their last bits are the machine's."""
+    """Copy the configuration without token fingerprints, which differ between machines."""
     found = read_json(source / BENCH, "bench")
     config = found["config"]
     for name in ("stores", "test-store"):
@@ -126,12 +126,12 @@ def _copy_configuration(source: Path, target: Path) -> None:
 
 
 def _ranked_first(scores: dict[str, Any]) -> Any:
-    """Number of the class that each reading ranks first, shape [3, N]."""
+    """Index of the top-ranked class of each modality, shape [3, N]."""
     return np.stack([scores[modality].argmax(axis=1) for modality in MODALITIES]).astype(np.uint16)
 
 
 def _keep_clips(path: Path, predictions: Predictions) -> None:
-    """Write a store's test clips once; they are the same, in the same order, for all its runs."""
+    """Write a store's test clips once; all its runs have the same clips in the same order."""
     clips = {
         "ids": np.array(predictions.clip_ids),
         "labels": np.array([labels[0] for labels in predictions.labels]),
@@ -141,13 +141,13 @@ def _keep_clips(path: Path, predictions: Predictions) -> None:
         return
     with np.load(path, allow_pickle=False) as known:
         if any(not np.array_equal(known[name], clips[name]) for name in clips):
-            raise SystemExit(f"{path}: these runs were not scored on the same clips")
+            raise SystemExit(f"{path}: these runs were not tested on the same clips")
 
 
 def _predictions(
     answers: Any, ids: list[str], labels: list[str], tasks: list[list[str]]
 ) -> Predictions:
-    """Predictions that rank first what was ranked first, and all else alike."""
+    """Predictions with score 1 for the top-ranked class and 0 for all others."""
     result = Predictions(
         clip_ids=ids,
         labels=[(label,) for label in labels],

@@ -1,9 +1,9 @@
-"""How often the maps of `cign_analytic` point at the object and the moment they are about.
+"""Localization accuracy of `cign_analytic`: how often maps point at the object and the moment.
 
-Learns each store in four tasks and reads the assignments of its test clips: one map for every label
-whose object can be seen (whose sound can be heard). A map of the centre and a random one stand
-beside it. Intervals are those of `cign bench`: 10,000 draws of stores and, inside them, of objects,
-or Student's t over the stores where that is wider.
+Learns each store in four tasks and computes the assignments of its test clips: one map for every
+label whose object is visible (or whose source is audible). A centre map and a random map serve as
+baselines. Intervals are those of `cign bench`: 10,000 draws of stores and, within them, of objects,
+or Student's t over the stores if that is wider.
 
     python benchmarks/localise.py STORE... [--out benchmarks/results/maps.md]
 """
@@ -25,7 +25,7 @@ from cign.utils.files import write_text
 
 
 def assigned(learner: Learner, store: Store) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Test clips and their assignments, [N, tokens, C] for each modality."""
+    """Test clips and their assignments, [N, tokens, C] per modality."""
     cache, test = store.tokens("small"), store.indices("test")
     parts: dict[str, list[np.ndarray]] = {"audio": [], "visual": []}
     for some in np.array_split(test, max(1, len(test) // 256)):
@@ -37,29 +37,29 @@ def assigned(learner: Learner, store: Store) -> tuple[np.ndarray, dict[str, np.n
 
 
 def localise(folder: Path) -> dict[str, Localisation]:
-    """Hits in a store by modality."""
+    """Localization hits in a store, spatial (patch) and temporal (moment)."""
     store = Store.open(folder)
     learner = Learner("cign_analytic", backbone="small").learn(store, tasks=4)
     classes = {name: i for i, name in enumerate(learner.metrics["classes"])}
     test, maps = assigned(learner, store)
-    seen, boxes, heard, intervals = [], [], [], []
+    spatial, boxes, temporal, intervals = [], [], [], []
     for row, index in enumerate(test):
         clip = store.table.clips[index]
         for label, box in zip(clip.labels, clip.boxes, strict=False):
-            seen.append(maps["visual"][row, :, classes[label]])
+            spatial.append(maps["visual"][row, :, classes[label]])
             boxes.append(box)
         for label, interval in zip(clip.labels, clip.sounds, strict=False):
-            heard.append(maps["audio"][row, :, classes[label]])
+            temporal.append(maps["audio"][row, :, classes[label]])
             intervals.append(interval)
     grid = learner.model.method.setup.shape.visual_grid
     return {
-        "patch": localise_patches(np.array(seen), np.array(boxes), grid),
-        "moment": localise_moments(np.array(heard), np.array(intervals), store.spec.window_s),
+        "patch": localise_patches(np.array(spatial), np.array(boxes), grid),
+        "moment": localise_moments(np.array(temporal), np.array(intervals), store.spec.window_s),
     }
 
 
 def interval(differences: list[np.ndarray]) -> tuple[float, float, float]:
-    """Mean difference over stores in points, and its 95 % interval, as a bench makes it."""
+    """Mean difference over stores in points, and its 95 % interval, as in a bench."""
     rng = np.random.default_rng(0)
     observed = np.array([[100 * x.mean()] for x in differences])
     drawn = [

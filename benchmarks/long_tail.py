@@ -1,12 +1,12 @@
-"""Recall of classes with many, a medium number of and few training clips, two methods side by side.
+"""Recall of classes with many, medium and few training clips, for two methods.
 
-Reads the runs that a study has left; nothing is trained:
+Uses the runs of a study; nothing is trained:
 
     python benchmarks/long_tail.py work/studies/flagship_longtail/long-tail \
         --method cign_analytic --against analytic
 
-writes ``benchmarks/results/long_tail.md``. Differences have the protocol's interval: the wider of
-Student's t over worlds and a bootstrap over worlds and, inside them, over each class's clips.
+writes ``benchmarks/results/long_tail.md``. Intervals of differences are the wider of Student's t
+over synthetic datasets and a bootstrap over datasets and, within them, over each class's clips.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cign.utils.files import read_json, write_text
 from cign.vocabulary import MODALITIES
 
 KINDS = ("many", "medium", "few")
-NUM_DRAWS = 1000  # of a world's clips
+NUM_DRAWS = 1000  # draws of the clips of a dataset
 Floats = npt.NDArray[np.float64]
 
 
@@ -37,7 +37,7 @@ def training_clips(store: Store, class_names: tuple[str, ...]) -> npt.NDArray[np
 
 
 def recalls(predictions: Predictions, counts_C: npt.NDArray[np.int64], draws: int) -> Floats:
-    """Recall in percent by reading and kind, shape [M]; with draws of the clips, [M, draws]."""
+    """Recall in percent by modality and kind, shape [M]; with draws of the clips, [M, draws]."""
     targets_NC = class_targets(predictions)
     label_N = targets_NC.argmax(axis=1)
     rng = np.random.default_rng(0)  # the same draws for both methods
@@ -76,15 +76,15 @@ def page(folder: Path, method: str, against: str) -> list[str]:
     kinds = by_frequency(np.zeros(len(sizes[0])), sizes[0])
     numbers = ", ".join(str(size) for size in np.sort(sizes[0])[::-1])
     lines = [
-        "# Recall along the tail",
+        "# Recall by class frequency",
         "",
         f"`python benchmarks/long_tail.py {folder} --method {method} --against {against}`",
         "",
-        f"{len(sizes)} worlds, classes of {numbers} training clips; many: more than 100, medium: "
-        "20 to 100, few: fewer than 20. Mean recall of a kind's classes after the last task, "
-        "percent; differences in points.",
+        f"{len(sizes)} synthetic datasets, classes of {numbers} training clips; many: more than "
+        "100, medium: 20 to 100, few: fewer than 20. Mean recall of the classes of each kind after "
+        "the last task, percent; differences in points.",
         "",
-        f"| reading | classes | {against} | {method} | difference [95 %] |",
+        f"| modality | classes | {against} | {method} | difference [95 %] |",
         "| --- | --- | ---: | ---: | ---: |",
     ]
     means = (ours - theirs).mean(axis=0)

@@ -1,4 +1,4 @@
-"""How well clips that sound nearly alike are told from others: copies made by ffmpeg.
+"""Detection rate of audio near-duplicates: copies made by ffmpeg against different clips.
 
 python benchmarks/near_duplicates.py work/stores/world1
 """
@@ -26,7 +26,7 @@ CODECS = {
 
 
 def recoded(samples: np.ndarray, rate_hz: int, arguments: tuple[str, ...]) -> np.ndarray:
-    """What is left of a sound after ffmpeg encoded and decoded it, int16 [L]."""
+    """Audio after encoding and decoding by ffmpeg, int16 [L]."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error"]
     raw = ["-f", "s16le", "-ar", str(rate_hz), "-ac", "1"]
     coded = subprocess.run(
@@ -49,12 +49,12 @@ def main() -> None:
     first, others = store.indices("train")[:NUM_FIRST], store.indices("test")[:NUM_OTHERS]
     sounds = [store.audio(np.array([row]))[0] for row in (*first, *others)]
     begun = time.monotonic()
-    heard = [sound_words(sound, rate_hz) for sound in sounds]
-    each_ms = 1000 * (time.monotonic() - begun) / len(heard)
+    words = [sound_words(sound, rate_hz) for sound in sounds]
+    each_ms = 1000 * (time.monotonic() - begun) / len(words)
     groups = [0] * len(first) + [1] * len(others)
-    found = near_duplicates(*zip(*heard, strict=True), groups)
+    found = near_duplicates(*zip(*words, strict=True), groups)
     pairs = len(first) * len(others)
-    print(f"{each_ms:.1f} ms a clip; other clips: {len(found)} of {pairs} pairs found alike")
+    print(f"{each_ms:.1f} ms per clip; different clips: {len(found)} of {pairs} pairs reported")
     copies = {
         name: [recoded(s, rate_hz, codec) for s in sounds[:NUM_COPIED]]
         for name, codec in CODECS.items()
@@ -70,7 +70,7 @@ def main() -> None:
     ]
     for name, made in copies.items():
         hits = 0
-        for one, copy in zip(heard, made, strict=False):
+        for one, copy in zip(words, made, strict=False):
             pair = (one, sound_words(copy, rate_hz))
             hits += bool(near_duplicates(*zip(*pair, strict=True), [0, 1]))
         print(f"{name}: {hits} of {len(made)} copies found", flush=True)

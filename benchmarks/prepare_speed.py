@@ -1,12 +1,12 @@
-"""`prepare` without tokens against the same seeks, frames and sound taken by PyAV alone.
+"""`prepare` without tokens against the same seeking and decoding by PyAV alone.
 
     python benchmarks/prepare_speed.py [--clips 48] [--rounds 3] [--workers 2] [--out FILE.md]
 
-Clips: 10 s of moving 640x360 H.264 with a key frame every 250 frames, and AAC. The bare reader
-seeks to the key frame before the middle, decodes up to the middle frame and turns it into RGB,
-decodes the centre 3 s of sound and resamples it, in as many processes; it resizes and writes
-nothing and says nothing about any clip. The processes of both start anew each round; a second row
-counts the bare readers' start out. Needs the development packages, for ffmpeg.
+Clips: 10 s of moving 640x360 H.264 with a key frame every 250 frames, and AAC. The baseline seeks
+to the key frame before the middle, decodes up to the middle frame and converts it to RGB, decodes
+the central 3 s of audio and resamples it, with the same number of processes. It does not resize,
+write or check anything. The processes of both are started in each round; a second row excludes the
+start of the baseline's processes. Requires the development packages, for ffmpeg.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ RATE_HZ, DURATION_S, WINDOW_S = 22050, 10.0, 3.0
 
 
 def make_clips(folder: Path, num_clips: int) -> list[Path]:
-    """Two classes of clips; each of them a file of its own with its own picture."""
+    """Make clips of two classes; each file has different video and audio."""
     paths = []
     for number in range(num_clips):
         path = folder / "train" / f"class {number % 2}" / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = f"mandelbrot=size=640x360:rate=25:start_scale={1 + 0.05 * number}"
-        sound = f"sine=frequency={200 + 10 * number}:sample_rate=44100"
+        video = f"mandelbrot=size=640x360:rate=25:start_scale={1 + 0.05 * number}"
+        audio = f"sine=frequency={200 + 10 * number}:sample_rate=44100"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"]
-        command += ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-t", str(DURATION_S)]
+        command += ["-f", "lavfi", "-i", video, "-f", "lavfi", "-i", audio, "-t", str(DURATION_S)]
         command += ["-c:v", "libx264", "-preset", "veryfast", "-g", "250", "-pix_fmt", "yuv420p"]
         subprocess.run([*command, "-c:a", "aac", str(path)], check=True)
         paths.append(path)
@@ -47,7 +47,7 @@ def make_clips(folder: Path, num_clips: int) -> list[Path]:
 
 
 def bare(paths: list[Path]) -> None:
-    """What PyAV gives by its own means."""
+    """The baseline: decode with PyAV alone."""
     start_s = (DURATION_S - WINDOW_S) / 2
     for path in paths:
         with av.open(str(path)) as container:
@@ -60,15 +60,15 @@ def bare(paths: list[Path]) -> None:
                     break
             resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
             container.seek(int(start_s / audio.time_base), stream=audio)
-            for sound in container.decode(audio):
-                if sound.time > start_s + WINDOW_S:
+            for block in container.decode(audio):
+                if block.time > start_s + WINDOW_S:
                     break
-                for part in resampler.resample(sound):
+                for part in resampler.resample(block):
                     part.to_ndarray()
 
 
 def time_bare(paths: list[Path], num_workers: int) -> tuple[float, float]:
-    """Seconds of the processes from their start, and of the slowest one's work alone."""
+    """Seconds of the processes including their start, and of the slowest one's work alone."""
     start = time.perf_counter()
     command = [sys.executable, __file__, "--bare"]
     processes = [
@@ -115,14 +115,14 @@ def main() -> None:
 
 `python benchmarks/prepare_speed.py`; one run.
 
-| | clips/s | `prepare` by it |
+| | clips/s | ratio of `prepare` to it |
 | --- | --- | --- |
 | `prepare` | {ours:.1f} | |
-| the same by PyAV alone, with the start of its processes | {whole:.1f} | {ours / whole:.2f} |
-| the same, without their start | {work:.1f} | {ours / work:.2f} |
+| PyAV alone, including the start of its processes | {whole:.1f} | {ours / whole:.2f} |
+| PyAV alone, excluding the start | {work:.1f} | {ours / work:.2f} |
 
-Floor: 0.9 of PyAV alone. `prepare` can pass 1, because it does not decode frames that no other
-frame needs until half a second before the wanted one.
+Requirement: at least 0.9 of PyAV alone. `prepare` can exceed 1, because it skips frames that no
+other frame depends on, until half a second before the target frame.
 
 {options.clips} clips of 10 s, 640x360 H.264 with a key frame every 250 frames, AAC;
 {options.workers} processes; median of {options.rounds} rounds.

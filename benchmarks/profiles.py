@@ -1,9 +1,10 @@
-"""Where the time goes: preparing, a training step, closed-form learning, predicting, starting up.
+"""Profiles of preparing, a training step, closed-form learning, predicting and starting up.
 
     python benchmarks/profiles.py [--clips 8] [--parts prepare,step,...]
 
-Functions are wrapped and their own seconds added up, in one process and one thread; what is left
-over is the rest. Writes ``benchmarks/results/profiles.md``, which docs/performance.md explains.
+Functions are wrapped and their exclusive times summed, in one process and one thread; the remaining
+time is listed as the rest. Writes ``benchmarks/results/profiles.md``, explained in
+docs/performance.md.
 """
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ def decoding() -> tuple[Wrapped, ...]:
 
     return (
         (Media, "open", "open the file"),
-        (FrameReader, "at", "seek and decode the picture"),
-        (SoundReader, "between", "decode and resample the sound"),
+        (FrameReader, "at", "seek and decode the video"),
+        (SoundReader, "between", "decode and resample the audio"),
         (media, "to_square", "resize the frame"),
-        (media, "is_still", "test for stillness"),
-        (media, "finish", "judge the clip"),
+        (media, "is_still", "detect still video"),
+        (media, "finish", "check the clip"),
     )
 
 
@@ -94,8 +95,8 @@ def step(options: argparse.Namespace, folder: Path) -> list[str]:
             work,
             (resnet, "to_input", "crop, flip, scale"),
             (LogSpectrogram, "forward", "spectrogram"),
-            (ResNetPair, "visual_tokens", "ResNet-18 of pictures, forward"),
-            (ResNetPair, "audio_tokens", "ResNet-18 of sound, forward"),
+            (ResNetPair, "visual_tokens", "visual ResNet-18, forward"),
+            (ResNetPair, "audio_tokens", "audio ResNet-18, forward"),
             (ModalityBranch, "forward", "transformers and grouping, forward"),
             (torch.Tensor, "backward", "backward"),
             (torch.optim.Adam, "step", "Adam"),
@@ -149,28 +150,28 @@ def predict(options: argparse.Namespace, folder: Path) -> list[str]:
     with mock.patch.object(predictor, "num_threads", return_value=1):
         watch, whole_s = timed(
             lambda: list(learner.predict(paths)),
-            (SmallPair, "audio_tokens", "encode the sound"),
-            (SmallPair, "visual_tokens", "encode the pictures"),
-            (EvidenceReader, "read", "read the tokens"),
+            (SmallPair, "audio_tokens", "encode the audio"),
+            (SmallPair, "visual_tokens", "encode the frames"),
+            (EvidenceReader, "read", "predict from the tokens"),
         )
         alone, alone_s = timed(
             lambda: [predictor.decode(path, learner.model.spec) for path in paths], *decoding()
         )
     encoding_s = sum(value for what, value in watch.seconds.items() if what.startswith("encode"))
     options.seconds["make tokens, small encoders"] = encoding_s / len(paths)
-    lines = ["The readings' thread, which waits for what one other thread decodes:", ""]
+    lines = ["The prediction thread, which waits for one decoding thread:", ""]
     lines += watch.table(whole_s, len(paths), "clip")
     return [*lines, "", "Decoding alone:", "", *alone.table(alone_s, len(paths), "clip")]
 
 
 def start(options: argparse.Namespace, folder: Path) -> list[str]:
-    """Own seconds of imports, by package, as the interpreter tells them."""
+    """Exclusive import times by package, as reported by the interpreter."""
     lines = []
     for words in (("--help",), ("predict", "no-such-folder", "x.mp4")):
         command = [sys.executable, "-X", "importtime", "-m", "cign", *words]
-        told = subprocess.run(command, capture_output=True, text=True).stderr
+        output = subprocess.run(command, capture_output=True, text=True).stderr
         spent: defaultdict[str, float] = defaultdict(float)
-        for own_us, name in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", told):
+        for own_us, name in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)", output):
             spent[name.split(".")[0]] += int(own_us) / 1e3
         most = sorted(spent.items(), key=lambda item: -item[1])[:6]
         lines += [f"`cign {' '.join(words)}`, imports {sum(spent.values()):.0f} ms:", ""]
@@ -180,14 +181,14 @@ def start(options: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def plan(options: argparse.Namespace, folder: Path) -> list[str]:
-    """Ten million clips, from what the parts took."""
+    """Estimate for ten million clips, from the times of the parts."""
     from cign.data.media.decode import PRESETS
 
     missing = [part for part in ("prepare", "closed_form", "predict") if part not in options.parts]
     if missing:
-        return [f"Needs the parts {', '.join(missing)} in the same run.", ""]
+        return [f"Requires the parts {', '.join(missing)} in the same run.", ""]
     lines = [
-        f"| | ms a clip and core | core hours | hours on {MACHINES} machines of {CORES} cores |"
+        f"| | ms per clip and core | core hours | hours on {MACHINES} machines of {CORES} cores |"
     ]
     lines += ["| --- | ---: | ---: | ---: |"]
     for what, seconds in options.seconds.items():
@@ -201,15 +202,15 @@ def plan(options: argparse.Namespace, folder: Path) -> list[str]:
     tokens = 2 * shape.num_audio_tokens * shape.audio_dim
     tokens += 2 * shape.num_visual_tokens * shape.visual_dim
     targets = MANY  # one byte for each clip and class, in memory
-    lines += ["", "| what is kept | bytes a clip | of all |", "| --- | ---: | ---: |"]
+    lines += ["", "| stored data | bytes per clip | total |", "| --- | ---: | ---: |"]
     for what, size in (
-        ("frames and sound of the small encoders", media),
+        ("frames and audio for the small encoders", media),
         ("their tokens", tokens),
         ("labels in memory, 1,000 classes", targets),
     ):
         lines.append(f"| {what} | {size:,} | {size * PLANNED / 1e9:,.0f} GB |")
     lines.append(
-        f"| sums of a closed form, whatever the clips | | {options.state_bytes / 1e6:.0f} MB |"
+        f"| sums of a closed form, for any number of clips | | {options.state_bytes / 1e6:.0f} MB |"
     )
     return lines
 
@@ -220,13 +221,13 @@ PARTS = {
     "closed_form": ("Closed-form learning on cached tokens", closed_form),
     "predict": ("Predicting with the small encoders", predict),
     "start": ("Starting up", start),
-    "plan": (f"A plan for {PLANNED:,} clips", plan),
+    "plan": (f"Estimate for {PLANNED:,} clips", plan),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--clips", type=int, default=8, help="clips that are decoded")
+    parser.add_argument("--clips", type=int, default=8, help="number of clips to decode")
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--page", type=Path, default=PAGE)
     options = parser.parse_args()
@@ -234,7 +235,7 @@ def main() -> None:
     torch.set_num_threads(1)
     about = ", ".join(f"{name} {value}" for name, value in machine().items())
     lines = [
-        "# Where the time goes",
+        "# Profiles",
         "",
         f"`python benchmarks/profiles.py --clips {options.clips}`; {about}, load "
         f"{os.getloadavg()[0]:.1f}.",
@@ -242,7 +243,7 @@ def main() -> None:
     ]
     for name in options.parts.split(","):
         if name not in PARTS:
-            parser.error(f"{name!r} is no part: use some of {', '.join(PARTS)}")
+            parser.error(f"unknown part {name!r}: use some of {', '.join(PARTS)}")
         title, work = PARTS[name]
         with tempfile.TemporaryDirectory() as folder:
             lines += [f"## {title}", "", *work(options, Path(folder)), ""]

@@ -1,9 +1,9 @@
-"""Publish a bench's table: Markdown and CSV with the command and the hash of the code it rests on.
+"""Publish a bench's table as Markdown and CSV, with the command and the hash of its code.
 
     python benchmarks/publish.py FOLDER NAME --command "cign bench ..." [--note TEXT]
 
-writes ``benchmarks/results/NAME.md`` and ``NAME.csv``. `make test-slow` says when a published
-table, or one of its runs, is older than the code.
+writes ``benchmarks/results/NAME.md`` and ``NAME.csv``. `make test-slow` reports published tables
+that are, or contain runs that are, older than the code.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from cign.utils.files import read_json, write_json, write_text
 
 RESULTS = Path(__file__).with_name("results")
 LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
-OLDER = OTHER_CODE  # what a table says of itself
+OLDER = OTHER_CODE  # sentence in a table with such runs
 
 
 def hash_of(methods: list[str]) -> str:
-    """Hash of the code and recipes that a comparison of these methods rests on."""
+    """Hash of the code and recipes that a comparison of these methods depends on."""
     modules = [
         "cign.training.loop",
         "cign.bench.intervals",
@@ -41,7 +41,7 @@ def hash_of(methods: list[str]) -> str:
 
 
 def check(name: str) -> bool:
-    """Whether a published table is as old as the code."""
+    """Whether a published table was made with the current code."""
     text = (RESULTS / f"{name}.md").read_text()
     found = re.search(r"^Code: `(\w+)`", text, re.MULTILINE)
     methods = re.search(r"^Methods: (.*)\.$", text, re.MULTILINE)
@@ -53,10 +53,10 @@ def check(name: str) -> bool:
 
 
 def by_modality(table: dict[str, Any]) -> str:
-    """Differences of the last accuracy in all readings; the bench's own table has one of them."""
+    """Differences of the last accuracy in all modalities; the bench table has audio-visual only."""
     rows = [row for row in table["rows"] if row["store"] == ALL_STORES]
     lines = [
-        f"## Difference from {table['against']} in each reading",
+        f"## Difference from {table['against']} by modality",
         "",
         "Last accuracy, points [95 %; t: Student's t over the stores].",
         "",
@@ -66,23 +66,23 @@ def by_modality(table: dict[str, Any]) -> str:
 
 
 def modalities(config: dict[str, Any]) -> str:
-    """With how many recipes of each method the table's worlds have been read so far, this one too.
+    """State how many recipes of each method have been evaluated on the test clips of the table.
 
-    Kept in ``results/readings.json`` by regime, method and the hash of the options.
+    The recipes are recorded in ``results/readings.json`` by regime, method and hash of the options.
     """
     path = RESULTS / "readings.json"
-    kept = read_json(path, "readings of the table's worlds") if path.is_file() else {}
+    recorded = read_json(path, "evaluated recipes") if path.is_file() else {}
     counts = {}
     for label, (_, options) in sorted(config["methods"].items()):
         text = json.dumps(options, sort_keys=True).encode()
-        known = kept.setdefault(config["regime"], {}).setdefault(label, [])
+        known = recorded.setdefault(config["regime"], {}).setdefault(label, [])
         if (found := hashlib.sha256(text).hexdigest()[:16]) not in known:
             known.append(found)
         counts[label] = len(known)
-    write_json(path, kept)
+    write_json(path, recorded)
     more = [f"{label} {number}" for label, number in counts.items() if number > 1]
-    each = "These test clips have been read with one recipe of each method"
-    return f"{each}, but for: {', '.join(more)}." if more else f"{each}."
+    each = "One recipe of each method has been evaluated on these test clips"
+    return f"{each}, except: {', '.join(more)}." if more else f"{each}."
 
 
 def main() -> None:

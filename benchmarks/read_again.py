@@ -1,9 +1,9 @@
-"""What the table's runs say by other metrics than accuracy, from their stored predictions.
+"""Metrics other than accuracy for the runs of a table, from their stored predictions.
 
     python benchmarks/read_again.py work/table [--tasks 4]
 
-writes ``benchmarks/results/other_metrics.md``: open set, old and new classes taken for each other,
-the worst classes, calibration. Nothing is learned, nothing is scored again.
+writes ``benchmarks/results/other_metrics.md``: open set, confusion of old and new classes, the
+worst classes, calibration. Nothing is trained or evaluated again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Numbers = dict[tuple[str, str], float]
 
 
 def numbers_of(run: Path) -> Numbers:
-    """The numbers that are shown of a run; NaN where one is not defined."""
+    """The metrics of a run; NaN where undefined."""
     stored = Stored(predictions=Predictions.load(run / "predictions.parquet"))
     groups = {group: GROUPS[group].compute(stored)[MODALITY] for group, _, _ in SHOWN}
     values = ((group, name, groups[group][name]) for group, name, _ in SHOWN)
@@ -52,15 +52,15 @@ def page(folder: Path, tasks: int) -> list[str]:
         "",
         f"`python benchmarks/read_again.py {folder} --tasks {tasks}`",
         "",
-        f"The runs of the main table in {tasks} tasks, audio-visual reading, from what they "
-        "stored; means over worlds ± their deviation. Percent but for the Brier score. Open set: "
-        "after each task the classes to come are unknown, told by the highest class score alone; "
-        "the mean over the steps. Old as new: test clips of earlier tasks' classes given to a "
-        "class of the last task. Worst tenth: recall of the classes with the lowest. Probabilities "
-        "of lwf and cign are of each class on its own and need not sum to 1. Formulas: "
-        "docs/metrics.md.",
+        f"The runs of the main table in {tasks} tasks, audio-visual, from their stored "
+        "predictions; means over synthetic datasets ± standard deviation. Percent, except for the "
+        "Brier score. Open set: after each task the classes not yet learned are unknown, detected "
+        "by the highest class score; mean over the steps. Old as new: test clips of earlier tasks' "
+        "classes predicted as a class of the last task. Worst tenth: mean recall of the tenth of "
+        "the classes with the lowest recall. Probabilities of lwf and cign are per class and need "
+        "not sum to 1. Formulas: docs/metrics.md.",
         "",
-        f"| method | memory | {' | '.join(title for _, _, title in SHOWN)} | worlds |",
+        f"| method | memory | {' | '.join(title for _, _, title in SHOWN)} | datasets |",
         f"| --- | --- | {' | '.join('---:' for _ in SHOWN)} | ---: |",
     ]
     for row in rows:
@@ -70,7 +70,7 @@ def page(folder: Path, tasks: int) -> list[str]:
             done = [run for run in sorted((folder / "runs").glob(name)) if is_done(run)]
             for run in done:
                 if not has_scores(read_json(run / "metrics.json", "metrics")):
-                    raise SystemExit(f"{run}: its scores were not kept, and are needed here")
+                    raise SystemExit(f"{run}: its scores were not stored, but are required")
             if done:
                 by_world[world] = [numbers_of(run) for run in done]
         if not by_world:

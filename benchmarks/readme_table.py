@@ -1,4 +1,4 @@
-"""Puts six rows of the main table, those of 4 tasks, into the README, as they were published.
+"""Copy six rows of the published main table, with 4 tasks, into the README.
 
 python benchmarks/readme_table.py
 """
@@ -24,7 +24,7 @@ ROWS = (
 
 
 def rows_of(page: str, heading: str) -> list[list[str]]:
-    """The cells of the table under a heading, its head first, without the line below that."""
+    """The cells of the table under a heading, header row first, without the separator line."""
     _, _, rest = page.partition(f"\n{heading}\n")
     lines = re.findall(r"^\|(.*)\|$", rest.partition("\n## ")[0], re.MULTILINE)
     if len(lines) < 3:
@@ -34,11 +34,11 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
 
 
 def unfinished(page: str) -> list[str]:
-    """A sentence naming the rows of 4 tasks that do not rest on all worlds yet, if there are."""
+    """A sentence naming the rows of 4 tasks that do not cover all datasets yet, if any."""
     pattern = r"^- (\w+), 4 tasks, memory (\w+):.*?(\d+) of (\d+) stores only"
     found = re.findall(pattern, page, re.MULTILINE)
     rows = [f"{method} at {memory} ({done} of {of})" for method, memory, done, of in found]
-    return [f"Not of all worlds yet: {', '.join(rows)}."] if rows else []
+    return [f"Not on all datasets yet: {', '.join(rows)}."] if rows else []
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     if missing := [name for name in ROWS if name not in found]:
         raise SystemExit(f"main_table.md has no row {missing[0]}: run `make table` first")
     rows = [found[name] for name in ROWS]
-    # The head of the differences names what they are from.
+    # The heading of the differences includes the reference method.
     names = ["difference" if cell.startswith("difference") else cell for cell in head]
     places = [names.index(name) for name in SHOWN]
     widths = ("---", "---", *["---:"] * (len(SHOWN) - 2))

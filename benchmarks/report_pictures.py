@@ -1,10 +1,10 @@
-"""Draws docs/images/report.png and others: reports as a real browser shows them.
+"""Make docs/images/report.png and others: screenshots of reports in a real browser.
 
     python benchmarks/report_pictures.py report.html one_task.html
 
-The first is of several runs, the second of a run with one task.
+The first report is about several runs, the second about a run with one task.
 
-Needs the extra `browser` and a Chromium (`make test-browser` brings both).
+Requires the extra `browser` and Chromium (`make test-browser` installs both).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from playwright.sync_api import Browser, sync_playwright
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESKTOP, SHOWN, PHONE = (1280, 1150), (1056, 949), (390, 844)
-GAP = 20  # px between the screens of a phone
-# What the phone's screens begin with: the page, and parts of a run.
-PARTS = (None, "Errors", "Wrongly classified clips")
+GAP = 20  # px between the phone screenshots
+# Where the phone screenshots start: at the top of the page, and at sections of a run.
+PARTS = (None, "Errors", "Misclassified clips")
 
 
 def picture(png: bytes) -> Image.Image:
@@ -30,14 +30,14 @@ def picture(png: bytes) -> Image.Image:
 
 
 def desktop(browser: Browser, address: str) -> Image.Image:
-    """The beginning of the page, a little smaller than on the screen."""
+    """The top of the page, scaled down a little."""
     page = browser.new_page(viewport=dict(zip(("width", "height"), DESKTOP, strict=True)))
     page.goto(address)
     return picture(page.screenshot()).resize(SHOWN, Image.Resampling.LANCZOS)
 
 
 def phone(browser: Browser, address: str) -> Image.Image:
-    """Three screens side by side, in dark colours."""
+    """Three screenshots side by side, in dark colours."""
     page = browser.new_page(
         viewport=dict(zip(("width", "height"), PHONE, strict=True)), color_scheme="dark"
     )
@@ -56,9 +56,9 @@ def phone(browser: Browser, address: str) -> Image.Image:
 
 
 def save(image: Image.Image, name: str, frames: bool = False) -> None:
-    """Write an image of the docs, in 256 colours; dithered where it shows frames of videos."""
+    """Write an image of the docs in 256 colours, dithered if it shows video frames."""
     made = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=6 if frames else 0)
-    if frames:  # dithering is done only with the palette of another image
+    if frames:  # dithering requires a palette from another image
         made = image.quantize(palette=made, dither=Image.Dither.FLOYDSTEINBERG)
     made.save(IMAGES / f"{name}.png", optimize=True)
     print(IMAGES / f"{name}.png", made.size)

@@ -1,11 +1,11 @@
-"""Closed-form learning at size: 1,000 classes and 200,000 cached clips, on one machine.
+"""Closed-form learning at scale: 1,000 classes and 200,000 cached clips, on one machine.
 
     python benchmarks/scale.py [--clips 200000] [--classes 1000] [--tasks 20]
 
-The tokens are simulated and made as they are read, so that they are never all in memory: a centre
-for each class and modality, noise for each clip, float16, in the small encoders' shape. The loop,
-the method and its recipe are those of a run. It keeps a checkpoint after each task in
-``work/scale``; stopped, it goes on from there (``--again`` starts anew). Writes
+The tokens are simulated and generated on demand, so that they are never all in memory: a centre for
+each class and modality plus noise for each clip, float16, in the small encoders' shape. The loop,
+the method and its recipe are those of a normal run. A checkpoint after each task is saved in
+``work/scale``; an interrupted run resumes from it (``--again`` starts over). Writes
 ``benchmarks/results/scale.md``; `--clips 2000 --classes 40 --tasks 2` takes seconds.
 """
 
@@ -42,17 +42,17 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "benchmarks" / "results" / "scale.md"
 SHAPE = TokenShape(audio_dim=192, visual_dim=192, num_audio_tokens=12, num_visual_tokens=36)
 TEST_PER_CLASS = 1
-# Centres are so near that a linear reading of the mean token is not perfect at 1,000 classes.
+# Centres are so close that a linear classifier of the mean token is imperfect at 1,000 classes.
 SPREAD = 0.15
 
 
 @dataclass
 class Simulated:
-    """Tokens of clips by index; the same index gives the same tokens.
+    """Tokens of clips by index, deterministic.
 
     Attributes:
         num_classes: Clip i is of class i modulo this.
-        making_s: Seconds spent making tokens, in the thread that reads ahead.
+        making_s: Seconds spent generating tokens, in the prefetching thread.
     """
 
     num_classes: int
@@ -67,8 +67,8 @@ class Simulated:
     @property
     def bytes_per_clip(self) -> int:
         """Bytes of the float16 tokens of a clip."""
-        sound = SHAPE.num_audio_tokens * SHAPE.audio_dim
-        return 2 * (sound + SHAPE.num_visual_tokens * SHAPE.visual_dim)
+        audio = SHAPE.num_audio_tokens * SHAPE.audio_dim
+        return 2 * (audio + SHAPE.num_visual_tokens * SHAPE.visual_dim)
 
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """See `cign.data.batches.ClipSource`."""
@@ -89,8 +89,8 @@ class Simulated:
 
     def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
         """See `cign.data.batches.ClipSource`."""
-        everyone = np.ones(len(indices), dtype=np.bool_)
-        return everyone, everyone
+        all_available = np.ones(len(indices), dtype=np.bool_)
+        return all_available, all_available
 
 
 def make_loop(options: argparse.Namespace, source: Simulated) -> Loop:
@@ -123,7 +123,7 @@ def make_loop(options: argparse.Namespace, source: Simulated) -> Loop:
 
 
 class Diary:
-    """What each task cost, kept beside the checkpoint."""
+    """Costs of each task, saved beside the checkpoint."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,7 +132,7 @@ class Diary:
         )
 
     def watch(self, loop: Loop, source: Simulated) -> None:
-        """Write a line when a task is done."""
+        """Record the costs after each task."""
         self._at = (loop.seconds, source.making_s)
 
         def after_task() -> None:
@@ -158,7 +158,7 @@ class Diary:
 
 
 def accuracies(predictions: Predictions) -> dict[str, float]:
-    """Last accuracy of each reading in percent."""
+    """Last accuracy of each modality in percent."""
     names = np.array(predictions.class_names)
     truth = np.array([labels[0] for labels in predictions.labels])
     last = predictions.scores[-1]
@@ -181,17 +181,17 @@ def page(
         if getattr(options, name) != default
     )
     lines = [
-        "# Closed-form learning at size",
+        "# Closed-form learning at scale",
         "",
         f"`python benchmarks/scale.py{words}`",
         "",
         f"`cign_analytic` with its recipe on {num_clips:,} simulated clips of {options.classes:,} "
         f"classes in {options.tasks} tasks, {len(os.sched_getaffinity(0))} cores, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, {platform.machine()}. "
-        "Seconds are those of learning, solving, testing and saving after each task; tokens are "
-        "made in a thread beside it.",
+        "Seconds include learning, solving, testing and saving after each task; tokens are "
+        "generated in a parallel thread.",
         "",
-        "| classes known | clips | seconds | clips/s | of it making tokens, s | state, MB "
+        "| known classes | clips | seconds | clips/s | generating tokens, s | state, MB "
         "| peak memory, MB |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
@@ -203,15 +203,15 @@ def page(
         )
     lines += [
         "",
-        f"In all {seconds:,.0f} s, {num_clips / seconds:,.0f} clips/s. A clip of the last task "
-        f"costs {ratio:.2f} times one of the first, with all that comes after a task. The state "
-        f"is {state_bytes / 1e6:,.1f} MB; the tokens of the clips would be "
+        f"Total: {seconds:,.0f} s, {num_clips / seconds:,.0f} clips/s. A clip of the last task "
+        f"takes {ratio:.2f} times as long as one of the first, including all work after a task. "
+        f"The state is {state_bytes / 1e6:,.1f} MB; the tokens of the clips would be "
         f"{token_bytes / 1e9:,.2f} GB.",
         "",
         f"Accuracy on {TEST_PER_CLASS * options.classes:,} test clips over all classes: "
         + ", ".join(f"{name.replace('_', '-')} {value:.1f} %" for name, value in found.items())
-        + f"; guessing is right in {100 / options.classes:.2g} %. The clips are simulated: the "
-        "figure says that the sums are right, not how good the method is.",
+        + f"; chance level is {100 / options.classes:.2g} %. The clips are simulated: the accuracy "
+        "verifies the sums, it does not measure the quality of the method.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -225,22 +225,22 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--work", type=Path, default=ROOT / "work" / "scale")
     parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("--again", action="store_true", help="start anew")
+    parser.add_argument("--again", action="store_true", help="start over")
     options = parser.parse_args()
     if options.clips < 4 * options.classes:
-        parser.error(f"--clips {options.clips} are less than four a class: give more clips")
+        parser.error(f"--clips {options.clips} is less than four per class: give more clips")
     asked = {name: getattr(options, name) for name in DEFAULTS}
-    told = options.work / "asked.json"
-    if options.again or not told.exists() or read_json(told, "options") != asked:
+    record = options.work / "asked.json"
+    if options.again or not record.exists() or read_json(record, "options") != asked:
         shutil.rmtree(options.work, ignore_errors=True)
         options.work.mkdir(parents=True)
-        write_json(told, asked)
+        write_json(record, asked)
     source = Simulated(options.classes)
     loop = make_loop(options, source)
     assert loop.checkpoint is not None
     if loop.checkpoint.exists():
-        # As many threads as before: the last bits depend on it.
-        print(f"going on at task {load_tree(loop.checkpoint)['place']['task'] + 1}", flush=True)
+        # The number of threads must not change: rounding depends on it.
+        print(f"resuming at task {load_tree(loop.checkpoint)['place']['task'] + 1}", flush=True)
         loop.predictions = Predictions.load(options.work / "predictions.parquet")
         loop.resume()
     diary = Diary(options.work / "diary.json")

@@ -1,9 +1,9 @@
-"""Does `cign_analytic` stay ahead with other numbers of classes and other encoders? One table.
+"""Table of `cign_analytic` against other methods for several numbers of classes and encoders.
 
     python benchmarks/signs.py
 
-reads the runs that `study.py classes` and `study.py encoders` have left (and makes those that are
-missing) and writes ``benchmarks/results/signs.md``.
+uses the runs of `study.py classes` and `study.py encoders` (and makes those that are missing) and
+writes ``benchmarks/results/signs.md``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cign.vocabulary import MODALITIES
 
 METHOD = "cign_analytic"
 VARIED = {"classes": "{} classes", "encoders": "encoders: {}"}
-"""The studies, and how a row names what they vary."""
+"""The studies, and the label of their varied parameter in a row."""
 PAGE = Path(__file__).parent / "results" / "signs.md"
 
 
 def sign(entry: dict[str, Any]) -> str:
-    """On which side of 0 the interval lies."""
+    """The side of 0 that the interval is on."""
     low, high = entry["low"], entry["high"]
     return "ahead" if low > 0 else "behind" if high < 0 else "open"
 
@@ -43,11 +43,11 @@ def page(studies: dict[str, list[dict[str, Any]]]) -> list[str]:
         "",
         "`python benchmarks/signs.py`",
         "",
-        f"`{METHOD}` less each of the others: last accuracy, points, with the 95 % interval of a "
-        "bootstrap over the test clips of one world (one seed, 4 tasks). Ahead or behind: the "
-        "interval lies above 0 or below; open: 0 is in it.",
+        f"`{METHOD}` minus each of the others: last accuracy, points, with the 95 % interval of a "
+        "bootstrap over the test clips of one synthetic dataset (one seed, 4 tasks). Ahead or "
+        "behind: the interval is above or below 0; open: it contains 0.",
         "",
-        f"| what | {METHOD} | less | audio | visual | audio-visual |",
+        f"| what | {METHOD} | minus | audio | visual | audio-visual |",
         "| --- | ---: | --- | ---: | ---: | ---: |",
     ]
     for name, rows in studies.items():

@@ -1,4 +1,4 @@
-"""Functions wrapped and their own seconds added up, as Markdown tables."""
+"""Exclusive times of wrapped functions, as Markdown tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
 
-# What is wrapped: a place that holds functions, the name of one, and what it is called here.
+# A function to wrap: its class or module, its name, and its label in the table.
 Wrapped = tuple[Any, str, str]
 
 
 class Stopwatch:
-    """Seconds of wrapped functions, each without those of wrapped functions that it calls."""
+    """Exclusive times of wrapped functions, without the time of wrapped functions they call."""
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -23,7 +23,7 @@ class Stopwatch:
 
     @contextmanager
     def watching(self, *wrapped: Wrapped) -> Any:
-        """Count within this block."""
+        """Measure within this block."""
         with ExitStack() as stack:
             for place, name, what in wrapped:
                 found = vars(place).get(name, getattr(place, name))
@@ -48,20 +48,20 @@ class Stopwatch:
         return timed
 
     def table(self, whole_s: float, number: int, of: str) -> list[str]:
-        """Milliseconds and shares, the largest first."""
+        """Milliseconds and shares as a Markdown table, in descending order."""
         parts = dict(sorted(self.seconds.items(), key=lambda item: -item[1]))
         parts["the rest"] = whole_s - sum(parts.values())
-        lines = [f"| | ms a {of} | share |", "| --- | ---: | ---: |"]
+        lines = [f"| | ms per {of} | share |", "| --- | ---: | ---: |"]
         for what, seconds in parts.items():
             lines.append(
                 f"| {what} | {1e3 * seconds / number:.2f} | {100 * seconds / whole_s:.1f} % |"
             )
-        lines.append(f"| in all | {1e3 * whole_s / number:.2f} | |")
+        lines.append(f"| total | {1e3 * whole_s / number:.2f} | |")
         return lines
 
 
 def timed(work: Callable[[], object], *wrapped: Wrapped) -> tuple[Stopwatch, float]:
-    """Work done once for warmth and once on the watch."""
+    """Run the work once to warm up and once with timing."""
     work()
     watch = Stopwatch()
     with watch.watching(*wrapped):

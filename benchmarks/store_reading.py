@@ -1,11 +1,12 @@
-"""Batches of 64 clips by random index: the store's arrays against other ways of keeping clips.
+"""Random access to batches of 64 clips: the store's arrays against other storage formats.
 
     python benchmarks/store_reading.py [--clips 1000] [--rounds 7] [--out FILE.md]
 
-A clip is a 224x224 RGB frame and 3 s of 16 kHz, 16-bit sound. Every reader gives the same two
-arrays, checked before it is timed; all files are in the page cache; one process, one thread each.
-The rounds take turns, so that a busy machine slows all of them alike, and the median counts.
-Readers whose package is missing are left out: `pip install cign[benchmarks]`, and pylance.
+A clip is a 224x224 RGB frame and 3 s of 16 kHz, 16-bit audio. Every reader returns the same two
+arrays, which is verified before timing; all files are in the page cache; one process and one thread
+each. The rounds of the readers alternate, so that load on the machine affects all of them equally;
+the median is reported. Readers whose package is missing are skipped: `pip install
+cign[benchmarks]`, and pylance.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Reader = Callable[[np.ndarray], Batch]
 
 
 def make_clips(num_clips: int) -> Batch:
-    """Pictures of smooth shapes with a little grain, as photographs compress; sound likewise."""
+    """Smooth frames with a little noise, as compressible as photographs, and similar audio."""
     rng = np.random.default_rng(0)
     frames = np.empty((num_clips, *FRAME_SHAPE), np.uint8)
     audio = np.empty((num_clips, NUM_SAMPLES), np.int16)
@@ -61,15 +62,15 @@ def store_reader(folder: Path, frames: np.ndarray, audio: np.ndarray) -> Reader:
 
 
 def files_reader(folder: Path, frames: np.ndarray, audio: np.ndarray) -> Reader:
-    """A jpg and a wav file per clip. Lossy, so that only the shapes are compared."""
-    for index, (frame, sound) in enumerate(zip(frames, audio, strict=True)):
+    """A jpg and a wav file per clip; frames are lossy, so only their shapes are verified."""
+    for index, (frame, samples) in enumerate(zip(frames, audio, strict=True)):
         Image.fromarray(frame).save(folder / f"{index}.jpg", quality=90)
-        wavfile.write(folder / f"{index}.wav", RATE_HZ, sound)
+        wavfile.write(folder / f"{index}.wav", RATE_HZ, samples)
 
     def read(indices: np.ndarray) -> Batch:
-        pictures = [np.asarray(Image.open(folder / f"{i}.jpg")) for i in indices]
-        sounds = [wavfile.read(folder / f"{i}.wav")[1] for i in indices]
-        return np.stack(pictures), np.stack(sounds)
+        images = [np.asarray(Image.open(folder / f"{i}.jpg")) for i in indices]
+        waves = [wavfile.read(folder / f"{i}.wav")[1] for i in indices]
+        return np.stack(images), np.stack(waves)
 
     return read
 
@@ -83,10 +84,10 @@ def to_table(frames: np.ndarray, audio: np.ndarray) -> pa.Table:
     )
 
 
-def from_bytes(frames: list[bytes], sounds: list[bytes]) -> Batch:
+def from_bytes(frames: list[bytes], audio: list[bytes]) -> Batch:
     return (
         np.stack([np.frombuffer(x, np.uint8).reshape(FRAME_SHAPE) for x in frames]),
-        np.stack([np.frombuffer(x, np.int16) for x in sounds]),
+        np.stack([np.frombuffer(x, np.int16) for x in audio]),
     )
 
 
@@ -174,15 +175,15 @@ def main() -> None:
             try:
                 readers[name] = build(place, frames, audio)
             except ImportError as error:
-                print(f"{name}: left out ({error})")
+                print(f"{name}: skipped ({error})")
                 continue
             indices = rng.integers(0, options.clips, BATCH)
-            pictures, sounds = readers[name](indices)
-            assert np.array_equal(sounds, audio[indices]), name
+            images, waves = readers[name](indices)
+            assert np.array_equal(waves, audio[indices]), name
             if build is files_reader:
-                assert pictures.shape == (BATCH, *FRAME_SHAPE)
+                assert images.shape == (BATCH, *FRAME_SHAPE)
             else:
-                assert np.array_equal(pictures, frames[indices]), name
+                assert np.array_equal(images, frames[indices]), name
             seconds[name] = []
         del frames, audio
         for _ in range(options.rounds):
@@ -200,14 +201,14 @@ def report(seconds: dict[str, list[float]], options: argparse.Namespace, order: 
     rates = {name: num_clips / statistics.median(found) for name, found in seconds.items()}
     files = rates["jpg + wav per clip"]
     text = io.StringIO()
-    print("# Reading batches of 64 clips by random index\n", file=text)
+    print("# Random access to batches of 64 clips\n", file=text)
     print("`python benchmarks/store_reading.py`; one run.\n", file=text)
-    print("| reader | clips/s | times jpg + wav |\n| --- | --- | --- |", file=text)
+    print("| reader | clips/s | ratio to jpg + wav |\n| --- | --- | --- |", file=text)
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
         print(f"| {name} | {rate:,.0f} | {rate / files:.1f} |", file=text)
     ratio = rates["memory-mapped arrays (the store)"] / files
     print(
-        f"\nFloor: the store at least 10 times jpg + wav; seen {ratio:.1f}.\n\n"
+        f"\nRequirement: the store at least 10 times jpg + wav; measured {ratio:.1f}.\n\n"
         f"{options.clips} clips of 246 kB, median of {options.rounds} rounds of {options.batches} "
         f"batches, warm page cache, one process. Python {platform.python_version()}, numpy "
         f"{np.__version__}, pyarrow {pa.__version__}, {platform.machine()}.",

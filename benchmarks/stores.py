@@ -1,7 +1,7 @@
-"""Render the protocol's worlds and prepare them: the stores that the tables are made on.
+"""Render the synthetic datasets of the benchmarks and prepare them as stores.
 
-What is there already is left alone, so the command can be repeated after anything. Worlds 1 and
-1001-1004 are for tuning, 2-6 for tables; making a store reads no test clip's label.
+Existing files are skipped, so an interrupted command can be repeated. Datasets 1 and 1001-1004 are
+for tuning, 2-6 for tables; making a store does not use the labels of test clips.
 
     python benchmarks/stores.py --worlds 2,3,4,5,6 [--variant plain] [--to work/stores]
 """
@@ -29,7 +29,7 @@ def store_name(world: int, variant: str, classes: int) -> str:
 
 
 def make_store(folder: Path, world: int, arguments: argparse.Namespace) -> None:
-    """Render a world, decode it once, cache the tokens of the small pair and of its stems."""
+    """Render a dataset, decode it once, cache the tokens of the small pair and of its stem."""
     name = store_name(world, arguments.variant, arguments.classes)
     clips, store = folder / f"{name}-clips", folder / name
     begun = time.monotonic()
@@ -51,10 +51,10 @@ def make_store(folder: Path, world: int, arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--worlds", default="1", help="numbers with commas")
+    parser.add_argument("--worlds", default="1", help="numbers separated by commas")
     parser.add_argument("--variant", default="plain")
     parser.add_argument("--classes", type=int, default=24)
-    parser.add_argument("--train", type=int, help="60, or 200 of the largest class of longtail")
+    parser.add_argument("--train", type=int, help="default: 60; longtail: 200 in the largest class")
     parser.add_argument("--val", type=int, default=10)
     parser.add_argument("--test", type=int, default=100)
     parser.add_argument("--backbones", default=",".join(BACKBONES))

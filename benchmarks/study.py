@@ -1,20 +1,20 @@
-"""One study: a question, the benches that answer it, a figure and a table.
+"""Run one study: a question, its benches, a figure and a table.
 
     python benchmarks/study.py NAME [--now A,B]      one of benchmarks/studies/NAME.yaml
     python benchmarks/study.py --list
-    python benchmarks/study.py --times               what the runs of all studies took
+    python benchmarks/study.py --times               the times of all studies
 
-Writes ``benchmarks/results/studies/NAME.{md,csv,png}``. A study that was stopped goes on when it is
-asked for again; what is done is drawn. Its file says:
+Writes ``benchmarks/results/studies/NAME.{md,csv,png}``. An interrupted study resumes when the
+command is repeated. The keys of a study file:
 
-    title, question        for the page
-    x                      tasks, memory or label: what the horizontal axis shows
-    shown                  numbers of the table, one panel each (last_audio_visual by default)
-    spread                 stores (by default) or orders: over what deviations are taken
-    benches                label and what `cign bench` takes: stores, methods, tasks, memory,
+    title, question        shown on the page
+    x                      tasks, memory or label: the horizontal axis
+    shown                  metrics of the table, one panel each (last_audio_visual by default)
+    spread                 standard deviation over stores (by default) or orders
+    benches                label and options of `cign bench`: stores, methods, tasks, memory,
                            orders, seeds, backbone, test_stores, recipes, only; and
                            against, one method or several, each with a table of differences
-    finding                what came out, written after it was seen
+    finding                the result, written after the runs
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ STUDIES, RESULTS = HERE / "studies", HERE / "results" / "studies"
 
 
 def config_of(bench: dict[str, Any], against: str | None = None) -> BenchConfig:
-    """What `cign bench` is asked for."""
+    """The configuration of a bench."""
     known = {
         *("label", "stores", "methods", "tasks", "memory", "orders", "seeds", "backbone"),
         *("test_stores", "recipes", "only", "regime", "against"),
     }
     odd = sorted(set(bench) - known)
     if odd:
-        raise InputError(f"a study's bench has no {odd[0]!r}: use {', '.join(sorted(known))}")
+        raise InputError(f"unknown key {odd[0]!r} in a bench: use {', '.join(sorted(known))}")
     return BenchConfig(
         stores=tuple(map(Path, bench["stores"])),
         methods=tuple(bench["methods"]),
@@ -69,7 +69,7 @@ def config_of(bench: dict[str, Any], against: str | None = None) -> BenchConfig:
 
 
 def run(name: str, study: dict[str, Any], folder: Path, now: tuple[str, ...]) -> list[Row]:
-    """Make the runs that are left; the rows over all stores, each with its bench's label."""
+    """Make the missing runs; returns the rows over all stores, each with its bench's label."""
     rows: list[Row] = []
     for number, bench in enumerate(study["benches"]):
         label = str(bench.get("label", ""))
@@ -89,7 +89,7 @@ def run(name: str, study: dict[str, Any], folder: Path, now: tuple[str, ...]) ->
 
 
 def over_runs(runs: Path, row: Row) -> dict[str, dict[str, Any]]:
-    """A row's numbers with their deviation over its runs, and what each run came to."""
+    """The metrics of a row with their standard deviation over its runs, and the value per run."""
     name = run_name(row["method"], "*", row["tasks"], row["memory"], "*", "*")
     each = [read_json(path / "metrics.json", "metrics")["readings"] for path in runs.glob(name)]
     found = {}
@@ -102,7 +102,7 @@ def over_runs(runs: Path, row: Row) -> dict[str, dict[str, Any]]:
 
 
 def once(rows: list[Row]) -> list[Row]:
-    """The rows without those that were only compared with another method again."""
+    """The rows without repetitions that differ only in the method compared with."""
     first: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         first.setdefault((row["label"], row["method"], row["tasks"], row["memory"]), row)
@@ -110,7 +110,7 @@ def once(rows: list[Row]) -> list[Row]:
 
 
 def differences(rows: list[Row]) -> list[str]:
-    """Tables of paired differences with their intervals, one for each method compared with."""
+    """Tables of paired differences with intervals, one for each reference method."""
     lines = []
     lead = {"what": "label", "method": "method", "tasks": "tasks", "memory": "memory"}
     for against in dict.fromkeys(row["versus"] for row in rows if row["versus"]):
@@ -125,7 +125,7 @@ def differences(rows: list[Row]) -> list[str]:
 
 
 def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
-    """The page, the table for machines, the figure."""
+    """Write the page, the CSV table and the figure."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     numbers = [f"{metric}_{r}" for metric in ("last", "average", "forgetting") for r in NAMES]
     head = ["label", "method", "tasks", "memory", "runs"]
@@ -146,11 +146,11 @@ def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
         "",
         f"`python benchmarks/study.py {name}`",
         "",
-        f"**{study.get('finding', 'Not read yet.').strip()}**",
+        f"**{study.get('finding', 'Not evaluated yet.').strip()}**",
         "",
         f"![{study['title']}]({name}.png)",
         "",
-        "Percent, means over stores and class orders ± their deviation over "
+        "Percent, means over stores and class orders ± standard deviation over "
         f"{study.get('spread', 'stores')}.",
         "",
         f"| {' | '.join(columns)} | audio | visual | audio-visual | average | forgetting | runs |",
@@ -167,7 +167,7 @@ def write(name: str, study: dict[str, Any], rows: list[Row]) -> None:
 
 
 def cell(number: dict[str, Any]) -> str:
-    """A number with its deviation."""
+    """A number with its standard deviation."""
     if number["value"] is None:
         return ""
     spread = "" if number["std"] is None else f" ± {number['std']:.1f}"
@@ -175,13 +175,13 @@ def cell(number: dict[str, Any]) -> str:
 
 
 def times(folder: Path, names: list[str]) -> str:
-    """Markdown of the time that the runs of each study took, learning and scoring."""
+    """Table of the training and evaluation times of each study, as Markdown."""
     lines = [
-        "# What the studies take",
+        "# Times of the studies",
         "",
         "`python benchmarks/study.py --times`",
         "",
-        "Minutes of one core, as the runs recorded them, two processes side by side.",
+        "Minutes on one core, as recorded by the runs, with two processes in parallel.",
         "",
         "| study | runs | minutes |",
         "| --- | ---: | ---: |",
@@ -193,7 +193,7 @@ def times(folder: Path, names: list[str]) -> str:
         minutes = sum(float(cost["seconds"]) for cost in costs) / 60
         total += minutes
         lines.append(f"| {name} | {len(found)} | {minutes:.0f} |")
-    return "\n".join([*lines, f"| together | | {total:.0f} |"]) + "\n"
+    return "\n".join([*lines, f"| total | | {total:.0f} |"]) + "\n"
 
 
 def main() -> None:
@@ -203,7 +203,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--times", action="store_true")
     parser.add_argument("--to", type=Path, default=Path("work/studies"))
-    parser.add_argument("--now", default="", help="make the runs of these methods alone")
+    parser.add_argument("--now", default="", help="run only these methods")
     arguments = parser.parse_args()
     if arguments.times:
         write_text(RESULTS / "times.md", times(arguments.to, names))

@@ -1,4 +1,4 @@
-"""The figure of a study: a line for each method, or a row where there are many of them."""
+"""The figure of a study: one line per method, or one row per method if there are many."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Row = dict[str, Any]
 
 
 def series(rows: list[Row], x: str) -> dict[str, list[tuple[Any, Row]]]:
-    """The points of each method, in the order of the axis; one without memory is level."""
+    """The points of each method in axis order; a method without memory is a horizontal line."""
     places = list(dict.fromkeys(str(row[x]) for row in rows))
     lines: dict[str, list[tuple[Any, Row]]] = {}
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    kept = {m: {row["memory"] for row in rows if row["method"] == m} for m in methods}
-    if x == "memory" and not any("0" in some and len(some) > 1 for some in kept.values()):
+    memories = {m: {row["memory"] for row in rows if row["method"] == m} for m in methods}
+    if x == "memory" and not any("0" in some and len(some) > 1 for some in memories.values()):
         places = [place for place in places if place != "0"] or places
     for method in methods:
         own = [row for row in rows if row["method"] == method]
-        if x == "memory" and kept[method] == {"0"}:
+        if x == "memory" and memories[method] == {"0"}:
             lines[method] = [(place, own[0]) for place in places]
         else:
             lines[method] = [(str(row[x]), row) for row in own if str(row[x]) in places]
@@ -36,7 +36,7 @@ def series(rows: list[Row], x: str) -> dict[str, list[tuple[Any, Row]]]:
 
 
 def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
-    """One panel for each number shown, with bars of a deviation over stores."""
+    """Draw one panel per metric, with error bars of one standard deviation."""
     methods = {row["method"] for row in rows}
     many = study["x"] == "label" and len(methods) > len(COLOURS)
     figure = (as_rows if many else as_lines)(study, rows)
@@ -47,14 +47,14 @@ def draw(study: dict[str, Any], rows: list[Row], path: Path) -> None:
 
 
 def title(axis: Axes, number: str) -> None:
-    """Name a panel, and leave out the lines that say nothing."""
+    """Set the title of a panel, and hide its upper and right spines."""
     metric, _, modality = number.partition("_")
     axis.set_title(f"{metric}, {NAMES.get(modality, modality)}", fontsize=10, loc="left")
     axis.spines[["top", "right"]].set_visible(False)
 
 
 def as_rows(study: dict[str, Any], rows: list[Row]) -> Figure:
-    """A row for each method, the best on top, and a mark for each label."""
+    """One row per method, the best on top, and one mark per label."""
     shown = study.get("shown", ["last_audio_visual"])
     labels = list(dict.fromkeys(row["label"] for row in rows))
     by_method: dict[str, dict[str, Row]] = {}
@@ -62,7 +62,7 @@ def as_rows(study: dict[str, Any], rows: list[Row]) -> Figure:
         by_method.setdefault(row["method"], {}).setdefault(row["label"], row)
 
     def height(method: str) -> float:
-        """Where a method stands: its mean over the labels."""
+        """Rank key of a method: its mean over the labels."""
         values = [row["numbers"][shown[-1]]["value"] for row in by_method[method].values()]
         return float(sum(values) / len(values))
 
@@ -75,7 +75,7 @@ def as_rows(study: dict[str, Any], rows: list[Row]) -> Figure:
                 (at, by_method[m][label]) for at, m in enumerate(methods) if label in by_method[m]
             ]
             entries = [row["numbers"][number] for _, row in known]
-            # Side by side, so that bars do not hide each other.
+            # Shifted, so that error bars do not overlap.
             shift = 0.18 * (index - (len(labels) - 1) / 2)
             axis.errorbar(
                 [entry["value"] for entry in entries],
@@ -101,7 +101,7 @@ def as_rows(study: dict[str, Any], rows: list[Row]) -> Figure:
 
 
 def as_lines(study: dict[str, Any], rows: list[Row]) -> Figure:
-    """A line for each method; where the axis has no order, marks side by side."""
+    """One line per method; shifted marks without lines if the axis is categorical."""
     shown = study.get("shown", ["last_audio_visual"])
     places = list(
         dict.fromkeys(place for line in series(rows, study["x"]).values() for place, _ in line)
@@ -109,7 +109,7 @@ def as_lines(study: dict[str, Any], rows: list[Row]) -> Figure:
     figure, axes = plt.subplots(
         1, len(shown), figsize=(1.2 + 4.2 * len(shown), 4.2), squeeze=False, sharex=True
     )
-    # Labels have no order to join by a line: their points stand side by side.
+    # Labels are categorical: their points are not connected, but shifted.
     is_order = study["x"] != "label"
     for axis, number in zip(axes[0], shown, strict=True):
         for index, (method, line) in enumerate(series(rows, study["x"]).items()):
@@ -138,7 +138,7 @@ def as_lines(study: dict[str, Any], rows: list[Row]) -> Figure:
             tilted = {"rotation": 40, "ha": "right"} if sum(map(len, places)) > 50 else {}
             axis.set_xticks(range(len(places)), places, **tilted)
             axis.set_xlabel(study.get("x_label", study["x"]))
-        else:  # nothing to tell apart but the methods
+        else:  # a single place: the axis shows the methods
             names = list(series(rows, study["x"]))
             axis.set_xticks([0.12 * i for i in range(len(names))], names, rotation=20, ha="right")
         axis.grid(axis="y", alpha=0.25)

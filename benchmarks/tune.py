@@ -1,7 +1,7 @@
-"""Tunes every method's recipe with the same number of trials, on a world that no table uses.
+"""Tune every method's recipe with the same number of trials, on a dataset that no table uses.
 
-A trial's figure is the last audio-visual accuracy on world 1 (4 tasks, class order 0), the mean
-over the memories that `tuning.yaml` names. ``--write`` puts the best trial into the recipe.
+The score of a trial is the last audio-visual accuracy on synthetic dataset 1 (4 tasks, class order
+0), averaged over the memories in `tuning.yaml`. ``--write`` writes the best trial to the recipe.
 
     python benchmarks/tune.py work/stores/world1 [--methods a,b] [--write]
 """
@@ -27,7 +27,7 @@ COLUMNS = ("audio", "visual", "audio_visual")
 
 
 def merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """One mapping over another, nested mappings merged."""
+    """Merge two mappings recursively; ``high`` takes precedence."""
     result = dict(low)
     for key, value in high.items():
         nested = isinstance(value, dict) and isinstance(result.get(key), dict)
@@ -36,7 +36,7 @@ def merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
 
 
 def trial_options(space: dict[str, Any], method: str, trial: dict[str, Any]) -> dict[str, Any]:
-    """All that a trial sets, over the method's own defaults."""
+    """All options that a trial sets; the others keep the method's defaults."""
     trial = dict(trial)
     base = space["bases"][trial.pop("base")]
     training = {} if method == "analytic" else {"training": space["training"]}
@@ -46,7 +46,7 @@ def trial_options(space: dict[str, Any], method: str, trial: dict[str, Any]) -> 
 def run_trials(
     space: dict[str, Any], method: str, store: Path, folder: Path
 ) -> list[dict[str, Any]]:
-    """Run a method's trials, or those that are left, and give their figures."""
+    """Run the remaining trials of a method; returns the results of all its trials."""
     entry = space["methods"][method]
     recipes = folder / "recipes"
     recipes.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def run_trials(
     for number, (name, trial) in enumerate(zip(names, entry["trials"], strict=True), 1):
         rows = [r for r in result.table["rows"] if r["method"] == name and r["store"] == "all"]
         if len(rows) < len(entry["memory"]):
-            continue  # a trial that failed has no figure
+            continue  # a failed trial has no result
         mean = {
             column: sum(row["numbers"][f"last_{column}"]["value"] for row in rows) / len(rows)
             for column in COLUMNS
@@ -92,13 +92,13 @@ def run_trials(
 
 
 def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
-    """Put a trial's options into the method's recipe; sources of what it does not set are kept."""
+    """Write a trial's options to the method's recipe; other options keep their sources."""
     options = trial_options(space, method, space["methods"][method]["trials"][trial - 1])
     path = Path(str(resources.files("cign"))) / "recipes" / f"{method}.yaml"
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
     recipe = builtin_recipe(method)
     same_trunk = options.get("trunk") == recipe.options.get("trunk")
-    kept = {
+    unchanged = {
         name: value
         for name, value in recipe.options.items()
         if name not in ("training", *options) and (same_trunk or name not in ("depth", "num_heads"))
@@ -108,10 +108,10 @@ def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
     text = yaml.safe_dump(
         {
             "method": method,
-            "options": {**options, **kept},
+            "options": {**options, **unchanged},
             "sources": {
                 **dict.fromkeys(options, source),
-                **{k: v for k, v in recipe.sources.items() if k.split(".")[0] in kept},
+                **{k: v for k, v in recipe.sources.items() if k.split(".")[0] in unchanged},
             },
         },
         sort_keys=False,
@@ -121,7 +121,7 @@ def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
 
 
 def write_results(figures: list[dict[str, Any]]) -> None:
-    """Write all trials as CSV and Markdown; methods that were not run now keep their lines."""
+    """Write all trials as CSV and Markdown; rows of methods not run this time are retained."""
     path = RESULTS / "tuning.csv"
     done = {figure["method"] for figure in figures}
     if path.exists():
@@ -136,10 +136,10 @@ def write_results(figures: list[dict[str, Any]]) -> None:
     lines = [
         "# Tuning",
         "",
-        "Last accuracy on world 1 in percent (24 classes, 4 tasks, order 0, 2,400 test clips: one",
-        "standard error is about 0.7). `python benchmarks/tune.py work/stores/world1 --write`;",
-        "the trials are in `benchmarks/tuning.yaml`. The chosen one has the best audio-visual",
-        "figure, the mean over the memories. Seconds are of one of two processes side by side.",
+        "Last accuracy on synthetic dataset 1 in percent (24 classes, 4 tasks, order 0, 2,400 test",
+        "clips: standard error about 0.7). `python benchmarks/tune.py work/stores/world1 --write`;",
+        "the trials are in `benchmarks/tuning.yaml`. The chosen trial has the best audio-visual",
+        "accuracy, averaged over the memories. Seconds: of a run, with two processes in parallel.",
         "",
         "| method | trial | memory | audio | visual | audio-visual | s | options | chosen |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
@@ -153,9 +153,9 @@ def write_results(figures: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("store", type=Path)
-    parser.add_argument("--methods", help="with commas; all by default")
+    parser.add_argument("--methods", help="separated by commas; default: all")
     parser.add_argument("--to", type=Path, default=Path("work/tuning"))
-    parser.add_argument("--write", action="store_true", help="write the chosen into the recipes")
+    parser.add_argument("--write", action="store_true", help="write the best trials to the recipes")
     arguments = parser.parse_args()
     space = yaml.safe_load(SPACE.read_text())
     names = arguments.methods.split(",") if arguments.methods else list(space["methods"])

@@ -1,13 +1,14 @@
-"""How well `cign_analytic` tells clips of classes never taught, by every score it can give.
+"""Detection of unknown classes by `cign_analytic`, for every score that it supports.
 
-Learns each store in four tasks and scores its test clips after each. After step k the clips of the
-classes still to come are the unknowns, with those of split `unknown` where the store has them;
-rules are set on the validation clips that a model keeps. The oracle has all training clips of the
-classes taught at hand: the distance of a clip's mean tokens, layer-normalised, to the nearest one.
+Learns each store in four tasks and evaluates its test clips after each. After step k, clips of the
+classes not yet learned are unknown, as are clips of split `unknown` if the store has them.
+Thresholds are set on the validation clips of the model. The oracle has access to all training clips
+of the learned classes: its score is the distance of a clip's layer-normalised mean tokens to those
+of the nearest training clip.
 
     python benchmarks/unknown.py STORE... [--tasks 4] [--out benchmarks/results/unknown.md]
 
-Differences have the protocol's interval: the wider of Student's t over worlds and a bootstrap.
+Intervals of differences are the wider of Student's t over stores and a bootstrap.
 """
 
 from __future__ import annotations
@@ -39,21 +40,21 @@ ORACLE, PLAIN = "oracle", "max_probability"
 MODALITY = "audio_visual"
 METRICS = ("auroc", "fpr95", "oscr")
 SHARES = ("known_lost", "unknown_told")
-NUM_DRAWS = 400  # of a store's clips
-# What is asked of the chosen score, in points of AUROC.
+NUM_DRAWS = 400  # draws of a store's clips
+# Requirements on the chosen score, in points of AUROC.
 ENOUGH, BELOW_ORACLE, ABOVE_PLAIN = 85.0, 3.0, 5.0
 
 
 @dataclass
 class Step:
-    """What was found after a step.
+    """Results after a step.
 
     Attributes:
-        known: Which test clips show classes taught, shape [N].
-        unknown: Which show none, shape [N].
-        right: For each reading which are answered right, shape [N].
-        values: For each reading and score the unknown scores, shape [N].
-        thresholds: For each reading and score; the oracle has none.
+        known: Mask of the test clips with learned classes, shape [N].
+        unknown: Mask of the test clips without learned classes, shape [N].
+        right: Masks of the correctly classified clips by modality, shape [N].
+        values: Unknown scores by modality and score, shape [N].
+        thresholds: Thresholds by modality and score; the oracle has none.
     """
 
     known: np.ndarray
@@ -73,7 +74,7 @@ class Step:
         return found
 
     def auroc_of(self, score: str, rows: np.ndarray) -> float:
-        """Of the audio-visual reading on some of the clips, percent; NaN without both kinds."""
+        """Audio-visual AUROC on some of the clips, percent; NaN without both kinds."""
         values = self.values[MODALITY][score][rows]
         found = auroc(values[self.known[rows]], values[self.unknown[rows]])
         return np.nan if found is None else 100.0 * found
@@ -81,7 +82,7 @@ class Step:
 
 @dataclass
 class World:
-    """A store that was learned: what was found after each step with unknown clips."""
+    """A learned store with the results after each step that has unknown clips."""
 
     store: Store
     chosen: str
@@ -96,7 +97,7 @@ class World:
         return [name for name in (*SCORES, ORACLE) if name in self.steps[0].values[MODALITY]]
 
     def mean(self, score: str, number: str, modality: str = MODALITY, last: bool = False) -> float:
-        """A number over the steps, or after the last; NaN where the score has none."""
+        """Mean of a metric over the steps, or its value after the last; NaN if undefined."""
         steps = self.steps[-1:] if last else self.steps
         return float(np.mean([step.numbers(modality, score).get(number, np.nan) for step in steps]))
 
@@ -114,14 +115,14 @@ class World:
 
 
 def mean_tokens(store: Store, indices: np.ndarray) -> torch.Tensor:
-    """Mean token of each modality, layer-normalised, side by side, [N, D_a + D_v]."""
+    """Layer-normalised mean token of each modality, concatenated, [N, D_a + D_v]."""
     cache = store.tokens(BACKBONE)
     parts = [torch.from_numpy(f(indices)).float().mean(1) for f in (cache.audio, cache.visual)]
     return torch.cat([torch.nn.functional.layer_norm(x, x.shape[1:]) for x in parts], dim=1)
 
 
 def measure(loop: Loop, store: Store, test: np.ndarray, task: int) -> Step | None:
-    """Score the test clips by every score after a task; None where all their classes are known."""
+    """Compute every score of the test clips after a task; None if no test clip is unknown."""
     classes = loop.clips.tasks.class_order[: loop.clips.tasks.num_seen(task)]
     labels = [store.table.clips[i].labels for i in test]
     known, unknown = is_known(labels, classes)
@@ -132,8 +133,8 @@ def measure(loop: Loop, store: Store, test: np.ndarray, task: int) -> Step | Non
     loop.method.eval()
     reader = EvidenceReader(loop.method, with_distance=True)
     of_clips = [clip.labels for clip in store.table.clips]
-    kept = choose_kept(of_clips, validation_clips(store, classes), Counter())
-    validation = read_evidence(reader, loop.source, kept)
+    chosen = choose_kept(of_clips, validation_clips(store, classes), Counter())
+    validation = read_evidence(reader, loop.source, chosen)
     tested = read_evidence(reader, loop.source, test)
     trained = loop.train[[set(classes).issuperset(of_clips[i]) for i in loop.train]]
     apart = torch.cdist(mean_tokens(store, test), mean_tokens(store, trained)).amin(1).numpy()
@@ -150,12 +151,12 @@ def measure(loop: Loop, store: Store, test: np.ndarray, task: int) -> Step | Non
 
 
 def run(folder: Path, num_tasks: int) -> World:
-    """Learn a store, scored after every task."""
+    """Learn a store, and evaluate it after every task."""
     store = Store.open(folder)
     tasks = split_into_tasks(store.class_names, num_tasks).groups
     config = Learner("cign_analytic", backbone=BACKBONE).config
     loop = build_loop(dataclasses.replace(config, tasks=tasks, backbone=BACKBONE), store)
-    test, loop.test = loop.test, loop.test[:1]  # scored here, and not twice
+    test, loop.test = loop.test, loop.test[:1]  # evaluated in `measure`, not by the loop
     loop.predictions = dataclasses.replace(
         loop.predictions,
         clip_ids=loop.predictions.clip_ids[:1],
@@ -170,12 +171,12 @@ def run(folder: Path, num_tasks: int) -> World:
     loop.after_task = after_task
     loop.run()
     if not world.steps:
-        raise SystemExit(f"{folder}: after no step is there a clip of an unknown class")
+        raise SystemExit(f"{folder}: no step has a test clip of an unknown class")
     return world
 
 
 def described(store: Store) -> str:
-    """What a store holds, as its maker was told."""
+    """Description of a store by the options that it was made with."""
     made = (store.info.get("synth") or {}).get("config")
     if made is None:
         return f"{store.folder.name}: {store.num_clips} clips."
@@ -186,7 +187,7 @@ def described(store: Store) -> str:
 
 
 def as_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of Markdown, all columns but the first to the right."""
+    """Markdown table; all columns but the first are right-aligned."""
     ends = ["---", *["---:"] * (len(head) - 1)]
     return [f"| {' | '.join(row)} |" for row in (head, ends, *rows)] + [""]
 
@@ -196,9 +197,9 @@ def shown(value: float) -> str:
 
 
 def scores_table(worlds: list[World]) -> list[str]:
-    """Every score: means over worlds and steps, and after the last step."""
+    """Every score: means over stores and steps, and values after the last step."""
     last = [f"{name}, last step" for name in ("AUROC", "FPR95", "OSCR")]
-    head = ["score", "AUROC", "FPR95", "OSCR", *last, "known lost", "unknown told"]
+    head = ["score", "AUROC", "FPR95", "OSCR", *last, "known rejected", "unknown detected"]
     columns = [(name, False) for name in METRICS] + [(name, True) for name in METRICS]
     columns += [(name, False) for name in SHARES]
     rows = [
@@ -215,7 +216,7 @@ def by_world(worlds: list[World], number: str) -> list[str]:
 
 
 def differences(worlds: list[World]) -> list[str]:
-    """AUROC of each score less that of the highest probability, and of the chosen less others'."""
+    """AUROC of each score minus that of the highest probability, and of the chosen minus oracle."""
     chosen, scores = worlds[0].chosen, worlds[0].scores
     pairs = [(score, PLAIN) for score in scores if score != PLAIN] + [(chosen, ORACLE)]
     a, b = ([scores.index(pair[side]) for pair in pairs] for side in (0, 1))
@@ -224,7 +225,7 @@ def differences(worlds: list[World]) -> list[str]:
     found = paired_intervals(observed[:, a] - observed[:, b], [one[a] - one[b] for one in drawn])
     means = (observed[:, a] - observed[:, b]).mean(axis=0)
     rows = [
-        [f"{one} less {other}", f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}", kind]
+        [f"{one} minus {other}", f"{mean:+.1f}", f"{low:+.1f} to {high:+.1f}", kind]
         for (one, other), mean, low, high, kind in zip(
             pairs, means, found.low, found.high, found.kinds, strict=True
         )
@@ -233,7 +234,7 @@ def differences(worlds: list[World]) -> list[str]:
 
 
 def verdict(worlds: list[World]) -> list[str]:
-    """Whether what was asked of the chosen score holds, in each world and in the mean."""
+    """Whether the chosen score meets the requirements, for each store and on average."""
     chosen, rows = worlds[0].chosen, []
     three = (chosen, ORACLE, PLAIN)
     values = {world.name: [world.mean(score, "auroc") for score in three] for world in worlds}
@@ -241,18 +242,18 @@ def verdict(worlds: list[World]) -> list[str]:
         values["mean"] = np.mean(list(values.values()), axis=0).tolist()
     for name, (ours, oracle, plain) in values.items():
         needed = min(ENOUGH, oracle - BELOW_ORACLE)
-        first = f"{'yes' if ours >= needed else 'no'} ({ours:.1f}, asked {needed:.1f})"
-        second = f"not asked: the oracle is {oracle - plain:+.1f} above"
+        first = f"{'yes' if ours >= needed else 'no'} ({ours:.1f}, required {needed:.1f})"
+        second = f"not required: the oracle is {oracle - plain:+.1f} above"
         if oracle >= plain + ABOVE_PLAIN:
             held = "yes" if ours >= plain + ABOVE_PLAIN else "no"
-            second = f"{held} ({ours - plain:+.1f}, asked {ABOVE_PLAIN:+.1f})"
+            second = f"{held} ({ours - plain:+.1f}, required {ABOVE_PLAIN:+.1f})"
         rows.append([name, first, second])
     first = f"{chosen} at least min({ENOUGH:g}, oracle - {BELOW_ORACLE:g})"
-    return as_table(["world", first, f"{ABOVE_PLAIN:g} above {PLAIN} where the oracle is"], rows)
+    return as_table(["store", first, f"{ABOVE_PLAIN:g} above {PLAIN} if the oracle is"], rows)
 
 
 def report(worlds: list[World], num_tasks: int) -> str:
-    """The page: what was made, all scores, world by world, differences, what was asked."""
+    """The page: stores, all scores, requirements, differences, and results by store."""
     steps = "; ".join(f"{world.name} {len(world.steps)}" for world in worlds)
     single = [
         [
@@ -263,14 +264,14 @@ def report(worlds: list[World], num_tasks: int) -> str:
     ]
     lines = [*(f"- {described(world.store)}" for world in worlds), ""]
     lines += [
-        f"Audio-visual reading of {num_tasks} tasks, percent; means over worlds and over the steps "
-        f"with unknown clips ({steps}), and the last of them. known lost: test clips of known "
-        "classes above the threshold, which lets 95 % of the validation clips through; unknown "
-        "told: clips of unknown classes above it. What the scores are: docs/predict.md. The "
-        f"model's own is {worlds[0].chosen}.",
+        f"Audio-visual predictions in {num_tasks} tasks, percent; means over stores and over the "
+        f"steps with unknown clips ({steps}), and values after the last of them. known rejected: "
+        "test clips of known classes above the threshold, which accepts 95 % of the validation "
+        "clips; unknown detected: clips of unknown classes above it. Definitions of the scores: "
+        f"docs/predict.md. The model uses {worlds[0].chosen}.",
         "",
         *scores_table(worlds),
-        "## What was asked",
+        "## Requirements",
         "",
         *verdict(worlds),
         "## Differences",
@@ -278,9 +279,9 @@ def report(worlds: list[World], num_tasks: int) -> str:
         *differences(worlds),
     ]
     if len(worlds) > 1:
-        lines += ["## AUROC, world by world", "", *by_world(worlds, "auroc")]
-        lines += ["## OSCR, world by world", "", *by_world(worlds, "oscr")]
-    lines += ["## One modality alone, AUROC", ""]
+        lines += ["## AUROC by store", "", *by_world(worlds, "auroc")]
+        lines += ["## OSCR by store", "", *by_world(worlds, "oscr")]
+    lines += ["## AUROC of single modalities", ""]
     lines += as_table(["score", "audio", "visual"], single)
     return "\n".join(lines)
 

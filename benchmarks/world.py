@@ -1,9 +1,9 @@
-"""How hard a synthetic world is: a raw classifier, the small encoders' probe, and the limit.
+"""Difficulty of a synthetic dataset: raw classifier, probe of the small encoders, and limit.
 
     python benchmarks/world.py --worlds 1,1001,1002,1003,1004
 
-Worlds 2-6 are for tables and refused here. Clips go through H.264 and AAC in memory; of the frames
-only the middle one is rendered, as only that one is read.
+Datasets 2-6 are reserved for tables and refused. Clips are encoded with H.264 and AAC in memory;
+only the middle frame is rendered, because only that frame is used.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def pooled_tokens(clips: PretrainSet, weights: Path) -> tuple[Features, Features
 def accuracy(
     features: Features, labels: NDArray[np.int64], is_train: NDArray[np.bool_]
 ) -> tuple[float, float]:
-    """Test accuracy of ridge and of logistic regression in percent, strength by CV."""
+    """Test accuracy in percent of ridge and logistic regression, regularisation by CV."""
     train, test = features[is_train], features[~is_train]
     mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
     train, test = (train - mean) / std, (test - mean) / std
@@ -78,7 +78,7 @@ def accuracy(
 
 
 def row(world: int, options: argparse.Namespace) -> list[str]:
-    """Measure one world."""
+    """Measure one dataset."""
     config = SynthConfig(
         world=world, num_classes=options.classes, num_train=60, num_val=0, num_test=options.test
     )
@@ -105,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     worlds = [int(world) for world in options.worlds.split(",")]
     if set(worlds) & set(FOR_TABLES):
-        parser.error("worlds 2-6 are read for tables only")
+        parser.error("--worlds 2-6 are reserved for tables: use others, for example 1")
     print(
         f"Generator version {GENERATOR_VERSION}, {options.classes} classes, 60 training and "
         f"{options.test} test clips each; {platform.processor() or platform.machine()}.\n"

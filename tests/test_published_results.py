@@ -53,10 +53,10 @@ def test_each_recipe_that_has_read_the_test_clips_is_counted_once(monkeypatch, t
         methods = {label: ["analytic", {"ridge": ridge}] for label, ridge in ridges.items()}
         return module.modalities({"regime": regime, "methods": methods})
 
-    once = "These test clips have been read with one recipe of each method"
+    once = "One recipe of each method has been evaluated on these test clips"
     assert said("frozen", one=1.0, other=1.0) == f"{once}."
-    assert said("frozen", one=2.0) == f"{once}, but for: one 2."
-    assert said("frozen", one=1.0, other=1.0) == f"{once}, but for: one 2."
+    assert said("frozen", one=2.0) == f"{once}, except: one 2."
+    assert said("frozen", one=1.0, other=1.0) == f"{once}, except: one 2."
     assert said("end-to-end", one=3.0) == f"{once}."
 
 

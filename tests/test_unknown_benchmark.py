@@ -57,7 +57,7 @@ def test_means_differences_and_what_was_asked(unknown):
         assert f"| {score} | {cells} |" in text
     gaps = [wanted(one, "combined") - wanted(one, "max_probability") for one in worlds]
     low, high = ttest_1samp(gaps, 0).confidence_interval()
-    _, mean, ends, kind = rows["combined less max_probability"].split(" | ")
+    _, mean, ends, kind = rows["combined minus max_probability"].split(" | ")
     assert float(mean) == pytest.approx(np.mean(gaps), abs=0.06)
     printed = [float(end) for end in ends.split(" to ")]
     assert printed[0] <= low + 0.06
@@ -73,4 +73,4 @@ def test_what_does_not_hold_is_said(unknown):
     even = world(unknown, 6, combined=2.0, max_probability=2.0, oracle=2.0)
     (line,) = [line for line in unknown.verdict([even]) if line.startswith("| world6")]
     assert "yes (" in line
-    assert "not asked: the oracle is" in line
+    assert "not required: the oracle is" in line

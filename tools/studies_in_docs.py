@@ -1,7 +1,7 @@
-"""Hook of mkdocs: the studies' pages and figures, and an overview of them, as part of the site.
+"""MkDocs hook: add the studies' pages and figures, and an overview of them, to the site.
 
-They are written by `benchmarks/study.py` into ``benchmarks/results/studies``; nothing is copied
-into ``docs``.
+`benchmarks/study.py` writes them to ``benchmarks/results/studies``; they are not copied into
+``docs``.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ ROOT = Path(__file__).parent.parent
 STUDIES, RESULTS = ROOT / "benchmarks" / "studies", ROOT / "benchmarks" / "results" / "studies"
 INTRODUCTION = """# Studies
 
-Each is one command, `python benchmarks/study.py NAME`, which goes on where it was stopped; what
-it asks is in `benchmarks/studies/NAME.yaml`. All figures are of the embedded benchmark and its
-encoders: they show how methods differ under one protocol, not how they would do on real clips.
-[What they take](times.md) together is less than six hours of two cores.
+Each study is run by one command, `python benchmarks/study.py NAME`; an interrupted study resumes.
+Its configuration is `benchmarks/studies/NAME.yaml`. All results are for the synthetic datasets and
+their encoders: they show how methods differ under one protocol, not how they perform on real clips.
+[All studies together](times.md) take less than six hours on two cores.
 """
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the overview, and for each study that has been made its page and figure."""
+    """Add the overview, and the page and figure of each finished study."""
 
     def add(name: str) -> None:
-        """Take over a file of the results."""
-        there, here = f"studies/{name}", str(RESULTS / name)
+        """Add a file of the results."""
+        target, source = f"studies/{name}", str(RESULTS / name)
         kind = InclusionLevel.NOT_IN_NAV
-        files.append(File.generated(config, there, abs_src_path=here, inclusion=kind))
+        files.append(File.generated(config, target, abs_src_path=source, inclusion=kind))
 
     add("times.md")
     overview = [INTRODUCTION]
@@ -42,7 +42,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(f"{name}.png")
         overview.append(
             f"## [{study['title']}]({name}.md)\n\n{study['question'].strip()}\n\n"
-            f"**{study.get('finding', 'Not read yet.').strip()}**\n\n"
+            f"**{study.get('finding', 'Not evaluated yet.').strip()}**\n\n"
             f"[![{study['title']}]({name}.png)]({name}.md)\n"
         )
     files.append(File.generated(config, "studies/index.md", content="\n".join(overview)))

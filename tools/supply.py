@@ -1,10 +1,10 @@
-"""What the project rests on: licences of all dependencies, a bill of materials, known weaknesses.
+"""Supply chain: licences of all dependencies, a bill of materials, known vulnerabilities.
 
     python tools/supply.py licences   # writes docs/licences.md
     python tools/supply.py sbom       # writes sbom.json (CycloneDX)
-    python tools/supply.py audit      # known weaknesses; `not run` where no service answers
+    python tools/supply.py audit      # known vulnerabilities; `not run` if no service answers
 
-Each reads the environment that it runs in, and needs the extra `audit`.
+Each command inspects the environment that it runs in, and requires the extra `audit`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ TIMEOUT_S = 300
 
 HEAD = """# Licences of the dependencies
 
-What `cign` itself is under: Apache-2.0. What it rests on, by the metadata of the packages that are
-installed (`make licences` writes this page anew, with `pip-licenses`). *For* says which extra
-brings a package; core is what `pip install cign` brings.
+`cign` itself is licensed under Apache-2.0. This page lists its dependencies with the metadata of
+the installed packages (`make licences` regenerates it with `pip-licenses`). *For* names the extra
+that requires a package; core packages are installed by `pip install cign`.
 
-**GPL inside.** The wheels of PyAV (`av`, itself BSD-3-Clause) contain FFmpeg built with x264 and
-x265, which are under the GPL, version 2 or later; so does the program in the wheels of
-`imageio-ffmpeg`, which only the tests use. Running them asks for nothing. Who hands on an image or
-an installer that holds these wheels hands on GPL code and has to heed its terms; building PyAV from
-source against an FFmpeg without these codecs avoids that, and then `cign synth` cannot write H.264.
+**GPL components.** The wheels of PyAV (`av`, itself BSD-3-Clause) contain FFmpeg built with x264
+and x265, which are under the GPL, version 2 or later; so does the program in the wheels of
+`imageio-ffmpeg`, which only the tests use. Running them imposes no obligations. Anyone who
+distributes an image or an installer with these wheels distributes GPL code and must comply with its
+terms. Building PyAV from source against an FFmpeg without these codecs avoids this, but then `cign
+synth` cannot write H.264.
 
 """
 
 
 def closure() -> dict[str, str]:
-    """Canonical names of all packages that the project needs, and the extra that brings each."""
+    """Canonical names of all required packages, and the extra that requires each."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = {"core": project["dependencies"], **project["optional-dependencies"]}
     found: dict[str, str] = {}
@@ -68,7 +69,7 @@ def _applies(requirement: Requirement, extra: str) -> bool:
 
 
 def licences() -> None:
-    """Write the page of licences."""
+    """Write the licence page."""
     packages = closure()
     command = [sys.executable, "-m", "piplicenses", "--format=json", "--with-system", "--with-urls"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -97,7 +98,7 @@ def sbom() -> None:
 
 
 def audit(options: list[str]) -> int:
-    """Ask for known weaknesses; 1 if there are any, 0 if there are none or nobody can be asked."""
+    """Check for known vulnerabilities; 1 if there are any, 0 if not or without a service."""
     command = [sys.executable, "-m", "pip_audit", "--format", "json", "--progress-spinner", "off"]
     command += ["--skip-editable", "--timeout", "15", *options]
     try:
@@ -116,19 +117,19 @@ def audit(options: list[str]) -> int:
     skipped = [one["name"] for one in found if "skip_reason" in one]
     for one, weakness in weak:
         fixed = ", ".join(weakness["fix_versions"]) or "no version"
-        print(f"{one['name']} {one['version']}: {weakness['id']}, mended in {fixed}")
+        print(f"{one['name']} {one['version']}: {weakness['id']}, fixed in {fixed}")
     if len(skipped) == len(found):
         reason = found[0]["skip_reason"] if found else "no packages"
-        print(f"audit: not run (the service knows none of {len(found)} packages: {reason})")
+        print(f"audit: not run (none of {len(found)} packages is known to the service: {reason})")
         return 0
-    print(f"audit: {len(found)} packages, {len(weak)} known weaknesses, {len(skipped)} not known")
+    print(f"audit: {len(found)} packages, {len(weak)} vulnerabilities, {len(skipped)} skipped")
     return 1 if weak else 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("licences", "sbom", "audit"))
-    parser.add_argument("options", nargs="*", help="of pip-audit")
+    parser.add_argument("options", nargs="*", help="options of pip-audit")
     arguments = parser.parse_args()
     if arguments.what == "audit":
         raise SystemExit(audit(arguments.options))

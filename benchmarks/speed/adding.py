@@ -2,8 +2,8 @@
 
     python benchmarks/speed/adding.py [--known 1000]
 
-`benchmarks/closed_form.py` does the work, with made-up tokens of the small encoders' shape; here it
-is held against its bound of one second, and 1,000 known classes against 36.
+Uses `benchmarks/closed_form.py` with random tokens of the small encoders' shape; compares the time
+with the bound of one second, and 1,000 known classes with 36.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ def measure(options: argparse.Namespace) -> Found:
     found = {number: adding(shape, number) for number in (36, options.known)}
     rows = [
         Row(
-            what=f"adding a class to {options.known:,} known ones, by {BOUND_S:g} s",
+            what=f"time to add a class to {options.known:,} known ones / {BOUND_S:g} s",
             ratio=found[options.known][0] / BOUND_S,
             at_most=1.0,
         ),
         Row(
-            what=f"the same at {options.known:,} known classes by that at 36",
+            what=f"the same with {options.known:,} known classes / with 36",
             ratio=found[options.known][0] / found[36][0],
         ),
     ]
-    lines = ["| classes known | seconds | state, MB |", "| ---: | ---: | ---: |"]
+    lines = ["| known classes | seconds | state, MB |", "| ---: | ---: | ---: |"]
     for number, (seconds, num_bytes) in found.items():
         lines.append(f"| {number:,} | {seconds:.2f} | {num_bytes / 1e6:.1f} |")
     return Found(rows=rows, table="\n".join(lines))
@@ -47,5 +47,5 @@ if __name__ == "__main__":
         script=__file__,
         modules=["cign.methods.cign_analytic"],
         files=[ROOT / "benchmarks" / "closed_form.py"],
-        options={"known": (1000, "classes known before")},
+        options={"known": (1000, "known classes")},
     )

@@ -1,12 +1,12 @@
-"""`cign_analytic` learning on cached tokens against `cign` end to end, and against more classes.
+"""`cign_analytic` on cached tokens against `cign` end to end, and with more classes.
 
     python benchmarks/speed/cached.py [--rounds 5] [--clips 1024] [--batch 16]
 
-Both see clips of the release's ResNet-18 pair, random weights: `cign` from frames and samples, in
-bfloat16, at 36 classes; `cign_analytic` from their cached tokens (81 x 512 of sound, 49 x 512 of
-pictures, float16), with its recipe. The same is shown for tokens of the small encoders and, without
-a bound, for one pooled token of each modality (`--tokens pooled`). A clip counts once for each time
-it is read: `cign` reads each twenty times and more, `cign_analytic` once.
+Both use clips of the release's ResNet-18 pair with random weights: `cign` from frames and samples,
+in bfloat16, with 36 classes; `cign_analytic` from cached tokens (81 x 512 audio, 49 x 512 visual,
+float16), with its recipe. The same is measured for tokens of the small encoders and, without a
+bound, for one pooled token of each modality. A clip is counted each time it is processed: `cign`
+processes each clip twenty times or more, `cign_analytic` once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SHAPES = {
 def learner(
     shape: TokenShape, num_classes: int, num_clips: int, seed: int = 0
 ) -> tuple[CignAnalytic, Batch, Phase]:
-    """A method that knows nothing yet, and a batch of random tokens for it."""
+    """A method before learning any class, and a batch of random tokens for it."""
     from closed_form import flagship
 
     method = flagship(shape)
@@ -70,9 +70,9 @@ def learner(
 
 
 def learning(shape: TokenShape, num_classes: int, num_clips: int, size: int) -> Callable[[], None]:
-    """Absorbs clips of random tokens in batches of a size."""
+    """Closed-form learning of clips with random tokens, in batches of a size."""
     method, _, phase = learner(shape, num_classes, size)
-    # As many as stay out of the caches, used again and again.
+    # Enough different batches to exceed the processor caches, used repeatedly.
     batches = [learner(shape, num_classes, size, seed)[1] for seed in range(4)]
 
     def learn() -> None:
@@ -83,10 +83,10 @@ def learning(shape: TokenShape, num_classes: int, num_clips: int, size: int) -> 
 
 
 def products(shape: TokenShape, num_clips: int, size: int) -> Callable[[], None]:
-    """The matrix products of `learning` alone: tokens by projection, features by themselves.
+    """Only the matrix products of `learning`: tokens by projection, features by features.
 
-    Their factors lie ready, rounded, and what comes out is written over, piece by piece; nothing is
-    normalised, cut off at zero, weighted or added up.
+    The factors are precomputed and rounded, and results are overwritten, piece by piece. There is
+    no normalisation, ReLU, weighting or summation.
     """
     from closed_form import flagship
 
@@ -94,7 +94,7 @@ def products(shape: TokenShape, num_clips: int, size: int) -> Callable[[], None]
     sizes = ((shape.num_audio_tokens, shape.audio_dim), (shape.num_visual_tokens, shape.visual_dim))
     tokens = [torch.randn(size * number, dim).bfloat16() for number, dim in sizes]
     projections = [torch.randn(dim, o.width).bfloat16() for _, dim in sizes]
-    # Of each clip its mean and its most salient tokens.
+    # The mean token and the most salient tokens of each clip.
     rows = [rounded(torch.randn(size * (1 + min(o.num_single, n)), o.width)) for n, _ in sizes]
 
     piece = PIECE_BYTES // (4 * o.width)
@@ -137,19 +137,19 @@ def measure(options: argparse.Namespace) -> Found:
         few, many = rates[f"{name}, {FEW} classes"], rates[f"{name}, {MANY} classes"]
         rows += [
             Row(
-                what=f"{name}: clips/s of `cign_analytic` by those of `cign`, ResNet-18 end to end",
+                what=f"{name}: clips/s of `cign_analytic` / of `cign`, ResNet-18 end to end",
                 ratio=few / rates["`cign` end to end"],
                 at_least=100.0 if bounded else None,
             ),
             Row(
-                what=f"{name}: time of a clip at {MANY:,} classes by that at {FEW}",
+                what=f"{name}: time per clip with {MANY:,} classes / with {FEW}",
                 ratio=few / many,
                 at_most=1.15 if bounded else None,
             ),
         ]
     rows.append(
         Row(
-            what=f"{whole}: the closed form's matrix products alone, by `cign` end to end",
+            what=f"{whole}: clips/s of the closed form's matrix products / of `cign` end to end",
             ratio=rates[f"{whole}, its products alone"] / rates["`cign` end to end"],
         )
     )
@@ -158,9 +158,9 @@ def measure(options: argparse.Namespace) -> Found:
         lines.append(f"| {name} | {rates[name]:,.1f} | {one.extra_mb:,.0f} |")
     lines += [
         "",
-        f"Median of {options.rounds} rounds that take turns: a step of {options.batch} clips, or "
-        f"{num_clips:,} clips in batches of {size}. Memory: the most that the first round held "
-        "beyond what was there before it.",
+        f"Median of {options.rounds} alternating rounds: a step of {options.batch} clips, or "
+        f"{num_clips:,} clips in batches of {size}. Memory: peak of the first round above the "
+        "level before it.",
     ]
     return Found(rows=rows, table="\n".join(lines))
 
@@ -176,8 +176,8 @@ if __name__ == "__main__":
             ROOT / "benchmarks" / "speed" / "step.py",
         ],
         options={
-            "rounds": (5, "rounds that count"),
-            "clips": (1024, "clips of a round of cign_analytic"),
-            "batch": (16, "clips of a step of cign"),
+            "rounds": (5, "timed rounds"),
+            "clips": (1024, "clips per round of cign_analytic"),
+            "batch": (16, "batch size of cign"),
         },
     )

@@ -1,8 +1,8 @@
-"""What the parts of the speed page have in common: rounds that take turns, memory, the JSON file.
+"""Common code of the parts of the speed page: alternating rounds, peak memory, the JSON file.
 
-A part measures what it compares in one run, in rounds that take turns, so that a busy machine
-slows all of them alike, and tells ratios of medians. It writes its result as JSON with the hash of
-the code it rests on; run again on the same code with the same options it keeps what is there.
+A part measures everything it compares in one run, in alternating rounds, so that load on the
+machine affects all contestants equally, and reports ratios of medians. It writes its result as JSON
+with the hash of its code; a repeated run with the same code and options reuses the result.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from cign.utils.code_hash import code_hash
 from cign.utils.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "benchmarks"))  # what stands there is measured here, not written twice
+sys.path.append(str(ROOT / "benchmarks"))  # parts reuse these benchmarks
 
 
-_peaks_mb: list[float] = []  # of the stretches between which the peak was forgotten
+_peaks_mb: list[float] = []  # peaks of the intervals between calls of `forget_peak`
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of the page.
+    """One row of the page.
 
     Attributes:
-        what: What is divided by what.
-        ratio: Measured.
-        at_least: The floor, if there is one.
-        at_most: The ceiling, if there is one.
+        what: Description: numerator / denominator.
+        ratio: The measured ratio.
+        at_least: Lower bound, if any.
+        at_most: Upper bound, if any.
     """
 
     what: str
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the bound is kept; None where there is none."""
+        """Whether the bound is met; None without a bound."""
         if self.at_least is None and self.at_most is None:
             return None
         low = self.at_least is None or self.ratio >= self.at_least
@@ -59,11 +59,11 @@ class Row:
 
 @dataclass(kw_only=True)
 class Found:
-    """What a part found.
+    """Result of a part.
 
     Attributes:
-        rows: Its ratios.
-        table: What they were made of, as Markdown.
+        rows: Ratios.
+        table: The underlying measurements, as Markdown.
     """
 
     rows: list[Row]
@@ -80,29 +80,29 @@ def part(
     files: Sequence[Path] = (),
     options: Mapping[str, tuple[int, str]],
 ) -> None:
-    """The command of a part.
+    """Run a part as a command.
 
     Args:
-        title: Of its section.
-        measure: Measures.
-        script: Its file.
-        modules: What of `cign` it rests on.
-        files: What else it rests on.
-        options: Whole numbers by name, with their default and help.
+        title: Title of its section.
+        measure: Makes the measurements.
+        script: Path of its script.
+        modules: Modules of `cign` that it depends on.
+        files: Other files that it depends on.
+        options: Integer options by name, with default and help.
     """
     parser = argparse.ArgumentParser(description=title)
     for name, (default, text) in options.items():
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{text} ({default})")
-    parser.add_argument("--json", type=Path, help="where the result is kept")
-    parser.add_argument("--again", action="store_true", help="measure what is there already")
+    parser.add_argument("--json", type=Path, help="file for the result")
+    parser.add_argument("--again", action="store_true", help="repeat existing measurements")
     given = parser.parse_args()
     asked = {name: getattr(given, name) for name in options}
     rests_on = [Path(script), Path(__file__), *files]
     code = code_hash(modules, rests_on)
     if given.json is not None and given.json.is_file() and not given.again:
-        kept = read_json(given.json, "part of the speed page")
-        if (kept["code"], kept["options"], kept["machine"]) == (code, asked, machine()):
-            print(f"{given.json}: measured already with this code; --again measures anew")
+        old = read_json(given.json, "part of the speed page")
+        if (old["code"], old["options"], old["machine"]) == (code, asked, machine()):
+            print(f"{given.json}: already measured with this code; use --again to repeat")
             return
     began = time.perf_counter()
     found = measure(given)
@@ -129,7 +129,7 @@ def part(
 
 
 def is_older_than_its_code(result: Mapping[str, Any]) -> bool:
-    """Whether what a part's result rests on has changed since."""
+    """Whether the code of a part has changed since its result was measured."""
     rests_on = result["rests_on"]
     now: str = code_hash(rests_on["modules"], [Path(file) for file in rests_on["files"]])
     return now != result["code"]
@@ -149,15 +149,15 @@ def section(result: Mapping[str, Any]) -> str:
         lines += ["", result["table"].strip()]
     lines += [
         "",
-        f"Peak memory of the part {result['peak_mb']:,.0f} MB; {result['seconds']:.0f} s, load "
-        f"{result['load']:.1f} at its end.",
+        f"Peak memory of the part: {result['peak_mb']:,.0f} MB; {result['seconds']:.0f} s, load "
+        f"{result['load']:.1f} at the end.",
         "",
     ]
     return "\n".join(lines)
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
+    """Properties of the machine that the results depend on."""
     import torch
 
     from cign.runs import record as run_record
@@ -174,14 +174,14 @@ def machine() -> dict[str, Any]:
 
 
 def matrix_extensions() -> list[str]:
-    """What the processor has for products of matrices, bfloat16's among them."""
+    """Instruction set extensions for matrix products, including bfloat16."""
     info = Path("/proc/cpuinfo")
     words = set(info.read_text().split()) if info.is_file() else set()
     return [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in words]
 
 
 def peak_mb() -> float:
-    """The most memory that this process held since `forget_peak`, in MB of 1,000,000 bytes."""
+    """Peak memory of this process since `forget_peak`, in MB of 1,000,000 bytes."""
     status = Path("/proc/self/status")
     if status.is_file():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -190,10 +190,10 @@ def peak_mb() -> float:
 
 
 def forget_peak() -> float:
-    """Begin to count the peak anew where the system can; gives what is held now, in MB."""
+    """Reset the peak if the system supports it; returns the current memory in MB."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)  # glibc: give back what is free, or it would count
+        ctypes.CDLL(None).malloc_trim(0)  # glibc: return free memory, so that it does not count
     _peaks_mb.append(peak_mb())
     clear = Path("/proc/self/clear_refs")
     if clear.is_file():
@@ -203,11 +203,11 @@ def forget_peak() -> float:
 
 @dataclass(kw_only=True)
 class Timed:
-    """Rounds of one contestant.
+    """Measurements of one contestant.
 
     Attributes:
-        seconds: Of each round.
-        extra_mb: The most that the first round held beyond what was there before it.
+        seconds: Time of each round.
+        extra_mb: Peak memory of the first round above the level before it.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -222,11 +222,11 @@ class Timed:
 def take_turns(
     contestants: Mapping[str, Callable[[], object]], num_rounds: int
 ) -> dict[str, Timed]:
-    """Time contestants in rounds that take turns, after one round that measures memory.
+    """Time contestants in alternating rounds, after one round that measures memory.
 
     Args:
-        contestants: What to do, by name.
-        num_rounds: Rounds that count.
+        contestants: Functions by name.
+        num_rounds: Number of timed rounds.
     """
     timed = {name: Timed() for name in contestants}
     for name, work in contestants.items():

@@ -1,11 +1,11 @@
-"""`predict` with the small encoders against the bare decoding of the same clips by PyAV.
+"""`predict` with the small encoders against decoding of the same clips by PyAV alone.
 
     python benchmarks/speed/predicting.py [--clips 24] [--rounds 3]
 
-The clips and the bare reader are those of `benchmarks/prepare_speed.py`, in one process for each
-core; the model is a `cign_analytic` of 36 classes that learned made-up tokens. Rates are without
-the start of either; other rows have one decoding thread, whose answers must be equal, and the whole
-command by the whole processes.
+The clips and the PyAV baseline are those of `benchmarks/prepare_speed.py`, in one process per core;
+the model is a `cign_analytic` of 36 classes that learned random tokens. The main rate excludes the
+start of both. Other rows measure one decoding thread, whose predictions must be equal, and the
+whole command against the whole processes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NUM_CLASSES = 36
 
 
 def make_model(folder: Path) -> None:
-    """A model of classes that are made up."""
+    """Save a model of random classes."""
     from closed_form import flagship, made_up
 
     backbone = load_backbone("small")
@@ -101,10 +101,10 @@ def measure(options: argparse.Namespace) -> Found:
         options.clips / statistics.median(column) for column in zip(*found, strict=True)
     )
     rows = [
-        Row(what="clips/s of `predict` by PyAV alone", ratio=ours / work, at_least=0.8),
+        Row(what="clips/s of `predict` / of PyAV alone", ratio=ours / work, at_least=0.8),
         Row(what="the same with one decoding thread", ratio=single / work),
         Row(
-            what=f"the whole command on {options.clips} clips by the whole processes",
+            what=f"the whole command on {options.clips} clips / the whole processes",
             ratio=command / whole,
         ),
     ]
@@ -122,5 +122,5 @@ if __name__ == "__main__":
         script=__file__,
         modules=["cign.inference.predict", "cign.learner", "cign.methods.cign_analytic"],
         files=[ROOT / "benchmarks" / name for name in ("prepare_speed.py", "closed_form.py")],
-        options={"clips": (24, "clips"), "rounds": (3, "rounds that count")},
+        options={"clips": (24, "clips"), "rounds": (3, "timed rounds")},
     )

@@ -1,8 +1,8 @@
-"""`prepare` without tokens against the same seeks, frames and sound taken by PyAV alone.
+"""`prepare` without tokens against the same seeking and decoding by PyAV alone.
 
     python benchmarks/speed/preparing.py [--clips 24] [--rounds 3]
 
-`benchmarks/prepare_speed.py` does the work, in one process for each core.
+Uses `benchmarks/prepare_speed.py`, with one process per core.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def measure(options: argparse.Namespace) -> Found:
         options.clips / statistics.median(column) for column in zip(*found, strict=True)
     )
     rows = [
-        Row(what="clips/s of `prepare` by PyAV alone", ratio=ours / work, at_least=0.9),
-        Row(what="the same, with the start of PyAV's processes", ratio=ours / whole),
+        Row(what="clips/s of `prepare` / of PyAV alone", ratio=ours / work, at_least=0.9),
+        Row(what="the same, including the start of PyAV's processes", ratio=ours / whole),
     ]
     table = (
         f"{options.clips} clips of 10 s, 640x360 H.264 with a key frame every 250 frames, AAC; "
         f"{workers} processes; median of {options.rounds} rounds: {ours:.1f} and {work:.1f} "
-        "clips/s. It can pass 1: frames that no other frame needs are not decoded until half a "
-        "second before the wanted one."
+        "clips/s. The ratio can exceed 1: frames that no other frame depends on are skipped until "
+        "half a second before the target frame."
     )
     return Found(rows=rows, table=table, extra={"clips_per_s": ours, "workers": workers})
 
@@ -50,5 +50,5 @@ if __name__ == "__main__":
         script=__file__,
         modules=["cign.data.prepare.pipeline", "cign.data.prepare.worker"],
         files=[ROOT / "benchmarks" / "prepare_speed.py"],
-        options={"clips": (24, "clips"), "rounds": (3, "rounds that count")},
+        options={"clips": (24, "clips"), "rounds": (3, "timed rounds")},
     )

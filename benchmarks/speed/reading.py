@@ -1,8 +1,8 @@
-"""Batches of 64 clips by index: the store's arrays against a jpg and a wav file for each clip.
+"""Random access to batches of 64 clips: the store's arrays against jpg and wav files.
 
     python benchmarks/speed/reading.py [--clips 600] [--rounds 7]
 
-The readers are those of `benchmarks/store_reading.py`, which compares more ways of keeping clips.
+The readers are those of `benchmarks/store_reading.py`, which compares more storage formats.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def measure(options: argparse.Namespace) -> Found:
             place = Path(folder) / name.split()[0]
             place.mkdir()
             read = build(place, frames, audio)
-            pictures, sounds = read(batches[0])
-            assert np.array_equal(sounds, audio[batches[0]])
-            assert pictures.shape == frames[batches[0]].shape
+            images, waves = read(batches[0])
+            assert np.array_equal(waves, audio[batches[0]])
+            assert images.shape == frames[batches[0]].shape
 
             def read_all(read: Callable[[np.ndarray], object]) -> None:
                 for indices in batches:
@@ -42,7 +42,7 @@ def measure(options: argparse.Namespace) -> Found:
             contestants[name] = partial(read_all, read)
         timed = take_turns(contestants, options.rounds)
     rates = {name: BATCHES * BATCH / one.median_s for name, one in timed.items()}
-    what = "clips/s of the store by those of jpg + wav files"
+    what = "clips/s of the store / of jpg + wav files"
     rows = [Row(what=what, ratio=rates["store"] / rates["jpg + wav"], at_least=10.0)]
     lines = ["| | clips/s |", "| --- | ---: |"]
     lines += [f"| {name} | {rate:,.0f} |" for name, rate in rates.items()]
@@ -57,5 +57,5 @@ if __name__ == "__main__":
         script=__file__,
         modules=["cign.data.arrays"],
         files=[ROOT / "benchmarks" / "store_reading.py"],
-        options={"clips": (600, "clips"), "rounds": (7, "rounds that count")},
+        options={"clips": (600, "clips"), "rounds": (7, "timed rounds")},
     )

@@ -1,9 +1,9 @@
-"""The architecture of CIGN's release in fp32, to measure against; written from its description.
+"""The architecture of CIGN's release in fp32, as a baseline; written from its description.
 
-Every block that the release has, as docs/methods/cign.md lists them with their source: a pair of
+It has every block of the release, as listed with sources in docs/methods/cign.md: a pair of
 ResNet-18, class tokens, a transformer over features and tokens for each modality, token mixing
-C -> 256 -> C, cross-attention, grouping, a scalar head, a token head; the losses of its training
-step. Plain modules of torch in their default layout: nothing here is tuned, for speed or otherwise.
+C -> 256 -> C, cross-attention, grouping, a scalar head, a token head; and the losses of its
+training step. It uses plain torch modules in their default layout and is not tuned in any way.
 
 Legend: B clips, N features, C classes, D width.
 """
@@ -30,7 +30,7 @@ def resnet18(num_channels: int) -> nn.Module:
 
 
 def drop_path(x: Tensor, training: bool) -> Tensor:
-    """Stochastic depth by clip."""
+    """Stochastic depth per clip."""
     if not training:
         return x
     keep = torch.rand(len(x), 1, 1, device=x.device) >= DROP
@@ -38,7 +38,7 @@ def drop_path(x: Tensor, training: bool) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Multi-head attention, written out as softmax(Q K^T / sqrt(d)) V."""
+    """Multi-head attention, explicitly as softmax(Q K^T / sqrt(d)) V."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,35 +134,35 @@ class ReleaseNetwork(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.picture_encoder, self.sound_encoder = resnet18(3), resnet18(1)
+        self.visual_encoder, self.audio_encoder = resnet18(3), resnet18(1)
         self.tokens = nn.Parameter(torch.zeros(num_classes, WIDTH))
         self.token_head = nn.Linear(WIDTH, num_classes)
         self.audio, self.visual = Modality(num_classes), Modality(num_classes)
 
-    def forward(self, spectrograms: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, spectrograms: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of both modalities, each [B, C].
 
         Args:
-            spectrograms: Shape [B, 1, 257, 276].
-            pictures: Shape [B, 3, 224, 224].
+            spectrograms: Log spectrograms, shape [B, 1, 257, 276].
+            frames: Normalised frames, shape [B, 3, 224, 224].
         """
-        heard = self.sound_encoder(pixel_values=spectrograms).last_hidden_state
-        heard = F.adaptive_max_pool2d(heard, 1).flatten(2).transpose(1, 2)  # [B, 1, D]
-        seen = self.picture_encoder(pixel_values=pictures).last_hidden_state
-        seen = seen.flatten(2).transpose(1, 2)  # [B, 49, D]
-        return self.audio(heard, self.tokens), self.visual(seen, self.tokens)
+        audio = self.audio_encoder(pixel_values=spectrograms).last_hidden_state
+        audio = F.adaptive_max_pool2d(audio, 1).flatten(2).transpose(1, 2)  # [B, 1, D]
+        visual = self.visual_encoder(pixel_values=frames).last_hidden_state
+        visual = visual.flatten(2).transpose(1, 2)  # [B, 49, D]
+        return self.audio(audio, self.tokens), self.visual(visual, self.tokens)
 
-    def loss_of(self, heard: Tensor, seen: Tensor, labels: Tensor) -> Tensor:
+    def loss_of(self, audio: Tensor, visual: Tensor, labels: Tensor) -> Tensor:
         """Token classification and the grouping losses of both modalities, unweighted.
 
         Args:
-            heard: Logits of the sounds, shape [B, C].
-            seen: Logits of the pictures, shape [B, C].
-            labels: Shape [B].
+            audio: Audio logits, shape [B, C].
+            visual: Visual logits, shape [B, C].
+            labels: Class indices, shape [B].
         """
-        targets = F.one_hot(labels, len(self.tokens)).to(heard.dtype)
+        targets = F.one_hot(labels, len(self.tokens)).to(audio.dtype)
         grouping = sum(
-            F.binary_cross_entropy(logits.sigmoid(), targets) for logits in (heard, seen)
+            F.binary_cross_entropy(logits.sigmoid(), targets) for logits in (audio, visual)
         )
         numbers = torch.arange(len(self.tokens), device=labels.device)
         return F.cross_entropy(self.token_head(self.tokens), numbers) + grouping

@@ -1,11 +1,11 @@
-"""Run the parts of the speed page one by one and write ``benchmarks/results/speed.md``.
+"""Run the parts of the speed page in sequence and write ``benchmarks/results/speed.md``.
 
     python benchmarks/speed/run.py [--parts step,reading] [--again] [--quick]
 
-Each part is a program of its own, so that its peak memory is its own, and leaves its result in
-``work/speed``. A part that was measured with the same code, options and machine is kept, so that a
-run that was stopped goes on. The page holds all parts that are there; it says which are missing or
-older than the code.
+Each part is a separate program, so that its peak memory can be measured, and saves its result in
+``work/speed``. Results of the same code, options and machine are reused, so that an interrupted run
+resumes. The page contains all available parts and lists those that are missing or older than the
+code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cign.utils.files import read_json, write_text
 
 HERE = Path(__file__).parent
 PAGE = ROOT / "benchmarks" / "results" / "speed.md"
-# In the order of the page, with options that make a part quick (and its figures worthless).
+# In the order of the page, with options for a quick run (whose results are meaningless).
 PARTS: dict[str, tuple[str, ...]] = {
     "step": ("--rounds", "1", "--batch", "2"),
     "cached": ("--rounds", "1", "--clips", "64", "--batch", "2"),
@@ -36,17 +36,17 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 
 def page(results: dict[str, dict[str, Any]], title: str = "Speed") -> str:
-    """The page of all parts that are there.
+    """The page of all available parts.
 
     Args:
-        results: By name of the part.
-        title: Of the page.
+        results: Results by name of the part.
+        title: Title of the page.
     """
     lines = [
         f"# {title}",
         "",
-        "`make bench`. Every figure is a ratio of two things measured in one run, in rounds that "
-        "take turns; the bounds are those the project set itself.",
+        "`make bench`. Every number is a ratio of two quantities measured in one run, in "
+        "alternating rounds; the bounds are requirements of the project.",
         "",
     ]
     machines = {
@@ -65,17 +65,17 @@ def page(results: dict[str, dict[str, Any]], title: str = "Speed") -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--parts", default=",".join(PARTS), help="which, joined by commas")
-    parser.add_argument("--again", action="store_true", help="measure what is there already")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--parts", default=",".join(PARTS), help="names separated by commas")
+    parser.add_argument("--again", action="store_true", help="repeat existing measurements")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to test the scripts")
     parser.add_argument("--work", type=Path, default=ROOT / "work" / "speed")
     parser.add_argument("--page", type=Path, default=PAGE)
-    parser.add_argument("--title", default="Speed", help="of the page")
+    parser.add_argument("--title", default="Speed", help="title of the page")
     options = parser.parse_args()
     names = options.parts.split(",")
     for name in names:
         if name not in PARTS:
-            parser.error(f"{name!r} is no part: use some of {', '.join(PARTS)}")
+            parser.error(f"unknown part {name!r}: use some of {', '.join(PARTS)}")
     failed = []
     for name in names:
         command = [sys.executable, str(HERE / f"{name}.py")]

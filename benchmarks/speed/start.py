@@ -1,4 +1,4 @@
-"""Start-up: three commands that do nothing, against the interpreter alone.
+"""Start-up time: three commands that do no work, against the interpreter alone.
 
 python benchmarks/speed/start.py [--rounds 7]
 """
@@ -31,7 +31,7 @@ COMMANDS = {
 def start(words: tuple[str, ...]) -> None:
     command = [sys.executable, *words]
     found = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    # Without a model the command is to say so, in the time that takes.
+    # The command without a model must report the error.
     if found.returncode != (2 if "predict" in words else 0):
         raise RuntimeError(f"{' '.join(words)} ended with {found.returncode}")
 
@@ -44,12 +44,12 @@ def measure(options: argparse.Namespace) -> Found:
     seconds = {name: one.median_s for name, one in timed.items()}
     rows = [
         Row(
-            what=f"`cign --help` by {BOUND_S:g} s",
+            what=f"time of `cign --help` / {BOUND_S:g} s",
             ratio=seconds["cign --help"] / BOUND_S,
             at_most=1.0,
         ),
         Row(
-            what="`cign --help` by the interpreter's own start",
+            what="time of `cign --help` / of the interpreter's start",
             ratio=seconds["cign --help"] / seconds["python, nothing"],
         ),
     ]
@@ -64,5 +64,5 @@ if __name__ == "__main__":
         measure,
         script=__file__,
         modules=["cign.cli.entry_point"],
-        options={"rounds": (7, "rounds that count")},
+        options={"rounds": (7, "timed rounds")},
     )

@@ -1,12 +1,12 @@
-"""An end-to-end training step of `cign` against the release's architecture as written, in fp32.
+"""An end-to-end training step of `cign` against the release's architecture in fp32.
 
     python benchmarks/speed/step.py [--rounds 5] [--batch 16]
 
 ResNet-18 pair on 224 px frames and 257 x 276 spectrograms, random weights, D = 512, 36 and 220
-classes, one optimizer step. `cign` starts from stored frames and samples: crop, flip, spectrogram
-and normalisation are in its time; the release's network is handed finished pictures and
-spectrograms. Between the two stands `cign` in fp32 and the default layout (the share of the
-architecture), and beside them the release's architecture in bfloat16 and channels-last.
+classes, one optimizer step. `cign` starts from stored frames and samples, so its time includes
+crop, flip, spectrogram and normalisation; the release's network gets preprocessed frames and
+spectrograms. Two further variants separate the causes: `cign` in fp32 and the default layout (the
+effect of the architecture), and the release's architecture in bfloat16 and channels-last.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RELEASE, PLAIN, OURS, RELEASE_BF16 = (
 
 
 def clips(num_clips: int, num_classes: int, backbone: ResNetPair) -> Batch:
-    """Random clips as a store holds them."""
+    """Random clips in the format of a store."""
     generator = torch.Generator().manual_seed(0)
     spec = backbone.spec
     shape = (num_clips, spec.num_frames, spec.frame_px, spec.frame_px, 3)
@@ -54,7 +54,7 @@ def clips(num_clips: int, num_classes: int, backbone: ResNetPair) -> Batch:
 
 
 def cign_method(num_classes: int, *, bf16: bool) -> Cign:
-    """`cign` with its defaults over the release's pair."""
+    """`cign` with its defaults on the release's pair."""
     torch.manual_seed(0)
     backbone = resnet_pair(None)
     setup = Setup(shape=token_shape(backbone), backbone=backbone, bf16=bf16)
@@ -64,7 +64,7 @@ def cign_method(num_classes: int, *, bf16: bool) -> Cign:
 
 
 def default_layout(method: Cign) -> Cign:
-    """Undo the layout of the encoders, of their weights and of what enters them."""
+    """Restore the default memory layout of the encoders' weights and inputs."""
 
     def plain(_: Any, __: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         return (), {"pixel_values": kwargs["pixel_values"].contiguous()}
@@ -78,7 +78,7 @@ def default_layout(method: Cign) -> Cign:
 
 
 def cign_step(method: Cign, batch: Batch) -> Callable[[], None]:
-    """What `cign.training.loop` does in a step."""
+    """A step as in `cign.training.loop`."""
     options = method.options.training
     optimizer = make_optimizer(method.named_parameters(), options)
     phase = Phase(name="train", indices=batch.indices, options=options)
@@ -94,22 +94,22 @@ def cign_step(method: Cign, batch: Batch) -> Callable[[], None]:
 
 
 def release_step(num_clips: int, num_classes: int, *, bf16: bool) -> Callable[[], None]:
-    """A step of the release's architecture: Adam 1e-4, pictures and spectrograms at hand."""
+    """A step of the release's architecture: Adam 1e-4, preprocessed frames and spectrograms."""
     torch.manual_seed(0)
     network = ReleaseNetwork(num_classes).train()
-    sounds, pictures = torch.randn(num_clips, 1, 257, 276), torch.randn(num_clips, 3, 224, 224)
+    spectrograms, frames = torch.randn(num_clips, 1, 257, 276), torch.randn(num_clips, 3, 224, 224)
     labels = torch.randint(0, num_classes, (num_clips,))
     if bf16:
-        for encoder in (network.sound_encoder, network.picture_encoder):
+        for encoder in (network.audio_encoder, network.visual_encoder):
             encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        sounds = sounds.contiguous(memory_format=torch.channels_last)
-        pictures = pictures.contiguous(memory_format=torch.channels_last)
+        spectrograms = spectrograms.contiguous(memory_format=torch.channels_last)
+        frames = frames.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
     def step() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            heard, seen = network(sounds, pictures)
-        loss = network.loss_of(heard.float(), seen.float(), labels)
+            audio, visual = network(spectrograms, frames)
+        loss = network.loss_of(audio.float(), visual.float(), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -118,7 +118,7 @@ def release_step(num_clips: int, num_classes: int, *, bf16: bool) -> Callable[[]
 
 
 def contestants(num_clips: int, num_classes: int) -> dict[str, Callable[[], None]]:
-    """One step of each."""
+    """One step of each variant."""
     ours = cign_method(num_classes, bf16=True)
     plain = default_layout(cign_method(num_classes, bf16=False))
     backbone = ours.network.encoder.backbone
@@ -137,17 +137,17 @@ def measure(options: argparse.Namespace) -> Found:
     for num_classes in CLASSES:
         timed[num_classes] = take_turns(contestants(options.batch, num_classes), options.rounds)
     few, many = ({name: one.median_s for name, one in timed[number].items()} for number in CLASSES)
-    growth = f"{CLASSES[1]} against {CLASSES[0]} classes, time of a step"
+    growth = f"time of a step with {CLASSES[1]} classes / with {CLASSES[0]}"
     rows = [
-        Row(what=f"`cign` by the release in fp32, {CLASSES[0]} classes", at_least=3.0,
+        Row(what=f"speed of `cign` / of the release in fp32, {CLASSES[0]} classes", at_least=3.0,
             ratio=few[RELEASE] / few[OURS]),
-        Row(what="of that, architecture (both fp32, default layout)",
+        Row(what="of that, due to architecture (both fp32, default layout)",
             ratio=few[RELEASE] / few[PLAIN]),
-        Row(what="of that, precision and layout (`cign` by itself in fp32)",
+        Row(what="of that, due to precision and layout (`cign` / `cign` in fp32)",
             ratio=few[PLAIN] / few[OURS]),
-        Row(what="`cign` by the release's architecture in bf16, channels-last",
+        Row(what="speed of `cign` / of the release's architecture in bf16, channels-last",
             ratio=few[RELEASE_BF16] / few[OURS]),
-        Row(what=f"`cign` by the release in fp32, {CLASSES[1]} classes",
+        Row(what=f"speed of `cign` / of the release in fp32, {CLASSES[1]} classes",
             ratio=many[RELEASE] / many[OURS]),
         Row(what=f"`cign`: {growth}", ratio=many[OURS] / few[OURS]),
         Row(what=f"release: {growth}", ratio=many[RELEASE] / few[RELEASE]),
@@ -159,8 +159,8 @@ def measure(options: argparse.Namespace) -> Found:
             lines.append(f"| {number} | {name} | {rate:.2f} | {one.extra_mb:,.0f} |")
     lines += [
         "",
-        f"Batch {options.batch}, median of {options.rounds} steps that take turns. Memory: the "
-        "most that the first step held beyond weights and clips, Adam's moments included.",
+        f"Batch {options.batch}, median of {options.rounds} alternating steps. Memory: peak of the "
+        "first step above weights and clips, including Adam's moments.",
     ]
     return Found(rows=rows, table="\n".join(lines))
 
@@ -172,5 +172,5 @@ if __name__ == "__main__":
         script=__file__,
         modules=["cign.methods.cign", "cign.backbones.resnet"],
         files=[Path(__file__).with_name("release.py")],
-        options={"rounds": (5, "steps of each that count"), "batch": (16, "clips of a step")},
+        options={"rounds": (5, "timed steps of each"), "batch": (16, "batch size")},
     )

@@ -1,11 +1,11 @@
-"""How long training waits for data: the share of a phase that the loop spends outside its steps.
+"""Data loading overhead of training: the share of a phase that the loop spends outside its steps.
 
     python benchmarks/speed/waiting.py [--steps 12]
 
-The loop of `cign.training.loop` on clips in memory-mapped files: `cign` end to end with the
+Runs the loop of `cign.training.loop` on clips in memory-mapped files: `cign` end to end with the
 release's pair (frames and samples, batch 16), `cign` and `finetune` on cached tokens of the small
-encoders (batch 32), and `cign_analytic` on the same (batch 256). What is not a step is counted as
-waiting, whatever it was. How long the clips take to read by themselves is told beside it.
+encoders (batch 32), and `cign_analytic` on the same (batch 256). All time outside steps counts as
+waiting. The time to read the clips alone is reported beside it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SMALL = TokenShape(audio_dim=192, visual_dim=192, num_audio_tokens=12, num_visua
 
 
 class TimedLoop(Loop):
-    """The loop, with its steps and its phase timed; the first step of a phase counts as neither."""
+    """The loop with its steps and its phase timed, excluding the first step of a phase."""
 
     step_s = phase_s = read_s = 0.0
 
@@ -57,12 +57,12 @@ class TimedLoop(Loop):
 
     @property
     def waited(self) -> float:
-        """Share of the phase outside the steps."""
+        """Share of the phase spent outside the steps."""
         return 1.0 - self.step_s / self.phase_s
 
 
 def mapped(folder: Path, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str]) -> ArraySource:
-    """Random clips in two files."""
+    """Random clips in two memory-mapped files."""
     rng = np.random.default_rng(0)
     arrays = []
     for number, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True)):
@@ -79,7 +79,7 @@ def mapped(folder: Path, shapes: Sequence[tuple[int, ...]], dtypes: Sequence[str
 
 
 def loop_of(name: str, source: ArraySource, num_clips: int, setup: Setup, size: int) -> TimedLoop:
-    """One task with all classes."""
+    """A loop over one task with all classes."""
     names = tuple(f"class {number}" for number in range(NUM_CLASSES))
     labels = [(names[number % NUM_CLASSES],) for number in range(num_clips)]
     clips = TaskClips.of(labels, TaskSequence((names,)))
@@ -122,15 +122,15 @@ def measure(options: argparse.Namespace) -> Found:
     ]
     rows, lines = (
         [],
-        ["| | steps | ms a step | reading alone, ms |", "| --- | ---: | ---: | ---: |"],
+        ["| | steps | ms per step | reading alone, ms |", "| --- | ---: | ---: | ---: |"],
     )
     with tempfile.TemporaryDirectory() as folder:
         for number, (what, name, setup, size, times) in enumerate(cases):
             num_steps = options.steps * times
             num_clips = size * num_steps
             if setup.backbone is not None:
-                picture = (spec.num_frames, spec.frame_px, spec.frame_px, 3)
-                shapes, dtypes = ((spec.num_samples,), picture), ("int16", "uint8")
+                frames = (spec.num_frames, spec.frame_px, spec.frame_px, 3)
+                shapes, dtypes = ((spec.num_samples,), frames), ("int16", "uint8")
             else:
                 shapes, dtypes = ((12, 192), (36, 192)), ("float16", "float16")
             place = Path(folder) / str(number)
@@ -157,5 +157,5 @@ if __name__ == "__main__":
         script=__file__,
         modules=["cign.training.loop", "cign.methods.cign", "cign.methods.cign_analytic"],
         files=[ROOT / "src" / "cign" / "recipes" / "cign_analytic.yaml"],
-        options={"steps": (12, "steps of the slowest")},
+        options={"steps": (12, "steps of the slowest case")},
     )

@@ -91,14 +91,14 @@ def test_an_answer_tells_readings_threshold_and_window():
     for words in ("Audio-visual", "Audio only", "Visual only", "<b>drum", "odd <i>"):
         assert words in tree.texts
     assert "Unknown score 0.30" in tree.text
-    assert "called unknown above 0.70" in tree.text
+    assert "; unknown above 0.70." in tree.text
     assert "2.00 to 3.00 s of 9.00 s" in tree.text
     assert "b" not in [tag for tag, _ in tree.tags]
 
 
 def test_an_unknown_clip_names_the_nearest_class():
     text = Tree(cards.answer(an_answer(is_unknown=True))).text
-    assert text.startswith("unknown like none of the known classes; the nearest is bell , 0.70")
+    assert text.startswith("unknown unlike all known classes; the nearest is bell , 0.70")
 
 
 def test_what_a_clip_lacks_is_said():
@@ -122,7 +122,7 @@ def test_maps_show_the_frame_and_each_class_where_and_when():
     [
         ({"audio": False}, "no audio track"),
         ({"visual": False}, "no video track"),
-        ({"has_maps": False}, "method joint have no maps"),
+        ({"has_maps": False}, "Method joint does not support localization maps"),
     ],
 )
 def test_maps_of_less_say_so(lack, said):
@@ -149,16 +149,16 @@ def test_what_a_new_class_costs_is_told_before_and_after():
     text = Tree(cards.taught(addition(), "<b>drum")).text
     for words in (
         "<b>drum (8 clips learned)",
-        "20 clips kept 95.0 % 90.0 %",
+        "accuracy on validation clips (20 clips) 95.0 % 90.0 %",
         "5.0 % to the new",
-        "2 clips set aside, not learned from: 50.0 % right",
+        "2 clips set aside for validation: 50.0 % correct",
         "left out",
         "version 3",
     ):
         assert words in text
     text = Tree(cards.taught(addition(cost=None, new_accuracy=None), "x")).text
     assert "not known" in text
-    assert "one in five" in text
+    assert "one clip in five" in text
 
 
 def test_classes_tell_when_each_was_learned():

@@ -90,7 +90,7 @@ def test_rows_hold_the_means_of_the_runs(bench):
     assert int(every["bytes_kept"]) > 0
     closed = rows["analytic", "0", "all"]
     assert closed["runs"] == "2"
-    assert closed["note"].startswith("keeps no clips: run once, for memory 4 too; one run stands")
+    assert closed["note"].startswith("stores no exemplars: one run, also for memory 4; one run for")
     assert closed["last_audio_std"] != ""
     assert rows["analytic", "0", "one"]["last_audio_std"] == ""
 
@@ -196,7 +196,7 @@ def test_a_bench_that_is_done_makes_no_run_again(bench, monkeypatch):
 def test_resumed_with_another_configuration_is_refused(bench, stores, recipes, tmp_path):
     out, config, _ = bench
     for change, text in (
-        ({"tasks": (2, 4)}, "begun with --tasks 2, not 2,4: repeat the command it was begun with"),
+        ({"tasks": (2, 4)}, "begun with --tasks 2, not 2,4: repeat the original command"),
         ({"memories": ("0",)}, "begun with --memory 0,4, not 0"),
         ({"num_orders": (1,)}, "begun with --orders 2, not 1"),
         ({"num_seeds": 2}, "begun with --seeds 1, not 2"),

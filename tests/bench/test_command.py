@@ -42,7 +42,7 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
 
     code, _, err = cign(*command, "--seeds", 2)
     assert code == 2
-    assert "was begun with --seeds 1, not 2: repeat the command" in err
+    assert "was begun with --seeds 1, not 2: repeat the original command" in err
 
 
 def test_a_benchmark_with_a_memory_for_each_number_of_tasks_is_not_crossed():

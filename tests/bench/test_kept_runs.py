@@ -49,7 +49,7 @@ def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, two
     assert now["incremental"] == was["incremental"]
     assert was["calibration"]["audio_visual"]["ece"] > 0
     assert now["calibration"] == now["open_set"] == {}
-    assert "only the class that was ranked first" in lacking(after)["calibration"]
+    assert "only the top-ranked class" in lacking(after)["calibration"]
     assert kept_runs.keep(tmp_path / "again", tmp_path / "kept twice") == 4
     restored = kept_runs.restore(tmp_path / "kept twice", tmp_path / "twice")
     assert restored == (4, [])
@@ -97,7 +97,7 @@ def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, two_methods, t
             changed = {**clips, "labels": clips["labels"][::-1]}
         np.savez(file, **changed)
     next((tmp_path / "kept").glob("*.npz")).unlink()
-    with pytest.raises(SystemExit, match="not scored on the same clips"):
+    with pytest.raises(SystemExit, match="not tested on the same clips"):
         kept_runs.keep(two_methods[0], tmp_path / "kept")
 
 

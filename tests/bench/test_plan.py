@@ -64,7 +64,7 @@ def test_a_method_can_be_run_on_a_part_of_the_grid():
     "text", ["cign", "cign:", "cign:task=4", "cign:tasks=four", ":tasks=4", "cign:tasks=2:tasks=4"]
 )
 def test_a_part_that_cannot_be_read_is_refused(text):
-    with pytest.raises(InputError, match="write it like"):
+    with pytest.raises(InputError, match="use the form"):
         Part.parse(text)
 
 
@@ -102,7 +102,7 @@ def test_a_method_that_keeps_no_clips_is_run_once_and_says_so():
     plan = plan_of("joint", "finetune", memories=("8", "2/class"))
     (joint,) = (cell for cell in plan.cells if cell.method == "joint")
     assert joint.memory == "0"
-    assert joint.notes == ("goes back to all clips: run once, for memory 8, 2/class too",)
+    assert joint.notes == ("trains on all clips: one run, also for memory 8, 2/class",)
     assert [run.memory for run in plan.runs if run.entry.name == "joint"] == ["0"]
     assert sorted(run.memory for run in plan.runs if run.entry.name == "finetune") == [
         "2/class",
@@ -118,7 +118,7 @@ def test_a_closed_form_is_run_in_one_order_with_one_seed():
     for tasks, spared in ((2, "3 orders and 2 seeds"), (4, "2 seeds")):
         cell = cells["analytic", tasks, "0", 0]
         assert cell.runs == (f"analytic-w-t{tasks}-m0-o0-s0",)
-        assert f"one run stands for {spared}" in cell.notes[-1]
+        assert f"one run for {spared}, which do not change" in cell.notes[-1]
 
 
 def test_memories_that_hold_every_clip_are_one_run():
@@ -185,7 +185,7 @@ def test_what_does_not_run_in_the_regime_is_skipped_and_listed():
 def test_a_closed_form_end_to_end_runs_every_order_and_says_that_it_adapts_once():
     plan = plan_of("analytic", regime="end-to-end", num_orders=(2,), worlds=[spec_world()])
     assert sorted(run.order for run in plan.runs) == [0, 1]
-    assert "learn on the first task alone" in "; ".join(plan.cells[0].notes)
+    assert "trained on the first task only" in "; ".join(plan.cells[0].notes)
 
 
 def spec_world():
@@ -230,7 +230,7 @@ def test_more_tasks_than_classes_are_refused():
         ({"num_orders": (1, 2, 3)}, "3 numbers for 1 numbers of tasks"),
         ({"num_seeds": 0}, "use 1 or more"),
         ({"against": "joint"}, "use one of finetune"),
-        ({"test_stores": ("a", "b")}, "2 --test-store do not go with 1 stores"),
+        ({"test_stores": ("a", "b")}, "2 --test-store do not match 1 stores"),
     ],
 )
 def test_a_grid_that_makes_no_sense_is_refused(wrong, text):

@@ -64,7 +64,7 @@ def test_each_run_ends_in_its_own_way(tmp_path, program):
     assert outcomes["run 0"].error is None
     assert outcomes["run 4"].error is None
     assert (outcomes["run 1"].error, outcomes["run 1"].traceback) == ("it diverged", "here")
-    assert "died of SIGKILL; is there enough memory?" in outcomes["run 2"].error
+    assert "killed by SIGKILL; is there enough memory?" in outcomes["run 2"].error
     assert outcomes["run 3"].error == "its process ended with exit code 7"
     assert "unhappy" in (tmp_path / "3" / "worker.log").read_text()
     assert ("run 0", "learning", 1, 2) in view.events

@@ -75,7 +75,7 @@ def test_a_clip_is_answered_taught_and_answered_again(look, address, taught):
     tab(page, "Teach")
     page.click("#undo")
     page.wait_for_function(
-        "() => document.querySelector('#told').innerText.includes('Version 1 answers again')"
+        "() => document.querySelector('#told').innerText.includes('Version 1 is restored')"
     )
     assert seen.errors == []
     assert only_from(address, seen)

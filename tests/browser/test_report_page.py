@@ -95,7 +95,7 @@ def test_a_report_is_readable(look, tmp_path, kind, size):
     require_sound(page)
     unfold(page)
     require_sound(page)
-    for heading in ("Calibration", "Detection of unknown classes", "Wrongly classified clips"):
+    for heading in ("Calibration", "Detection of unknown classes", "Misclassified clips"):
         assert page.get_by_role("heading", name=heading).first.is_visible()
     assert page.locator("svg.named .names text").count() >= 20
     assert seen.errors == []

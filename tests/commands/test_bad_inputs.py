@@ -116,7 +116,7 @@ def test_a_bench_gone_on_with_by_another_configuration(refusal, world, tmp_path,
     begin = [str(part) for part in (*base, "--tasks", 2)]
     assert main(begin) == 0
     table = (out / "table.csv").read_bytes()
-    remedy = ": repeat the command it was begun with, or give another --out"
+    remedy = ": repeat the original command, or give another --out"
     for options, was in (
         (("--tasks", 4), "--tasks 2, not 4"),
         (("--tasks", 2, "--seeds", 2), "--seeds 1, not 2"),

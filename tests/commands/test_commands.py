@@ -286,7 +286,7 @@ def test_metrics_of_a_run_of_an_older_version_say_what_is_missing(cign, world, t
     assert code == 0
     assert "silhouette" not in out
     assert "No embeddings: the run was made by an older version" in err
-    assert "No numbers of training clips per class" in err
+    assert "No recall by class frequency" in err
     # What the sentences promise: going on with the finished run adds both.
     assert cign("train", world.store, "--out", old, "--resume")[0] == 0
     new, before = (

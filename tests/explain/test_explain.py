@@ -130,7 +130,7 @@ def test_the_picture_says_what_was_found():
 def test_an_unknown_clip_has_its_badge():
     said = words(draw(scene(one=prediction(is_unknown=True))))
     assert "unknown" in said
-    assert "like none of the known classes; the nearest is bell, 0.70" in said
+    assert "unlike all known classes; the nearest is bell, 0.70" in said
 
 
 @pytest.mark.parametrize(("lacks", "word"), [("audio", "audio"), ("visual", "video")])
@@ -145,7 +145,7 @@ def test_what_a_clip_lacks_is_said(lacks, word):
 
 def test_a_method_without_maps_says_so():
     said = words(draw(scene(given=None)))
-    assert "Method finetune has no maps:\nit does not say where or when." in said
+    assert "Method finetune does not support\nlocalization maps." in said
     assert "bell 0.70" not in said
 
 

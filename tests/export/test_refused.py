@@ -71,9 +71,9 @@ def test_a_file_that_differs_is_not_written(run):
 
         return compare(says, clips, wanted, Silent(), "it")
 
-    with pytest.raises(RunError, match=r"by 0.0002 in the visual reading of clip 1, more than"):
+    with pytest.raises(RunError, match=r"by 0.0002 in the visual prediction of clip 1, more than"):
         check("visual", 2e-4)
-    unknown = r"by 0.0002 in the unknown score of the audio-visual reading of clip 1, more than"
+    unknown = r"by 0.0002 in the unknown score of the audio-visual prediction of clip 1, more than"
     with pytest.raises(RunError, match=unknown):
         check("unknown_audio_visual", -2e-4)
     for output in ("audio", "unknown_audio"):

@@ -178,7 +178,7 @@ def test_the_script_refuses_files_that_were_changed(toy_export, tmp_path):
     command = [sys.executable, str(copy / SCRIPT), "a.mp4"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "predictor.onnx is not what was exported" in done.stderr
+    assert "predictor.onnx has a wrong checksum" in done.stderr
 
 
 def test_cign_cannot_be_imported_where_the_script_runs(tmp_path):

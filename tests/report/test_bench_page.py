@@ -106,7 +106,7 @@ def test_what_was_left_out_is_listed(tmp_path):
     assert ["joint-w2-t4", "failed", "its process died of SIGKILL"] in rows
     assert "2 of 3 runs done" in text
     assert "not finished" in text
-    assert "Left out" not in page_of(tmp_path, skipped=[], failed=[])
+    assert "Skipped and failed" not in page_of(tmp_path, skipped=[], failed=[])
 
 
 def test_it_loads_nothing_and_takes_no_markup_from_names(tmp_path):

@@ -53,7 +53,7 @@ def test_recall_of_each_class_has_its_interval_and_its_confusion(page, drawn):
         assert rows[name][1:4] == ["20", number(100 * right / 20), interval]
         wrong = np.bincount(mine[mine != c], minlength=5)
         assert rows[name][6:] == [names[wrong.argmax()], f"({wrong.max()} of 20)"]
-        sentence = f"{name} was called {names[wrong.argmax()]} in {wrong.max()} of 20 clips"
+        sentence = f"{name} was predicted as {names[wrong.argmax()]} in {wrong.max()} of 20 clips"
         assert sentence in said(page) or wrong.max() < 3
 
 
@@ -106,7 +106,7 @@ def test_several_labels_have_precisions_without_intervals(tmp_path):
     text = said(report([tmp_path / "run"], tmp_path))
     assert "Average precision of each class" in text
     assert "95 % interval" not in text
-    assert "was called" not in text
+    assert "was predicted as" not in text
 
 
 def test_missing_test_clips_are_said_in_words(tmp_path):
@@ -142,4 +142,4 @@ def test_every_link_of_the_outline_leads_to_a_heading(page, three_runs, tmp_path
         for name, words in links:
             heading = re.search(rf'<h[23] id="{name}">(.*?)</h', text, re.S)[1]
             assert words in re.sub("<[^>]+>", "", heading)
-    assert "Wrongly classified clips" in outline or len(three_runs) > 1
+    assert "Misclassified clips" in outline or len(three_runs) > 1

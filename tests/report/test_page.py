@@ -164,8 +164,8 @@ def test_finetune_with_a_memory_is_no_reference(tmp_path):
     page = Page(report([tmp_path / "plain", tmp_path / "replay"], tmp_path))
     rows = [row for row in page.rows if row[0].startswith("finetune (") and len(row) > 10]
     (plain, replay) = rows
-    assert "lower reference: no protection" in plain
-    assert "lower reference: no protection" not in replay
+    assert "lower reference: no protection against forgetting" in plain
+    assert "lower reference: no protection against forgetting" not in replay
 
 
 def test_runs_can_be_named(three_runs, tmp_path):

@@ -132,11 +132,11 @@ def test_runs_of_an_older_version_say_what_they_lack(tmp_path, drawn):
     del metrics["num_train_per_class"]
     write_json(tmp_path / "old" / "metrics.json", metrics)
     text = report([tmp_path / "old"], tmp_path)
-    assert "No embeddings: the run&#39;s model was not kept" in text
+    assert "No embeddings: the run&#39;s model was not saved" in text
     (tmp_path / "old" / "model").mkdir()
     text = report([tmp_path / "old"], tmp_path)
     assert "No embeddings: the run was made by an older version" in text
-    assert "No numbers of training clips per class" in text
+    assert "No recall by class frequency" in text
     assert 'class="map"' not in text
 
 
@@ -150,7 +150,7 @@ def test_embeddings_of_an_unfinished_run_are_not_its_final_models(tmp_path, draw
 def test_embeddings_of_another_run_are_refused(tmp_path, drawn):
     other = draw_predictions((6, 6), class_names=tuple(f"other {i}" for i in range(12)))
     write_run(tmp_path / "run", predictions=drawn[0], embeddings=draw_embeddings(other))
-    with pytest.raises(InputError, match=r"embeddings of .*run tell of different clips or classes"):
+    with pytest.raises(InputError, match=r"embeddings of .*run have different clips or classes"):
         report([tmp_path / "run"], tmp_path)
 
 
@@ -176,7 +176,7 @@ def test_same_bytes_in_another_process_from_another_folder(two_runs, tmp_path):
 
 def test_scores_that_are_no_probabilities_have_no_diagram(tmp_path):
     write_run(tmp_path / "run")  # its scores are drawn from -inf to inf
-    assert "calibration is not defined" in report([tmp_path / "run"], tmp_path)
+    assert "Calibration is undefined" in report([tmp_path / "run"], tmp_path)
 
 
 def test_one_run_of_each_kind_gets_its_map_first(tmp_path, drawn):

@@ -94,7 +94,7 @@ def test_without_its_store_paths_are_shown_alone(store, tmp_path, lack):
     write_report([tmp_path / "run"], out, with_frames=lack != "left out")
     text = out.read_text()
     assert images(text) == {}
-    assert "Without frames: the store was not read." in text
+    assert "No frames: the store was not available." in text
     assert predictions.clip_ids[0] in re.sub("<wbr>", "", text)
 
 

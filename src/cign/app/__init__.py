@@ -1,1 +1,1 @@
-"""A web page for one model: drop a clip, see the answer and the maps, teach a new class."""
+"""Web app for one model: predict clips with localization maps, and teach new classes."""

@@ -1,4 +1,4 @@
-"""What a page says, as HTML: pure functions whose texts are escaped."""
+"""Texts of the page as HTML: pure functions that escape their arguments."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cign.app.classes import learned_classes, shown_date
 from cign.app.service import Answer, Taught
 from cign.explain.look import CLASSES
 from cign.explain.scene import Scene
+from cign.inference.prediction import Prediction
 from cign.report.html import breakable
 from cign.saved_model.model import Model
 from cign.saved_model.versions import Version
@@ -25,13 +26,13 @@ SHOWN = 3
 
 
 def colour(scene: Scene, label: str) -> str:
-    """The colour of a class as CSS, the same in all parts of the page."""
+    """The CSS colour of a class, the same in all parts of the page."""
     value = scene.colour(label)
     return f"var(--s{CLASSES.index(value) if value in CLASSES else 6})"
 
 
 def head(model: Model, name: str, version: int) -> str:
-    """The top of the page."""
+    """The header of the page."""
     number = len(model.classes)
     facts = (
         ("model", name),
@@ -46,7 +47,7 @@ def head(model: Model, name: str, version: int) -> str:
 
 
 def empty() -> str:
-    """Where an answer will be."""
+    """Placeholder for an answer."""
     return _block(
         "<p class='soft'>Choose or record a clip. Its predicted class appears here, with the "
         "probabilities of each modality and an unknown score.</p>",
@@ -57,23 +58,23 @@ def empty() -> str:
 def problem(sentence: str) -> str:
     """An error, as one sentence."""
     text = sentence[:1].upper() + sentence[1:]
-    return _block(f"<p role='alert'><b>That did not work.</b> {escape(text)}.</p>", "cign-problem")
+    return _block(f"<p role='alert'><b>Error.</b> {escape(text)}.</p>", "cign-problem")
 
 
 def answer(one: Answer, *, media: str = "") -> str:
-    """The answer: the class, the three readings, the unknown score, what is odd.
+    """The answer: class, predictions of the three modalities, unknown score and warnings.
 
     Args:
         one: The answer.
-        media: Tag that plays the clip, safe HTML.
+        media: HTML tag that plays the clip; not escaped.
     """
-    said = one.prediction
-    first = said.modalities["audio_visual"][0]
+    prediction = one.prediction
+    first = prediction.modalities["audio_visual"][0]
     label, probability = breakable(first["label"]), f"{first['probability']:.2f}"
-    if said.is_unknown:
+    if prediction.is_unknown:
         verdict = (
-            "<span class='verdict unknown'>unknown</span><span>like none of the known classes; "
-            f"the nearest is <b>{label}</b>, {probability}</span>"
+            "<span class='verdict unknown'>unknown</span><span>unlike all known classes; the "
+            f"nearest is <b>{label}</b>, {probability}</span>"
         )
     else:
         verdict = (
@@ -81,14 +82,14 @@ def answer(one: Answer, *, media: str = "") -> str:
             f"<span>{probability}</span>"
         )
     modalities = "".join(
-        f"<div><h3>{title}</h3>{_bars(one.scene, said.modalities[name], name)}</div>"
+        f"<div><h3>{title}</h3>{_bars(one.scene, prediction.modalities[name], name)}</div>"
         for name, title in MODALITIES.items()
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in one.notes)
-    window = f"{said.start_s:.2f} to {said.end_s:.2f} s of {one.duration_s:.2f} s"
+    window = f"{prediction.start_s:.2f} to {prediction.end_s:.2f} s of {one.duration_s:.2f} s"
     return _block(
         f"<p class='said'>{verdict}</p>{media}<div class='modalities'>{modalities}</div>"
-        f"{_unknown(said.unknown or 0.0, said.unknown_threshold, bool(said.is_unknown))}"
+        f"{_unknown(prediction)}"
         f"<ul class='notes'>{notes}</ul>"
         f"<p class='soft small'>Window: {window}. Answered in {one.seconds:.1f} s.</p>",
         "cign-answer",
@@ -109,12 +110,14 @@ def _bars(scene: Scene, entries: Sequence[dict[str, Any]], modality: str) -> str
     return f"<ul class='bars'>{rows}</ul>"
 
 
-def _unknown(score: float, threshold: float | None, is_unknown: bool) -> str:
-    """The unknown score on a line from 0 to 1."""
+def _unknown(prediction: Prediction) -> str:
+    """The unknown score on a scale from 0 to 1, with the threshold."""
+    score, threshold = prediction.unknown or 0.0, prediction.unknown_threshold
+    is_unknown = bool(prediction.is_unknown)
     if threshold is None:
-        words, mark = "this model has no threshold, so nothing is called unknown", ""
+        words, mark = "this model has no threshold, so no clip is classified as unknown", ""
     else:
-        words = f"called unknown above {threshold:.2f}"
+        words = f"unknown above {threshold:.2f}"
         mark = f"<i style='--v:{min(threshold, 1.0):.4f}'></i>"
     return (
         f"<div class='unknown-score{' over' if is_unknown else ''}'><h3>Unknown score "
@@ -126,7 +129,7 @@ def _unknown(score: float, threshold: float | None, is_unknown: bool) -> str:
 
 
 def taught(one: Taught, name: str) -> str:
-    """What was learned, and what it costs the old classes, before and after."""
+    """What was learned, and the accuracy on the old classes before and after."""
     addition = one.addition
     counts = {**addition.new, **addition.known}
     kind = "New class" if addition.new else "More clips of a known class"
@@ -134,37 +137,36 @@ def taught(one: Taught, name: str) -> str:
     parts = [f"<p><b>{kind}:</b> {learned}, in {addition.seconds:.1f} s.</p>"]
     if (cost := addition.cost) is None:
         parts.append(
-            "<p>No old clips are kept with this model: what it costs the old classes is not known."
-            "</p>"
+            "<p>The effect on old classes is not known: this model stores no validation clips.</p>"
         )
     else:
         parts.append(
             "<table><thead><tr><th class='text'>old classes</th><th>before</th><th>after</th></tr>"
-            "</thead><tbody><tr><td class='text'>answers that are right, of "
-            f"{num_clips(cost.num_clips)} kept</td><td>{cost.before:.1f} %</td>"
+            "</thead><tbody><tr><td class='text'>accuracy on validation clips "
+            f"({num_clips(cost.num_clips)})</td><td>{cost.before:.1f} %</td>"
             f"<td>{cost.after:.1f} %</td></tr></tbody></table>"
-            f"<p class='soft small'>Answers that change: {cost.to_new:.1f} % to the new class, "
-            f"{cost.to_old:.1f} % to another old one.</p>"
+            f"<p class='soft small'>Predictions that change: {cost.to_new:.1f} % to the new class, "
+            f"{cost.to_old:.1f} % to another old class.</p>"
         )
     if addition.new_accuracy is not None:
         parts.append(
-            f"<p>{num_clips(addition.num_new_kept)} set aside, not learned from: "
-            f"{addition.new_accuracy:.1f} % right.</p>"
+            f"<p>{num_clips(addition.num_new_kept)} set aside for validation: "
+            f"{addition.new_accuracy:.1f} % correct.</p>"
         )
     else:
         parts.append(
-            f"<p class='soft small'>With five clips or more, one in five of {escape(name)} is set "
-            "aside and shows how well the class is recognised.</p>"
+            f"<p class='soft small'>With five clips or more, one clip in five of {escape(name)} is "
+            "set aside to measure how well the class is recognised.</p>"
         )
     notes = "".join(f"<li>{escape(note)}</li>" for note in addition.notes)
     parts.append(
-        f"<ul class='notes'>{notes}</ul><p class='soft small'>Kept as version {one.version}.</p>"
+        f"<ul class='notes'>{notes}</ul><p class='soft small'>Saved as version {one.version}.</p>"
     )
     return _block("".join(parts), "cign-taught")
 
 
 def classes(model: Model, versions: Sequence[Version]) -> str:
-    """Every class and when it was learned; every version."""
+    """All classes with the time they were learned, and all versions."""
     rows = "".join(
         f"<tr><th class='text name' scope='row' title='{escape(one.name, quote=True)}'>"
         f"{breakable(one.name)}</th><td class='text'>"
@@ -180,10 +182,10 @@ def classes(model: Model, versions: Sequence[Version]) -> str:
     )
     return _block(
         f"<h2>{len(model.classes)} classes</h2><div class='scroll' tabindex='0'><table><thead><tr>"
-        "<th class='text'>class</th><th class='text'>learned</th><th>kept clips</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
-        "<p class='soft small'>Kept clips are never learned from; they measure what a change "
-        "costs.</p><h2>Versions</h2><div class='scroll' tabindex='0'><table><thead><tr>"
+        "<th class='text'>class</th><th class='text'>learned</th><th>validation clips</th></tr>"
+        f"</thead><tbody>{rows}</tbody></table></div>"
+        "<p class='soft small'>Validation clips are never learned from; they measure the effect of "
+        "a change.</p><h2>Versions</h2><div class='scroll' tabindex='0'><table><thead><tr>"
         "<th>version</th><th class='text'>change</th><th class='text'>date</th><th>classes</th>"
         f"</tr></thead><tbody>{steps}</tbody></table></div>",
         "cign-classes",
@@ -191,18 +193,18 @@ def classes(model: Model, versions: Sequence[Version]) -> str:
 
 
 def _dated(date: str) -> str:
-    """A date that is wrapped before its time, not at its hyphens."""
+    """A date that wraps before the time of day, not at its hyphens."""
     day, _, time_of_day = shown_date(date).partition(" ")
     return f"<span class='once'>{day}</span> {time_of_day.replace(' ', '&nbsp;')}"
 
 
-def gone_back(number: int) -> str:
-    """After an undo."""
-    return _block(f"<p>Version {number} answers again.</p>", "cign-taught")
+def reverted(number: int) -> str:
+    """Message after an undo."""
+    return _block(f"<p>Version {number} is restored.</p>", "cign-taught")
 
 
 def undo_label(versions: Sequence[Version]) -> str | None:
-    """What the button that goes back says; None where there is nothing to go back to."""
+    """Label of the undo button; None where there is no version to return to."""
     current = versions[-1]
     if len(versions) < 2 or versions[-2].number != current.number - 1:
         return None

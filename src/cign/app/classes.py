@@ -1,4 +1,4 @@
-"""All classes of a model and when each was learned."""
+"""The classes of a model and when each was learned."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cign.saved_model.model import Model
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """A class and where it came from.
+    """A class and how it was learned.
 
     Attributes:
-        name: Of the class.
-        task: From 1 on.
-        date: When it was added, ISO 8601; None where it was learned in the run.
-        num_kept: Its clips that are kept with the model.
+        name: Name of the class.
+        task: Number of the task, from 1.
+        date: When it was added, ISO 8601; None if it was learned in the run.
+        num_kept: Number of its validation clips in the model.
     """
 
     name: str
@@ -26,11 +26,11 @@ class Learned:
 
 
 def learned_classes(model: Model) -> list[Learned]:
-    """The classes in the order in which they were taught.
+    """The classes in the order in which they were learned.
 
-    A change that teaches new classes makes one task of them and says which
-    (`cign.updating.edits.add_clips`). One of earlier versions does not: its text begins with
-    "added", and the last tasks are those of these changes, in their order.
+    A change that adds classes makes one task of them and records its number
+    (`cign.updating.edits.add_clips`). Changes by earlier versions have no number: their text begins
+    with "added", and the last tasks belong to these changes, in the same order.
     """
     added = [change for change in model.changes if change["text"].startswith("added ")]
     first = len(model.groups) - len(added) + 1
@@ -52,5 +52,5 @@ def learned_classes(model: Model) -> list[Learned]:
 
 
 def shown_date(date: str) -> str:
-    """A date of ISO 8601 in UTC as one reads it, to the minute."""
+    """Format an ISO 8601 date in UTC for display, to the minute."""
     return f"{date[:16].replace('T', ' ')} UTC" if date else ""

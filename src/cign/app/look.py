@@ -1,4 +1,4 @@
-"""Colours and type of the page: those of the report, fonts of the machine that shows it."""
+"""Colours and fonts of the page: the colours of the report, system fonts of the browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas")
 
 
 def make_theme() -> Any:
-    """The library's plainest theme with our colours; it names no font that has to be fetched."""
+    """The base theme of Gradio with the report's colours; it downloads no fonts."""
     import gradio
 
     colours = {

@@ -1,4 +1,4 @@
-"""Where and when, as HTML that reflows: the pictures of `cign.explain` one by one."""
+"""Localization maps as HTML that reflows: the figures of `cign.explain`, one element each."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _FINE = 256
 
 
 def maps(scene: Scene) -> str:
-    """Frames and spectrogram of a window, with what was found where and when."""
-    parts = [_pictures(scene), _sounds(scene)]
+    """Frames and spectrogram of a window, with the localization maps of its classes."""
+    parts = [_frames(scene), _audio(scene)]
     if scene.maps_of is not None:
         parts.append(
-            f"<p class='soft'>Models of method {escape(scene.maps_of)} have no maps: where and "
-            "when is not shown.</p>"
+            f"<p class='soft'>Method {escape(scene.maps_of)} does not support localization maps."
+            "</p>"
         )
     return f"<section class='cign cign-maps'>{''.join(parts)}</section>"
 
 
-def _pictures(scene: Scene) -> str:
+def _frames(scene: Scene) -> str:
     if scene.frames is None:
         return "<h3>Where</h3><p class='soft'>The file has no video track.</p>"
     shown = [one for one in scene.classes if one.patches is not None]
@@ -43,26 +43,26 @@ def _pictures(scene: Scene) -> str:
         words = f"where {one.label} was found"
         figures.append(
             _figure(
-                _found(scene, one), f"{one.label} {_told(one)}", words, colour(scene, one.label)
+                _found(scene, one), f"{one.label} {_number(one)}", words, colour(scene, one.label)
             )
         )
     title = "Where" if shown else "Frame"
     about = (
-        "<p class='soft small'>Colours stay where the class was found. A map shows where a class "
-        "would be, not how probable it is.</p>"
+        "<p class='soft small'>The frame keeps its colours where the class was found. A map shows "
+        "the most likely place of a class, not its probability.</p>"
         if shown
         else ""
     )
     return f"<h3>{title}</h3>{about}<div class='frames'>{''.join(figures)}</div>"
 
 
-def _told(one: ClassMap) -> str:
-    """The number beside a class; of another reading where the audio-visual one is small."""
+def _number(one: ClassMap) -> str:
+    """The probability beside a class; of another modality where the audio-visual one is small."""
     return one.told.replace("visual ", "visual only ").replace("audio ", "audio only ")
 
 
 def _found(scene: Scene, one: ClassMap) -> Floats:
-    """A pale frame with its colours where the class is."""
+    """A pale frame that keeps its colours where the class is."""
     assert one.patches is not None
     assert scene.frames is not None
     return tinted(
@@ -70,15 +70,15 @@ def _found(scene: Scene, one: ClassMap) -> Floats:
     )
 
 
-def _figure(picture: NDArray[np.floating], title: str, words: str, ink: str | None = None) -> str:
+def _figure(image: NDArray[np.floating], title: str, words: str, ink: str | None = None) -> str:
     style = f" style='--c:{ink}'" if ink else ""
     return (
-        f"<figure{style}><img alt='{escape(words, quote=True)}' src='{png(picture)}'>"
+        f"<figure{style}><img alt='{escape(words, quote=True)}' src='{png(image)}'>"
         f"<figcaption>{breakable(title)}</figcaption></figure>"
     )
 
 
-def _sounds(scene: Scene) -> str:
+def _audio(scene: Scene) -> str:
     if scene.spectrogram is None:
         return "<h3>When</h3><p class='soft'>The file has no audio track.</p>"
     shown = [one for one in scene.classes if one.moments is not None]
@@ -89,8 +89,7 @@ def _sounds(scene: Scene) -> str:
         for one in shown
     )
     about = (
-        "<p class='soft small'>Spectrogram, and below it for each class the moments at which it "
-        "was found.</p>"
+        "<p class='soft small'>Spectrogram; the strips below it show when each class was found.</p>"
         if shown
         else ""
     )
@@ -104,7 +103,7 @@ def _sounds(scene: Scene) -> str:
 
 
 def _grey(values: Floats) -> Floats:
-    """A spectrogram, low frequencies below, as `cign.explain.sound` shades it."""
+    """A spectrogram, low frequencies at the bottom, shaded as in `cign.explain.sound`."""
     low, high = np.percentile(values, [30, 99.7])
     scaled = np.clip((values[::-1] - low) / max(high - low, 1.0), 0.0, 1.0)
     shades: Floats = colormaps["Greys"](scaled)[..., :3].astype(np.float32)
@@ -112,7 +111,7 @@ def _grey(values: Floats) -> Floats:
 
 
 def _gradient(one: ClassMap, steps: int = 60) -> str:
-    """Moments as a CSS gradient from nothing to the colour of the class."""
+    """Temporal map as a CSS gradient from transparent to the colour of the class."""
     assert one.moments is not None
     at = np.linspace(0, len(one.moments) - 1, steps).round().astype(int)
     stops = ",".join(
@@ -122,8 +121,8 @@ def _gradient(one: ClassMap, steps: int = 60) -> str:
     return f"linear-gradient(90deg,{stops})"
 
 
-def png(picture: NDArray[np.floating]) -> str:
-    """A picture [rows, columns, 3] of 0..1 as a data address."""
+def png(image: NDArray[np.floating]) -> str:
+    """An image [rows, columns, 3] with values in 0..1 as a data URL."""
     buffer = io.BytesIO()
-    imsave(buffer, np.clip(picture, 0.0, 1.0), format="png")
+    imsave(buffer, np.clip(image, 0.0, 1.0), format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

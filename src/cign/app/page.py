@@ -1,4 +1,4 @@
-"""The page itself: fields, and what happens when they are used. The rest of the app is pure."""
+"""The web page: its fields and event handlers. The rest of the app does not use Gradio events."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from cign.errors import CignError, InputError
 from cign.explain.drawing import draw
 
-# What most browsers play.
+# Formats that most browsers play.
 _PLAYED = frozenset({".mp4", ".m4v", ".webm", ".mov", ".mp3", ".wav", ".m4a", ".ogg", ".flac"})
 _LOCKED = (
-    "Teaching is locked on this page. Whoever runs it unlocks it with <code>cign app MODEL "
+    "Teaching is locked on this page. To unlock it, start the page with <code>cign app MODEL "
     "--teach</code>."
 )
 
 
 class Handlers:
-    """What the page does with a model; each gives the values of the fields that change.
+    """Event handlers of the page; each returns the new values of the fields that change.
 
     Args:
         service: The model.
-        root: Where uploads and pictures go.
+        root: Folder for uploads and images.
     """
 
     def __init__(self, service: Service, root: Path) -> None:
         self._service, self._root = service, root
         self._sessions = Sessions(root)
-        self._answers: dict[str, tuple[Path, Answer]] = {}  # the last one of each page
+        self._answers: dict[str, tuple[Path, Answer]] = {}  # the latest of each open page
 
     def ask(self, file: str | None, request: gr.Request) -> tuple[Any, ...]:
-        """Answer about a clip: answer, maps, the clip itself."""
+        """Predict a clip; returns the answer, the maps and the clip."""
         session = str(request.session_hash)
         self._answers.pop(session, None)
         if not file:
@@ -59,7 +59,7 @@ class Handlers:
         return cards.answer(one, media=player(clip, one)), maps(one.scene), file
 
     def picture(self, request: gr.Request) -> Any:
-        """Draw what is to be saved, after the answer is there."""
+        """Draw the image to be saved, after the answer is shown."""
         session = str(request.session_hash)
         if session not in self._answers:
             return gr.update(visible=False)
@@ -69,29 +69,29 @@ class Handlers:
         return gr.update(value=str(place), visible=True)
 
     def teach(self, name: str, files: list[str] | None, request: gr.Request) -> tuple[Any, ...]:
-        """Teach a class: what it cost, and the fields that tell of the model."""
+        """Teach a class; returns its effect and the fields that describe the model."""
         session = str(request.session_hash)
         folder = self._sessions.folder(session) / uuid.uuid4().hex
         try:
             clips = [check_upload(file, self._root) for file in files or ()]
             self._sessions.uses(session, clips)
-            told = self._service.teach(lay_out(name or "", clips, folder))
+            result = self._service.teach(lay_out(name or "", clips, folder))
         except Exception as error:
             return cards.problem(sentence(error)), *self.state()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return cards.taught(told, name.strip()), *self.state()
+        return cards.taught(result, name.strip()), *self.state()
 
-    def undo(self, seen: int) -> tuple[Any, ...]:
-        """Go back by a version."""
+    def undo(self, shown_version: int) -> tuple[Any, ...]:
+        """Return to the previous version."""
         try:
-            number = self._service.undo(seen)
+            number = self._service.undo(shown_version)
         except Exception as error:
             return cards.problem(sentence(error)), *self.state()
-        return cards.gone_back(number), *self.state()
+        return cards.reverted(number), *self.state()
 
     def state(self) -> tuple[Any, ...]:
-        """Top of the page, classes, button that goes back, and the version that is shown."""
+        """Header, classes, undo button, and number of the version that is shown."""
         model, versions = self._service.model, self._service.versions()
         label = cards.undo_label(versions) if self._service.can_teach else None
         button = gr.update(value=label or "Undo", visible=label is not None)
@@ -101,22 +101,22 @@ class Handlers:
         return cards.head(model, shown, number), cards.classes(model, versions), button, number
 
     def close(self, request: gr.Request) -> None:
-        """Remove what a page left."""
+        """Remove the files of a closed page."""
         self._answers.pop(str(request.session_hash), None)
         self._sessions.close(str(request.session_hash))
 
 
 def sentence(error: Exception) -> str:
-    """What a person is told of an error."""
+    """The message that is shown for an error."""
     if isinstance(error, CignError):
         return str(error).rstrip(".")
     if isinstance(error, OSError):
-        return f"a file cannot be read or written ({error.strerror}): the model is as it was"
-    return f"internal error ({type(error).__name__}): the model is as it was"
+        return f"a file cannot be read or written ({error.strerror}): the model is unchanged"
+    return f"internal error ({type(error).__name__}): the model is unchanged"
 
 
 def player(clip: Path, one: Answer) -> str:
-    """A tag that plays the clip, where browsers can."""
+    """An HTML tag that plays the clip; empty for formats that browsers do not play."""
     if clip.suffix.lower() not in _PLAYED:
         return ""
     tag = "audio" if clip.suffix.lower() in AUDIO_SUFFIXES else "video"
@@ -125,7 +125,7 @@ def player(clip: Path, one: Answer) -> str:
 
 
 def only_uploads(field: Any, root: Path) -> Any:
-    """Have a field refuse whatever a browser names that was not uploaded: paths, addresses."""
+    """Make a field reject paths and URLs in a request that are not uploads."""
     move: Callable[[Any], Any] = field.async_move_resource_to_block_cache
 
     @functools.wraps(move)
@@ -145,8 +145,8 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
 
     Args:
         service: The model.
-        root: Where uploads and pictures go.
-        max_upload: Bytes of the largest file that is taken, to be told.
+        root: Folder for uploads and images.
+        max_upload: Largest accepted file, in bytes; shown on the page.
     """
     do = Handlers(service, root)
     limit = f"at most {shown_size(max_upload)} each"
@@ -154,7 +154,7 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
     private: dict[str, Any] = {"api_visibility": "private"}
     with gr.Blocks(title="cign", analytics_enabled=False, delete_cache=(600, 21_600)) as page:
         head = gr.HTML(padding=False)
-        clip, seen = gr.State(None), gr.State(0)
+        clip, shown_version = gr.State(None), gr.State(0)
         with gr.Tabs():
             with gr.Tab("Ask"), gr.Row(equal_height=False):
                 with gr.Column(scale=2, min_width=280):
@@ -180,7 +180,7 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                                 ),
                                 root,
                             )
-                    said = gr.HTML(cards.empty(), padding=False, elem_id="answer")
+                    answer = gr.HTML(cards.empty(), padding=False, elem_id="answer")
                 with gr.Column(scale=3, min_width=280):
                     shown = gr.HTML(padding=False, elem_id="maps")
                     save = gr.DownloadButton(
@@ -188,7 +188,7 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                     )
             with gr.Tab("Teach"):
                 if service.can_teach:
-                    name, files, teach, undo, told = _teaching(limit, suffixes, root)
+                    name, files, teach, undo, taught = _teaching(limit, suffixes, root)
                 else:
                     gr.HTML(f"<section class='cign cign-empty'><p>{_LOCKED}</p></section>")
             with gr.Tab("Classes") as classes_tab:
@@ -196,39 +196,39 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                 if not service.can_teach:
                     undo = gr.Button(visible=False)
 
-        asked = [said, shown, clip]
-        state = [head, classes, undo, seen]
-        modality: dict[str, Any] = {"concurrency_id": "read", "concurrency_limit": 1, **private}
+        asked = [answer, shown, clip]
+        state = [head, classes, undo, shown_version]
+        predicting: dict[str, Any] = {"concurrency_id": "read", "concurrency_limit": 1, **private}
         for field in (upload, record):
-            asking = field.change(do.ask, field, asked, show_progress_on=said, **modality)
-            asking.then(do.picture, None, save, show_progress="hidden", **modality)
+            asking = field.change(do.ask, field, asked, show_progress_on=answer, **predicting)
+            asking.then(do.picture, None, save, show_progress="hidden", **predicting)
         page.load(do.state, None, state, show_progress="hidden", **private)
         classes_tab.select(do.state, None, state, show_progress="hidden", **private)
         if service.can_teach:
             writing: dict[str, Any] = {
                 "concurrency_id": "teach",
                 "concurrency_limit": 1,
-                "show_progress_on": told,
+                "show_progress_on": taught,
                 **private,
             }
             for event in (
-                teach.click(do.teach, [name, files], [told, *state], **writing),
-                undo.click(do.undo, seen, [told, *state], **writing),
+                teach.click(do.teach, [name, files], [taught, *state], **writing),
+                undo.click(do.undo, shown_version, [taught, *state], **writing),
             ):
-                # The clip that was asked about last, as the model sees it now.
-                again = event.then(do.ask, clip, asked, show_progress="hidden", **modality)
-                again.then(do.picture, None, save, show_progress="hidden", **modality)
+                # Predict the latest clip again with the changed model.
+                again = event.then(do.ask, clip, asked, show_progress="hidden", **predicting)
+                again.then(do.picture, None, save, show_progress="hidden", **predicting)
         page.unload(do.close)
     return page
 
 
 def _teaching(limit: str, suffixes: list[str], root: Path) -> tuple[Any, ...]:
-    """The fields of the teaching tab."""
+    """The fields of the Teach tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=280):
             name = gr.Textbox(
                 label="Name of the class",
-                info="A new name teaches a new class; a known one gets more clips.",
+                info="A new name adds a class; a known name adds clips to that class.",
                 max_lines=1,
                 max_length=100,
                 elem_id="class-name",
@@ -246,11 +246,11 @@ def _teaching(limit: str, suffixes: list[str], root: Path) -> tuple[Any, ...]:
             teach = gr.Button("Teach", variant="primary", elem_id="teach")
             undo = gr.Button("Undo", visible=False, elem_id="undo")
         with gr.Column(scale=3, min_width=280):
-            told = gr.HTML(
+            taught = gr.HTML(
                 "<section class='cign cign-empty'><p class='soft'>A handful of clips with audio "
-                "and video is enough. What the new class costs the old ones is measured and "
-                "shown here, and one press takes it back.</p></section>",
+                "and video is enough. The effect on the old classes is measured and shown here; "
+                "Undo restores the previous version.</p></section>",
                 padding=False,
                 elem_id="told",
             )
-    return name, files, teach, undo, told
+    return name, files, teach, undo, taught

@@ -1,6 +1,6 @@
-"""One model behind a page: it answers, learns and goes back; knows nothing of pages.
+"""The model behind the page: predict, teach and undo, independent of the page itself.
 
-Reading goes on while the model is taught: a changed model is made beside the one that answers.
+Predictions continue while the model is taught: the changed model is built beside the current one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ TOP = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is said of a clip.
+    """The result for a clip.
 
     Attributes:
-        prediction: The readings, `TOP` classes each.
-        scene: What can be drawn.
-        duration_s: Length of the clip.
-        notes: What is odd about the file; one sentence each.
-        seconds: What it took.
+        prediction: Predictions of each modality, `TOP` classes each.
+        scene: Data for drawing.
+        duration_s: Length of the clip in seconds.
+        notes: Warnings about the file, one sentence each.
+        seconds: Time taken.
     """
 
     prediction: Prediction
@@ -51,11 +51,11 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """What a teaching did.
+    """Result of teaching.
 
     Attributes:
-        addition: What was learned and what it costs.
-        version: Of the model from now on.
+        addition: What was learned, and its effect on old classes.
+        version: New version number of the model.
     """
 
     addition: Addition
@@ -63,16 +63,16 @@ class Taught:
 
 
 class Service:
-    """Holds a model for a page.
+    """Holds the model of a page.
 
     Args:
-        folder: A MODEL, a RUN, or ``owner/name`` on a hub of models.
-        teach: Whether it may be changed.
-        out: A new folder for a copy that is changed instead; a RUN or a model on a hub needs one.
-        device: Where it computes, as `cign.utils.devices.resolve_device` takes it.
+        folder: A MODEL, a RUN, or ``owner/name`` on a model hub.
+        teach: Whether the model may be changed.
+        out: New folder for a copy that is changed instead; required for a RUN or a hub model.
+        device: Compute device, as `cign.utils.devices.resolve_device` takes it.
 
     Raises:
-        InputError: If there is no model, or it cannot be changed and is to be.
+        InputError: If there is no model, or if ``teach`` is set and it cannot be changed.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Service:
         device: str | None = None,
     ) -> None:
         if out is not None and not teach:
-            raise InputError("--out is for the copy that is taught: give --teach too, or leave it")
+            raise InputError("--out requires --teach: add --teach, or remove --out")
         place = model_place(local_place(folder))
         if teach and out is None and (is_of_run(place) or hub_name(folder)):
             raise InputError(
-                f"{folder} is a run's or a hub's and stays as it is: name a folder for a copy that "
-                "is taught with --out"
+                f"{folder} is a run or a hub model and cannot be changed: name a folder for a copy "
+                "with --out"
             )
         self._device = resolve_device(device)
         model = load_model(place).to(self._device)
@@ -111,7 +111,7 @@ class Service:
 
     @property
     def model(self) -> Model:
-        """The current model; read again where another process has changed the folder."""
+        """The current model; reloaded if another process has changed the folder."""
         with self._loading:
             state = self._file_state()
             if state != self._state:
@@ -119,7 +119,7 @@ class Service:
             return self._model
 
     def backbone(self, model: Model) -> Backbone | None:
-        """The frozen backbone of a model, loaded once; None where the method holds encoders."""
+        """The frozen backbone of a model, loaded once; None if the method holds its encoders."""
         with self._loading:
             if model.regime == "frozen" and (
                 self._backbone is None or self._backbone.fingerprint != model.fingerprint
@@ -128,27 +128,27 @@ class Service:
             return self._backbone
 
     def answer(self, clip: Path) -> Answer:
-        """Read a clip.
+        """Predict a clip.
 
         Raises:
             InputError: If it cannot be read.
         """
         began = time.perf_counter()
         model = self.model
-        seen: list[tuple[Decoded, Maps | None]] = []
+        observed: list[tuple[Decoded, Maps | None]] = []
         (prediction,) = predict_files(
             model,
             self.backbone(model),
             [clip],
             top=TOP,
-            observer=lambda _, decoded, maps: seen.append((decoded, maps)),
+            observer=lambda _, decoded, maps: observed.append((decoded, maps)),
         )
         if prediction.error is not None:
             raise InputError(
                 f"{clip.name} cannot be read ({prediction.error}): choose another video or audio "
                 "file"
             )
-        ((decoded, maps),) = seen
+        ((decoded, maps),) = observed
         scene = make_scene(
             prediction,
             decoded,
@@ -166,13 +166,13 @@ class Service:
         )
 
     def teach(self, table: Path) -> Taught:
-        """Learn clips; who comes second waits for the first.
+        """Learn from clips; concurrent calls wait for each other.
 
         Args:
-            table: As `cign.app.uploads.lay_out` writes it.
+            table: Table of clips written by `cign.app.uploads.lay_out`.
 
         Raises:
-            InputError: If the page may not teach, the clips cannot be used, or another process
+            InputError: If teaching is locked, the clips cannot be used, or another process
                 is changing the model.
         """
         self._unlocked()
@@ -185,21 +185,21 @@ class Service:
             return Taught(addition=addition, version=self.versions()[-1].number)
 
     def undo(self, seen: int) -> int:
-        """Go back by one version; gives its number.
+        """Return to the previous version.
 
         Args:
-            seen: The version that the page showed as the current one.
+            seen: The version that the page shows as current.
 
         Raises:
-            InputError: If another one is current by now, or there is none before it.
+            InputError: If another version is current by now, or there is no previous version.
         """
         self._unlocked()
         with self._writing:
             current = self.versions()[-1].number
             if current != seen:
                 raise InputError(
-                    f"the model is at version {current} by now, not {seen}: somebody else changed "
-                    "it; look at the classes and press again"
+                    f"the model is now at version {current}, not {seen}, because somebody else "
+                    "changed it: check the classes and press again"
                 )
             return undo(self.place)
 
@@ -212,7 +212,7 @@ class Service:
         return list_versions(self.place)
 
     def warm_up(self) -> None:
-        """Load what the first answer would wait for."""
+        """Load everything that the first prediction needs."""
         model = self.model
         self.backbone(model)
         _ = model.evidence_reader

@@ -1,4 +1,4 @@
-"""The page as a server on this machine: nothing leaves it, nothing outside its folder is served."""
+"""Local web server of the page: it serves only files in its folder and contacts no other host."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 from cign.app.service import Service
 from cign.errors import InputError
 
-# What the browser itself may load: the page's own files, and pictures inside the page. The page's
-# library compiles its templates in the browser, hence unsafe-eval.
+# Content that the browser may load: the page's own files and embedded images. Gradio compiles its
+# templates in the browser, hence unsafe-eval.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; "
@@ -32,7 +32,7 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-# The page's library can fetch addresses for a browser; this page needs none of that.
+# Gradio can fetch URLs on behalf of a browser; this page does not need it.
 _FETCHING = ("/proxy=", "file=http:", "file=https:", "file=ftp:")
 _ENVIRONMENT = {
     "GRADIO_ANALYTICS_ENABLED": "False",
@@ -49,16 +49,16 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """Wraps an ASGI application: adds the headers above, refuses what fetches addresses.
+    """ASGI wrapper that adds the headers above and rejects requests that fetch URLs.
 
-    After a refusal the connection is closed, so that the rest of a large upload is not waited for.
+    After a rejection the connection is closed, so that the rest of a large upload is not received.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -78,12 +78,12 @@ class Guard:
 
 
 def fetches(path: str) -> bool:
-    """Whether a request asks the server to fetch an address."""
+    """Whether a request asks the server to fetch a URL."""
     return any(mark in path.lower() for mark in _FETCHING)
 
 
 def is_local(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether a host is a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -94,18 +94,18 @@ def is_local(host: str) -> bool:
 
 @contextmanager
 def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Take a port, before anything heavy is loaded.
+    """Bind a port, before any large module is loaded.
 
     Raises:
-        InputError: If the address is not one of this machine's, or the port is taken.
+        InputError: If the address does not belong to this machine, or the port is in use.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         taken = socket.create_server(address[:2], family=family)
     except OSError as error:
         raise InputError(
-            f"cannot listen at {host} port {port} ({error.strerror}): name another with --host "
-            "and --port, or --port 0 for any free one"
+            f"cannot listen at {host} port {port} ({error.strerror}): choose another with --host "
+            "and --port, or use --port 0 for any free port"
         ) from None
     with taken:
         yield taken
@@ -118,20 +118,20 @@ def serve(
     max_upload: int,
     ready: Callable[[str], None],
 ) -> NoReturn:
-    """Serve until interrupted; uploads and pictures go with the process.
+    """Serve until interrupted; then remove all uploads and images.
 
     Args:
         service: The model.
-        taken: See `listen`.
-        max_upload: Bytes of the largest file that is taken.
-        ready: Called with the page's address.
+        taken: The bound socket, see `listen`.
+        max_upload: Largest accepted file, in bytes.
+        ready: Called with the URL of the page.
 
     Raises:
-        KeyboardInterrupt: When it is over.
+        KeyboardInterrupt: When the server has stopped.
     """
     with tempfile.TemporaryDirectory(prefix="cign-app-", ignore_cleanup_errors=True) as folder:
         root = Path(folder).resolve()
-        # Read when the library is imported, so it comes first.
+        # Set before Gradio is imported, which reads these variables.
         os.environ.update(_ENVIRONMENT, GRADIO_TEMP_DIR=str(root))
         server = make_server(service, root, max_upload=max_upload)
         service.warm_up()
@@ -147,7 +147,7 @@ def serve(
 
 
 def _end(root: Path) -> None:
-    """Remove the folder; a picture that is being drawn in a thread may come a little later."""
+    """Remove the folder, repeatedly: a thread that is drawing may still write an image."""
     for _ in range(10):
         shutil.rmtree(root, ignore_errors=True)
         time.sleep(_END_S / 10)
@@ -158,12 +158,12 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def make_server(service: Service, root: Path, *, max_upload: int) -> Any:
-    """The server, ready to run.
+    """Build the server.
 
     Args:
         service: The model.
-        root: Where uploads and pictures go.
-        max_upload: Bytes of the largest file that is taken.
+        root: Folder for uploads and images.
+        max_upload: Largest accepted file, in bytes.
     """
     import uvicorn
     from fastapi import FastAPI
@@ -173,7 +173,7 @@ def make_server(service: Service, root: Path, *, max_upload: int) -> Any:
     from cign.app.page import build_page
 
     page = build_page(service, root, max_upload=max_upload)
-    # Without this the library takes paths that a browser names without looking where they lie.
+    # Without this, Gradio accepts paths in a request without checking their location.
     page.has_launched = True
     app = mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None),

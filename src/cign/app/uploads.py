@@ -1,4 +1,4 @@
-"""What comes from a browser: which files are taken, and how clips to learn from are laid out."""
+"""Uploads from the browser: validation of files, and the table of clips to learn from."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from cign.saved_model.validation_clips import KEPT_PER_CLASS
 from cign.updating.new_classes import check_name
 
 MOST_CLIPS = 100
-# Ours: one clip in so many is not learned from but kept, to measure what later changes cost.
+# Our choice: one clip in so many becomes a validation clip, to measure the effect of later changes.
 SET_ASIDE_EVERY = 5
 _SHOWN = ("mp4", "webm", "mov", "mkv", "wav", "mp3")
 
 
 def check_upload(path: str | Path, folder: Path) -> Path:
-    """Give the place of an uploaded file.
+    """Validate the path of an uploaded file.
 
     Args:
-        path: As the browser names it.
-        folder: Where uploads lie; nothing outside it is read.
+        path: Path in the request of the browser.
+        folder: Folder of uploads; no file outside it is accepted.
 
     Raises:
-        InputError: If it lies elsewhere, is gone, or is no video or audio file.
+        InputError: If it is outside the folder, missing, or neither a video nor an audio file.
     """
     place = Path(path).resolve()
     if not place.is_relative_to(folder.resolve()) or not place.is_file():
-        raise InputError("this file is not here any more: choose it again")
+        raise InputError("this file is no longer available: choose it again")
     if not is_media(place):
         raise InputError(
             f"{place.name} is neither a video nor an audio file: choose one such as "
@@ -42,27 +42,27 @@ def check_upload(path: str | Path, folder: Path) -> Path:
 
 
 def num_set_aside(num_clips: int) -> int:
-    """How many of the clips of a class are kept to measure with, and not learned from."""
+    """Number of validation clips of a class, which are not learned from."""
     return min(num_clips // SET_ASIDE_EVERY, KEPT_PER_CLASS)
 
 
 def lay_out(name: str, clips: Sequence[Path], folder: Path) -> Path:
-    """Write clips of one class as a table that `cign add` takes.
+    """Write the clips of one class as a table for `cign add`.
 
     Args:
-        name: Of the class.
-        clips: Its clips, in the order in which they were chosen.
-        folder: Where the table and the clips go.
+        name: Name of the class.
+        clips: Its clips, in the order of choice.
+        folder: Folder for the table and the clips.
 
     Returns:
-        The table. The last `num_set_aside` clips are of split val, the others of split train.
+        Path of the table. The last `num_set_aside` clips are in split val, the others in train.
 
     Raises:
-        InputError: If the name is not allowed, or there are no clips or too many.
+        InputError: If the name is not allowed, or there are no or too many clips.
     """
     name = check_name(name.strip())
     if not clips:
-        raise InputError("no clip was chosen: choose a few that show the class")
+        raise InputError("no clip was chosen: choose a few clips of the class")
     if len(clips) > MOST_CLIPS:
         raise InputError(
             f"{len(clips)} clips were chosen: teach at most {MOST_CLIPS} at a time, or use "
@@ -82,10 +82,10 @@ def lay_out(name: str, clips: Sequence[Path], folder: Path) -> Path:
 
 
 class Sessions:
-    """A folder for each open page, removed when the page is closed.
+    """One folder for each open page, removed when the page is closed.
 
     Args:
-        root: Where they lie.
+        root: Parent of these folders.
     """
 
     def __init__(self, root: Path) -> None:
@@ -93,18 +93,18 @@ class Sessions:
         self._used: dict[str, set[Path]] = {}
 
     def folder(self, session: str) -> Path:
-        """The folder of a session, made if it is not there."""
-        # What the browser calls its session is never a part of a path.
+        """The folder of a session, created if it does not exist."""
+        # The session name sent by the browser must not become part of a path.
         place = self._root / f"session-{uuid.uuid5(uuid.NAMESPACE_OID, session).hex}"
         place.mkdir(parents=True, exist_ok=True)
         return place
 
     def uses(self, session: str, clips: Sequence[Path]) -> None:
-        """Remember uploads that go with a session."""
+        """Register the uploads of a session."""
         self._used.setdefault(session, set()).update(clips)
 
     def close(self, session: str) -> None:
-        """Remove all that a session left, but uploads that another one uses too."""
+        """Remove the files of a session, except uploads that another session also uses."""
         shutil.rmtree(self.folder(session), ignore_errors=True)
         mine = self._used.pop(session, set())
         for clip in mine.difference(*self._used.values()):
@@ -114,7 +114,7 @@ class Sessions:
 
 
 def shown_size(num_bytes: int) -> str:
-    """A size as one reads it, in powers of 1,024 as browsers count."""
+    """Format a size for display, in powers of 1,024 like browsers."""
     for unit, scale in (("GB", 2**30), ("MB", 2**20), ("kB", 2**10)):
         if num_bytes >= scale:
             return f"{num_bytes / scale:.4g} {unit}"

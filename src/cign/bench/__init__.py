@@ -1,4 +1,4 @@
-"""The comparison of methods: a grid of runs in parallel processes, a table with intervals."""
+"""Benchmarking: a grid of runs in parallel processes, summarised in a table with intervals."""
 
 from cign.bench.bench import BenchResult, run_bench
 from cign.bench.grid import BenchConfig

@@ -1,4 +1,4 @@
-"""A bench from the grid to the table: does what is left, and saves everything as it ends."""
+"""Run a bench from grid to table: make the missing runs and save each result as it finishes."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ RUNS = "runs"
 
 @dataclass(frozen=True, kw_only=True)
 class BenchResult:
-    """What a bench came to.
+    """Result of a bench.
 
     Attributes:
-        table: What ``table.json`` holds.
-        failed: Sentences by the names of runs that failed.
+        table: Contents of ``table.json``.
+        failed: Error message of each failed run, by run name.
     """
 
     table: dict[str, Any]
@@ -52,27 +52,27 @@ def run_bench(
     view: View | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> BenchResult:
-    """Make all runs of a grid that are not done yet, and its tables.
+    """Make all unfinished runs of a grid, and write its tables.
 
     Args:
         config: The grid.
-        out: Gets ``bench.json``, ``runs/``, ``table.csv``, ``table.json``, ``table.md`` and
-            ``report.html``. A folder that holds the same bench is gone on with.
-        num_workers: Processes at a time, each with its share of the cores; one for each core if
-            absent; 0 makes all runs in this process.
-        keep_models: Whether the runs' models are kept.
-        now: Methods whose runs are made this time, the others' being left for later; all if empty.
-        engine: ``local``, or ``ray`` for the machines of a cluster; the processes are then its.
-        device: Where runs compute, as `cign.utils.devices.resolve_device` takes it; with ``ray`` on
-            each machine. A run that was begun goes on where it was unless a device is named.
-        view: Shows how it gets on.
-        program: What a process runs.
+        out: Output folder: ``bench.json``, ``runs/``, ``table.csv``, ``table.json``, ``table.md``,
+            ``report.html``. If the folder holds the same bench, that bench is resumed.
+        num_workers: Number of parallel processes, which divide the cores among them. None: one per
+            core. 0: all runs in this process.
+        keep_models: Whether the models of the runs are saved.
+        now: Methods to run this time; the other methods are left for later. Empty: all.
+        engine: ``local``, or ``ray`` to start the processes on the machines of a cluster.
+        device: Device of the runs, as `cign.utils.devices.resolve_device` takes it; with ``ray``,
+            of each machine. None: an interrupted run resumes on the device it started on.
+        view: Displays progress.
+        program: Command line of a worker process.
 
     Returns:
-        Table and failures; one run's failure does not end the others.
+        Table and failures. A failed run does not stop the others.
 
     Raises:
-        InputError: If the grid cannot be run, or the folder holds another bench.
+        InputError: If the grid cannot be run, or the folder holds a different bench.
     """
     view = view or NoView()
     check_engine(engine, num_workers)
@@ -112,7 +112,7 @@ def run_bench(
 
 
 def _how_far(folder: Path) -> int:
-    """Whether a run is done (2), begun (1) or neither (0)."""
+    """Progress of a run: 2 if finished, 1 if started, else 0."""
     return 2 if is_done(folder) else int(folder.exists())
 
 
@@ -124,7 +124,7 @@ def _job(
     keep_models: bool,
     config: BenchConfig,
 ) -> Job:
-    """What `cign.bench.worker.make_run` is told."""
+    """Arguments of `cign.bench.worker.make_run`."""
     world = worlds[run.world]
     test_store = world.test_store
     return {
@@ -147,7 +147,7 @@ def _job(
 
 
 def _record(folder: Path, outcome: Outcome) -> None:
-    """Keep why a run failed beside it; one that is done has written its own record."""
+    """Record why a run failed in its folder; a finished run has written its own record."""
     if outcome.error is not None:
         record = {"error": outcome.error, "traceback": outcome.traceback}
         write_json(folder / RECORD, {"format": FORMAT, "status": "failed", **record})
@@ -157,14 +157,14 @@ def _record(folder: Path, outcome: Outcome) -> None:
 
 
 class _Files:
-    """The tables in a bench's folder."""
+    """Writes the tables in the folder of a bench."""
 
     def __init__(self, out: Path, summary: Summary, num_workers: int) -> None:
         self.out, self.summary, self.num_workers = out, summary, num_workers
         self.failed: dict[str, str] = {}
 
     def write(self, *, intervals: bool) -> dict[str, Any]:
-        """Write the tables as they stand; intervals and page once all is done."""
+        """Write the tables of the runs finished so far; with intervals, also write the report."""
         from cign.report.bench import write_bench_report
 
         table = self._table(intervals)
@@ -199,7 +199,7 @@ class _Files:
         }
 
     def _stores(self, plan: Plan) -> dict[str, dict[str, Any]]:
-        """What was learned from and scored, and how many runs have read the test clips."""
+        """Training and test clips of each store, and how many runs evaluated the test clips."""
         done = self.summary.results
         return {
             world.name: {
@@ -215,7 +215,7 @@ class _Files:
 
 
 def definitions(summary: Summary) -> dict[str, str]:
-    """What stands in the table, by name."""
+    """Definitions of the columns of the table, by name."""
     names = ("seen", "last", "average", "forgetting")
     result = {name: DEFINITIONS[name] for name in names}
     if any(one.measure == "map" for one in summary.results.values()):
@@ -229,10 +229,10 @@ def definitions(summary: Summary) -> dict[str, str]:
     if summary.config.against is not None:
         result["difference"] = _interval_definition(summary.config.against, num_stores)
     result["kept"] = (
-        "bytes of old clips that may be used again, of statistics of them, and of old tasks' "
-        "validation clips, which a closed form keeps to set its threshold for unknown classes"
+        "bytes stored for old classes: exemplars, statistics of clips, and old tasks' validation "
+        "clips, from which closed-form methods set the threshold for unknown classes"
     )
-    result["seconds"] = "of a run, with others beside it on the same machine"
+    result["seconds"] = "wall-clock time of a run, with other runs in parallel on the same machine"
     return result
 
 
@@ -243,10 +243,10 @@ def _interval_definition(against: str, num_stores: int) -> str:
     )
     if num_stores == 1:
         return text + (
-            "test clips. With one store nothing is known of other stores: they cannot be drawn, "
-            "and Student's t interval over stores is not available"
+            "test clips. With a single store, the interval does not cover variation between "
+            "stores, and Student's t interval over stores is not available"
         )
     return text + (
-        "stores and, inside them, of test clips, or Student's t interval over the stores' "
-        "differences (marked t) where that is wider"
+        "stores and, within each, of test clips, or Student's t interval over the stores' "
+        "differences (marked t) where it is wider"
     )

@@ -1,4 +1,4 @@
-"""Runs of a bench on a Ray cluster; a run whose machine dies goes on elsewhere, where it was."""
+"""Runs of a bench on a Ray cluster; if a machine fails, its run resumes on another machine."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cign.utils.files import folder_lock
 
 Runner = Callable[[Sequence[Job], int, View, Sequence[str]], Iterator[Outcome]]
 
-# How long the process of a machine that died may go on holding a run folder.
+# Longest time for which a process of a failed machine may still lock a run folder.
 _HELD_S = 30.0
 
 
 @contextlib.contextmanager
 def on_engine(name: str) -> Iterator[tuple[int, Runner]]:
-    """What makes runs, and how many processors it has.
+    """Give the number of processors of an engine and the function that makes runs on it.
 
     Args:
         name: ``local`` or ``ray``.
@@ -42,7 +42,7 @@ def run_on_cluster(
 ) -> Iterator[Outcome]:
     """Make runs on a cluster; see `cign.bench.runner.run_all`.
 
-    Each run has a process of its own there, too, so that its peak memory is its own.
+    As on one machine, each run has its own process, so that its peak memory can be measured.
     """
     board = ray.remote(num_cpus=0)(Board).remote()
     calls = [(job, tuple(program), board) for job in jobs]
@@ -57,7 +57,7 @@ def run_on_cluster(
         folder = Path(jobs[number]["folder"])
         if outcome.error is None and not is_done(folder):
             sentence = (
-                f"machine {machine} wrote {folder} where this one does not see it: put --out on a "
+                f"machine {machine} wrote {folder}, which this machine cannot see: put --out on a "
                 "file system that all machines share"
             )
             outcome = Outcome(name=outcome.name, error=sentence)
@@ -66,30 +66,30 @@ def run_on_cluster(
 
 
 class Board:
-    """Where the machines note how far their runs are, until it is shown."""
+    """Actor that collects the progress of runs from all machines until it is displayed."""
 
     def __init__(self) -> None:
         self._at: dict[str, tuple[str, str, int, int]] = {}
 
     def moved(self, name: str, stage: str, done: int, total: int) -> None:
-        """Note where a run stands."""
+        """Record the progress of a run."""
         self._at[name] = (name, stage, done, total)
 
     def take(self) -> list[tuple[str, str, int, int]]:
-        """What was noted since the last time."""
+        """The progress recorded since the last call."""
         events = list(self._at.values())
         self._at.clear()
         return events
 
 
-class _Told(NoView):
-    """A view that passes on to a board."""
+class _BoardView(NoView):
+    """A view that forwards progress to a board."""
 
     def __init__(self, board: Any) -> None:
         self._board = board
 
     def moved(self, name: str, stage: str, done: int, total: int) -> None:
-        """Pass on."""
+        """Forward."""
         self._board.moved.remote(name, stage, done, total)
 
 
@@ -97,16 +97,16 @@ def make_job(job: Job, program: Sequence[str], board: Any) -> tuple[str, float, 
     """Make a run on this machine.
 
     Returns:
-        The machine's name, how long it took in seconds, and how it ended.
+        The machine's name, the duration in seconds, and the outcome.
     """
     begin = time.monotonic()
     _wait_until_free(Path(job["folder"]))
-    (outcome,) = run_all([job], 1, _Told(board), program)
+    (outcome,) = run_all([job], 1, _BoardView(board), program)
     return platform.node(), time.monotonic() - begin, outcome
 
 
 def _wait_until_free(folder: Path) -> None:
-    """Wait for the process of an earlier attempt to let go of a folder; it ends with its parent."""
+    """Wait until the process of an earlier attempt unlocks a folder; it ends with its parent."""
     deadline = time.monotonic() + _HELD_S
     while time.monotonic() < deadline:
         try:

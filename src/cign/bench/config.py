@@ -1,4 +1,4 @@
-"""What a grid stands for: recipes and stores; the check that a resumed bench is the one begun."""
+"""Recipes and stores of a grid, and the check that a resumed bench is unchanged."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ ALL_STORES = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A line of the comparison: a method with its options.
+    """A row of the comparison: a method with its options.
 
     Attributes:
-        name: What the table calls it.
+        name: Name in the table.
         method: Name of the method.
         options: All its options.
     """
@@ -40,12 +40,12 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """A store as the table names it.
+    """A store and its name in the table.
 
     Attributes:
         name: Unique among the stores of the bench.
-        store: What is learned from.
-        test_store: What is scored, if it is another one.
+        store: Training data.
+        test_store: Test data, if in a different store.
     """
 
     name: str
@@ -54,7 +54,7 @@ class World:
 
     @property
     def tested(self) -> Store:
-        """What is scored."""
+        """The store with the test clips."""
         return self.test_store or self.store
 
 
@@ -62,7 +62,7 @@ def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
     """The methods with their recipes.
 
     Raises:
-        InputError: If a name is neither a method nor a recipe, or a recipe is wrong.
+        InputError: If a name is neither a method nor a recipe, or a recipe is invalid.
     """
     entries = []
     for name in config.methods:
@@ -80,7 +80,7 @@ def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
 
 
 def _without_encoders(options: Any) -> Any:
-    """Options with what only encoders in training heed at its default: the runs are the same."""
+    """Reset options that only trained encoders use to their defaults: the runs are the same."""
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     trainings = {k: v for k, v in values.items() if isinstance(v, TrainingOptions)}
     changed = {k: dataclasses.replace(v, encoder_rate=1.0) for k, v in trainings.items()}
@@ -95,7 +95,7 @@ def _recipe(name: str, folder: Path | None) -> Recipe:
         recipe = read_recipe(path)
         if name in METHODS and recipe.method != name:
             raise InputError(
-                f"recipe {path} is for {recipe.method}: rename it, for {name} is another method"
+                f"recipe {path} is for {recipe.method}: rename it, because {name} is another method"
             )
         return recipe
     try:
@@ -125,19 +125,19 @@ def open_worlds(config: BenchConfig) -> tuple[World, ...]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, with as much of the path as tells them apart."""
+    """The folders' names, with enough of the path to make them distinct."""
     for depth in range(1, 1 + max(len(folder.parts) for folder in folders)):
         names = ["-".join(folder.parts[-depth:]).strip("/-") for folder in folders]
         if len(set(names)) == len(names) and ALL_STORES not in names:
             return names
-    raise InputError(f"stores cannot be named apart: {', '.join(map(str, folders))}")
+    raise InputError(f"stores have no distinct names: rename one of {', '.join(map(str, folders))}")
 
 
 def backbone_of(config: BenchConfig, entry: Entry, world: World) -> str:
-    """The backbone that a method works on.
+    """The backbone of a method on a store.
 
     Raises:
-        InputError: If the store holds no tokens that fit, or several.
+        InputError: If the store holds no suitable tokens, or tokens of several backbones.
     """
     name = config.backbone
     if config.regime != "frozen":
@@ -152,7 +152,7 @@ def backbone_of(config: BenchConfig, entry: Entry, world: World) -> str:
 def identity(
     config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[World]
 ) -> dict[str, Any]:
-    """All that decides what a bench computes, as plain values; ``bench.json`` holds it."""
+    """All settings that determine the results of a bench, as plain values for ``bench.json``."""
     values = {
         "methods": {entry.name: [entry.method, entry.options] for entry in entries},
         "stores": {world.name: _prepared(world.store) for world in worlds},
@@ -170,8 +170,8 @@ def identity(
     }
     if config.keeps_groups:
         values["groups"] = "published"
-    as_read: dict[str, Any] = json.loads(json.dumps(values))  # JSON has lists, not tuples
-    return as_read
+    plain: dict[str, Any] = json.loads(json.dumps(values))  # JSON has lists, not tuples
+    return plain
 
 
 def _prepared(store: Store) -> dict[str, Any]:
@@ -179,46 +179,46 @@ def _prepared(store: Store) -> dict[str, Any]:
     return {"list_hash": store.list_hash, "tokens": tokens}
 
 
-def begin(folder: Path, wanted: dict[str, Any]) -> None:
-    """Note what a bench computes, or check that it is what it was begun with.
+def begin(folder: Path, current: dict[str, Any]) -> None:
+    """Record the configuration of a new bench, or check that a resumed one has the same.
 
     Raises:
-        InputError: If the folder holds a bench of another configuration.
+        InputError: If the folder holds a bench with a different configuration.
     """
     path = folder / "bench.json"
     if not path.exists():
-        write_json(path, {"format": FORMAT, "config": wanted})
+        write_json(path, {"format": FORMAT, "config": current})
         return
     found = read_json(path, "bench")
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"{path} is not of format {FORMAT}: use another folder for --out")
     config = found.get("config", {})
-    for name, value in wanted.items():
-        if config.get(name) != value and not _stays_true(name, config, value):
+    for name, value in current.items():
+        if config.get(name) != value and not _is_compatible(name, config, value):
             raise InputError(
                 f"bench {folder} was begun with {_difference(name, config.get(name), value)}: "
-                "repeat the command it was begun with, or give another --out"
+                "repeat the original command, or give another --out"
             )
-    if config != wanted:
-        write_json(path, {"format": FORMAT, "config": wanted})
+    if config != current:
+        write_json(path, {"format": FORMAT, "config": current})
 
 
-def _stays_true(name: str, begun: dict[str, Any], now: Any) -> bool:
-    """Whether what is done of a bench stays true although something is not as it was.
+def _is_compatible(name: str, begun: dict[str, Any], now: Any) -> bool:
+    """Whether the finished runs of a bench remain valid although a setting has changed.
 
-    A comparison may gain methods, and a method options that came later and have their default,
-    which is what was done before they came. A store may gain or lose tokens that no run of it has
-    read; which ones those read may then have to be named.
+    A bench may gain methods. A method may gain options of a later version at their defaults, since
+    the defaults reproduce the earlier behaviour. A store may gain or lose tokens that no run uses;
+    then the backbone may have to be named.
     """
     was = begun.get(name)
     if name == "methods" and isinstance(was, dict):
         return all(key in now and now[key] == _with_defaults(was[key]) for key in was)
     if name == "only" and isinstance(was, dict):
-        # A method that came later may have a part of its own; the others keep theirs.
+        # An added method may have its own part; the parts of the others must be unchanged.
         begun_with = {key: value for key, value in now.items() if key in begun.get("methods", {})}
         return bool(begun_with == was)
     if name in ("stores", "test-store") and isinstance(was, dict):
-        return list(was) == list(now) and all(_reads_alike(was[key], now[key]) for key in was)
+        return list(was) == list(now) and all(_is_same_data(was[key], now[key]) for key in was)
     if name == "backbone" and was is None:
         held = [store["tokens"] for store in begun.get("stores", {}).values()]
         return all({n for n in tokens if not n.endswith(STEM)} == {now} for tokens in held)
@@ -226,29 +226,29 @@ def _stays_true(name: str, begun: dict[str, Any], now: Any) -> bool:
 
 
 def _with_defaults(begun: list[Any]) -> list[Any]:
-    """A method and its options as a bench was begun with, with the options that came later."""
+    """A recorded method and its options, completed by the defaults of options added later."""
     method, options = begun
     try:
         filled: Any = configure(method_class(method).Options, options, "bench.json")
-    except InputError:  # an option that is no more
+    except InputError:  # an option that no longer exists
         return begun
     return [method, json.loads(json.dumps(dataclasses.asdict(filled)))]
 
 
-def _reads_alike(was: dict[str, Any], now: dict[str, Any]) -> bool:
-    """Whether two states of a store have the same clips and tokens, as far as both have them."""
+def _is_same_data(was: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two states of a store have the same clips and agree on the tokens in both."""
     both = was["tokens"].keys() & now["tokens"].keys()
     same = all(was["tokens"][name] == now["tokens"][name] for name in both)
     return bool(was["list_hash"] == now["list_hash"] and (both or not was["tokens"]) and same)
 
 
 def _tuples(part: dict[str, Any]) -> dict[str, Any]:
-    """A part of the grid as JSON has it, with its lists as tuples."""
+    """A part of the grid read from JSON, with lists converted to tuples."""
     return {key: tuple(x) if isinstance(x, list) else x for key, x in part.items()}
 
 
 def _difference(name: str, was: Any, now: Any) -> str:
-    """In words, what is not as it was."""
+    """Describe a changed setting."""
     if name in ("methods", "stores", "test-store") and isinstance(was, dict):
         if list(was) != list(now):
             return f"--{name} {','.join(was) or 'none'}, not {','.join(now) or 'none'}"

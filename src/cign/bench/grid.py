@@ -1,4 +1,4 @@
-"""What is asked of a bench: the grid, and the part of it that a method is run on."""
+"""Configuration of a bench: the grid, and the part of the grid that a method is run on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cign.vocabulary import REGIMES
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """The part of the grid that one method is run on; None leaves it as it is for all.
+    """The part of the grid that one method is run on; None uses the setting of the grid.
 
     Attributes:
-        tasks: Numbers of tasks, some of the grid's.
+        tasks: Numbers of tasks, a subset of the grid's.
         memories: Budgets of exemplars, which need not be the grid's.
         num_orders: Class orders 0, 1, ..., for every number of tasks.
         num_seeds: Seeds 0, 1, ...
@@ -28,7 +28,7 @@ class Part:
     num_seeds: int | None = None
 
     def __str__(self) -> str:
-        """As `parse` reads it, without the name."""
+        """The text that `parse` accepts, without the name."""
         settings = {
             "tasks": self.tasks,
             "memory": self.memories,
@@ -49,7 +49,7 @@ class Part:
             The method's name and its part.
 
         Raises:
-            InputError: If it is written otherwise.
+            InputError: If the text has another form.
         """
         name, *settings = text.split(":")
         pairs = [setting.partition("=") for setting in settings]
@@ -67,15 +67,15 @@ class Part:
             )
         except ValueError:
             raise InputError(
-                f"--only {text!r} cannot be read: write it like cign:tasks=4:memory=0,120:orders=1"
+                f"invalid --only {text!r}: use the form cign:tasks=4:memory=0,120:orders=1"
             ) from None
 
 
 def parse_parts(texts: Iterable[str]) -> dict[str, Part]:
-    """Read several parts, each of another method; see `Part.parse`.
+    """Read several parts, each for a different method; see `Part.parse`.
 
     Raises:
-        InputError: If one cannot be read, or a method is named twice.
+        InputError: If one is invalid, or a method is named twice.
     """
     parts: dict[str, Part] = {}
     for text in texts:
@@ -97,19 +97,19 @@ class BenchConfig:
         methods: Names of methods, or of recipe files in ``recipes``.
         tasks: Numbers of tasks.
         memories: Budgets of exemplars, as `MemoryBudget` reads them.
-        num_orders: Class orders 0, 1, ... (0 is the data's own), for each number of tasks; a
-            single number holds for all of them.
+        num_orders: Class orders 0, 1, ... (0 is that of the data), for each number of tasks; a
+            single number applies to all of them.
         num_seeds: Seeds 0, 1, ...
-        against: Method, or ``METHOD@MEMORY``, that the others' differences are measured against.
-        test_stores: Stores whose test clips are scored instead: one for all ``stores``, or one
+        against: Reference method, or ``METHOD@MEMORY``, of the reported differences.
+        test_stores: Stores whose test clips are used instead: one for all ``stores``, or one
             for each.
         regime: ``frozen`` or ``end-to-end``.
-        backbone: Whose tokens are read, or which is trained; None takes the only one that fits.
-        recipes: Folder of ``NAME.yaml``; a method without a file there has its own recipe.
+        backbone: Backbone whose tokens are used, or which is trained; None takes the only one
+        recipes: Folder of ``NAME.yaml``; a method without a file there uses its default recipe.
         bf16: Whether encoders and transformers multiply in bfloat16.
         only: Methods that are run on a part of the grid.
-        keeps_groups: Whether a class order permutes the tasks as wholes, which are cut from the
-            data's own order: published groups.
+        keeps_groups: Whether to use published groups: tasks are cut from the class order of the
+            data, and a class order permutes whole tasks.
 
     Raises:
         InputError: If a list is empty, a name unknown or a number out of range.
@@ -151,7 +151,7 @@ class BenchConfig:
             raise InputError("--orders and --seeds are counts: use 1 or more")
         if len(self.test_stores) not in (0, 1, len(self.stores)):
             raise InputError(
-                f"{len(self.test_stores)} --test-store do not go with {len(self.stores)} stores: "
+                f"{len(self.test_stores)} --test-store do not match {len(self.stores)} stores: "
                 "give one for all, or one for each in the same order"
             )
         for name, part in self.only.items():
@@ -160,7 +160,7 @@ class BenchConfig:
             odd = [number for number in part.tasks or () if number not in self.tasks]
             if odd:
                 raise InputError(
-                    f"--only {name} has {odd[0]} tasks, which the grid has not: add it to --tasks"
+                    f"--only {name} has {odd[0]} tasks, which is not in the grid: add it to --tasks"
                 )
             if any(n is not None and n < 1 for n in (part.num_orders, part.num_seeds)):
                 raise InputError("orders and seeds of --only are counts: use 1 or more")
@@ -185,7 +185,7 @@ class BenchConfig:
         return self.only.get(name, Part())
 
     def orders_of(self, num_tasks: int, name: str = "") -> int:
-        """How many class orders are run with so many tasks, of one method or in the grid."""
+        """Number of class orders for a number of tasks, of one method or of the grid."""
         own = self._part(name).num_orders
         if own is not None:
             return own

@@ -1,10 +1,10 @@
-"""How sure a difference between two methods is.
+"""Confidence intervals of the difference between two methods.
 
-Within a store the numbers of all class orders and seeds are averaged. Stores are drawn with
-replacement and, inside each drawn store, its test clips; the 2.5th and 97.5th percentile of the
-mean difference over 10,000 such draws are the interval. With five worlds a bootstrap over worlds
-is too narrow, so Student's t interval over the stores' differences is computed too, and the wider
-of the two is given. With one store only clips can be drawn, and there is no t interval.
+Within a store, the numbers of all class orders and seeds are averaged. The bootstrap draws stores
+with replacement and, within each drawn store, its test clips; the interval ranges from the 2.5th
+to the 97.5th percentile of the mean difference over 10,000 draws. With five stores a bootstrap over
+stores is too narrow, so Student's t interval over the stores' differences is computed too, and the
+wider of the two is reported. With one store only clips can be drawn, and there is no t interval.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Intervals:
     """Intervals of M numbers.
 
     Attributes:
-        low: Shape [M]; NaN where the number is not defined.
+        low: Shape [M]; NaN where undefined.
         high: Shape [M].
         kinds: For each number ``bootstrap`` or ``student_t``, whichever was wider.
     """
@@ -48,8 +48,8 @@ def paired_intervals(
 
     Args:
         differences_SM: M differences as observed in each of S stores.
-        resampled_SMR: For each store the same differences on R draws of its clips, [M, R].
-        num_draws: Draws of stores, with their clips.
+        resampled_SMR: For each store, the same differences on R draws of its clips, [M, R].
+        num_draws: Number of draws of stores, with their clips.
 
     Returns:
         The wider of bootstrap and Student's t interval, at 95 %.
@@ -69,14 +69,14 @@ def paired_intervals(
 def bootstrap_interval(
     resampled_SMR: Sequence[Floats], num_draws: int = NUM_DRAWS
 ) -> tuple[Floats, Floats]:
-    """Percentile interval over draws of stores and, inside them, of clips.
+    """Percentile interval over draws of stores and, within them, of clips.
 
-    A store's draws of clips are shuffled for each place it can take, so that a store drawn twice
-    comes with different clips.
+    A store's draws of clips are shuffled for each position in the draw, so that a store drawn
+    twice contributes different clips.
 
     Args:
         resampled_SMR: See `paired_intervals`.
-        num_draws: Draws of stores.
+        num_draws: Number of draws of stores.
 
     Returns:
         Low and high, each of shape [M].
@@ -107,7 +107,7 @@ def student_t_interval(differences_SM: Floats) -> tuple[Floats, Floats]:
 
 
 def _percentiles(values_MR: Floats) -> tuple[Floats, Floats]:
-    """The middle 95 % of each row; draws in which a number was not defined are left out."""
+    """The central 95 % of each row; draws in which a number is undefined are ignored."""
     ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
     low, high = np.full((2, len(values_MR)), np.nan)
     for i, values in enumerate(values_MR):

@@ -1,4 +1,4 @@
-"""Which version of the code a run was made with, so that a table can say what another one made."""
+"""Record the code version of a run, so that a table can mark runs of other versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "code.json"
 
 @cache
 def code_of(method: str) -> str:
-    """Hash of the code that a run of a method rests on, see `cign.utils.code_hash`.
+    """Hash of the code that a run of a method depends on, see `cign.utils.code_hash`.
 
     Raises:
         InputError: If there is no such method.
@@ -27,29 +27,28 @@ def code_of(method: str) -> str:
 
 
 def note_code(folder: Path, method: str, *, goes_on: bool) -> None:
-    """Note that a run is made with the code as it is now.
+    """Record that a run is made with the current code.
 
     Args:
         folder: Of the run.
         method: Its method.
-        goes_on: Whether what another process made of it is gone on with; that one's code is then
-            kept beside this one's.
+        goes_on: Whether the run is resumed; then the hashes of the earlier code are retained.
     """
     codes = made_with(folder) if goes_on else ()
     write_codes(folder, tuple(dict.fromkeys((*codes, code_of(method)))))
 
 
 def write_codes(folder: Path, codes: tuple[str, ...]) -> None:
-    """Write a run's hashes; more than one if it was stopped and gone on with by other code."""
+    """Write a run's hashes; several if it was interrupted and resumed with different code."""
     write_json(folder / FILE, {"code": list(codes)})
 
 
 def made_with(folder: Path) -> tuple[str, ...]:
-    """The hashes of a run; none if it was made before they were noted."""
+    """The hashes of a run; empty if it was made before hashes were recorded."""
     path = folder / FILE
     return tuple(read_json(path, "code of the run")["code"]) if path.exists() else ()
 
 
 def is_of_this_code(folder: Path, method: str) -> bool:
-    """Whether a run was made, from its begin to its end, with the code as it is now."""
+    """Whether a run was made entirely with the current code."""
     return made_with(folder) == (code_of(method),)

@@ -1,4 +1,4 @@
-"""The grid, taken apart into runs: each is made once, however many cells of the table it serves."""
+"""Expand the grid into runs; a run that several cells of the table share is made once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class PlannedRun:
     """One run.
 
     Attributes:
-        name: Its folder's name.
-        entry: What learns.
-        world: Number of the store.
+        name: Name of its folder.
+        entry: Method and options.
+        world: Index of the store.
         groups: Classes of each task.
         memory: Budget of exemplars.
-        order: Class order that the groups came from.
-        seed: Of the run.
-        backbone: Whose tokens are read, or which is trained.
+        order: Class order from which the groups were cut.
+        seed: Seed of the run.
+        backbone: Backbone whose tokens are used, or which is trained.
     """
 
     name: str
@@ -52,10 +52,10 @@ class Cell:
     Attributes:
         method: The entry's name.
         tasks: Number of tasks.
-        memory: As asked for; 0 where none is kept.
-        world: Number of the store.
+        memory: Requested budget; 0 for a method without exemplars.
+        world: Index of the store.
         runs: Names of its runs.
-        notes: What a reader of the table must know.
+        notes: Remarks for the table.
     """
 
     method: str
@@ -68,7 +68,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """What was asked for and cannot be run."""
+    """A requested configuration that cannot be run."""
 
     method: str
     memory: str
@@ -77,7 +77,7 @@ class Skipped:
 
 @dataclass(kw_only=True)
 class Plan:
-    """All runs, the cells they serve, and what is left out."""
+    """All runs, the cells of the table that use them, and the skipped configurations."""
 
     runs: list[PlannedRun] = field(default_factory=list)
     cells: list[Cell] = field(default_factory=list)
@@ -97,18 +97,19 @@ def make_plan(
 ) -> Plan:
     """Expand the grid.
 
-    A method that keeps no clips is run with memory 0 alone; one whose result does not depend on
-    the class order, or the seed, in one of them; memories that hold every training clip are one.
+    A method without exemplars is run with memory 0 only. A method whose result does not depend on
+    the class order or the seed is run with one of them. All memories that hold every training clip
+    share one run.
 
     Args:
         config: The grid.
         entries: Its methods with their options.
         worlds: Its stores.
-        how_far: How much of a run of some name there is already. Of equal runs, which are made
-            once, the one that is furthest; else the first.
+        how_far: Progress of a run, by name. Of equal runs, only the one with the most progress is
+            made; on a tie, the first.
 
     Raises:
-        InputError: If stores, tasks and memories do not fit, or nothing is left to run.
+        InputError: If stores, tasks and memories are incompatible, or nothing is left to run.
     """
     plan = Plan()
     equal: dict[str, list[PlannedRun]] = {}
@@ -139,7 +140,7 @@ def make_plan(
     if not plan.cells:
         reasons = "; ".join(f"{one.method}: {one.reason}" for one in plan.skipped)
         raise InputError(f"nothing is left to run ({reasons}): change --memory or --methods")
-    # All methods and stores get on alike: one seed, order and number of tasks of everything first.
+    # Methods and stores progress evenly: one seed, order and number of tasks of all of them first.
     plan.runs = sorted(known.values(), key=lambda run: (run.seed, run.order, len(run.groups)))
     if len({run.name for run in plan.runs}) < len(plan.runs):
         raise InputError("two runs would share a folder: rename a store or a recipe")
@@ -158,9 +159,9 @@ def _budgets(
         return []
     if not cls.uses_memory:
         others = [text for text in memories if MemoryBudget.parse(text).amount]
-        note = "goes back to all clips" if cls.replays_everything else "keeps no clips"
+        note = "trains on all clips" if cls.replays_everything else "stores no exemplars"
         if others:
-            note += f": run once, for memory {', '.join(others)} too"
+            note += f": one run, also for memory {', '.join(others)}"
         return [("0", (note,))]
     result: dict[str, tuple[str, ...]] = {}
     for text in memories:
@@ -175,7 +176,7 @@ def _budgets(
 
 
 def run_name(method: str, store: str, tasks: int, memory: str, order: object, seed: object) -> str:
-    """The name of a run's folder; ``"*"`` for a part gives the pattern of all that differ there."""
+    """The name of a run's folder; ``"*"`` for a part gives a glob pattern over that part."""
     text = memory.strip().lower().replace("/", "-")
     return f"{method}-{store}-t{tasks}-m{text}-o{order}-s{seed}"
 
@@ -189,19 +190,19 @@ def _runs(
     tasks: int,
     memory: str,
 ) -> tuple[list[tuple[str, PlannedRun]], list[str]]:
-    """The runs of a cell, each with a key that equal runs share, and notes."""
+    """The runs of a cell, each with a key that equal runs share, and the notes of the cell."""
     cls = method_class(entry.method)
     all_orders, all_seeds = config.orders_of(tasks, entry.name), config.seeds_of(entry.name)
-    # A closed form knows no order, but encoders that it adapts on the first task do.
+    # Closed-form methods do not depend on class order, but encoders adapted on the first task do.
     adapts = config.regime == "end-to-end" and not cls.order_matters
     orders = all_orders if cls.order_matters or adapts else 1
     seeds = all_seeds if cls.seed_matters or adapts else 1
-    notes = ["its encoders learn on the first task alone, then stay frozen"] if adapts else []
+    notes = ["encoders are trained on the first task only, then frozen"] if adapts else []
     if orders * seeds < all_orders * all_seeds:
         spared = [f"{all_orders} orders"] if orders < all_orders else []
         spared += [f"{all_seeds} seeds"] if seeds < all_seeds else []
-        notes.append(f"one run stands for {' and '.join(spared)}, which change nothing at the end")
-    elif others := _other_than_the_rest(config, tasks, all_orders, all_seeds):
+        notes.append(f"one run for {' and '.join(spared)}, which do not change the final result")
+    elif others := _different_counts(config, tasks, all_orders, all_seeds):
         notes.append(others)
     backbone = backbone_of(config, entry, world)
     clip_bytes = bytes_per_clip(config.regime, backbone, world.store)
@@ -229,8 +230,8 @@ def _runs(
     return runs, notes
 
 
-def _other_than_the_rest(config: BenchConfig, tasks: int, orders: int, seeds: int) -> str:
-    """How many class orders and seeds, where that is not what the other methods have."""
+def _different_counts(config: BenchConfig, tasks: int, orders: int, seeds: int) -> str:
+    """The numbers of class orders and seeds that differ from those of the other methods."""
     own = ((orders, config.orders_of(tasks), "class order"), (seeds, config.num_seeds, "seed"))
     return ", ".join(
         f"{n} of {rest} {what}s" if n < rest else f"{n} {what}s, others {rest}"
@@ -240,10 +241,10 @@ def _other_than_the_rest(config: BenchConfig, tasks: int, orders: int, seeds: in
 
 
 def _held(memory: str, counts: IntArray, clip_bytes: int) -> tuple[list[Any], bool]:
-    """What a budget comes to, equal for budgets that keep the same clips; whether all are kept.
+    """Key shared by budgets that store the same clips, and whether they store all clips.
 
     Raises:
-        InputError: If it leaves a class without a clip.
+        InputError: If the budget leaves a class without a clip.
     """
     budget = MemoryBudget.parse(memory)
     quotas = budget.quotas(len(counts), clip_bytes)
@@ -263,7 +264,7 @@ class _Clips:
         self._counts: dict[tuple[tuple[str, ...], ...], IntArray] = {}
 
     def per_class(self, groups: tuple[tuple[str, ...], ...]) -> IntArray:
-        """Training clips that count for each class in the memory, in class order, shape [C]."""
+        """Number of training clips of each class available to the memory, in class order, [C]."""
         if groups not in self._counts:
             clips = TaskClips.of(self._labels, TaskSequence(groups))
             taught = self._train[clips.task_of_clip[self._train] >= 0]

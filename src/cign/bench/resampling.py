@@ -1,10 +1,11 @@
-"""What a run's numbers would have been on other draws of the test clips.
+"""Bootstrap of a run's metrics over its test clips.
 
-Clips are drawn with replacement, as many as there are, and the named numbers are computed anew
-from the drawn ones. All runs scored on the same clips see the same draws, so that differences
-between them are paired draw by draw.
+Each draw takes N of the N clips with replacement, and the metrics are recomputed on the drawn
+clips. All runs evaluated on the same clips use the same draws, so that differences between runs
+are paired draw by draw.
 
-Legend: N clips of the run's classes; R draws; T tasks; C classes seen; 9 numbers, as in `NUMBERS`.
+Legend: N clips of the run's classes; R draws; T tasks; C classes learned so far; 9 numbers, as in
+`NUMBERS`.
 """
 
 from __future__ import annotations
@@ -31,23 +32,23 @@ METRICS = ("last", "average", "forgetting")
 NUMBERS = tuple(f"{metric}_{modality}" for metric in METRICS for modality in MODALITIES)
 
 Floats = npt.NDArray[np.floating[Any]]
-_CHUNK = 250  # draws at a time: their counts stay in the processor's cache
+_CHUNK = 250  # draws at a time: their counts fit into the processor's cache
 _KEY = 0xC11B
 
 
 def resampled_numbers(
     predictions: Predictions, list_hash: str, num_draws: int = NUM_DRAWS
 ) -> npt.NDArray[np.float32]:
-    """The named numbers of a finished run on resampled test clips.
+    """The metrics `NUMBERS` of a finished run on resampled test clips.
 
     Args:
         predictions: Of the run.
-        list_hash: Of the clips that were scored, in hexadecimal; with the number of clips it
-            decides the draws.
+        list_hash: Hash of the test clips, in hexadecimal; together with the number of clips it
+            seeds the draws.
         num_draws: R.
 
     Returns:
-        Percent, shape [9, R]; NaN where a number is not defined.
+        Percent, shape [9, R]; NaN where undefined.
     """
     rows = np.flatnonzero(clip_tasks(predictions) >= 0)
     measure = _Precisions if is_multi_label(predictions) else _Accuracies
@@ -67,7 +68,7 @@ def resampled_numbers(
 
 
 def clip_counts(num_clips: int, num_draws: int, key: int) -> Iterator[npt.NDArray[np.float32]]:
-    """How often each clip is drawn: float32 [N, r] for r draws at a time, R in all."""
+    """Number of times each clip is drawn: float32 [N, r] for r draws at a time, R in total."""
     rng = stream(key, num_clips, _KEY)
     for start in range(0, num_draws, _CHUNK):
         size = min(_CHUNK, num_draws - start)
@@ -148,7 +149,7 @@ class _Precisions:
 
 
 class _RankedClass:
-    """The clips of one ranking, from the highest score on; clips of equal score enter together."""
+    """Clips ranked by descending score; clips of equal score share a rank."""
 
     def __init__(
         self,
@@ -160,17 +161,17 @@ class _RankedClass:
         order = np.argsort(-scores, kind="stable")
         ranked, hits = scores[order], np.flatnonzero(targets[order])
         changes = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-        # Precision is needed only where a group of equal scores with a hit ends.
+        # Precision is needed only at the end of each group of equal scores that contains a hit.
         ends, first_hits = np.unique(changes[np.searchsorted(changes, hits)], return_index=True)
         self._hits = _sums(clips[order[hits]], first_hits, num_clips)
         self._clips = _sums(clips[order[: ends[-1] + 1]], np.append(0, ends[:-1] + 1), num_clips)
 
     def average_precision(self, counts_NR: Floats) -> Floats:
-        """Of weighted clips, shape [R]; NaN where no clip of the class was drawn."""
+        """Average precision of weighted clips, [R]; NaN where no clip of the class was drawn."""
         hits = self._hits @ counts_NR
         found = hits.cumsum(axis=0)
         above = (self._clips @ counts_NR).cumsum(axis=0)
-        # Where nothing has been drawn so far there is no hit either: 0 of 0 counts nothing.
+        # Where no clip has been drawn so far there is no hit either: 0 / 0 contributes nothing.
         products = hits * found / np.maximum(above, 1)
         with np.errstate(invalid="ignore"):
             result: Floats = products.sum(axis=0) / found[-1]
@@ -178,7 +179,7 @@ class _RankedClass:
 
 
 def _sums(clips: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], num_clips: int) -> Any:
-    """A sparse matrix that adds up groups of clips, each from one start to the next."""
+    """A sparse matrix that sums groups of clips, each from one start to the next."""
     from scipy.sparse import csr_array
 
     ones = np.ones(len(clips), dtype=np.float32)
@@ -200,7 +201,7 @@ def _named(a_RTT: Floats, seen_RT: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def _mean(values: Floats, axis: int) -> Floats:
-    """Mean of the defined values; NaN where there is none (numpy would warn)."""
+    """Mean of the defined values, or NaN without any (`numpy.nanmean` would warn)."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total = np.where(known, values, 0).sum(axis=axis)

@@ -1,4 +1,4 @@
-"""Runs in parallel processes, of which any may fail or die without costing the others."""
+"""Runs in parallel processes; a failed or killed process does not affect the others."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ PROGRAM = (sys.executable, "-P", "-c", "from cign.bench.worker import main; main
 
 
 class View(Protocol):
-    """Shows how a bench gets on; what is drawn is the terminal's affair."""
+    """Displays the progress of a bench; the drawing is left to the terminal code."""
 
     def begin(self, num_runs: int, num_done: int) -> None:
-        """Begin; some runs may have been done before."""
+        """Begin; some runs may be finished already."""
 
     def moved(self, name: str, stage: str, done: int, total: int) -> None:
-        """Report where a run stands within a stage."""
+        """Report the progress of a run within a stage."""
 
     def ended(self, name: str, seconds: float, error: str | None) -> None:
-        """Report that a run is done, or why it failed."""
+        """Report that a run is finished, or why it failed."""
 
     def stop(self) -> None:
         """End."""
 
 
 class NoView:
-    """Shows nothing, for use as a library and in tests."""
+    """Displays nothing; for use as a library and in tests."""
 
     def begin(self, num_runs: int, num_done: int) -> None:
         """Ignore."""
@@ -60,9 +60,9 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        name: Of the run.
-        error: Why it failed, in a sentence; None if it is done.
-        traceback: Where, if that is known.
+        name: Name of the run.
+        error: Why it failed, in one sentence; None if it finished.
+        traceback: Python traceback, if there is one.
     """
 
     name: str
@@ -79,14 +79,14 @@ def run_all(
     """Make runs, several at a time.
 
     Args:
-        jobs: As `cign.bench.worker.make_run` takes them, with ``name``.
-        num_workers: Processes at a time; 0 makes all runs in this process.
-        view: Told of progress.
-        program: What a process runs.
+        jobs: Arguments of `cign.bench.worker.make_run`, with ``name``.
+        num_workers: Number of parallel processes; 0 makes all runs in this process.
+        view: Displays progress.
+        program: Command line of a worker process.
 
     Yields:
-        One outcome for each job, in the order in which they end. Leaving early, also by an
-        exception, ends the processes; what they have saved is kept.
+        One outcome for each job, in order of completion. Closing the iterator early, also by an
+        exception, ends the processes; the files they have saved remain.
     """
     if num_workers == 0:
         for job in jobs:
@@ -108,14 +108,14 @@ def run_all(
                     if process.has_ended:
                         selector.unregister(process.events)
                         working.remove(process)
-                        outcome = process.bury()
+                        outcome = process.join()
                         view.ended(process.name, process.seconds, outcome.error)
                         yield outcome
         finally:
             for process in working:
                 process.process.kill()
             for process in working:
-                process.bury()
+                process.join()
 
 
 def _run_here(job: Job, view: View) -> Outcome:
@@ -132,7 +132,7 @@ def _run_here(job: Job, view: View) -> Outcome:
 
 
 class _Here:
-    """A run's progress, passed on to the view."""
+    """Forwards the progress of a run to the view."""
 
     def __init__(self, name: str, view: View) -> None:
         self._name, self._view = name, view
@@ -153,7 +153,7 @@ class _Here:
 
 
 class _Process:
-    """A process and its run."""
+    """A worker process and its run."""
 
     def __init__(self, job: Job, program: Sequence[str]) -> None:
         self.name = str(job["name"])
@@ -166,7 +166,7 @@ class _Process:
             filter(None, (root, environment.get("PYTHONPATH")))
         )
         self._begin = time.monotonic()
-        # What libraries have to say, and the last words of one that crashes.
+        # Output of libraries, and the error output of a process that crashes.
         with (folder / "worker.log").open("wb") as log:
             self.process = subprocess.Popen(
                 list(program),
@@ -182,17 +182,17 @@ class _Process:
         self._buffer = b""
         self._last: Event = {}
         self.has_ended = False
-        with contextlib.suppress(BrokenPipeError):  # its end will tell
+        with contextlib.suppress(BrokenPipeError):  # `join` reports why it ended
             self._input.write(json.dumps(job).encode() + b"\n")
             self._input.flush()
 
     @property
     def seconds(self) -> float:
-        """How long it has been at work."""
+        """Time since the process was started."""
         return time.monotonic() - self._begin
 
     def read(self) -> list[Event]:
-        """The events that have come whole."""
+        """The complete events received so far."""
         chunk = os.read(self.events.fileno(), 1 << 16)
         self.has_ended = not chunk
         *lines, self._buffer = (self._buffer + chunk).split(b"\n")
@@ -201,13 +201,13 @@ class _Process:
             self._last = events[-1]
         return events
 
-    def bury(self) -> Outcome:
-        """Wait for the end, and say how it ended."""
+    def join(self) -> Outcome:
+        """Wait for the process to end, and return its outcome."""
         with contextlib.suppress(BrokenPipeError):
             self._input.close()
         self.events.close()
         code = self.process.wait()
-        if "done" in self._last:  # whatever it ended with: closing its input may end it
+        if "done" in self._last:  # whatever the exit code: closing its input may end it
             return Outcome(name=self.name)
         if "failed" in self._last:
             return Outcome(
@@ -216,5 +216,5 @@ class _Process:
         if code < 0:
             name = signal.Signals(-code).name
             hint = "; is there enough memory? use fewer --workers" if name == "SIGKILL" else ""
-            return Outcome(name=self.name, error=f"its process died of {name}{hint}")
+            return Outcome(name=self.name, error=f"its process was killed by {name}{hint}")
         return Outcome(name=self.name, error=f"its process ended with exit code {code}")

@@ -1,4 +1,4 @@
-"""From finished runs to the rows of the table: means, spreads and paired intervals."""
+"""Summarise finished runs as rows of the table: means, standard deviations, paired intervals."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ COSTS = ("bytes_kept", "trainable_parameters", "seconds", "peak_memory_mb")
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a table needs of a finished run.
+    """The results of a finished run that the table uses.
 
     Attributes:
-        numbers: Percent, in the order of `NUMBERS`, shape [9]; NaN where not defined.
+        numbers: Percent, in the order of `NUMBERS`, shape [9]; NaN where undefined.
         measure: ``accuracy`` or ``map``.
-        costs: By name, see `COSTS`; validation clips of old tasks count as kept.
-        limit: The best that its clips allow, percent, where it is known.
-        threads: Of its process.
-        is_of_this_code: Whether it was made with the code as it is now.
+        costs: By name, see `COSTS`; ``bytes_kept`` includes the validation clips of old tasks.
+        limit: The best score possible on its clips, percent, if known.
+        threads: Number of threads of its process.
+        is_of_this_code: Whether it was made with the current code.
     """
 
     numbers: npt.NDArray[np.float64]
@@ -65,7 +65,7 @@ class RunResult:
 
 @dataclass(kw_only=True)
 class Summary:
-    """The finished runs of a bench and what is made of them.
+    """The finished runs of a bench and their summary.
 
     Attributes:
         config: Of the bench.
@@ -91,7 +91,7 @@ class Summary:
         self._check_against()
 
     def add(self, name: str) -> None:
-        """Take in a run if it is finished."""
+        """Add a run if it is finished."""
         if is_done(self.folder / name):
             self.results[name] = RunResult.read(self.folder / name)
 
@@ -99,7 +99,7 @@ class Summary:
         """One row for each store and one for all, for each method, number of tasks and memory.
 
         Args:
-            intervals: Whether to compute them too, which takes a moment.
+            intervals: Whether to compute the intervals too, which takes a moment.
         """
         rows: list[Row] = []
         for (method, tasks, memory), group in self._groups.items():
@@ -131,14 +131,15 @@ class Summary:
         return rows
 
     def of_other_code(self) -> dict[str, int]:
-        """How many finished runs of each method were made with other code than this, if any."""
+        """Number of finished runs of each method made with different code, where not zero."""
         done = [run for run in self.plan.runs if run.name in self.results]
         return dict(Counter(r.entry.name for r in done if not self.results[r.name].is_of_this_code))
 
     def counterpart(self, cell: Cell) -> tuple[str, int, str] | None:
-        """The group that a cell is compared with; None for that group itself, or if there is none.
+        """The group that a cell is compared with; None for that group itself, or without one.
 
-        The memory is the one named behind ``@``, else the cell's own, else the only one there is.
+        The memory is the one after ``@``; without ``@`` the memory of the cell, or the only memory
+        of the reference method.
         """
         method, _, memory = (self.config.against or "").partition("@")
         memories = [key[2] for key in self._groups if key[:2] == (method, cell.tasks)]
@@ -153,7 +154,7 @@ class Summary:
         return found if found in self._groups and found != own else None
 
     def _check_against(self) -> None:
-        """Refuse a comparison with what is not run."""
+        """Raise an error if the reference method is not among the runs."""
         if self.config.against is None:
             return
         method, _, memory = self.config.against.partition("@")
@@ -176,7 +177,7 @@ class Summary:
         return _deviation(np.array([self.results[name].numbers for name in self._done(cell)]))
 
     def _draws(self, cell: Cell) -> Floats:
-        """Mean numbers on resampled clips, shape [9, R]."""
+        """Mean numbers over runs on resampled clips, shape [9, R]."""
         names = tuple(self._done(cell))
         if names not in self._resampled:
             total = np.zeros(())
@@ -246,7 +247,7 @@ def _costs(recorded: dict[str, Any]) -> dict[str, float]:
 
 
 def _deviation(values_SM: Floats) -> Floats:
-    """Standard deviation over the first axis (n - 1); NaN of a single value."""
+    """Standard deviation over the first axis (n - 1); NaN for a single value."""
     if len(values_SM) < 2:
         return np.full(values_SM.shape[1], np.nan)
     result: Floats = values_SM.std(axis=0, ddof=1)

@@ -1,4 +1,4 @@
-"""The table as files: CSV for scripts, JSON with everything, Markdown to paste."""
+"""The table as text: CSV for scripts, Markdown for documents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CSV_COLUMNS = (
 
 
 def as_csv(rows: Iterable[Row]) -> str:
-    """The rows as CSV; percent with four decimals, empty where a number is not defined."""
+    """The rows as CSV; percent with four decimals, empty where undefined."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
@@ -43,7 +43,7 @@ def as_csv(rows: Iterable[Row]) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """The main comparison for each number of tasks, with what a reader must know."""
+    """The main comparison for each number of tasks, with remarks and definitions, as Markdown."""
     rows = [row for row in table["rows"] if row["store"] == ALL_STORES]
     parts = [_opening(table)]
     for tasks in sorted({row["tasks"] for row in rows}):
@@ -86,14 +86,14 @@ def _opening(table: Table) -> str:
 
 
 def _of_other_code(table: Table) -> str:
-    """How many runs another version of the code made than the one that writes the table."""
+    """The number of runs made with a different version of the code, in words."""
     counts: Mapping[str, int] = table["runs_of_other_code"]
     each = ", ".join(f"{name} {count}" for name, count in counts.items())
     return f"{OTHER_CODE.format(sum(counts.values()))}: {each}"
 
 
 def _main(rows: Sequence[Row], table: Table) -> str:
-    """Audio-visual first, with the difference; then the other readings and the costs."""
+    """Audio-visual numbers with the difference; then the other modalities and the costs."""
     against = table["against"]
     head = ["method", "memory", "audio-visual"]
     head += [f"difference from {against} [95 %]"] if against else []
@@ -124,11 +124,11 @@ def with_spread(entry: Mapping[str, Any]) -> str:
 
 
 def differences(rows: Iterable[Row], lead: Mapping[str, str]) -> list[str]:
-    """Markdown of the paired differences of the last numbers in all readings.
+    """Paired differences of the final accuracies of all modalities, as Markdown lines.
 
     Args:
-        rows: Those without a difference are left out.
-        lead: What stands before the readings: heads, and the entries of a row below them.
+        rows: Rows of the table; those without a difference are omitted.
+        lead: Leading columns: keys of a row by column heading.
     """
     lines = [
         f"| {' | '.join(lead)} | audio | visual | audio-visual |",

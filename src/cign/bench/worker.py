@@ -1,8 +1,8 @@
-"""A process that makes one run: the job comes as a line of JSON, what happens goes as lines.
+"""Worker process that makes one run: reads the job as a line of JSON, writes events as lines.
 
-Each run has a process of its own, so that its peak memory is its own and a crash costs nothing
-else. It is started as a program and not by multiprocessing, so that nothing of the calling
-program runs again in it. It ends when its input does, that is with the process that started it.
+Each run has its own process, so that its peak memory can be measured and a crash does not affect
+other runs. It is started as a program and not by multiprocessing, so that no code of the calling
+program runs in it. It ends when its standard input closes, that is, when its parent process ends.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Event = dict[str, Any]
 
 FORMAT = 1
 RECORD, RESAMPLED = "run.json", "resampled.npy"
-_TELL_EVERY_S = 0.5
+_REPORT_EVERY_S = 0.5
 
 
 def make_run(job: Job, progress: Progress) -> None:
-    """Make a run, or what is left of it, in its folder; nothing if it is done.
+    """Make or resume a run in its folder; does nothing if the run is finished.
 
     Args:
         job: ``folder, store, test_store, method, options, groups, order, seed, memory, regime,
-            backbone, bf16, threads, keep_model``, and ``device`` where one was asked for.
-            ``threads`` None leaves torch as it is.
-        progress: Told of steps.
+            backbone, bf16, threads, keep_model``, and optionally ``device``.
+            ``threads`` None does not change torch's setting.
+        progress: Receives the steps.
     """
     import torch
 
@@ -55,7 +55,7 @@ def make_run(job: Job, progress: Progress) -> None:
     if job["threads"] is not None:
         torch.set_num_threads(job["threads"])
     begun = (folder / "config.yaml").exists() and (folder / "metrics.json").exists()
-    if not begun:  # stopped between the two, before anything was learned
+    if not begun:  # interrupted after config.yaml was written, before the first task was learned
         (folder / "config.yaml").unlink(missing_ok=True)
     note_code(folder, job["method"], goes_on=begun)
     learner = Learner(
@@ -80,7 +80,7 @@ def make_run(job: Job, progress: Progress) -> None:
     )
     save_resampled(folder)
     write_json(folder / RECORD, {"format": FORMAT, "status": "finished"})
-    # The model and the predictions hold all that is still of use.
+    # The checkpoint is no longer needed: the model and the predictions hold the results.
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     if not job["keep_model"]:
         shutil.rmtree(folder / "model", ignore_errors=True)
@@ -108,7 +108,7 @@ def is_done(folder: Path) -> bool:
 
 
 def failure_of(error: Exception) -> Event:
-    """What is kept of an exception: a sentence and the traceback."""
+    """Event that reports an exception: a sentence and the traceback."""
     if isinstance(error, CignError):
         text = str(error)
     elif isinstance(error, MemoryError):
@@ -119,11 +119,11 @@ def failure_of(error: Exception) -> Event:
     return {"failed": text, "traceback": "".join(lines)}
 
 
-class _Told:
-    """A progress that sends where the run stands, twice a second at most."""
+class _Reporter:
+    """Progress that sends events, at most two per second."""
 
-    def __init__(self, tell: Callable[[Event], None]) -> None:
-        self._tell = tell
+    def __init__(self, send: Callable[[Event], None]) -> None:
+        self._send = send
         self._title, self._done, self._total = "", 0, 0
         self._last = 0.0
 
@@ -134,9 +134,9 @@ class _Told:
     def advance(self, steps: int = 1) -> None:
         self._done += steps
         now = time.monotonic()
-        if now - self._last >= _TELL_EVERY_S:
+        if now - self._last >= _REPORT_EVERY_S:
             self._last = now
-            self._tell({"at": [self._title, self._done, self._total]})
+            self._send({"at": [self._title, self._done, self._total]})
 
     def note(self, text: str) -> None:
         pass
@@ -146,7 +146,7 @@ class _Told:
 
 
 def _end_with_parent() -> None:
-    """Leave at once when the input ends; state on disk is whole at any moment."""
+    """Exit at once when the input closes; atomic writes keep the files on disk consistent."""
     with contextlib.suppress(Exception):
         while os.read(0, 1 << 16):
             pass
@@ -154,29 +154,29 @@ def _end_with_parent() -> None:
 
 
 def main() -> None:
-    """Make the run that the first line of the input asks for."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us decides
+    """Make the run described by the first line of the input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints must not end up among the events
+    os.dup2(2, 1)  # what a library prints must not mix with the events
 
-    def tell(event: Event) -> None:
+    def send(event: Event) -> None:
         with contextlib.suppress(BrokenPipeError):
             events.write(json.dumps(event) + "\n")
             events.flush()
 
     line = b""
-    while not line.endswith(b"\n"):  # byte by byte of the system: a buffer would read too far
+    while not line.endswith(b"\n"):  # unbuffered: a buffer would read past the line
         part = os.read(0, 1 << 16)
         if not part:
             return
         line += part
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        make_run(json.loads(line), _Told(tell))
+        make_run(json.loads(line), _Reporter(send))
     except Exception as error:
-        tell(failure_of(error))
+        send(failure_of(error))
         sys.exit(1)
-    tell({"done": True})
+    send({"done": True})
 
 
 if __name__ == "__main__":

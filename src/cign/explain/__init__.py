@@ -1,1 +1,1 @@
-"""Pictures of what a model saw and heard in a clip, and where and when."""
+"""Figures and videos of predictions, with spatial and temporal localization maps."""

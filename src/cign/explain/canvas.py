@@ -1,4 +1,4 @@
-"""A figure whose parts are placed by pixels from its upper left corner."""
+"""A figure whose parts are placed in pixels from its upper left corner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cign.explain.look import PANEL, RULE, SOFT
 from cign.utils.files import replacing
 
 WIDTH, HEIGHT, DPI = 1280, 760, 100
-# Fonts of the usual systems with characters that matplotlib's own lacks.
+# Fonts of common systems with characters that matplotlib's own font lacks.
 _MORE_FONTS = (
     *("Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "WenQuanYi Zen Hei"),
     *("Droid Sans Fallback", "IPAGothic", "Hiragino Sans", "PingFang SC", "Yu Gothic"),
@@ -27,23 +27,23 @@ _MORE_FONTS = (
 )
 
 
-# Whoever draws tells of such characters once (`without_glyph`).
+# The caller reports missing characters once (`without_glyph`).
 warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
 
 
 @cache
 def fonts() -> list[str]:
-    """Names of the fonts that words are written in; one without a character passes it on."""
-    there = set(font_manager.get_font_names())
-    return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in there)]
+    """Names of the fonts for text, in order; a character missing in one is taken from the next."""
+    installed = set(font_manager.get_font_names())
+    return ["DejaVu Sans", *(name for name in _MORE_FONTS if name in installed)]
 
 
 def without_glyph(words: Iterable[str]) -> str:
-    """The characters that no font here has, in ascending order."""
+    """The characters that no installed font has, in ascending order."""
     known = [font_manager.get_font(font_manager.findfont(name)) for name in fonts()]
-    wanted = {character for some in words for character in some if character.isprintable()}
+    needed = {character for some in words for character in some if character.isprintable()}
     return "".join(
-        sorted(c for c in wanted if not any(font.get_char_index(ord(c)) for font in known))
+        sorted(c for c in needed if not any(font.get_char_index(ord(c)) for font in known))
     )
 
 
@@ -65,7 +65,7 @@ class Canvas:
         return axes
 
     def text(self, left: float, middle: float, words: str, **look: object) -> float:
-        """Write words as they are; gives where they end, in pixels with their box."""
+        """Write text verbatim; returns the x of its right end in pixels, including its box."""
         written = self.figure.text(
             left / WIDTH,
             1 - middle / HEIGHT,
@@ -80,17 +80,17 @@ class Canvas:
         return float((written if box is None else box).get_window_extent().x1)
 
     def fitted(self, words: str, width: float, **look: object) -> str:
-        """Words on one line, their middle left out where they would be too wide.
+        """Shorten text in the middle so that it fits on one line.
 
         Args:
-            words: Of a file or a class: any characters.
-            width: In pixels.
+            words: Name of a file or a class; any characters.
+            width: Available width in pixels.
             **look: As `text` takes it.
         """
         words = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in words)
         if self.width(words, **look) <= width:
             return words
-        low, high = 1, len(words)  # the most characters that fit lie in between
+        low, high = 1, len(words)  # bounds of the number of characters that fit
         while low < high:
             middle = (low + high + 1) // 2
             fits = self.width(shortened(words, middle), **look) <= width
@@ -98,7 +98,7 @@ class Canvas:
         return shortened(words, low)
 
     def width(self, words: str, **look: object) -> float:
-        """How wide words are, in pixels."""
+        """Width of text in pixels."""
         written = self.figure.text(0, 0, words, parse_math=False, family=fonts(), **look)  # type: ignore[arg-type]
         box = written.get_window_extent(self._agg.get_renderer())  # type: ignore[no-untyped-call]
         written.remove()
@@ -110,7 +110,7 @@ class Canvas:
         return np.asarray(self._agg.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
     def save(self, path: Path) -> None:
-        """Write a PNG; it is whole or not there."""
+        """Write a PNG atomically."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", metadata={"Software": "cign"})
         with replacing(path) as temporary:
@@ -118,7 +118,7 @@ class Canvas:
 
 
 def nothing(axes: Axes, words: str) -> None:
-    """A pale field that says what is not there."""
+    """Draw a pale placeholder with a text."""
     axes.set_facecolor(PANEL)
     axes.text(0.5, 0.5, words, color=SOFT, fontsize=12, ha="center", va="center")
     axes.set_xticks([])
@@ -126,7 +126,7 @@ def nothing(axes: Axes, words: str) -> None:
 
 
 def shortened(words: str, most: int) -> str:
-    """At most so many characters, the middle left out."""
+    """Text shortened in the middle to at most ``most`` characters."""
     if len(words) <= most:
         return words
     end = (most - 1) // 2

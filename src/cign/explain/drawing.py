@@ -1,4 +1,4 @@
-"""A figure of a window: frame with patches, spectrogram with moments, bars of probabilities."""
+"""Figure of a window: frames with spatial maps, spectrogram with temporal maps, probabilities."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def draw(scene: Scene, *, frame: int | None = None, at_s: float | None = None) -
     """Draw a window.
 
     Args:
-        scene: What is drawn.
-        frame: Number of the frame that is shown; None takes for each class that of its strongest
+        scene: Data to draw.
+        frame: Index of the frame to show; None shows for each class the frame with its strongest
             patch.
-        at_s: Where in the file a line marks the moment that is shown; None draws none.
+        at_s: Time in the file, in seconds, to mark by a line; None draws no line.
     """
     canvas = Canvas()
     _header(canvas, scene)
@@ -53,17 +53,17 @@ def _header(canvas: Canvas, scene: Scene) -> None:
     label = "unknown" if one.is_unknown else canvas.fitted(first.label, 0.6 * width, **look)
     end = canvas.text(LEFT + 9, 80, label, color=ink, bbox=box, **look) + 16
     lacking = " and ".join(f"no {_MODALITIES[name]}" for name in one.missing)
-    said = f"{first.probability:.2f}" + (f"; {lacking}" if lacking else "")
+    text = f"{first.probability:.2f}" + (f"; {lacking}" if lacking else "")
     look = {"fontsize": 13}
     if one.is_unknown:
-        before, said = "like none of the known classes; the nearest is ", f", {said}"
-        room = LEFT + width - end - canvas.width(before + said, **look)
-        said = before + canvas.fitted(first.label, room, **look) + said
-    canvas.text(end, 80, said, color=INK, **look)
+        before, text = "unlike all known classes; the nearest is ", f", {text}"
+        room = LEFT + width - end - canvas.width(before + text, **look)
+        text = before + canvas.fitted(first.label, room, **look) + text
+    canvas.text(end, 80, text, color=INK, **look)
 
 
 def _modalities(canvas: Canvas, scene: Scene) -> None:
-    """Bars of the three readings and of the unknown score, a class in one colour throughout."""
+    """Bars of the three modalities and the unknown score; each class has the same colour."""
     one, top = scene.prediction, 138
     most = min(max(len(entries) for entries in one.modalities.values()), _MOST_BARS)
     for name, title in _MODALITY_NAMES.items():
@@ -96,7 +96,7 @@ def _bars(
 
 
 def _unknown(canvas: Canvas, scene: Scene, top: float) -> None:
-    """The unknown score on a line from 0 to 1, with the threshold."""
+    """The unknown score on a scale from 0 to 1, with the threshold."""
     one = scene.prediction
     value, threshold = one.unknown or 0.0, one.unknown_threshold
     canvas.text(BARS_LEFT, top, "unknown score", color=INK, fontsize=12, fontweight="bold")
@@ -107,7 +107,7 @@ def _unknown(canvas: Canvas, scene: Scene, top: float) -> None:
     if threshold is not None:
         axes.plot([threshold, threshold], [7, 27], color=INK, lw=1.8)
         side = "left" if threshold < 0.5 else "right"
-        words = f"unknown from {threshold:.2f} on"
+        words = f"unknown above {threshold:.2f}"
         axes.text(threshold, 38, words, color=SOFT, fontsize=9.5, va="center", ha=side)
     axes.set_xlim(0, 1)
     axes.set_ylim(60, 0)

@@ -1,4 +1,4 @@
-"""A film of drawn pictures with the sound they are about: H.264 and AAC in MP4."""
+"""A video of drawn figures with the audio of the clip: H.264 and AAC in MP4."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _AAC_SAMPLES = 1024
 
 
 class Film:
-    """Takes pictures and sound one after another; a context, whole at its end or not there.
+    """Context manager that encodes figures and audio in order and writes the file atomically.
 
     Args:
-        path: The MP4 file.
-        rate_hz: Of the sound.
+        path: Path of the MP4 file.
+        rate_hz: Sample rate of the audio in Hz.
     """
 
     def __init__(self, path: Path, rate_hz: int) -> None:
@@ -51,7 +51,7 @@ class Film:
             self._stack.__exit__(*error)  # type: ignore[arg-type]
             return
         with self._stack:
-            self._sound(np.zeros(-len(self._rest) % _AAC_SAMPLES, np.int16))
+            self._encode_audio(np.zeros(-len(self._rest) % _AAC_SAMPLES, np.int16))
             for stream in (self._video, self._audio):
                 self._container.mux(stream.encode(None))
 
@@ -62,13 +62,13 @@ class Film:
         shown_s: float,
         sound: NDArray[np.int16] | None,
     ) -> None:
-        """Show pictures for equal times, with sound.
+        """Show figures for equal times, with audio.
 
         Args:
-            pictures: uint8 RGB, [HEIGHT, WIDTH, 3] each.
-            num_pictures: How many there are.
-            shown_s: How long they are shown together.
-            sound: int16 from the moment that the first one shows; cut or filled with silence.
+            pictures: Figures, uint8 RGB, [HEIGHT, WIDTH, 3] each.
+            num_pictures: Their number.
+            shown_s: Total duration in seconds.
+            sound: Audio from the first figure on, int16; cut or padded with silence.
         """
         begin_s = self._seconds
         self._seconds += shown_s
@@ -83,12 +83,12 @@ class Film:
         have = self._num_samples + len(self._rest)
         samples = np.zeros(max(0, round(self._seconds * self._rate_hz) - have), np.int16)
         if sound is not None:
-            heard = sound[: len(samples)]
-            samples[: len(heard)] = heard
-        self._sound(samples)
+            available = sound[: len(samples)]
+            samples[: len(available)] = available
+        self._encode_audio(samples)
 
-    def _sound(self, samples: NDArray[np.int16]) -> None:
-        """Encode whole AAC frames; the rest waits."""
+    def _encode_audio(self, samples: NDArray[np.int16]) -> None:
+        """Encode complete AAC frames; buffer the remaining samples."""
         samples = np.concatenate([self._rest, samples])
         num = len(samples) // _AAC_SAMPLES * _AAC_SAMPLES
         for begin in range(0, num, _AAC_SAMPLES):

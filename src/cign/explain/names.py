@@ -1,4 +1,4 @@
-"""Names of files that are made from names of other files: safe anywhere, none given twice."""
+"""Derive file names from clip names: portable, and unique among all names given."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _MAX_CHARACTERS = 80
 
 
 class FileNames:
-    """Gives each clip, or window of one, a file name of its own.
+    """Gives each clip, or each window of a clip, a unique file name.
 
-    Names differ without regard to case, since some disks have none.
+    Names are unique ignoring case, since some file systems are case-insensitive.
     """
 
     def __init__(self) -> None:
@@ -22,12 +22,12 @@ class FileNames:
 
         Args:
             clip: Path of the clip.
-            suffix: With its dot.
-            start_s: Where the window begins; None where a clip has one picture only.
+            suffix: File suffix with its dot.
+            start_s: Start of the window in seconds; None if the clip has a single file.
 
         Returns:
-            Letters, digits, ``.``, ``_`` and ``-`` of the clip's name, then the beginning of the
-            window and, where that was given before, a number.
+            Letters, digits, ``.``, ``_`` and ``-`` of the clip's name, then the start of the
+            window and, if that name was given before, a number.
         """
         stem = re.sub(r"[^\w.-]+", "_", PurePath(clip).stem, flags=re.ASCII).strip("._-")
         stem = stem[:_MAX_CHARACTERS] or "clip"

@@ -1,4 +1,4 @@
-"""The frame of a window: as it is, and once for each class with its patches."""
+"""The frames of a window: one plain, and one for each class with its spatial map."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _BOLD: dict[str, Any] = _LOOK | {"parse_math": False, "family": fonts()}
 def draw_pictures(
     canvas: Canvas, scene: Scene, frame: int | None, left: float, top: float, right: float
 ) -> float:
-    """Draw the row of frames; gives where it ends.
+    """Draw the row of frames; returns the y of its bottom in pixels.
 
     Args:
-        canvas: Where.
-        scene: What.
+        canvas: Canvas to draw on.
+        scene: Data to draw.
         frame: As `cign.explain.drawing.draw` takes it.
-        left: Of the row, in pixels.
-        top: Of the frames; their titles stand above.
-        right: Of the row.
+        left: Left end of the row in pixels.
+        top: Top of the frames in pixels; their titles are above it.
+        right: Right end of the row in pixels.
     """
     shown = [one for one in scene.classes if one.patches is not None]
     num = 1 + len(shown)
@@ -44,7 +44,7 @@ def draw_pictures(
         return top + 110
     plain = shown[0].frame if shown and frame is None else (frame or 0)
     axes = canvas.axes(left, top, size, size)
-    _picture(axes, scene.frames[plain])
+    _image(axes, scene.frames[plain])
     title = canvas.fitted(_title_of_frame(scene, plain), size, fontsize=_TITLE)
     axes.set_title(title, color=SOFT, fontsize=_TITLE, loc="left")
     for number, one in enumerate(shown, start=1):
@@ -57,7 +57,7 @@ def draw_pictures(
             **_BOLD,
         )
     if scene.maps_of is not None:
-        words = f"Method {scene.maps_of} has no maps:\nit does not say where or when."
+        words = f"Method {scene.maps_of} does not support\nlocalization maps."
         canvas.text(left + size + 24, top + size / 2, words, color=SOFT, fontsize=12)
     return top + size
 
@@ -70,27 +70,27 @@ def _title_of_frame(scene: Scene, number: int) -> str:
 
 
 def _title_of_class(canvas: Canvas, one: ClassMap, width: float) -> str:
-    """The class and its probability, over a frame of some width; the name gives way."""
+    """The class and its probability, for a frame of some width; a long name is shortened."""
     number = f" {one.told}"
     room = width - canvas.width(number, **_LOOK)
     return canvas.fitted(one.label, room, **_LOOK) + number
 
 
-def _picture(axes: Axes, picture: NDArray[np.uint8] | Floats) -> None:
-    axes.imshow(picture, extent=(0, 1, 1, 0), interpolation="bicubic")
+def _image(axes: Axes, image: NDArray[np.uint8] | Floats) -> None:
+    axes.imshow(image, extent=(0, 1, 1, 0), interpolation="bicubic")
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def _patches(
-    axes: Axes, picture: NDArray[np.uint8], one: ClassMap, scene: Scene, frame: int | None
+    axes: Axes, image: NDArray[np.uint8], one: ClassMap, scene: Scene, frame: int | None
 ) -> None:
-    """A pale frame that has its colours where the class is, the strongest patch in a box."""
+    """A pale frame that keeps its colours where the class is, with a box at the strongest patch."""
     assert one.patches is not None
     colour = scene.colour(one.label)
     patches = one.patches if frame is None else one.patches_of(frame)
     heat = smooth(patches, _FINE)
-    _picture(axes, tinted(picture, heat, to_rgb(colour)))
+    _image(axes, tinted(image, heat, to_rgb(colour)))
     lines = (np.arange(_FINE) + 0.5) / _FINE
     if heat.max() > 0.5 > heat.min():
         axes.contour(lines, lines, heat, levels=[0.5], colors=[colour], linewidths=1.8)
@@ -105,15 +105,15 @@ def _patches(
 def tinted(
     picture: NDArray[np.uint8], heat: Floats, colour: tuple[float, float, float]
 ) -> NDArray[np.float32]:
-    """A picture that keeps its colours where heat is high and is pale where it is low.
+    """An image that keeps its colours where heat is high and is pale where heat is low.
 
     Args:
-        picture: uint8, [S, S, 3].
-        heat: 0..1, [P, P].
-        colour: Glows around what is hot.
+        picture: Image, uint8, [S, S, 3].
+        heat: Values in 0..1, [P, P].
+        colour: RGB of the glow around regions of high heat.
 
     Returns:
-        Shape [P, P, 3], 0..1.
+        Image [P, P, 3] with values in 0..1.
     """
     bright = torch.from_numpy(picture.astype(np.float32) / 255.0).permute(2, 0, 1)[None]
     size = heat.shape[0]
@@ -122,13 +122,13 @@ def tinted(
     pale = 0.42 * true.mean(axis=2, keepdims=True) + 0.52
     share = np.clip(1.7 * heat, 0.0, 1.0)[..., None]
     mixed = share * true + (1.0 - share) * pale
-    # Strongest where the colours begin, so that what is found keeps its own.
+    # Strongest at the edge of the coloured region, so that the region itself keeps its colours.
     glow = 0.9 * (share * (1.0 - share))
     return np.clip((1 - glow) * mixed + glow * np.asarray(colour), 0.0, 1.0).astype(np.float32)
 
 
 def smooth(values: Floats, size: int) -> Floats:
-    """Patches [rows, columns] as a square without steps, [size, size]: cubic, 0..1."""
+    """Patches [rows, columns] upsampled to [size, size], bicubic, clipped to 0..1."""
     patches = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
     big = F.interpolate(patches, size=(size, size), mode="bicubic", align_corners=False)
     heat: Floats = big[0, 0].clamp(0.0, 1.0).numpy()

@@ -1,4 +1,4 @@
-"""What is drawn of a window, as plain arrays: nothing here knows how it is drawn.
+"""Data to draw for a window, as plain arrays, independent of the drawing code.
 
 Legend: K frames, S pixels, C classes.
 """
@@ -20,7 +20,7 @@ from cign.inference.prediction import Prediction
 
 Floats = NDArray[np.float32]
 
-# A class after the first is drawn if it is at least this probable in some reading.
+# A class after the first is drawn if its probability is at least this in some modality.
 LEAST_PROBABILITY = 0.05
 MOST_MAPS = 3
 NUM_MELS = 96
@@ -29,16 +29,16 @@ NUM_MOMENTS = 400
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMap:
-    """Where and when one class was found.
+    """Localization maps of one class.
 
     Attributes:
-        label: Its name.
-        probability: Of the audio-visual reading.
-        told: The number to tell beside the name: that probability, or a higher one of another
-            reading where it is small.
-        frame: The frame that holds its strongest patch.
-        all_patches: Values of the patches, largest 1, [K, rows, columns]; None without a map.
-        moments: Values at `NUM_MOMENTS` moments of the window, largest 1; None without a map.
+        label: Name of the class.
+        probability: Audio-visual probability.
+        told: Text beside the name: that probability or, if it is small, the highest probability in
+            another modality.
+        frame: Index of the frame with the strongest patch.
+        all_patches: Spatial map, largest value 1, [K, rows, columns]; None without a map.
+        moments: Temporal map at `NUM_MOMENTS` times, largest value 1; None without a map.
     """
 
     label: str
@@ -50,17 +50,17 @@ class ClassMap:
 
     @property
     def patches(self) -> Floats | None:
-        """Those of the frame with the strongest one."""
+        """Spatial map of the frame with the strongest patch, [rows, columns]."""
         return None if self.all_patches is None else self.all_patches[self.frame]
 
     def patches_of(self, frame: int) -> Floats:
-        """Those of a frame, [rows, columns]."""
+        """Spatial map of a frame, [rows, columns]."""
         assert self.all_patches is not None
         return self.all_patches[frame]
 
     @property
     def box(self) -> tuple[float, float, float, float] | None:
-        """x, y, width and height of the strongest patch, in shares of the frame."""
+        """x, y, width and height of the strongest patch, as fractions of the frame."""
         patches = self.patches
         if patches is None:
             return None
@@ -71,17 +71,17 @@ class ClassMap:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A window and what is said of it.
+    """A window with its prediction and maps.
 
     Attributes:
-        prediction: What is said.
-        frames: uint8 [K, S, S, 3]; None without a picture track.
-        spectrogram: Log power on the mel scale, [filters, spectrogram frames]; None without sound.
-        top_hz: Its highest frequency.
-        start_s: Where the window begins in the file.
-        end_s: Where it ends.
-        classes: The most probable ones, with their maps.
-        maps_of: Name of the method where it has no maps; None where it has.
+        prediction: Prediction of the window.
+        frames: uint8 [K, S, S, 3]; None without a video track.
+        spectrogram: Log mel power, [filters, spectrogram frames]; None without audio.
+        top_hz: Highest frequency of the spectrogram in Hz.
+        start_s: Start of the window in the file, in seconds.
+        end_s: End of the window, in seconds.
+        classes: The most probable classes, with their maps.
+        maps_of: Name of the method if it does not support maps; None if it does.
     """
 
     prediction: Prediction
@@ -94,9 +94,9 @@ class Scene:
     maps_of: str | None
 
     def colour(self, label: str) -> str:
-        """The colour of a class: those with maps come first, then the audio-visual reading's."""
-        told = [entry["label"] for entry in self.prediction.modalities["audio_visual"]]
-        order = list(dict.fromkeys([*(one.label for one in self.classes), *told]))
+        """The colour of a class: first the classes with maps, then by audio-visual probability."""
+        ranked = [entry["label"] for entry in self.prediction.modalities["audio_visual"]]
+        order = list(dict.fromkeys([*(one.label for one in self.classes), *ranked]))
         return colour_of(order.index(label) if label in order else len(order) + 99)
 
 
@@ -109,17 +109,17 @@ def make_scene(
     rate_hz: int,
     method: str,
 ) -> Scene:
-    """Put together what is drawn of a window.
+    """Collect the data to draw for a window.
 
     Args:
-        prediction: Of the window.
-        clip: The window.
-        maps: Of it, without a batch dimension; None where the method has none.
+        prediction: Prediction of the window.
+        clip: The decoded window.
+        maps: Its maps, without a batch dimension; None if the method does not support them.
         class_names: In the order of the maps' last dimension.
-        rate_hz: Of the clip's sound.
+        rate_hz: Sample rate of the audio in Hz.
         method: Name of the method.
     """
-    # A clip shorter than the window was repeated to fill it; what is drawn is its first passage.
+    # A clip shorter than the window is repeated to fill it; only the first repetition is drawn.
     share = min(1.0, (clip.end_s - clip.start_s) * rate_hz / len(clip.audio))
     spectrogram = None
     if clip.has_audio:
@@ -142,7 +142,7 @@ def make_scene(
 
 
 def log_mel(audio: NDArray[np.int16], rate_hz: int) -> Floats:
-    """Log mel spectrogram of sound, [filters, spectrogram frames]."""
+    """Log mel spectrogram of audio, [filters, spectrogram frames]."""
     length = 1 << max(9, round(np.log2(rate_hz * 0.064)))
     with torch.inference_mode():
         waveform = torch.from_numpy(audio.astype(np.float32) / 32768.0)[None]
@@ -152,14 +152,14 @@ def log_mel(audio: NDArray[np.int16], rate_hz: int) -> Floats:
 
 
 def _shown(prediction: Prediction) -> list[dict[str, Any]]:
-    """Classes of the audio-visual reading that are worth a map: the first, and likely others."""
-    told = prediction.modalities["audio_visual"]
+    """Classes to draw maps for: the audio-visual prediction, and other likely classes."""
+    ranked = prediction.modalities["audio_visual"]
     best: dict[str, float] = {}
     for modality in prediction.modalities.values():
         for entry in modality:
             best[entry["label"]] = max(best.get(entry["label"], 0.0), entry["probability"])
-    likely = [e for e in told[1:] if best[e["label"]] >= LEAST_PROBABILITY]
-    return [told[0], *likely][:MOST_MAPS]
+    likely = [e for e in ranked[1:] if best[e["label"]] >= LEAST_PROBABILITY]
+    return [ranked[0], *likely][:MOST_MAPS]
 
 
 def _class_map(
@@ -180,17 +180,17 @@ def _class_map(
     return ClassMap(
         label=entry["label"],
         probability=entry["probability"],
-        told=_told(entry, prediction),
+        told=_number(entry, prediction),
         frame=frame,
         all_patches=patches,
         moments=moments,
     )
 
 
-def _told(entry: dict[str, Any], prediction: Prediction) -> str:
-    told = f"{entry['probability']:.2f}"
+def _number(entry: dict[str, Any], prediction: Prediction) -> str:
+    number = f"{entry['probability']:.2f}"
     if entry["probability"] >= LEAST_PROBABILITY:
-        return told
+        return number
     others = [
         (one["probability"], name)
         for name, entries in prediction.modalities.items()
@@ -198,11 +198,11 @@ def _told(entry: dict[str, Any], prediction: Prediction) -> str:
         if one["label"] == entry["label"]
     ]
     highest, name = max(others)
-    return told if name == "audio_visual" else f"{name} {highest:.2f}"
+    return number if name == "audio_visual" else f"{name} {highest:.2f}"
 
 
 def between_tokens(values: Floats, share: float) -> Floats:
-    """Values of tokens along time at `NUM_MOMENTS` moments of the first ``share`` of them."""
+    """Interpolate token values at `NUM_MOMENTS` times within the first ``share`` of the window."""
     num = len(values)
     at = (np.arange(NUM_MOMENTS) + 0.5) / NUM_MOMENTS * share * num
     fine: Floats = np.interp(at, np.arange(num) + 0.5, values).astype(np.float32)
@@ -210,6 +210,6 @@ def between_tokens(values: Floats, share: float) -> Floats:
 
 
 def _to_one(values: Floats) -> Floats:
-    """Values whose largest is 1; all 1 where there is nothing."""
+    """Scale values so that the largest is 1; all ones if no value is positive."""
     largest = values.max()
     return values / largest if largest > 0 else np.ones_like(values)

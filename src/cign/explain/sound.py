@@ -1,4 +1,4 @@
-"""The spectrogram of a window, and for each class a strip of its moments."""
+"""The spectrogram of a window, and a strip for the temporal map of each class."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TICKS_HZ = np.array([200, 500, 1000, 2000, 4000, 8000, 16000])
 def draw_sound(
     canvas: Canvas, scene: Scene, at_s: float | None, left: float, top: float, right: float
 ) -> None:
-    """Draw from a height in pixels to the lower margin."""
+    """Draw from ``top`` (in pixels) to the lower margin."""
     if scene.spectrogram is None:
         nothing(canvas.axes(left, top, right - left, 110), "no audio track")
         return
@@ -68,12 +68,12 @@ def _spectrogram(axes: Axes, scene: Scene) -> None:
 
 
 def _mel(hertz: Any) -> Any:
-    """As `cign.backbones.preprocessing.mel.mel_filters` has it."""
+    """Mel scale, as in `cign.backbones.preprocessing.mel.mel_filters`."""
     return 2595.0 * np.log10(1.0 + np.asarray(hertz, dtype=np.float64) / 700.0)
 
 
 def _moments(axes: Axes, one: ClassMap, scene: Scene, label: str) -> None:
-    """Moments as a strip from pale to the colour of the class, with its label."""
+    """A temporal map as a strip from pale to the colour of the class, with its label."""
     colour = scene.colour(one.label)
     shades = LinearSegmentedColormap.from_list("class", [PANEL, colour])
     extent = (scene.start_s, scene.end_s, 0.0, 1.0)
@@ -97,14 +97,14 @@ def _moments(axes: Axes, one: ClassMap, scene: Scene, label: str) -> None:
 
 
 def _band(axes: Axes, one: ClassMap, scene: Scene) -> None:
-    """The moments of the first class as a veil over the spectrogram."""
+    """The temporal map of the first class as a translucent overlay on the spectrogram."""
     assert one.moments is not None
-    veil = np.empty((1, len(one.moments), 4), dtype=np.float32)
-    veil[..., :3] = to_rgb(scene.colour(one.label))
-    veil[..., 3] = 0.42 * np.clip((one.moments - 0.3) / 0.7, 0.0, 1.0)
+    overlay = np.empty((1, len(one.moments), 4), dtype=np.float32)
+    overlay[..., :3] = to_rgb(scene.colour(one.label))
+    overlay[..., 3] = 0.42 * np.clip((one.moments - 0.3) / 0.7, 0.0, 1.0)
     low, high = axes.get_ylim()
     axes.imshow(
-        veil,
+        overlay,
         aspect="auto",
         extent=(scene.start_s, scene.end_s, low, high),
         interpolation="bilinear",

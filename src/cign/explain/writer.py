@@ -1,4 +1,4 @@
-"""Writes a picture or a film for every file or window that is read."""
+"""Write an image or a video for every predicted file or window."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ KINDS = ("png", "mp4")
 
 
 class Explainer:
-    """An observer of `predict_files`, and a context at whose end all films are complete.
+    """Observer of `predict_files`; as a context manager it completes all videos on exit.
 
     Args:
-        folder: Where pictures go; made if it is not there.
-        model: The model that reads.
-        kind: ``png``: one for each file or window. ``mp4``: one for each file, with a picture for
-            each window or, without windows, for each frame that the model reads.
-        every_s: Seconds from one window to the next; None where only the centre window is read.
+        folder: Output folder; created if it does not exist.
+        model: The model that predicts.
+        kind: ``png``: one image for each file or window. ``mp4``: one video for each file, with a
+            figure for each window or, without windows, for each frame of the model's input.
+        every_s: Step between windows in seconds; None if only the centre window is predicted.
 
     Raises:
-        InputError: If nothing would move, or the folder is none.
+        InputError: If a video would show a single figure, or the folder is a file.
     """
 
     def __init__(
@@ -39,8 +39,8 @@ class Explainer:
             raise one_of(kind, KINDS, "--explain-as")
         if kind == "mp4" and every_s is None and model.spec.num_frames == 1:
             raise InputError(
-                "--explain-as mp4 would show one still picture, since this model reads one frame "
-                "of a clip: give --every, for example 0.5, or take png"
+                "--explain-as mp4 would show a single still image, because this model takes one "
+                "frame per clip: give --every, for example 0.5, or use png"
             )
         if folder.exists() and not folder.is_dir():
             raise InputError(f"--explain {folder} is a file: name a folder")
@@ -56,7 +56,7 @@ class Explainer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # A film that an error cut short is not kept.
+        # A video that an error interrupts is discarded.
         self._open.__exit__(*error)  # type: ignore[arg-type]
 
     def __call__(self, prediction: Prediction, clip: Decoded, maps: Maps | None) -> None:
@@ -75,8 +75,8 @@ class Explainer:
 
     def _add_to_film(self, scene: Scene, clip: Decoded) -> None:
         file, spec = scene.prediction.file, self._model.spec
-        goes_on = self._every_s is not None and file == self._file
-        if not goes_on or scene.start_s <= self._last_s:
+        continues = self._every_s is not None and file == self._file
+        if not continues or scene.start_s <= self._last_s:
             self._open.close()
             path = self.folder / self._names.name(file, ".mp4")
             self._film = self._open.enter_context(Film(path, spec.rate_hz))
@@ -85,7 +85,7 @@ class Explainer:
         assert self._film is not None
         length_s = scene.end_s - scene.start_s
         shown_s = length_s if self._every_s is None else self._every_s
-        # Only the frames that lie in what is shown of the window.
+        # Only the frames within the part of the window that is shown.
         step_s = length_s / spec.num_frames
         middles_s = [(i + 0.5) * step_s for i in range(spec.num_frames)]
         frames = [i for i, middle_s in enumerate(middles_s) if middle_s < shown_s] or [0]

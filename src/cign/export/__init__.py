@@ -1,1 +1,1 @@
-"""A model as one file for deployment: ONNX or torch.export, checked before it is written."""
+"""Export a model to one file for deployment, ONNX or torch.export, verified before writing."""

@@ -1,4 +1,4 @@
-"""The check before a file is written: does it say what the model says?"""
+"""Verification of an exported file before it is written: its outputs must match the model's."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from cign.vocabulary import MODALITIES
 
 TOLERANCE = 1e-4
 NUM_RENDERED = 50
-_WORLD, _NUM_CLASSES = 7, 25  # a world that no table and no encoder has seen
+_WORLD, _NUM_CLASSES = 7, 25  # a synthetic dataset that no table uses and no encoder trained on
 
 Scores = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        num_clips: Clips that were read by both.
-        difference: The largest difference of a probability or an unknown score.
-        where: What it is of, and the number of the clip.
+        num_clips: Number of clips compared.
+        difference: The largest absolute difference of a probability or an unknown score.
+        where: The output with that difference, and the number of the clip.
     """
 
     num_clips: int
@@ -46,10 +46,10 @@ class Check:
 
 
 def rendered_clips(spec: MediaSpec, num_clips: int = NUM_RENDERED) -> list[Decoded]:
-    """Procedural clips, rendered as a model takes them, then silence and noise.
+    """Procedural clips in the input format of a model, followed by one silent and one noise clip.
 
-    Their samples are rendered at 16 kHz and taken as they are: at another rate they sound lower or
-    higher, which does not matter here.
+    The audio is rendered at 16 kHz and not resampled: for a model with a different sample rate its
+    pitch is shifted, which does not matter here.
     """
     world = World(_WORLD)
     clips = []
@@ -93,10 +93,10 @@ def _as_decoded(frames: NDArray[np.uint8], audio: NDArray[np.int16], spec: Media
 
 
 def decoded_clips(files: Sequence[Path], spec: MediaSpec) -> list[Decoded]:
-    """Clips of files.
+    """Decode files.
 
     Raises:
-        InputError: If one cannot be read, or lacks sound or picture.
+        InputError: If one cannot be read, or lacks audio or video.
     """
     clips = []
     for file in files:
@@ -106,14 +106,14 @@ def decoded_clips(files: Sequence[Path], spec: MediaSpec) -> list[Decoded]:
             message = f"--clips {file} cannot be read ({error}): name another file"
             raise InputError(message) from None
         if not (clip.has_audio and clip.has_visual):
-            missing = "picture" if clip.has_audio else "sound"
-            raise InputError(f"--clips {file} has no {missing}: name a file with both")
+            missing = "video" if clip.has_audio else "audio"
+            raise InputError(f"--clips {file} has no {missing} track: name a file with both tracks")
         clips.append(clip)
     return clips
 
 
 def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded]) -> Scores:
-    """What the model says, as `cign predict` asks it: `OUTPUTS`."""
+    """The outputs `OUTPUTS` of the model, computed as in `cign predict`."""
     starts = range(0, len(clips), BATCH)
     parts = [read_batch(model, backbone, list(clips[i : i + BATCH])) for i in starts]
     scores = {
@@ -125,14 +125,14 @@ def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded])
 
 
 def compare(
-    run: Runner, clips: Sequence[Decoded], wanted: Scores, progress: Progress, what: str
+    run: Runner, clips: Sequence[Decoded], expected: Scores, progress: Progress, what: str
 ) -> Check:
-    """Ask an exported file about clips, in batches of other sizes than the model was asked in.
+    """Compare an exported file with the model on clips, using different batch sizes.
 
     Args:
-        run: Asks the file.
-        clips: With sound and picture.
-        wanted: What the model says of them.
+        run: Runs the file.
+        clips: Clips with audio and video.
+        expected: Outputs of the model for the clips.
         progress: Advanced by each clip.
         what: Name of the file, for the error message.
 
@@ -149,11 +149,11 @@ def compare(
     worst, where = 0.0, ""
     for name in OUTPUTS:
         found = np.concatenate([part[name] for part in parts]).astype(np.float64)
-        difference = np.abs(found - wanted[name]).reshape(len(clips), -1).max(axis=1)
+        difference = np.abs(found - expected[name]).reshape(len(clips), -1).max(axis=1)
         difference[~np.isfinite(difference)] = np.inf
         if difference.max() >= worst:
             worst = float(difference.max())
-            where = f"{_spoken(name)} of clip {int(difference.argmax()) + 1}"
+            where = f"{_in_words(name)} of clip {int(difference.argmax()) + 1}"
     if not worst <= TOLERANCE:
         raise RunError(
             f"{what} differs from the model by {worst:.2g} in {where}, more than {TOLERANCE:g}: "
@@ -165,10 +165,10 @@ def compare(
 def compare_forms(
     run: Runner, network: Predictor, traced: Traced, spec: MediaSpec, what: str
 ) -> None:
-    """Ask an exported file about clips of the other lengths that it says it takes.
+    """Compare an exported file with the network on the other input lengths that it supports.
 
     Raises:
-        RunError: If an answer differs by more than `TOLERANCE`.
+        RunError: If an output differs by more than `TOLERANCE`.
     """
     forms: list[dict[str, int]] = []
     if traced.any_length:
@@ -178,9 +178,9 @@ def compare_forms(
     for form in forms:
         waveform, frames = example(spec, num_clips=2, **form)
         with torch.no_grad():
-            wanted = network(waveform, frames)
+            expected = network(waveform, frames)
         found = run(waveform.numpy(), frames.numpy())
-        for name, values in zip(OUTPUTS, wanted, strict=True):
+        for name, values in zip(OUTPUTS, expected, strict=True):
             worst = float(np.abs(found[name] - values.numpy()).max())
             if not worst <= TOLERANCE:
                 (kind, number), *_ = form.items()
@@ -191,15 +191,15 @@ def compare_forms(
                 )
 
 
-def _spoken(output: str) -> str:
-    """What an output is, in words."""
+def _in_words(output: str) -> str:
+    """Description of an output."""
     modality = output.removeprefix("unknown_").replace("_", "-")
-    what = f"the {modality} reading"
+    what = f"the {modality} prediction"
     return what if output in MODALITIES else f"the unknown score of {what}"
 
 
 def _batches(num_clips: int) -> Iterator[tuple[int, int]]:
-    """One clip, then seven at a time: sizes that the file was not traced with."""
+    """One clip, then seven at a time: batch sizes that differ from the one used in tracing."""
     start, size = 0, 1
     while start < num_clips:
         yield start, min(start + size, num_clips)

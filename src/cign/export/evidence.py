@@ -1,4 +1,4 @@
-"""Leverage and distance, which unknown scores are made of, without systems of equations to solve.
+"""Leverage and Mahalanobis distance, from which unknown scores are computed, without solvers.
 
 Legend: B clips, W width of the features.
 """
@@ -13,7 +13,7 @@ from cign.open_set.scores import Mahalanobis
 
 
 class Whitening(nn.Module):
-    """L^-1 f as one product: other programs solve no triangular systems.
+    """L^-1 f as one matrix product, because other runtimes cannot solve triangular systems.
 
     Args:
         factor: L, lower triangular, shape [W, W].
@@ -33,18 +33,18 @@ class Whitening(nn.Module):
 
 
 def distances(rows: Tensor, others: Tensor) -> Tensor:
-    """`torch.cdist` of [B, W] and [C, W], shape [B, C], which no converter knows."""
+    """`torch.cdist` of [B, W] and [C, W], shape [B, C], in operators that converters support."""
     return (rows.unsqueeze(1) - others).square().sum(dim=2).sqrt()
 
 
 def without_triangular_systems(reader: EvidenceReader) -> nn.ModuleDict:
-    """Have a reader multiply where it solves.
+    """Make a reader use matrix products in place of solving triangular systems.
 
     Args:
-        reader: Is changed; its matrices are factorised, and its method's sums not needed from here.
+        reader: Changed in place; its matrices are factorised, so its method's sums are not needed.
 
     Returns:
-        What it multiplies with, to be part of a network.
+        The modules with its matrices, to be part of a network.
     """
     parts = nn.ModuleDict()
     for name, measure in reader.measures().items():

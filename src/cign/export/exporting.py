@@ -1,4 +1,4 @@
-"""From a model to a folder with its predictor as a file, checked, and what a reader must know."""
+"""Export a model to a folder: the verified predictor, its description, and a script to run it."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ FORMAT = 2
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written.
+    """Result of an export.
 
     Attributes:
-        folder: Where.
-        files: Names of the files and their bytes.
-        checks: For each kind of file what its check found.
-        any_length: Whether waveforms of other lengths than the window's are taken.
-        bf16_difference: How far the model's own answers in bfloat16 are from the file's; None
-            where the model multiplies in float32 itself.
+        folder: The output folder.
+        files: Sizes in bytes by file name.
+        checks: Result of the verification by kind of file.
+        any_length: Whether waveforms of other lengths than the window's are accepted.
+        bf16_difference: The largest difference between the model in bfloat16 and in float32, which
+            the file uses; None if the model itself uses float32.
     """
 
     folder: Path
@@ -73,31 +73,31 @@ def export_model(
     """Write a model's predictor as a file that runs without this package.
 
     Args:
-        model: The model; it is not changed.
-        backbone: Its frozen backbone; None where the method holds its encoders.
+        model: The model; not changed.
+        backbone: Its frozen backbone; None if the method holds its encoders.
         out: A new folder.
         format: ``onnx``, ``torch`` or ``both``.
-        clips: Files to check on; procedural clips if none are given.
-        progress: Told of the stages.
+        clips: Files for the verification; procedural clips if empty.
+        progress: Receives the stages.
 
     Returns:
-        What was written and how far it is from the model.
+        What was written, and how much it differs from the model.
 
     Raises:
         InputError: If the folder is not empty, the format's packages are not installed, a clip
             cannot be read, or the network cannot be traced.
-        RunError: If a file does not say what the model says; nothing is written then.
+        RunError: If the outputs of a file differ from the model's; then nothing is written.
     """
     progress = progress or Silent()
     kinds = kinds_of(format)
     _check_empty(out)
     checked_on = decoded_clips(clips, model.spec) if clips else rendered_clips(model.spec)
     reference = in_float32(model)
-    wanted = scores_of(reference, backbone, checked_on)
+    expected = scores_of(reference, backbone, checked_on)
     bf16_difference = None
     if model.method.setup.bf16:
         own = scores_of(model, backbone, checked_on)
-        bf16_difference = max(float(abs(own[name] - wanted[name]).max()) for name in own)
+        bf16_difference = max(float(abs(own[name] - expected[name]).max()) for name in own)
     if backbone is not None and model.device.type != "cpu":
         backbone = copy.deepcopy(backbone).to("cpu")  # the file holds tensors of the CPU
     network = predictor_of(in_float32(model).to("cpu"), backbone)
@@ -110,7 +110,7 @@ def export_model(
             progress.advance()
             progress.start(f"{FILES[kind]}: checking", len(checked_on))
             run = runner(kind, staging)
-            checks[kind] = compare(run, checked_on, wanted, progress, FILES[kind])
+            checks[kind] = compare(run, checked_on, expected, progress, FILES[kind])
             compare_forms(run, network, traced, model.spec, FILES[kind])
         progress.stop()
         assert traced is not None
@@ -139,7 +139,7 @@ def _trace(kind: str, network: Predictor, model: Model) -> Traced:
 
 
 def _check_empty(out: Path) -> None:
-    """Refuse a folder that holds something, and a place where none can be made."""
+    """Raise an error if the folder is not empty or cannot be created."""
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise InputError(f"{out} is not an empty folder: name a new one")
     parent = next(folder for folder in out.absolute().parents if folder.exists())
@@ -149,7 +149,7 @@ def _check_empty(out: Path) -> None:
 
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
-    """A folder beside the final one that takes its name once all is written and checked."""
+    """A temporary folder that is renamed to the final one once all is written and verified."""
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = out.with_name(f".{out.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     staging.mkdir()
@@ -166,7 +166,7 @@ def _staged(out: Path) -> Iterator[Path]:
 def _describe(
     model: Model, traced: Traced, checks: dict[str, Check], checksums: dict[str, str]
 ) -> dict[str, Any]:
-    """What a reader must know: inputs, outputs, classes, threshold, checksums."""
+    """Description of the file: inputs, outputs, classes, thresholds, checksums."""
     spec = model.spec
     return {
         "format": FORMAT,
@@ -181,7 +181,7 @@ def _describe(
                 "num_samples": spec.num_samples,
                 "channels": "mono",
                 "range": [-1.0, 1.0],
-                "quantised": "to 16 bits: whole numbers over 32768",
+                "quantised": "to 16 bits: integers divided by 32768",
                 "shorter_clips": "repeated from their beginning",
             },
             "frames": {
@@ -196,13 +196,13 @@ def _describe(
                 "num_frames": spec.num_frames,
                 "frame_px": spec.frame_px,
                 "channel_order": "RGB",
-                "resized": "bilinear, to a square whatever the shape of the picture",
+                "resized": "bilinear, to a square, without preserving the aspect ratio",
                 "taken": "the last frame at or before the middle of each of num_frames equal "
                 "parts of the window",
             },
-            "window": "the centre window_s of a clip, all of a shorter one",
-            "missing": "a clip without sound or picture has zeros there, and its audio_visual "
-            "reading, unknown score and threshold are those of the other modality",
+            "window": "the central window_s seconds of a clip; a shorter clip is used completely",
+            "missing": "for a clip without audio or video, that input is zero, and the "
+            "audio_visual prediction, unknown score and threshold are those of the other modality",
         },
         "outputs": {
             name: {"dtype": "float32", "shape": ["batch", len(model.classes)]}
@@ -214,7 +214,7 @@ def _describe(
             "range": [0.0, 1.0],
             "outputs": UNKNOWN,
             "thresholds": {name: model.unknown.thresholds.get(name) for name in MODALITIES},
-            "meaning": "a clip whose score is above the threshold is unknown; null: none is set",
+            "meaning": "a clip whose score is above the threshold is unknown; null: no threshold",
         },
         "model": {
             "method": model.method.name,

@@ -1,6 +1,6 @@
-"""The two kinds of file: writing a traced network, and reading it back as another program would.
+"""The two file formats: write a traced network, and run the written file.
 
-Heavy modules of the extra ``export`` are imported when they are needed.
+Modules of the extra ``export`` are large and are imported only when needed.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ FORMATS = ("onnx", "torch", "both")
 FILES = {"onnx": "predictor.onnx", "torch": "predictor.pt2"}
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 _OPSET = 20  # the first with GELU
-# A file of the protocol that ONNX is written in ends at 2 GB; larger weights go beside it.
+# Protocol buffers, which ONNX uses, are limited to 2 GB; larger weights go to a separate file.
 _MOST_BYTES = 1_900_000_000
 Runner = Callable[[NDArray[np.float32], NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
 
 
 def kinds_of(format: str) -> tuple[str, ...]:
-    """The kinds of file that are asked for.
+    """The kinds of file of a format.
 
     Raises:
-        InputError: If there is no such format, or the packages that it needs are not installed.
+        InputError: If the format is unknown, or the packages that it needs are not installed.
     """
     if format not in FORMATS:
         raise one_of(format, FORMATS, "format")
@@ -72,7 +72,7 @@ def write(kind: str, traced: Traced, folder: Path) -> None:
 
 
 def _name_sizes(graph: Any) -> None:
-    """Call the sizes that vary by what they are, on inputs and outputs."""
+    """Name the variable dimensions of inputs and outputs."""
     names = {"waveform": ("batch", "samples"), "frames": ("batch", "frames")}
     for value in (*graph.inputs, *graph.outputs):
         for i, name in enumerate(names.get(value.name, ("batch",))):
@@ -81,7 +81,7 @@ def _name_sizes(graph: Any) -> None:
 
 
 def runner(kind: str, folder: Path) -> Runner:
-    """Read a file back; gives a function from waveform and frames to `OUTPUTS`."""
+    """Load a written file as a function from waveform and frames to `OUTPUTS`."""
     path = folder / FILES[kind]
     return _onnx_runner(path) if kind == "onnx" else _torch_runner(path)
 
@@ -98,7 +98,7 @@ def _onnx_runner(path: Path) -> Runner:
         given = dict(zip(INPUTS, (waveform, frames), strict=True))
         try:
             values = session.run(list(OUTPUTS), given)
-        except Exception as error:  # the runtime's own kinds have no base of theirs
+        except Exception as error:  # exceptions of the runtime have no common base class
             reason = " ".join(str(error).split())[:160]
             raise RunError(
                 f"{path.name} does not run ({reason}): nothing was written; use --format torch, "

@@ -1,7 +1,8 @@
-"""Fourier transforms as convolutions and products of matrices, for files that other programs run.
+"""Fourier transforms as convolutions and matrix products, for exported files.
 
-The STFT operator of ONNX is slow where it is there at all, and inexact for lengths that are no
-power of two; a convolution is neither. The equations are the same, in another order of summation.
+Some runtimes lack the STFT operator of ONNX; where it exists it is slow, and inexact for lengths
+that are not a power of two. A convolution avoids both. The equations are the same, with a different
+order of summation.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def waves(length: int) -> tuple[Tensor, Tensor]:
     if length not in _waves:
         n = torch.arange(length, dtype=torch.float64)
         k = torch.arange(length // 2 + 1, dtype=torch.float64)
-        # The remainder keeps the angles of a turn exact.
+        # Taking n k modulo the length keeps the angles exact.
         angles = (n[:, None] * k % length) * (2 * math.pi / length)
         _waves[length] = (angles.cos().float(), -angles.sin().float())
     return _waves[length]
@@ -33,7 +34,7 @@ def waves(length: int) -> tuple[Tensor, Tensor]:
 def rfft(
     x: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, **rest: Any
 ) -> Tensor:
-    """`torch.fft.rfft` over the last dimension as a product of matrices."""
+    """`torch.fft.rfft` over the last dimension as matrix products."""
     length = x.shape[-1]
     if dim not in (-1, x.ndim - 1) or n not in (None, length) or norm is not None or rest:
         return _rfft(x, n, dim, norm, **rest)
@@ -70,7 +71,7 @@ def stft(
 
 @contextmanager
 def without_fourier_operators() -> Iterator[None]:
-    """Replace torch's transforms by those of this module."""
+    """Temporarily replace the transforms of torch by those of this module."""
     torch.fft.rfft, torch.stft = rfft, stft  # type: ignore[assignment]
     try:
         yield

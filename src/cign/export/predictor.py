@@ -26,11 +26,11 @@ OUTPUTS = (*MODALITIES, *UNKNOWN.values())
 
 
 class Predictor(nn.Module):
-    """What `cign.inference.predict.read_batch` does with clips that have sound and picture.
+    """Computes what `cign.inference.predict.read_batch` does for clips with audio and video.
 
     Args:
-        model: In evaluation mode; its reader is changed: give a copy (`in_float32`).
-        backbone: Its frozen backbone; None where the method holds its encoders.
+        model: Model in evaluation mode; its reader is changed, so pass a copy (`in_float32`).
+        backbone: Its frozen backbone; None if the method holds its encoders.
     """
 
     def __init__(self, model: Model, backbone: Backbone | None) -> None:
@@ -41,19 +41,19 @@ class Predictor(nn.Module):
         self.whitening = without_triangular_systems(self._reader)
 
     def forward(self, waveform: Tensor, frames: Tensor) -> tuple[Tensor, ...]:
-        """Read clips.
+        """Predict clips.
 
         Args:
             waveform: float32 in -1..1, shape [B, L].
             frames: uint8 RGB, shape [B, K, S, S, 3].
 
         Returns:
-            `OUTPUTS`, float32: probabilities of the audio, visual and audio-visual reading, each
+            `OUTPUTS`, float32: audio-only, visual-only and audio-visual probabilities, each
             [B, C], then the unknown scores of the three, each [B].
         """
         audio, visual = waveform, frames
         if self.backbone is not None:
-            # float16, as the cached tokens that the model was trained on.
+            # float16, like the cached tokens that the model was trained on.
             audio = self.backbone.audio_tokens(waveform).half()
             visual = self.backbone.visual_tokens(frames).half()
         evidence = self._reader.read(audio, visual)
@@ -63,7 +63,7 @@ class Predictor(nn.Module):
 
 
 def in_float32(model: Model) -> Model:
-    """A copy of a model that multiplies in float32 throughout; the weights are the same."""
+    """A copy of a model that computes in float32 throughout, with the same weights."""
     method = copy.deepcopy(model.method)
     method.setup = dataclasses.replace(method.setup, bf16=False)
     for module in method.modules():
@@ -73,14 +73,14 @@ def in_float32(model: Model) -> Model:
 
 
 def predictor_of(model: Model, backbone: Backbone | None) -> Predictor:
-    """The network of a model, without the tensors that reading does not need.
+    """The network of a model, without the tensors that prediction does not need.
 
-    A closed-form method's sums and the networks that a method distils from are many times larger
-    than what answers.
+    The sums of a closed-form method and the networks that a method distils from are many times
+    larger than the tensors used for prediction.
 
     Args:
-        model: Its method is changed: give a copy (`in_float32`).
-        backbone: Its frozen backbone; None where the method holds its encoders.
+        model: The model; its method is changed, so pass a copy (`in_float32`).
+        backbone: Its frozen backbone; None if the method holds its encoders.
     """
     model.method.settle()
     network = Predictor(model, backbone).eval()
@@ -89,10 +89,10 @@ def predictor_of(model: Model, backbone: Backbone | None) -> Predictor:
         network(*example(model.spec))
     for module in model.method.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
-            if id(weight) not in used.seen:
+            if id(weight) not in used.ids:
                 setattr(module, name, nn.Parameter(weight.new_empty(0), requires_grad=False))
         for name, buffer in list(module.named_buffers(recurse=False)):
-            if id(buffer) not in used.seen:
+            if id(buffer) not in used.ids:
                 setattr(module, name, buffer.new_empty(0))
     return network
 
@@ -100,13 +100,13 @@ def predictor_of(model: Model, backbone: Backbone | None) -> Predictor:
 def example(
     spec: MediaSpec, *, num_clips: int = 3, num_samples: int | None = None, num_frames: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Noise in the form of clips: waveform [B, L] and frames [B, K, S, S, 3].
+    """Random inputs: waveform [B, L] and frames [B, K, S, S, 3].
 
     Args:
-        spec: Gives the form.
+        spec: Specification of the clips.
         num_clips: B.
-        num_samples: L; None takes the specification's.
-        num_frames: K; 0 takes the specification's.
+        num_samples: L; None: as specified.
+        num_frames: K; 0: as specified.
     """
     draw = torch.Generator().manual_seed(0)
     length = num_samples or spec.num_samples
@@ -116,19 +116,19 @@ def example(
 
 
 class _Used(TorchFunctionMode):
-    """Notes which tensors are read: the arguments of every function of torch."""
+    """Records the tensors that are used: the arguments of every torch function."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: set[int] = set()
+        self.ids: set[int] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.seen.update(id(value) for value in _tensors((args, kwargs)))
+        self.ids.update(id(value) for value in _tensors((args, kwargs)))
         return func(*args, **(kwargs or {}))
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
-    """All tensors of nested arguments."""
+    """All tensors in nested arguments."""
     if isinstance(values, Tensor):
         yield values
     elif isinstance(values, dict):

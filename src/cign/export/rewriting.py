@@ -1,4 +1,4 @@
-"""Replacing operators of a traced network by others."""
+"""Replace operators of a traced network."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch.export import ExportedProgram
 
 
 class Writer:
-    """Calls an operator: on values that stand for shapes, and as a node of the graph."""
+    """Adds an operator call to the graph and evaluates it on the fake tensors of the trace."""
 
     def __init__(self, node: fx.Node) -> None:
         self._node = node
 
     def __call__(self, operator: Any, *args: Any, **kwargs: Any) -> fx.Node:
-        """Add a call before the node that is replaced."""
+        """Add a call before the node to be replaced."""
         step = self._node.graph.call_function(operator, args, kwargs)
         values = fx.node.map_arg(args, lambda node: node.meta["val"])
         step.meta = {**self._node.meta, "val": operator(*values, **kwargs)}
         return step
 
 
-# From an operator's arguments, and what calls others, to the node with the result.
+# Maps a writer and the arguments of an operator to the node with the result.
 Rule = Callable[..., fx.Node]
 
 

@@ -1,7 +1,8 @@
-"""One script that runs an exported model, made from the modules that `cign predict` decodes with.
+"""Generate the script that runs an exported model, from the decoding modules of `cign predict`.
 
-Two readers of one file must agree. So the script holds the source of these modules, unchanged but
-for the imports between them, and no second decoder is written.
+The script and `cign predict` must decode a file identically. Therefore the script contains the
+source of these modules, unchanged except for the imports between them, and there is no second
+decoder.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ _HEAD = '''\
     pip install numpy av onnxruntime
     python predict.py clip.mp4
 
-Prints one JSON object for each clip. Needs Python 3.11 or later, and PyAV {av} for the same frames
-as `cign predict`, whose decoder follows (cign {version}).
+Prints one JSON object for each clip. Requires Python 3.11 or later, and PyAV {av} for the same
+frames as `cign predict`, whose decoder is included below (cign {version}).
 """
 
 from __future__ import annotations
@@ -71,13 +72,13 @@ def script() -> str:
 
 
 def _body(module: str, source: str, imports: dict[str, set[str]], names: dict[str, str]) -> str:
-    """The source of a module without its docstring and imports, which are collected.
+    """The source of a module without its docstring and imports; the imports are collected.
 
     Args:
-        module: Its name.
-        source: Its text.
-        imports: Extended by its imports from elsewhere: names by module, none for whole modules.
-        names: The module that defines each name so far; extended.
+        module: Name of the module.
+        source: Source of the module.
+        imports: Extended by its external imports: names by module, empty for whole modules.
+        names: The defining module of each name; extended.
     """
     lines = source.splitlines()
     dropped: set[int] = set()
@@ -90,7 +91,7 @@ def _body(module: str, source: str, imports: dict[str, set[str]], names: dict[st
             dropped.update(span)
             origin = node.module or ""
             found = {alias.name for alias in node.names}
-            # Names are not qualified in one file.
+            # All modules share one namespace in the script.
             assert not any(alias.asname for alias in node.names), f"{module}: import as"
             if origin.startswith("cign"):
                 assert origin in _MODULES, f"{module} imports {origin}, which the script lacks"
@@ -101,8 +102,8 @@ def _body(module: str, source: str, imports: dict[str, set[str]], names: dict[st
         for name in _defined(node):
             assert name == "__all__" or name not in names, f"{module}, {names[name]}: {name}"
             names[name] = module
-    kept = [line for number, line in enumerate(lines) if number not in dropped]
-    return "\n".join(kept).strip("\n")
+    remaining = [line for number, line in enumerate(lines) if number not in dropped]
+    return "\n".join(remaining).strip("\n")
 
 
 def _defined(node: ast.stmt) -> list[str]:

@@ -1,7 +1,7 @@
-"""The program beside an exported model: decode clips and print predictions, one JSON per line.
+"""Program delivered with an exported model: decode clips and print predictions as JSON lines.
 
-Its source ends the script that `cign.export.script` writes. It must run without this package, so
-it imports nothing of it but the modules that decode.
+Its source is the last part of the script that `cign.export.script` writes. It must run without this
+package, so it imports only the decoding modules, which are also part of the script.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ def main(folder: Path, arguments: list[str] | None = None) -> int:
 
     Args:
         folder: Holds ``predictor.json`` and ``predictor.onnx`` or ``predictor.pt2``.
-        arguments: Of the command line; those of this process if absent.
+        arguments: Command-line arguments; None: those of this process.
 
     Returns:
         The exit code: 0, or 2 if every file failed.
     """
-    parser = argparse.ArgumentParser(description="Predict clips; prints one JSON object a line.")
+    parser = argparse.ArgumentParser(description="Predict clips; print one JSON object per line.")
     parser.add_argument("files", metavar="FILE", nargs="+")
     parser.add_argument("--top", type=int, default=3, metavar="K", help="classes (default: 3)")
     parser.add_argument(
-        "--every", type=float, metavar="SECONDS", help="windows that begin so far apart"
+        "--every", type=float, metavar="SECONDS", help="predict windows with this step"
     )
     options = parser.parse_args(arguments)
     if options.every is not None and not options.every > 0:
-        parser.error(f"--every is {options.every:g}, but must be above 0")
+        parser.error(f"--every is {options.every:g}: use a number above 0")
     about = json.loads((folder / "predictor.json").read_text(encoding="utf-8"))
     predictor = _load(folder, about)
     num_good = 0
@@ -58,11 +58,11 @@ def main(folder: Path, arguments: list[str] | None = None) -> int:
 
 
 def _load(folder: Path, about: dict[str, Any]) -> _Predictor:
-    """Check the files of a model, and load it."""
-    for name, wanted in about["checksums"].items():
+    """Verify the checksums of a model and load it."""
+    for name, expected in about["checksums"].items():
         with (folder / name).open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != wanted:
-                sys.exit(f"{folder / name} is not what was exported: export the model again")
+            if hashlib.file_digest(file, "sha256").hexdigest() != expected:
+                sys.exit(f"{folder / name} has a wrong checksum: export the model again")
     outputs = [*_MODALITIES, *about["unknown"]["outputs"].values()]
     if (folder / "predictor.onnx").exists():
         import onnxruntime
@@ -106,14 +106,14 @@ def _windows(file: str, about: dict[str, Any], every_s: float | None) -> Iterato
             yield from decode_windows(Path(file), spec, every_s)
     except MediaError as error:
         yield str(error)
-    except Exception as error:  # whatever a decoder does to one file, the others follow
+    except Exception as error:  # a decoder that fails on one file must not stop the others
         yield reason(error)
 
 
 def _predict(
     file: str, clip: Decoded, predictor: _Predictor, about: dict[str, Any], top: int
 ) -> dict[str, Any]:
-    """Predict a window. Where a modality is missing, the other one decides."""
+    """Predict a window; if a modality is missing, use the prediction of the other one."""
     values = predictor(clip.audio[None].astype(np.float32) / 32768, clip.frames[None])
     missing = [
         name

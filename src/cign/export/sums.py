@@ -1,8 +1,8 @@
-"""Means and group norms written out, for files that other programs run.
+"""Replace means and group norms by sequences of short sums, for exported files.
 
-A runtime may add up thousands of values in one row, in float32, where torch adds in parts: for a
-clip of silence such a mean is off by 1e-4, and the norms behind it make 1e-3 of it. One dimension
-after another the rows are short.
+A runtime may sum thousands of values sequentially in float32, where torch uses partial sums: for a
+silent clip the error of such a mean is 1e-4, which later norms amplify to 1e-3. Reducing one
+dimension at a time keeps the sums short.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def write_out_sums(program: ExportedProgram) -> None:
 def _mean(
     call: Writer, x: fx.Node, dims: Sequence[int], keep: bool = False, **kwargs: Any
 ) -> fx.Node:
-    """The first value plus the mean of the differences from it, one dimension after another."""
+    """The first value plus the mean of the differences from it, one dimension at a time."""
     num_dims = x.meta["val"].ndim
     dims = sorted((d % num_dims for d in dims), reverse=True)
     first = x

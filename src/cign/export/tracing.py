@@ -1,4 +1,4 @@
-"""Tracing a network with torch.export: any number of clips, any length where it is possible."""
+"""Trace a network with torch.export: any number of clips, and any length if possible."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Traced:
     """A traced network.
 
     Attributes:
-        program: What torch.export gave.
-        any_length: Whether it takes waveforms of other lengths than the window's.
-        any_frames: Whether it takes another number of frames.
+        program: Result of torch.export.
+        any_length: Whether it accepts waveforms of other lengths than the window's.
+        any_frames: Whether it accepts other numbers of frames.
     """
 
     program: ExportedProgram
@@ -36,16 +36,16 @@ def trace(network: Predictor, spec: MediaSpec, method: str) -> Traced:
     """Trace a network.
 
     Args:
-        network: In evaluation mode.
-        spec: Form of its clips.
-        method: Its name, for the error message.
+        network: Network in evaluation mode.
+        spec: Specification of its clips.
+        method: Name of the method, for the error message.
 
     Raises:
-        InputError: If it cannot be traced for any number of clips.
+        InputError: If it cannot be traced with a variable number of clips.
     """
     any_length = _takes(network, spec, num_samples=spec.num_samples * 5 // 8)
     any_frames = _takes(network, spec, num_frames=spec.num_frames + 1)
-    # Tracing takes a size of one for a constant: two frames stand for any number.
+    # Tracing treats a size of one as a constant, so at least two frames are used.
     inputs = example(spec, num_frames=max(2, spec.num_frames) if any_frames else 0)
     auto, fixed = Dim.AUTO(min=1), Dim.STATIC
     shapes = (
@@ -54,11 +54,11 @@ def trace(network: Predictor, spec: MediaSpec, method: str) -> Traced:
     )
     reason = "it depends on the number of clips"
     for strict in (False, True):
-        # What a strict trace alone keeps variable: the length of a tensor taken by `len`.
+        # Only a strict trace keeps the length of a tensor taken by `len` variable.
         try:
             with quiet(), torch.no_grad():
                 program = torch.export.export(network, inputs, dynamic_shapes=shapes, strict=strict)
-        except Exception as error:  # a trace may fail in any way that its network's code can
+        except Exception as error:  # the traced code may raise any exception
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             continue
         variable = _variable(program)
@@ -66,12 +66,12 @@ def trace(network: Predictor, spec: MediaSpec, method: str) -> Traced:
             return Traced(program=program, any_length=variable[0][1], any_frames=variable[1][1])
     raise InputError(
         f"a model of method {method} cannot be exported ({reason}): use `cign predict`, or train "
-        "a method whose page in docs/methods does not say so"
+        "a method that supports export (see docs/methods)"
     )
 
 
 def _takes(network: Predictor, spec: MediaSpec, **form: int) -> bool:
-    """Whether the network reads clips of another form."""
+    """Whether the network accepts inputs of a different size."""
     try:
         with torch.no_grad():
             network(*example(spec, num_clips=1, **form))
@@ -89,13 +89,13 @@ def _variable(program: ExportedProgram) -> list[list[bool]]:
 
 
 def _is_variable(size: Any) -> bool:
-    """Whether a size is still unknown after all that the trace found out about it."""
+    """Whether a size is still symbolic after tracing."""
     return isinstance(size, torch.SymInt) and bool(size.node.expr.free_symbols)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the remarks of the tracer and of the converter off the terminal."""
+    """Suppress warnings and log messages of the tracer and of the converter."""
     loggers = [logging.getLogger(name) for name in ("torch", "torch.onnx", "torch._export")]
     loggers += [logging.getLogger(name) for name in ("onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]

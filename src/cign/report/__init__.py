@@ -1,4 +1,4 @@
-"""The HTML report: one file that shows what runs did, and how every number was obtained."""
+"""The HTML report: one file with the results of runs and the definition of every number."""
 
 from cign.report.page import write_report
 

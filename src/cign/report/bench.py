@@ -1,4 +1,4 @@
-"""The page about a bench, made of its ``table.json`` alone."""
+"""The report of a bench, generated from its ``table.json`` alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 def is_bench(folder: Path) -> bool:
-    """Whether `cign bench` wrote the folder."""
+    """Whether the folder was written by `cign bench`."""
     return (folder / "bench.json").is_file()
 
 
@@ -38,11 +38,11 @@ def write_bench_report(folder: Path, out: Path) -> None:
     """Write one self-contained HTML file about a bench.
 
     Args:
-        folder: Of the bench.
-        out: The file to write.
+        folder: Folder of the bench.
+        out: Path of the file to write.
 
     Raises:
-        InputError: If the bench has no table yet, or it is of another format.
+        InputError: If the bench has no table yet, or its table has a different format.
     """
     path = folder / TABLE
     if not path.exists():
@@ -89,7 +89,7 @@ def _many(names: Sequence[str], what: str) -> str:
 
 
 def _section(tasks: int, rows: Sequence[Row], table: Mapping[str, Any]) -> dict[str, Any]:
-    """The main comparison at one number of tasks."""
+    """The main comparison for one number of tasks."""
     shown = [row for row in rows if row["store"] == ALL_STORES]
     lines = [
         Difference(name=_name(row, shown), **{key: number[key] for key in ("low", "high")}, value=x)
@@ -108,13 +108,13 @@ def _section(tasks: int, rows: Sequence[Row], table: Mapping[str, Any]) -> dict[
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:
-    """The method, with the memory where it has several."""
+    """The method, followed by the memory if the method has several."""
     several = sum(other["method"] == row["method"] for other in rows) > 1
     return f"{row['method']}, memory {row['memory']}" if several else str(row["method"])
 
 
 def _best(rows: Sequence[Row]) -> float | None:
-    """The highest audio-visual last accuracy, references left out."""
+    """The highest audio-visual last accuracy, excluding references."""
     values = [
         row["numbers"][MAIN]["value"]
         for row in rows

@@ -1,7 +1,7 @@
-"""Line charts as inline SVG: no script, no outside request, colours left to the style sheet.
+"""Line charts as inline SVG: no script, no external request, colours from the style sheet.
 
-A series is told apart three ways: colour (class ``s0`` .. ``s7`` of the style sheet), marker, and
-from the ninth on the dashes of its line. References (``finetune``, ``joint``) are grey and dashed.
+Series differ by colour (class ``s0`` .. ``s7`` of the style sheet), marker and, from the ninth
+series on, line dashes. References (``finetune``, ``joint``) are grey and dashed.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Series:
     """One line.
 
     Attributes:
-        name: For the hover titles.
-        points: ``(x, y)``; a gap where y is None.
-        titles: What a point says when the pointer rests on it, one per point.
-        look: Decides colour, marker and dashes: a number from 0, or the name of a reference.
+        name: Name in the tooltips.
+        points: ``(x, y)``; None as y leaves a gap.
+        titles: Tooltips, one per point.
+        look: Selects colour, marker and dashes: a number from 0, or the name of a reference.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Series:
 
 
 def swatch(look: int | str) -> Markup:
-    """The legend's sample of a series: a piece of its line with its marker."""
+    """Legend entry of a series: a piece of its line with its marker."""
     colour, marker, dash = look_of(look)
     return Markup(
         f'<svg class="swatch {colour}" width="34" height="12" viewBox="-17 -6 34 12" '
@@ -56,7 +56,7 @@ def swatch(look: int | str) -> Markup:
 
 
 def look_of(look: int | str) -> tuple[str, str, str]:
-    """Style class, marker path and dash pattern of a look, see `Series`."""
+    """Style class, marker path and dash pattern of a look; see `Series`."""
     if isinstance(look, str):
         is_joint = look == "joint"
         return "reference", _MARKERS[3 if is_joint else 0], "6 4" if is_joint else "2 4"
@@ -67,13 +67,13 @@ def look_of(look: int | str) -> tuple[str, str, str]:
 def line_chart(
     series: Sequence[Series], *, title: str, x_label: str, limit: float | None = None
 ) -> Markup:
-    """Draw series over a percent axis that always spans 0 to 100.
+    """Draw series on a percent axis from 0 to 100.
 
     Args:
         series: The lines; later ones are drawn on top.
-        title: Read out by screen readers.
-        x_label: Written under the x axis.
-        limit: A percentage to mark by a horizontal line, the best that can be reached.
+        title: Title for screen readers.
+        x_label: Label of the x axis.
+        limit: The best possible percentage, marked by a horizontal line.
 
     Returns:
         An ``<svg>`` element.
@@ -113,7 +113,7 @@ def _grid() -> str:
 
 
 def _x_axis(xs: Sequence[float], label: str) -> str:
-    step = -(-len(xs) // 12)  # at most a dozen numbers, always with the last
+    step = -(-len(xs) // 12)  # at most a dozen labels, always including the last
     shown = [x for i, x in enumerate(reversed(xs)) if i % step == 0] if xs else []
     ticks = [
         f'<path class="grid" d="M{_x(x, xs)} {_y(0)}v4"/>'

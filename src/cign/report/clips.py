@@ -1,4 +1,4 @@
-"""Wrongly classified test clips of a run: path, labels, prediction, and a frame from its store."""
+"""Misclassified test clips of a run: path, labels, prediction, and a frame from its store."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from cign.metrics.classes import WrongClip, wrong_clips
 from cign.report.runs import Run
 
 FRAME_PX = 112
-_QUALITY = 80  # JPEG: about 4 kB for a frame
-# Clips shown of each run: of a run alone, among few runs, among more, and where the page must
-# stay small, where paths are left out too.
+_QUALITY = 80  # JPEG quality: about 4 kB per frame
+# Number of clips shown per run, by the largest number of runs on the page. Pages with more runs
+# show none, so that they stay small.
 _MOST = {1: 24, 6: 12, 24: 6}
 
 
@@ -28,7 +28,7 @@ class Stores:
     """The stores that runs were tested on, each opened once.
 
     Args:
-        wanted: Whether frames are wanted at all.
+        wanted: Whether frames are shown.
     """
 
     def __init__(self, wanted: bool = True) -> None:
@@ -36,7 +36,7 @@ class Stores:
         self._opened: dict[Path, Store | None] = {}
 
     def of(self, run: Run) -> Store | None:
-        """The store whose clips a run was tested on; None where it is gone or has changed."""
+        """The store whose clips a run was tested on; None if it is missing or has changed."""
         if not self._wanted:
             return None
         about = run.metrics["store"]
@@ -44,7 +44,7 @@ class Stores:
         list_hash = about.get("test_list_hash", about.get("list_hash"))
         if not place:
             return None
-        # A relative path counts from where the run was made: here, or some folder above the run.
+        # A relative path refers to the working folder of the run: this one, or a parent of the run.
         above = [folder / place for folder in run.folder.absolute().parents]
         for folder in dict.fromkeys((Path(place).absolute(), *above)):
             store = self._open(folder)
@@ -56,21 +56,21 @@ class Stores:
         if folder not in self._opened:
             try:
                 self._opened[folder] = Store.open(folder)
-            except InputError:  # a report is about the run: it needs no store
+            except InputError:  # the report does not require the store
                 self._opened[folder] = None
         return self._opened[folder]
 
 
 def wrong_clips_of(run: Run, num_runs: int, stores: Stores) -> dict[str, Any] | None:
-    """What the page shows of a run's wrongly classified clips.
+    """Data of a run's misclassified clips for the page.
 
     Args:
-        run: With at least one task learned.
-        num_runs: On the page.
-        stores: Where frames come from.
+        run: A run with at least one task learned.
+        num_runs: Number of runs on the page.
+        stores: Source of the frames.
 
     Returns:
-        None where nothing is shown: no wrong clip, or a page of many runs.
+        None if nothing is shown: no misclassified clip, or too many runs on the page.
     """
     most = next((number for runs, number in _MOST.items() if num_runs <= runs), 0)
     found = wrong_clips(run.predictions) if most else []
@@ -100,22 +100,22 @@ def wrong_clips_of(run: Run, num_runs: int, stores: Stores) -> dict[str, Any] | 
 
 
 def _frames(store: Store, clips: Sequence[WrongClip]) -> dict[str, str]:
-    """The middle stored frame of each clip that has one, as a data address; by clip id."""
+    """The middle stored frame of each clip with video, as a data URL, by clip id."""
     place = {clip.id: index for index, clip in enumerate(store.table.clips)}
-    wanted = [one.clip for one in clips if one.clip in place and store.visual_ok[place[one.clip]]]
-    if not wanted:
+    shown = [one.clip for one in clips if one.clip in place and store.visual_ok[place[one.clip]]]
+    if not shown:
         return {}
-    frames = store.frames(np.array([place[name] for name in wanted], np.int64))
+    frames = store.frames(np.array([place[name] for name in shown], np.int64))
     middle = frames.shape[1] // 2
-    return {name: jpeg(frame[middle]) for name, frame in zip(wanted, frames, strict=True)}
+    return {name: jpeg(frame[middle]) for name, frame in zip(shown, frames, strict=True)}
 
 
 def jpeg(frame: NDArray[np.uint8]) -> str:
-    """A frame, uint8 RGB [S, S, 3], as a small JPEG in a data address; same frame, same bytes."""
+    """Encode a frame, uint8 RGB [S, S, 3], as a small JPEG in a data URL; deterministic."""
     from PIL import Image
 
-    picture = Image.fromarray(frame)
-    picture.thumbnail((FRAME_PX, FRAME_PX))
+    image = Image.fromarray(frame)
+    image.thumbnail((FRAME_PX, FRAME_PX))
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=_QUALITY)
+    image.save(buffer, format="JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

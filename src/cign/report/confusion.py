@@ -1,4 +1,4 @@
-"""The confusion matrix as inline SVG: class names up to 40 classes, task numbers beyond."""
+"""The confusion matrix as inline SVG: class names up to 40 classes, task numbers above."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from markupsafe import Markup, escape
 
 Ints = npt.NDArray[np.integer[Any]]
 
-MAX_CLASSES = 100  # with more, the matrix is one of tasks
+MAX_CLASSES = 100  # with more classes, the matrix is over tasks
 MAX_NAMED = 40
 _LEVELS = 8
-_ON_DARK = 6  # cells of this level and above carry light numbers
+_ON_DARK = 6  # cells of this level and above have light numbers
 _MAX_UNITS = 22  # length of a name, in Latin letters
 _UNNAMED_SIDE = 240
 
@@ -28,16 +28,16 @@ def confusion_diagram(
     *,
     with_counts: bool = False,
 ) -> Markup:
-    """Draw which class (columns) the clips of each class (rows) are predicted as.
+    """Draw the confusion matrix: true classes as rows, predicted classes as columns.
 
-    Cells of one of eight strengths are one path, so that the page stays small.
+    All cells of one of eight intensities form one path, so that the page stays small.
 
     Args:
         table: Number of clips, [C, C].
         task_sizes: Number of classes of each task; lines separate the tasks.
-        names: Of the classes; written beside rows and columns up to `MAX_NAMED` classes.
-        title: For screen readers.
-        with_counts: Whether the number of clips is written into each cell.
+        names: Class names; shown at rows and columns up to `MAX_NAMED` classes.
+        title: Title for screen readers.
+        with_counts: Whether to write the number of clips into each cell.
 
     Returns:
         An ``<svg>`` element.
@@ -56,26 +56,26 @@ def confusion_diagram(
     labels, box = (
         _class_labels(names, task_sizes, step) if is_named else _task_labels(task_sizes, size, step)
     )
-    told = f"{title}: classes in the order learned, {', '.join(names[:3])}"
+    label = f"{title}: classes in the order learned, {', '.join(names[:3])}"
     left, top, width, height = box
-    # Letters keep their size: a figure wider than the screen scrolls in its own frame.
+    # Text keeps its size: a figure wider than the screen scrolls in its own frame.
     style = f'style="width:{width:.0f}px;max-width:none"' if is_named else ""
     return Markup(
         f'<svg class="chart {"named" if is_named else "square"}" {style} '
         f'viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" role="img" '
-        f'aria-label="{escape(told)}">{"".join([*parts, *labels])}</svg>'
+        f'aria-label="{escape(label)}">{"".join([*parts, *labels])}</svg>'
     )
 
 
 def shortened(name: str, most: int = _MAX_UNITS) -> str:
-    """A name whose middle is left out where it is longer than some Latin letters.
+    """Shorten a name in the middle to a width given in Latin letters.
 
     Characters of double width count twice. Both ends stay, because names often differ in their
     last word.
     """
     if _units(name) <= most:
         return name
-    begin, end = len(name), len(name)  # what is left out lies in between
+    begin, end = len(name), len(name)  # the omitted part is between them
     while _units(name[:begin]) > most - most // 3 - 1:
         begin -= 1
     while _units(name[end - 1 :]) <= most // 3:
@@ -88,7 +88,7 @@ def _units(text: str) -> int:
 
 
 def _levels(table: Ints) -> Ints:
-    """Strength of each cell, 0..8: its share of the row's clips."""
+    """Intensity of each cell, 0..8: its share of the clips of the row."""
     totals = np.maximum(table.sum(axis=1, keepdims=True), 1)
     return np.ceil(table / totals * _LEVELS).astype(int)
 
@@ -109,7 +109,7 @@ def _cells(levels: Ints, step: float) -> list[str]:
 
 
 def _counts(table: Ints, levels: Ints, step: float) -> list[str]:
-    """The numbers in the cells, where they fit."""
+    """The numbers of clips, in the cells where they fit."""
     font = 10 if step > 17 else 8
     parts = [f'<g class="counts" font-size="{font}">']
     for i, j in np.argwhere(table):
@@ -127,7 +127,7 @@ def _counts(table: Ints, levels: Ints, step: float) -> list[str]:
 def _class_labels(
     names: Sequence[str], task_sizes: Sequence[int], step: float
 ) -> tuple[list[str], tuple[float, float, float, float]]:
-    """Names beside rows and below columns; gives the view box too."""
+    """Names beside rows and below columns, and the view box."""
     font = 12 if step > 17 else 10
     side = step * len(names)
     shown = [shortened(name) for name in names]
@@ -141,7 +141,7 @@ def _class_labels(
         f'<text x="-7" y="{y:.1f}">{escape(text)}{title}</text>'
         for y, text, title in zip(middles, shown, titles, strict=True)
     )
-    parts = [  # the same words twice: turned around the lower left corner they stand under columns
+    parts = [  # the same text twice: rotated around the lower left corner it labels the columns
         f'<g class="names" font-size="{font}">{words}</g>',
         f'<g class="names" font-size="{font}" transform="translate(0 {side:g})rotate(-90)">'
         f"{words}</g>",
@@ -175,7 +175,7 @@ def _task_numbers(task_sizes: Sequence[int], step: float, side: float) -> list[s
 def _task_labels(
     task_sizes: Sequence[int], size: int, step: float
 ) -> tuple[list[str], tuple[float, float, float, float]]:
-    """Numbers of tasks in place of names; gives the view box too."""
+    """Task numbers instead of names, and the view box."""
     parts, first, side = [], 0, _UNNAMED_SIDE
     for task, count in enumerate(task_sizes):
         middle = (first + count / 2) * step

@@ -1,4 +1,4 @@
-"""Diagrams about one run as inline SVG: reliability, recall, forgetting of each task."""
+"""Diagrams of one run as inline SVG: reliability, recall, forgetting of each task."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cign.report.text import number
 
 Floats = npt.NDArray[np.floating[Any]]
 
-_SIDE, _LEFT, _TOP = 220, 36, 10  # of square diagrams
+_SIDE, _LEFT, _TOP = 220, 36, 10  # dimensions of square diagrams
 
 
 def reliability_diagram(bins: Sequence[Bin], title: str) -> Markup:
-    """Accuracy against confidence, a dot a bin, joined with the diagonal by its gap.
+    """Accuracy against confidence: one dot per bin, connected to the diagonal by its gap.
 
-    Larger dots and the bars at the bottom stand for more clips.
+    Larger dots and higher bars at the bottom mean more clips.
     """
     total = sum(one.count for one in bins)
     most = max((one.count for one in bins), default=0)
@@ -35,32 +35,32 @@ def reliability_diagram(bins: Sequence[Bin], title: str) -> Markup:
         shares += f"M{left:.1f} {bottom}v{-height:.1f}H{right:.1f}V{bottom}Z"
         x, y = _LEFT + one.confidence * _SIDE, bottom - one.accuracy * _SIDE
         gaps += f"M{x:.1f} {bottom - one.confidence * _SIDE:.1f}V{y:.1f}"
-        told = (
+        label = (
             f"confidence {100 * one.confidence:.0f} %, right {100 * one.accuracy:.0f} %, "
             f"{one.count} of {total}"
         )
         dots.append(
             f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" '
-            f'r="{1.8 + 4 * (one.count / most) ** 0.5:.1f}"><title>{told}</title></circle>'
+            f'r="{1.8 + 4 * (one.count / most) ** 0.5:.1f}"><title>{label}</title></circle>'
         )
     parts = [
         _frame(),
         f'<path class="diagonal" d="M{_LEFT} {bottom}L{_LEFT + _SIDE} {_TOP}"/>',
         f'<path class="share" d="{shares}"/><path class="gap" d="{gaps}"/>',
     ]
-    label = (
+    axis_label = (
         f'<text class="tick" text-anchor="middle" x="{_LEFT + _SIDE / 2:g}" y="{bottom + 32}">'
         "confidence, %</text>"
     )
     return _svg(
-        "square s0", _LEFT + _SIDE + 12, bottom + 38, title, [*parts, *dots, label, _axis()]
+        "square s0", _LEFT + _SIDE + 12, bottom + 38, title, [*parts, *dots, axis_label, _axis()]
     )
 
 
 def recall_bars(
     recalls: Floats, names: Sequence[str], task_sizes: Sequence[int], title: str
 ) -> Markup:
-    """One bar for each class in the order learned; the last task's are of another colour."""
+    """One bar for each class in the order learned; those of the last task have another colour."""
     width, height, bottom = 640, 130, 112
     step = (width - _LEFT) / max(len(recalls), 1)
     parts = [
@@ -93,7 +93,7 @@ def recall_bars(
 
 
 def interval_bar(one: ClassRecall) -> Markup | None:
-    """A recall on a line from 0 to 100 with its interval; None for a class without test clips."""
+    """A recall on a scale from 0 to 100 with its interval; None for a class without test clips."""
     if one.recall is None:
         return None
     line = "" if one.low is None else f'<path class="line" d="M{one.low:.1f} 6H{one.high:.1f}"/>'
@@ -107,7 +107,7 @@ def interval_bar(one: ClassRecall) -> Markup | None:
 def forgetting_bars(
     drops: Mapping[str, Floats], names: Mapping[str, str], title: str, unit: str
 ) -> Markup:
-    """For each task but the last one bar a reading; below zero where the task got better."""
+    """One bar per modality for each task but the last; negative if the task improved."""
     width, height, top, bottom = 400, 230, 10, 196
     values = np.concatenate(list(drops.values()))
     known = values[~np.isnan(values)]

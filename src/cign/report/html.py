@@ -1,4 +1,4 @@
-"""Fills the templates; style and script go into the page itself."""
+"""Render the templates, with style sheet and script embedded in the page."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from markupsafe import Markup, escape
 
 from cign.report.text import count, duration, number, size
 
-# Where the outline goes; names in a page are escaped, so that none of them is this.
+# Placeholder of the outline; names in a page are escaped, so none can equal it.
 _OUTLINE = "<!-- outline -->"
 
 
 def fill(template: str, **values: Any) -> str:
-    """Fill a template of ``assets/``.
+    """Render a template of ``assets/``.
 
     Args:
-        template: Its file name.
-        values: What it needs; a name that is missing is an error.
+        template: File name of the template.
+        values: Variables of the template; a missing variable is an error.
 
     Returns:
-        A page that loads nothing from anywhere.
+        A self-contained page that makes no requests.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -45,12 +45,12 @@ def fill(template: str, **values: Any) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """A name that may be wrapped after underscores and slashes, not inside a word."""
+    """A name that may wrap after underscores and slashes, but not inside a word."""
     return Markup(re.sub("(?<=[_/])(?=.)", "<wbr>", str(escape(name))))
 
 
 def outline(page: str) -> str:
-    """Links to the headings of a page: those of parts, and those inside parts if they have ids."""
+    """Links to the headings of a page, of both levels, that have ids."""
     links = []
     for level, name, content in re.findall(r'<h([23]) id="([^"]+)">(.*?)</h\1>', page, re.S):
         text = " ".join(re.sub(r'<span class="badge">.*?</span>|<[^>]+>', "", content).split())

@@ -1,4 +1,4 @@
-"""Differences with their intervals, drawn around zero: inline SVG, as `cign.report.charts`."""
+"""Differences with their intervals on an axis around zero, as inline SVG."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Difference:
     """One line of the chart.
 
     Attributes:
-        name: Written at its left.
+        name: Label at its left.
         value: The difference, in points.
-        low: Where its interval begins.
-        high: Where it ends.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Difference:
 
 
 def interval_chart(lines: Sequence[Difference], *, title: str, x_label: str) -> Markup:
-    """Draw differences below each other, on an axis that always shows zero.
+    """Draw differences below each other, on an axis that always includes zero.
 
     Args:
         lines: From top to bottom.
-        title: Read out by screen readers.
-        x_label: Written under the axis.
+        title: Title for screen readers.
+        x_label: Label of the axis.
 
     Returns:
         An ``<svg>`` element.
@@ -56,9 +56,9 @@ def interval_chart(lines: Sequence[Difference], *, title: str, x_label: str) -> 
         )
     for i, line in enumerate(lines):
         y = TOP + ROW * i + ROW / 2
-        told = f"{line.name}: {line.value:+.1f} [{line.low:+.1f}, {line.high:+.1f}] points"
+        label = f"{line.name}: {line.value:+.1f} [{line.low:+.1f}, {line.high:+.1f}] points"
         parts.append(
-            f'<g class="s0"><title>{escape(told)}</title>'
+            f'<g class="s0"><title>{escape(label)}</title>'
             f'<text class="name" text-anchor="end" x="{LEFT - 12}" y="{y + 4:g}">'
             f"{escape(line.name)}</text>"
             f'<path class="line" d="M{x(line.low)} {y:g}H{x(line.high)}M{x(line.low)} {y - 4:g}v8'
@@ -77,7 +77,7 @@ def interval_chart(lines: Sequence[Difference], *, title: str, x_label: str) -> 
 
 
 def _axis(lines: Sequence[Difference]) -> tuple[float, float, float]:
-    """First and last mark and their distance: about six round numbers around all intervals."""
+    """First tick, last tick and step: about six round numbers that cover all intervals."""
     low = min(0.0, *(line.low for line in lines))
     high = max(0.0, *(line.high for line in lines))
     rough = max(high - low, 0.1) / 6

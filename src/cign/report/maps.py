@@ -1,7 +1,7 @@
-"""Maps of embeddings for the eye: t-SNE, from one start for all runs, drawn without a true label.
+"""Two-dimensional maps of embeddings by t-SNE, computed without labels from a common start.
 
-A map keeps neighbours and gives up distances and sizes, so that everything that is measured is
-measured on the embeddings themselves (`cign.metrics.embeddings`).
+A map preserves neighbourhoods but not distances and sizes. All metrics are therefore computed on
+the embeddings themselves (`cign.metrics.embeddings`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIZE = 1000
 _MARGIN = 30
 _PERPLEXITY = 30.0
 _NUM_STEPS = 500
-_START = 1e-4  # standard deviation of the start, as usual for t-SNE
+_START = 1e-4  # standard deviation of the initial layout, as usual for t-SNE
 _SHAPES = ("round", "square", "round hollow", "square hollow")
 NUM_LOOKS = NUM_COLOURS * len(_SHAPES)
 
@@ -32,11 +32,11 @@ Floats = npt.NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where clips lie on a map.
+    """Positions of clips on a map.
 
     Attributes:
-        places: 0..`SIZE`, int, shape [N, 2].
-        classes: True class of each, an index into ``class_names`` of the embeddings, shape [N].
+        places: Positions in 0..`SIZE`, int, shape [N, 2].
+        classes: True classes, as indices into ``class_names`` of the embeddings, shape [N].
     """
 
     places: npt.NDArray[np.int64]
@@ -47,11 +47,10 @@ def lay_out(runs: Sequence[Embeddings]) -> list[Layout | None]:
     """Lay out the same clips of several runs, all from the first run's two principal components.
 
     Args:
-        runs: Of the same test list.
+        runs: Embeddings of the same test list.
 
     Returns:
-        For each run a layout; None where fewer than five clips, or clips that are all one point,
-        leave nothing to lay out.
+        One layout per run; None if there are fewer than five clips or all embeddings are equal.
     """
     start: tuple[list[str], Floats] | None = None
     done: dict[bytes, npt.NDArray[np.int64]] = {}
@@ -78,10 +77,10 @@ def map_of(layout: Layout, class_names: Sequence[str], looks: dict[str, int], ti
     """Draw a layout: one path of dots for each class.
 
     Args:
-        layout: Of a run.
-        class_names: Of the run.
+        layout: Layout of a run.
+        class_names: Class names of the run.
         looks: The look of each class, the same on all maps of a page.
-        title: Read out by screen readers.
+        title: Title for screen readers.
 
     Returns:
         An ``<svg>`` element.
@@ -103,7 +102,7 @@ def map_of(layout: Layout, class_names: Sequence[str], looks: dict[str, int], ti
 
 
 def dot(look: int) -> Markup:
-    """The legend's sample of a class."""
+    """Legend entry of a class."""
     hole = '<path class="hole" d="M50 50h0"/>' if "hollow" in shape_of(look) else ""
     return Markup(
         f'<svg class="map-dot s{look % NUM_COLOURS} {shape_of(look)}" viewBox="0 0 100 100" '
@@ -117,7 +116,7 @@ def shape_of(look: int) -> str:
 
 
 def _first_components(vectors: Floats) -> Floats:
-    """The clips along their two principal components, small, with signs that do not flip."""
+    """The first two principal components, scaled down, with deterministic signs."""
     centred = vectors - vectors.mean(axis=0)
     left, values, right = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(axis=1)])
@@ -138,12 +137,12 @@ def _tsne(vectors: Floats, start: Floats) -> Floats:
         max_iter=_NUM_STEPS,
         random_state=0,
     )
-    with threadpool_limits(1):  # sums in one order: the same map, however many cores there are
+    with threadpool_limits(1):  # fixed summation order: the map is independent of the core count
         return np.asarray(tsne.fit_transform(vectors))
 
 
 def _fit(places: Floats) -> npt.NDArray[np.int64]:
-    """Whole numbers inside the frame; one scale for both directions."""
+    """Scale positions to integers inside the frame, by the same factor in both directions."""
     low, high = places.min(axis=0), places.max(axis=0)
     extent = max(float((high - low).max()), 1e-12)
     centred = (places - (low + high) / 2) / extent * (SIZE - 2 * _MARGIN)

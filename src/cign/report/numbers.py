@@ -1,4 +1,4 @@
-"""Every metric of a run as tables of texts, with its formula."""
+"""Tables of all metrics of a run, formatted, with their formulas."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cign.report.text import value_of
 from cign.vocabulary import MODALITIES
 
 MODALITY_NAMES = {"audio": "Audio", "visual": "Visual", "audio_visual": "Audio-visual"}
-MAX_MAPS = 16  # of embeddings on a page
+MAX_MAPS = 16  # embedding maps on a page
 
 
 def measured(stored: Stored, with_embeddings: bool) -> dict[str, Numbers]:
-    """All numbers of a run; those of embeddings only where they are shown, for they take time."""
+    """All metrics of a run; those of embeddings are slow and computed only if they are shown."""
     names = tuple(name for name in GROUPS if with_embeddings or name != "embeddings")
     return {name: {} for name in GROUPS} | measure(stored, names)
 
@@ -24,7 +24,7 @@ def measured(stored: Stored, with_embeddings: bool) -> dict[str, Numbers]:
 def number_tables(
     run: Run, numbers: Mapping[str, Numbers], labels: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Every group of numbers as rows of texts."""
+    """Every group of metrics as rows of formatted values."""
     sentences = lacking(run)
     result = []
     for name, found in numbers.items():
@@ -45,23 +45,23 @@ def number_tables(
             continue
         remark = sentences.get(name)
         if name == "embeddings" and not found and remark is None:
-            remark = f"Not computed here: a page shows those of {MAX_MAPS} runs at most."
+            remark = f"Not computed: a page shows embedding metrics of at most {MAX_MAPS} runs."
         result.append({"title": group.title, "rows": rows, "remark": remark})
     return result
 
 
-# Formulas without the steps that a single task does not have.
+# Formulas for a single task, without steps.
 _OF_ONE_TASK: dict[str, Mapping[str, str]] = {
     "incremental": {
-        "last": "share of the test clips that are given their own class; with several labels per "
-        "clip the mean over the classes of average precision"
+        "last": "share of correctly classified test clips; with several labels per clip, the mean "
+        "over the classes of average precision"
     },
     "open_set": OPEN_SET,
 }
 
 
 def _needs_tasks(group: str, name: str) -> bool:
-    """Whether a number compares tasks or classes of tasks, and is none for a single task."""
+    """Whether a metric compares tasks or their classes, and is undefined for a single task."""
     if group == "incremental":
         return name != "last"
     endings = {"embeddings": ("_old", "_new"), "open_set": ("_last",)}
@@ -69,7 +69,7 @@ def _needs_tasks(group: str, name: str) -> bool:
 
 
 def formulas(numbers: Sequence[Mapping[str, Numbers]]) -> list[dict[str, Any]]:
-    """The formulas of all numbers that some run has."""
+    """The formulas of all metrics that at least one run has."""
     result = []
     for name, group in GROUPS.items():
         found = {key for one in numbers for values in one[name].values() for key in values}

@@ -1,4 +1,4 @@
-"""Puts the report together: plain values for the template, which only lays them out."""
+"""Assemble the report: compute the values that the template lays out."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from cign.utils.files import write_text
 from cign.vocabulary import MODALITIES
 
 REFERENCES = {
-    "finetune": "lower reference: no protection",
-    "joint": "reference: all clips, at every step",
+    "finetune": "lower reference: no protection against forgetting",
+    "joint": "reference: trains on all clips in every task",
 }
 MAIN = "audio_visual"
 HEADLINE = ("last", "average", "forgetting")
@@ -48,9 +48,9 @@ LABELS = {
     "bwt": "backward transfer (BWT)",
     "intransigence": "intransigence (mean over tasks)",
 }
-# With more runs than this, formulas stand once at the end instead of beside every number.
+# With more runs than this, formulas are listed once at the end instead of beside every number.
 _MAX_INLINE = 6
-# With more runs than this, the parts about one run are cut short, so that the page stays small.
+# With more runs than this, the sections about single runs are shortened to keep the page small.
 _MAX_FULL = 24
 
 
@@ -63,15 +63,15 @@ def write_report(
 ) -> None:
     """Write one self-contained HTML file about one or several runs on the same clips.
 
-    The same run folders and the same store give the same bytes. Nothing is loaded from anywhere
-    when it is opened.
+    The output is deterministic: the same run folders and the same store give the same bytes. The
+    page makes no requests when opened.
 
     Args:
         runs: Run folders, or folders that hold run folders.
-        out: The file to write.
-        names: What to call the runs, one for each; by default their methods.
-        with_frames: Whether frames of wrongly classified clips are embedded, where the store that
-            the runs were tested on is still there.
+        out: Path of the file to write.
+        names: Display names of the runs, one for each; by default their methods.
+        with_frames: Whether to embed frames of misclassified clips, if the store that the runs
+            were tested on still exists.
 
     Raises:
         InputError: If a run is unusable, its predictions are missing, or the lists of clips differ.
@@ -84,7 +84,7 @@ def render(runs: Sequence[Run], stores: Stores | None = None) -> str:
 
     Args:
         runs: At least one.
-        stores: Where frames of wrongly classified clips come from; None shows none.
+        stores: Source of frames of misclassified clips; None shows no frames.
     """
     return fill("report.html.j2", **_page(runs, stores or Stores(wanted=False)))
 
@@ -136,19 +136,19 @@ def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, str]:
-    """The configuration without what the page shows elsewhere."""
+    """The configuration, without the options that the page shows elsewhere."""
     config = run.metrics.get("config", {})
     return flatten({key: config[key] for key in config if key not in ("tasks", "method")})
 
 
 def _looks(runs: Sequence[Run]) -> list[int | str]:
-    """How each run is drawn: references alike in every report, the others by their place."""
+    """The look of each run: fixed for references, by position for the others."""
     methods = iter(range(len(runs)))
     return [run.method if is_reference(run) else next(methods) for run in runs]
 
 
 def is_reference(run: Run) -> bool:
-    """Whether a run is a bound; with a memory, finetune is a method like others."""
+    """Whether a run is a reference; finetune with a memory is an ordinary method."""
     return run.method == "joint" or (run.method == "finetune" and _memory(run) == "none")
 
 
@@ -158,7 +158,7 @@ def is_one_task(run: Run) -> bool:
 
 
 def _row(run: Run, look: int | str) -> dict[str, Any]:
-    """A line of the headline and cost tables."""
+    """A row of the headline and cost tables."""
     memory = _memory(run)
     return {
         "name": run.name,
@@ -175,7 +175,7 @@ def _row(run: Run, look: int | str) -> dict[str, Any]:
 
 
 def _interval(run: Run, modality: str) -> str:
-    """The 95 % interval of last accuracy; a dash where it is none of shares of clips."""
+    """The 95 % interval of last accuracy; a dash for mean average precision."""
     found = None
     if not is_multi_label(run.predictions):
         found = percent_interval(run.summary[modality]["last"], num_tested(run.predictions))
@@ -183,7 +183,7 @@ def _interval(run: Run, modality: str) -> str:
 
 
 def _memory(run: Run) -> str:
-    """The budget of exemplars that the run used; a method that keeps none has none."""
+    """The exemplar budget of the run; "none" for a method without exemplars."""
     if run.method == "joint":
         return "all clips"
     budget = run.metrics.get("memory", run.metrics.get("config", {}).get("memory"))
@@ -191,7 +191,7 @@ def _memory(run: Run) -> str:
 
 
 def _state(run: Run) -> str | None:
-    """What a reader must know about a run that is not finished."""
+    """The state of an unfinished run in words; None if it is finished."""
     if run.state == "finished":
         return None
     done = f"after {run.predictions.num_tasks_done} of {len(run.task_sizes)} tasks"
@@ -211,7 +211,7 @@ def _leading_number(text: str) -> float:
 
 
 def _best(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
-    """The best finished value of each headline column, references left out."""
+    """The best value of finished runs in each headline column, excluding references."""
     best = {}
     for modality in MODALITIES:
         for name in HEADLINE:
@@ -228,7 +228,7 @@ def _best(runs: Sequence[Run]) -> dict[tuple[str, str], float]:
 
 
 def _chart(runs: Sequence[Run], modality: str, limit: float | None) -> Any:
-    """Seen accuracy against the number of classes seen, which is comparable across task counts."""
+    """A_k against the number of classes learned, which is comparable across numbers of tasks."""
     series = []
     for run, look in zip(runs, _looks(runs), strict=True):
         seen = run.summary[modality]["seen"]
@@ -239,14 +239,14 @@ def _chart(runs: Sequence[Run], modality: str, limit: float | None) -> Any:
         )
         points = tuple(zip(map(float, classes), seen, strict=True))
         series.append(Series(name=run.name, points=points, titles=titles, look=look))
-    title = f"{MODALITY_NAMES[modality]} accuracy over the classes seen, after each task"
-    return line_chart(series, title=title, x_label="classes seen", limit=limit)
+    title = f"{MODALITY_NAMES[modality]} accuracy over the classes learned so far, after each task"
+    return line_chart(series, title=title, x_label="classes learned", limit=limit)
 
 
 def _section(
     run: Run, config: Mapping[str, str], numbers: Mapping[str, Any], is_compact: bool
 ) -> dict[str, Any]:
-    """Everything about one run."""
+    """All values of the section about one run."""
     is_begun = run.predictions.num_tasks_done > 0
     labels = LABELS | {"last": "accuracy"} if is_one_task(run) else LABELS
     return {
@@ -270,7 +270,7 @@ def _section(
 
 
 def _differences(runs: Sequence[Run], configs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
-    """The options that all runs have and in which they differ: option -> value per run."""
+    """The options that all runs have and that differ between runs: option -> value per run."""
     keys = sorted(set.intersection(*(set(config) for config in configs)))
     rows = {key: [config[key] for config in configs] for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}

@@ -1,4 +1,4 @@
-"""Parts of the page that go beyond accuracy: every number, diagrams, maps, costs."""
+"""Sections of the page beyond accuracy: open set, diagrams, embedding maps, costs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cign.report.scatter import Mark, scatter
 from cign.report.text import number, value_of
 from cign.vocabulary import MODALITIES
 
-# name -> heading of the table beyond accuracy; by group, all of the audio-visual reading.
+# (group, name) of audio-visual metrics -> heading in the table "Beyond accuracy".
 OVERVIEW = {
     ("open_set", "oscr"): "OSCR",
     ("open_set", "auroc"): "AUROC",
@@ -37,7 +37,7 @@ OVERVIEW = {
     ("imbalance", "balanced"): "balanced accuracy",
     ("imbalance", "worst_tenth"): "worst tenth",
     ("imbalance", "few"): "few",
-    ("old_and_new", "old_as_new"): "old taken for new",
+    ("old_and_new", "old_as_new"): "old predicted as new",
     ("calibration", "ece"): "ECE",
     ("calibration", "brier"): "Brier",
     ("embeddings", "silhouette"): "silhouette",
@@ -45,18 +45,18 @@ OVERVIEW = {
 }
 COSTS = {
     "seconds": "time, seconds",
-    "bytes_kept": "kept for old classes, bytes",
+    "bytes_kept": "stored for old classes, bytes",
     "trainable_parameters": "trainable parameters",
 }
 BESIDE_MAPS = ("silhouette", "davies_bouldin", "knn", "nmi")
 
 
 def open_set_table(run: Run, is_compact: bool = False) -> dict[str, Any] | None:
-    """Open-set numbers after each task; None where no clip was ever of an unknown class.
+    """Open-set metrics after each task; None if no test clip is of an unknown class.
 
     Args:
-        run: With at least one task learned.
-        is_compact: Whether only the audio-visual reading is shown.
+        run: A run with at least one task learned.
+        is_compact: Whether to show only audio-visual metrics.
     """
     counts = num_unknown(run.predictions)
     if not any(counts) or not run.has_scores:
@@ -86,11 +86,11 @@ def open_set_table(run: Run, is_compact: bool = False) -> dict[str, Any] | None:
 
 
 def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
-    """The diagrams of one run, a part that cannot be drawn being None.
+    """The diagrams of one run; None for a diagram that cannot be drawn.
 
     Args:
-        run: With at least one task learned.
-        is_compact: Whether calibration is drawn for audio-visual predictions alone, and the
+        run: A run with at least one task learned.
+        is_compact: Whether to draw calibration only for audio-visual predictions, and the
             confusion matrix without numbers.
     """
     predictions = run.predictions
@@ -128,7 +128,7 @@ def run_diagrams(run: Run, is_compact: bool = False) -> dict[str, Any]:
 
 
 def _reliability(run: Run, modalities: Sequence[str]) -> dict[str, Any] | None:
-    """A diagram a reading; None where scores are no probabilities or nothing was tested."""
+    """One diagram per modality; None if scores are not probabilities or nothing was tested."""
     result = {}
     for modality in modalities if run.has_scores else ():
         pairs = confidence_pairs(run.predictions, modality)
@@ -140,7 +140,7 @@ def _reliability(run: Run, modalities: Sequence[str]) -> dict[str, Any] | None:
 
 
 def overview(numbers: Sequence[Mapping[str, Numbers]]) -> dict[str, Any]:
-    """The table beyond accuracy: headings with formulas, and for each run values and texts."""
+    """The table "Beyond accuracy": headings with formulas, and values and texts per run."""
     columns = [
         key
         for key in OVERVIEW
@@ -159,11 +159,11 @@ def overview(numbers: Sequence[Mapping[str, Numbers]]) -> dict[str, Any]:
 
 
 def with_maps(runs: Sequence[Run], kinds: Sequence[Any]) -> list[int]:
-    """Which runs' embeddings are shown: one of each kind first, then the others, up to the limit.
+    """Indices of runs whose embeddings are shown: one of each kind first, up to the limit.
 
     Args:
         runs: All runs of the page.
-        kinds: What a run is one of, for example method and memory.
+        kinds: Kind of each run, for example method and memory.
     """
     having = [i for i, run in enumerate(runs) if run.embeddings is not None]
     first = {kinds[i]: i for i in reversed(having)}
@@ -175,7 +175,7 @@ def with_maps(runs: Sequence[Run], kinds: Sequence[Any]) -> list[int]:
 def embedding_maps(
     runs: Sequence[Run], shown: Sequence[int], numbers: Sequence[Mapping[str, Numbers]]
 ) -> dict[str, Any] | None:
-    """The maps with the numbers that the eye cannot judge; None without any embedding."""
+    """The embedding maps with their metrics; None if no run has embeddings."""
     if not shown:
         return None
     chosen = [runs[i] for i in shown]

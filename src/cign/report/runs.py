@@ -1,4 +1,4 @@
-"""Reading run folders for the report; every number shown is derived anew from the predictions."""
+"""Load run folders for the report; all numbers are recomputed from the predictions."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.utils.files import read_json
 
-# What ``scores`` of ``metrics.json`` says where a run was kept without its scores.
+# Value of ``scores`` in ``metrics.json`` for a run stored without its scores.
 RANKED_FIRST = "ranked first"
 _NEEDED = ("status", "method", "classes", "tasks", "store")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run as the report shows it.
+    """One run in the report.
 
     Attributes:
-        name: What the report calls it: the method, with the folder where that is not enough.
-        folder: Where it lies.
-        metrics: Its ``metrics.json``.
-        predictions: What it said about each test clip.
-        summary: The named numbers, reading -> name -> percent, derived from the predictions.
-        state: "finished", "running" (a process holds the folder) or "interrupted".
-        embeddings: Of its final model; None where it stored none.
+        name: Display name: the method, followed by the folder if the method is ambiguous.
+        folder: Run folder.
+        metrics: Contents of ``metrics.json``.
+        predictions: Its predictions for each test clip.
+        summary: Metrics, modality -> name -> percent, computed from the predictions.
+        state: "finished", "running" (a process locks the folder) or "interrupted".
+        embeddings: Embeddings of its final model; None if it stored none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Run:
 
     @property
     def has_scores(self) -> bool:
-        """Whether its predictions are scores, not only the class that was ranked first."""
+        """Whether its predictions hold scores, not only the top-ranked class."""
         return has_scores(self.metrics)
 
     @property
@@ -60,14 +60,14 @@ class Run:
 
     @property
     def list_hash(self) -> str:
-        """Hash of the list of clips the run was made on; of both, if it was scored on another."""
+        """Hash of the clip list of the run; both hashes if it was tested on another list."""
         store = self.metrics["store"]
         hashes = (store.get("list_hash", "unknown"), store.get("test_list_hash"))
         return " + ".join(str(value) for value in hashes if value)
 
 
 def has_scores(metrics: Mapping[str, Any]) -> bool:
-    """Whether a run with these metrics has scores as its predictions; see `Run.has_scores`."""
+    """Whether a run with these metrics holds scores; see `Run.has_scores`."""
     return bool(metrics.get("scores") != RANKED_FIRST)
 
 
@@ -76,14 +76,14 @@ def load_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
 
     Args:
         folders: At least one.
-        names: What to call the runs, one for each; by default their methods.
+        names: Display names of the runs, one for each; by default their methods.
 
     Returns:
         The runs, in the order given; inside a folder of runs, by name.
 
     Raises:
-        InputError: If a folder is no run, its predictions are missing or do not fit its metrics,
-            or the runs were made on different lists of clips.
+        InputError: If a folder is not a run, its predictions are missing or do not match its
+            metrics, or the runs have different clip lists.
     """
     found = [run for folder in folders for run in _expand(folder)]
     found = list(dict.fromkeys(folder.resolve() for folder in found))
@@ -97,13 +97,13 @@ def load_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
             f"the runs were made on different lists of clips ({named}): "
             "report only runs of one store together"
         )
-    wanted = [run.method for run in runs] if names is None else list(names)
-    assert len(wanted) == len(runs), "one name for each run"
-    return _with_names(runs, wanted)
+    given = [run.method for run in runs] if names is None else list(names)
+    assert len(given) == len(runs), "one name for each run"
+    return _with_names(runs, given)
 
 
 def _expand(folder: Path) -> list[Path]:
-    """A run, or the runs that lie directly inside."""
+    """The folder if it is a run, else the runs directly inside it."""
     if not folder.is_dir():
         raise InputError(f"run {folder} is not a folder: name one that `cign train` wrote")
     if (folder / "metrics.json").is_file():
@@ -134,7 +134,7 @@ def _load(folder: Path) -> Run:
         predictions = Predictions.load(folder / "predictions.parquet")
     if predictions.class_names != tuple(metrics["classes"]) or predictions.task_sizes != sizes:
         raise InputError(
-            f"predictions and metrics of {folder} tell of different classes or tasks: "
+            f"predictions and metrics of {folder} have different classes or tasks: "
             "they are not from the same run; train it again"
         )
     if finished and predictions.num_tasks_done < len(sizes):
@@ -150,7 +150,7 @@ def _load(folder: Path) -> Run:
             predictions.clip_ids
         ):
             raise InputError(
-                f"predictions and embeddings of {folder} tell of different clips or classes: "
+                f"predictions and embeddings of {folder} have different clips or classes: "
                 "they are not from the same run; train it again"
             )
     return Run(
@@ -165,7 +165,7 @@ def _load(folder: Path) -> Run:
 
 
 def _is_held(folder: Path) -> bool:
-    """Whether a process holds the lock of the folder."""
+    """Whether a process locks the folder."""
     try:
         with (folder / ".lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -176,23 +176,24 @@ def _is_held(folder: Path) -> bool:
     return False
 
 
-def _with_names(runs: list[Run], wanted: list[str]) -> list[Run]:
-    """Name the runs; add the folder's name, then more of its path, where names repeat."""
-    names = list(wanted)
+def _with_names(runs: list[Run], given: list[str]) -> list[Run]:
+    """Name the runs; append the folder's name, then more of its path, to repeated names."""
+    names = list(given)
     for depth in range(1, 9):
         if len(set(names)) == len(names):
             break
         twice = {name for name in names if names.count(name) > 1}
         for i, run in enumerate(runs):
-            if names[i] in twice or names[i] != wanted[i]:
-                names[i] = f"{wanted[i]} ({'/'.join(run.folder.parts[-depth:])})"
+            if names[i] in twice or names[i] != given[i]:
+                names[i] = f"{given[i]} ({'/'.join(run.folder.parts[-depth:])})"
     return [replace(run, name=name) for run, name in zip(runs, names, strict=True)]
 
 
 def joint_of(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The run of ``joint`` on the same tasks, trained on the same; None if there is none.
+    """The run of ``joint`` with the same tasks, regime and backbone; None if there is none.
 
-    Of the same seed, if there is one. There is none for ``joint`` itself and unfinished runs.
+    A run with the same seed is preferred. The result is None for ``joint`` itself and for
+    unfinished runs.
     """
     if run.method == "joint" or run.state != "finished":
         return None
@@ -206,7 +207,7 @@ def joint_of(run: Run, runs: Sequence[Run]) -> Run | None:
 
 
 def _alike(run: Run, other: Run) -> bool:
-    """Whether two runs have the same tasks, regime and backbone; its stem counts as the same."""
+    """Whether two runs have the same tasks, regime and backbone; a stem counts as its backbone."""
     ours, theirs = (_trained(one) for one in (run, other))
     return bool(ours == theirs and run.metrics["tasks"] == other.metrics["tasks"])
 
@@ -221,11 +222,11 @@ def _seed(run: Run) -> Any:
 
 
 def stored(run: Run, runs: Sequence[Run]) -> Stored:
-    """What the metrics can be computed from.
+    """The data from which metrics are computed.
 
     Args:
         run: The run.
-        runs: Among which ``joint`` is looked for.
+        runs: Runs to search for ``joint``.
     """
     joint = joint_of(run, runs)
     return Stored(
@@ -240,27 +241,27 @@ def stored(run: Run, runs: Sequence[Run]) -> Stored:
 
 
 def lacking(run: Run) -> dict[str, str]:
-    """What some numbers need and the run does not have: group of numbers -> one sentence."""
+    """Data that metrics need and the run lacks: group of metrics -> one sentence."""
     again = "`cign train STORE --out RUN --resume` on the finished run adds what is missing"
     result = {}
     if run.embeddings is None:
         if run.state != "finished":
-            why = "they are those of the final model, and the run is not finished."
+            why = "they come from the final model, and the run is not finished."
         elif (run.folder / "model").exists():
             why = f"the run was made by an older version; {again}."
         else:
             why = (
-                "the run's model was not kept (`cign bench --no-models`); `cign train STORE --out "
-                "RUN --resume` learns it again and keeps both."
+                "the run's model was not saved (`cign bench --no-models`); `cign train STORE --out "
+                "RUN --resume` learns it again and saves both."
             )
         result["embeddings"] = f"No embeddings: {why}"
     if not run.has_scores:
-        kept = "of this run only the class that was ranked first is kept, not the scores."
-        result["open_set"] = f"No numbers of clips of classes not taught: {kept}"
-        result["calibration"] = f"No calibration: {kept}"
+        reason = "this run stores only the top-ranked class of each clip, not the scores."
+        result["open_set"] = f"No detection of unknown classes: {reason}"
+        result["calibration"] = f"No calibration: {reason}"
     if "num_train_per_class" not in run.metrics:
         result["imbalance"] = (
-            "No numbers of training clips per class, which many, medium and few need: the run was "
-            f"made by an older version; {again}."
+            "No recall by class frequency (many, medium, few), which needs the number of training "
+            f"clips per class: the run was made by an older version; {again}."
         )
     return result

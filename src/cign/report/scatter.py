@@ -1,4 +1,4 @@
-"""Accuracy against a cost, one mark a run: inline SVG, as `cign.report.charts`."""
+"""Accuracy against a cost, one mark per run, as inline SVG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from cign.metrics.costs import unbeaten
 from cign.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, look_of
 
-_ZERO = 46  # room for runs whose cost is 0, which a logarithmic axis does not have
+_ZERO = 46  # width reserved for runs of cost 0, which a logarithmic axis cannot show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,11 +19,11 @@ class Mark:
     """One run.
 
     Attributes:
-        cost: From 0.
-        value: In percent.
-        title: What it says when the pointer rests on it.
-        look: As that of `cign.report.charts.Series`.
-        counts: Whether it may be on the line of runs that no other beats; references may not.
+        cost: Cost, at least 0.
+        value: Accuracy in percent.
+        title: Tooltip.
+        look: As in `cign.report.charts.Series`.
+        counts: Whether it may be on the Pareto front; False for references.
     """
 
     cost: float
@@ -34,12 +34,12 @@ class Mark:
 
 
 def scatter(marks: Sequence[Mark], *, title: str, x_label: str) -> Markup:
-    """Draw runs over a logarithmic cost; a line steps along those that no other beats.
+    """Draw runs over a logarithmic cost axis, with the Pareto front as a stepped line.
 
     Args:
         marks: At least one.
-        title: Read out by screen readers.
-        x_label: Written under the x axis, with its unit.
+        title: Title for screen readers.
+        x_label: Label of the x axis, with its unit.
 
     Returns:
         An ``<svg>`` element.
@@ -83,8 +83,8 @@ def scatter(marks: Sequence[Mark], *, title: str, x_label: str) -> Markup:
         f'text-anchor="middle" x="{middle:g}" y="{HEIGHT - 8}">{escape(x_label)}</text>'
     )
     ours = [mark for mark in marks if mark.counts]
-    kept = unbeaten([mark.cost for mark in ours], [mark.value for mark in ours])
-    best = sorted((x(m.cost), y(m.value)) for m, keep in zip(ours, kept, strict=True) if keep)
+    on_front = unbeaten([mark.cost for mark in ours], [mark.value for mark in ours])
+    best = sorted((x(m.cost), y(m.value)) for m, is_on in zip(ours, on_front, strict=True) if is_on)
     if len(best) > 1:
         steps = "".join(f"H{px}V{py}" for px, py in best[1:])
         parts.append(f'<path class="front" d="M{best[0][0]} {best[0][1]}{steps}"/>')
@@ -102,7 +102,7 @@ def scatter(marks: Sequence[Mark], *, title: str, x_label: str) -> Markup:
 
 
 def _power(power: int) -> str:
-    """A power of ten as people write it."""
+    """A power of ten with a unit prefix."""
     if 0 <= power <= 3:
         return str(10**power)
     names = {4: "10 k", 5: "100 k", 6: "1 M", 7: "10 M", 8: "100 M", 9: "1 G", 10: "10 G"}

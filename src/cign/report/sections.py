@@ -1,4 +1,4 @@
-"""What the page says about one run in words and tables: classes, mistakes, where it comes from."""
+"""Texts and tables about one run: classes, confusions, provenance."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def classes_of(run: Run) -> list[list[dict[str, Any]]]:
 
 
 def _interval(one: ClassRecall) -> str:
-    """Both ends in percent; empty where there is no interval."""
+    """Both ends in percent; empty without an interval."""
     return "" if one.low is None else f"{number(one.low)} to {number(one.high)}"
 
 
@@ -56,7 +56,7 @@ def _short(one: ClassRecall) -> str:
 
 
 def _most_frequent(run: Run) -> dict[str, Confusion]:
-    """For each class the one that its clips are most often taken for."""
+    """The most frequent confusion of each class."""
     result: dict[str, Confusion] = {}
     for one in worst_confusions(run.predictions, most=len(run.predictions.class_names) ** 2):
         result.setdefault(one.true, one)
@@ -69,7 +69,7 @@ def mistakes_of(run: Run) -> list[Confusion]:
 
 
 def untested_of(run: Run) -> str | None:
-    """A sentence about classes without test clips; None where every class has some."""
+    """A sentence about classes without test clips; None if every class has some."""
     names = untested_classes(run.predictions)
     if not names:
         return None
@@ -83,7 +83,7 @@ def untested_of(run: Run) -> str | None:
 
 
 def facts_of(run: Run) -> dict[str, str]:
-    """Seeds, list, versions and machine, flat."""
+    """Seeds, clip list, versions and machine as flat key-value pairs."""
     groups = {key: run.metrics.get(key, {}) for key in ("seeds", "store", "versions", "machine")}
     return {"folder": run.folder.name, "list hash": run.list_hash} | {
         key.replace(".", " · "): value
@@ -93,7 +93,7 @@ def facts_of(run: Run) -> dict[str, str]:
 
 
 def provenance(run: Run) -> str:
-    """Seed, order, list and versions in one line."""
+    """Seed, class order, clip list and versions in one line."""
     seeds, versions = run.metrics.get("seeds", {}), run.metrics.get("versions", {})
     parts = [f"{what} {seeds[key]}" for key, what in _SEEDS.items() if key in seeds]
     lists = " + ".join(part[:12] for part in run.list_hash.split(" + "))

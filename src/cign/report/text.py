@@ -1,4 +1,4 @@
-"""How values are written in the report."""
+"""Formatting of values in the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DASH = "\N{EN DASH}"
 
 
 def number(value: float | None, sign: bool = False) -> str:
-    """One decimal with a true minus sign; a dash where a number is not defined."""
+    """Format with one decimal and a true minus sign; a dash for an undefined number."""
     if value is None or math.isnan(value):
         return DASH
     text = f"{value:+.1f}" if sign else f"{value:.1f}"
@@ -18,7 +18,7 @@ def number(value: float | None, sign: bool = False) -> str:
 
 
 def value_of(value: float | None, decimals: int) -> str:
-    """A number with some decimals, thin spaces between thousands and a true minus sign."""
+    """Format with thin spaces between thousands and a true minus sign."""
     if value is None or math.isnan(value):
         return DASH
     text = f"{value:,.{decimals}f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
@@ -27,12 +27,12 @@ def value_of(value: float | None, decimals: int) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with thin spaces between thousands."""
+    """Format a whole number with thin spaces between thousands."""
     return DASH if value is None else f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def size(num_bytes: float | None) -> str:
-    """Bytes, in MB (of 1,000,000 bytes) from a tenth of one on."""
+    """Format a number of bytes, in MB (1,000,000 bytes) from 0.1 MB on."""
     if num_bytes is None:
         return DASH
     return f"{num_bytes / 1e6:.1f} MB" if num_bytes >= 1e5 else f"{count(num_bytes)} B"

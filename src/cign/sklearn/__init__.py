@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn: `AnalyticClassifier` over features, `ClipClassifier` over clips."""
+"""scikit-learn estimators: `AnalyticClassifier` for features, `ClipClassifier` for clips."""
 
 from cign.sklearn.clips import ClipClassifier
 from cign.sklearn.features import AnalyticClassifier

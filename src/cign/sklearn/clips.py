@@ -1,4 +1,4 @@
-"""A classifier of media files as an estimator of scikit-learn: a `Learner` behind `fit`.
+"""A scikit-learn classifier of media files: a `Learner` behind `fit`.
 
 Legend: N clips, C classes.
 """
@@ -26,18 +26,18 @@ Paths = Sequence[str | os.PathLike[str]] | NDArray[Any]
 
 
 class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Learns classes from audio and video files.
+    """Classifier of audio and video files.
 
-    ``ClipClassifier().fit(paths, labels).predict(paths)``; cross-validation and pipelines of
-    scikit-learn take it, with a list or array of paths for X.
+    ``ClipClassifier().fit(paths, labels).predict(paths)``; it works in cross-validation and
+    pipelines of scikit-learn, with a list or array of paths as X.
 
     Args:
-        method: Name of the method. `partial_fit` after the first call needs a closed form.
-        backbone: Whose features are used; see ``cign prepare --backbone``.
+        method: Name of the method. A second `partial_fit` requires a closed-form method.
+        backbone: Backbone that computes the features; see ``cign prepare --backbone``.
         options: Options of the method that differ from its recipe.
-        seed: Of weights, shuffling and noise.
-        num_workers: Decoding processes; one for each core if None, none but this one if 0.
-        device: Where to compute; None takes a GPU if there is one.
+        seed: Seed of weights, shuffling and noise.
+        num_workers: Decoding processes; None: one per core; 0: decode in this process.
+        device: Compute device; None takes a GPU if there is one.
 
     Attributes:
         classes_: Sorted labels, shape [C].
@@ -62,14 +62,14 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
 
     def fit(self, X: Paths, y: ArrayLike) -> Self:
-        """Learn from clips, and forget what was learned before.
+        """Learn from clips, discarding what was learned before.
 
         Args:
             X: Paths of N media files.
-            y: One label for each; its text is the class name of the model.
+            y: One label per clip; its text is the class name in the model.
 
         Raises:
-            InputError: If names and paths do not fit, or no clip of a class can be used.
+            InputError: If labels and paths do not match, or a class has no usable clip.
         """
         with tempfile.TemporaryDirectory(prefix="cign-fit-") as folder:
             table, media = _table(Path(folder), X, y)
@@ -96,7 +96,7 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             classes: Not needed; new classes may come at any time.
 
         Raises:
-            InputError: As `fit`, or if the method learns by gradients.
+            InputError: As `fit`, or if the method is trained by gradient descent.
         """
         if not hasattr(self, "learner_"):
             return self.fit(X, y)
@@ -107,11 +107,11 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict_proba(self, X: Paths) -> NDArray[np.float64]:
-        """Probability of each class by audio and visual features together.
+        """Audio-visual probability of each class.
 
         Args:
-            X: Paths of N media files; one without audio or without video is predicted by what it
-                has.
+            X: Paths of N media files. For a file without audio or without video, the prediction
+                of the other modality is used.
 
         Returns:
             Shape [N, C], in the order of `classes_`.
@@ -141,7 +141,7 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _table(folder: Path, paths: Paths, labels: ArrayLike) -> tuple[Path, Path]:
-    """Write the table that a source of clips is; gives it and the folder that all clips are in."""
+    """Write a table of the clips; returns its path and the common parent folder of the clips."""
     names = [str(label) for label in np.asarray(labels).ravel()]
     if len(names) != len(paths):
         raise InputError(f"X has {len(paths)} paths and y {len(names)} labels: give one for each")

@@ -1,6 +1,6 @@
-"""A class-incremental classifier of features in closed form, as an estimator of scikit-learn.
+"""A closed-form class-incremental classifier of features, as a scikit-learn estimator.
 
-It is the method `analytic` (`cign.methods.analytic`) on features that were computed elsewhere:
+It is the method `analytic` (`cign.methods.analytic`) on precomputed features:
 ridge regression on random ReLU features, from sums over clips.
 
 Legend: N clips, D features, W random features of a modality, C classes.
@@ -28,10 +28,10 @@ _BATCH = 4096  # rows whose random features are in memory at a time
 class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Ridge regression on random features of one or two modalities, without stored clips.
 
-    `partial_fit` adds clips to sums, so that fitting in parts, in any order and with new classes in
-    any part, gives the model of all clips at once, to rounding (ACIL, Zhuang et al. 2022; RanPAC,
-    McDonnell et al. 2023). With ``scaling="layer_norm"`` and the features of a store's pooled
-    tokens it is the method ``analytic``, to rounding.
+    `partial_fit` adds clips to sums. Fitting in parts, in any order and with new classes in any
+    part, therefore equals fitting all clips at once, up to rounding (ACIL, Zhuang et al. 2022;
+    RanPAC, McDonnell et al. 2023). With ``scaling="layer_norm"`` and the pooled tokens of a store
+    as features it equals the method ``analytic``, up to rounding.
 
     Args:
         num_audio_features: How many leading columns of X are audio features; the others are
@@ -40,11 +40,11 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ridge: Added to the diagonal of each Gram matrix.
         temperature: Ridge scores, about 0..1, are divided by it before the soft-max.
         scaling: How the features are scaled before the random projection. ``layer_norm``: each
-            row on its own, as for features of neural networks; it needs tens of features.
-            ``standard``: each column by mean and standard deviation of the first call of
+            row separately, as for features of neural networks; it needs tens of features.
+            ``standard``: each column by mean and standard deviation in the first call of
             `partial_fit` (of X in `fit`), with a constant column added.
-        precision: Of sums and products: ``float64`` or ``float32``.
-        projection_seed: Of the random projections.
+        precision: Precision of sums and products: ``float64`` or ``float32``.
+        projection_seed: Seed of the random projections.
 
     Attributes:
         classes_: Sorted class labels, shape [C].
@@ -73,7 +73,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # -------------------------------------------------------------------- fit
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Learn from clips, and forget what was learned before.
+        """Learn from clips, discarding what was learned before.
 
         Args:
             X: Features, shape [N, D]; ``[audio | visual]`` with ``num_audio_features``.
@@ -91,8 +91,8 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: As in `fit`.
             y: As in `fit`.
-            classes: Labels that may come, as other estimators need them; here they may be left
-                out, and labels that are not among them may still come.
+            classes: Expected labels, for compatibility with other estimators. Optional: labels
+                that are not among them may still occur in later calls.
 
         Raises:
             ValueError: As `fit`.
@@ -165,7 +165,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     # ---------------------------------------------------------------- predict
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probability of each class, of both modalities together where there are two.
+        """Probability of each class; audio-visual if there are two modalities.
 
         Args:
             X: As in `fit`.
@@ -177,14 +177,14 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return _softmax(torch.stack(list(logits.values())).sum(dim=0))
 
     def predict_modalities(self, X: ArrayLike) -> dict[str, NDArray[np.float64]]:
-        """Probability of each class by each modality alone and by both.
+        """Probability of each class by each modality alone and by both together.
 
         Args:
             X: As in `fit`, with two modalities.
 
         Returns:
-            ``audio``, ``visual`` and ``audio_visual``, shape [N, C] each; ``features`` alone for
-            one modality.
+            ``audio``, ``visual`` and ``audio_visual``, shape [N, C] each; only ``features`` if
+            there is a single modality.
         """
         logits = self._logits(X)
         if len(logits) == 2:
@@ -217,7 +217,7 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not 0 < self.num_audio_features < X.shape[1]:
             raise ValueError(
                 f"num_audio_features is {self.num_audio_features}, X has {X.shape[1]} features: "
-                "both modalities need one or more; None is for a single modality"
+                "each modality needs at least one; use None for a single modality"
             )
         return {
             "audio": X[:, : self.num_audio_features],

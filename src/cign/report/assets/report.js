@@ -1,4 +1,4 @@
-// Sort a table by the column whose heading is pressed; press again to turn the order round.
+// Sort a table by the column whose heading is pressed; press again to reverse the order.
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
     const heading = button.closest("th"), table = heading.closest("table");
@@ -9,7 +9,7 @@ for (const button of document.querySelectorAll("th button")) {
     const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
     const order = (a, b) => {
       const x = value(a), y = value(b);
-      if (x === "" || y === "") return (x === "") - (y === ""); // undefined ones stay at the end
+      if (x === "" || y === "") return (x === "") - (y === ""); // undefined values stay at the end
       const difference = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
       return falling ? -difference : difference;
     };
@@ -17,7 +17,7 @@ for (const button of document.querySelectorAll("th button")) {
     body.append(...[...body.rows].sort(order));
   });
 }
-// Show one class of the maps alone; press again to see all.
+// Show only one class on the maps; press again to show all.
 for (const button of document.querySelectorAll("button[data-k]")) {
   button.addEventListener("click", () => {
     const chosen = button.getAttribute("aria-pressed") !== "true";
@@ -29,7 +29,7 @@ for (const button of document.querySelectorAll("button[data-k]")) {
     }
   });
 }
-// Paper cannot be unfolded.
+// Open all details before printing.
 addEventListener("beforeprint", () => {
   for (const details of document.querySelectorAll("details")) details.open = true;
 });
