@@ -136,7 +136,7 @@ def test_an_unfinished_store_of_other_work_is_refused(corpus, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         prepare(corpus, tmp_path / "store", spec=SPEC, num_workers=0)
     undo()
-    with pytest.raises(InputError, match="being made from another list"):
+    with pytest.raises(InputError, match="was started from another list"):
         prepare(corpus, tmp_path / "store", spec=MediaSpec(frame_px=48), num_workers=0)
 
 

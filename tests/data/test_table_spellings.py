@@ -128,7 +128,7 @@ def test_paths_that_lead_elsewhere_are_refused(path, said, tmp_path, monkeypatch
 @pytest.mark.parametrize("header", ["path,labels,split,labels", "path,labels,split, Labels"])
 def test_a_column_named_twice_is_refused(header, tmp_path):
     text = header + "\n1.mp4,dog,train,x\n2.mp4,cat,train,x\n"
-    assert "has 2 columns 'labels': keep one, or rename the other" in refused(tmp_path, text)
+    assert "has 2 columns named 'labels': remove or rename all but one" in refused(tmp_path, text)
 
 
 def test_a_column_named_twice_in_parquet_is_refused(tmp_path):

@@ -146,7 +146,10 @@ def test_a_written_table_reads_the_same(tmp_path):
     assert again.clips == table.clips
     assert again.list_hash == table.list_hash
     write_clip_table(table, tmp_path / "new.csv", [tmp_path])  # its own kind is replaced
-    for name, message in (("list.txt", r"ends in \.csv"), ("other.csv", "is not such a table")):
+    for name, message in (
+        ("list.txt", r"ends in \.csv"),
+        ("other.csv", "is not a table written by cign"),
+    ):
         (tmp_path / name).write_text("mine")
         with pytest.raises(InputError, match=message):
             write_clip_table(table, tmp_path / name)
