@@ -103,12 +103,12 @@ def test_paths_of_other_systems(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("C:\\clips\\1.mp4", "is one of Windows: list paths relative to a folder"),
+        ("C:\\clips\\1.mp4", "is a Windows path: list paths relative to a folder"),
         ("c:/clips/1.mp4", "is one of Windows"),
         ("\\\\server\\share\\1.mp4", "is one of Windows"),
-        ("https://host/1.mp4", "is an address of another machine: download the file"),
-        ("s3://bucket/1.mp4", "is an address of another machine"),
-        ("file://server/share/1.mp4", "is an address of another machine"),
+        ("https://host/1.mp4", "is a URL of another machine: download the file"),
+        ("s3://bucket/1.mp4", "is a URL of another machine"),
+        ("file://server/share/1.mp4", "is a URL of another machine"),
         ("file:///etc/1.mp4", "leaves"),
         ("~/../1.mp4", "leaves"),
         ("..\\1.mp4", "leaves"),
