@@ -158,7 +158,7 @@ def test_grids_of_one_backbone_never_mix(done, world, recipe, tmp_path, cign):
     # A store with another grid alone does not pass for the model's.
     code, _, error = cign("evaluate", tmp_path / "run", world.store)
     assert code == 2
-    assert "holds no tokens of backbone 'small-random@pooled'" in error
+    assert "contains no tokens of backbone 'small-random@pooled'" in error
 
 
 def test_a_folder_that_moved_keeps_its_tokens(folders, done, world, networks, tmp_path):

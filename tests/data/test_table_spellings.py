@@ -104,8 +104,8 @@ def test_paths_of_other_systems(tmp_path, monkeypatch):
     ("path", "said"),
     [
         ("C:\\clips\\1.mp4", "is a Windows path: list paths relative to a folder"),
-        ("c:/clips/1.mp4", "is one of Windows"),
-        ("\\\\server\\share\\1.mp4", "is one of Windows"),
+        ("c:/clips/1.mp4", "is a Windows path"),
+        ("\\\\server\\share\\1.mp4", "is a Windows path"),
         ("https://host/1.mp4", "is a URL of another machine: download the file"),
         ("s3://bucket/1.mp4", "is a URL of another machine"),
         ("file://server/share/1.mp4", "is a URL of another machine"),
@@ -135,7 +135,7 @@ def test_a_column_named_twice_in_parquet_is_refused(tmp_path):
     path = tmp_path / "list.parquet"
     values = [pa.array(["1.mp4"]), pa.array(["dog"]), pa.array(["train"]), pa.array(["x"])]
     pq.write_table(pa.Table.from_arrays(values, ["path", "labels", "split", "Labels"]), path)
-    with pytest.raises(InputError, match="has 2 columns 'labels'"):
+    with pytest.raises(InputError, match="has 2 columns named 'labels'"):
         read_source(path, min_classes=1)
 
 

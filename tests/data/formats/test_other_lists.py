@@ -138,5 +138,5 @@ def test_a_folder_with_another_layout(tmp_path, format):
     write(tmp_path / "cat", a__mp4="")
     with pytest.raises(InputError) as caught:
         read(tmp_path, format)
-    assert "holds n" in str(caught.value)
+    assert "contains n" in str(caught.value)
     assert "--format" in str(caught.value)

@@ -43,7 +43,7 @@ def test_vggsound_split_lists(tmp_path):
     assert clips["bbbbbbbbbbb_000005"].labels == ("dog, barking",)
     assert clips["bbbbbbbbbbb_000005"].split == "test"
     (tmp_path / "test.csv").rename(tmp_path / "mine.csv")
-    with pytest.raises(InputError, match=r"call it train\.csv or test\.csv"):
+    with pytest.raises(InputError, match=r"rename it to train\.csv or test\.csv"):
         read(tmp_path / "mine.csv", "vggsound")
 
 
