@@ -13,7 +13,7 @@ import pytest
 from bench_results import check_same_scores, numbers
 from cign.backbones.registry import load_backbone
 from cign.bench import BenchConfig, run_bench
-from cign.data.prepare.cluster_workers import _check_seen
+from cign.data.prepare.cluster_workers import _check_access
 from cign.data.prepare.pipeline import prepare
 from cign.errors import InputError, RunError
 from cign.utils.cluster import call_all, check_engine, connected
@@ -186,7 +186,9 @@ def test_no_workers_on_a_cluster_are_refused():
 def test_a_machine_without_the_media_is_not_taken_for_missing_clips(tmp_path):
     there = tmp_path / "clip.mp4"
     answer = {"row": 0, "conditions": [["missing", "the file does not exist"]]}
-    _check_seen({"path": str(there)}, answer, "node7")
+    _check_access({"path": str(there)}, answer, "node7")
     there.touch()
-    with pytest.raises(RunError, match=r"machine node7 does not see .*clip\.mp4, which this one"):
-        _check_seen({"path": str(there)}, answer, "node7")
+    with pytest.raises(
+        RunError, match=r"machine node7 cannot access .*clip\.mp4, but this machine can"
+    ):
+        _check_access({"path": str(there)}, answer, "node7")

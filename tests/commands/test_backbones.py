@@ -158,7 +158,7 @@ def test_grids_of_one_backbone_never_mix(done, world, recipe, tmp_path, cign):
     # A store with another grid alone does not pass for the model's.
     code, _, error = cign("evaluate", tmp_path / "run", world.store)
     assert code == 2
-    assert "holds no tokens of backbone 'small-random@pooled'" in error
+    assert "contains no tokens of backbone 'small-random@pooled'" in error
 
 
 def test_a_folder_that_moved_keeps_its_tokens(folders, done, world, networks, tmp_path):
@@ -219,8 +219,8 @@ def test_tokens_that_do_not_fit_stop_before_anything_is_decoded(
     assert (code, out) == (1, "")
     sentence = next(line for line in error.splitlines() if line.startswith("cign: "))
     assert sentence == (
-        "cign: the tokens of 36 clips by backbone 'small-random' take 663.6 kB, 18.4 kB a clip, "
-        f"and {store} has 148.7 kB free for them: make fewer with --tokens pooled or, for example, "
+        "cign: the tokens of 36 clips by backbone 'small-random' take 663.6 kB (18.4 kB per clip), "
+        f"but {store} has 148.7 kB free for them: use fewer with --tokens pooled or, for example, "
         "2x2, or use a store folder on another disk"
     )
     assert not decoded
@@ -228,8 +228,8 @@ def test_tokens_that_do_not_fit_stop_before_anything_is_decoded(
     # The first remedy works on that disk.
     _, error = done(*prepare, "--tokens", "pooled")
     assert (
-        "tokens of small-random@pooled: 1 x 192 of the sound and 1 x 192 of the picture, "
-        "768 B a clip, 27.6 kB for 36 clips"
+        "tokens of small-random@pooled: 1 x 192 audio and 1 x 192 visual, "
+        "768 B per clip, 27.6 kB for 36 clips"
     ) in error
 
 

@@ -74,4 +74,4 @@ def test_a_pickle_that_calls_something(cign, tmp_path):
         header = {"descr": "|O", "fortran_order": False, "shape": ()}
         np.lib.format.write_array_header_1_0(file, header)
         file.write(pickle.dumps(array))
-    refused(cign("inspect", tmp_path), "asks to run builtins.print", "get the list from")
+    refused(cign("inspect", tmp_path), "would run builtins.print", "get the list from")

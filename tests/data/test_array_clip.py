@@ -167,8 +167,8 @@ IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
         ({"audio": NOISE + 32000, "rate_hz": 1}, "reaches 32000; .* divide it by its full scale"),
         ({"frames": IMAGES[..., 0]}, r"frames have shape \[2, 8, 8\]; give RGB"),
         ({"frames": IMAGES.astype(np.int32)}, "frames are int32; give uint8"),
-        ({"frames": IMAGES + 1.5}, "frames reach from 1.5 to 1.5"),
-        ({"frames": IMAGES * np.nan}, "frames reach from nan"),
+        ({"frames": IMAGES + 1.5}, "frames range from 1.5 to 1.5"),
+        ({"frames": IMAGES * np.nan}, "frames range from nan"),
     ],
 )
 def test_wrong_arrays_are_refused_in_one_sentence(arguments, message):
@@ -184,5 +184,5 @@ def test_a_batch_is_a_list_of_clips():
     )
     assert [clip.duration_s for clip in batch] == [2.0, 2.0]
     assert ArrayClip.batch() == []
-    with pytest.raises(InputError, match="2 frames, 1 names: give as many of each"):
+    with pytest.raises(InputError, match="2 frames, 1 names: give the same number of each"):
         ArrayClip.batch(frames=IMAGES[:, None], names=["a"])

@@ -104,7 +104,7 @@ TIMES = "path,labels,split,start_s,end_s\nb.mp4,dog,train,,\n"
         (HEAD + "a.mp4,cat,train\na.mp4,cow,train\n", "labels 'cat' and with 'cow'"),
         (HEAD, "only the class 'dog'"),
         (HEAD + "a.mp4,cat,val\n", "'cat' has no training clip"),
-        (HEAD + "a.mp4,cat,train\nc.mp4,cat,unknown\n", "'unknown' but its class 'cat'"),
+        (HEAD + "a.mp4,cat,train\nc.mp4,cat,unknown\n", "'unknown', but its class 'cat'"),
         (HEAD + "../a.mp4,cat,train\n", "leaves"),
         (HEAD + "d/../../a.mp4,cat,train\n", "leaves"),
         (HEAD + "/etc/a.mp4,cat,train\n", "leaves"),

@@ -39,7 +39,7 @@ def test_it_is_a_dataset_with_documented_items(store):
         assert item["has_audio"] is item["has_visual"] is True
     assert store[-1]["index"] == 43
     for wrong in (44, -45):
-        with pytest.raises(IndexError, match="has 44 clips, none with index"):
+        with pytest.raises(IndexError, match=f"has 44 clips; index {wrong} is out of range"):
             store[wrong]
     assert len(list(store)) == 44
 

@@ -23,7 +23,7 @@ def test_budgets_are_read(text, amount, unit):
 
 @pytest.mark.parametrize("text", ["", "-3", "many", "20/task", "1.5", "64 M"])
 def test_other_budgets_are_refused(text):
-    with pytest.raises(InputError, match=r"is not understood: use clips in total \(120\)"):
+    with pytest.raises(InputError, match=r"is invalid: use clips in total \(120\)"):
         MemoryBudget.parse(text)
 
 

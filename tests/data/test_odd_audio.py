@@ -90,7 +90,7 @@ def test_samples_that_are_no_numbers_are_zero_and_damage(kind, tmp_path):
     samples[40000] = -np.inf
     clip = decode(write_floats(tmp_path / "a.wav", samples), SPEC)
     assert dict(clip.conditions)["damaged"] == (
-        "102 audio samples are not finite and were taken as 0"
+        "102 audio samples are not finite and were set to 0"
     )
     assert np.abs(clip.audio).max() <= 9001
     assert not clip.audio[20000 - 16000 : 20100 - 16000].any()

@@ -136,7 +136,7 @@ def test_an_unfinished_store_of_other_work_is_refused(corpus, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         prepare(corpus, tmp_path / "store", spec=SPEC, num_workers=0)
     undo()
-    with pytest.raises(InputError, match="being made from another list"):
+    with pytest.raises(InputError, match="was started from another list"):
         prepare(corpus, tmp_path / "store", spec=MediaSpec(frame_px=48), num_workers=0)
 
 
@@ -202,7 +202,7 @@ def test_a_full_disk_is_one_sentence_and_can_be_resumed(corpus, prepared, tmp_pa
         assert done.returncode == 0
     else:
         assert done.returncode == 1, done.stderr
-        assert "free space" in done.stdout
+        assert "free some space" in done.stdout
         assert done.stdout.count("\n") == 1
         prepare(corpus, store, spec=SPEC, num_workers=0)
     assert content(store) == content(prepared[0])

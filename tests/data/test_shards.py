@@ -183,7 +183,7 @@ def test_clips_without_any_split_are_divided(tmp_path, mp4):
         split: {"a": n, "b": n} for split, n in (("train", 7), ("val", 1), ("test", 2))
     }
     write_tar(tmp_path / "test-0.tar", samples(mp4, start=100))
-    with pytest.raises(InputError, match=r"has no split, others have: name it in KEY.json"):
+    with pytest.raises(InputError, match=r"has no split, but others have one: give it in KEY.json"):
         read_source(tmp_path)
 
 
@@ -265,8 +265,8 @@ def test_clips_that_lack_something_are_counted(tmp_path, mp4):
     more = [("n1.mp4", mp4), ("n2.json", record(labels=["a"])), ("n3.txt", b"hello")]
     write_tar(tmp_path / "train-0.tar", samples(mp4) + more)
     notes = " / ".join(read_source(tmp_path).notes)
-    assert "have no KEY.json or KEY.cls beside them" in notes
-    assert "have no video, or sound and picture, beside them" in notes
+    assert "have no KEY.json or KEY.cls and were left out" in notes
+    assert "have no video or audio of the same key and were left out" in notes
 
 
 def test_a_broken_clip_in_a_shard_is_a_line_in_the_report(tmp_path, mp4):
@@ -282,7 +282,7 @@ def test_a_broken_clip_in_a_shard_is_a_line_in_the_report(tmp_path, mp4):
 @pytest.mark.parametrize(
     ("members", "sentence"),
     [
-        ([], "hold no clip (they are empty)"),
+        ([], "contain no clip (they are empty)"),
         ([("a.mp4", b"x"), ("a.json", b"{")], "a.json cannot be read"),
         ([("a.mp4", b"x"), ("a.json", b"[1]")], "it is not an object"),
         ([("a.mp4", b"x"), ("a.cls", b"\xff\xfe")], "a.cls is not UTF-8"),
@@ -305,7 +305,7 @@ def test_what_cannot_be_read_by_index_or_has_no_meaning_is_refused(cign, tiny, t
     with pytest.raises(InputError, match=r"train-1.tar.gz is compressed and cannot be read"):
         read_source(tmp_path)
     (tmp_path / "none").mkdir()
-    with pytest.raises(InputError, match=r"holds no .tar file"):
+    with pytest.raises(InputError, match=r"contains no .tar file"):
         read_source(tmp_path / "none", format="webdataset")
     code, _, err = cign("inspect", tiny[0], "--per-shard", "5")
     assert (code, "--per-shard has no effect without --write-shards" in err) == (2, True)

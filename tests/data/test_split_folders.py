@@ -62,7 +62,7 @@ def test_unknown_in_any_case(tmp_path):
     ("names", "said"),
     [
         # Splits without class folders.
-        (["train/1.mp4", "train/2.mp4"], "'train' of source .* holds clips outside class folders"),
+        (["train/1.mp4", "train/2.mp4"], "'train' of source .* has clips outside class folders"),
         (["train/1.mp4", "test/1.mp4"], "outside class folders: put them into t[a-z]*/<class>/"),
         (["Training/1.mp4", "Validation/1.mp4"], "outside class folders"),
         (["train/a/1.mp4", "train/b/1.mp4", "test/1.mp4"], "'test' .* outside class folders"),
@@ -81,7 +81,7 @@ def test_unknown_in_any_case(tmp_path):
         (["my_train/a/1.mp4", "my_test/a/1.mp4"], "'my_test', 'my_train' .* look like splits"),
         (["setTrain/a/1.mp4", "setTest/a/1.mp4"], "'setTest', 'setTrain' .* look like splits"),
         # Splits inside of classes, or one folder further down.
-        (["dog/train/1.mp4", "dog/test/1.mp4", "cat/train/1.mp4"], r"holds folders of splits"),
+        (["dog/train/1.mp4", "dog/test/1.mp4", "cat/train/1.mp4"], r"contains folders of splits"),
         (["data/Train/a/1.mp4", "data/Test/a/1.mp4"], r"\(Test, Train\): give .*/data as the"),
     ],
 )

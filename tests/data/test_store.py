@@ -128,7 +128,9 @@ def test_stores_that_do_not_fit_together_are_refused(store, tmp_path):
             Store.open(broken)
         assert "\n" not in str(error.value)
         assert str(broken) in str(error.value)
-    with pytest.raises(InputError, match="format 2, this version reads up to 1: update"):
+    with pytest.raises(
+        InputError, match="format 2, but this version reads formats up to 1: update"
+    ):
         Store.open(tmp_path / "broken0")
     np.save(folder / "audio.npy", np.zeros((NUM_ROWS, 99), np.int16))
     with pytest.raises(InputError, match=r"int16 \[11, 99\] where int16 \[11, 100\]"):
@@ -218,7 +220,7 @@ def test_interrupted_tokens_go_on_and_are_the_same(store, tmp_path, monkeypatch)
     broken.fail_at = 3
     with pytest.raises(KeyboardInterrupt):
         make_tokens(store, broken, batch_size=2)
-    with pytest.raises(InputError, match="holds no tokens"):
+    with pytest.raises(InputError, match="contains no tokens"):
         store.tokens("hub/toy")
     again = Toy()
     make_tokens(store, again, batch_size=2)

@@ -103,12 +103,12 @@ def test_paths_of_other_systems(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("C:\\clips\\1.mp4", "is one of Windows: list paths relative to a folder"),
-        ("c:/clips/1.mp4", "is one of Windows"),
-        ("\\\\server\\share\\1.mp4", "is one of Windows"),
-        ("https://host/1.mp4", "is an address of another machine: download the file"),
-        ("s3://bucket/1.mp4", "is an address of another machine"),
-        ("file://server/share/1.mp4", "is an address of another machine"),
+        ("C:\\clips\\1.mp4", "is a Windows path: list paths relative to a folder"),
+        ("c:/clips/1.mp4", "is a Windows path"),
+        ("\\\\server\\share\\1.mp4", "is a Windows path"),
+        ("https://host/1.mp4", "is a URL of another machine: download the file"),
+        ("s3://bucket/1.mp4", "is a URL of another machine"),
+        ("file://server/share/1.mp4", "is a URL of another machine"),
         ("file:///etc/1.mp4", "leaves"),
         ("~/../1.mp4", "leaves"),
         ("..\\1.mp4", "leaves"),
@@ -128,14 +128,14 @@ def test_paths_that_lead_elsewhere_are_refused(path, said, tmp_path, monkeypatch
 @pytest.mark.parametrize("header", ["path,labels,split,labels", "path,labels,split, Labels"])
 def test_a_column_named_twice_is_refused(header, tmp_path):
     text = header + "\n1.mp4,dog,train,x\n2.mp4,cat,train,x\n"
-    assert "has 2 columns 'labels': keep one, or rename the other" in refused(tmp_path, text)
+    assert "has 2 columns named 'labels': remove or rename all but one" in refused(tmp_path, text)
 
 
 def test_a_column_named_twice_in_parquet_is_refused(tmp_path):
     path = tmp_path / "list.parquet"
     values = [pa.array(["1.mp4"]), pa.array(["dog"]), pa.array(["train"]), pa.array(["x"])]
     pq.write_table(pa.Table.from_arrays(values, ["path", "labels", "split", "Labels"]), path)
-    with pytest.raises(InputError, match="has 2 columns 'labels'"):
+    with pytest.raises(InputError, match="has 2 columns named 'labels'"):
         read_source(path, min_classes=1)
 
 

@@ -125,7 +125,7 @@ def test_the_frame_is_the_wanted_one_where_key_frames_are_rare(codec, suffix, se
 def test_a_start_past_the_end_says_so(odd):
     with pytest.raises(MediaError) as error:
         decode(odd("base.mp4"), SPEC, start_s=12.0, end_s=15.0)
-    assert error.value.detail == "start_s 12 lies past the end of the 9.00 s file"
+    assert error.value.detail == "start_s 12 is past the end of the 9.00 s file"
     assert error.value.condition == "short"
 
 
@@ -146,7 +146,7 @@ def test_a_track_with_nothing_in_the_window_says_so(odd):
     )
     clip = decode(odd.folder / "early.mp4", SPEC)
     assert clip.silent
-    assert dict(clip.conditions)["silent"] == "its audio track has nothing in the window"
+    assert dict(clip.conditions)["silent"] == "its audio track has no samples in the window"
 
 
 def wave_file(path: Path, data: bytes, *, stated: int) -> Path:

@@ -199,7 +199,7 @@ def test_links_to_nothing_and_folders_named_like_media_are_told(media, tmp_path)
     assert set(read.ignored) == {
         ("cat/film.mp4", "a folder named like a media file"),
         ("dog/empty.MKV", "a folder named like a media file"),
-        ("dog/gone", "a link to nothing"),
+        ("dog/gone", "a dangling link"),
         ("dog/pipe", "neither a file nor a folder"),
         ("dog/pipe.mp4", "neither a file nor a folder"),
         ("loose.mp4", "media outside the class folders"),

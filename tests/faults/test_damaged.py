@@ -162,7 +162,7 @@ def test_damage_is_told_by_inspect(cign, tiny, tmp_path):
     path.write_bytes(data)
     code, out, err = cign("inspect", folder, "--verify")
     assert (code, out) == (2, "")
-    assert "frames or sound of 1 clips are not as they were decoded" in err
+    assert "frames or audio of 1 clips were changed after decoding" in err
     code, _, err = cign("inspect", tiny[0], "--verify")
     assert code == 2
     assert "--verify is for a prepared store" in err

@@ -1,4 +1,4 @@
-"""Arrays on disk: made at full size, written row by row, mapped for reading."""
+"""Arrays on disk: created at full size, written row by row, memory-mapped for reading."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from cign.errors import InputError, RunError
 from cign.utils.files import replacing
 
-# No space left, over quota, over the size that a file may have.
+# No space left, quota exceeded, maximum file size exceeded.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full disk into one sentence; what was there before is untouched.
+    """Convert the error of a full disk to one sentence; existing files are not changed.
 
     Raises:
         RunError: If the disk is full.
@@ -40,13 +40,13 @@ def disk_errors(folder: Path) -> Iterator[None]:
 def full_disk(folder: Path, reason: str) -> RunError:
     """Build the error for a full disk."""
     return RunError(
-        f"writing to {folder} failed ({reason}): free space there and run the same command again, "
-        "it continues; or use a folder on another disk"
+        f"writing to {folder} failed ({reason}): free some space and run the same command again "
+        "to resume, or use a folder on another disk"
     )
 
 
 def check_space(folder: Path, num_bytes: int) -> None:
-    """Refuse work whose result does not fit.
+    """Check that a result of ``num_bytes`` bytes fits on the disk.
 
     Raises:
         RunError: If fewer bytes are free.
@@ -54,13 +54,13 @@ def check_space(folder: Path, num_bytes: int) -> None:
     free = free_bytes(folder)
     if free < num_bytes:
         raise RunError(
-            f"{folder} has {free / 1e9:.1f} GB free, {num_bytes / 1e9:.1f} GB are needed: free "
-            "space, use a folder on another disk, or a smaller preset"
+            f"{folder} has {free / 1e9:.1f} GB free, but {num_bytes / 1e9:.1f} GB are needed: free "
+            "some space, or use a folder on another disk or a smaller preset"
         )
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that are free for a folder, which need not be there yet."""
+    """Return the free bytes on the disk of a folder, which need not exist yet."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -68,7 +68,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def describe_bytes(number: int) -> str:
-    """Bytes as one says them: 830 B, 1.2 MB, 372.4 GB."""
+    """Format a number of bytes: 830 B, 1.2 MB, 372.4 GB."""
     size, unit = float(number), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if size < 1000:
@@ -78,14 +78,14 @@ def describe_bytes(number: int) -> str:
 
 
 def num_bytes(shape: Sequence[int], dtype: str) -> int:
-    """Bytes of an array's values."""
+    """Return the size of an array's values in bytes."""
     return prod(shape) * np.dtype(dtype).itemsize
 
 
 def create_array(path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    """Make an ``.npy`` file of zeros whose space on the disk is taken at once.
+    """Create an ``.npy`` file of zeros, with its disk space allocated at once.
 
-    Space that is taken cannot run out later, in the middle of a row.
+    Allocated space cannot run out later, in the middle of a row.
 
     Raises:
         RunError: If the disk is full.
@@ -101,11 +101,11 @@ def create_array(path: Path, shape: tuple[int, ...], dtype: str) -> None:
             except OSError as error:
                 if error.errno in FULL:
                     raise
-                os.truncate(file.fileno(), size)  # a file system that cannot reserve
+                os.truncate(file.fileno(), size)  # the file system cannot preallocate
 
 
 class RowWriter:
-    """Writes rows of an array made by `create_array`; several processes may at once.
+    """Writes rows of an array of `create_array`; several processes may write concurrently.
 
     Args:
         path: The file.
@@ -120,9 +120,9 @@ class RowWriter:
         self._file = os.open(path, os.O_RDWR)
 
     def write(self, row: int, values: NDArray[Any]) -> None:
-        """Write consecutive rows from one on.
+        """Write consecutive rows, starting at ``row``.
 
-        A full disk gives an error here; a write to mapped memory would end the process.
+        A full disk raises an error here; writing to mapped memory would kill the process.
         """
         assert values.dtype == self.dtype
         assert values.shape[1:] == self.shape[1:]
@@ -134,7 +134,7 @@ class RowWriter:
             view, position = view[written:], position + written
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk."""
+        """Wait until all written rows are on the disk."""
         os.fsync(self._file)
 
     def __enter__(self) -> RowWriter:
@@ -160,9 +160,9 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDAr
         if prod(shape):
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
-            array = np.load(path, allow_pickle=False)  # nothing cannot be mapped
-        if not isinstance(array, np.ndarray):  # an archive of several
-            raise ValueError("it is not one array")
+            array = np.load(path, allow_pickle=False)  # empty arrays cannot be mapped
+        if not isinstance(array, np.ndarray):  # an archive of several arrays
+            raise ValueError("it is not a single array")
     except FileNotFoundError:
         raise InputError(f"{what} lacks {path.name}: {remedy}") from None
     except (ValueError, OSError, EOFError) as error:
@@ -172,7 +172,7 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDAr
         ) from None
     if array.shape != shape or array.dtype != np.dtype(dtype):
         raise InputError(
-            f"{what}: {path.name} holds {array.dtype} {list(array.shape)} where {dtype} "
+            f"{what}: {path.name} contains {array.dtype} {list(array.shape)}, but {dtype} "
             f"{list(shape)} is recorded: {remedy}"
         )
     return array

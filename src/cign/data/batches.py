@@ -1,4 +1,4 @@
-"""Batches: clips by index, from cached tokens or from media, read ahead of the step."""
+"""Batches of clips by index, from cached tokens or media, with prefetching."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ClipSource(Protocol):
     """Reads clips by index."""
 
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
-        """Audio and visual part of clips: tokens [B, N, D], or samples [B, L] and frames."""
+        """Read audio and visual input: tokens [B, N, D], or audio samples [B, L] and frames."""
 
     def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
-        """Whether clips have sound, and whether they have a picture; each of shape [B]."""
+        """Return whether clips have audio, and whether they have video; each of shape [B]."""
 
     @property
     def bytes_per_clip(self) -> int:
-        """What keeping one clip costs."""
+        """Bytes needed to store one clip."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class ArraySource:
     """Clips in two arrays, memory-mapped or not.
 
     Attributes:
-        audio: Reads the audio part by index.
-        visual: Reads the visual part by index.
+        audio: Reads the audio input by index.
+        visual: Reads the visual input by index.
         bytes_per_clip: Stored bytes of one clip.
-        has_audio: Whether each clip has sound, by index; None where all have.
-        has_visual: Whether each clip has a picture, likewise.
+        has_audio: Whether each clip has audio, by index; None if all clips have audio.
+        has_visual: Whether each clip has video, by index; None if all clips have video.
     """
 
     audio: Callable[[IntArray], np.ndarray]
@@ -57,18 +57,17 @@ class ArraySource:
 
     def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
         """See `ClipSource`."""
-        all_there = np.ones(len(indices), dtype=np.bool_)
-        heard, seen = self.has_audio, self.has_visual
+        all_true = np.ones(len(indices), dtype=np.bool_)
         return (
-            all_there if heard is None else heard[indices],
-            all_there if seen is None else seen[indices],
+            all_true if self.has_audio is None else self.has_audio[indices],
+            all_true if self.has_visual is None else self.has_visual[indices],
         )
 
 
 def cut(indices: IntArray, batch_size: int) -> list[IntArray]:
-    """Cut indices into batches; a last batch of one clip joins the one before it.
+    """Split indices into batches; a last batch of one clip is merged into the previous batch.
 
-    Batch norms cannot be trained on a single clip.
+    Batch normalisation cannot be trained on a single clip.
     """
     starts = list(range(0, len(indices), batch_size))
     if len(starts) > 1 and len(indices) - starts[-1] == 1:
@@ -78,19 +77,19 @@ def cut(indices: IntArray, batch_size: int) -> list[IntArray]:
 
 
 def targets_of(clips: TaskClips, indices: IntArray, num_classes: int) -> Tensor:
-    """Multi-hot labels of clips over the first ``num_classes`` classes, bool, [B, C]."""
+    """Return multi-hot labels over the first ``num_classes`` classes, bool, [B, C]."""
     return torch.from_numpy(clips.targets[indices, :num_classes])
 
 
 def read_ahead(items: Iterable[Callable[[], T]], depth: int = 2) -> Iterator[T]:
-    """Make items in a thread, up to ``depth`` of them ahead of the consumer.
+    """Create items in a thread, up to ``depth`` items ahead of the consumer.
 
     Args:
-        items: Functions that make an item each.
-        depth: How many items may be under way; 0 makes them in the caller's thread.
+        items: Functions that each create an item.
+        depth: Maximum of items created ahead; 0 creates them in the caller's thread.
 
     Yields:
-        The items in order. An exception of the thread is raised in the caller's place.
+        The items in order. An exception of the thread is raised in the caller's thread.
     """
     if depth == 0:
         yield from (make() for make in items)

@@ -1,6 +1,6 @@
-"""The field's benchmarks by name: which list, which classes, which tasks, what memory.
+"""Published benchmarks by name: lists, classes, tasks and memory budget.
 
-Each is a YAML file in ``cign/recipes/benchmarks`` with the source of every figure.
+Each is a YAML file in ``cign/recipes/benchmarks`` with the source of every value.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ class Benchmark:
     """A benchmark.
 
     Attributes:
-        name: As on the command line.
-        format: Of its lists, see `cign.data.formats`.
-        split: Which splits are used by default.
-        num_classes: How many classes it has.
-        tasks: For each number of tasks it is run with, the memory by default; the first number is
-            the default one.
-        keeps_groups: Whether its tasks are published groups: a class order permutes them as wholes.
-        leave_out: ``fewest-test`` leaves out the class with the fewest test clips, of several the
-            first in the alphabet.
-        preset: Extraction where no backbone says otherwise.
-        sources: Where each figure comes from; for readers.
+        name: Name on the command line.
+        format: Format of its lists, see `cign.data.formats`.
+        split: Default kind of splits.
+        num_classes: Number of classes.
+        tasks: Default memory budget for each number of tasks; the first number is the default.
+        keeps_groups: Whether its tasks are published groups, so that a class order permutes whole
+            groups.
+        leave_out: ``fewest-test`` leaves out the class with the fewest test clips; of several such
+            classes, the alphabetically first.
+        preset: Decoding preset without a backbone that requires another.
+        sources: Source of each value, for documentation.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Benchmark:
     sources: dict[str, str] = field(default_factory=dict)
 
     def select(self, table: ClipTable) -> ClipTable:
-        """A source's clips of the benchmark's classes.
+        """Select the clips of the benchmark's classes from a source.
 
         Raises:
             InputError: If the source has another number of classes than the benchmark.
@@ -63,45 +63,45 @@ class Benchmark:
         notes: tuple[str, ...] = ()
         if self.leave_out == "fewest-test" and len(names) == self.num_classes + 1:
             tested = Counter(n for c in table.clips if c.split == "test" for n in c.labels)
-            out = min(names, key=lambda name: (tested[name], name))
-            names = tuple(name for name in names if name != out)
-            clips = tuple(clip for clip in table.clips if out not in clip.labels)
+            omitted = min(names, key=lambda name: (tested[name], name))
+            names = tuple(name for name in names if name != omitted)
+            clips = tuple(clip for clip in table.clips if omitted not in clip.labels)
             notes = (
-                f"benchmark {self.name} leaves out class {out!r}, which has the fewest test clips "
-                f"({tested[out]})",
+                f"benchmark {self.name} leaves out class {omitted!r}, which has the fewest test "
+                f"clips ({tested[omitted]})",
             )
             table = replace(table, clips=clips, class_names=names, notes=(*table.notes, *notes))
         self.check_classes(len(names), "the source")
         return table
 
     def check_classes(self, number: int, what: str) -> None:
-        """Refuse another number of classes than the benchmark's.
+        """Check that a number of classes is that of the benchmark.
 
         Raises:
-            InputError: With both numbers.
+            InputError: If the numbers differ; the message names both.
         """
         if number != self.num_classes:
             raise InputError(
-                f"benchmark {self.name} has {self.num_classes} classes, {what} has {number}: give "
-                "its own lists (docs/formats.md), or leave --benchmark out"
+                f"benchmark {self.name} has {self.num_classes} classes, but {what} has {number}: "
+                "give the benchmark's own lists (docs/formats.md), or leave out --benchmark"
             )
 
-    def choose_tasks(self, asked: int | None) -> int:
-        """The number of tasks: the one asked for, if the benchmark has it, else its first.
+    def choose_tasks(self, requested: int | None) -> int:
+        """Return the requested number of tasks, or the default of the benchmark if None.
 
         Raises:
-            InputError: If it has no such number.
+            InputError: If the benchmark does not define the requested number.
         """
-        if asked is not None and asked not in self.tasks:
-            raise one_of(asked, self.tasks, f"number of tasks of benchmark {self.name}")
-        return next(iter(self.tasks)) if asked is None else asked
+        if requested is not None and requested not in self.tasks:
+            raise one_of(requested, self.tasks, f"number of tasks of benchmark {self.name}")
+        return next(iter(self.tasks)) if requested is None else requested
 
 
 def load_benchmark(name: str) -> Benchmark:
     """Read a benchmark by name.
 
     Raises:
-        InputError: If there is none of the name.
+        InputError: If there is no benchmark of that name.
     """
     if name not in BENCHMARKS:
         raise one_of(name, BENCHMARKS, "benchmark")
@@ -111,12 +111,12 @@ def load_benchmark(name: str) -> Benchmark:
 
 
 def published_tasks(class_names: tuple[str, ...], num_tasks: int, order: int = 0) -> TaskSequence:
-    """Cut the classes into groups in the data's own order, and permute the groups alone.
+    """Split the classes into groups in the order of the data, and permute only the groups.
 
     Args:
         class_names: The classes, group after group.
-        num_tasks: How many groups.
-        order: 0 keeps their order, k > 0 permutes them by seed k.
+        num_tasks: Number of groups.
+        order: 0 preserves the order of the groups, k > 0 permutes them with seed k.
     """
     groups = split_into_tasks(class_names, num_tasks).groups
     numbers = [str(number) for number in range(num_tasks)]
@@ -131,22 +131,23 @@ def read_benchmark(
     format: str | None,
     media: Sequence[Path],
     split: str | None,
-    **how: Any,
+    **options: Any,
 ) -> ClipTable:
-    """Read a source, of a benchmark if one is named: its format, split and classes.
+    """Read a source, with the format, split and classes of a benchmark if one is given.
 
     Args:
-        benchmark: Whose classes are taken, and whose format and split where none is given.
-        source: See `cign.data.formats.read_source`, as for all that follows.
-        format: Of the source.
-        media: Where the clips lie.
-        split: Which splits.
-        how: Further options.
+        benchmark: The benchmark that selects the classes; also sets format and split where they
+            are not given.
+        source: See `cign.data.formats.read_source`, as for all following arguments.
+        format: Format of the source.
+        media: Media folders.
+        split: Kind of splits.
+        options: Further options.
 
     Raises:
         InputError: If the list cannot be read, contradicts itself or is not the benchmark's.
     """
     if benchmark is None:
-        return read_source(source, format=format, media=media, split=split, **how)
+        return read_source(source, format=format, media=media, split=split, **options)
     format, split = format or benchmark.format, split or benchmark.split
-    return benchmark.select(read_source(source, format=format, media=media, split=split, **how))
+    return benchmark.select(read_source(source, format=format, media=media, split=split, **options))

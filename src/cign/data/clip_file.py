@@ -1,4 +1,4 @@
-"""The table of a store's usable clips, as Parquet."""
+"""Read and write the table of a store's usable clips, as Parquet."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ CLIP_COLUMNS = (
 
 
 def write_clips(path: Path, clips: Sequence[Clip], found: Sequence[dict[str, Any]]) -> None:
-    """Write clips with what was found in each.
+    """Write clips with the results of decoding them.
 
     Args:
         path: The Parquet file.
         clips: The usable clips.
-        found: For each clip the columns that `Clip` does not have.
+        found: For each clip, the columns that `Clip` does not have.
     """
     rows = []
     for clip, columns in zip(clips, found, strict=True):
@@ -60,7 +60,7 @@ def write_clips(path: Path, clips: Sequence[Clip], found: Sequence[dict[str, Any
 
 def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file atomically."""
-    # By an open file: Arrow takes no path that is not UTF-8.
+    # Pass an open file: Arrow does not accept paths that are not UTF-8.
     with replacing(path) as temporary, temporary.open("wb") as file:
         pq.write_table(table, file, compression="zstd")
 
@@ -79,7 +79,8 @@ def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
     """Read the clips and the columns that `Clip` does not have.
 
     Raises:
-        ValueError: If the file cannot be read or is not what `write_clips` writes; one line.
+        ValueError: If the file cannot be read or was not written by `write_clips`; the message is
+            one line.
     """
     try:
         columns = read_columns(path).to_pydict()

@@ -1,7 +1,7 @@
-"""The table of clips: which files there are, what they show and which split they belong to.
+"""The table of clips: their files, labels and splits.
 
-A table says nothing about whether the files exist or decode; that is found out when they are
-prepared or inspected, and reported then.
+A table does not state whether the files exist or can be decoded; that is checked and reported when
+they are prepared or inspected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 from cign.errors import InputError, one_of
 from cign.vocabulary import SPLITS
 
-# What `clip_id` puts behind a file's name; a file may have an "@" in its own.
+# The suffix that `clip_id` appends to a file's name; the name itself may contain "@".
 _PART = re.compile(r"@([\d.e+-]*\d)?-([\d.e+-]*\d)?$")
 
 
@@ -30,18 +30,18 @@ class Clip:
     """One clip: a media file or a part of one, with its labels.
 
     Attributes:
-        id: Relative path with forward slashes, and ``@start-end`` where a part is given.
+        id: Relative path with forward slashes, followed by ``@start-end`` for a part of a file.
         path: Absolute path of the media file.
-        labels: One class name or several, in the order given.
-        split: One of `SPLITS`; ``unknown`` holds clips of classes that are never taught.
-        start_s: Where the clip begins in the file, in seconds; the file's start if absent.
-        end_s: Where the clip ends in the file, in seconds; the file's end if absent.
+        labels: One or several class names, in the given order.
+        split: One of `SPLITS`; ``unknown`` is for clips of classes that are never learned.
+        start_s: Start of the clip in the file, in seconds; the file's start if absent.
+        end_s: End of the clip in the file, in seconds; the file's end if absent.
         source: The recording that the clip was cut from; the relative path if empty.
-        boxes: x0, y0, x1, y1 in 0..1 of each label's object at the middle of the clip; all
-            objects of a clip's only label.
+        boxes: x0, y0, x1, y1 in [0, 1] of each label's object at the middle of the clip; with a
+            single label, of all its objects.
         sounds: Start and end in seconds of each label's sound.
-        audio_present: Whether the labels can be heard, where that is known.
-        visual_present: Whether the labels can be seen, where that is known.
+        audio_present: Whether the labels are audible, if known.
+        visual_present: Whether the labels are visible, if known.
     """
 
     id: str
@@ -62,11 +62,11 @@ class Clip:
 
 
 class Ignored(NamedTuple):
-    """Something in a source that is no clip.
+    """A file or folder of a source that is not a clip.
 
     Attributes:
-        path: As ids of clips are written.
-        reason: Why it was ignored, in a few words that follow "1 file".
+        path: Its path, written like the ids of clips.
+        reason: Short reason for ignoring it.
     """
 
     path: str
@@ -75,13 +75,14 @@ class Ignored(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipTable:
-    """Clips and the classes that are to be taught, in their own order.
+    """Clips, and the classes to be learned in class order 0.
 
     Attributes:
         clips: The clips in the order of the source.
-        class_names: Order 0 of the classes. Those of split ``unknown`` alone are not in it.
-        notes: What was ignored while reading, one sentence each.
-        ignored: Each of the files and folders that were ignored.
+        class_names: The classes, in class order 0, without classes that occur only in split
+            ``unknown``.
+        notes: Notes on entries that were ignored while reading, one sentence each.
+        ignored: The files and folders that were ignored.
     """
 
     clips: tuple[Clip, ...]
@@ -91,11 +92,11 @@ class ClipTable:
 
     @cached_property
     def list_hash(self) -> str:
-        """SHA-256 over ids, labels and splits; the order of the clips does not matter."""
+        """SHA-256 of ids, labels and splits, independent of the order of the clips."""
         return hash_lines([clip.id, sorted(clip.labels), clip.split] for clip in self.clips)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Number of clips per split and class; a clip counts once for each of its labels."""
+        """Count the clips per split and class; a clip counts once for each of its labels."""
         counts = {split: Counter[str]() for split in SPLITS}
         for clip in self.clips:
             counts[clip.split].update(clip.labels)
@@ -103,7 +104,7 @@ class ClipTable:
 
 
 def hash_lines(values: Iterable[object]) -> str:
-    """Hash JSON values as a set of lines, so that their order does not matter."""
+    """Hash JSON values as a set of lines, independent of their order."""
     digest = hashlib.sha256()
     encode = json.JSONEncoder(ensure_ascii=True, sort_keys=True).encode
     for line in sorted(map(encode, values)):
@@ -112,7 +113,7 @@ def hash_lines(values: Iterable[object]) -> str:
 
 
 def clip_id(relative: str, start_s: float | None, end_s: float | None) -> str:
-    """Name a clip by its file and, where a part is given, ``@start-end`` in seconds."""
+    """Return the id of a clip: its file and, for a part of a file, ``@start-end`` in seconds."""
     if start_s is None and end_s is None:
         return relative
     return f"{relative}@{_seconds(start_s)}-{_seconds(end_s)}"
@@ -123,32 +124,32 @@ def _seconds(value: float | None) -> str:
 
 
 def check_label(label: str, where: str) -> str:
-    """Return a class name without surrounding blanks, in Unicode's normal form C.
+    """Return a class name without surrounding blanks, in Unicode normalisation form C.
 
-    Some systems and archives write an accent as a character of its own; names that look the same
-    are one class.
+    Some systems and archives write an accent as a separate character; names that look the same
+    are the same class.
 
     Raises:
-        InputError: If it is empty or holds a character that a line of text cannot hold.
+        InputError: If it is empty or contains '|' or a character that is not printable.
     """
     name = unicodedata.normalize("NFC", label.strip())
     if not name or not name.isprintable() or "|" in name:
         raise InputError(
-            f"{where}: class name {label!r} is empty or holds a line break, a control character "
-            "or '|'; rename the class"
+            f"{where}: class name {label!r} is empty or contains a line break, a control "
+            "character or '|'; rename the class"
         )
     return name
 
 
 def check_times(start_s: float | None, end_s: float | None, where: str) -> None:
-    """Refuse times that are not finite, are negative or do not enclose anything.
+    """Check that times are finite, are not negative and form a non-empty interval.
 
     Raises:
-        InputError: With the place and the value.
+        InputError: If they do not; the message names the location and the value.
     """
     for name, value in (("start_s", start_s), ("end_s", end_s)):
         if value is not None and (not math.isfinite(value) or value < 0):
-            raise InputError(f"{where}: {name} is {value}; give seconds from 0 on, or nothing")
+            raise InputError(f"{where}: {name} is {value}; give seconds >= 0, or leave it empty")
     if end_s is not None and end_s <= (start_s or 0.0):
         raise InputError(
             f"{where}: end_s {end_s} is not after start_s {start_s or 0.0}; correct the times"
@@ -168,17 +169,17 @@ def make_table(
     """Check a list of clips as a whole and find its classes.
 
     Args:
-        clips: In the order of the source.
+        clips: The clips in the order of the source.
         alphabetical: Whether the classes are sorted by name, not by first appearance.
         what: The source, for error messages.
-        notes: What the reader ignored.
-        ignored: Each file or folder that it ignored.
-        min_classes: Fewest classes that make sense; 1 when classes are added to a model.
-        require_train: Whether every taught class needs a training clip.
+        notes: Notes of the reader on ignored entries.
+        ignored: Files and folders that the reader ignored.
+        min_classes: Minimum number of classes; 1 when classes are added to a model.
+        require_train: Whether every class to be learned needs a training clip.
 
     Raises:
-        InputError: For no clips, contradictory rows, too few classes, classes without training
-            clips, and unknown clips of classes that are taught.
+        InputError: If there are no clips, contradictory rows, too few classes, classes without
+            training clips, or unknown clips of classes to be learned.
     """
     unique: dict[str, Clip] = {}
     num_repeated = 0
@@ -192,13 +193,13 @@ def make_table(
         check_repeated(first, clip, what)
     rows = tuple(unique.values())
     if not rows:
-        raise InputError(f"{what} holds no clips: check the path and the layout")
+        raise InputError(f"{what} contains no clips: check the path and the layout")
     if num_repeated:
         notes = (*notes, f"{num_repeated} rows repeat another row and were ignored")
     class_names = _class_names(rows, what, require_train)
     if len(class_names) < min_classes:
-        found = f"only the class {class_names[0]!r}" if class_names else "no class to teach"
-        raise InputError(f"{what} holds {found}: at least {min_classes} classes are needed")
+        found = f"only the class {class_names[0]!r}" if class_names else "no class to learn"
+        raise InputError(f"{what} contains {found}: at least {min_classes} classes are needed")
     if alphabetical:
         class_names = tuple(sorted(class_names))
     notes = (*_alike({name for clip in rows for name in clip.labels}), *notes)
@@ -208,12 +209,12 @@ def make_table(
 
 
 def check_repeated(first: Clip, second: Clip, what: str) -> None:
-    """Refuse two rows of the same clip that contradict each other.
+    """Check that two rows of the same clip do not contradict each other.
 
     Args:
-        first: The clip as an earlier row has it.
-        second: The clip as a later row has it.
-        what: The source, and the rows where they are known.
+        first: The clip of the earlier row.
+        second: The clip of the later row.
+        what: The source, and the rows if they are known.
 
     Raises:
         InputError: If splits or labels differ.
@@ -221,17 +222,17 @@ def check_repeated(first: Clip, second: Clip, what: str) -> None:
     if first.split != second.split:
         raise InputError(
             f"{what} lists clip {first.id} in split {first.split!r} and in split "
-            f"{second.split!r}: keep one of the rows"
+            f"{second.split!r}: remove one of the rows"
         )
     if set(first.labels) != set(second.labels):
         raise InputError(
             f"{what} lists clip {first.id} with labels {'|'.join(first.labels)!r} and with "
-            f"{'|'.join(second.labels)!r}: join them by '|' in one row, or keep one row"
+            f"{'|'.join(second.labels)!r}: join them by '|' in one row, or remove one of the rows"
         )
 
 
 def _alike(names: Iterable[str]) -> list[str]:
-    """A remark for classes whose names differ in capitals, blanks, hyphens or underscores alone."""
+    """Return warnings for class names that differ only in case, blanks, hyphens or underscores."""
     spellings: dict[str, list[str]] = {}
     for name in sorted(names):
         spellings.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
@@ -244,20 +245,20 @@ def _alike(names: Iterable[str]) -> list[str]:
 
 
 def _class_names(rows: Sequence[Clip], what: str, require_train: bool) -> tuple[str, ...]:
-    taught = dict.fromkeys(name for c in rows if c.split != "unknown" for name in c.labels)
+    learned = dict.fromkeys(name for c in rows if c.split != "unknown" for name in c.labels)
     trained = {name for c in rows if c.split == "train" for name in c.labels}
     for clip in rows:
-        both = [name for name in clip.labels if name in taught]
+        both = [name for name in clip.labels if name in learned]
         if clip.split == "unknown" and both:
             raise InputError(
-                f"{what}: clip {clip.id} is in split 'unknown' but its class {both[0]!r} is "
-                "taught: put it into test, or take the class's other clips out"
+                f"{what}: clip {clip.id} is in split 'unknown', but its class {both[0]!r} has "
+                "clips in other splits: move it to test, or remove the class's other clips"
             )
-    lost = [name for name in taught if name not in trained]
-    if require_train and lost:
+    missing = [name for name in learned if name not in trained]
+    if require_train and missing:
         raise InputError(
-            f"{what}: class {lost[0]!r} has no training clip"
-            + (f" (nor have {len(lost) - 1} other classes)" if len(lost) > 1 else "")
-            + ": add one, or put its clips into split 'unknown'"
+            f"{what}: class {missing[0]!r} has no training clip"
+            + (f" (nor have {len(missing) - 1} other classes)" if len(missing) > 1 else "")
+            + ": add one, or move its clips to split 'unknown'"
         )
-    return tuple(taught)
+    return tuple(learned)

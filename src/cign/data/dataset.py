@@ -1,4 +1,4 @@
-"""The prepared store as a dataset of PyTorch."""
+"""The prepared store as a PyTorch dataset."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from cign.data.store import Item
 
 
 class Store(store.Store, Dataset[Item]):
-    """A prepared store: decoded clips of a source, as a map-style dataset of PyTorch.
+    """A prepared store: decoded clips of a source, as a map-style PyTorch dataset.
 
-    ``Store.open(folder)`` opens one; `cign.data.store.Store` says what it holds. Use it as
+    ``Store.open(folder)`` opens a store; `cign.data.store.Store` describes its contents. Use it as
 
     ``DataLoader(Subset(store, store.indices("train")), batch_size=32, num_workers=2)``.
 
@@ -22,8 +22,8 @@ class Store(store.Store, Dataset[Item]):
     - ``label``: index of the first label in ``store.class_names``, -1 for an unknown class;
     - ``targets``: float32 [C], 1 for each label;
     - ``has_audio``, ``has_visual``: whether the clip has the modality;
-    - ``index``: of the clip in the store; ``id``: its name in the source.
+    - ``index``: index of the clip in the store; ``id``: its name in the source.
 
-    This class adds nothing but the base class: modules that must start fast use
-    `cign.data.store.Store`, which does not import torch.
+    This class adds only the base class. Modules that must start fast use `cign.data.store.Store`,
+    which does not import torch.
     """

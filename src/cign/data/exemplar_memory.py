@@ -1,4 +1,4 @@
-"""Exemplar memory: a list of clip indices under a budget; no clip is ever copied."""
+"""Exemplar memory: lists of clip indices within a budget; clips are never copied."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """How many clips may be kept.
+    """Maximum number of exemplars in memory.
 
     Attributes:
-        amount: A number of clips or of bytes (0: none is kept).
+        amount: A number of clips or of bytes (0: no exemplars).
         unit: ``total`` clips, clips per ``class``, or ``bytes``.
     """
 
@@ -32,15 +32,15 @@ class MemoryBudget:
 
     @classmethod
     def parse(cls, text: str) -> MemoryBudget:
-        """Read ``120``, ``20/class`` or ``64MB``.
+        """Parse ``120``, ``20/class`` or ``64MB``.
 
         Raises:
-            InputError: If the text is none of these.
+            InputError: If the text has another form.
         """
         match = re.fullmatch(r"\s*(\d+)\s*(/class|[kmg]?b)?\s*", str(text), re.IGNORECASE)
         if match is None:
             raise InputError(
-                f"memory {text!r} is not understood: use clips in total (120), "
+                f"memory {text!r} is invalid: use clips in total (120), "
                 "per class (20/class) or bytes (64MB)"
             )
         amount, unit = int(match[1]), (match[2] or "").lower()
@@ -57,9 +57,9 @@ class MemoryBudget:
         )
 
     def quotas(self, num_classes: int, bytes_per_clip: int) -> IntArray:
-        """Clips that each class may keep once ``num_classes`` are known, shape [C].
+        """Return the number of exemplars per class for ``num_classes`` known classes, shape [C].
 
-        A total is shared out evenly, the first classes taking one more where it does not divide.
+        A total is divided evenly; the first classes get one more if it is not divisible.
 
         Raises:
             InputError: If the budget leaves some class without a clip.
@@ -81,15 +81,15 @@ class MemoryBudget:
 
 
 def herding_order(features: FloatArray) -> IntArray:
-    """Order samples so that each prefix's mean stays as near as possible to the whole mean.
+    """Order samples so that the mean of each prefix is as close as possible to the overall mean.
 
-    iCaRL (Rebuffi et al. 2017), algorithm 4: features are L2-normalised, then picked greedily.
+    iCaRL (Rebuffi et al. 2017), algorithm 4: features are L2-normalised, then selected greedily.
 
     Args:
         features: Shape [N, D].
 
     Returns:
-        A permutation of range(N), shape [N]; among equals the lowest index comes first.
+        A permutation of range(N), shape [N]; on ties, the lowest index comes first.
     """
     x = features.astype(np.float64)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
@@ -109,13 +109,13 @@ def herding_order(features: FloatArray) -> IntArray:
 
 @dataclass
 class ExemplarMemory:
-    """The clips of old classes that a run may use again.
+    """The clips of old classes that a run may replay.
 
     Attributes:
-        budget: How many clips may be kept.
+        budget: Maximum number of exemplars.
         selection: ``herding`` on the method's features, or ``random``.
-        seed: Of the random selection.
-        by_class: For each known class its exemplars, most typical first.
+        seed: Seed of the random selection.
+        by_class: The exemplars of each known class, in order of preference.
     """
 
     budget: MemoryBudget
@@ -129,7 +129,7 @@ class ExemplarMemory:
 
     @property
     def indices(self) -> IntArray:
-        """All exemplars, class after class, shape [M]."""
+        """All exemplars, ordered by class, shape [M]."""
         parts = [self.by_class[c] for c in sorted(self.by_class)]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
@@ -140,13 +140,13 @@ class ExemplarMemory:
         bytes_per_clip: int,
         features: Callable[[IntArray], FloatArray],
     ) -> None:
-        """Make room and choose exemplars of the new classes.
+        """Select exemplars of the new classes, and remove exemplars of old classes as needed.
 
         Args:
-            candidates: For each new class its training clips (clip indices).
-            num_classes: Classes known now; the budget is shared among them.
-            bytes_per_clip: What one clip costs, for budgets in bytes.
-            features: Gives the features [N, D] of clips by index; only used by herding.
+            candidates: The training clips (clip indices) of each new class.
+            num_classes: Number of classes known now; they share the budget.
+            bytes_per_clip: Bytes of one clip, for budgets in bytes.
+            features: Returns the features [N, D] of clips by index; used only by herding.
         """
         if self.budget.amount == 0:
             return
@@ -157,32 +157,32 @@ class ExemplarMemory:
             else:
                 order = stream(self.seed, 0xE8E, c).permutation(len(clips)).astype(np.int64)
             self.by_class[c] = clips[order]
-        # Each list is in order of preference, so making room is cutting its end.
+        # Each list is in order of preference, so exemplars are removed at its end.
         self.by_class = {c: clips[: quotas[c]] for c, clips in self.by_class.items()}
 
     def capacity(self, num_classes: int, bytes_per_clip: int) -> int:
-        """How many clips the budget holds once so many classes are known.
+        """Return the number of clips within the budget for ``num_classes`` known classes.
 
         Raises:
-            InputError: If that is fewer than one for each class.
+            InputError: If it is less than one clip per class.
         """
         return int(self.budget.quotas(num_classes, bytes_per_clip).sum())
 
     def replace(self, clips: IntArray, classes: IntArray) -> None:
-        """Keep these clips and no others, for methods that choose by a rule of their own.
+        """Replace all exemplars, for methods with their own selection rule.
 
         Args:
             clips: Clip indices, shape [M], at most `capacity` of them.
-            classes: The class that each counts for, shape [M].
+            classes: The class that each clip is an exemplar of, shape [M].
         """
         self.by_class = {int(c): clips[classes == c] for c in np.unique(classes)}
 
     def state(self) -> dict[str, Any]:
-        """The lists as plain values, for the checkpoint."""
+        """Return the lists as plain values, for the checkpoint."""
         return {"by_class": {c: clips.tolist() for c, clips in self.by_class.items()}}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Put the lists back."""
+        """Restore the lists from a checkpoint."""
         self.by_class = {
             int(c): np.array(clips, dtype=np.int64) for c, clips in state["by_class"].items()
         }

@@ -1,8 +1,8 @@
-"""Whether a store still holds what was prepared: what a disk or a copy has changed is found.
+"""Check the integrity of a store: detect changes by a faulty disk or copy.
 
-Opening a store checks shapes alone. This reads everything, once before a run learns from it:
-``clips.parquet`` and cached tokens against checksums that were recorded when they were written,
-frames and sound against the hash of each clip's decoded content.
+Opening a store checks only shapes. This module reads all data, once before a run learns from it:
+it compares ``clips.parquet`` and cached tokens with the checksums that were recorded when they
+were written, and frames and audio with the hash of each clip's decoded content.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ TOKEN_FILES = ("audio.npy", "visual.npy")
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_checksums(folder: Path) -> None:
-    """Record the checksums of finished tokens beside them."""
+    """Record the checksums of finished tokens in their folder."""
     write_json(folder / CHECKSUMS, {name: checksum(folder / name) for name in TOKEN_FILES})
 
 
 def check_list(store: Store) -> None:
-    """Check the list of a store's clips; one made before checksums were recorded passes.
+    """Check the list of a store's clips; stores of versions without checksums pass.
 
     Raises:
-        InputError: If it is not the one that was written.
+        InputError: If the list was changed after it was written.
     """
     recorded = store.info.get("checksums")
-    taught = {n for c in store.table.clips if c.split != "unknown" for n in c.labels}
+    learned = {n for c in store.table.clips if c.split != "unknown" for n in c.labels}
     is_known = recorded is None or (
         isinstance(recorded, dict) and recorded.get(LIST) == checksum(store.folder / LIST)
     )
-    if not is_known or not taught <= set(store.class_names):
+    if not is_known or not learned <= set(store.class_names):
         raise InputError(
-            f"store {store.folder} is damaged: clips.parquet and store.json are not as they were "
-            "written; restore them, or prepare again into a new folder"
+            f"store {store.folder} is damaged: clips.parquet or store.json was changed after it "
+            "was written; restore them, or prepare again into a new folder"
         )
 
 
 def check_tokens(store: Store, backbone: str) -> bool:
-    """Check the cached tokens of a backbone, and the list of clips they belong to.
+    """Check the cached tokens of a backbone, and the list of their clips.
 
     Returns:
-        Whether checksums are recorded: not with tokens that an earlier version made.
+        Whether checksums are recorded; False for tokens of an earlier version.
 
     Raises:
-        InputError: If a byte is not as it was written.
+        InputError: If any byte was changed after it was written.
     """
     check_list(store)
     place = tokens_folder(store.folder, backbone)
@@ -76,10 +76,10 @@ def check_tokens(store: Store, backbone: str) -> bool:
 
 
 def check_media(store: Store) -> None:
-    """Check frames and sound of every clip, and the list of the clips.
+    """Check frames and audio of every clip, and the list of the clips.
 
     Raises:
-        InputError: With the first clip whose content is not what was decoded.
+        InputError: If content differs from what was decoded; the message names the first clip.
     """
     check_list(store)
     _, columns = read_clips(store.folder / LIST)
@@ -95,7 +95,7 @@ def check_media(store: Store) -> None:
             wrong.append(clip.id)
     if wrong:
         raise InputError(
-            f"store {store.folder} is damaged: frames or sound of {len(wrong)} clips are not as "
-            f"they were decoded, for example {wrong[0]}; restore it, or prepare again into a new "
+            f"store {store.folder} is damaged: frames or audio of {len(wrong)} clips were changed "
+            f"after decoding, for example {wrong[0]}; restore it, or prepare again into a new "
             "folder"
         )

@@ -1,7 +1,7 @@
-r"""File names as text: names that are not UTF-8 or hold control characters, written reversibly.
+r"""Escape file names that are not UTF-8 or contain control characters, reversibly.
 
-A file's name is bytes. Tables, JSON and reports hold text, so that a byte that is no text is
-written as ``\xNN``, as in ``caf\xe9.mp4``. Ordinary names stay as they are.
+A file name consists of bytes. Tables, JSON and reports contain text, so a byte that is not valid
+text is written as ``\xNN``, as in ``caf\xe9.mp4``. Ordinary names are not changed.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\udc80-\udcff]")
 
 
 def escape_name(name: str) -> str:
-    r"""Write a file's name, as Python gives it, as text that any file can hold.
+    r"""Convert a file name, as returned by Python, to text that can be encoded as UTF-8.
 
-    In a name that needs it, and in one that looks like an escaped one, backslashes are doubled.
+    Backslashes are doubled in names that need escapes, and in names that look escaped.
 
     Raises:
-        UnicodeEncodeError: If it holds half of a surrogate pair, which no file's name gives.
+        UnicodeEncodeError: If it contains half of a surrogate pair, which no file name contains.
     """
     if _NO_TEXT.search(name) or _LOOKS_ESCAPED.search(name):
         name = _NO_TEXT.sub(_as_bytes, name.replace("\\", "\\\\"))
@@ -28,7 +28,7 @@ def escape_name(name: str) -> str:
 
 
 def unescape_name(text: str) -> str:
-    """Give back the name that `escape_name` wrote."""
+    """Return the original name of a text from `escape_name`."""
     raw = _ESCAPE.sub(
         lambda match: b"\\" if match[1] == b"\\" else bytes([int(match[1][1:], 16)]), text.encode()
     )
@@ -36,7 +36,7 @@ def unescape_name(text: str) -> str:
 
 
 def is_escaped(text: str) -> bool:
-    """Whether a text is what `escape_name` writes of another one."""
+    """Return whether a text is the escaped form of a different name."""
     return text not in (name := unescape_name(text), "") and escape_name(name) == text
 
 

@@ -1,8 +1,8 @@
-"""Shards: tar files of clips, read where they are; no name in them ever becomes a name on the disk.
+"""Shards: tar files of clips, read in place; member names are never used as file names on disk.
 
-A path whose folder is a tar file, ``train-000000.tar/000000042.mp4``, names a file in it;
-``train-000000.tar/000000042.jpg+wav`` a picture and its sound, put together while reading.
-Python's own tarfile finds the members; it reads no links, no devices and no name outside the tar.
+A path whose folder is a tar file, ``train-000000.tar/000000042.mp4``, names a member;
+``train-000000.tar/000000042.jpg+wav`` names an image and its audio, which are muxed on reading.
+The members are found with Python's tarfile; links, devices and names outside the tar are rejected.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _NO_TEXT = re.compile("[\udc80-\udcff]")
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """What is in a shard.
+    """Index of the members of a shard.
 
     Attributes:
         path: The tar file.
-        members: By name where the content begins and its bytes, in the order of the file.
-        refused: Names of members that are links, devices, or named outside of the tar.
-        damage: What is wrong with the file; empty if nothing is.
+        members: Offset and size in bytes of each member's content, by name, in file order.
+        refused: Names of members that are links or devices, or whose names leave the tar.
+        damage: Description of a damage of the file; empty if there is none.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class ShardIndex:
     damage: str = ""
 
     def read(self, name: str, limit: int | None = None) -> bytes:
-        """The content of a member, or its first bytes."""
+        """Read the content of a member, or its first ``limit`` bytes."""
         offset, size = self.members[name]
         with self.path.open("rb") as file:
             file.seek(offset)
@@ -50,7 +50,7 @@ class ShardIndex:
 
 
 def read_index(path: Path) -> ShardIndex:
-    """List a shard; what stands before a damage counts. Kept while the file does not change."""
+    """Index a shard, up to the first damage; the index is cached until the file changes."""
     status = path.stat()
     return _read_index(path, status.st_size, status.st_mtime_ns)
 
@@ -65,7 +65,7 @@ def _read_index(path: Path, size: int, time_ns: int) -> ShardIndex:
             while (info := tar.next()) is not None:
                 end = info.offset_data + (0 if not info.isreg() else _whole_blocks(info.size))
                 if info.offset_data + info.size > size:
-                    damage = f"{info.name!r} breaks off"
+                    damage = f"{info.name!r} is truncated"
                     break
                 if info.isdir():
                     continue
@@ -85,7 +85,7 @@ def _whole_blocks(size: int) -> int:
 
 
 def _end_of(path: Path, end: int) -> str:
-    """What is wrong with a tar's end: tarfile takes any header it cannot read for it."""
+    """Describe a damage of a tar's end: tarfile treats any unreadable header as the end."""
     with path.open("rb") as file:
         file.seek(end)
         block = file.read(_BLOCK)
@@ -95,17 +95,17 @@ def _end_of(path: Path, end: int) -> str:
 
 
 def _is_inside(name: str) -> bool:
-    """Whether a name is one that a folder could hold."""
+    """Return whether a name is a valid relative path inside a folder."""
     path = PurePosixPath(name)
-    # A byte that is not UTF-8 may be in a name as well as in that of a file.
+    # Bytes that are not UTF-8 are allowed, as in file names.
     plain = _NO_TEXT.sub("", name).isprintable() and "\\" not in name
     return plain and bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def key_of(name: str) -> tuple[str, str]:
-    """Key and extension of a member: the name up to the first dot after its folders, and the rest.
+    """Split a member's name at the first dot after its folders into key and extension.
 
-    As WebDataset has it: what belongs to one clip has one key.
+    As in WebDataset, all members of a clip have the same key.
     """
     folder, slash, base = name.rpartition("/")
     stem, _, extension = base.partition(".")
@@ -113,9 +113,9 @@ def key_of(name: str) -> tuple[str, str]:
 
 
 def shard_of(path: Path) -> tuple[ShardIndex, list[str]] | None:
-    """The shard that a path leads into and the members there; nothing for a path of its own.
+    """Return the shard and the members that a path names; None for a path outside of shards.
 
-    The members are one, or a picture and a sound of one key. They need not exist.
+    There is one member, or an image and an audio member of the same key. They need not exist.
     """
     for parent in path.parents:
         if parent.suffix.lower() == SUFFIX and parent.is_file():
@@ -128,13 +128,13 @@ def shard_of(path: Path) -> tuple[ShardIndex, list[str]] | None:
 
 
 def on_disk(path: Path) -> Path:
-    """The file that holds a clip: its own, or the shard."""
+    """Return the file on disk that contains a clip: the clip's own file, or the shard."""
     found = None if path.is_file() else shard_of(path)
     return path if found is None else found[0].path
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file, or a member of a shard, exists."""
+    """Return whether a file, or a member of a shard, exists."""
     if path.is_file():
         return True
     found = shard_of(path)
@@ -143,17 +143,17 @@ def is_there(path: Path) -> bool:
 
 @contextlib.contextmanager
 def as_file(path: Path) -> Iterator[Path]:
-    """Give the file that a path names: itself, or a copy of a member while it is needed.
+    """Yield the file of a path: the path itself, or a temporary copy of a member of a shard.
 
-    A copy lies in the folder for temporary files, under a name of ours; decoders read it like any
-    file, so that a clip is the same in and outside of a shard.
+    The copy is in the folder for temporary files, under a generated name. Decoders read it like
+    any file, so that a clip is decoded identically in and outside of a shard.
 
     Raises:
-        ValueError: If picture and sound cannot be put together.
+        ValueError: If image and audio cannot be muxed.
     """
     found = None if path.is_file() else shard_of(path)
     if found is None or any(name not in found[0].members for name in found[1]):
-        yield path  # if it is missing, who opens it will say so
+        yield path  # opening it reports a missing file
         return
     index, names = found
     parts = [index.read(name) for name in names]
@@ -164,8 +164,8 @@ def as_file(path: Path) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def together(picture: bytes, sound: bytes) -> bytes:
-    """A picture and a sound as one Matroska file; nothing is encoded anew."""
+def together(image: bytes, audio: bytes) -> bytes:
+    """Mux an image and audio to a Matroska file, without encoding them again."""
     import av
 
     from cign.data.media.timeline import IMAGE_TAG
@@ -173,34 +173,37 @@ def together(picture: bytes, sound: bytes) -> bytes:
     result = io.BytesIO()
     try:
         with (
-            av.open(io.BytesIO(picture), mode="r") as seen,
-            av.open(io.BytesIO(sound), mode="r") as heard,
+            av.open(io.BytesIO(image), mode="r") as visual_input,
+            av.open(io.BytesIO(audio), mode="r") as audio_input,
             av.open(result, mode="w", format="matroska") as out,
         ):
-            pairs = [(seen.streams.video[0], seen), (heard.streams.audio[0], heard)]
+            pairs = [
+                (visual_input.streams.video[0], visual_input),
+                (audio_input.streams.audio[0], audio_input),
+            ]
             tracks = [out.add_stream_from_template(stream) for stream, _ in pairs]
             tracks[0].metadata[IMAGE_TAG] = "1"
             for (stream, container), track in zip(pairs, tracks, strict=True):
                 for packet in container.demux(stream):
                     if packet.dts is None and packet.size == 0:
-                        continue  # the one that ends a stream
+                        continue  # the flush packet at the end of a stream
                     packet.stream = track
                     out.mux(packet)
     except (av.error.FFmpegError, IndexError) as error:
-        raise ValueError(f"picture and sound do not go together: {error}") from None
+        raise ValueError(f"image and audio cannot be combined: {error}") from None
     return result.getvalue()
 
 
 def holds_shards(folder: Path) -> bool:
-    """Whether there are tar files in a folder itself."""
+    """Return whether there are tar files directly in a folder."""
     return folder.is_dir() and any(path.suffix.lower() == SUFFIX for path in visible(folder))
 
 
 def find_shards(source: Path) -> Iterator[Path]:
-    """The shards of a folder, and of folders in it, in the order of their names; or a shard itself.
+    """Yield the shards of a folder and its subfolders, sorted by path; or the given shard itself.
 
     Raises:
-        InputError: If a shard is compressed, which cannot be read at any place.
+        InputError: If a shard is compressed, which does not allow random access.
     """
     if source.is_file():
         yield source

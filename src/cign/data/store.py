@@ -1,10 +1,10 @@
 """The prepared store: decoded clips in memory-mapped arrays, read in batches by index.
 
 A store is a folder with ``store.json``, ``clips.parquet``, ``frames.npy``, ``audio.npy``,
-``problems.parquet``, ``report.json`` and, for each backbone, ``tokens/<name>/``. Why arrays and
-not a table format: ``docs/decisions/0001-store.md``.
+``problems.parquet``, ``report.json`` and, for each backbone, ``tokens/<name>/``. The choice of
+arrays instead of a table format is explained in ``docs/decisions/0001-store.md``.
 
-Legend: N rows, one for each listed clip; B clips asked for; K frames, S pixels, L samples.
+Legend: N rows, one per listed clip; B requested clips; K frames, S pixels, L samples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cign.vocabulary import SPLITS
 
 FORMAT = 1
 
-# A clip as `Store.__getitem__` gives it.
+# A clip as returned by `Store.__getitem__`.
 Item: TypeAlias = dict[str, Any]
 
 
@@ -48,8 +48,8 @@ def read_info(folder: Path) -> dict[str, Any]:
     number = info.get("format") if isinstance(info, dict) else None
     if not isinstance(number, int) or number > FORMAT:
         raise InputError(
-            f"{what} has format {number}, this version reads up to {FORMAT}: update cign, or "
-            "prepare the source again into a new folder"
+            f"{what} has format {number}, but this version reads formats up to {FORMAT}: update "
+            "cign, or prepare the source again into a new folder"
         )
     assert isinstance(info, dict)
     return info
@@ -60,14 +60,14 @@ class Store:
     """Decoded clips of a source, addressed by their index 0..num_clips-1.
 
     Attributes:
-        folder: Where it lies.
+        folder: Folder of the store.
         table: The usable clips, in the order of the source.
-        spec: What was taken from each clip.
-        list_hash: Hash of the whole list that the store was made from.
-        audio_ok: bool [num_clips], whether there is a sound track.
-        visual_ok: bool [num_clips], whether there is a picture track.
+        spec: Frames and audio that were taken from each clip.
+        list_hash: Hash of the complete list that the store was made from.
+        audio_ok: bool [num_clips], whether there is an audio track.
+        visual_ok: bool [num_clips], whether there is a video track.
         rows: int64 [num_clips], the array row of each clip.
-        info: What ``store.json`` holds.
+        info: Contents of ``store.json``.
     """
 
     folder: Path
@@ -84,7 +84,7 @@ class Store:
         """Open a finished store; its arrays are mapped, not read.
 
         Raises:
-            InputError: If it is missing, unfinished, of a newer format, or does not fit together.
+            InputError: If it is missing, unfinished, of a newer format, or inconsistent.
         """
         folder = Path(folder)
         what = f"store {folder}"
@@ -108,7 +108,7 @@ class Store:
             ) from None
         if len(store.rows) and not 0 <= store.rows.min() <= store.rows.max() < num_rows:
             raise InputError(f"{what}: clips.parquet names rows beyond {num_rows}: restore it")
-        # Opening maps both arrays, so that a truncated one is found now and not in a late batch.
+        # Map both arrays now, so that a truncated array is found here and not in a later batch.
         assert store._frames.shape[0] == store._audio.shape[0] == num_rows
         return store
 
@@ -123,24 +123,26 @@ class Store:
         return map_array(self.folder / "audio.npy", shape, "int16", f"store {self.folder}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the mapped arrays: a process that a store is sent to maps them itself."""
+        """Exclude the mapped arrays: a process that receives a store maps them itself."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_frames", "_audio")}
 
     def __len__(self) -> int:
         return self.num_clips
 
     def __getitem__(self, index: int) -> Item:
-        """A clip as arrays, see `cign.data.dataset.Store`.
+        """Return a clip as arrays, see `cign.data.dataset.Store`.
 
         Args:
-            index: 0..num_clips-1, or from -num_clips on counted from the end.
+            index: From 0 to num_clips - 1, or from -num_clips to -1, counted from the end.
 
         Raises:
             IndexError: If there is no such clip.
         """
         number = as_index(index)
         if not -len(self) <= number < len(self):
-            raise IndexError(f"store {self.folder} has {len(self)} clips, none with index {number}")
+            raise IndexError(
+                f"store {self.folder} has {len(self)} clips; index {number} is out of range"
+            )
         number %= len(self)
         clip = self.table.clips[number]
         known = [self._numbers[name] for name in clip.labels if name in self._numbers]
@@ -168,17 +170,17 @@ class Store:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Order 0 of the classes to be taught."""
+        """The classes to be learned, in class order 0."""
         return self.table.class_names
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """What was found while preparing, as in ``report.json``."""
+        """Contents of ``report.json``, the report on preparing."""
         report: dict[str, Any] = read_json(self.folder / "report.json", "report of the store")
         return report
 
     def indices(self, split: str) -> NDArray[np.int64]:
-        """Indices of the clips of a split.
+        """Return the indices of the clips of a split.
 
         Raises:
             InputError: If there is no such split.
@@ -189,11 +191,11 @@ class Store:
         return np.array(hits, np.int64)
 
     def frames(self, indices: Indices) -> NDArray[np.uint8]:
-        """Frames of some clips, copied: uint8 RGB [B, K, S, S, 3]; zeros without a picture."""
+        """Return a copy of clips' frames, uint8 RGB [B, K, S, S, 3]; zeros without video."""
         return np.asarray(self._frames[self.rows[indices]])
 
     def audio(self, indices: Indices) -> NDArray[np.int16]:
-        """Sound of some clips, copied: int16 [B, L]; zeros without a sound track."""
+        """Return a copy of clips' audio, int16 [B, L]; zeros without an audio track."""
         return np.asarray(self._audio[self.rows[indices]])
 
     @property
@@ -202,20 +204,21 @@ class Store:
         return cache_names(self.folder)
 
     def tokens(self, backbone: str | None = None) -> TokenCache:
-        """The cached tokens of a backbone.
+        """Open the cached tokens of a backbone.
 
         Args:
-            backbone: Its name; may be left out where there is only one.
+            backbone: Its name; may be omitted if the store has tokens of only one backbone.
 
         Raises:
-            InputError: If there are none, several to choose from, or they are damaged.
+            InputError: If there are no tokens, if they are damaged, or if no name is given and
+                there are tokens of several backbones.
         """
         names = self.backbones
         if backbone is None:
             if len(names) != 1:
-                held = f"of {', '.join(names)}" if names else "of no backbone"
+                owners = f"of {', '.join(names)}" if names else "of no backbone"
                 raise InputError(
-                    f"store {self.folder} holds tokens {held}: name one with --backbone"
+                    f"store {self.folder} contains tokens {owners}: name one with --backbone"
                     + ("" if names else ", or make them with `cign prepare ... --backbone NAME`")
                 )
             backbone = names[0]
@@ -223,5 +226,5 @@ class Store:
 
 
 def frames_shape(num_rows: int, spec: MediaSpec) -> tuple[int, int, int, int, int]:
-    """Shape of the array of frames."""
+    """Return the shape of the array of frames."""
     return (num_rows, spec.num_frames, spec.frame_px, spec.frame_px, 3)

@@ -1,4 +1,4 @@
-"""Tasks: which classes come when, and which clips they bring."""
+"""Tasks: their classes, their order and their clips."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class TaskSequence:
-    """Groups of classes in the order in which they are taught.
+    """Groups of classes in the order in which they are learned.
 
     Attributes:
-        groups: For each task its class names, in class order.
+        groups: The class names of each task, in class order.
     """
 
     groups: tuple[tuple[str, ...], ...]
 
     @property
     def num_tasks(self) -> int:
-        """How many tasks there are."""
+        """Number of tasks."""
         return len(self.groups)
 
     @cached_property
     def class_order(self) -> tuple[str, ...]:
-        """All classes, task after task."""
+        """All classes, ordered by task."""
         return tuple(name for group in self.groups for name in group)
 
     @property
@@ -45,7 +45,7 @@ class TaskSequence:
         return tuple(len(group) for group in self.groups)
 
     def num_seen(self, task: int) -> int:
-        """Number of classes known once task ``task`` (from 0) is learned."""
+        """Return the number of classes known after task ``task`` (from 0)."""
         return sum(self.sizes[: task + 1])
 
     @cached_property
@@ -55,12 +55,12 @@ class TaskSequence:
 
 
 def split_into_tasks(class_names: Sequence[str], num_tasks: int, order: int = 0) -> TaskSequence:
-    """Cut the classes into tasks of equal size; the first tasks take one class more if need be.
+    """Split the classes into tasks of equal size; the first tasks get one more if necessary.
 
     Args:
-        class_names: The classes in the data's own order.
-        num_tasks: How many tasks.
-        order: 0 keeps the data's order, k > 0 permutes it by seed k.
+        class_names: The classes in the order of the data.
+        num_tasks: Number of tasks.
+        order: 0 preserves the order of the data, k > 0 permutes it with seed k.
 
     Raises:
         InputError: If there are more tasks than classes, or a number is out of range.
@@ -83,7 +83,7 @@ def split_into_tasks(class_names: Sequence[str], num_tasks: int, order: int = 0)
 def read_task_file(path: Path, class_names: Sequence[str], order: int = 0) -> TaskSequence:
     """Read published groups: a JSON or YAML list of lists of class names.
 
-    The groups keep their classes together; ``order`` k > 0 permutes the groups only.
+    The classes of a group stay together; ``order`` k > 0 permutes only the groups.
 
     Raises:
         InputError: If the file is not such a list, or does not name each class exactly once.
@@ -100,13 +100,13 @@ def read_task_file(path: Path, class_names: Sequence[str], order: int = 0) -> Ta
     if not shape_ok or not value:
         raise InputError(f"task file {path} must be a list of non-empty lists of class names")
     named = [name for group in value for name in group]
-    twice = sorted({name for name in named if named.count(name) > 1})
+    repeated = sorted({name for name in named if named.count(name) > 1})
     unknown = sorted(set(named) - set(class_names))
     missing = sorted(set(class_names) - set(named))
-    if twice or unknown or missing:
+    if repeated or unknown or missing:
         problem, names = (
-            ("names a class twice", twice)
-            if twice
+            ("names a class twice", repeated)
+            if repeated
             else ("names a class the store lacks", unknown)
             if unknown
             else ("leaves out a class of the store", missing)
@@ -116,9 +116,11 @@ def read_task_file(path: Path, class_names: Sequence[str], order: int = 0) -> Ta
 
 
 def _permutation(length: int, order: int) -> IntArray:
-    """Identity for order 0, else a permutation drawn from seed ``order`` alone."""
+    """Return the identity for order 0, else a permutation that depends only on ``order``."""
     if order < 0:
-        raise InputError(f"class order {order} is negative: use 0 for the data's own order, or k")
+        raise InputError(
+            f"class order {order} is negative: use 0 for the order of the data, or k > 0"
+        )
     if order == 0:
         return np.arange(length, dtype=np.int64)
     return stream(order, 0x0DE5).permutation(length).astype(np.int64)
@@ -126,13 +128,13 @@ def _permutation(length: int, order: int) -> IntArray:
 
 @dataclass(frozen=True)
 class TaskClips:
-    """Which clip belongs to which task, with its targets, for one store and one task sequence.
+    """Task and targets of each clip, for a store and a task sequence.
 
     Attributes:
         tasks: The task sequence.
         targets: Labels as a multi-hot matrix over the class order, shape [N, C].
-        task_of_clip: Shape [N]: the latest task among a clip's classes (a clip comes once, with
-            the later of its classes' tasks); -1 for clips that carry a class never taught.
+        task_of_clip: Shape [N]: the latest task among a clip's classes (a clip belongs to exactly
+            one task); -1 for clips with a class that is never learned.
     """
 
     tasks: TaskSequence
@@ -141,7 +143,7 @@ class TaskClips:
 
     @classmethod
     def of(cls, labels: Sequence[tuple[str, ...]], tasks: TaskSequence) -> TaskClips:
-        """Work out targets and tasks from each clip's labels."""
+        """Compute targets and tasks from each clip's labels."""
         position = {name: i for i, name in enumerate(tasks.class_order)}
         targets = np.zeros((len(labels), len(position)), dtype=np.bool_)
         task_of_clip = np.full(len(labels), -1, dtype=np.int64)
@@ -154,22 +156,22 @@ class TaskClips:
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether some clip carries more than one taught class."""
+        """Whether any clip has more than one class of the task sequence."""
         return bool((self.targets.sum(axis=1) > 1).any())
 
     def class_of(self, indices: IntArray) -> IntArray:
-        """The class each clip counts for: the first of those of its own task, shape [n]."""
+        """Return the class each clip counts for: the first class of its own task, shape [n]."""
         own = self.tasks.task_of_class == self.task_of_clip[indices, None]
         first: IntArray = (self.targets[indices] & own).argmax(axis=1)
         return first
 
     def of_task(self, indices: IntArray, task: int) -> IntArray:
-        """Those of ``indices`` that come with task ``task``."""
+        """Return those of ``indices`` that belong to task ``task``."""
         chosen: IntArray = indices[self.task_of_clip[indices] == task]
         return chosen
 
     def up_to(self, indices: IntArray, task: int) -> IntArray:
-        """Those of ``indices`` that come with task ``task`` or before it."""
+        """Return those of ``indices`` that belong to task ``task`` or an earlier task."""
         tasks = self.task_of_clip[indices]
         chosen: IntArray = indices[(tasks >= 0) & (tasks <= task)]
         return chosen

@@ -1,4 +1,4 @@
-"""Cached tokens: what a frozen backbone makes of every clip, mapped into memory.
+"""Cached tokens: the output of a frozen backbone for every clip, memory-mapped.
 
 Legend: N rows of the store, B clips of a batch.
 """
@@ -24,10 +24,10 @@ Indices = NDArray[np.integer[Any]] | Sequence[int] | slice
 
 @dataclass(frozen=True)
 class TokenCache:
-    """The tokens of a store's clips by one backbone, mapped into memory.
+    """The tokens of a store's clips by one backbone, memory-mapped.
 
     Attributes:
-        info: What ``tokens.json`` holds: ``backbone, source, fingerprint, num_audio_tokens,
+        info: Contents of ``tokens.json``: ``backbone, source, fingerprint, num_audio_tokens,
             audio_dim, audio_grid, num_visual_tokens, visual_dim, visual_grid``.
         rows: int64 [num_clips], the array row of each clip.
     """
@@ -48,10 +48,10 @@ class TokenCache:
         """
         place = tokens_folder(folder, backbone)
         if not (place / "tokens.json").exists():
-            held = ", ".join(cache_names(folder)) or "none"
+            available = ", ".join(cache_names(folder)) or "none"
             raise InputError(
-                f"store {folder} holds no tokens of backbone {backbone!r} (it holds: {held}): make "
-                f"them with `cign prepare ... --backbone {backbone}`"
+                f"store {folder} contains no tokens of backbone {backbone!r} (available: "
+                f"{available}): make them with `cign prepare ... --backbone {backbone}`"
             )
         info = read_json(place / "tokens.json", "token cache")
         what = f"token cache {place}"
@@ -60,7 +60,7 @@ class TokenCache:
         except (KeyError, TypeError):
             raise InputError(f"{what}: tokens.json is damaged: remove the folder") from None
         if info.get("format", FORMAT + 1) > FORMAT:
-            raise InputError(f"{what} is of a newer format: update cign, or remove the folder")
+            raise InputError(f"{what} has a newer format: update cign, or remove the folder")
         return cls(
             info=info,
             rows=rows,
@@ -70,52 +70,52 @@ class TokenCache:
 
     @property
     def fingerprint(self) -> str:
-        """Which weights made them."""
+        """Fingerprint of the weights that computed the tokens."""
         return str(self.info["fingerprint"])
 
     def audio(self, indices: Indices) -> NDArray[np.float16]:
-        """Audio tokens of some clips, copied: [B, num_audio_tokens, audio_dim].
+        """Return a copy of clips' audio tokens, [B, num_audio_tokens, audio_dim].
 
-        Clips without a sound track have zeros.
+        Clips without an audio track have zeros.
         """
         return np.asarray(self._audio[self.rows[indices]])
 
     def visual(self, indices: Indices) -> NDArray[np.float16]:
-        """Visual tokens of some clips, copied: [B, num_visual_tokens, visual_dim].
+        """Return a copy of clips' visual tokens, [B, num_visual_tokens, visual_dim].
 
-        Clips without a picture track have zeros.
+        Clips without a video track have zeros.
         """
         return np.asarray(self._visual[self.rows[indices]])
 
 
 def cache_name(backbone: str) -> str:
-    """The name that a backbone's tokens go under: folders given in full count by their last part.
+    """Return the name of a backbone's token cache: absolute folders contribute their last part.
 
     Args:
         backbone: Hub names and folders, joined by ``+``.
     """
-    halves = backbone.split("+")
-    return "+".join(h.rstrip("/").rpartition("/")[2] if h.startswith("/") else h for h in halves)
+    parts = backbone.split("+")
+    return "+".join(p.rstrip("/").rpartition("/")[2] if p.startswith("/") else p for p in parts)
 
 
 def source_of(info: dict[str, Any]) -> str:
-    """What loads the backbone of a token cache again, from what ``tokens.json`` holds."""
+    """Return the identifier that loads a token cache's backbone, from ``tokens.json``."""
     return str(info.get("source", info["backbone"]))
 
 
 def tokens_folder(folder: Path, backbone: str) -> Path:
-    """Where the tokens of a backbone lie; a name with slashes becomes one folder."""
+    """Return the folder of a backbone's tokens; a name with slashes becomes a single folder."""
     return folder / "tokens" / cache_name(backbone).strip("/").replace("/", "--")
 
 
 def cache_names(folder: Path) -> tuple[str, ...]:
-    """Names of the backbones whose tokens are complete."""
+    """Return the names of the backbones whose tokens are complete."""
     files = sorted((folder / "tokens").glob("*/tokens.json"))
     return tuple(str(read_json(file, "token cache").get("backbone")) for file in files)
 
 
 def token_shapes(info: dict[str, Any], num_rows: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the two arrays, from what ``tokens.json`` holds."""
+    """Return the shapes of the two arrays, from the contents of ``tokens.json``."""
     return {
         kind: (num_rows, int(info[f"num_{kind}_tokens"]), int(info[f"{kind}_dim"]))
         for kind in ("audio", "visual")

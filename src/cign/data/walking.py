@@ -1,4 +1,4 @@
-"""What lies in folders and is not hidden, through links."""
+"""List visible files and folders, following links."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cign.errors import InputError
 
 
 def visible(folder: Path) -> list[Path]:
-    """What lies in a folder and is not hidden, sorted.
+    """Return the visible entries of a folder, sorted.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If the folder cannot be read.
     """
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
@@ -22,23 +22,23 @@ def visible(folder: Path) -> list[Path]:
 
 
 def visible_folders(folder: Path) -> list[Path]:
-    """The folders in a folder that are not hidden, sorted."""
+    """Return the visible folders in a folder, sorted."""
     return [path for path in visible(folder) if path.is_dir()]
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """Each folder below one, and itself, with the names of its visible folders and files."""
+    """Yield a folder and all its subfolders, with the names of their visible folders and files."""
 
     def refuse(error: OSError) -> None:
         raise _unreadable(error)
 
-    seen = set[str]()  # a link to a folder further up would go round for ever
+    visited = set[str]()  # a link to a parent folder would cause an infinite loop
     for place, inside, names in os.walk(folder, onerror=refuse, followlinks=True):
-        seen.add(os.path.realpath(place))
+        visited.add(os.path.realpath(place))
         inside[:] = [
             name
             for name in sorted(inside)
-            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in seen
+            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in visited
         ]
         yield Path(place), inside, sorted(name for name in names if not name.startswith("."))
 

@@ -1,4 +1,4 @@
-"""The embedded benchmark: procedural instruments that are seen and heard, as real MP4 files."""
+"""The embedded benchmark: procedural audio-visual instruments, rendered to real MP4 files."""
 
 from cign.synthetic.classes import World
 from cign.synthetic.clip import (

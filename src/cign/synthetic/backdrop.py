@@ -1,4 +1,4 @@
-"""What surrounds the objects: backdrop, debris, camera."""
+"""Render the surroundings of the objects: backdrop, debris, camera motion and exposure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cign.synthetic.picture import Float32, draw_pose, follow, paint
 
 
 def draw_debris(draws: Draws) -> Look:
-    """Draw the look of something that lies around: of no class, plain, of any colour."""
+    """Draw the look of a debris object: without class, plain, of any colour."""
     hue = draws.uniform()
     return Look(
         outline=draws.pick(OUTLINES),
@@ -53,15 +53,24 @@ def render_backdrop(settings: Settings, draws: Draws, num_frames: int, size_px: 
         pose = draw_pose(settings, draws, radius, draws.uniform(), draws.uniform())
         still = follow(look := draw_debris(draws), pose, None, np.zeros(1, np.float32))
         paint(frame, look, pose, still)
-    # A straight camera move from one random corner of the margin to another.
+    # Linear camera motion between two random positions within the margin.
     ends = draws.array(2, 2, high=2.0 * margin)
-    way = np.linspace(0.0, 1.0, num_frames)[:, None]
-    corner = np.floor(ends[0] * (1 - way) + ends[1] * way).astype(int)
+    progress = np.linspace(0.0, 1.0, num_frames)[:, None]
+    corner = np.floor(ends[0] * (1 - progress) + ends[1] * progress).astype(int)
     return np.stack([frame[0, y : y + size_px, x : x + size_px] for y, x in corner])
 
 
 def expose(canvas: Float32, settings: Settings, draws: Draws) -> NDArray[np.uint8]:
-    """Turn light into levels: brightness, colour cast and grain; ``[T, S, S, 3]``, overwritten."""
+    """Convert light to 8-bit levels with brightness, colour cast and grain.
+
+    Args:
+        canvas: ``[T, S, S, 3]``; it is overwritten.
+        settings: The recording conditions.
+        draws: The clip's stream.
+
+    Returns:
+        ``[T, S, S, 3]``, uint8.
+    """
     gains = draws.uniform(*settings.light) * draws.array(3, low=0.93, high=1.07)
     size_px = canvas.shape[1]
     grain = draws.noise(size_px, size_px, 1) * np.float32(draws.uniform(0.0, 3.0))

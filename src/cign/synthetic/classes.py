@@ -1,7 +1,7 @@
-"""A world: the settings of the generator and as many classes as are asked for.
+"""Classes and recording conditions of a synthetic dataset (option ``--world``).
 
-A class is a random draw of sound parameters and, independently, of look parameters. Class i of a
-world is the same whatever the number of classes, the variant and the seed of the clips.
+The audio and visual parameters of a class are drawn independently. Class i of a dataset does not
+depend on the number of classes, the variant or the seed of the clips.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from cign.synthetic.draws import Draws
 from cign.synthetic.names import draw_names
 
-# First keys of the streams, so that none is read twice.
+# First keys of the random streams, so that no stream is used twice.
 WORLD_STREAM, CLASS_STREAM, NAME_STREAM, CLIP_STREAM, PLAN_STREAM = range(5)
-# Classes from here on are never taught: they sound and move in the background of clutter clips.
+# Classes with at least this id are never learned: they are the background of clutter clips.
 FIRST_BYSTANDER = 10_000
 NUM_BYSTANDERS = 64
 NUM_STEPS = 8
@@ -25,9 +25,9 @@ TEXTURES = ("stripes", "rings", "checks", "dots", "spokes", "waves", "halves")
 
 @dataclass(frozen=True, kw_only=True)
 class Sound:
-    """How a class sounds. Times in seconds, frequencies in hertz, pitches in semitones."""
+    """Audio parameters of a class. Times in seconds, frequencies in hertz, pitches in semitones."""
 
-    ratios: tuple[float, ...]  # of the partials to the pitch
+    ratios: tuple[float, ...]  # frequency ratios of the partials to the pitch
     gains: tuple[float, ...]
     attack_s: float
     decay_s: float
@@ -50,7 +50,7 @@ class Sound:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """How a class looks and how it moves with its notes. Lengths in units of its radius."""
+    """Visual parameters and note-driven motion of a class. Lengths in units of its radius."""
 
     outline: str
     fold: int
@@ -73,7 +73,7 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What differs from world to world beside the classes: the recording conditions."""
+    """Recording conditions of a synthetic dataset, which differ between datasets."""
 
     snr_db: tuple[float, float]
     noise_slope: tuple[float, float]
@@ -87,7 +87,7 @@ class Settings:
 
 
 def draw_settings(world: int) -> Settings:
-    """Draw the recording conditions of a world."""
+    """Draw the recording conditions of a synthetic dataset."""
     draws = Draws(WORLD_STREAM, world)
     low_db = draws.uniform(-4.0, -1.0)
     return Settings(
@@ -104,7 +104,7 @@ def draw_settings(world: int) -> Settings:
 
 
 def draw_sound(draws: Draws) -> Sound:
-    """Draw how a class sounds."""
+    """Draw the audio parameters of a class."""
     num_partials = draws.integer(3, 12)
     tilt = draws.uniform(0.3, 2.0)
     even_gain = draws.log_uniform(0.05, 1.5)
@@ -145,7 +145,7 @@ def draw_sound(draws: Draws) -> Sound:
 
 
 def draw_look(draws: Draws) -> Look:
-    """Draw how a class looks and moves."""
+    """Draw the visual parameters of a class."""
     hue = draws.uniform()
     light, dark = draws.uniform(0.75, 1.0), draws.uniform(0.2, 0.6)
     return Look(
@@ -170,10 +170,10 @@ def draw_look(draws: Draws) -> Look:
 
 
 class World:
-    """Everything that a world number stands for.
+    """Classes, class names and recording conditions of a synthetic dataset.
 
     Args:
-        number: The world's number.
+        number: Number of the dataset, the value of ``--world``.
     """
 
     def __init__(self, number: int) -> None:
@@ -183,13 +183,13 @@ class World:
         self._look = functools.cache(lambda i: draw_look(Draws(CLASS_STREAM, number, i, 1)))
 
     def sound(self, class_id: int) -> Sound:
-        """Give the sound of a class."""
+        """Return the audio parameters of a class."""
         return self._sound(class_id)
 
     def look(self, class_id: int) -> Look:
-        """Give the look of a class."""
+        """Return the visual parameters of a class."""
         return self._look(class_id)
 
     def names(self, num_names: int) -> list[str]:
-        """Give the names of the first classes."""
+        """Return the names of the first ``num_names`` classes."""
         return draw_names(Draws(NAME_STREAM, self.number), num_names)

@@ -1,4 +1,4 @@
-"""Renders one clip: who plays where and when, in what condition."""
+"""Render one clip: its sources, their positions and intervals, and its condition."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from cign.synthetic.draws import Draws
 from cign.synthetic.plan import ClipDraw
 from cign.vocabulary import SPLITS
 
-# Radii as shares of the side. A box of at most (2 * 0.19)^2 = 14.4 % of the frame.
+# Radii as shares of the frame's side. With small radii, a box covers at most (2 * 0.19)^2 = 14.4 %
+# of the frame.
 _RADII = (0.22, 0.38)
 _SMALL_RADII = (0.12, 0.19)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is true of a clip, one entry per label where the label can be seen or heard.
+    """Ground truth of a clip, one entry per label that is visible or audible.
 
     Attributes:
-        boxes: Of the labelled objects in the frame at the middle of the clip, 0..1.
-        sounds: Intervals of the labelled sounds in seconds.
+        boxes: Boxes of the labelled objects in the frame at the middle of the clip, in [0, 1].
+        sounds: Intervals in which the labelled sources sound, in seconds.
     """
 
     boxes: tuple[picture.Box, ...]
@@ -46,7 +47,7 @@ class Rendered:
     Attributes:
         frames: ``[T, S, S, 3]``, uint8, RGB.
         audio: ``[L]``, int16, mono.
-        facts: What is true of it.
+        facts: Its ground truth.
     """
 
     frames: NDArray[np.uint8]
@@ -56,7 +57,7 @@ class Rendered:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """One object and its sound; a class id of its own for each, as clips may mislead."""
+    """One source: an object and its sound, with separate class ids for misleading clips."""
 
     look_id: int
     sound_id: int
@@ -72,7 +73,10 @@ def _stream(clip: ClipDraw, part: int) -> Draws:
 
 
 def _interval(clip: ClipDraw, draws: Draws) -> tuple[float, float]:
-    """Draw when a source sounds: most of the clip in plain scenes, else half of it at most."""
+    """Draw the interval in which a source sounds.
+
+    The source sounds for at most half of the clip in duet and clutter, else for most of it.
+    """
     length_s = clip.duration_s
     if clip.variant in ("duet", "clutter"):
         sounding_s = length_s * draws.uniform(0.3, 0.5)
@@ -82,7 +86,7 @@ def _interval(clip: ClipDraw, draws: Draws) -> tuple[float, float]:
 
 
 def _places(looks: Sequence[Look], radii: Sequence[float], draws: Draws) -> list[list[float]]:
-    """Draw places inside the frame; the farthest apart of eight tries, so that few overlap."""
+    """Draw positions inside the frame; of eight draws, use the one with the largest distances."""
     best: tuple[float, list[list[float]]] = (-1.0, [])
     for _ in range(8 if len(radii) > 1 else 1):
         places = []
@@ -135,7 +139,7 @@ def _scene(world: World, clip: ClipDraw) -> list[_Source]:
 def _paint_scene(
     world: World, clip: ClipDraw, sources: list[_Source], times_s: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], Draws]:
-    """Paint all frames before exposure; gives the coverage of the labelled objects too."""
+    """Paint all frames before exposure; return also the coverage of the labelled objects."""
     draws = _stream(clip, 1)
     num_frames = round(clip.duration_s * FRAME_RATE_HZ)
     scenery = backdrop.render_backdrop(world.settings, draws, num_frames, clip.size_px)
@@ -163,7 +167,7 @@ def _paint_cover(
     draws: Draws,
     times_s: NDArray[np.float32],
 ) -> None:
-    """Paint what hides the object: a sheet over all of it, so the object itself is not painted."""
+    """Paint a sheet that occludes the complete object, which itself is not painted."""
     sheet = replace(backdrop.draw_debris(draws), outline="polygon", fold=5, aspect=1.0)
     over = picture.draw_pose(world.settings, draws, 1.5 * pose.radius, pose.x, pose.y)
     path = picture.follow(sheet, over, None, times_s)
@@ -176,14 +180,13 @@ def render_frames(
     """Render some or all frames of a clip.
 
     Args:
-        world: The clip's world.
+        world: The clip's synthetic dataset.
         clip: The clip.
-        frame_numbers: Which frames; None for all. A frame's grain depends on this choice, nothing
-            else does.
+        frame_numbers: The frames to render; None for all. Only the grain of a frame depends on
+            this choice.
 
     Returns:
-        Frames ``[T, S, S, 3]`` and, per labelled object that can be seen, its coverage
-        ``[T, S, S]``.
+        Frames ``[T, S, S, 3]`` and, for each visible labelled object, its coverage ``[T, S, S]``.
     """
     if frame_numbers is None:
         frame_numbers = range(round(clip.duration_s * FRAME_RATE_HZ))
@@ -193,13 +196,13 @@ def render_frames(
 
 
 def render_audio(world: World, clip: ClipDraw) -> NDArray[np.int16]:
-    """Render the sound of a clip, ``[L]``."""
+    """Render the audio of a clip, ``[L]``."""
     num_samples = round(clip.duration_s * SAMPLE_RATE_HZ)
     sources = _scene(world, clip)
     draws = _stream(clip, 2)
     tracks = [
         sound.render_sound(world.sound(source.sound_id), source.performance, draws, num_samples)
-        for source in sources[: len(clip.class_ids) + 1]  # of the bystanders, one is heard
+        for source in sources[: len(clip.class_ids) + 1]  # only one bystander is audible
     ]
     labelled, others = tracks[: len(clip.class_ids)], tracks[len(clip.class_ids) :]
     bystander = others[0] if others else None
@@ -208,7 +211,7 @@ def render_audio(world: World, clip: ClipDraw) -> NDArray[np.int16]:
 
 
 def true_intervals(world: World, clip: ClipDraw) -> list[tuple[float, float]]:
-    """Give when the foreground sources of a clip sound, in seconds, whatever their class."""
+    """Return the sounding intervals of a clip's foreground sources of any class, in seconds."""
     sources = [source for source in _scene(world, clip) if source.is_labelled]
     return [(source.performance.start_s, source.performance.end_s) for source in sources]
 
@@ -216,12 +219,12 @@ def true_intervals(world: World, clip: ClipDraw) -> list[tuple[float, float]]:
 def facts_of(
     world: World, clip: ClipDraw, coverages: list[NDArray[np.float32]] | None = None
 ) -> Facts:
-    """Say what is true of a clip; cheap, as at most one frame is painted.
+    """Return the ground truth of a clip; this is cheap, because it paints at most one frame.
 
     Args:
-        world: The clip's world.
+        world: The clip's synthetic dataset.
         clip: The clip.
-        coverages: Of the labelled objects over all frames, where they are at hand.
+        coverages: Coverages of the labelled objects in all frames, if available.
     """
     middle = round(clip.duration_s * FRAME_RATE_HZ) // 2
     if coverages is None and clip.visual_present:
@@ -237,7 +240,7 @@ def facts_of(
 
 
 def render_clip(world: World, clip: ClipDraw) -> Rendered:
-    """Render a clip in memory: the same frames and samples as are encoded."""
+    """Render a clip in memory: the frames and samples that are encoded to its file."""
     frames, coverages = render_frames(world, clip)
     audio = render_audio(world, clip)
     return Rendered(frames=frames, audio=audio, facts=facts_of(world, clip, coverages))

@@ -1,4 +1,4 @@
-"""What can be asked of the generator, and which of it makes sense."""
+"""Configuration of the generator, and its validation."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ GENERATOR_VERSION = 1
 FRAME_RATE_HZ = 12
 SAMPLE_RATE_HZ = 16_000
 
-# In name only, or misleading: the same in every world and every variant but duet, whose sources
-# are all present. A clip that misleads can be right by one modality only, hence the limit.
+# Shares of clips with an absent or misleading modality: equal in all synthetic datasets and
+# variants except duet, whose sources are all present. In a misleading clip only one modality
+# shows the labelled class, hence the accuracy limit.
 SHARE_SOUND_DROWNED = 0.15
 SHARE_PICTURE_HIDDEN = 0.15
 SHARE_OTHER_SOUND = 0.02
@@ -28,14 +29,14 @@ class SynthConfig:
     """A synthetic corpus.
 
     Attributes:
-        num_classes: Classes that are taught (openset adds a quarter as many that are not).
+        num_classes: Number of classes to be learned (openset adds a quarter as many unknown ones).
         num_train: Training clips per class; of the largest class in variant longtail.
         num_val: Validation clips per class.
         num_test: Test clips per class.
-        world: Draws the classes and the settings of the generator.
-        seed: Draws the clips.
+        world: Number of the synthetic dataset: seed of the classes and recording conditions.
+        seed: Seed of the clips.
         variant: One of `VARIANTS`.
-        size_px: Height and width of the frames; even, because of 4:2:0 colour.
+        size_px: Height and width of the frames in pixels; even, because of 4:2:0 colour.
         duration_s: Length of a clip in seconds.
     """
 
@@ -63,12 +64,10 @@ class SynthConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
-                raise InputError(
-                    f"{name} is {value!r}: a whole number from {low} to {high} is needed"
-                )
+                raise InputError(f"{name} is {value!r}: use a whole number from {low} to {high}")
         if self.size_px % 2:
             raise InputError(
-                f"size_px is {self.size_px}: H.264 needs an even number, use {self.size_px + 1}"
+                f"size_px is {self.size_px}: H.264 needs an even number; use {self.size_px + 1}"
             )
         if not 1.0 <= self.duration_s <= 60.0:
             raise InputError(f"duration_s is {self.duration_s}: use 1 to 60 seconds")
@@ -84,38 +83,38 @@ class SynthConfig:
 
     @property
     def num_frames(self) -> int:
-        """Frames of a clip."""
+        """Number of frames per clip."""
         return round(self.duration_s * FRAME_RATE_HZ)
 
     @property
     def num_samples(self) -> int:
-        """Audio samples of a clip."""
+        """Number of audio samples per clip."""
         return round(self.duration_s * SAMPLE_RATE_HZ)
 
     @property
     def num_unknown_classes(self) -> int:
-        """Classes of the split unknown."""
+        """Number of classes of split ``unknown``."""
         return -(-self.num_classes // 4) if self.variant == "openset" else 0
 
     @property
     def num_solos(self) -> int:
-        """Training clips per class that hold one source in variant duet: a third, at least 10."""
+        """Training clips per class with one source in variant duet: a third, at least 10."""
         return max(-(-self.num_train // 3), _MIN_DUET_SOLOS)
 
     @property
     def limit(self) -> float:
-        """The best accuracy that the labels allow: half of the misleading clips are lost."""
+        """Best possible accuracy: half of the misleading clips cannot be classified correctly."""
         if self.variant == "duet":
             return 1.0
         return 1.0 - (SHARE_OTHER_SOUND + SHARE_OTHER_PICTURE) / 2
 
     def longtail_size(self, rank: int) -> int:
-        """Training clips of the class with this rank: exponential, 100 to 1, at least 2."""
+        """Return the training clips of the class of a rank: exponential, 100 to 1, at least 2."""
         exponent = rank / (self.num_classes - 1)
         return max(2, round(self.num_train * _LONGTAIL_RATIO**-exponent))
 
     def record(self) -> dict[str, Any]:
-        """What `synth.json` holds, and what has to agree when an unfinished corpus is continued."""
+        """Return the contents of `synth.json`, which must match to resume an unfinished corpus."""
         return {
             "format": 1,
             "generator_version": GENERATOR_VERSION,
@@ -128,7 +127,7 @@ class SynthConfig:
 
 
 def shares(variant: str) -> dict[str, float]:
-    """Give the share of clips of each condition; the rest shows and sounds its class."""
+    """Return the share of clips of each condition; in other clips both modalities are present."""
     if variant == "duet":
         return {}
     return {

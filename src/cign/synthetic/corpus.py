@@ -1,4 +1,4 @@
-"""Writes a synthetic corpus: MP4 files, their table and the record of what was asked for."""
+"""Write a synthetic corpus: MP4 files, their table and the record of their configuration."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ _CLIPS_PER_JOB = 16
 def synthesize(
     out: Path, config: SynthConfig, *, num_workers: int = 1, progress: Progress | None = None
 ) -> None:
-    """Write a synthetic corpus; an interrupted one is continued.
+    """Write a synthetic corpus, or resume an interrupted one.
 
     Args:
         out: The folder: ``{train,val,test,unknown}/<class>/*.mp4``, ``clips.csv``, ``synth.json``.
-            A clip of two classes lies in the folder of its first.
-        config: What to write.
-        num_workers: Processes that render; 1 renders in this one.
-        progress: Receives the number of clips done.
+            A clip of two classes is in the folder of its first class.
+        config: Configuration of the corpus.
+        num_workers: Number of rendering processes; 1 renders in this process.
+        progress: Notified of the number of finished clips.
 
     Raises:
-        InputError: If ``out`` holds anything but an unfinished or finished corpus of the same
-            configuration, or another process writes to it.
+        InputError: If ``out`` contains anything but an unfinished or finished corpus of the same
+            configuration, or if another process writes to it.
     """
     if num_workers < 1:
         raise InputError(f"num_workers is {num_workers}: use 1 or more")
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: name a new folder for the clips")
+        raise InputError(f"{out} is a file: give a new folder for the clips")
     progress = progress or Silent()
     with held_folder(out, "the folder"):
         _claim(out, config)
@@ -67,22 +67,22 @@ def synthesize(
 
 
 def clip_path(clip: ClipDraw, names: list[str]) -> str:
-    """Give a clip's place in the corpus."""
+    """Return the path of a clip relative to the corpus."""
     return f"{clip.split}/{names[clip.class_ids[0]]}/{clip.index:04d}.mp4"
 
 
 def _claim(out: Path, config: SynthConfig) -> None:
-    """Take an empty folder, or one that this very configuration has begun to fill."""
+    """Claim an empty folder, or the folder of an unfinished corpus of the same configuration."""
     record = config.record()
     found = [entry.name for entry in out.iterdir() if entry.name != ".lock"]
     if not found:
         write_json(out / _RECORD, record)
         return
     if _RECORD not in found:
-        raise InputError(f"{out} is not empty and holds no {_RECORD}: name a new or empty folder")
+        raise InputError(f"{out} is not empty and has no {_RECORD}: give a new or empty folder")
     if read_json(out / _RECORD, "the record of a synthetic corpus") != record:
         raise InputError(
-            f"{out} holds a synthetic corpus of another configuration: name a new folder, "
+            f"{out} contains a synthetic corpus of another configuration: give a new folder, "
             "or remove this one"
         )
 
@@ -91,11 +91,11 @@ _Job = tuple[Path, list[ClipDraw], list[str]]
 
 
 def _run(jobs: list[_Job], num_workers: int) -> Iterator[dict[str, Facts]]:
-    """Render jobs here or in processes, and give each one's facts as it is done."""
+    """Render jobs in this or several processes; yield the ground truth of each finished job."""
     if num_workers == 1:
         yield from map(_render_job, jobs)
         return
-    # Spawned, not forked: the caller may run threads (of torch, of a progress display).
+    # Spawn, do not fork: the caller may run threads (of torch or a progress display).
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
         futures = [pool.submit(_render_job, job) for job in jobs]
@@ -108,7 +108,7 @@ def _run(jobs: list[_Job], num_workers: int) -> Iterator[dict[str, Facts]]:
 
 
 def _render_job(job: _Job) -> dict[str, Facts]:
-    """Render the clips that are not there yet."""
+    """Render the clips that do not exist yet."""
     out, clips, paths = job
     world = World(clips[0].world)
     facts = {}
@@ -129,7 +129,7 @@ def _join(values: Iterable[float]) -> str:
 def _table(
     clips: list[ClipDraw], paths: list[str], facts: dict[str, Facts], names: list[str]
 ) -> str:
-    """Write the table; where a label cannot be seen or heard, its cells are empty."""
+    """Return the table as CSV; the cells of labels that are not visible or audible are empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,7 +1,7 @@
-"""Random draws that are the same on every machine and with every numpy.
+"""Random draws that are bit-exact on every machine and with every NumPy version.
 
-Only `Generator.random` of PCG64 is used, and everything else is derived from it here: numpy
-promises the bits of a bit generator, but not those of `normal`, `integers` or `permutation`.
+Only `Generator.random` of PCG64 is used, and all other draws are derived from it here. NumPy
+guarantees the stream of a bit generator, but not that of `normal`, `integers` or `permutation`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Draws:
     """A stream of draws, addressed by integers.
 
     Args:
-        keys: Non-negative integers that name the stream, for example purpose, world and class.
+        keys: Non-negative integers that identify the stream, for example purpose, dataset, class.
     """
 
     def __init__(self, *keys: int) -> None:
@@ -36,7 +36,7 @@ class Draws:
         return math.exp(self.uniform(math.log(low), math.log(high)))
 
     def chance(self, probability: float) -> bool:
-        """Draw true with the given probability."""
+        """Return true with the given probability."""
         return self.uniform() < probability
 
     def integer(self, low: int, high: int) -> int:

@@ -1,4 +1,4 @@
-"""Writes clips as MP4: H.264 (yuv420p) and AAC, through PyAV."""
+"""Write clips as MP4: H.264 (yuv420p) and AAC, with PyAV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.utils.files import replacing
 
-# A key frame every second keeps seeks cheap; one thread, as clips are encoded in parallel.
+# A key frame every second makes seeking cheap; one thread, because clips are encoded in parallel.
 _VIDEO_OPTIONS = {"preset": "ultrafast", "crf": "23", "g": str(FRAME_RATE_HZ), "threads": "1"}
 _AUDIO_BITS_PER_S = 64_000
 _AUDIO_OPTIONS = {"aac_coder": "fast"}
@@ -25,7 +25,7 @@ def write_mp4(
     """Encode a clip into an open file.
 
     Args:
-        target: A file that can seek.
+        target: A seekable file.
         frames: ``[T, S, S, 3]``, RGB.
         audio: ``[L]``, mono, 16 kHz.
     """
@@ -38,20 +38,20 @@ def write_mp4(
         )
         track.bit_rate = _AUDIO_BITS_PER_S
         for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture.pts = number
-            container.mux(video.encode(picture))
+            image = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            image.pts = number
+            container.mux(video.encode(image))
         container.mux(video.encode(None))
-        # The encoder wants floats; made here, a resampler and its rounding are avoided.
+        # The encoder needs floats; converting here avoids a resampler and its rounding.
         samples = (audio[None].astype(np.float32)) / np.float32(32768.0)
-        sound = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-        sound.sample_rate = SAMPLE_RATE_HZ
-        sound.pts = 0
-        container.mux(track.encode(sound))
+        audio_frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        audio_frame.sample_rate = SAMPLE_RATE_HZ
+        audio_frame.pts = 0
+        container.mux(track.encode(audio_frame))
         container.mux(track.encode(None))
 
 
 def save_mp4(path: Path, frames: NDArray[np.uint8], audio: NDArray[np.int16]) -> None:
-    """Encode a clip into a file that is whole or not there."""
+    """Encode a clip to a file, written atomically."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         write_mp4(file, frames, audio)

@@ -1,4 +1,4 @@
-"""Invented names of instruments: pronounceable, unique, safe as folder names."""
+"""Generate names of instruments: pronounceable, unique, safe as folder names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_name(draws: Draws) -> str:
 
 
 def draw_names(draws: Draws, num_names: int) -> list[str]:
-    """Draw distinct names; a longer list begins with the shorter one."""
+    """Draw distinct names; a shorter list is a prefix of a longer one."""
     names: list[str] = []
     taken: set[str] = set()
     while len(names) < num_names:

@@ -1,4 +1,4 @@
-"""Paints objects: outlines in polar coordinates, textures, light, and motion with the notes."""
+"""Render objects: outlines in polar coordinates, textures, light, and motion with the notes."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from cign.synthetic.draws import Draws
 from cign.synthetic.sound import Performance
 
 Float32 = NDArray[np.float32]
-Floats = NDArray[np.floating[Any]]  # float32 too, where mypy cannot see that numpy keeps it
+Floats = NDArray[np.floating[Any]]  # also for float32 results that mypy cannot infer
 Box = tuple[float, float, float, float]
 
-# Coverage that makes a difference of one level.
+# Coverage that changes a pixel by one level.
 _VISIBLE = 1 / 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """Where an object is and how it appears. Lengths as shares of the frame's side.
+    """Position and appearance of an object. Lengths as shares of the frame's side.
 
     Attributes:
-        x: Centre from the left, at rest.
-        y: Centre from the top, at rest.
-        radius: Of the circle around the object, at its largest.
+        x: Distance of the centre from the left, at rest.
+        y: Distance of the centre from the top, at rest.
+        radius: Maximum radius of the circle around the object.
         angle: Rotation in radians.
         squash: Foreshortening of one axis, 1 = none.
         squash_angle: Direction of that axis in radians.
-        mirror: Whether it is seen from behind.
-        hue_shift: Of both colours.
+        mirror: Whether the object is mirrored, as if viewed from behind.
+        hue_shift: Hue shift of both colours, in turns.
         value: Factor on the brightness.
-        light_angle: Where the light comes from, in radians.
-        drift: Slow movement over the clip, (x, y).
+        light_angle: Direction of the light source, in radians.
+        drift: Slow motion over the clip, (x, y).
     """
 
     x: float
@@ -53,7 +53,7 @@ class Pose:
 
 
 def draw_pose(settings: Settings, draws: Draws, radius: float, x: float, y: float) -> Pose:
-    """Draw the pose of an object whose place and size are given."""
+    """Draw the pose of an object with a given position and size."""
     return Pose(
         x=x,
         y=y,
@@ -69,7 +69,7 @@ def draw_pose(settings: Settings, draws: Draws, radius: float, x: float, y: floa
 
 
 def hsv_to_rgb(hue: float, saturation: float, value: float) -> Float32:
-    """Convert one colour; hue in turns, any real number."""
+    """Convert one colour to RGB; the hue is in turns and may be any real number."""
     sector = (hue % 1.0) * 6.0 + np.array([5.0, 3.0, 1.0])
     ramp = np.clip(np.minimum(sector % 6.0, 4.0 - sector % 6.0), 0.0, 1.0)
     colour: Float32 = (value * (1.0 - saturation * ramp)).astype(np.float32)
@@ -77,7 +77,7 @@ def hsv_to_rgb(hue: float, saturation: float, value: float) -> Float32:
 
 
 def _outline(look: Look, phi: Floats) -> Floats:
-    """Give the radius of the outline in the direction phi, at most 1."""
+    """Return the radius of the outline in direction phi, at most 1."""
     angle = look.fold * phi
     if look.outline == "petals":
         wave: Floats = np.abs(np.cos(angle / 2))
@@ -100,7 +100,7 @@ def _outline(look: Look, phi: Floats) -> Floats:
 
 
 def _texture(look: Look, u: Floats, v: Floats, r: Floats, phi: Floats) -> Floats:
-    """Give the share of the second colour at every point, 0 to 1, with soft edges."""
+    """Return the share of the second colour at every point, in [0, 1], with soft edges."""
     cos, sin = math.cos(look.texture_angle), math.sin(look.texture_angle)
     along = cos * u + sin * v
     across = cos * v - sin * u
@@ -125,7 +125,7 @@ def _texture(look: Look, u: Floats, v: Floats, r: Floats, phi: Floats) -> Floats
 
 @dataclass(frozen=True)
 class Path:
-    """An object's movement, one value per frame; lengths as shares of the frame's side."""
+    """An object's motion, one value per frame; lengths as shares of the frame's side."""
 
     x: Float32
     y: Float32
@@ -134,16 +134,16 @@ class Path:
 
 
 def follow(look: Look, pose: Pose, performance: Performance | None, times_s: Float32) -> Path:
-    """Move an object with its notes: each makes it swell, hop and turn, then it comes to rest.
+    """Move an object with its notes: each note makes it swell, hop and turn, then return to rest.
 
     Args:
-        look: The class.
+        look: Visual parameters of the class.
         pose: The object's pose.
-        performance: The notes; None for an object that makes no sound.
-        times_s: Times of the frames ``[T]``.
+        performance: The notes; None for a silent object.
+        times_s: Times of the frames in seconds, ``[T]``.
 
     Returns:
-        The movement; the object never leaves the circle of `reach` around its place.
+        The motion; the object never leaves the circle of radius `reach` around its position.
     """
     beat = np.zeros(len(times_s), np.float32)
     side = np.ones(len(times_s), np.float32)
@@ -156,18 +156,18 @@ def follow(look: Look, pose: Pose, performance: Performance | None, times_s: Flo
         beat = np.where(playing, rise * fall * performance.accents[note], 0.0).astype(np.float32)
         beat = np.clip(beat, 0.0, 1.0)
         side = np.where(note % 2 == 0, 1.0, -1.0).astype(np.float32)
-    way = times_s / max(float(times_s[-1]), 1e-6) - 0.5
+    progress = times_s / max(float(times_s[-1]), 1e-6) - 0.5
     hop = look.hop * pose.radius * beat
     return Path(
-        x=(pose.x + pose.drift[0] * way).astype(np.float32),
-        y=(pose.y + pose.drift[1] * way - hop).astype(np.float32),
+        x=(pose.x + pose.drift[0] * progress).astype(np.float32),
+        y=(pose.y + pose.drift[1] * progress - hop).astype(np.float32),
         radius=(pose.radius * (1.0 - look.pulse * (1.0 - beat))).astype(np.float32),
         angle=(pose.angle + look.turn * side * beat).astype(np.float32),
     )
 
 
 def reach(look: Look, radius: float) -> float:
-    """Give how far an object of this radius may extend from its place, as a share of the side."""
+    """Return the maximum extent of an object from its position, as a share of the side."""
     return radius * (1.0 + look.hop)
 
 
@@ -175,13 +175,13 @@ def paint(canvas: Float32, look: Look, pose: Pose, path: Path) -> Float32:
     """Paint an object over frames, in place.
 
     Args:
-        canvas: ``[T, S, S, 3]`` in 0..1 (and above, before exposure).
-        look: The class.
+        canvas: ``[T, S, S, 3]``, in [0, 1] (and above, before exposure).
+        look: Visual parameters of the class.
         pose: The object's pose.
-        path: Its movement over the T frames.
+        path: Its motion over the T frames.
 
     Returns:
-        Its coverage ``[T, S, S]`` in 0..1.
+        Its coverage ``[T, S, S]``, in [0, 1].
     """
     assert canvas.flags.c_contiguous, "painting in place needs a contiguous canvas"
     num_frames, size_px = canvas.shape[:2]
@@ -189,14 +189,14 @@ def paint(canvas: Float32, look: Look, pose: Pose, path: Path) -> Float32:
     offsets = np.arange(2 * half + 1)
     columns = np.floor(path.x * size_px).astype(int)[:, None] - half + offsets
     rows = np.floor(path.y * size_px).astype(int)[:, None] - half + offsets
-    # In radii of the object, seen from its centre: [T, 1, p] and [T, p, 1].
+    # Coordinates relative to the object's centre, in units of its radius: [T, p] each.
     size, radius = np.float32(size_px), path.radius[:, None]
     px = ((columns + np.float32(0.5)).astype(np.float32) / size - path.x[:, None]) / radius
     py = ((rows + np.float32(0.5)).astype(np.float32) / size - path.y[:, None]) / radius
     in_frame = ((columns >= 0) & (columns < size_px))[:, None, :]
     in_frame = in_frame & ((rows >= 0) & (rows < size_px))[:, :, None]
     inside = ((px * px)[:, None, :] + (py * py)[:, :, None] < 1.0) & in_frame
-    t, row, column = np.nonzero(inside)  # n points, and only they are evaluated
+    t, row, column = np.nonzero(inside)  # only these n points are evaluated
     alpha, rgb = _shade(look, pose, path, t, px[t, column], py[t, row], size_px)
     flat = (t * size_px + rows[t, row]) * size_px + columns[t, column]
     coverage = np.zeros(num_frames * size_px * size_px, np.float32)
@@ -216,8 +216,8 @@ def _shade(
     py: Float32,
     size_px: int,
 ) -> tuple[Float32, Float32]:
-    """Evaluate coverage ``[n]`` and colour ``[n, 3]`` of points in frames ``t``."""
-    # Foreshortening first, so that the axis stays put while the object turns.
+    """Compute coverage ``[n]`` and colour ``[n, 3]`` of points in frames ``t``."""
+    # Apply the foreshortening first, so that its axis is fixed while the object rotates.
     cos, sin = math.cos(pose.squash_angle), math.sin(pose.squash_angle)
     sx = (cos * px + sin * py) / pose.squash
     sy = cos * py - sin * px
@@ -231,7 +231,7 @@ def _shade(
     edge = _outline(look, phi)
     pixels = (path.radius * np.float32(size_px * min(1.0, look.aspect + 0.2)))[t]
     alpha = np.clip((edge - r) * pixels + 0.5, 0.0, 1.0)
-    # Whatever the outline, nothing lies beyond the radius.
+    # Limit every outline to the radius.
     rest = (1.0 - np.sqrt(px * px + py * py)) * (path.radius * np.float32(size_px))[t]
     alpha *= np.clip(rest, 0.0, 1.0)
     if look.hole:
@@ -249,7 +249,7 @@ def _shade(
 
 
 def box_of(coverage: Float32) -> Box | None:
-    """Give the box (x0, y0, x1, y1 in 0..1) around a coverage ``[S, S]``; None if it is empty."""
+    """Return the box (x0, y0, x1, y1 in [0, 1]) of a coverage ``[S, S]``; None if it is empty."""
     rows = np.flatnonzero(coverage.max(axis=1) > _VISIBLE)
     columns = np.flatnonzero(coverage.max(axis=0) > _VISIBLE)
     if not len(rows) or not len(columns):

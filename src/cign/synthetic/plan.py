@@ -1,4 +1,4 @@
-"""Which clips a corpus has: their classes, splits and conditions, before anything is rendered."""
+"""Plan the clips of a corpus before rendering: their classes, splits and conditions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cign.vocabulary import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class ClipDraw:
-    """The address of a clip and what it is to show; its details are drawn from the address.
+    """Identity and planned content of a clip; its details are drawn from its identity.
 
     Attributes:
-        world: Number of the world.
+        world: Number of the synthetic dataset.
         seed: Seed of the clips.
         split: One of `SPLITS`.
         class_ids: The labelled classes, one or two.
-        index: Number of the clip among those of its split and first class.
+        index: Index of the clip among the clips of its split and first class.
         condition: ``true``, ``drowned``, ``hidden``, ``other_sound`` or ``other_picture``.
-        other_id: The class that misleads, or -1.
-        variant: The corpus' variant.
-        size_px: Height and width of the frames.
+        other_id: The class of a misleading modality, or -1.
+        variant: The variant of the corpus.
+        size_px: Height and width of the frames in pixels.
         duration_s: Length in seconds.
     """
 
@@ -40,20 +40,20 @@ class ClipDraw:
 
     @property
     def audio_present(self) -> bool:
-        """Whether the labelled classes can be heard."""
+        """Whether the labelled classes are audible."""
         return self.condition not in ("drowned", "other_sound")
 
     @property
     def visual_present(self) -> bool:
-        """Whether the labelled classes can be seen."""
+        """Whether the labelled classes are visible."""
         return self.condition not in ("hidden", "other_picture")
 
 
 def class_sizes(config: SynthConfig) -> list[int]:
-    """Give the number of training clips of each class.
+    """Return the number of training clips of each class.
 
-    In variant longtail the sizes are dealt to the classes by a permutation that the world draws,
-    so that they say nothing about the order of the classes.
+    In variant longtail, a permutation that depends on the synthetic dataset assigns the sizes to
+    the classes, so that the sizes are independent of the class order.
     """
     if config.variant != "longtail":
         return [config.num_train] * config.num_classes
@@ -63,12 +63,12 @@ def class_sizes(config: SynthConfig) -> list[int]:
 
 def plan(config: SynthConfig) -> list[ClipDraw]:
     """List the clips of a corpus, sorted by split, class and index."""
-    taught = range(config.num_classes)
+    known = range(config.num_classes)
     unknown = range(config.num_classes, config.num_classes + config.num_unknown_classes)
     sizes = class_sizes(config)
     clips: list[ClipDraw] = []
     for split in SPLITS:
-        classes = unknown if split == "unknown" else taught
+        classes = unknown if split == "unknown" else known
         per_class = {"val": config.num_val, "test": config.num_test, "unknown": config.num_test}
         one_split = [
             ClipDraw(
@@ -88,13 +88,13 @@ def plan(config: SynthConfig) -> list[ClipDraw]:
         if config.variant == "duet":
             clips += [_with_partner(clip, config, draws) for clip in one_split]
         else:
-            misled_by = classes if len(classes) > 1 else taught
+            misled_by = classes if len(classes) > 1 else known
             clips += _with_conditions(one_split, config.variant, draws, list(misled_by))
     return clips
 
 
 def _with_partner(clip: ClipDraw, config: SynthConfig, draws: Draws) -> ClipDraw:
-    """Turn a solo into a duet, but for the first training clips of every class."""
+    """Turn a solo into a duet, except for the first training clips of every class."""
     if clip.split == "train" and clip.index < config.num_solos:
         return clip
     first = clip.class_ids[0]
@@ -105,9 +105,9 @@ def _with_partner(clip: ClipDraw, config: SynthConfig, draws: Draws) -> ClipDraw
 def _with_conditions(
     clips: list[ClipDraw], variant: str, draws: Draws, misled_by: list[int]
 ) -> list[ClipDraw]:
-    """Deal the conditions to the clips of a split: exact shares, mutually exclusive."""
+    """Assign the conditions to the clips of a split: exact shares, mutually exclusive."""
     order = draws.order(len(clips))
-    dealt = list(clips)
+    assigned = list(clips)
     begin = 0
     for condition, share in shares(variant).items():
         end = begin + round(share * len(clips))
@@ -116,6 +116,6 @@ def _with_conditions(
             others = [c for c in misled_by if c != clip.class_ids[0]]
             is_misled = condition in ("other_sound", "other_picture")
             other_id = draws.pick(others) if is_misled else -1
-            dealt[i] = replace(clip, condition=condition, other_id=other_id)
+            assigned[i] = replace(clip, condition=condition, other_id=other_id)
         begin = end
-    return dealt
+    return assigned

@@ -1,4 +1,4 @@
-"""Renders sounds by additive synthesis: one phase for all partials, notes one after another."""
+"""Render audio by additive synthesis: one phase for all partials, consecutive notes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _DROWNED_DB = -35.0
 
 @dataclass(frozen=True, kw_only=True)
 class Performance:
-    """When a source plays which note; its picture moves to the same notes.
+    """The notes of a source and their times; its object moves with the same notes.
 
     Attributes:
-        start_s: Begin of the sounding interval.
-        end_s: Its end.
-        onsets_s: Begins of the notes, increasing; the first is ``start_s``.
+        start_s: Start of the sounding interval in seconds.
+        end_s: End of the sounding interval in seconds.
+        onsets_s: Onsets of the notes in seconds, increasing; the first is ``start_s``.
         accents: Loudness of each note.
         semitones: Pitch of each note above the class's register.
     """
@@ -40,7 +40,7 @@ class Performance:
 
 
 def perform(sound: Sound, draws: Draws, start_s: float, end_s: float) -> Performance:
-    """Draw a performance of a class: its rhythm at some tempo, begun anywhere, transposed."""
+    """Draw a performance of a class: its rhythm with random tempo, offset and transposition."""
     step_s = 1.0 / (sound.steps_hz * draws.uniform(0.8, 1.25))
     transpose = draws.uniform(-12.0, 12.0)
     first = draws.pick([i for i, accent in enumerate(sound.accents) if accent > 0])
@@ -64,10 +64,10 @@ def perform(sound: Sound, draws: Draws, start_s: float, end_s: float) -> Perform
 
 
 def render_sound(sound: Sound, performance: Performance, draws: Draws, num_samples: int) -> Float32:
-    """Render one source at unit loudness within its interval; silence elsewhere.
+    """Render one source with unit loudness within its interval and silence elsewhere.
 
     Args:
-        sound: The class.
+        sound: Audio parameters of the class.
         performance: Its notes.
         draws: The clip's stream.
         num_samples: Length of the clip in samples.
@@ -98,7 +98,7 @@ def render_sound(sound: Sound, performance: Performance, draws: Draws, num_sampl
 def _pitch(
     sound: Sound, performance: Performance, note: NDArray[np.intp], since: Float64, times: Float64
 ) -> Float64:
-    """Give the pitch in hertz at every sample, with glide and vibrato."""
+    """Return the pitch in hertz at every sample, with glide and vibrato."""
     semitones = performance.semitones[note] + sound.glide_semitones * np.exp(-since / 0.06)
     vibrato = np.sin(2 * np.pi * sound.vibrato_hz * times)
     semitones = semitones + sound.vibrato_semitones * vibrato
@@ -115,7 +115,7 @@ def _envelope(
     until: Float64,
     times: Float64,
 ) -> Float32:
-    """Give the loudness at every sample: attack, decay to the sustain level, tremolo, release."""
+    """Return the envelope at every sample: attack, decay to sustain level, tremolo, release."""
     attack = np.minimum(since / sound.attack_s, 1.0)
     decay_s = sound.decay_s * draws.uniform(0.7, 1.4)
     decay = np.exp(-np.maximum(since - sound.attack_s, 0.0) / decay_s)
@@ -132,7 +132,7 @@ def _partials(
     performance: Performance,
     note: NDArray[np.intp],
 ) -> Float32:
-    """Add up the partials; those near or above half of the sample rate are left out."""
+    """Sum the partials, without those near or above half of the sample rate."""
     ratios = np.array(sound.ratios)
     note_hz = sound.register_hz * np.exp2(performance.semitones / 12.0)
     partial_hz = ratios[:, None] * note_hz
@@ -155,20 +155,20 @@ def _partials(
 
 
 def _spectrum_hz(num_samples: int) -> Float32:
-    """Give the frequencies of a spectrum in hertz, at least 30 so that logarithms exist."""
+    """Return the frequencies of a spectrum in hertz, at least 30 so that logarithms exist."""
     hz = np.fft.rfftfreq(num_samples, 1.0 / SAMPLE_RATE_HZ)
     return np.maximum(hz, 30.0).astype(np.float32)
 
 
 def _coloured_noise(draws: Draws, colour: Float32, num_samples: int) -> Float32:
-    """Give noise with this amplitude spectrum ``[num_samples // 2 + 1]`` and unit loudness."""
+    """Return noise of unit loudness with an amplitude spectrum ``[num_samples // 2 + 1]``."""
     real, imaginary = draws.noise(2, len(colour))
     noise: Float32 = fft.irfft((real + 1j * imaginary) * colour, num_samples)
     return noise / np.sqrt(np.mean(noise * noise) + np.float32(1e-12))
 
 
 def _breath(sound: Sound, draws: Draws, num_samples: int, pitch_hz: float) -> Float32:
-    """Give the noise of breath, bow or stick: a band above the pitch."""
+    """Return the noise of breath, bow or stick: a band above the pitch."""
     if sound.noise_gain == 0.0:
         return np.zeros(num_samples, np.float32)
     centre_hz = min(pitch_hz * 2.0**sound.noise_octaves, 0.4 * SAMPLE_RATE_HZ)
@@ -191,7 +191,7 @@ def render_background(settings: Settings, draws: Draws, num_samples: int) -> Flo
 
 
 def _room(settings: Settings, draws: Draws, num_samples: int) -> Float32:
-    """Give the response of room and microphone: a tilt and some broad peaks and dips."""
+    """Return the response of room and microphone: a tilt and some broad peaks and dips."""
     octaves = np.log2(_spectrum_hz(num_samples) / 1000.0)
     level_db = draws.uniform(-1.0, 1.0) * settings.tilt_db * octaves
     for centre in draws.array(settings.num_peaks, low=-3.5, high=3.0):
@@ -209,13 +209,13 @@ def mix(
     draws: Draws,
     num_samples: int,
 ) -> NDArray[np.int16]:
-    """Mix sources, bystander and noise as a microphone of some loudness and colour would.
+    """Mix sources, bystander and noise, with the response and level of a random microphone.
 
     Args:
-        sources: Labelled (or misleading) sources at unit loudness, each ``[num_samples]``.
-        bystander: A sound of a class that is never taught, or None.
-        is_drowned: Put the sources 35 dB under the noise.
-        settings: The world's.
+        sources: Labelled (or misleading) sources with unit loudness, each ``[num_samples]``.
+        bystander: Audio of a class that is never learned, or None.
+        is_drowned: Whether to mix the sources 35 dB below the noise.
+        settings: The recording conditions.
         draws: The clip's stream.
         num_samples: Length in samples.
 

@@ -55,7 +55,12 @@ KINETICS = "label,youtube_id,time_start,time_end,split\n"
             "music-json",
             "it names 'banjo' twice",
         ),
-        ("MUSIC.json", '{"videos": {"banjo": ["abc", null]}}', "music-json", "id '' holds other"),
+        (
+            "MUSIC.json",
+            '{"videos": {"banjo": ["abc", null]}}',
+            "music-json",
+            "id '' contains other",
+        ),
         ("MUSIC.json", '{"videos": {"nan": ["abc"]}}', "music-json", "class name is missing"),
     ],
 )

@@ -46,7 +46,7 @@ def test_pictures_go_before_sound_alone(tmp_path):
     touch(tmp_path, "audio/a.wav", "video/a.mp4", "zzz/a.mp4")
     finder = MediaFinder([tmp_path], TRIMMED_CLIP)
     assert finder.find(Name("a", 1, 11), "a") == tmp_path / "video" / "a.mp4"
-    assert "2 media files have the name of another" in finder.notes()[1]
+    assert "2 media files have the same name as another" in finder.notes()[1]
 
 
 def test_the_first_media_folder_counts_and_links_may_lead_back(tmp_path):
@@ -146,7 +146,10 @@ def test_a_written_table_reads_the_same(tmp_path):
     assert again.clips == table.clips
     assert again.list_hash == table.list_hash
     write_clip_table(table, tmp_path / "new.csv", [tmp_path])  # its own kind is replaced
-    for name, message in (("list.txt", r"ends in \.csv"), ("other.csv", "is not such a table")):
+    for name, message in (
+        ("list.txt", r"ends in \.csv"),
+        ("other.csv", "is not a table written by cign"),
+    ):
         (tmp_path / name).write_text("mine")
         with pytest.raises(InputError, match=message):
             write_clip_table(table, tmp_path / name)

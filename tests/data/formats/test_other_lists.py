@@ -91,7 +91,7 @@ def test_kinetics_sounds(tmp_path):
     table = read(tmp_path, "kinetics-sounds")
     assert list(by_id(table)) == ["aaaaaaaaaaa_000003_000013", "ccccccccccc_000000_000010"]
     write(tmp_path, classes__txt="singing\nyodelling\n")
-    with pytest.raises(InputError, match="'yodelling', which is no label"):
+    with pytest.raises(InputError, match="'yodelling', which is not a label"):
         read(tmp_path, "kinetics-sounds")
     write(tmp_path, train__csv="youtube_id,time_start\n")
     with pytest.raises(InputError, match="no column 'label'"):
@@ -138,5 +138,5 @@ def test_a_folder_with_another_layout(tmp_path, format):
     write(tmp_path / "cat", a__mp4="")
     with pytest.raises(InputError) as caught:
         read(tmp_path, format)
-    assert "holds n" in str(caught.value)
+    assert "contains n" in str(caught.value)
     assert "--format" in str(caught.value)

@@ -30,8 +30,8 @@ def test_instruments_as_published():
     table = read("vggsound_instruments", "vggsound-instruments")
     assert len(table.class_names) == 36
     assert totals(table) == {"train": 26768, "val": 3333, "test": 3337}
-    assert any(note.startswith("89 test lines carry another label") for note in table.notes)
-    assert any(note.startswith("36 rows hold '-'") for note in table.notes)
+    assert any(note.startswith("89 test lines have another label") for note in table.notes)
+    assert any(note.startswith("36 rows have '-'") for note in table.notes)
     pairs = {(pair["split"], pair["other"]): pair["num_clips"] for pair in shared_sources(table)}
     assert pairs["test", "train"] == 953
 

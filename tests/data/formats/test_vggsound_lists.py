@@ -29,7 +29,7 @@ def test_vggsound_full_list(tmp_path):
         assert clips["ccccccccccc_000120"].split == "test"
         assert clips["ccccccccccc_000120"].source == "ccccccccccc"
         assert table.class_names == ("dog, barking", "cat")
-        assert said(table, "1 rows hold '-'")
+        assert said(table, "1 rows have '-'")
 
 
 def test_vggsound_split_lists(tmp_path):
@@ -43,7 +43,7 @@ def test_vggsound_split_lists(tmp_path):
     assert clips["bbbbbbbbbbb_000005"].labels == ("dog, barking",)
     assert clips["bbbbbbbbbbb_000005"].split == "test"
     (tmp_path / "test.csv").rename(tmp_path / "mine.csv")
-    with pytest.raises(InputError, match=r"call it train\.csv or test\.csv"):
+    with pytest.raises(InputError, match=r"rename it to train\.csv or test\.csv"):
         read(tmp_path / "mine.csv", "vggsound")
 
 
@@ -60,7 +60,7 @@ def test_vggsound_split_lists(tmp_path):
         ("aaaaaaaaaaa,30,cat,valid", "use one of train, test"),
         ("aaaaaaaaaaa,30,,train", "class name '' is empty"),
         ("aaaaaaaaaaa,30,dog, barking,train", "double quotes"),
-        ("aaaaaaaaaaa,30,cat,train\naaaaaaaaaaa,30,cat,test", "keep one of the rows"),
+        ("aaaaaaaaaaa,30,cat,train\naaaaaaaaaaa,30,cat,test", "remove one of the rows"),
         ("aaaaaaaaaaa,30,cat,train\naaaaaaaaaaa,30,dog,train", "join them by '|'"),
         ('aaaaaaaaaaa,30,"cat,train', "correct it"),
     ],
@@ -76,7 +76,7 @@ def test_vggsound_refuses(tmp_path, row, message, split):
 
 def test_vggsound_100_takes_the_classes_of_a_list(tmp_path):
     write(tmp_path, vggsound__csv=FULL)
-    with pytest.raises(InputError, match=r"holds no classes\.txt"):
+    with pytest.raises(InputError, match=r"contains no classes\.txt"):
         read(tmp_path, "vggsound-100")
     write(tmp_path, classes__txt="cat\n\n")
     table = read(tmp_path, "vggsound-100")
@@ -85,7 +85,7 @@ def test_vggsound_100_takes_the_classes_of_a_list(tmp_path):
     write(tmp_path, classes__txt="cat\ndog, barking\n")
     assert read(tmp_path, "vggsound-100").class_names == ("cat", "dog, barking")
     for text, message in (
-        ("cat\nowl\n", "'owl', which is no label"),
+        ("cat\nowl\n", "'owl', which is not a label"),
         ("cat\ncat\n", "'cat' twice"),
         ("\n", "is empty"),
     ):
@@ -132,8 +132,8 @@ def test_instruments_historical(tmp_path):
         "test": 14,
     }
     assert by_id(table)["harp____017_000010"].labels == ("erhu",)
-    assert said(table, "2 test lines carry another label")
-    assert said(table, "2 rows hold '-'")
+    assert said(table, "2 test lines have another label")
+    assert said(table, "2 rows have '-'")
     assert said(table, "2 published groups of 2, 2 classes")
     assert read(tmp_path, split="historical").list_hash == table.list_hash
 
@@ -185,7 +185,7 @@ def test_vgg_sound_sources(tmp_path):
     assert [len(clip.boxes) for clip in table.clips] == [2, 0, 1]
     assert {clip.split for clip in table.clips} == {"test"}
     assert said(table, "3 annotated clips with 3 boxes")
-    assert said(table, "2 further boxes enclose nothing")
+    assert said(table, "2 further boxes are empty")
     assert said(table, "1 of the annotated clips have no other")
     assert said(table, "test clips only")
     train = [f"aaaaaaaaaaa,{n},cat,train" for n in (60, 90)]

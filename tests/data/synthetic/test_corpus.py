@@ -93,7 +93,7 @@ def test_other_folders_are_left_alone(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="another configuration"):
         synthesize(corpus, other)
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds no synth\.json"):
+    with pytest.raises(InputError, match=r"has no synth\.json"):
         synthesize(tmp_path, CONFIG)
     with pytest.raises(InputError, match="is a file"):
         synthesize(tmp_path / "mine.txt", CONFIG)

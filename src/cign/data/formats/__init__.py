@@ -1,7 +1,7 @@
-"""Readers of the sources that clips come from, by name.
+"""Readers of sources of clips, by name.
 
-A reader takes the source's absolute path and the media folders, and gives a `Listing`. It registers
-itself with `register_format`.
+A reader takes the source's absolute path and the media folders, and returns a `Listing`. It is
+registered with `register_format`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["FORMATS", "Listing", "read_source", "register_format"]
 
 
 def existing(source: Path) -> Path:
-    """The whole path of a source.
+    """Return the absolute path of a source.
 
     Raises:
-        InputError: If nothing lies there.
+        InputError: If the path does not exist.
     """
     source = Path(source).absolute()
     if not source.exists():
@@ -46,11 +46,11 @@ def read_source(
 
     Args:
         source: A folder or a list. A folder with ``clips.csv`` or ``clips.parquet`` at its top
-            is read by that table.
-        format: Name of a registered format, or ``package.module:Name``; found out if absent.
+            is read from that table.
+        format: Name of a registered format, or ``package.module:Name``; detected if absent.
         media: Folders that the listed paths are relative to; the list's own folder if empty.
-        split: ``historical`` or ``corrected``, see `cign.data.formats.splits`; the source's own if
-            absent and it has any.
+        split: ``historical`` or ``corrected``, see `cign.data.formats.splits`; if absent, the
+            source's own splits are used if it has any.
         min_classes: See `cign.data.clips.make_table`.
         require_train: See `cign.data.clips.make_table`.
 
@@ -77,7 +77,7 @@ def read_source(
     if name != "folders":
         listing = with_whole_numbers(listing)
     if split == "corrected":
-        # The published list is checked first: what contradicts itself is not divided anew.
+        # Check the published list first: a contradictory list must not be split again.
         _table(listing, what, 1, False)
     return _table(choose_split(listing, split, what), what, min_classes, require_train)
 

@@ -1,4 +1,4 @@
-"""The lists of AV-CIL (Pian et al. 2023): dictionaries in ``.npy`` files."""
+"""Reader of the lists of AV-CIL (Pian et al. 2023): dictionaries in ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cign.errors import InputError
 LABELS = "all_id_category_dict.npy"
 NUMBERS = "category_encode_dict.npy"
 _SPLITS = ("train", "val", "test")
-# Ids of VGGSound end in the start second, those of AVE and Kinetics are those of the recording.
+# Ids of VGGSound end with the start second; ids of AVE and Kinetics are those of the recording.
 _WITH_START = re.compile(r"([A-Za-z0-9_-]{11})_([0-9]{6})")
 
 
@@ -33,13 +33,13 @@ def read_av_cil(source: Path, media: Sequence[Path] = ()) -> Listing:
         media: Folders with the clips; the folder of the lists if empty.
 
     Raises:
-        InputError: If the files are not there or hold something else.
+        InputError: If the files are missing or have other contents.
     """
     folder = folder_of(source)
     path = source if source.is_file() else folder / LABELS
     if not path.is_file():
         raise InputError(
-            f"folder {folder} holds no {LABELS}: give one of the data set folders of AV-CIL, or "
+            f"folder {folder} contains no {LABELS}: give one of the dataset folders of AV-CIL, or "
             "another --format"
         )
     finder = MediaFinder(list(media) or [folder], (*YOUTUBE_CLIP, *WHOLE_OR_TRIMMED))
@@ -77,13 +77,13 @@ def _clip(text: str, label: str, split: str, where: str, finder: MediaFinder) ->
 
 
 def _class_order(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The classes by their number, which is the order in which they are taught."""
+    """Return the classes by number, which is the order in which they are learned."""
     if not path.is_file():
-        return (), (f"without {NUMBERS} the classes come in order of first appearance",)
+        return (), (f"without {NUMBERS}, classes are ordered by first appearance",)
     numbers = read_npy_dict(path)
     if not all(isinstance(k, str) and isinstance(v, int) for k, v in numbers.items()):
         raise InputError(f"{path} does not give each class name a number: give {NUMBERS}")
-    twice = [name for name, times in Counter(numbers.values()).items() if times > 1]
-    if twice:
-        raise InputError(f"{path} gives two classes the number {twice[0]}: give {NUMBERS}")
+    repeated = [number for number, times in Counter(numbers.values()).items() if times > 1]
+    if repeated:
+        raise InputError(f"{path} gives two classes the number {repeated[0]}: give {NUMBERS}")
     return tuple(sorted(numbers, key=lambda name: int(numbers[name]))), ()

@@ -1,4 +1,4 @@
-"""AVE: ten-second clips, each with one audible and visible event (Tian et al. 2018)."""
+"""Reader of AVE: ten-second clips, each with one audio-visual event (Tian et al. 2018)."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ _HEADER = "category&videoid&"
 def read_ave(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the three split files, or ``Annotations.txt`` alone, which has no splits.
 
-    Each line is one clip, as published. Recordings that several lines name with different
-    classes (banjo and mandolin, say) are several clips here; the corrected splits leave
-    them out, since one class cannot be told from the other.
+    Each line is one clip, as published. A recording that several lines list with different
+    classes (for example banjo and mandolin) gives several clips here; the corrected splits leave
+    them out, since their class is ambiguous.
 
     Args:
         source: The folder of the lists, or ``Annotations.txt``.
         media: Folders with the clips; the folder of the lists if empty.
 
     Raises:
-        InputError: If the lists are not there or hold something else.
+        InputError: If the lists are missing or have other contents.
     """
     folder = folder_of(source)
     lists = {s: folder / n for s, n in SPLIT_LISTS.items() if (folder / n).is_file()}
     has_splits = source.is_dir() and len(lists) == len(SPLIT_LISTS)
     if source.is_dir() and lists and not has_splits:
-        lost = next(name for split, name in SPLIT_LISTS.items() if split not in lists)
-        raise InputError(f"folder {source} lacks {lost}: add it, or take out the other split files")
+        missing = next(name for split, name in SPLIT_LISTS.items() if split not in lists)
+        raise InputError(
+            f"folder {source} lacks {missing}: add it, or remove the other split files"
+        )
     if not has_splits:
         path = source if source.is_file() else folder / ANNOTATIONS
         if not path.is_file():
             raise InputError(
-                f"folder {source} holds neither {ANNOTATIONS} nor "
+                f"folder {source} contains neither {ANNOTATIONS} nor "
                 f"{', '.join(SPLIT_LISTS.values())}: give AVE's folder, or another --format"
             )
         lists = {"train": path}
@@ -74,8 +76,8 @@ def _as_listing(clips: Sequence[Clip], finder: MediaFinder, has_splits: bool) ->
     notes = [f"{num_repeated} lines repeat a recording and its class"] if num_repeated else []
     if ambiguous:
         notes.append(
-            f"{len(ambiguous)} lines give a recording another class than another line does; they "
-            "are clips of their own in the published splits"
+            f"{len(ambiguous)} lines contradict the class of another line of the same recording; "
+            "they are separate clips in the published splits"
         )
     return Listing(
         clips=tuple(named),
@@ -109,7 +111,7 @@ def _lines(path: Path, split: str, finder: MediaFinder) -> list[Clip]:
                 labels=(label,),
                 split=split,
                 source=video,
-                # One event of the list ends where it begins: when it sounds is not known.
+                # One event of the list has start = end: its interval is unknown.
                 sounds=((start_s, end_s),) if 0 <= start_s < end_s < float("inf") else (),
             )
         )

@@ -1,4 +1,4 @@
-"""Text tables with a header: separators, spellings of the header, rows of the file."""
+"""Read text tables with a header: separators, column names, rows."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def read_delimited(path: Path, what: str, required: Sequence[str]) -> tuple[list
 
     Args:
         path: The file, UTF-8 with or without a byte order mark.
-        what: What it is, for error messages.
-        required: Columns it should have; the separator that gives most of them counts.
+        what: Kind of file, for error messages.
+        required: Required columns; the separator that yields most of them is used.
 
     Returns:
-        The columns in lower case, and the rows: the line of the file where each ends, for error
-        messages, and its values by column. Empty rows are left out.
+        The columns in lower case, and an iterator over the rows. Each row is the line of the file
+        where it ends, for error messages, and its values by column. Empty rows are skipped.
 
     Raises:
         InputError: If it cannot be read, or a column, a row or a quote is wrong.
     """
     text = read_text(path, what)
     separator = _separator(text, set(required))
-    # By a file's own line ends alone: other characters that end a line may be in a value.
+    # newline="" splits only at the file's line ends: values may contain other line separators.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         header = next(reader, [])
@@ -52,7 +52,7 @@ def read_delimited(path: Path, what: str, required: Sequence[str]) -> tuple[list
                 if len(values) != len(columns):
                     raise InputError(
                         f"{where} has {len(values)} values for {len(columns)} columns: put values "
-                        f"that hold a {_NAMES[separator]} into double quotes"
+                        f"that contain a {_NAMES[separator]} into double quotes"
                     )
                 yield where, dict(zip(columns, values, strict=True))
         except csv.Error as error:
@@ -65,23 +65,23 @@ _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
 def column_names(header: Sequence[str], what: str) -> list[str]:
-    """The names of columns in lower case.
+    """Return the names of columns in lower case.
 
     Raises:
-        InputError: If two columns have one name: which of them counts cannot be known.
+        InputError: If two columns have the same name.
     """
     columns = [name.strip().casefold() for name in header]
-    twice = [name for name, number in Counter(columns).items() if name and number > 1]
-    if twice:
+    repeated = [name for name, number in Counter(columns).items() if name and number > 1]
+    if repeated:
         raise InputError(
-            f"{what} has {columns.count(twice[0])} columns {twice[0]!r}: keep one, or rename the "
-            "other"
+            f"{what} has {columns.count(repeated[0])} columns named {repeated[0]!r}: remove or "
+            "rename all but one"
         )
     return columns
 
 
 def _is_hint(text: str) -> bool:
-    """Whether the first line is that of a spreadsheet program, ``sep=;``."""
+    """Return whether the first line is a spreadsheet's separator hint, such as ``sep=;``."""
     return text[:4].lower() == "sep=" and text[4:5] in SEPARATORS and text[5:6] in ("\n", "\r")
 
 
@@ -96,4 +96,4 @@ def _separator(text: str, required: set[str]) -> str:
             return 0
         return len(required & {name.strip().casefold() for name in header})
 
-    return max(SEPARATORS, key=num_found)  # the first of equals
+    return max(SEPARATORS, key=num_found)  # ties: the first separator

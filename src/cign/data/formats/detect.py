@@ -1,4 +1,4 @@
-"""Telling a source's format from the names of its files."""
+"""Detect a source's format from the names of its files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cign.data.formats.split_names import split_word
 from cign.data.formats.table import TABLE_SUFFIXES, table_in
 from cign.data.shards import SUFFIX, holds_shards
 
-# Names that one format alone uses; the first that is there counts.
+# File names that identify a format; the first existing file decides.
 _MARKS = (
     (vggsound_sources.BOXES, "vgg-sound-sources"),
     (vggsound.FULL_LIST, "vggsound"),
@@ -20,7 +20,7 @@ _MARKS = (
 
 
 def detect_format(source: Path) -> str | None:
-    """Name the format of a source from what lies there; nothing if no reader takes it."""
+    """Return the name of a source's format by its files; None if no reader accepts it."""
     if not source.is_dir():
         if source.suffix.lower() in TABLE_SUFFIXES and source.name != vggsound.FULL_LIST:
             return "table"

@@ -1,4 +1,4 @@
-"""Dividing clips that have no splits, by a hash of their names."""
+"""Split clips that have no splits, by a hash of their names."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cign.data.clips import Clip
 def divide(clips: Sequence[Clip], shares: dict[str, float]) -> list[Clip]:
     """Move shares of the training clips of each class to other splits, by a hash.
 
-    The clips of one source stay together: it is the sources of a class that are ranked by the
-    hash of their path. At least one source of each class stays in train.
+    The clips of one source stay in the same split: the sources of a class, not its clips, are
+    ranked by the hash of their path. At least one source of each class stays in train.
 
     Args:
-        clips: Training clips; a clip of several classes is ranked with the first.
-        shares: Split and share in 0..1.
+        clips: Training clips; a clip of several classes is ranked with its first class.
+        shares: Share of each split, in [0, 1].
     """
     sources: dict[str, dict[str, None]] = defaultdict(dict)
     for clip in clips:
         sources[clip.labels[0]][clip.source] = None
     split_of: dict[str, str] = {}
     for names in sources.values():
-        # A source with clips of several classes keeps the split that its first class gave it.
+        # A source with clips of several classes stays in the split assigned for its first class.
         ranked = sorted((n for n in names if n not in split_of), key=_rank)
         first = 0
         for split, share in shares.items():

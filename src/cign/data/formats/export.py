@@ -1,4 +1,4 @@
-"""Writing a list, of whatever format, as a CSV table of ours."""
+"""Write a list of any format as a CSV table of `cign`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ _COLUMNS_SOUND = ("sound_start_s", "sound_end_s")
 def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -> None:
     """Write a list as CSV.
 
-    Paths are relative to the media folder that a file lies in; such a table is read with the
-    same ``--media``. Without media folders, they are relative to the list's own.
+    Paths are relative to the media folder that contains the file; read such a table with the same
+    ``--media``. Without media folders, paths are relative to the common folder of all files.
 
     Args:
         table: The list.
-        path: The CSV file; one that is there already is replaced only if it is such a table.
+        path: The CSV file; an existing file is replaced only if it is a table of `cign`.
         media: Media folders.
 
     Raises:
-        InputError: If two clips are the same part of the same file, or the file is another's.
+        InputError: If two clips are the same part of the same file, if the name does not end in
+            .csv, or if the file exists and is not a table of `cign`.
     """
     if path.suffix.lower() != ".csv":
-        raise InputError(f"table {path} would not be found as one: give a name that ends in .csv")
+        raise InputError(f"table {path} does not end in .csv: give a name that ends in .csv")
     if path.exists() and not _is_ours(path):
-        raise InputError(f"{path} exists and is not such a table: give a new name")
+        raise InputError(f"{path} exists and is not a table written by cign: give a new name")
     roots = [Path(folder).absolute() for folder in media] or [_common(table.clips)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -75,7 +76,7 @@ def _joined(items: Iterable[str]) -> str:
 
 
 def _common(clips: Sequence[Clip]) -> Path:
-    """The folder above all files."""
+    """Return the common folder of all files."""
     parents = {clip.path.parent for clip in clips}
     common = parents.pop()
     while not all(parent.is_relative_to(common) for parent in parents):

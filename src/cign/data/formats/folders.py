@@ -1,4 +1,4 @@
-"""Clips in folders named after their classes, with or without folders for the splits."""
+"""Reader of clips in folders named after their classes, with or without split folders."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ __all__ = ["AUDIO_SUFFIXES", "MEDIA_SUFFIXES", "VIDEO_SUFFIXES", "divide", "read
 def read_folders(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``SOURCE/{train,val,test,unknown}/<class>/*`` or ``SOURCE/<class>/*``.
 
-    Names of splits count in any case and usual spelling (``Training``, ``VALID``). Without split
-    folders, 70 / 10 / 20 % of each class become train, val and test by a hash of the source path;
-    without a val folder, a tenth of train does. The share is exact to the clip and does not depend
-    on the order of the files.
+    Names of splits are recognised in any case and usual spelling (``Training``, ``VALID``).
+    Without split folders, 70 / 10 / 20 % of each class become train, val and test by a hash of the
+    source path; without a val folder, a tenth of train becomes val. The share is exact to the clip
+    and does not depend on the order of the files.
 
     Args:
         source: The folder.
-        media: Must be empty: the folders are the media.
+        media: Must be empty: the folders contain the media.
 
     Raises:
-        InputError: If the folder holds no clips in this layout, or folders of splits in another.
+        InputError: If the folder contains no clips in this layout, or split folders in another
+            layout.
     """
     if media:
-        raise InputError("--media is for tables: a source of class folders holds its own media")
+        raise InputError("--media is for tables: a source of class folders contains its own media")
     if not source.is_dir():
         raise InputError(f"source {source} is not a folder: give the folder of class folders")
     scan = Scan(source)
@@ -59,7 +60,7 @@ def read_folders(source: Path, media: Sequence[Path] = ()) -> Listing:
         scan.ignore(path, LOOSE)
     if not clips:
         raise InputError(
-            f"source {source} holds no media files in class folders: put clips into "
+            f"source {source} contains no media files in class folders: put clips into "
             f"{source.name}/<class>/ or {source.name}/train/<class>/, or give a table"
         )
     clips.sort(key=lambda clip: clip.id)
@@ -86,46 +87,46 @@ def _read_classes(scan: Scan, folders: Sequence[Path], *, split: str) -> list[Cl
 
 
 def _split_folders(scan: Scan, folders: Sequence[Path]) -> dict[str, str]:
-    """The split of each folder of a source; empty if they are folders of classes.
+    """Return the split of each folder of a source; empty if they are class folders.
 
-    A folder of a split holds folders and no clips. A class may be named like one split, as trains
-    are, if it holds clips and stands beside other classes.
+    A split folder contains folders and no clips. A class may have the name of a split, such as
+    trains, if its folder contains clips and there are other class folders.
 
     Raises:
-        InputError: If splits and classes cannot be told apart.
+        InputError: If splits and classes cannot be distinguished.
     """
     source = scan.source
     named = [folder for folder in folders if split_word(folder.name)]
-    holding = [folder for folder in named if scan.media_in(folder)]
+    with_clips = [folder for folder in named if scan.media_in(folder)]
     others = [folder for folder in folders if folder not in named]
-    if any(folder not in holding and visible_folders(folder) for folder in named):
+    if any(folder not in with_clips and visible_folders(folder) for folder in named):
         if others:
             raise InputError(
-                f"folder {others[0].name!r} of source {source} is not a split: beside "
-                f"{named[0].name} only {', '.join(SPLITS)} may stand; move or rename it"
+                f"folder {others[0].name!r} of source {source} is not a split: next to "
+                f"{named[0].name}, only {', '.join(SPLITS)} are allowed; move or rename it"
             )
-        if holding:
-            raise _without_classes(holding[0], source)
+        if with_clips:
+            raise _without_classes(with_clips[0], source)
         return splits_of([folder.name for folder in folders], f"source {source}")
-    if holding and (len({split_word(folder.name) for folder in named}) > 1 or not others):
-        raise _without_classes(holding[0], source)
+    if with_clips and (len({split_word(folder.name) for folder in named}) > 1 or not others):
+        raise _without_classes(with_clips[0], source)
     _refuse_hidden_splits(scan, folders)
     return {}
 
 
 def _without_classes(folder: Path, source: Path) -> InputError:
     return InputError(
-        f"folder {folder.name!r} of source {source} holds clips outside class folders: put them "
+        f"folder {folder.name!r} of source {source} has clips outside class folders: put them "
         f"into {folder.name}/<class>/, or rename the folder if it is a class"
     )
 
 
 def _refuse_hidden_splits(scan: Scan, folders: Sequence[Path]) -> None:
-    """Refuse splits that would be taken for classes, or would be lost inside of classes.
+    """Reject splits that would be read as classes, or would be lost inside of classes.
 
     Raises:
-        InputError: For ``my_train/<class>/*`` beside ``my_test/<class>/*``, and for
-            ``<class>/train/*`` beside ``<class>/test/*``.
+        InputError: For ``my_train/<class>/*`` next to ``my_test/<class>/*``, and for
+            ``<class>/train/*`` next to ``<class>/test/*``.
     """
     inside = {folder: visible_folders(folder) for folder in folders}
     nested = [folder for folder, below in inside.items() if below and not scan.media_in(folder)]
@@ -140,7 +141,7 @@ def _refuse_hidden_splits(scan: Scan, folders: Sequence[Path]) -> None:
         words = [path.name for path in inside[folder] if split_word(path.name)]
         if len(words) == len(inside[folder]) and len({split_word(word) for word in words}) > 1:
             raise InputError(
-                f"folder {folder.name!r} of source {scan.source} holds folders of splits "
-                f"({', '.join(words)}): give {folder} as the source if they hold class folders, "
-                f"else move them to {scan.source.name}/{words[0]}/{folder.name}/"
+                f"folder {folder.name!r} of source {scan.source} contains folders of splits "
+                f"({', '.join(words)}): give {folder} as the source if they contain class folders, "
+                f"otherwise move them to {scan.source.name}/{words[0]}/{folder.name}/"
             )

@@ -1,4 +1,4 @@
-"""What the lists of recordings have in common: rows, ids, placeholders."""
+"""Shared parts of the readers of lists of recordings: rows, ids, placeholders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_text(path: Path, what: str) -> str:
     """Read a list as UTF-8.
 
     Raises:
-        InputError: If it is not there, or is not UTF-8.
+        InputError: If it does not exist, or is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -35,8 +35,8 @@ def read_text(path: Path, what: str) -> str:
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """Read the lines of a list, counted as editors count them."""
-    text = read_text(path, what).removesuffix("\n")  # reading has made one of all line ends
+    """Read the lines of a list, with the line numbers of text editors."""
+    text = read_text(path, what).removesuffix("\n")  # reading has normalised all line ends
     return text.split("\n") if text else []
 
 
@@ -45,16 +45,16 @@ def read_rows(path: Path, num_columns: int, columns: str) -> Iterator[tuple[str,
 
     Args:
         path: The list.
-        num_columns: Values in each row.
-        columns: What they are, for the error message.
+        num_columns: Number of values in each row.
+        columns: Names of the columns, for the error message.
 
     Yields:
-        The place of a row, for error messages, and its values.
+        The location of a row, for error messages, and its values.
 
     Raises:
-        InputError: With the place of the first row that has another number of values.
+        InputError: If a row has another number of values; the message names the first.
     """
-    # By a file's own line ends alone: other characters that end a line may be in a label.
+    # newline="" splits only at the file's line ends: labels may contain other line separators.
     reader = csv.reader(io.StringIO(read_text(path, "list"), newline=""), strict=True)
     try:
         for values in reader:
@@ -64,7 +64,7 @@ def read_rows(path: Path, num_columns: int, columns: str) -> Iterator[tuple[str,
             if len(values) != num_columns:
                 raise InputError(
                     f"{where} has {len(values)} values, not {columns}: give a list in this form, "
-                    "with labels that hold a comma in double quotes"
+                    "with labels that contain a comma in double quotes"
                 )
             yield where, values
     except csv.Error as error:
@@ -75,36 +75,36 @@ def check_video(video: str, where: str) -> str:
     """Check the id of a recording.
 
     Raises:
-        InputError: If it could be a path, or holds other characters than those of a YouTube id.
+        InputError: If it could be a path, or contains characters that YouTube ids do not have.
     """
     if _VIDEO.fullmatch(video):
         return video
-    raise _odd_id(video, where)
+    raise _invalid_id(video, where)
 
 
 def clip_name(text: str, where: str) -> Name:
-    """Read ``VIDEO_START`` with the start in seconds, such as ``2y6cgp3y8pM_000030``.
+    """Parse ``VIDEO_START`` with the start in seconds, such as ``2y6cgp3y8pM_000030``.
 
     Raises:
-        InputError: If it is something else.
+        InputError: If the text has another form.
     """
     match = _CLIP.fullmatch(text)
     if match is None:
-        raise _odd_id(text, where)
+        raise _invalid_id(text, where)
     start_s = int(match[2])
     return Name(match[1], start_s, start_s + 10)
 
 
-def _odd_id(text: str, where: str) -> InputError:
+def _invalid_id(text: str, where: str) -> InputError:
     if "/" in text or "\\" in text or ".." in text:
         return InputError(
-            f"{where}: id {text!r} is a path and could leave the media folder: write the bare id, "
-            "and name the folder with --media"
+            f"{where}: id {text!r} is a path and could leave the media folder: write only the id, "
+            "and give the folder with --media"
         )
     if not _VIDEO.fullmatch(text):
         return InputError(
-            f"{where}: id {text!r} holds other characters than letters, digits, '-' and '_' "
-            "(or is empty or too long): correct the row or take it out"
+            f"{where}: id {text!r} contains other characters than letters, digits, '-' and '_' "
+            "(or is empty or too long): correct or remove the row"
         )
     return InputError(
         f"{where}: id {text!r} is not VIDEO_START with the start in seconds, such as "
@@ -116,7 +116,7 @@ def seconds(text: str, where: str) -> int:
     """Read a start in whole seconds.
 
     Raises:
-        InputError: If it is not a number from 0 on.
+        InputError: If it is not a number from 0 to below 1,000,000.
     """
     try:
         value = float(text)
@@ -124,52 +124,52 @@ def seconds(text: str, where: str) -> int:
             return int(value)
     except ValueError:
         pass
-    raise InputError(f"{where}: start {text!r} is not a number of seconds from 0 on; correct it")
+    raise InputError(f"{where}: start {text!r} is not a number of seconds >= 0; correct it")
 
 
 def class_list(folder: Path) -> tuple[str, ...]:
-    """Read the class list beside a list, one class a line; empty if there is none.
+    """Read the class list next to a list, one class per line; empty if there is no class list.
 
     Raises:
-        InputError: If it names a class twice or none.
+        InputError: If it names a class twice, or names no class.
     """
     path = folder / CLASS_LIST
     if not path.is_file():
         return ()
     lines = read_lines(path, "class list")
     names = [check_label(line, f"class list {path}") for line in lines if line.strip()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(f"class list {path} names {twice[0]!r} twice: name each class once")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"class list {path} names {repeated[0]!r} twice: name each class once")
     if not names:
-        raise InputError(f"class list {path} is empty: write one class a line, or remove it")
+        raise InputError(f"class list {path} is empty: write one class per line, or remove it")
     return tuple(names)
 
 
 def listed_in(source: Path, names: Sequence[str], what: str) -> list[Path]:
-    """Give the list files of a source: the file itself, or those of the names in its folder.
+    """Return the list files of a source: the file itself, or the named files in its folder.
 
     Raises:
-        InputError: If the folder holds none of them.
+        InputError: If the folder contains none of them.
     """
     if source.is_file():
         return [source]
     found = [source / name for name in names if (source / name).is_file()]
     if not found:
         raise InputError(
-            f"folder {source} holds none of {', '.join(names)}: give the folder of the lists of "
+            f"folder {source} contains none of {', '.join(names)}: give the folder of the lists of "
             f"{what}, or another --format"
         )
     return found
 
 
 def folder_of(source: Path) -> Path:
-    """Give the folder that a source's files lie in."""
+    """Return the folder of a source's files."""
     return source if source.is_dir() else source.parent
 
 
 def placeholder_note(num: int) -> tuple[str, ...]:
-    """Say how many rows hold no id."""
+    """Return a note on the number of rows without an id."""
     if not num:
         return ()
-    return (f"{num} rows hold {PLACEHOLDER!r} instead of an id and were left out",)
+    return (f"{num} rows have {PLACEHOLDER!r} instead of an id and were left out",)

@@ -1,4 +1,4 @@
-"""VGGSound-Instruments in four groups of nine classes, as the release of CIGN lists it."""
+"""Reader of VGGSound-Instruments in four groups of nine classes, as in the CIGN release."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _COLUMNS = "VIDEO_START,class"
 
 @register_format("vggsound-instruments")
 def read_instruments(source: Path, media: Sequence[Path] = ()) -> Listing:
-    """Read the lists of the groups, and the labels of the full list where it is there.
+    """Read the lists of the groups, and the labels of the full list if it exists.
 
     Args:
         source: The folder of the lists.
         media: Folders with the clips; the folder of the lists if empty.
 
     Raises:
-        InputError: If the lists are not there or hold something else.
+        InputError: If the lists are missing or have other contents.
     """
     lists = group_lists(source)
     finder = MediaFinder(list(media) or [source], YOUTUBE_CLIP)
@@ -60,7 +60,7 @@ def read_instruments(source: Path, media: Sequence[Path] = ()) -> Listing:
 
 
 def group_lists(source: Path) -> dict[tuple[int, str], Path]:
-    """Give the lists of a folder by group and split.
+    """Return the lists of a folder by group and split.
 
     Raises:
         InputError: If there are none, or a group lacks one.
@@ -74,15 +74,15 @@ def group_lists(source: Path) -> dict[tuple[int, str], Path]:
     }
     if not lists:
         raise InputError(
-            f"folder {source} holds no avctl_vgginstruments_group_*_*.txt: give the folder of the "
-            "group lists, or another --format"
+            f"folder {source} contains no avctl_vgginstruments_group_*_*.txt: give the folder of "
+            "the group lists, or another --format"
         )
     for group in sorted({group for group, _ in lists}):
         for split in _SPLITS:
             if (group, split) not in lists:
                 raise InputError(
                     f"folder {source} lacks avctl_vgginstruments_group_{group}_{split}.txt: add "
-                    "the list, or take out the other lists of this group"
+                    "the list, or remove the other lists of this group"
                 )
     return lists
 
@@ -90,10 +90,10 @@ def group_lists(source: Path) -> dict[tuple[int, str], Path]:
 def _true_labels(
     source: Path, clips: Sequence[Clip]
 ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """What the full list says of the clips that the groups label otherwise."""
+    """Return the full list's labels of the clips that the groups label differently, and notes."""
     path = source / FULL_LIST
     if not path.is_file():
-        return {}, (f"without {FULL_LIST} beside them the labels cannot be checked",)
+        return {}, (f"without {FULL_LIST} in the same folder, the labels cannot be checked",)
     label_of: dict[str, str] = {}
     for where, (text, label) in read_rows(path, 2, _COLUMNS):
         if text == PLACEHOLDER:
@@ -102,8 +102,8 @@ def _true_labels(
         clip_id, label = f"{name.video}_{name.start_s:06d}", listed_label(label, where)
         if label_of.setdefault(clip_id, label) != label:
             raise InputError(
-                f"{where} gives clip {clip_id} the label {label!r}, an earlier row "
-                f"{label_of[clip_id]!r}: keep one of the rows"
+                f"{where} gives clip {clip_id} the label {label!r}, but an earlier row gives "
+                f"{label_of[clip_id]!r}: remove one of the rows"
             )
     wrong: dict[str, tuple[str, ...]] = {
         clip.id: (label_of[clip.id],)
@@ -112,11 +112,11 @@ def _true_labels(
     }
     counts = {split: sum(c.split == split for c in clips if c.id in wrong) for split in _SPLITS}
     notes = [
-        f"{num} {split} lines carry another label than the full list"
+        f"{num} {split} lines have another label than the full list"
         for split, num in counts.items()
         if num
     ]
     num_unknown = sum(clip.id not in label_of for clip in clips)
     if num_unknown:
-        notes.append(f"{num_unknown} clips are not in the full list and keep their label")
+        notes.append(f"{num_unknown} clips are not in the full list; their label is not changed")
     return wrong, tuple(notes)

@@ -1,4 +1,4 @@
-"""Kinetics-Sounds: the classes of Kinetics that are seen and heard (Arandjelovic et al. 2017)."""
+"""Reader of Kinetics-Sounds: the audio-visual classes of Kinetics (Arandjelovic et al. 2017)."""
 
 from __future__ import annotations
 
@@ -29,43 +29,43 @@ _SPLITS = ("train", "val", "test")
 
 @register_format("kinetics-sounds")
 def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
-    """Read lists in the form of Kinetics, cut to the classes of ``classes.txt`` beside them.
+    """Read lists in the form of Kinetics, limited to the classes of ``classes.txt`` next to them.
 
-    Authors cut Kinetics to between 30 and 34 classes: which ones is for that file to say. Without
-    it all classes of the lists are read.
+    Publications use between 30 and 34 classes of Kinetics; that file selects them. Without it, all
+    classes of the lists are read.
 
     Args:
         source: The folder of the lists, or a list.
         media: Folders with the clips; the folder of the lists if empty.
 
     Raises:
-        InputError: If the lists are not there or hold something else.
+        InputError: If the lists are missing or have other contents.
     """
     classes = class_list(folder_of(source))
-    wanted = set(classes)
+    selected = set(classes)
     finder = MediaFinder(list(media) or [folder_of(source)], TRIMMED_CLIP)
     clips: list[Clip] = []
     labels: set[str] = set()
     for path in listed_in(source, LISTS, "Kinetics"):
         for label, split, name in _rows(path):
             labels.add(label)
-            if wanted and label not in wanted:
+            if selected and label not in selected:
                 continue
             clip_id = f"{name.video}_{name.start_s:06d}_{name.end_s:06d}"
             found = finder.find(name, clip_id)
             clips.append(
                 Clip(id=clip_id, path=found, labels=(label,), split=split, source=name.video)
             )
-    strange = [name for name in classes if name not in labels]
-    if strange:
+    unknown = [name for name in classes if name not in labels]
+    if unknown:
         raise InputError(
-            f"class list {folder_of(source) / CLASS_LIST} names {strange[0]!r}, which is no label "
-            f"of the lists in {source}: write the labels as they are there"
+            f"class list {folder_of(source) / CLASS_LIST} names {unknown[0]!r}, which is not a "
+            f"label of the lists in {source}: write the labels exactly as in those lists"
         )
     note = (
         f"{len(classes)} of {len(labels)} labels were read, those of {CLASS_LIST}"
         if classes
-        else f"no {CLASS_LIST} lies beside the lists: all {len(labels)} labels were read"
+        else f"no {CLASS_LIST} next to the lists: all {len(labels)} labels were read"
     )
     return Listing(
         clips=tuple(clips),
@@ -77,10 +77,10 @@ def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
 
 def _rows(path: Path) -> Iterator[tuple[str, str, Name]]:
     columns, rows = read_delimited(path, "list", _COLUMNS)
-    lost = [name for name in _COLUMNS if name not in columns]
-    if lost:
+    missing = [name for name in _COLUMNS if name not in columns]
+    if missing:
         raise InputError(
-            f"list {path} has no column {lost[0]!r}: its header must name {', '.join(_COLUMNS)}"
+            f"list {path} has no column {missing[0]!r}: its header must name {', '.join(_COLUMNS)}"
         )
     for where, row in rows:
         label, video, start, end, listed_split = (row[name] for name in _COLUMNS)

@@ -1,4 +1,4 @@
-"""Class names as lists write them: missing ones, and numbers that became decimal ones."""
+"""Parse class names in lists: missing values, and whole numbers written as decimals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from cign.data.clips import check_label
 from cign.data.formats.listing import Listing
 from cign.errors import InputError
 
-# What programs write for a missing value. A class of such a name can be a folder, not a row.
+# Texts that programs write for a missing value. A class folder may have such a name; a class in
+# a list may not.
 MISSING = frozenset(
     {"nan", "NaN", "NAN", "null", "NULL", "Null", "None", "<NA>", "NA", "N/A", "n/a", "#N/A", "NaT"}
 )
@@ -18,7 +19,7 @@ _WHOLE = re.compile(r"(-?\d+)(\.0+)?")
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value of a list stands for none: null, NaN, an empty text, or a word for these."""
+    """Return whether a value is missing: null, NaN, an empty text, or a text of `MISSING`."""
     if isinstance(value, str):
         return not value.strip() or value.strip() in MISSING
     return value is None or (isinstance(value, float) and math.isnan(value))
@@ -28,24 +29,22 @@ def listed_label(value: object, where: str) -> str:
     """Return the class name that a list gives a clip; see `cign.data.clips.check_label`.
 
     Args:
-        value: As read: a text, or what JSON and Parquet hold instead of one.
-        where: The place in the list, for the error message.
+        value: The value as read: a text, or a value of another type from JSON or Parquet.
+        where: The location in the list, for the error message.
 
     Raises:
         InputError: If it is missing or cannot be the name of a class.
     """
     shown = "null" if value is None else str(value).strip()
     if shown and is_missing(value):
-        raise InputError(
-            f"{where}: the class name is missing ({shown}): write it, or take the row out"
-        )
+        raise InputError(f"{where}: the class name is missing ({shown}): add it, or remove the row")
     return check_label(str(value), where)
 
 
 def with_whole_numbers(listing: Listing) -> Listing:
-    """Write class numbers without decimals where all class names are whole numbers.
+    """Write class numbers without decimals if all class names are whole numbers.
 
-    Programs that know no missing whole number turn a column of them into ``0.0, 1.0``.
+    Programs without a missing value for integers convert such a column to ``0.0, 1.0``.
     """
     names = {name for clip in listing.clips for name in clip.labels}
     wholes = {name: match[1] for name in names if (match := _WHOLE.fullmatch(name))}

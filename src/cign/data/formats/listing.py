@@ -1,4 +1,4 @@
-"""What a reader of a source gives back."""
+"""The result of a reader of a source."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ class Listing:
     """Clips as a source lists them, before they are checked as a whole.
 
     Attributes:
-        clips: In the order of the source, with the splits that it gives them.
-        alphabetical: Whether order 0 of the classes is alphabetical, not by first appearance.
-        class_order: Order 0 of the classes where the source states one.
-        notes: What was ignored or is odd, one sentence each.
-        has_splits: Whether the splits are the source's own; if not, the corrected ones are made.
-        true_labels: Labels by clip id where the source's own are known to be wrong.
+        clips: The clips in the order of the source, with the source's splits.
+        alphabetical: Whether class order 0 is alphabetical, not by first appearance.
+        class_order: Class order 0, if the source states one.
+        notes: Ignored entries and irregularities, one sentence each.
+        has_splits: Whether the splits are the source's own; if not, corrected splits are made.
+        true_labels: Correct labels by clip id, for clips whose label in the source is known to be
+            wrong.
         ambiguous: Ids of clips that the corrected splits leave out, because the source gives
             the same recording two classes.
-        keep_test: Whether the corrected splits keep the test clips and take from the training
-            clips those of the same recordings.
-        ignored: Each file or folder of the source that is no clip.
+        keep_test: Whether the corrected splits preserve the test clips, and remove training clips
+            of the same recordings.
+        ignored: Files and folders of the source that are not clips.
     """
 
     clips: tuple[Clip, ...]

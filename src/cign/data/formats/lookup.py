@@ -1,4 +1,4 @@
-"""Finding the files of clips that a list names by recording and time, not by path."""
+"""Find the files of clips that a list names by recording and time, not by path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES, kind_of
 from cign.data.names import escape_name
 
-# Names of files without their suffix, as in format strings; `*` stands for digits.
+# File names without suffix, as format strings; `*` matches digits.
 YOUTUBE_CLIP = (
     "{video}_{start:06d}",
     "{video}_{start}",
@@ -27,7 +27,7 @@ _TRIMMED = re.compile(r"(.+)_\d+_\d+")
 
 
 class Name(NamedTuple):
-    """What a list says of a clip: the recording, and the part of it in whole seconds."""
+    """Identity of a clip in a list: the recording, and its part in whole seconds."""
 
     video: str
     start_s: int = 0
@@ -35,36 +35,37 @@ class Name(NamedTuple):
 
 
 class _File(NamedTuple):
-    """A media file; a whole path for each of 200,000 files would take seconds."""
+    """A media file; creating a full path for each of 200,000 files would take seconds."""
 
     folder: Path
     name: str
-    is_sound: bool
+    is_audio: bool
 
 
 class _Index(NamedTuple):
     """Files below media folders by name without suffix.
 
     Attributes:
-        files: Of known suffixes.
-        others: Of other suffixes or none, which are opened when they are asked for.
-        num_twice: Files that lost their name to another.
+        files: Files with a known suffix.
+        others: Files with another suffix or none; they are opened on lookup.
+        num_shadowed: Files that are not used, because another file has the same name.
     """
 
     files: dict[str, _File]
     others: dict[str, list[_File]]
-    num_twice: int
+    num_shadowed: int
 
 
 class MediaFinder:
-    """Looks clips up by name, in media folders of any depth, and counts the hits.
+    """Looks up clips by name in media folders of any depth, and counts the hits.
 
-    Of two files with the same name pictures go before sound alone, then the first path counts. A
-    file of an unknown suffix is opened, where no other has the name, to see if it is media.
+    Of two files with the same name, video takes precedence over audio-only files, then the first
+    path. A file with an unknown suffix is opened to check that it is media if no other file has
+    the name.
 
     Args:
         roots: Media folders, absolute.
-        patterns: Names to try, in this order.
+        patterns: Name patterns to try, in this order.
     """
 
     def __init__(self, roots: Sequence[Path], patterns: Sequence[str]) -> None:
@@ -79,7 +80,7 @@ class MediaFinder:
         self._hits: Counter[str] = Counter()
 
     def find(self, name: Name, clip_id: str) -> Path:
-        """Give the file of a clip; if there is none, the name it should have."""
+        """Return the file of a clip; if there is none, the path that is expected for it."""
         for pattern in self._patterns:
             trimmed = "*" in pattern
             stems = self._trimmed.get(name.video, ()) if trimmed else (_stem(pattern, name),)
@@ -90,7 +91,7 @@ class MediaFinder:
         return self._roots[0] / f"{clip_id}.mp4"
 
     def _file(self, stem: str) -> _File | None:
-        """The media file of a name without its suffix."""
+        """Return the media file of a name without suffix."""
         found = self._index.files.get(stem)
         if found is not None:
             return found
@@ -101,17 +102,17 @@ class MediaFinder:
         return None
 
     def notes(self) -> tuple[str, ...]:
-        """The patterns tried and the hits of each, in one sentence."""
+        """Return notes on the patterns tried with their hits, and on unused files."""
         where = ", ".join(escape_name(str(root)) for root in self._roots)
         example = Name("VIDEO", 30, 40)
         tried = ", ".join(
             f"{_stem(pattern, example)} {self._hits[pattern]}" for pattern in self._patterns
         )
         notes = [f"file names tried in {where}, with the clips found by each: {tried}"]
-        if self._index.num_twice:
+        if self._index.num_shadowed:
             notes.append(
-                f"{self._index.num_twice} media files have the name of another one in {where} and "
-                "were not used"
+                f"{self._index.num_shadowed} media files have the same name as another file in "
+                f"{where} and were not used"
             )
         return tuple(notes)
 
@@ -127,17 +128,17 @@ def _stem(pattern: str, name: Name) -> str:
 
 
 def _index(roots: Sequence[Path]) -> _Index:
-    """All files below the roots that may be media."""
+    """Index all files below the roots that may be media."""
     files: dict[str, _File] = {}
     others: dict[str, list[_File]] = {}
-    num_twice = 0
+    num_shadowed = 0
     for root in roots:
         visited: set[tuple[int, int]] = set()
         for folder, folders, names in os.walk(root, followlinks=True):
             parent = Path(folder)
             status = parent.stat()
             if (status.st_dev, status.st_ino) in visited:
-                folders.clear()  # a link that leads back
+                folders.clear()  # a link to a folder that was visited already
                 continue
             visited.add((status.st_dev, status.st_ino))
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -147,14 +148,14 @@ def _index(roots: Sequence[Path]) -> _Index:
                 stem, dot, suffix = name.rpartition(".")
                 suffix = dot + suffix.lower()
                 if not dot or suffix not in MEDIA_SUFFIXES:
-                    for possible in {stem, name} - {""}:  # a name may hold a dot and no suffix
+                    for possible in {stem, name} - {""}:  # a dot need not start a suffix
                         others.setdefault(possible, []).append(_File(parent, name, False))
                     continue
                 file = _File(parent, name, suffix in AUDIO_SUFFIXES)
                 other = files.setdefault(stem, file)
                 if other is file:
                     continue
-                num_twice += 1
-                if other.is_sound and not file.is_sound:
+                num_shadowed += 1
+                if other.is_audio and not file.is_audio:
                     files[stem] = file
-    return _Index(files, others, num_twice)
+    return _Index(files, others, num_shadowed)

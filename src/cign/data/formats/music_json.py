@@ -1,4 +1,4 @@
-"""MUSIC: recordings of solos and duets by instrument (Zhao et al. 2018, 2019)."""
+"""Reader of MUSIC: recordings of solos and duets by instrument (Zhao et al. 2018, 2019)."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from cign.utils.files import read_json
 
 @register_format("music-json")
 def read_music(source: Path, media: Sequence[Path] = ()) -> Listing:
-    """Read the JSON lists of MUSIC; they have no splits, so that the corrected ones are made.
+    """Read the JSON lists of MUSIC; they have no splits, so corrected splits are made.
 
-    A duet carries both its instruments as labels.
+    A duet has both instruments as labels.
 
     Args:
         source: One list, or a folder with lists named ``MUSIC*.json``.
         media: Folders with the recordings; the folder of the lists if empty.
 
     Raises:
-        InputError: If the lists are not there or hold something else.
+        InputError: If the lists are missing or have other contents.
     """
     lists = [source] if source.is_file() else sorted(source.glob("MUSIC*.json"))
     if not lists:
         raise InputError(
-            f"folder {source} holds no MUSIC*.json: give MUSIC's list or its folder, or another "
-            "--format"
+            f"folder {source} contains no MUSIC*.json: give MUSIC's list or its folder, or "
+            "another --format"
         )
     finder = MediaFinder(list(media) or [folder_of(source)], WHOLE_OR_TRIMMED)
     clips = []

@@ -1,8 +1,8 @@
-"""Reading a dictionary that another project saved as a pickled NumPy array, without its code.
+"""Read a dictionary that was saved as a pickled NumPy array, without running code from the file.
 
-Such a file is a program for the unpickler. Ours knows plain containers, strings and numbers, and
-the three names with which NumPy wraps an object array; for those it has stand-ins that hold
-values and can do nothing else. Whatever else a file asks for is refused before it is called.
+Such a file is a program for the unpickler. This unpickler accepts plain containers, strings and
+numbers, and the three names with which NumPy wraps an object array. Those names are replaced by
+inert stand-ins that only store values. Any other name in a file is rejected before it is called.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _MAX_BYTES = 256 * 2**20
 
 
 class _RefusedError(Exception):
-    """The file asks for something that is not a plain value."""
+    """The file refers to something that is not a plain value."""
 
 
 class _Inert:
-    """Something that can be called or restored, without effect."""
+    """Stand-in object that can be called or restored without effect."""
 
     __slots__ = ("value",)
 
@@ -35,16 +35,16 @@ class _Inert:
         return _Inert()
 
     def __setstate__(self, state: object) -> None:
-        """Take the values of an object array: version, shape, type, order, values."""
+        """Store the values of an object array, from (version, shape, type, order, values)."""
         if isinstance(state, tuple) and len(state) == 5 and isinstance(state[4], list):
             self.value = state[4]
 
 
-# The one written in Python: its memory of objects is a dictionary, so that a damaged or malicious
-# file cannot make it allocate by naming a large place, as the one written in C would.
+# The Python implementation: its memo is a dictionary, so a damaged or malicious file cannot force
+# a large allocation with a large memo index, as it can with the C implementation.
 class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """Give stand-ins for what an object array needs, and refuse all else."""
+        """Return stand-ins for the names of an object array, and reject all others."""
         array = module in ("numpy.core.multiarray", "numpy._core.multiarray")
         if (array and name == "_reconstruct") or (
             module == "numpy" and name in ("ndarray", "dtype")
@@ -53,7 +53,7 @@ class _Unpickler(pickle._Unpickler):
         raise _RefusedError(f"{module}.{name}")
 
     def persistent_load(self, pid: object) -> Any:
-        """Refuse objects that lie elsewhere."""
+        """Reject objects that are stored outside the file."""
         raise _RefusedError("an object outside the file")
 
 
@@ -61,13 +61,13 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
     """Read the dictionary in a ``.npy`` file.
 
     Args:
-        path: A file that ``numpy.save`` made of a dictionary.
+        path: A file that ``numpy.save`` wrote from a dictionary.
 
     Returns:
-        The dictionary. Its values are plain, or inert objects where the file has arrays in it.
+        The dictionary. Its values are plain values, or inert objects in place of arrays.
 
     Raises:
-        InputError: If the file is something else, or asks to call anything.
+        InputError: If the file has other contents, or would call a function.
     """
     try:
         size = path.stat().st_size
@@ -81,7 +81,7 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
                     return values[0]
     except _RefusedError as error:
         raise InputError(
-            f"{path} asks to run {error}, which a list of clips does not need: do not open it with "
+            f"{path} would run {error}, which a list of clips does not need: do not open it with "
             "other tools, and get the list from its publisher"
         ) from None
     except InputError:
@@ -90,15 +90,15 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
         reason = error.strerror or error
         raise InputError(f"{path} cannot be read ({reason}): check the path") from None
     except Exception:
-        # Unpickling strange bytes can raise anything.
+        # Unpickling damaged bytes can raise any exception.
         raise InputError(f"{path} is damaged: get the list from its publisher again") from None
-    raise InputError(f"{path} holds no dictionary: give the .npy lists as published")
+    raise InputError(f"{path} contains no dictionary: give the .npy lists as published")
 
 
 def _is_object_array(file: BinaryIO) -> bool:
     version = np.lib.format.read_magic(file)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        warnings.simplefilter("ignore")  # warnings about headers written by Python 2
         if version == (1, 0):
             _, _, dtype = np.lib.format.read_array_header_1_0(file)
         else:

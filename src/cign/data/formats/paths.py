@@ -1,4 +1,4 @@
-"""Paths as lists have them: of other systems, with escapes, and always inside their folders."""
+"""Resolve paths of lists: of other systems, with escapes, and always inside the media folders."""
 
 from __future__ import annotations
 
@@ -16,20 +16,18 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 
 
 def local_path(text: str, roots: Sequence[Path], where: str) -> str:
-    r"""Turn a listed path into one of this machine.
+    r"""Turn a listed path into a path of this machine.
 
-    ``file://`` addresses, a leading ``~``, the backslashes of Windows (``dog\1.mp4``) and the
-    escapes of `cign.data.names` are understood. A file that has the name exactly as listed goes
-    before.
+    ``file://`` URLs, a leading ``~``, Windows backslashes (``dog\1.mp4``) and the escapes of
+    `cign.data.names` are resolved. A file whose name is exactly as listed takes precedence.
 
     Args:
         text: The path as listed.
-        roots: Folders that media may lie in.
-        where: The place in the list, for the error message.
+        roots: Media folders.
+        where: The location in the list, for the error message.
 
     Raises:
-        InputError: If it has several lines, is an address of another kind, or has a drive of
-            Windows.
+        InputError: If it has several lines, is another kind of URL, or has a Windows drive.
     """
     if "\n" in text:
         raise _no_name(text, where)
@@ -37,12 +35,12 @@ def local_path(text: str, roots: Sequence[Path], where: str) -> str:
         host, slash, path = text[match.end() :].partition("/")
         if match[1].lower() != "file" or host not in ("", "localhost"):
             raise InputError(
-                f"{where}: path {text!r} is an address of another machine: download the file and "
-                "list its path here"
+                f"{where}: path {text!r} is a URL of another machine: download the file and list "
+                "its local path"
             )
         text = unquote(slash + path, errors="surrogateescape")
     if text.startswith("~") and not any((root / text).is_file() for root in roots):
-        with contextlib.suppress(RuntimeError):  # no user is called so: it is a name
+        with contextlib.suppress(RuntimeError):  # not a user name: part of the file name
             text = Path(text).expanduser().as_posix()
     if "\\" not in text and not _DRIVE.match(text):
         return text
@@ -52,8 +50,8 @@ def local_path(text: str, roots: Sequence[Path], where: str) -> str:
             return spelling
     if _DRIVE.match(text) or slashes.startswith("//"):
         raise InputError(
-            f"{where}: path {text!r} is one of Windows: list paths relative to a folder of this "
-            "machine, and name that folder with --media"
+            f"{where}: path {text!r} is a Windows path: list paths relative to a folder of this "
+            "machine, and give that folder with --media"
         )
     return unescape_name(text) if is_escaped(text) else slashes
 
@@ -67,12 +65,12 @@ def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
 
     Args:
         text: The path as listed, relative or absolute.
-        roots: Absolute folders that media may lie in.
-        where: The place in the list, for the error message.
+        roots: Media folders, absolute.
+        where: The location in the list, for the error message.
 
     Returns:
-        The path relative to its root, with forward slashes. Symbolic links are not followed:
-        they are a common way to put media elsewhere.
+        The path relative to its root, with forward slashes. Symbolic links are not resolved:
+        they are a common way to store media elsewhere.
 
     Raises:
         InputError: If the path is empty or leaves every root.
@@ -82,7 +80,7 @@ def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
     try:
         escape_name(text)
     except UnicodeEncodeError:
-        raise InputError(f"{where}: path {text!r} is no text; correct it") from None
+        raise InputError(f"{where}: path {text!r} is not valid text; correct it") from None
     if PurePosixPath(text).is_absolute():
         for root in roots:
             if PurePosixPath(text).is_relative_to(root.as_posix()):
@@ -95,7 +93,7 @@ def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
         elif part == ".." or part == "/":
             raise InputError(
                 f"{where}: path {text!r} leaves {roots[0]}: list paths inside it, "
-                "or name their folder with --media"
+                "or give their folder with --media"
             )
         else:
             parts.append(part)
@@ -103,7 +101,7 @@ def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
 
 
 def find_media(relative: str, roots: Sequence[Path]) -> Path:
-    """Give the first root's file that exists; the first root's name for it if none does."""
+    """Return the file below the first root that has it; its path below the first if none has."""
     for root in roots[:-1]:
         if (root / relative).is_file():
             return root / relative

@@ -1,6 +1,6 @@
-"""Formats of sources by name: of this package, of installed ones, or ``package.module:Name``.
+"""Registry of source formats: built-in, from installed packages, or ``package.module:Name``.
 
-A format is a function that takes the source's absolute path and the media folders, and gives a
+A format is a function that takes the source's absolute path and the media folders, and returns a
 `Listing`.
 """
 
@@ -21,17 +21,17 @@ R = TypeVar("R", bound=Reader)
 
 
 def _check(what: str, part: Any) -> None:
-    """Refuse what is not a function.
+    """Check that a reader is callable.
 
     Raises:
-        InputError: If it cannot be called.
+        InputError: If it is not callable.
     """
     if not callable(part):
         raise InputError(f"{what} is not a reader: register a function")
 
 
 def _discover() -> None:
-    """Import every module of this package, which registers its formats."""
+    """Import every module of this package, to register its formats."""
     package = importlib.import_module(__name__.rpartition(".")[0])
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
@@ -44,11 +44,11 @@ def register_format(name: str, *, contract: int = CONTRACT) -> Callable[[R], R]:
     """Decorator that registers a function as the reader of a format.
 
     Args:
-        name: As it is given to ``--format``.
+        name: Name of the format for ``--format``.
         contract: Version of the interface that the reader was written for.
 
     Raises:
-        InputError: If the name is taken, or the contract is another.
+        InputError: If the name is taken, or the contract has another version.
     """
 
     def register(reader: R) -> R:

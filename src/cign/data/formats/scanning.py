@@ -1,4 +1,4 @@
-"""What in a folder is a clip: regular files that are media, at any depth, through links."""
+"""Find the clips in a folder: regular files that are media, at any depth, following links."""
 
 from __future__ import annotations
 
@@ -15,49 +15,49 @@ from cign.data.walking import visible, walk
 NOT_MEDIA = "not media"
 NAMED_LIKE_MEDIA = "a folder named like a media file"
 NO_FILE = "neither a file nor a folder"
-DANGLING = "a link to nothing"
+DANGLING = "a dangling link"
 LOOSE = "media outside the class folders"
 EMPTY = "a class folder without media"
-# How several of a kind are told: "3 files are not media".
+# Wording of the notes for several entries: "3 files that are not media were ignored".
 _SEVERAL = {
     NOT_MEDIA: "files that are not media were ignored",
-    NAMED_LIKE_MEDIA: "folders are named like media files; what is in them was read",
+    NAMED_LIKE_MEDIA: "folders are named like media files; their contents were read",
     NO_FILE: "entries that are neither files nor folders were ignored",
-    DANGLING: "links that lead nowhere were ignored",
+    DANGLING: "dangling links were ignored",
     LOOSE: "media files outside the class folders were ignored",
-    EMPTY: "class folders hold no media and are no classes",
+    EMPTY: "class folders without media were not read as classes",
 }
 _ONE = {
     NOT_MEDIA: "file that is not media was ignored",
-    NAMED_LIKE_MEDIA: "folder is named like a media file; what is in it was read",
+    NAMED_LIKE_MEDIA: "folder is named like a media file; its contents were read",
     NO_FILE: "entry that is neither a file nor a folder was ignored",
-    DANGLING: "link that leads nowhere was ignored",
+    DANGLING: "dangling link was ignored",
     LOOSE: "media file outside the class folders was ignored",
-    EMPTY: "class folder holds no media and is no class",
+    EMPTY: "class folder without media was not read as a class",
 }
 _MAX_NAMED = 3
 
 
 @dataclass
 class Scan:
-    """What was found in the folders of a source.
+    """Scan of the folders of a source.
 
     Attributes:
         source: The source; names are relative to it.
-        ignored: What is no clip.
+        ignored: Files and folders that are not clips.
     """
 
     source: Path
     ignored: list[Ignored] = field(default_factory=list)
 
     def media_below(self, folder: Path) -> list[Path]:
-        """The media files in a folder and the folders inside, sorted.
+        """Return the media files in a folder and its subfolders, sorted.
 
-        Links are followed. One that leads nowhere is a clip whose file is missing if it is named
-        like one. Hidden files and folders are passed over.
+        Links are followed. A dangling link with a media suffix is a clip whose file is missing.
+        Hidden files and folders are skipped.
 
         Raises:
-            InputError: If a folder cannot be read: its clips would be missing without a word.
+            InputError: If a folder cannot be read: its clips would be missing silently.
         """
         found = []
         for place, folders, files in walk(folder):
@@ -68,16 +68,16 @@ class Scan:
         return sorted(found)
 
     def media_in(self, folder: Path) -> list[Path]:
-        """The media files that lie in a folder itself, sorted."""
+        """Return the media files directly in a folder, sorted."""
         files = [path for path in visible(folder) if path.is_file()]
         return [path for path in files if not _is_picture(path) and is_media(path)]
 
     def ignore(self, path: Path, reason: str) -> None:
-        """List something that is no clip."""
+        """Record a file or folder that is not a clip."""
         self.ignored.append(Ignored(self.name_of(path), reason))
 
     def name_of(self, path: Path) -> str:
-        """The id of a file: its path below the source."""
+        """Return the id of a file: its path below the source."""
         return escape_name(path.relative_to(self.source).as_posix())
 
     def _is_clip(self, path: Path) -> bool:
@@ -94,7 +94,7 @@ class Scan:
         return False
 
     def notes(self) -> tuple[str, ...]:
-        """One sentence for each reason, with the first names."""
+        """Return one sentence for each reason, with the first names."""
         notes = []
         for reason in _SEVERAL:
             names = [path for path, why in self.ignored if why == reason]
@@ -105,12 +105,12 @@ class Scan:
 
 
 def listed(names: Iterable[str], most: int = _MAX_NAMED) -> str:
-    """The first names of a list, and how many follow."""
+    """Join the first names of a list, with the number of remaining ones."""
     names = list(names)
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _is_picture(path: Path) -> bool:
-    """Whether it may belong to a sound file in a folder of its own."""
+    """Return whether a file may be a frame of an audio file, in a separate folder of frames."""
     return PICTURE_FOLDER in path.parts and path.suffix.lower() in PICTURE_SUFFIXES

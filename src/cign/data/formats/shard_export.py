@@ -1,4 +1,4 @@
-"""Writing a list of clips, with their media, as shards."""
+"""Write a list of clips, with their media, as shards."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SYNTH = "synth.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """What was written.
+    """Report on written shards.
 
     Attributes:
-        num_shards: Tar files.
-        num_clips: Clips in them.
-        missing: Ids of clips whose file is not there, which were left out.
+        num_shards: Number of tar files.
+        num_clips: Number of clips in them.
+        missing: Ids of clips that were left out because their file is missing.
     """
 
     num_shards: int
@@ -40,28 +40,28 @@ class ShardReport:
 def write_shards(
     table: ClipTable, folder: Path, per_shard: int, progress: Progress, synth: Path | None = None
 ) -> ShardReport:
-    """Write ``SPLIT-NNNNNN.tar`` with each clip's file as it is and its record as KEY.json.
+    """Write ``SPLIT-NNNNNN.tar`` with each clip's unchanged file and its record as KEY.json.
 
-    The same list gives the same bytes; a folder of an earlier attempt is written anew.
+    The same list gives bit-exact equal shards; shards of an earlier attempt are overwritten.
 
     Args:
         table: The list.
-        folder: Where the shards go.
-        per_shard: Clips of a shard.
-        progress: Told about every clip.
-        synth: Record of the synthetic corpus that the clips are of, kept beside the shards.
+        folder: Folder of the shards.
+        per_shard: Clips per shard.
+        progress: Notified of every clip.
+        synth: Record of the clips' synthetic corpus, copied next to the shards.
 
     Raises:
-        InputError: If the folder holds other files, or no clip's file exists.
+        InputError: If the folder contains other files, or no clip's file exists.
         RunError: If the disk is full.
     """
     missing = tuple(clip.id for clip in table.clips if not is_there(clip.path))
-    there = [clip for clip in table.clips if clip.id not in set(missing)]
-    if not there:
+    available = [clip for clip in table.clips if clip.id not in set(missing)]
+    if not available:
         raise InputError(f"none of the {len(table.clips)} listed files exists: check --media")
-    plan = list(_plan(there, per_shard))
+    plan = list(_plan(available, per_shard))
     _check_folder(folder, {name for name, _ in plan})
-    progress.start("writing shards", len(there))
+    progress.start("writing shards", len(available))
     number = 0
     with disk_errors(folder):
         for name, clips in plan:
@@ -77,11 +77,11 @@ def write_shards(
         if synth is not None and synth.is_file():
             write_text(folder / SYNTH, synth.read_text(encoding="utf-8"))
     progress.stop()
-    return ShardReport(num_shards=len(plan), num_clips=len(there), missing=missing)
+    return ShardReport(num_shards=len(plan), num_clips=len(available), missing=missing)
 
 
 def _plan(clips: list[Clip], per_shard: int) -> Iterator[tuple[str, list[Clip]]]:
-    """Names of the shards and their clips, split after split."""
+    """Yield the name and clips of each shard, one split after another."""
     for split in SPLITS:
         own = [clip for clip in clips if clip.split == split]
         for i in range(0, len(own), per_shard):
@@ -95,13 +95,13 @@ def _check_folder(folder: Path, names: set[str]) -> None:
     others = [p.name for p in folder.iterdir() if p.name not in allowed] if folder.exists() else []
     if others:
         raise InputError(
-            f"folder {folder} holds {min(others)!r}, which is not a shard of this list: give a new "
-            "folder"
+            f"folder {folder} contains {min(others)!r}, which is not a shard of this list: give a "
+            "new folder"
         )
 
 
 def _members(clip: Clip, key: str) -> Iterator[tuple[str, bytes]]:
-    """The files of a clip: its media and its record."""
+    """Yield the files of a clip: its media and its record."""
     inside = None if clip.path.is_file() else shard_of(clip.path)
     if inside is None:
         yield f"{key}{clip.path.suffix.lower()}", clip.path.read_bytes()
@@ -114,7 +114,7 @@ def _members(clip: Clip, key: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _record(clip: Clip) -> dict[str, Any]:
-    """The columns of a table that say something of a clip."""
+    """Return the table columns of a clip that have a value."""
     values: dict[str, Any] = {
         "id": clip.id,
         "labels": list(clip.labels),

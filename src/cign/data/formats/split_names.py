@@ -1,4 +1,4 @@
-"""Names of splits in any case and spelling, as folders, shards and columns have them."""
+"""Parse names of splits in any case and spelling, in folders, shards and columns."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _SPELLINGS = {
     "val": ("val", "valid", "validate", "validation"),
     "test": ("test", "testing", "tst"),
     "unknown": ("unknown",),
-    # What these are depends on their neighbours: "dev" is a training set beside "eval", "eval" is
-    # validation beside "test".
+    # The meaning of these depends on the other splits: "dev" is a training set next to "eval",
+    # "eval" is a validation set next to "test".
     "dev": ("dev", "devel", "development"),
     "eval": ("eval", "evaluation"),
 }
@@ -25,11 +25,10 @@ _PARTS = re.compile(r"[\W\d_]+|(?<=[a-z])(?=[A-Z])")
 
 
 def split_word(name: str) -> str | None:
-    """The split that a name stands for: ``Train``, ``training``, ``TRAIN_SET``, ``val2017``.
+    """Return the split of a name such as ``Train``, ``training``, ``TRAIN_SET``, ``val2017``.
 
     Returns:
-        One of `SPLITS`, or ``dev`` or ``eval``, of which `splits_of` knows more; None for other
-        names.
+        One of `SPLITS`, or ``dev`` or ``eval``, which `splits_of` resolves; None for other names.
     """
     letters = _NO_LETTERS.sub("", name.casefold())
     for ending in _ENDINGS:
@@ -39,26 +38,26 @@ def split_word(name: str) -> str | None:
 
 
 def sure_split(name: str) -> str | None:
-    """The split that a value stands for by itself; None for ``dev``, ``eval``, ``test2``, ..."""
+    """Return the split of an unambiguous value; None for ``dev``, ``eval``, ``test2``, ..."""
     split = split_word(name)
     return split if split in SPLITS and not any(map(str.isdigit, name)) else None
 
 
 def mentions_split(name: str) -> str | None:
-    """The split that is a word of a name, as in ``my_train`` or ``cc3m-test-0001``."""
+    """Return the split that is a word of a name, as in ``my_train`` or ``cc3m-test-0001``."""
     found = [split for part in _PARTS.split(name) if (split := split_word(part))]
     return found[0] if found else None
 
 
 def splits_of(names: Iterable[str], what: str) -> dict[str, str]:
-    """The split of each name of a split, those of their neighbours known.
+    """Return the split of each name, given all names of splits of a source.
 
     Args:
-        names: Names for which `split_word` gives something.
-        what: Where they are, for the error message.
+        names: Names for which `split_word` returns a word; others are skipped.
+        what: The source, for the error message.
 
     Raises:
-        InputError: If two names stand for one split, or one for either of two.
+        InputError: If two names stand for the same split, or a name is ambiguous.
     """
     found = {name: word for name in names if (word := split_word(name))}
     words = set(found.values())
@@ -76,8 +75,8 @@ def splits_of(names: Iterable[str], what: str) -> dict[str, str]:
         other = by_split.setdefault(split, name)
         if other != name:
             raise InputError(
-                f"{what} holds {other!r} and {name!r}, which both stand for split {split!r}: join "
-                f"them, or name the folders {', '.join(SPLITS)}"
+                f"{what} contains {other!r} and {name!r}, which both stand for split {split!r}: "
+                f"merge them, or name the folders {', '.join(SPLITS)}"
             )
     return found
 
@@ -85,6 +84,6 @@ def splits_of(names: Iterable[str], what: str) -> dict[str, str]:
 def _unclear(found: dict[str, str], word: str, either: str, what: str) -> InputError:
     name = next(name for name, other in found.items() if other == word)
     return InputError(
-        f"{what} holds {name!r}, which may stand for {either}: rename it to one of "
+        f"{what} contains {name!r}, which may stand for {either}: rename it to one of "
         f"{', '.join(SPLITS)}"
     )

@@ -1,8 +1,8 @@
-"""Corrected splits: no recording in two of them, and the same shares of every class.
+"""Corrected splits: no recording occurs in two splits, and every class has the same shares.
 
-The published splits of several benchmarks hold wrong labels, and test clips cut from recordings
-that training clips were cut from as well. Both kinds stay available, by name. What a corrected
-split is, is our choice.
+The published splits of several benchmarks contain wrong labels, and test clips cut from the same
+recordings as training clips. Published and corrected splits are both available by name. The
+definition of a corrected split is our own choice.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from cign.errors import InputError, one_of
 SPLIT_KINDS = ("historical", "corrected")
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 
-# What a recording weighs: its number of clips of each class.
+# Weights of a recording: its number of clips of each class.
 _Weights = Mapping[str, int]
 
 
 def choose_split(listing: Listing, kind: str | None, what: str) -> Listing:
-    """Give a source the splits of a kind.
+    """Apply one kind of splits to a source.
 
     Args:
-        listing: What its reader gave.
-        kind: One of `SPLIT_KINDS`; if absent, the published splits where there are any.
+        listing: The listing of its reader.
+        kind: One of `SPLIT_KINDS`; if absent, the published splits if there are any.
         what: The source, for error messages.
 
     Raises:
-        InputError: For an unknown kind, or published splits of a source that has none.
+        InputError: For an unknown kind, or for published splits of a source without splits.
     """
     if kind is not None and kind not in SPLIT_KINDS:
         raise one_of(kind, SPLIT_KINDS, "split")
     if kind == "historical" and not listing.has_splits:
-        raise InputError(f"{what} comes without splits: use --split corrected, which makes them")
+        raise InputError(f"{what} has no splits: use --split corrected, which makes them")
     if kind == "corrected" or not listing.has_splits:
         return corrected(listing)
     return listing
 
 
 def corrected(listing: Listing) -> Listing:
-    """Right the labels, and divide the recordings 80 / 10 / 10 % within each class.
+    """Correct the labels, and split the recordings 80 / 10 / 10 % within each class.
 
-    Clips of split ``unknown`` stay as they are. The result depends on the ids, labels and
-    recordings alone, not on the order of the list.
+    Clips of split ``unknown`` are not changed. The result depends only on the ids, labels and
+    recordings, not on the order of the list.
     """
-    taught = [
+    known = [
         replace(clip, labels=listing.true_labels[clip.id])
         if clip.id in listing.true_labels
         else clip
@@ -64,25 +64,25 @@ def corrected(listing: Listing) -> Listing:
             f"{len(listing.ambiguous)} clips of recordings with several classes were left out"
         )
     if listing.keep_test:
-        tested = {clip.source for clip in taught if clip.split == "test"}
-        rest = [clip for clip in taught if clip.source not in tested]
-        held = [clip for clip in taught if clip.split == "test"]
+        tested = {clip.source for clip in known if clip.split == "test"}
+        rest = [clip for clip in known if clip.source not in tested]
+        test_clips = [clip for clip in known if clip.split == "test"]
         split_of = dict.fromkeys(tested, "test") | divide_sources(rest, {"train": 0.9, "val": 0.1})
         notes.append(
-            "corrected splits: the test clips as they are, a tenth of the rest for validation; "
-            f"{len(taught) - len(rest) - len(held)} training clips share a recording with test "
-            "and were left out"
+            "corrected splits: the test clips unchanged, a tenth of the rest for validation; "
+            f"{len(known) - len(rest) - len(test_clips)} training clips share a recording with "
+            "test and were left out"
         )
-        taught = [*rest, *held]
+        known = [*rest, *test_clips]
     else:
-        split_of = divide_sources(taught, SHARES)
+        split_of = divide_sources(known, SHARES)
         notes.append("corrected splits: 80 / 10 / 10 % of each class, no recording in two splits")
     divided = {
         clip.id: clip if clip.split == split else replace(clip, split=split)
-        for clip in taught
+        for clip in known
         for split in (split_of[clip.source],)
     }
-    # Unknown clips keep their place, so that the order stays that of the list.
+    # Unknown clips stay in their position, to preserve the order of the list.
     clips = tuple(
         divided.get(clip.id, clip)
         for clip in listing.clips
@@ -95,15 +95,16 @@ def corrected(listing: Listing) -> Listing:
 
 
 def divide_sources(clips: Iterable[Clip], shares: Mapping[str, float]) -> dict[str, str]:
-    """Divide recordings so that every class has about the same share of its clips in each split.
+    """Split recordings so that every class has about the same share of its clips in each split.
 
-    Recordings are dealt out one by one, those of several classes first, then those with more
-    clips, then by a hash of the name; each goes where the most of its classes' share is still
-    missing. Recordings of one clip come last and make the shares exact.
+    Recordings are assigned one by one: those of several classes first, then those with more
+    clips, then by a hash of the name. Each is assigned to the split where the largest part of its
+    classes' share is still missing. Recordings of one clip come last and make the shares exact.
 
     Args:
         clips: The clips; their own splits are ignored.
-        shares: Share in 0..1 of each split; the first takes what fits nowhere else.
+        shares: Share of each split, in [0, 1]; the first split takes recordings that fit in no
+            other.
 
     Returns:
         The split of each recording.
@@ -115,20 +116,20 @@ def divide_sources(clips: Iterable[Clip], shares: Mapping[str, float]) -> dict[s
         for name in clip.labels:
             weight[name] = weight.get(name, 0) + 1
             totals[name] += 1
-    wanted = {
+    target = {
         split: {name: int(share * total + 0.5) for name, total in totals.items()}
         for split, share in shares.items()
     }
     first = next(iter(shares))
     for name, total in totals.items():
-        wanted[first][name] = total - sum(wanted[s][name] for s in shares if s != first)
+        target[first][name] = total - sum(target[s][name] for s in shares if s != first)
     have: dict[str, Counter[str]] = {split: Counter() for split in shares}
     split_of: dict[str, str] = {}
-    order = sorted(weights, key=lambda source: _turn(source, weights[source]))
+    order = sorted(weights, key=lambda source: _sort_key(source, weights[source]))
     for source in order:
         weight = weights[source]
-        fitting = [s for s in shares if s == first or _fits(weight, have[s], wanted[s])]
-        split_of[source] = max(fitting, key=lambda s: _need(weight, have[s], wanted[s]))
+        fitting = [s for s in shares if s == first or _fits(weight, have[s], target[s])]
+        split_of[source] = max(fitting, key=lambda s: _need(weight, have[s], target[s]))
         for name, count in weight.items():
             have[split_of[source]][name] += count
     _fill_empty(split_of, weights, have, list(shares), order)
@@ -142,7 +143,7 @@ def _fill_empty(
     splits: Sequence[str],
     order: Sequence[str],
 ) -> None:
-    """Give a small class one recording in each split, the last split first, where it has enough."""
+    """Move one recording of small classes to each empty split, last split first, if possible."""
     first = splits[0]
     empty = [n for s in splits[1:] for n in dict.fromkeys(have[first]) if not have[s][n]]
     of_class: dict[str, list[str]] = {name: [] for name in empty}
@@ -158,22 +159,22 @@ def _fill_empty(
                 have[split].update(weights[source])
 
 
-def _turn(source: str, weight: _Weights) -> tuple[int, int, bytes]:
+def _sort_key(source: str, weight: _Weights) -> tuple[int, int, bytes]:
     digest = hashlib.sha256(source.encode()).digest()
     return -len(weight), -sum(weight.values()), digest
 
 
-def _fits(weight: _Weights, have: _Weights, wanted: _Weights) -> bool:
-    """Whether a split then has no more than it should have of each class."""
-    return all(have[name] + count <= wanted[name] for name, count in weight.items())
+def _fits(weight: _Weights, have: _Weights, target: _Weights) -> bool:
+    """Return whether a split with the recording exceeds its target number for no class."""
+    return all(have[name] + count <= target[name] for name, count in weight.items())
 
 
-def _need(weight: _Weights, have: _Weights, wanted: _Weights) -> float:
-    """The missing share of what a split should have, as a mean over the recording's clips."""
+def _need(weight: _Weights, have: _Weights, target: _Weights) -> float:
+    """Return the missing share of a split's target, averaged over the recording's clips."""
     if len(weight) == 1:
         (name,) = weight
-        return (wanted[name] - have[name]) / max(wanted[name], 1)
+        return (target[name] - have[name]) / max(target[name], 1)
     missing = sum(
-        count * (wanted[name] - have[name]) / max(wanted[name], 1) for name, count in weight.items()
+        count * (target[name] - have[name]) / max(target[name], 1) for name, count in weight.items()
     )
     return missing / sum(weight.values())

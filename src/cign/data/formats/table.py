@@ -1,4 +1,4 @@
-"""Clips listed in a table: CSV or Parquet with a header."""
+"""Reader of clips listed in a table: CSV or Parquet with a header."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TABLE_NAMES = ("clips.csv", "clips.parquet")
 
 
 def table_in(folder: Path) -> Path | None:
-    """Find the table at the top of a folder, as ``cign synth`` writes it."""
+    """Find the table at the top of a folder, where ``cign synth`` writes it."""
     for name in TABLE_NAMES:
         if (folder / name).is_file():
             return folder / name
@@ -47,22 +47,22 @@ def table_in(folder: Path) -> Path | None:
 def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read a table with the columns of `REQUIRED` and any of `OPTIONAL`.
 
-    Several labels, boxes and times of sounds are joined by ``|``. The lists of a Parquet file
-    may be lists. Rows keep their splits exactly as they are.
+    Several labels, boxes and times of sounds are joined by ``|``; in a Parquet file they may be
+    lists. The splits of the rows are used unchanged.
 
     Args:
-        source: The table, or a folder with one at its top.
-        media: Folders that paths are relative to, the first that has the file counts; the
-            table's own folder if empty.
+        source: The table, or a folder with a table at its top.
+        media: Folders that paths are relative to; the first folder that has the file is used.
+            The table's own folder if empty.
 
     Raises:
-        InputError: With the line, what is wrong and what would be right.
+        InputError: If the table is invalid; the message names the line, the error and the remedy.
     """
     table = source
     if source.is_dir():
         found = table_in(source)
         if found is None:
-            raise InputError(f"folder {source} holds no {' or '.join(TABLE_NAMES)}: add one")
+            raise InputError(f"folder {source} contains no {' or '.join(TABLE_NAMES)}: add one")
         table = found
     if table.suffix.lower() == ".parquet":
         columns, rows = _parquet(table)
@@ -80,7 +80,7 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
 
 
 def _clips(rows: Rows, roots: Sequence[Path], table: Path) -> tuple[Clip, ...]:
-    """The clips of all rows; rows that contradict each other are named."""
+    """Return the clips of all rows; an error names rows that contradict each other."""
     clips: list[Clip] = []
     first_of: dict[str, tuple[str, Clip]] = {}
     for where, row in rows:
@@ -103,7 +103,7 @@ def _parquet(table: Path) -> tuple[list[str], Rows]:
         content = read_columns(table)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"table {table} cannot be read as Parquet ({reason}): remake it") from None
+        raise InputError(f"table {table} is not valid Parquet ({reason}): write it again") from None
     columns = column_names(content.column_names, f"table {table}")
 
     def rows() -> Rows:
@@ -117,10 +117,10 @@ def _parquet(table: Path) -> tuple[list[str], Rows]:
 
 
 def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Clip:
-    """Make a clip of a row with the columns of `REQUIRED` and any of `OPTIONAL`.
+    """Create a clip from a row with the columns of `REQUIRED` and any of `OPTIONAL`.
 
     Raises:
-        InputError: With ``where``, what is wrong and what would be right.
+        InputError: If the row is invalid; the message names ``where``, the error and the remedy.
     """
     relative = relative_inside(_text(row["path"]), roots, where)
     identity = escape_name(relative)
@@ -132,7 +132,7 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
     check_times(start_s, end_s, where)
     boxes, sounds = _boxes(row.get("box"), where), _sounds(row, where)
     for name, found in (("boxes", boxes), ("sounds", sounds)):
-        # Several boxes of one label are several objects of it, as VGG-Sound Sources has them.
+        # A single label may have several boxes: several objects, as in VGG-Sound Sources.
         several = name == "boxes" and len(labels) == 1
         if len(found) not in (0, len(labels)) and not several:
             raise InputError(
@@ -154,7 +154,7 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
 
 
 def _text(value: Any) -> str:
-    """A value as text; empty for null and for the NaN that some programs write instead."""
+    """Return a value as text; empty for null, and for NaN, which some programs write instead."""
     return "" if not isinstance(value, str) and is_missing(value) else str(value).strip()
 
 
@@ -165,20 +165,20 @@ def _items(value: Any) -> list[str]:
 
 
 def _labels(value: Any) -> Sequence[Any]:
-    """The labels of a row as they are, so that a missing one can be told."""
+    """Return the labels of a row unconverted, so that a missing label can be detected."""
     if isinstance(value, (list, tuple)):
         return value or [""]
     return value.split("|") if isinstance(value, str) else [value]
 
 
 def _source(value: Any, where: str) -> str:
-    """The recording; empty where it is missing in any spelling."""
+    """Return the recording; empty for a missing value in any spelling."""
     if is_missing(value):
         return ""
     try:
         return escape_name(_text(value))
     except UnicodeEncodeError:
-        raise InputError(f"{where}: source {value!r} is no text; correct it") from None
+        raise InputError(f"{where}: source {value!r} is not valid text; correct it") from None
 
 
 def _number(value: Any, name: str, where: str) -> float | None:
@@ -205,11 +205,11 @@ def _boxes(value: Any, where: str) -> tuple[tuple[float, float, float, float], .
         numbers = [_number(part, "box", where) for part in parts]
         given = [number for number in numbers if number is not None]
         if not numbers or numbers == [None]:
-            continue  # a label without an object in the picture
-        # A comparison with NaN is false, so that NaN is refused as well.
+            continue  # a label without a visible object
+        # Comparisons with NaN are false, so NaN is rejected too.
         inside = len(given) == 4 and all(-1e-6 <= x <= 1 + 1e-6 for x in given)
         if not inside or not (given[0] < given[2] and given[1] < given[3]):
-            raise InputError(f"{where}: box {item!r} is not x0,y0,x1,y1 in 0..1; correct it")
+            raise InputError(f"{where}: box {item!r} is not x0,y0,x1,y1 in [0, 1]; correct it")
         boxes.append((given[0], given[1], given[2], given[3]))
     return tuple(boxes)
 

@@ -1,4 +1,4 @@
-"""VGGSound's lists, whole or cut to a class list (Chen et al. 2020)."""
+"""Reader of VGGSound's lists, complete or limited to a class list (Chen et al. 2020)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cign.errors import InputError, one_of
 FULL_LIST = "vggsound.csv"
 SPLIT_LISTS = ("train.csv", "test.csv")
 
-# A clip as the lists tell it: its name, label and split, and the place in the list.
+# A clip of the lists: its name, label and split, and its location in the list.
 Row = tuple[Name | None, str, str, str]
 
 
@@ -42,14 +42,14 @@ def read_vggsound(source: Path, media: Sequence[Path] = ()) -> Listing:
         media: Folders with the clips; the folder of the lists if empty.
 
     Raises:
-        InputError: If the lists are not there or hold something else.
+        InputError: If the lists are missing or have other contents.
     """
     return _listing(source, media, ())
 
 
 @register_format("vggsound-100")
 def read_vggsound_100(source: Path, media: Sequence[Path] = ()) -> Listing:
-    """Read VGGSound's lists, cut to the classes of ``classes.txt`` beside them, in its order.
+    """Read VGGSound's lists, limited to the classes of ``classes.txt`` next to them, in its order.
 
     Raises:
         InputError: As `read_vggsound`, and if there is no class list or it names other classes.
@@ -57,27 +57,27 @@ def read_vggsound_100(source: Path, media: Sequence[Path] = ()) -> Listing:
     classes = class_list(folder_of(source))
     if not classes:
         raise InputError(
-            f"folder {folder_of(source)} holds no {CLASS_LIST}: write the wanted classes into it, "
-            "one a line, or use --format vggsound for all of them"
+            f"folder {folder_of(source)} contains no {CLASS_LIST}: create it with one class per "
+            "line, or use --format vggsound for all classes"
         )
     return _listing(source, media, classes)
 
 
 def _listing(source: Path, media: Sequence[Path], classes: tuple[str, ...]) -> Listing:
     finder = MediaFinder(list(media) or [folder_of(source)], YOUTUBE_CLIP)
-    wanted = set(classes)
+    selected = set(classes)
     clips, num_placeholders, labels = [], 0, set()
     for name, label, split, _ in rows(source):
         labels.add(label)
         if name is None:
             num_placeholders += 1
-        elif not wanted or label in wanted:
+        elif not selected or label in selected:
             clips.append(make_clip(name, label, split, finder))
-    strange = [name for name in classes if name not in labels]
-    if strange:
+    unknown = [name for name in classes if name not in labels]
+    if unknown:
         raise InputError(
-            f"class list {folder_of(source) / CLASS_LIST} names {strange[0]!r}, which is no label "
-            f"of the lists in {source}: write the labels as they are there"
+            f"class list {folder_of(source) / CLASS_LIST} names {unknown[0]!r}, which is not a "
+            f"label of the lists in {source}: write the labels exactly as in those lists"
         )
     notes = [*placeholder_note(num_placeholders), *finder.notes()]
     if classes:
@@ -86,7 +86,7 @@ def _listing(source: Path, media: Sequence[Path], classes: tuple[str, ...]) -> L
 
 
 def make_clip(name: Name, label: str, split: str, finder: MediaFinder) -> Clip:
-    """Make a clip of a recording's ten seconds that lie in a file of their own."""
+    """Create a clip from ten seconds of a recording that are stored in a separate file."""
     clip_id = f"{name.video}_{name.start_s:06d}"
     return Clip(
         id=clip_id,
@@ -98,10 +98,10 @@ def make_clip(name: Name, label: str, split: str, finder: MediaFinder) -> Clip:
 
 
 def rows(source: Path) -> Iterator[Row]:
-    """Read the rows of the lists; the name is absent where a placeholder stands.
+    """Read the rows of the lists; the name is None for a placeholder.
 
     Raises:
-        InputError: If the lists are not there or hold something else.
+        InputError: If the lists are missing or have other contents.
     """
     for path in vggsound_lists(source):
         if _first_row_has_four(path):
@@ -111,15 +111,15 @@ def rows(source: Path) -> Iterator[Row]:
 
 
 def vggsound_lists(source: Path) -> list[Path]:
-    """Give the full list of a folder, or else those of the splits."""
+    """Return the full list of a folder, or the lists of the splits if there is no full list."""
     found = listed_in(source, (FULL_LIST, *SPLIT_LISTS), "VGGSound")
-    # The full list holds both splits.
+    # The full list contains both splits.
     return found[:1] if found[0].name == FULL_LIST else found
 
 
 def _first_row_has_four(path: Path) -> bool:
     first = read_text(path, "list").partition("\n")[0]
-    # VIDEO,START,LABEL,SPLIT against VIDEO_START.mp4,LABEL, whatever commas the label holds.
+    # Distinguish VIDEO,START,LABEL,SPLIT from VIDEO_START.mp4,LABEL; the label may contain commas.
     split = sure_split(first.rpartition(",")[2].strip().strip('"'))
     return split in ("train", "test") and first.count(",") >= 3
 
@@ -141,7 +141,7 @@ def _of_split(path: Path) -> Iterator[Row]:
     for where, (file, label) in read_rows(path, 2, "VIDEO_START.mp4,label"):
         if split is None:
             raise InputError(
-                f"list {path} does not say in its name which split it is: call it train.csv or "
+                f"the name of list {path} does not contain its split: rename it to train.csv or "
                 "test.csv"
             )
         text = file.removesuffix(".mp4")

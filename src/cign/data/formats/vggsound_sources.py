@@ -1,4 +1,4 @@
-"""VGG-Sound Sources: clips of VGGSound's test list with boxes (Chen et al. 2021)."""
+"""Reader of VGG-Sound Sources: clips of VGGSound's test list with boxes (Chen et al. 2021)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ Box = tuple[float, float, float, float]
 def read_vggsound_sources(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``vggss.json`` as test clips, and VGGSound's training clips of its labels.
 
-    The training clips come from ``vggsound.csv`` or ``train.csv`` beside it; without them there
-    are test clips alone, which can be inspected and evaluated on.
+    The training clips come from ``vggsound.csv`` or ``train.csv`` in the same folder. Without
+    these files there are only test clips, which can be inspected and used for evaluation.
 
     Args:
         source: ``vggss.json``, or its folder.
         media: Folders with the clips; the folder of the list if empty.
 
     Raises:
-        InputError: If the lists are not there or hold something else.
+        InputError: If the lists are missing or have other contents.
     """
     (path,) = listed_in(source, (BOXES,), "VGG-Sound Sources")
     finder = MediaFinder(list(media) or [folder_of(source)], YOUTUBE_CLIP)
@@ -50,14 +50,14 @@ def read_vggsound_sources(source: Path, media: Sequence[Path] = ()) -> Listing:
     notes = [f"{len(clips)} annotated clips with {sum(len(c.boxes) for c in clips)} boxes"]
     if num_bad:
         notes.append(
-            f"{num_bad} further boxes enclose nothing or reach out of 0..1 and were left out; "
-            f"{num_without} of the annotated clips have no other"
+            f"{num_bad} further boxes are empty or not within [0, 1] and were left out; "
+            f"{num_without} of the annotated clips have no valid box"
         )
     trained = _training_clips(folder_of(source), {clip.labels[0] for clip in clips}, finder)
     if trained:
-        notes.append(f"{len(trained)} training clips of VGGSound carry the same labels")
+        notes.append(f"{len(trained)} training clips of VGGSound have the same labels")
     else:
-        notes.append(f"no {FULL_LIST} or train.csv lies beside {path.name}: test clips only")
+        notes.append(f"no {FULL_LIST} or train.csv next to {path.name}: test clips only")
     return Listing(
         clips=(*trained, *clips),
         alphabetical=True,
@@ -67,7 +67,7 @@ def read_vggsound_sources(source: Path, media: Sequence[Path] = ()) -> Listing:
 
 
 def _annotated(entry: Any, where: str, finder: MediaFinder) -> tuple[Clip, int]:
-    """An annotated clip, and how many of its boxes cannot be used."""
+    """Return an annotated clip, and the number of its invalid boxes."""
     try:
         text, label, boxes = str(entry["file"]), entry["class"], list(entry["bbox"])
         numbers = [[float(value) for value in box] for box in boxes]
@@ -84,7 +84,7 @@ def _box(values: Sequence[float]) -> Box | None:
     if len(values) != 4:
         return None
     x0, y0, x1, y1 = values
-    # A comparison with NaN is false, so that NaN is refused as well.
+    # Comparisons with NaN are false, so NaN is rejected too.
     return (x0, y0, x1, y1) if 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1 else None
 
 

@@ -1,7 +1,8 @@
-"""Clips in shards, as WebDataset has them: tar files whose members of one key are one clip.
+"""Reader of WebDataset shards: tar files in which all members of one key form one clip.
 
-``KEY.mp4`` (or another video) or ``KEY.wav`` and ``KEY.jpg``, beside ``KEY.json`` with the columns
-of a table, or ``KEY.cls`` with the class. ``classnames.txt`` gives the order of the classes.
+A clip is ``KEY.mp4`` (or another video), or ``KEY.wav`` and ``KEY.jpg``, together with
+``KEY.json`` with the columns of a table, or ``KEY.cls`` with the class. ``classnames.txt`` gives
+the order of the classes.
 """
 
 from __future__ import annotations
@@ -39,14 +40,15 @@ def read_webdataset(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the clips of shards.
 
     Args:
-        source: A folder of .tar files, which may lie in folders named after splits, or one of them.
-        media: Must be empty: the shards hold the media.
+        source: A folder with .tar files, optionally in folders named after splits, or one .tar
+            file.
+        media: Must be empty: the shards contain the media.
 
     Raises:
         InputError: If there is no shard, or a record contradicts itself.
     """
     if media:
-        raise InputError("--media is for tables: shards hold their own media")
+        raise InputError("--media is for tables: shards contain their own media")
     root = source if source.is_dir() else source.parent
     class_names = _class_names(root / CLASS_NAMES)
     clips: list[Clip] = []
@@ -58,17 +60,17 @@ def read_webdataset(source: Path, media: Sequence[Path] = ()) -> Listing:
     for path, where in zip(paths, names, strict=True):
         index = read_index(path)
         if index.damage:
-            notes.append(f"shard {where} is damaged ({index.damage}): what stands before was read")
+            notes.append(f"shard {where} is damaged ({index.damage}): it was read up to the damage")
         if index.refused:
             left_out["links or have names that leave their shard"] += len(index.refused)
         clips += _clips(index, where, root, class_names, splits.get(where), left_out)
     if not paths:
-        raise InputError(f"source {source} holds no .tar file: give the folder of the shards")
+        raise InputError(f"source {source} contains no .tar file: give the folder of the shards")
     if not clips:
         why = "; ".join(notes + [f"{n} files {what}" for what, n in left_out.items()])
         raise InputError(
-            f"the {len(paths)} shards of {source} hold no clip ({why or 'they are empty'}): a clip "
-            "is KEY.mp4, or KEY.wav and KEY.jpg, beside KEY.json or KEY.cls"
+            f"the {len(paths)} shards of {source} contain no clip ({why or 'they are empty'}): a "
+            "clip is KEY.mp4, or KEY.wav and KEY.jpg, with KEY.json or KEY.cls"
         )
     notes += [f"{number} files {what} and were left out" for what, number in left_out.items()]
     return Listing(
@@ -87,7 +89,7 @@ def _clips(
     split: str | None,
     left_out: Counter[str],
 ) -> list[Clip]:
-    """The clips of a shard in its order; a split that nothing names is left empty."""
+    """Return the clips of a shard in its order; the split is empty if it is unknown."""
     groups: dict[str, dict[str, str]] = {}
     for name in index.members:
         key, extension = key_of(name)
@@ -95,11 +97,11 @@ def _clips(
     clips = []
     for key, files in groups.items():
         media, unused = _media(index, files)
-        left_out["are of no use beside the others of their key"] += unused
+        left_out["are not needed in addition to the others of their key"] += unused
         row = _row(index, key, files, f"{where}/{key}", class_names)
         if media is None or row.get("labels") in (None, "", []):
-            what = "no KEY.json or KEY.cls" if media else "no video, or sound and picture,"
-            left_out[f"have {what} beside them"] += len(files)
+            what = "KEY.json or KEY.cls" if media else "video or audio of the same key"
+            left_out[f"have no {what}"] += len(files)
             continue
         row.setdefault("split", split or "train")
         row["path"] = f"{where}/{media}"
@@ -115,7 +117,7 @@ def _clips(
 
 
 def _media(index: ShardIndex, files: Mapping[str, str]) -> tuple[str | None, int]:
-    """The name of what is decoded, and how many files it leaves unused."""
+    """Return the name of the media to decode, and the number of unused files."""
     kinds: dict[str, list[str]] = {"video": [], "audio": [], "picture": []}
     others = []
     for extension in sorted(files):
@@ -138,15 +140,15 @@ def _media(index: ShardIndex, files: Mapping[str, str]) -> tuple[str | None, int
     if kinds["video"]:
         return files[kinds["video"][0]], num_media - 1
     if kinds["audio"] and kinds["picture"]:
-        sound = key_of(files[kinds["audio"][0]])[1]
-        return f"{files[kinds['picture'][0]]}+{sound}", num_media - 2
+        audio = key_of(files[kinds["audio"][0]])[1]
+        return f"{files[kinds['picture'][0]]}+{audio}", num_media - 2
     if kinds["audio"]:
         return files[kinds["audio"][0]], num_media - 1
     return None, 0
 
 
 def _kind_of_member(index: ShardIndex, name: str) -> str | None:
-    """What a member of an unknown suffix is by its content."""
+    """Return the kind of a member with an unknown suffix, by its content."""
     if is_text(index.read(name, 4096)):
         return None
     with as_file(index.path / name) as path:
@@ -156,7 +158,7 @@ def _kind_of_member(index: ShardIndex, name: str) -> str | None:
 def _row(
     index: ShardIndex, key: str, files: Mapping[str, str], where: str, class_names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """The columns of a clip, from its record or its class."""
+    """Return the columns of a clip, from its record or its class file."""
     row: dict[str, Any] = {}
     if "json" in files:
         text = index.read(files["json"], _LARGEST_RECORD)
@@ -185,43 +187,45 @@ def _class_of(text: bytes, where: str, class_names: tuple[str, ...]) -> str:
     if not (name.isdecimal() and class_names):
         return name
     if int(name) >= len(class_names):
-        raise InputError(f"{where} is {name}, {CLASS_NAMES} names {len(class_names)}: correct it")
+        raise InputError(
+            f"{where} is {name}, but {CLASS_NAMES} has only {len(class_names)} classes: correct it"
+        )
     return class_names[int(name)]
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
-    """The classes in their order, one a line; nothing without the file."""
+    """Read the classes in their order, one per line; empty without the file."""
     if not path.is_file():
         return ()
     names = tuple(
         check_label(line, f"{path} line {number}")
         for number, line in enumerate(read_lines(path, "list of classes"), 1)
     )
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InputError(f"{path} names class {twice[0]!r} twice: name each class once")
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise InputError(f"{path} names class {repeated[0]!r} twice: name each class once")
     return names
 
 
 def _splits_of_shards(names: Sequence[str], what: str) -> dict[str, str]:
-    """The split that each shard's name or folder says, as in ``train-000000.tar``, ``Val/0.tar``.
+    """Return the split in each shard's name or folder (``train-000000.tar``, ``Val/0.tar``).
 
-    A name may begin with its split. Where several splits are said further inside, as in
-    ``cc3m-train-0.tar`` and ``cc3m-test-0.tar``, that counts, too.
+    A name may begin with its split. A split elsewhere in a name, as in ``cc3m-train-0.tar`` and
+    ``cc3m-test-0.tar``, is recognised if the names contain several splits.
     """
     begins = {name: _first_word(name, begin=True) for name in names}
     inside = {name: _first_word(name, begin=False) for name in names}
     words = {word for word in inside.values() if word is not None}
     several = len({split_word(word) for word in words}) > 1
-    said = {name: begins[name] or (inside[name] if several else None) for name in names}
-    # One spelling of each split, so that shards of one folder agree.
-    spelling = {split_word(word): word for word in said.values() if word}
+    word_of = {name: begins[name] or (inside[name] if several else None) for name in names}
+    # Use one spelling of each split: different spellings in one folder are the same split.
+    spelling = {split_word(word): word for word in word_of.values() if word}
     splits = splits_of(spelling.values(), what)
-    return {name: splits[spelling[split_word(word)]] for name, word in said.items() if word}
+    return {name: splits[spelling[split_word(word)]] for name, word in word_of.items() if word}
 
 
 def _first_word(name: str, *, begin: bool) -> str | None:
-    """The word of a path that names a split, the file's own name first."""
+    """Return the word of a path that names a split, searching the file name first."""
     for part in reversed(Path(name).with_suffix("").parts):
         words = [word for word in _WORDS.split(part) if word]
         for word in words[:1] if begin else words:
@@ -231,13 +235,13 @@ def _first_word(name: str, *, begin: bool) -> str | None:
 
 
 def _with_splits(clips: list[Clip], source: Path) -> list[Clip]:
-    """Divide clips of which no split is known; 70 / 10 / 20 % as `read_folders` does."""
+    """Split clips without known splits 70 / 10 / 20 %, as `read_folders` does."""
     without = [clip for clip in clips if not clip.split]
     if not without:
         return clips
     if len(without) < len(clips):
         raise InputError(
-            f"clip {without[0].id} of {source} has no split, others have: name it in KEY.json, or "
-            "in the shard's name, as in train-000000.tar"
+            f"clip {without[0].id} of {source} has no split, but others have one: give it in "
+            "KEY.json, or in the shard's name, as in train-000000.tar"
         )
     return divide([replace(c, split="train") for c in clips], {"val": 0.1, "test": 0.2})

@@ -1,4 +1,4 @@
-"""Decoding of media files; nothing here imports torch."""
+"""Decoding of media files; this package does not import torch."""
 
 from cign.data.media.decode import PRESETS, Decoded, MediaError, MediaSpec, decode
 

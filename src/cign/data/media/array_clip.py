@@ -1,4 +1,4 @@
-"""Clips as arrays in memory: a waveform and frames that are predicted like a decoded file.
+"""Clips as arrays in memory: waveform and frames are used for predictions like a decoded file.
 
 Legend: L samples, K frames, H and W pixels, B clips.
 """
@@ -26,7 +26,7 @@ from cign.data.media.decode import (
 from cign.data.media.video import to_square
 from cign.errors import InputError
 
-_PIECE = 1 << 16  # samples that are resampled at a time
+_PIECE = 1 << 16  # samples per resampling step
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 _MOST_CHANNELS = 64
 
@@ -35,21 +35,21 @@ _MOST_CHANNELS = 64
 class ArrayClip:
     """A clip whose audio and frames are arrays; one of them may be missing.
 
-    The waveform is mixed to one channel and resampled, and frames are resized, by the functions
-    that decode files. Arrays at the model's rate and frame size (``learner.model.spec``) give the
-    prediction of their file exactly. Others were converted before: frames that were RGB at full
-    size differ from those of the file by 1 to 3 of 255 levels in the mean. Tensors on the CPU are
+    The functions that decode files mix the waveform to one channel, resample it and resize the
+    frames. Arrays at the model's rate and frame size (``learner.model.spec``) give exactly the
+    prediction of their file. For other arrays, small differences remain: full-size RGB frames
+    differ from those of the file by 1 to 3 of 255 levels on average. CPU tensors are accepted as
     arrays.
 
     Args:
-        audio: Waveform, shape [L] or [channels, L]: floating point in -1..1, or int16. Six channels
-            are mixed as 5.1, eight as 7.1, other numbers above two are averaged.
+        audio: Waveform, shape [L] or [channels, L]: floating point in [-1, 1], or int16. Six
+            channels are mixed as 5.1, eight as 7.1; other numbers above two are averaged.
         rate_hz: Samples per second; required with ``audio``.
-        frames: RGB images, shape [K, H, W, 3] or, for one, [H, W, 3]: uint8, or floating point
-            in 0..1.
-        frame_rate_hz: Frames per second. Without it the frames share the duration of the audio
-            evenly or, without audio, the window of the model.
-        name: What `Prediction.file` says.
+        frames: RGB images, shape [K, H, W, 3] or, for a single image, [H, W, 3]: uint8, or
+            floating point in [0, 1].
+        frame_rate_hz: Frames per second. If absent, the frames are spread evenly over the
+            duration of the audio or, without audio, over the window of the model.
+        name: Value of `Prediction.file`.
 
     Raises:
         InputError: If both are missing, or a shape or a value is not as described.
@@ -96,29 +96,29 @@ class ArrayClip:
         frame_rate_hz: float | None = None,
         names: Sequence[str] | None = None,
     ) -> list[ArrayClip]:
-        """Clips of a batch of arrays.
+        """Create the clips of a batch of arrays.
 
         Args:
             audio: Shape [B, L] or [B, channels, L].
             rate_hz: As in `ArrayClip`.
             frames: Shape [B, K, H, W, 3].
             frame_rate_hz: As in `ArrayClip`.
-            names: Of the clips; ``array 0``, ``array 1`` and so on if absent.
+            names: Names of the clips; ``array 0``, ``array 1`` and so on if absent.
 
         Raises:
-            InputError: If the batches are not of one length, or as `ArrayClip` does.
+            InputError: If the batches differ in length, or for the reasons of `ArrayClip`.
         """
         parts = {"audio": audio, "frames": frames, "names": names}
         lengths = {name: len(part) for name, part in parts.items() if part is not None}  # type: ignore[arg-type]
         if len(set(lengths.values())) > 1:
-            said = ", ".join(f"{length} {name}" for name, length in lengths.items())
-            raise InputError(f"a batch of arrays has {said}: give as many of each")
-        waves, pictures = (None if x is None else np.asarray(x) for x in (audio, frames))
+            numbers = ", ".join(f"{length} {name}" for name, length in lengths.items())
+            raise InputError(f"a batch of arrays has {numbers}: give the same number of each")
+        waves, images = (None if x is None else np.asarray(x) for x in (audio, frames))
         return [
             ArrayClip(
                 audio=None if waves is None else waves[i],
                 rate_hz=rate_hz,
-                frames=None if pictures is None else pictures[i],
+                frames=None if images is None else images[i],
                 frame_rate_hz=frame_rate_hz,
                 name=f"array {i}" if names is None else names[i],
             )
@@ -127,7 +127,7 @@ class ArrayClip:
 
     @property
     def duration_s(self) -> float | None:
-        """Length of the longer modality in seconds; None for frames without a rate alone."""
+        """Length of the longer modality in seconds; None for frames only, without a rate."""
         lengths_s = []
         if self._audio is not None and self.rate_hz is not None:
             lengths_s.append(self._audio.shape[1] / self.rate_hz)
@@ -136,7 +136,7 @@ class ArrayClip:
         return max(lengths_s, default=None)
 
     def windows(self, spec: MediaSpec, every_s: float | None = None) -> Iterator[Decoded]:
-        """The centre window, or windows that begin every so many seconds.
+        """Yield the centre window, or windows that start every ``every_s`` seconds.
 
         Raises:
             MediaError: If the clip is shorter than half a second.
@@ -168,8 +168,8 @@ class ArrayClip:
             num = len(self._frames)
             rate_hz = self.frame_rate_hz or num / duration_s
             for k, time_s in enumerate(frame_times_s(spec, start_s, end_s)):
-                shown = self._frames[min(int((time_s + EPSILON_S) * rate_hz), num - 1)]
-                frames[k] = _square(shown, spec.frame_px)
+                image = self._frames[min(int((time_s + EPSILON_S) * rate_hz), num - 1)]
+                frames[k] = _square(image, spec.frame_px)
         peak = int(np.abs(audio.astype(np.int32)).max())
         return Decoded(
             frames=frames,
@@ -185,17 +185,17 @@ class ArrayClip:
 
 
 def _square(image: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
-    """An image [H, W, 3] as a square; one of that size stays as it is."""
+    """Resize an image [H, W, 3] to a square; an image of that size is not changed."""
     if image.shape[:2] == (size_px, size_px):
         return image
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-    # Files hold colour at half the resolution, and are resized from that: resizing RGB instead
-    # differs from a file's frames by two to three times as much.
+    # Files store colour at half the resolution, and are resized from that. Resizing RGB instead
+    # would increase the difference from a file's frames by a factor of two to three.
     return to_square(frame.reformat(format="yuv420p"), size_px)
 
 
 def _waveform(audio: NDArray[Any], name: str) -> NDArray[Any]:
-    """Check a waveform; gives int16 or float32, shape [channels, L]."""
+    """Check a waveform; return int16 or float32, shape [channels, L]."""
     wave = audio[None] if audio.ndim == 1 else audio
     if wave.ndim != 2 or not 1 <= wave.shape[0] <= _MOST_CHANNELS or wave.shape[1] == 0:
         raise InputError(
@@ -206,21 +206,21 @@ def _waveform(audio: NDArray[Any], name: str) -> NDArray[Any]:
         return wave
     if not np.issubdtype(wave.dtype, np.floating):
         raise InputError(
-            f"clip {name!r}: audio is {wave.dtype}; give floating point in -1..1, or int16"
+            f"clip {name!r}: audio is {wave.dtype}; give floating point in [-1, 1], or int16"
         )
     wave = wave.astype(np.float32)
     if not np.isfinite(wave).all():
-        raise InputError(f"clip {name!r}: audio holds infinity or NaN: replace such samples")
+        raise InputError(f"clip {name!r}: audio contains infinity or NaN: replace such samples")
     if np.abs(wave).max() > 2:
         raise InputError(
             f"clip {name!r}: audio reaches {np.abs(wave).max():g}; floating point must be in "
-            "-1..1: divide it by its full scale, for example 32768"
+            "[-1, 1]: divide it by its full scale, for example 32768"
         )
     return wave
 
 
 def _images(frames: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Check frames; gives uint8, shape [K, H, W, 3]."""
+    """Check frames; return uint8, shape [K, H, W, 3]."""
     images = frames[None] if frames.ndim == 3 else frames
     if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise InputError(
@@ -231,18 +231,18 @@ def _images(frames: NDArray[Any], name: str) -> NDArray[np.uint8]:
         return images
     if not np.issubdtype(images.dtype, np.floating):
         raise InputError(
-            f"clip {name!r}: frames are {images.dtype}; give uint8, or floating point in 0..1"
+            f"clip {name!r}: frames are {images.dtype}; give uint8, or floating point in [0, 1]"
         )
     if not (images.min() >= 0 and images.max() <= 1):  # NaN fails too
         raise InputError(
-            f"clip {name!r}: frames reach from {images.min():g} to {images.max():g}; floating "
-            "point must be in 0..1"
+            f"clip {name!r}: frames range from {images.min():g} to {images.max():g}; floating "
+            "point must be in [0, 1]"
         )
     return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
 
 
 def _resampled(wave: NDArray[Any], from_hz: float, to_hz: int) -> NDArray[np.int16]:
-    """Mix to one channel and resample as the decoder of files does."""
+    """Mix to one channel and resample, as for files."""
     if wave.shape[0] not in _LAYOUTS:
         scale = 32768 if wave.dtype == np.int16 else 1
         wave = (wave.astype(np.float32) / scale).mean(axis=0, keepdims=True)
@@ -261,13 +261,13 @@ def _resampled(wave: NDArray[Any], from_hz: float, to_hz: int) -> NDArray[np.int
 def _filled(
     samples: NDArray[np.int16], begin: int, length_s: float, spec: MediaSpec
 ) -> NDArray[np.int16]:
-    """The samples of a window: silence after the audio; a clip shorter than it is repeated."""
+    """Return a window: silence follows the audio; a clip shorter than the window is repeated."""
     length = round(length_s * spec.rate_hz)
-    there = samples[begin : begin + length]
+    available = samples[begin : begin + length]
     if length < spec.num_samples:
-        return np.resize(there, spec.num_samples) if len(there) else _silence(spec)
+        return np.resize(available, spec.num_samples) if len(available) else _silence(spec)
     window = _silence(spec)
-    window[: len(there)] = there[: spec.num_samples]
+    window[: len(available)] = available[: spec.num_samples]
     return window
 
 

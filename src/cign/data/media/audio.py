@@ -1,4 +1,4 @@
-"""Sound of a file between two times: mono, 16 bit, at one rate."""
+"""Decode the audio of a file between two times: mono, 16 bit, at one rate."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from cign.data.media.container import Media
 from cign.data.media.seeking import decoded_from
 
-# Decoders and the resampler need what came before to give the right first samples.
+# Decoders and the resampler need preceding audio to give correct first samples.
 _LEAD_S = 0.2
 _GAP_S = 0.05
-_MOST_CHANNELS = 64  # of FFmpeg's resampler
+_MOST_CHANNELS = 64  # limit of FFmpeg's resampler
 _MOST_PLANES = 8
 
 
@@ -26,9 +26,9 @@ class Sound:
     """Samples between two times.
 
     Attributes:
-        samples: int16 [n]; silence where the track has none.
-        first: Index of the first sample that the track has.
-        last: Index after the last one; 0 if there is none.
+        samples: int16 [n]; silence where the track has no samples.
+        first: Index of the first sample from the track.
+        last: Index after the last sample from the track; 0 if there is none.
     """
 
     samples: NDArray[np.int16]
@@ -37,39 +37,39 @@ class Sound:
 
 
 class SoundReader:
-    """Gives the sound of ascending spans in one pass; it keeps one span in memory.
+    """Reads the audio of ascending spans in one pass; only one span is in memory.
 
     Args:
-        media: A file with a sound track.
-        rate_hz: Samples per second to resample to.
-        from_s: Where the first span begins.
+        media: A file with an audio track.
+        rate_hz: Target sample rate in hertz.
+        from_s: Start of the first span in seconds.
     """
 
     def __init__(self, media: Media, rate_hz: int, from_s: float = 0.0) -> None:
         self._rate_hz = rate_hz
         self._pieces = _pieces(media, rate_hz, from_s)
-        self._kept: deque[tuple[int, NDArray[np.int16]]] = deque()
+        self._buffered: deque[tuple[int, NDArray[np.int16]]] = deque()
 
     def between(self, start_s: float, end_s: float) -> Sound:
-        """Decode the sound between two times, mixed to one channel.
+        """Decode the audio between two times, mixed to one channel.
 
         Args:
-            start_s: From here on; not before the start of the last span.
-            end_s: To here.
+            start_s: Start in seconds; not before the start of the previous span.
+            end_s: End in seconds.
         """
         begin = round(start_s * self._rate_hz)
         end = begin + round((end_s - start_s) * self._rate_hz)
-        while self._kept and _end(self._kept[0]) <= begin:
-            self._kept.popleft()
-        while not self._kept or _end(self._kept[-1]) < end:
+        while self._buffered and _end(self._buffered[0]) <= begin:
+            self._buffered.popleft()
+        while not self._buffered or _end(self._buffered[-1]) < end:
             piece = next(self._pieces, None)
             if piece is None:
                 break
             if _end(piece) > begin:
-                self._kept.append(piece)
+                self._buffered.append(piece)
         samples = np.zeros(end - begin, np.int16)
         first, last = len(samples), 0
-        for offset, piece_samples in self._kept:
+        for offset, piece_samples in self._buffered:
             low, high = max(offset, begin), min(offset + len(piece_samples), end)
             if low < high:
                 samples[low - begin : high - begin] = piece_samples[low - offset : high - offset]
@@ -82,10 +82,10 @@ def _end(piece: tuple[int, NDArray[np.int16]]) -> int:
 
 
 def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[tuple[int, NDArray[np.int16]]]:
-    """Resampled pieces with the index of their first sample, counted from the file's start.
+    """Yield resampled pieces with the index of their first sample from the file's start.
 
-    A gap, or a change of rate, layout or sample format, begins a new run with its own resampler;
-    within a run the samples are counted, since time stamps are rounded.
+    A gap, or a change of rate, layout or sample format, starts a new run with its own resampler.
+    Within a run, samples are counted, because timestamps are rounded.
     """
     resampler: MonoResampler | None = None
     index = 0
@@ -102,7 +102,7 @@ def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[tuple[int, ND
         next_s += frame.samples / frame.sample_rate
         if may_hold_nan:
             media.num_not_finite += _clear_not_finite(frame)
-        frame.pts = None  # the resampler would fill small gaps in the time stamps
+        frame.pts = None  # otherwise the resampler fills small gaps in the timestamps
         piece = resampler.convert(frame)
         if len(piece):
             yield index, piece
@@ -112,13 +112,13 @@ def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[tuple[int, ND
 
 
 class MonoResampler:
-    """Brings frames of one kind to int16 samples of one channel.
+    """Converts frames of one format to int16 samples of one channel.
 
-    FFmpeg's matrix mixes the layouts that it knows. It refuses numbers of channels without a layout
-    (9, 11, 32, as microphone arrays have them): their channels are averaged.
+    FFmpeg's matrix mixes the layouts that it supports. It rejects numbers of channels without a
+    layout (9, 11, 32, as from microphone arrays); those channels are averaged.
 
     Args:
-        rate_hz: Samples per second.
+        rate_hz: Target sample rate in hertz.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -128,7 +128,7 @@ class MonoResampler:
         self._unpacker: av.AudioResampler | None = None
 
     def convert(self, frame: Any | None) -> NDArray[np.int16]:
-        """Convert a frame; None gives what is left."""
+        """Convert a frame; None flushes the remaining samples."""
         if frame is not None and self._is_averaged:
             frame = self._average(frame)
         parts: list[Any]
@@ -150,7 +150,7 @@ class MonoResampler:
     def _average(self, frame: Any) -> Any:
         num_channels = frame.layout.nb_channels
         if num_channels <= _MOST_CHANNELS:
-            # PyAV reads no more than 8 planes safely; packed there is one.
+            # PyAV reads at most 8 planes safely; packed formats have one plane.
             if self._unpacker is None:
                 self._unpacker = av.AudioResampler(
                     format="flt", layout=frame.layout, rate=frame.sample_rate
@@ -166,20 +166,23 @@ class MonoResampler:
             if frame.format.name not in ("flt", "dbl"):
                 packed /= 2 ** (frame.format.bits - 1)
         mono = packed.reshape(-1, num_channels).mean(axis=1, dtype=np.float64).astype(np.float32)
-        made = av.AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
-        made.sample_rate = frame.sample_rate
-        return made
+        averaged = av.AudioFrame.from_ndarray(mono[None], format="flt", layout="mono")
+        averaged.sample_rate = frame.sample_rate
+        return averaged
 
 
 def _may_hold_nan(media: Media) -> bool:
-    """Whether a codec stores numbers as they are; others compute them, which are finite."""
+    """Return whether a codec stores raw floating-point samples, which may not be finite."""
     assert media.audio is not None
     name: str = media.audio.codec_context.name
     return name.startswith("pcm_f") or name == "wavpack"
 
 
 def _clear_not_finite(frame: Any) -> int:
-    """Set samples that are not finite numbers to 0, which would be full scale; gives how many."""
+    """Set samples that are not finite to 0, and return their number.
+
+    The conversion to int16 would turn them into full-scale samples.
+    """
     width = {"flt": np.float32, "dbl": np.float64}.get(frame.format.packed.name)
     cleared = 0
     for plane in frame.planes[:_MOST_PLANES] if width is not None else ():
@@ -192,7 +195,7 @@ def _clear_not_finite(frame: Any) -> int:
 
 
 def _frames(media: Media, from_s: float) -> Iterator[tuple[Any, float]]:
-    """Decoded frames from a little before a time on, with their times in seconds."""
+    """Yield decoded frames, starting shortly before a time, with their times in seconds."""
     lead_s = max(from_s - _LEAD_S, 0.0)
     for frame, time_s in decoded_from(media, from_s, "audio", lead_s=_LEAD_S):
         if time_s + frame.samples / frame.sample_rate > lead_s:

@@ -1,4 +1,4 @@
-"""A media file opened for reading: its tracks, its clock and its length."""
+"""Open a media file for reading: its tracks, timestamps and duration."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from cign.data.media.spans import is_guessed, is_unstamped, lists_samples, may_r
 from cign.data.media.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
-# Containers round time stamps to milliseconds.
+# Containers round timestamps to milliseconds.
 EPSILON_S = 1e-3
 
 
 class MediaError(Exception):
-    """A file that gives no usable clip.
+    """A file cannot be used as a clip.
 
     Attributes:
         condition: ``missing``, ``unreadable``, ``damaged`` or ``short``.
@@ -43,12 +43,12 @@ class Media:
         container: The container of PyAV.
         video: The best video stream that is not cover art, if any.
         audio: The best audio stream, if any.
-        timeline: Where the streams lie.
-        num_bad: Packets and frames that failed so far.
-        num_not_finite: Audio samples so far that are not numbers.
+        timeline: Start and end of the streams.
+        num_bad: Number of packets and frames that failed so far.
+        num_not_finite: Number of audio samples so far that are not finite.
         is_guessed: Whether the format has no index, so that files are read from the start.
         is_unstamped: Whether the format has no timestamps, so that frames are counted.
-        may_miss: Whether seeking in the format may end behind the key frame.
+        may_miss: Whether seeking in the format may end after the key frame.
     """
 
     path: Path
@@ -61,10 +61,10 @@ class Media:
 
     def __post_init__(self) -> None:
         tracks = {"video": self.video, "audio": self.audio}
-        there = {kind: track for kind, track in tracks.items() if track is not None}
-        self._ticks_s = {track.index: float(track.time_base) for track in there.values()}
+        present = {kind: track for kind, track in tracks.items() if track is not None}
+        self._ticks_s = {track.index: float(track.time_base) for track in present.values()}
         origins_s = self.timeline.origins_s
-        self._origins_s = {kind: origins_s[track.index] for kind, track in there.items()}
+        self._origins_s = {kind: origins_s[track.index] for kind, track in present.items()}
         self.is_guessed = is_guessed(self.container)
         self.is_unstamped = is_unstamped(self.container)
         self.may_miss = may_restart(self.container)
@@ -86,7 +86,7 @@ class Media:
                 raise MediaError("unreadable", "it is a list of other files")
             video, audio = _pick(container, "video"), _pick(container, "audio")
             if video is None and audio is None:
-                raise MediaError("unreadable", "it holds no picture or sound that can be decoded")
+                raise MediaError("unreadable", "it contains no video or audio that can be decoded")
             timeline, is_traced = _measured(path, container, video, audio)
             if is_traced:
                 container.close()
@@ -116,11 +116,14 @@ class Media:
         self.container.close()
 
     def duration_s(self) -> float:
-        """Length of the clip: from the earliest to the latest time of the streams that are read."""
+        """Return the duration, from the earliest to the latest time of the streams in use."""
         return self.timeline.duration_s
 
     def breaks_off_s(self) -> float | None:
-        """Where the first track breaks off that the header says to be longer; reads the file."""
+        """Return the earliest time at which a track ends before its stated end; None if none does.
+
+        Reads the whole file.
+        """
         if not self.timeline.is_stated:
             return None
         tracks = [track for track in (self.video, self.audio) if track is not None]
@@ -139,7 +142,7 @@ class Media:
         """Move to the last key frame of a track at or before a time; to the start if it fails.
 
         Args:
-            time_s: The time.
+            time_s: The time in seconds.
             kind: ``video`` or ``audio``.
         """
         track = getattr(self, kind)
@@ -154,7 +157,7 @@ class Media:
                 self._reopen()
 
     def rewind(self) -> None:
-        """Go to the very first packet, which seeking by time may miss."""
+        """Go to the first packet of the file, which seeking by time may miss."""
         if _is_byte_stream(self.container) and not self.timeline.shifts_s:
             self.container.seek(0, unsupported_byte_offset=True)
         else:
@@ -168,19 +171,19 @@ class Media:
                 setattr(self, kind, _pick(self.container, kind))
 
     def packets(self, *tracks: Any) -> Iterator[Any]:
-        """Read packets until the file ends or breaks off; a break counts as trouble."""
+        """Read packets until the file ends or is truncated; count a truncation in `num_bad`."""
         try:
             for packet in self.container.demux(*tracks):
-                # Where parts were joined, the last packet of one counts as corrupt, and decodes.
+                # At joins, the last packet of a part is flagged as corrupt, although it decodes.
                 self.num_bad += bool(packet.is_corrupt) and not self.timeline.shifts_s
                 yield packet
         except (av.error.FFmpegError, ValueError):
             self.num_bad += 1
 
     def frames(self, packet: Any) -> list[Any]:
-        """Decode a packet; one that fails counts as trouble and gives nothing."""
+        """Decode a packet; count a failure in `num_bad` and return no frames."""
         if not packet.size and (packet.pts is not None or packet.dts is not None):
-            return []  # it says that the frame before is shown on
+            return []  # it repeats the previous frame
         try:
             frames: list[Any] = packet.decode()
         except (av.error.FFmpegError, ValueError):
@@ -190,14 +193,14 @@ class Media:
         return frames
 
     def packet_s(self, packet: Any) -> float | None:
-        """The time of a packet, if it has one."""
+        """Return the time of a packet in seconds, if it has one."""
         if packet.pts is None or self.is_unstamped:
             return None
         index = packet.stream.index
         return float(packet.pts) * self._ticks_s[index] - self.timeline.origins_s[index]
 
     def frame_s(self, frame: Any, kind: str) -> float | None:
-        """The time of a frame of the video or audio, if it has one."""
+        """Return the time of a video or audio frame in seconds, if it has one."""
         if frame.time is None or self.is_unstamped:
             return None
         return float(frame.time) - self._origins_s[kind]
@@ -208,11 +211,13 @@ _CACHED = 32
 
 
 def _measured(path: Path, container: Any, video: Any, audio: Any) -> tuple[Timeline, bool]:
-    """`measure`, once for a file that is read whole: many clips may be parts of one recording.
+    """Call `measure`, with a cache for files that must be read completely.
+
+    Many clips may be parts of the same recording.
 
     Returns:
-        Where the streams lie, and whether the container must be opened again: reading it to its end
-        leaves traces in its index and timestamps, and a clip must be the same each time.
+        The timeline, and whether the container must be opened again. Reading it to its end changes
+        its index and timestamps, but a clip must be decoded identically each time.
     """
     if lists_samples(container, [track for track in (video, audio) if track is not None]):
         return measure(container, video, audio), False
@@ -232,13 +237,14 @@ def _measured(path: Path, container: Any, video: Any, audio: Any) -> tuple[Timel
 
 
 def _is_byte_stream(container: Any) -> bool:
-    """Whether any byte is a place to read from: MPEG-TS and MPEG-PS."""
+    """Return whether reading can start at any byte: MPEG-TS and MPEG-PS."""
     return container.format.name in ("mpegts", "mpeg")
 
 
 def _open(path: Path) -> Any:
     try:
-        # An absolute name is never taken for a protocol; a list in disguise opens no address.
+        # An absolute path is never parsed as a protocol; the whitelist prevents a disguised
+        # playlist from opening a URL.
         return av.open(
             str(path.absolute()),
             mode="r",
@@ -250,7 +256,7 @@ def _open(path: Path) -> Any:
 
 
 def _pick(container: Any, kind: str) -> Any | None:
-    """The best track of a kind, decoded by one thread: the processes do the work in parallel."""
+    """Return the best track of a kind, decoded in one thread: the processes run in parallel."""
     candidates = [
         stream
         for stream in container.streams
@@ -269,7 +275,7 @@ def _pick(container: Any, kind: str) -> Any | None:
 
 @contextlib.contextmanager
 def as_media_error() -> Iterator[None]:
-    """Turn what libraries raise at strange files into `MediaError`."""
+    """Convert exceptions of libraries on malformed files to `MediaError`."""
     try:
         yield
     except (av.error.FFmpegError, ValueError, ArithmeticError, MemoryError) as error:
@@ -277,6 +283,6 @@ def as_media_error() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The short text of an error, without numbers of errors and file names."""
+    """Return the short text of an error, without error numbers and file names."""
     text = str(getattr(error, "strerror", None) or error) or type(error).__name__
     return text.splitlines()[0]

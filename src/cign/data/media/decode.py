@@ -1,6 +1,6 @@
-"""Decoding of clips: the wanted frames and the sound of a window, and what is odd about them.
+"""Decode clips: selected frames and the audio of a window, and their conditions.
 
-Nothing here imports torch: the processes that decode start in a fraction of a second.
+This module does not import torch, so that decoding processes start in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ THRESHOLDS = {"short_s": SHORT_S, "silent_dbfs": SILENT_DBFS, "still_block_level
 
 @dataclass(frozen=True, kw_only=True)
 class MediaSpec:
-    """What is taken from a clip.
+    """Specification of the frames and audio to take from a clip.
 
     Attributes:
-        num_frames: Frames, evenly spaced over the window; one is its middle.
-        frame_px: Side of the square that frames are resized to.
-        rate_hz: Samples of sound per second.
+        num_frames: Number of frames, evenly spaced over the window; a single frame is its middle.
+        frame_px: Side of the square that frames are resized to, in pixels.
+        rate_hz: Audio sample rate in hertz.
         window_s: Length of the window in seconds.
     """
 
@@ -44,20 +44,22 @@ class MediaSpec:
 
     def __post_init__(self) -> None:
         if self.num_frames < 1 or self.frame_px < 16 or self.num_samples < 1:
-            raise ValueError(f"{self} takes no frames or no sound")
+            raise ValueError(
+                f"{self} is invalid: it needs at least one frame, 16 pixels and one audio sample"
+            )
 
     @property
     def num_samples(self) -> int:
-        """Samples of sound in a window."""
+        """Number of audio samples in a window."""
         return round(self.rate_hz * self.window_s)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, for JSON."""
+        """Return the fields by name, for JSON."""
         return asdict(self)
 
 
-# The released code of CIGN takes a short side of 246 pixels and 3 s; 22.05 kHz gives the 257x276
-# spectrogram that its network expects.
+# The released code of CIGN uses a short side of 246 pixels and 3 s of audio; 22.05 kHz gives the
+# 257x276 spectrogram that its network expects.
 PRESETS = {"release": MediaSpec(), "small": MediaSpec(frame_px=96, rate_hz=16000)}
 
 
@@ -66,16 +68,17 @@ class Decoded:
     """A window of a clip.
 
     Attributes:
-        frames: uint8 RGB [num_frames, frame_px, frame_px, 3]; zeros without a picture track.
-        audio: int16 [num_samples]; zeros without a sound track.
-        has_audio: Whether there is a sound track.
-        has_visual: Whether there is a picture track.
-        silent: Whether the sound's peak is below -60 dBFS.
-        still: Whether the picture does not move; nothing if the test had one frame only.
-        start_s: Where the window begins in the file.
-        end_s: Where it ends; less than a window later in clips that were repeated to fill it.
-        duration_s: Length of the clip, not of the window.
-        conditions: Name and detail of all that is odd, see ``docs/media.md``.
+        frames: uint8 RGB [num_frames, frame_px, frame_px, 3]; zeros without a video track.
+        audio: int16 [num_samples]; zeros without an audio track.
+        has_audio: Whether there is an audio track.
+        has_visual: Whether there is a video track.
+        silent: Whether the audio's peak is below -60 dBFS.
+        still: Whether the video does not move; None if only one frame was available for the test.
+        start_s: Start of the window in the file, in seconds.
+        end_s: End of the window in the file, in seconds; less than a window after ``start_s`` for
+            clips that were repeated to fill the window.
+        duration_s: Length of the clip, not of the window, in seconds.
+        conditions: Name and detail of each condition, see ``docs/media.md``.
     """
 
     frames: NDArray[np.uint8]
@@ -91,14 +94,14 @@ class Decoded:
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of the decoded frames and sound; files with the same are duplicates."""
+        """SHA-256 of the decoded frames and audio; files with equal hashes are duplicates."""
         return content_hash(self.frames, self.audio, self.has_audio, self.has_visual)
 
 
 def content_hash(
     frames: NDArray[np.uint8], audio: NDArray[np.int16], has_audio: bool, has_visual: bool
 ) -> str:
-    """Hash decoded content, and which of its parts are there."""
+    """Hash decoded content, and which modalities are present."""
     digest = hashlib.sha256(bytes([has_audio, has_visual]))
     digest.update(np.ascontiguousarray(frames).data)
     digest.update(np.ascontiguousarray(audio).data)
@@ -112,19 +115,19 @@ def decode(
 
     Args:
         path: The file.
-        spec: What to take.
-        start_s: Where the clip begins in the file; its start if absent.
-        end_s: Where the clip ends; the file's end if absent or later than that.
+        spec: Frames and audio to take.
+        start_s: Start of the clip in the file, in seconds; the file's start if absent.
+        end_s: End of the clip in seconds; the file's end if absent or later than the file's end.
 
     Raises:
-        MediaError: If the file is missing, unreadable, too damaged or the clip is too short.
+        MediaError: If the file is missing, unreadable or too damaged, or the clip is too short.
     """
     with as_media_error(), Media.open(Path(path)) as media:
         first_s, last_s = _extent(media, start_s, end_s)
         raw = _read(media, spec, *_centre(first_s, last_s, spec.window_s))
         broken_s = media.breaks_off_s() if raw.lacks(spec) else None
         if broken_s is not None:
-            # The file breaks off: its middle is the middle of what is there.
+            # The file is truncated: use the centre of the available part.
             media.num_bad += 1
             if first_s + SHORT_S <= broken_s < last_s:
                 last_s = broken_s
@@ -138,7 +141,7 @@ def _extent(media: Media, start_s: float | None, end_s: float | None) -> tuple[f
     last_s = duration_s if end_s is None else min(end_s, duration_s)
     if first_s >= duration_s > 0:
         raise MediaError(
-            "short", f"start_s {first_s:g} lies past the end of the {duration_s:.2f} s file"
+            "short", f"start_s {first_s:g} is past the end of the {duration_s:.2f} s file"
         )
     if last_s - first_s < SHORT_S:
         length_s = max(last_s - first_s, 0.0)
@@ -153,7 +156,7 @@ def _centre(first_s: float, last_s: float, window_s: float) -> tuple[float, floa
 
 @dataclass(frozen=True)
 class Raw:
-    """What was read of a window, before it is judged and brought to its final shape."""
+    """Content of a window as read, before it is checked and brought to its final shape."""
 
     start_s: float
     end_s: float
@@ -161,17 +164,17 @@ class Raw:
     sound: Sound | None
 
     def lacks(self, spec: MediaSpec) -> bool:
-        """Whether picture or sound ends before the window does."""
+        """Return whether video or audio ends before the window."""
         middle_s = self.end_s - (self.end_s - self.start_s) / (2 * spec.num_frames)
-        picture = self.chosen is None or middle_s - self.chosen.times_s[-1] > SHORT_S
-        return picture or (
+        lacks_video = self.chosen is None or middle_s - self.chosen.times_s[-1] > SHORT_S
+        return lacks_video or (
             self.sound is not None
             and len(self.sound.samples) - self.sound.last > spec.rate_hz * SHORT_S / 2
         )
 
 
 def frame_times_s(spec: MediaSpec, start_s: float, end_s: float) -> list[float]:
-    """Times of a window's frames: the middles of equal parts."""
+    """Return the times of a window's frames: the middles of equal parts, in seconds."""
     step_s = (end_s - start_s) / spec.num_frames
     return [start_s + (i + 0.5) * step_s for i in range(spec.num_frames)]
 
@@ -187,18 +190,19 @@ def _read(media: Media, spec: MediaSpec, start_s: float, end_s: float) -> Raw:
 
 
 def finish(media: Media, spec: MediaSpec, raw: Raw, duration_s: float) -> Decoded:
-    """Judge what was read and bring it to the shapes of the specification.
+    """Check the content of a window and bring it to the shapes of the specification.
 
     Raises:
-        MediaError: If too little of it decoded.
+        MediaError: If too little of it was decoded.
     """
     chosen, sound = raw.chosen, raw.sound
-    heard = 0 if sound is None else sound.last - sound.first
-    if chosen is None and heard == 0:
+    num_decoded = 0 if sound is None else sound.last - sound.first
+    if chosen is None and num_decoded == 0:
         raise MediaError("unreadable", "nothing in it decodes")
     if media.video is not None and chosen is None:
         raise MediaError("damaged", "no frame of its video track decodes")
-    if sound is not None and media.num_bad and heard < SHORT_S * spec.rate_hz * (1 - 1e-3):
+    min_samples = SHORT_S * spec.rate_hz * (1 - 1e-3)
+    if sound is not None and media.num_bad and num_decoded < min_samples:
         raise MediaError("damaged", f"less than {SHORT_S} s of its audio track decodes")
     audio = np.zeros(spec.num_samples, np.int16)
     if sound is not None:
@@ -227,11 +231,11 @@ def finish(media: Media, spec: MediaSpec, raw: Raw, duration_s: float) -> Decode
 
 
 def _fill(sound: Sound, num_samples: int) -> NDArray[np.int16]:
-    """Repeat the sound of a clip that is shorter than the window; else take it as it is."""
+    """Repeat the audio of a clip that is shorter than the window; otherwise do not change it."""
     length = len(sound.samples)
     if length < num_samples:
-        there = sound.samples[sound.first : sound.last] if sound.last else sound.samples
-        return np.resize(there, num_samples)
+        samples = sound.samples[sound.first : sound.last] if sound.last else sound.samples
+        return np.resize(samples, num_samples)
     return sound.samples[:num_samples]
 
 
@@ -242,7 +246,7 @@ def _conditions(
     if media.num_bad:
         damage.append(f"{media.num_bad} packets or frames failed")
     if media.num_not_finite:
-        damage.append(f"{media.num_not_finite} audio samples are not finite and were taken as 0")
+        damage.append(f"{media.num_not_finite} audio samples are not finite and were set to 0")
     if damage:
         yield "damaged", "; ".join(damage)
     yield from media.timeline.notes
@@ -253,17 +257,17 @@ def _conditions(
     if silent and raw.sound is not None and raw.sound.last:
         yield "silent", f"the peak of its audio is below {SILENT_DBFS:.0f} dBFS"
     elif silent:
-        yield "silent", "its audio track has nothing in the window"
+        yield "silent", "its audio track has no samples in the window"
     if still:
         yield "still", "its video does not move"
     if raw.chosen is not None and still is None:
-        yield "still not tested", "the wanted frame is the first that decodes"
+        yield "still not tested", "the selected frame is the first that decodes"
     if duration_s < spec.window_s - 1e-3:
         yield "short", f"{duration_s:.2f} s were repeated to fill {spec.window_s:g} s"
     if duration_s > spec.window_s + 1e-3:
         yield "long", f"the centre {spec.window_s:g} s of {duration_s:.2f} s were taken"
     if raw.chosen is not None:
-        # Elementary streams state their frame rate in more than one way, and are counted by one.
+        # Elementary streams state their frame rate in several ways; one of them is used.
         track = None if media.is_unstamped else media.video
         yield from describe_picture(track, raw.chosen.frames[0])
     if media.audio is not None and media.audio.codec_context.channels > 2:

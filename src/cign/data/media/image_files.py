@@ -1,4 +1,4 @@
-"""Clips whose sound and pictures lie in separate files: ``audio/ID.wav`` and ``frames/ID.jpg``."""
+"""Clips whose audio and images are separate files: ``audio/ID.wav`` and ``frames/ID.jpg``."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _NUMBERS = re.compile(r"(\d+)")
 
 
 def pictures_of(path: Path) -> list[Path]:
-    """The pictures that go with a sound file in a folder ``audio``.
+    """Return the images that belong to an audio file in a folder ``audio``.
 
-    They have its name in the folder ``frames`` beside that folder: ``frames/ID.jpg`` is one
-    picture, the files of ``frames/ID/`` are many, in the order of the numbers in their names. A
-    suffix may be in capitals, and of any format of images that can be decoded.
+    They have the same name in the folder ``frames`` next to that folder: ``frames/ID.jpg`` is a
+    single image; the files of ``frames/ID/`` are several images, in the order of the numbers in
+    their names. A suffix may be in upper case, and of any image format that can be decoded.
     """
     places = [number for number, part in enumerate(path.parts[:-1]) if part == SOUND_FOLDER]
     if not places:
@@ -52,7 +52,7 @@ _listings: dict[Path, tuple[int, dict[str, list[str]]]] = {}
 
 
 def _names_by_stem(folder: Path) -> dict[str, list[str]]:
-    """Names in a folder by what comes before the suffix; listed once until the folder changes."""
+    """Return file names of a folder by stem; the listing is cached until the folder changes."""
     try:
         changed_ns = folder.stat().st_mtime_ns
         known = _listings.get(folder)
@@ -60,7 +60,7 @@ def _names_by_stem(folder: Path) -> dict[str, list[str]]:
             found: dict[str, list[str]] = {}
             for file in folder.iterdir():
                 found.setdefault(file.name.removesuffix(file.suffix), []).append(file.name)
-            _listings.clear()  # corpora have one such folder
+            _listings.clear()  # a corpus has one such folder
             known = _listings[folder] = changed_ns, found
     except OSError:
         return {}
@@ -68,7 +68,7 @@ def _names_by_stem(folder: Path) -> dict[str, list[str]]:
 
 
 def _is_image(file: Path) -> bool:
-    """Whether a file is an image: by its suffix in any case, else by decoding it."""
+    """Return whether a file is an image, by its suffix in any case, or by decoding it."""
     if not file.is_file():
         return False
     return (
@@ -77,10 +77,10 @@ def _is_image(file: Path) -> bool:
 
 
 def decode_image(file: Path, *, images_only: bool = False) -> Any | None:
-    """Decode an image; nothing if it is none, or fails."""
+    """Decode an image; return None if it is not an image or decoding fails."""
     with contextlib.suppress(av.error.FFmpegError, ValueError, OSError, StopIteration, IndexError):
         if file.stat().st_size <= _MAX_BYTES:
-            # By content: a name with % would be taken for a pattern of names.
+            # Open the content, not the path: a name with % would be parsed as a pattern.
             with av.open(io.BytesIO(file.read_bytes()), "r", metadata_errors="replace") as opened:
                 if not images_only or _holds_one_image(opened):
                     return next(opened.decode(video=0))
@@ -88,23 +88,23 @@ def decode_image(file: Path, *, images_only: bool = False) -> Any | None:
 
 
 def _holds_one_image(opened: Any) -> bool:
-    """Whether it is a file of an image format: AVIF and HEIC are MP4 with one frame."""
+    """Return whether a file has an image format: AVIF and HEIC are MP4 with one frame."""
     name = opened.format.name
     return name.endswith("_pipe") or name in ("gif", "apng") or opened.streams.video[0].frames == 1
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
+    """Sort key that orders frame2 before frame10."""
     pieces = _NUMBERS.split(path.name)
     return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in pieces]
 
 
 class PictureReader:
-    """Gives the pictures of a clip at some times; they share the length of its sound evenly.
+    """Reads the images of a clip at given times; they are spread evenly over its audio.
 
     Args:
-        media: The sound; a picture that fails counts as trouble of it.
-        files: The pictures in their order.
+        media: The audio; images that fail are counted in its ``num_bad``.
+        files: The images in their order.
     """
 
     def __init__(self, media: Media, files: Sequence[Path]) -> None:
@@ -114,27 +114,27 @@ class PictureReader:
         self._last: tuple[Path, Any] | None = None
 
     def at(self, times_s: Sequence[float]) -> Chosen | None:
-        """The pictures shown at some times, as `FrameReader` gives frames."""
+        """Return the images shown at given times, like `FrameReader.at`."""
         numbers = [self._number(time_s) for time_s in times_s]
         chosen = [self._frame(self._files[number]) for number in numbers]
-        there = [frame for frame in chosen if frame is not None]
-        if not there:
+        decoded = [frame for frame in chosen if frame is not None]
+        if not decoded:
             return None
-        frames, last = [], there[0]
+        frames, last = [], decoded[0]
         for frame in chosen:
             last = last if frame is None else frame
             frames.append(last)
-        # Whether anything moves shows against the first picture, if that is not the wanted one.
+        # The test for motion compares with the first image, unless that is the selected one.
         first = self._frame(self._files[0]) if numbers[-1] else None
         return Chosen(frames, list(times_s), first or frames[-1])
 
     def _number(self, time_s: float) -> int:
-        """Which picture is shown at a time."""
+        """Return the index of the image shown at a time."""
         share = time_s / self._duration_s if self._duration_s > 0 else 0.0
         return min(int(share * len(self._files)), len(self._files) - 1)
 
     def _frame(self, file: Path) -> Any | None:
-        """Decode a picture; nothing if it fails."""
+        """Decode an image; return None if it fails."""
         if self._last is not None and self._last[0] == file:
             return self._last[1]
         frame = decode_image(file)
@@ -145,7 +145,7 @@ class PictureReader:
 
 
 def frame_reader(media: Media) -> FrameReader | PictureReader | None:
-    """What gives the frames of an open file; nothing if there are none."""
+    """Return the reader of the frames of an open file; None if it has no frames."""
     if media.video is not None:
         return FrameReader(media)
     files = pictures_of(media.path)

@@ -1,7 +1,7 @@
-"""Timestamps that restart within a file, and one clock that runs through all of its parts.
+"""Map timestamps that restart within a file to one continuous clock.
 
-Recordings that were joined end to end (``cat a.ts b.ts``, chained Ogg streams, titles of a DVD)
-begin their timestamps again, or jump ahead, where one part ends and the next begins.
+In recordings that were concatenated (``cat a.ts b.ts``, chained Ogg streams, titles of a DVD),
+timestamps restart or jump ahead where one part ends and the next begins.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-# A stream's decoding timestamps never fall, but rounding may let them seem to.
+# The decoding timestamps of a stream never decrease, except by rounding.
 _BACK_S = 1.0
-# A longer pause than this is a jump, as FFmpeg has it (its dts_delta_threshold).
+# A longer pause is a jump; the value is FFmpeg's dts_delta_threshold.
 _AHEAD_S = 10.0
 
 
 @dataclass
 class Part:
-    """One stretch of a file with an unbroken clock, in the clock of the part.
+    """One part of a file with a continuous clock; times are in the clock of the part.
 
     Attributes:
         starts_s: By stream index, the earliest presentation time.
@@ -31,7 +31,7 @@ class Part:
 
 
 class _Stretch:
-    """A part while its packets are read: by stream index, timestamps in ticks."""
+    """A part while its packets are read: timestamps in ticks, by stream index."""
 
     def __init__(self) -> None:
         self.latest: dict[int, int] = {}
@@ -40,10 +40,10 @@ class _Stretch:
 
 
 class PartFinder:
-    """Tells the part that each packet belongs to, for packets in the order of the file.
+    """Finds the part of each packet, for packets in the order of the file.
 
     Args:
-        ticks_s: Seconds of a tick, by stream index.
+        ticks_s: Duration of a tick in seconds, by stream index.
     """
 
     def __init__(self, ticks_s: Mapping[int, float]) -> None:
@@ -54,13 +54,13 @@ class PartFinder:
         self._number = dict.fromkeys(ticks_s, 0)
 
     def take(self, stream: int, order: int | None, start: int, end: int) -> int:
-        """Take in a packet; gives the number of its part.
+        """Process a packet; return the number of its part.
 
         Args:
             stream: Index of its stream.
-            order: Its decoding time; None if it has none.
-            start: Its presentation time.
-            end: When it ends.
+            order: Its decoding time in ticks; None if it has none.
+            start: Its presentation time in ticks.
+            end: Its end in ticks.
         """
         stretch = self._stretches[self._number[stream]]
         if order is not None:
@@ -80,12 +80,12 @@ class PartFinder:
         return self._number[stream]
 
     def _move(self, stream: int, order: int, is_back: bool) -> _Stretch:
-        """The part that a stream goes on with after a jump."""
+        """Return the part in which a stream continues after a jump."""
         number, time_s = self._number[stream], order * self._ticks_s[stream]
-        # A pause of one stream, which another one goes through, is no jump.
+        # A pause of one stream, during which another stream continues, is not a jump.
         if is_back or not self._is_near(number, time_s):
             later = range(number + 1, len(self._stretches))
-            # Another stream may have come to the next part already: streams are interleaved.
+            # Another stream may have reached the next part already: streams are interleaved.
             found = next((n for n in later if self._is_near(n, time_s)), None)
             if found is None:
                 found = len(self._stretches)
@@ -94,7 +94,7 @@ class PartFinder:
         return self._stretches[self._number[stream]]
 
     def _is_near(self, number: int, time_s: float) -> bool:
-        """Whether a decoding time continues what was read of a part."""
+        """Return whether a decoding time continues a part."""
         latest = self._stretches[number].latest
         return any(
             abs(time_s - stamp * self._ticks_s[stream]) <= _AHEAD_S
@@ -102,10 +102,10 @@ class PartFinder:
         )
 
     def parts(self, ticks: Mapping[int, Fraction]) -> list[Part]:
-        """The parts that were found.
+        """Return the parts found so far.
 
         Args:
-            ticks: Seconds of a tick, by stream index.
+            ticks: Duration of a tick in seconds, by stream index.
         """
         return [
             Part(
@@ -117,7 +117,7 @@ class PartFinder:
 
 
 def shifts_s(parts: Sequence[Part]) -> list[float]:
-    """Seconds to add to the times of each part, so that it begins where the one before ends."""
+    """Return the seconds to add to each part so that it starts where the previous part ends."""
     found: list[float] = []
     end_s: float | None = None
     for part in parts:
@@ -131,11 +131,11 @@ def shifts_s(parts: Sequence[Part]) -> list[float]:
 
 
 class Joiner:
-    """Gives packets, in the order of the file, the times of one clock.
+    """Maps the timestamps of packets, in the order of the file, to one clock.
 
     Args:
-        shifts: As `shifts_s` gives them.
-        tracks: The streams that were read to find them.
+        shifts: The result of `shifts_s`.
+        tracks: The streams that were read to compute the shifts.
     """
 
     def __init__(self, shifts: Sequence[float], tracks: Sequence[Any]) -> None:
@@ -147,7 +147,7 @@ class Joiner:
         ]
 
     def join(self, packet: Any) -> None:
-        """Change the timestamps of a packet."""
+        """Map the timestamps of a packet in place."""
         index, pts, dts = packet.stream_index, packet.pts, packet.dts
         order = pts if dts is None else dts
         number = self._finder.take(index, order, 0, 0)

@@ -1,8 +1,8 @@
-"""Decoding presets by name: what published pipelines take of a clip.
+"""Decoding presets by name: frames and audio of a clip as used by published pipelines.
 
-A preset is only what is decoded, so that a store is described by four numbers. Filter banks, their
-mean and deviation, and the normalisation of pictures belong to the backbone that reads the store
-(`cign.backbones.hub`): they come from its own folder.
+A preset defines only what is decoded, so four numbers describe a store. Filter banks, their mean
+and standard deviation, and the normalisation of images belong to the backbone that reads the
+store (`cign.backbones.hub`); they are read from the backbone's folder.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from cign.data.media.decode import MediaSpec
 # 10.24 s; the pipelines below pad it with zeros, and so does the backbone.
 PRESETS: dict[str, MediaSpec] = {
     **BASIC,
-    # AV-CIL's released code: 16 frames spread over the clip for VideoMAE at 224 px, the whole sound
-    # for AudioMAE (128 bins, 1,024 frames, neither mean nor deviation taken out).
+    # AV-CIL's released code: 16 frames spread over the clip for VideoMAE at 224 px, and the
+    # complete audio for AudioMAE (128 bins, 1,024 frames, not normalised by mean and deviation).
     "av_cil": MediaSpec(num_frames=16, frame_px=224, rate_hz=16_000, window_s=10.0),
-    # AST (arXiv 2104.01778): sound alone; the middle frame goes with it.
+    # AST (arXiv 2104.01778): audio only; the middle frame is decoded in addition.
     "ast": MediaSpec(num_frames=1, frame_px=224, rate_hz=16_000, window_s=10.0),
     # CAV-MAE's released code: 10 frames spread over the clip.
     "cav_mae": MediaSpec(num_frames=10, frame_px=224, rate_hz=16_000, window_s=10.0),

@@ -1,4 +1,4 @@
-"""Which files are media. A known suffix is believed; every other file is opened."""
+"""Recognise media files: by a known suffix; other files are opened."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ AUDIO_SUFFIXES = frozenset(
 )
 MEDIA_SUFFIXES = VIDEO_SUFFIXES | AUDIO_SUFFIXES
 
-# FFmpeg takes a picture for a video of one frame, and some texts for a terminal's output; lists
-# name other files.
+# FFmpeg opens images as videos of one frame, and some texts as terminal output; playlists refer
+# to other files.
 _NO_MEDIA = frozenset({"image2", "ico", "tty", "hls", "concat", "dash", "imf"})
 _SNIFFED_BYTES = 4096
-# Characters that a text file may hold below the blank: tab, line ends, form feed, escape.
+# Control characters that a text file may contain: tab, line ends, form feed, escape.
 _TEXT_CONTROLS = frozenset("\t\n\r\f\x1b")
 
 
 def has_media_suffix(path: Path) -> bool:
-    """Whether a file's name ends in a known suffix."""
+    """Return whether a file's name ends in a known suffix."""
     return path.suffix.lower() in MEDIA_SUFFIXES
 
 
 def is_media(path: Path) -> bool:
-    """Whether a regular file is media, by its suffix or, where that is not known, its content.
+    """Return whether a regular file is media, by a known suffix or else by its content.
 
-    A file with a known suffix may still be damaged: decoding finds that out.
+    A file with a known suffix may be damaged; decoding detects that.
     """
     return has_media_suffix(path) or kind_of(path) is not None
 
 
 def kind_of(path: Path) -> str | None:
-    """What a file is by its content; only its headers are read.
+    """Return the kind of a file by its content; only its headers are read.
 
     Args:
         path: A file; a pipe or a device is never opened.
 
     Returns:
-        ``video`` (with or without audio) or ``audio``; None if it is neither, for example a text
-        or a single picture, and if it cannot be read.
+        ``video`` (with or without audio) or ``audio``; None if the file is neither, for example a
+        text or a single image, or if it cannot be read.
     """
     try:
         if not path.is_file():
@@ -55,7 +55,8 @@ def kind_of(path: Path) -> str | None:
         with path.open("rb") as file:
             if is_text(file.read(_SNIFFED_BYTES)):
                 return None
-        # As decoders open it: an absolute name is no protocol, a list opens no address.
+        # As in `container`: an absolute path is not parsed as a protocol, and a playlist cannot
+        # open a URL.
         with av.open(
             str(path.absolute()),
             metadata_errors="replace",
@@ -76,7 +77,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def is_text(begin: bytes) -> bool:
-    """Whether the first bytes of a file are UTF-8 text; of an empty file they are."""
+    """Return whether the first bytes of a file are UTF-8 text; true for an empty file."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(begin)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Decoding from a given time on: seek, decode, check what came out, seek again."""
+"""Decode from a given time: seek, decode, check the first frame, and seek again if necessary."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from cign.data.media.container import EPSILON_S, Media
 from cign.data.media.joins import Joiner
 
-# Where packets are found by their position, seeking may miss the key frame, and land in the middle
-# of a packet of audio, after which its parser goes wrong for a while. Then it is repeated so many
-# seconds earlier, at last from the start, and what fails in the first of these is no damage.
+# In formats that are searched by byte position, seeking may miss the key frame, or end in the
+# middle of an audio packet, after which the parser fails for some packets. In this case, seeking
+# is repeated these many seconds earlier, finally from the start. Failures during _SETTLE_S seconds
+# after seeking do not count as damage.
 _FURTHER_BACK_S = (1.0, 12.0, 60.0)
 _SETTLE_S = 1.0
 
@@ -20,17 +21,17 @@ Before = Callable[[float | None], None]
 def decoded_from(
     media: Media, time_s: float, kind: str, *, lead_s: float = 0.0, before: Before | None = None
 ) -> Iterator[tuple[Any, float]]:
-    """Decoded frames of a track with their times, the first of them at or before a time.
+    """Yield decoded frames of a track with their times; the first is at or before a time.
 
-    An index may lead too far, and a decoder gives nothing before the next key frame. So it is the
-    first decoded frame that is checked: if it is late, the file is read from further back, at last
-    from its start.
+    An index may lead too far, and a decoder gives no frames before the next key frame. Therefore
+    the first decoded frame is checked: if it is late, the file is read from an earlier position,
+    finally from its start.
 
     Args:
         media: The file.
-        time_s: The time.
+        time_s: The time in seconds.
         kind: ``video`` or ``audio``.
-        lead_s: Seconds before it that the decoder needs.
+        lead_s: Seconds before ``time_s`` that the decoder needs.
         before: Called with the time of each packet before it is decoded.
     """
     begin_s = max(time_s - lead_s, 0.0)
@@ -53,7 +54,7 @@ def decoded_from(
 def _decode(
     media: Media, start_s: float, kind: str, before: Before | None, latest_s: float
 ) -> Iterator[tuple[Any, float]]:
-    """Seek and decode; gives nothing if the first packet is late already."""
+    """Seek and decode; yield nothing if the first packet is late already."""
     is_from_start = media.is_unstamped or (media.may_miss and start_s == 0)
     if media.timeline.shifts_s or is_from_start:
         media.rewind()
@@ -83,31 +84,34 @@ def _decode(
             given_s = media.frame_s(frame, kind)
             frame_s = next_s if given_s is None else given_s
             if frame_s is None:
-                continue  # nothing says when, so soon after seeking
+                continue  # the time is unknown directly after seeking
             next_s = frame_s + (step_s or frame.samples / frame.sample_rate)
             yield frame, frame_s
 
 
 def _frame_length_s(media: Media) -> float:
-    """How long a frame of video is shown that has no timestamp."""
+    """Return the duration of a video frame without timestamp, in seconds."""
     assert media.video is not None
     rate = media.video.guessed_rate if media.is_unstamped else media.video.average_rate
     return 1 / float(rate or 25)
 
 
 def _seeked_from(media: Media, start_s: float, kind: str) -> Iterator[Any]:
-    """Packets of a track from a key frame on."""
+    """Yield packets of a track, starting with a key frame."""
     media.seek(start_s, kind)
     is_waiting = start_s > 0 and kind == "video" and media.may_miss
     for packet in media.packets(getattr(media, kind)):
-        # A decoder that begins between key frames may show frames that lack their reference.
+        # A decoder that starts between key frames may return frames without their reference.
         is_waiting = is_waiting and not packet.is_keyframe
         if not is_waiting:
             yield packet
 
 
 def _joined_from(media: Media, start_s: float, kind: str) -> Iterator[Any]:
-    """The same of a file, just opened, whose timestamps restart: seeking would be ambiguous."""
+    """Yield packets of a newly opened file whose timestamps restart.
+
+    Packets before the start are skipped, because seeking would be ambiguous.
+    """
     tracks = [track for track in (media.video, media.audio) if track is not None]
     track, joiner = getattr(media, kind), Joiner(media.timeline.shifts_s, tracks)
     if kind == "video":

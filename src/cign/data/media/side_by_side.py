@@ -1,4 +1,4 @@
-"""Generators that run side by side in threads; what they yield comes in their order."""
+"""Run generators concurrently in threads, and yield their items in the order of the generators."""
 
 from __future__ import annotations
 
@@ -17,110 +17,110 @@ _POLL_S = 0.1
 
 
 class Pause:
-    """Stands in a stream for "nothing more has arrived": what came before shall not wait."""
+    """Marker in a stream: no further input has arrived, so pass on all previous items."""
 
 
 PAUSE = Pause()
 
 
 def num_threads() -> int:
-    """Threads that decode side by side: one for each core, at most eight."""
+    """Return the number of threads that decode concurrently: one per core, at most eight."""
     return min(8, len(os.sched_getaffinity(0)))
 
 
 def side_by_side(
     makers: Iterable[Callable[[], Iterator[T]] | Pause], *, threads: int, ahead: int, depth: int
 ) -> Iterator[T | Pause]:
-    """Run generators in threads; their items come in the order of the generators.
+    """Run generators in threads; yield their items in the order of the generators.
 
-    Nothing runs in parallel within one generator, and what it yields does not depend on the number
-    of threads. Memory is bounded: ``ahead`` generators are under way, each with at most ``depth``
-    items that wait.
+    Each generator runs in a single thread, and its items do not depend on the number of threads.
+    Memory is bounded: at most ``ahead`` generators are active, each with at most ``depth`` queued
+    items.
 
     Args:
-        makers: Functions that make a generator each; asked for as they are needed. At a `Pause`
-            no further one is asked for until all items of those before it are passed on, so that
-            asking may block.
-        threads: Generators that run at a time.
-        ahead: Generators that run, wait or have ended but not been passed on.
-        depth: Items of a generator that may wait.
+        makers: Functions that each create a generator; the iterable is advanced on demand. At a
+            `Pause`, it is not advanced until all previous items are passed on, so that advancing
+            it may block.
+        threads: Number of generators that run at a time.
+        ahead: Number of generators that run, are queued, or have ended with items not passed on.
+        depth: Maximum of queued items per generator.
 
     Yields:
-        The items, and each `Pause` in its place. An exception of a generator is raised in its
-        place.
+        The items, and each `Pause` in its position. An exception of a generator is raised in its
+        position.
     """
     stopped = threading.Event()
     makers = iter(makers)
     with ThreadPoolExecutor(threads) as pool:
-        under_way: deque[_Run[T]] = deque()
+        active: deque[_Run[T]] = deque()
         try:
             while True:
                 pause = None
-                for make in islice(makers, max(ahead, threads) - len(under_way)):
+                for make in islice(makers, max(ahead, threads) - len(active)):
                     if isinstance(make, Pause):
                         pause = make
                         break
                     run = _Run(make, depth, stopped)
-                    under_way.append(run)
-                    # The pool begins them in order, so the first one is never kept waiting.
+                    active.append(run)
+                    # The pool starts them in order, so the first generator is never delayed.
                     pool.submit(run.work)
                 if pause is not None:
-                    while under_way:
-                        yield from under_way[0].items()
-                        under_way.popleft()
+                    while active:
+                        yield from active[0].items()
+                        active.popleft()
                     yield pause
                     continue
-                if not under_way:
+                if not active:
                     return
-                yield from under_way[0].items()
-                under_way.popleft()
+                yield from active[0].items()
+                active.popleft()
         finally:
             stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _End:
-    """What ends a generator's items: an exception, or nothing."""
+    """End of a generator's items, with its exception if any."""
 
     def __init__(self, error: BaseException | None) -> None:
         self.error = error
 
 
 class _Run(Generic[T]):
-    """One generator and its items that wait."""
+    """One generator and its queued items."""
 
     def __init__(
         self, make: Callable[[], Iterator[T]], depth: int, stopped: threading.Event
     ) -> None:
         self._make = make
-        self._waiting: Queue[T | _End] = Queue(depth)
+        self._queue: Queue[T | _End] = Queue(depth)
         self._stopped = stopped
 
     def work(self) -> None:
-        """Run to the end, or until nobody wants more."""
+        """Run to the end, or until stopped."""
         error = None
         try:
             for item in self._make():
                 if not self._put(item):
                     return
-        except BaseException as raised:  # told in the reader's thread
+        except BaseException as raised:  # raised again in the reader's thread
             error = raised
         self._put(_End(error))
 
     def _put(self, item: T | _End) -> bool:
-        """Wait for room; False if nobody wants more."""
+        """Wait for space in the queue; return False if stopped."""
         while not self._stopped.is_set():
             try:
-                self._waiting.put(item, timeout=_POLL_S)
+                self._queue.put(item, timeout=_POLL_S)
             except Full:
                 continue
             return True
         return False
 
     def items(self) -> Iterator[T]:
-        """The items as they come."""
+        """Yield the items as they arrive."""
         while True:
-            item = self._waiting.get()
+            item = self._queue.get()
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error

@@ -1,4 +1,4 @@
-"""Where streams lie in a file: what its header states, and what reading its packets shows."""
+"""Find start and end of the streams of a file, from its header or by reading its packets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import av
 
 from cign.data.media.joins import PartFinder, shifts_s
 
-# Their headers hold no length, so that FFmpeg guesses it from the bit rate, and where to seek too.
+# The headers of these formats contain no duration; FFmpeg estimates the duration, and positions
+# for seeking, from the bit rate.
 _GUESSED_LENGTH = frozenset({"mp3", "aac", "ac3", "eac3", "h264", "hevc", "m4v", "mpegvideo"})
 _NO_TIMESTAMPS = 0x0080  # AVFMT_NOTIMESTAMPS: elementary streams
 _DISCONTINUITIES = 0x0200  # AVFMT_TS_DISCONT: timestamps may restart
@@ -21,12 +22,12 @@ _NEAR_S = 1.0
 
 @dataclass
 class Span:
-    """Where a stream lies, in seconds of the file's own clock.
+    """Start and end of a stream, in seconds of the file's clock.
 
     Attributes:
         start_s: Its first timestamp.
-        end_s: Where its last packet ends.
-        num_packets: Its packets; at least two if not all of them were counted.
+        end_s: End of its last packet.
+        num_packets: Number of its packets; at least two if not all packets were counted.
     """
 
     start_s: float
@@ -36,14 +37,14 @@ class Span:
 
 @dataclass(kw_only=True)
 class Spans:
-    """What the header of a file, or reading it, showed.
+    """Spans of the streams of a file, from its header or from reading it.
 
     Attributes:
         by_stream: The span of each stream that has packets, by its index.
-        is_stated: Whether that is what the header lists; nothing was read.
-        is_scanned: Whether everything was read.
+        is_stated: Whether the spans are those of the header; no packets were read.
+        is_scanned: Whether all packets were read.
         shifts_s: See `cign.data.media.joins.shifts_s`; empty if the timestamps do not restart.
-        keys_s: Times of the key frames if they do, in ascending order.
+        keys_s: Times of the key frames in ascending order; empty if the timestamps do not restart.
         is_broken: Whether reading failed before the end.
     """
 
@@ -56,17 +57,17 @@ class Spans:
 
 
 def is_guessed(container: Any) -> bool:
-    """Whether a format holds no length and no index: such files are read from the start."""
+    """Return whether a format has no duration and no index: such files are read from the start."""
     return bool(_GUESSED_LENGTH & _names(container)) or is_unstamped(container)
 
 
 def is_unstamped(container: Any) -> bool:
-    """Whether a format has no timestamps, so that frames are counted."""
+    """Return whether a format has no timestamps, so that frames are counted."""
     return bool(container.format.flags & _NO_TIMESTAMPS)
 
 
 def may_restart(container: Any) -> bool:
-    """Whether timestamps may restart in a format; seeking in these may miss the key frame too."""
+    """Return whether timestamps may restart in a format; there, seeking may miss key frames too."""
     return bool(container.format.flags & _DISCONTINUITIES)
 
 
@@ -75,19 +76,19 @@ def _names(container: Any) -> set[str]:
 
 
 def claimed_s(container: Any) -> float | None:
-    """The length that a container states, which may be the time of its end."""
+    """Return the duration that a container states, which may instead be the time of its end."""
     known = container.duration
     return float(known) / av.time_base if known and known > 0 else None
 
 
 def find_spans(container: Any, tracks: Sequence[Any]) -> Spans:
-    """Find where streams begin and end.
+    """Find start and end of streams.
 
-    A file whose header lists its samples (MP4, MOV) is not read. Of other files the end is, and
-    everything of those without a length or whose timestamps may restart.
+    If the header lists the samples (MP4, MOV), no packets are read. Of other files, the end is
+    read; files without a duration, or whose timestamps may restart, are read completely.
 
     Args:
-        container: The container of PyAV, just opened.
+        container: The newly opened container of PyAV.
         tracks: The streams.
     """
     if lists_samples(container, tracks):
@@ -98,7 +99,7 @@ def find_spans(container: Any, tracks: Sequence[Any]) -> Spans:
 
 
 def lists_samples(container: Any, tracks: Iterable[Any]) -> bool:
-    """Whether the header of a file lists all samples of its tracks; not those of fragments."""
+    """Return whether the header lists all samples of the tracks; false for fragmented files."""
     return "mov" in _names(container) and all(
         track.frames > 0 and track.duration and track.start_time is not None for track in tracks
     )
@@ -115,7 +116,7 @@ def scan(container: Any, tracks: Sequence[Any], *, rewind: bool = False) -> Span
     Args:
         container: The container of PyAV.
         tracks: The streams.
-        rewind: Whether to seek to the beginning first: it is not there.
+        rewind: Whether to seek to the beginning first, for containers that were read before.
     """
     if rewind:
         with contextlib.suppress(av.error.FFmpegError):
@@ -135,11 +136,11 @@ def scan(container: Any, tracks: Sequence[Any], *, rewind: bool = False) -> Span
 
 
 class _Scanner:
-    """Takes the packets of a file in their order; whole numbers all the way, for speed.
+    """Processes the packets of a file in order; computes with integers, for speed.
 
     Args:
         tracks: The streams.
-        is_unstamped: Whether their frames are counted.
+        is_unstamped: Whether the streams have no timestamps, so that frames are counted.
     """
 
     def __init__(self, tracks: Sequence[Any], *, is_unstamped: bool = False) -> None:
@@ -152,7 +153,7 @@ class _Scanner:
         self._keys: list[tuple[int, float]] = []
 
     def take(self, packet: Any) -> None:
-        """Take the next packet."""
+        """Process the next packet."""
         index, pts, dts, duration = (
             packet.stream_index,
             packet.pts,
@@ -161,7 +162,7 @@ class _Scanner:
         )
         start = dts if pts is None else pts
         if start is None or self._is_unstamped:
-            # What has no timestamp follows on what came before.
+            # A packet without timestamp follows directly after the previous packet.
             if not self._is_unstamped and index not in self._next:
                 return
             start, order = self._next.get(index, 0), None
@@ -174,7 +175,7 @@ class _Scanner:
             self._keys.append((number, float(start * self._ticks[index])))
 
     def spans(self) -> Spans:
-        """Where the streams lie once their parts are put end to end."""
+        """Return the spans of the streams, with their parts placed end to end."""
         parts = self._finder.parts(self._ticks)
         shifts = shifts_s(parts)
         found: dict[int, Span] = {}
@@ -194,14 +195,14 @@ class _Scanner:
 
 
 def _packets(container: Any, tracks: Sequence[Any]) -> Iterator[Any]:
-    """Packets to the end of the file, without those that flush the decoders."""
+    """Yield packets to the end of the file, without those that flush the decoders."""
     for packet in container.demux(*tracks):
         if packet.size or packet.pts is not None or packet.dts is not None:
             yield packet
 
 
 def _times_s(packet: Any) -> tuple[float, float] | None:
-    """When a packet begins and ends, if it has a timestamp."""
+    """Return start and end of a packet in seconds, if it has a timestamp."""
     stamp = packet.pts if packet.pts is not None else packet.dts
     if stamp is None:
         return None
@@ -210,9 +211,10 @@ def _times_s(packet: Any) -> tuple[float, float] | None:
 
 
 def _take_stated_starts(tracks: Iterable[Any], spans: dict[int, Span]) -> None:
-    """Begin where the header says, if that is near: it knows what a decoder drops at the start.
+    """Use the start stated in the header if it is near the first timestamp.
 
-    It is not near where the header states the start of one stream for another.
+    The header accounts for samples that a decoder drops at the start. The stated start is far from
+    the first timestamp if the header states the start of another stream.
     """
     for track in tracks:
         if track.index in spans and track.start_time is not None:
@@ -225,7 +227,7 @@ def _read_end(container: Any, tracks: Sequence[Any]) -> Spans | None:
     """Read the beginning and the end of a file with an index.
 
     Returns:
-        What was found; nothing if a stream has no packet there, or timestamps restart.
+        The spans; None if a stream has no packet in these places, or timestamps restart.
     """
     try:
         spans = _first_packets(container, tracks)
@@ -258,7 +260,7 @@ def _read_end(container: Any, tracks: Sequence[Any]) -> Spans | None:
 
 
 def _first_packets(container: Any, tracks: Sequence[Any]) -> dict[int, Span]:
-    """Where the first packet of each stream lies; reads on until all have one."""
+    """Return the span of each stream's first packet; read until all streams have one."""
     spans: dict[int, Span] = {}
     for packet in _packets(container, tracks):
         times_s = _times_s(packet)

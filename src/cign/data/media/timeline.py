@@ -1,8 +1,8 @@
-"""A clip's length and its centre, from the streams that are read, in their own clock.
+"""Determine a clip's duration and origin, from the streams in use and their timestamps.
 
-The length that a container states is where its longest stream ends: in Matroska and Ogg counted
-from time 0, not from the first timestamp, and with subtitles and every other stream. It is taken
-only as the more exact figure, where it agrees with where the streams end.
+The duration that a container states is the end of its longest stream, including subtitles and all
+other streams; in Matroska and Ogg it is counted from time 0, not from the first timestamp. It is
+used only as the more exact value, if it agrees with the end of the streams in use.
 """
 
 from __future__ import annotations
@@ -12,31 +12,32 @@ from typing import Any
 
 from cign.data.media.spans import Span, Spans, claimed_s, find_spans, is_guessed, scan
 
-# The end of a last packet is known to its duration, or to what is trimmed from it.
+# The end of the last packet is uncertain by its duration, or by the samples trimmed from it.
 _AGREE_S = 0.1
-# Packets that end so much before the header says: the file breaks off.
+# A file is truncated if its packets end this much before the end stated in the header.
 CUT_S = 0.25
 _COVER_S = 0.5
-# Names the video track of an image and a sound that were put together: it is no cover art.
+# Marks the video track of an image muxed with audio from separate files: it is not cover art.
 IMAGE_TAG = "IMAGE_OF_A_CLIP"
-# A header with a length this many times what is there was written before the length was known.
+# A stated duration of more than this many times the real one is a placeholder, written before the
+# duration was known.
 _PLACEHOLDER = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """Where the streams of a clip lie.
+    """Start and end of the streams of a clip.
 
     Attributes:
-        origins_s: For the index of each stream the time in the file that is 0 of the clip.
-        duration_s: From the beginning of the earlier stream to the end of the later one.
-        is_stated: Whether this is what the header lists, and has not been looked at.
-        is_scanned: Whether everything was read to find it.
-        is_cut: Whether the file ends before its header says.
-        absent: Indices of streams without packets, or of which one frame is cover art.
+        origins_s: By stream index, the time in the file that is time 0 of the clip.
+        duration_s: Seconds from the start of the earlier stream to the end of the later one.
+        is_stated: Whether the values are those of the header, not verified by reading packets.
+        is_scanned: Whether all packets were read.
+        is_cut: Whether the file ends before the end stated in its header.
+        absent: Indices of streams without packets, or whose only frame is cover art.
         shifts_s: For files whose timestamps restart, see `cign.data.media.joins.shifts_s`.
-        keys_s: For such files the times of the key frames.
-        notes: Name and detail of what is odd.
+        keys_s: For such files, the times of the key frames.
+        notes: Name and detail of each condition.
     """
 
     origins_s: dict[int, float]
@@ -51,10 +52,10 @@ class Timeline:
 
 
 def measure(container: Any, video: Any | None, audio: Any | None) -> Timeline:
-    """Find where a clip begins and ends.
+    """Find start and end of a clip.
 
     Args:
-        container: The container of PyAV, just opened.
+        container: The newly opened container of PyAV.
         video: The video stream that will be decoded, if any.
         audio: The audio stream that will be decoded, if any.
     """
@@ -74,7 +75,7 @@ def measure(container: Any, video: Any | None, audio: Any | None) -> Timeline:
     apart_s = ordered[1][1].start_s - ordered[0][1].end_s if len(ordered) > 1 else 0.0
     is_cut = found.is_broken
     if apart_s > 0:
-        # They were stamped by different clocks: the two have no time in common.
+        # The tracks do not overlap: their timestamps come from different clocks.
         for index, span in ordered:
             origins_s[index] = round(span.start_s, 6)
         length_s = max(span.end_s - span.start_s for span in spans.values())
@@ -82,8 +83,8 @@ def measure(container: Any, video: Any | None, audio: Any | None) -> Timeline:
         notes.append(
             (
                 "tracks apart",
-                f"its {late} track begins {apart_s:.1f} s after the other one ends: each was "
-                "taken from its own beginning",
+                f"its {late} track begins {apart_s:.1f} s after the other track ends: each track "
+                "was read from its own start",
             )
         )
     elif not is_guessed(container):
@@ -103,7 +104,7 @@ def measure(container: Any, video: Any | None, audio: Any | None) -> Timeline:
 
 
 def _is_cover(spans: dict[int, Span], video: Any, audio: Any) -> bool:
-    """Whether a video stream is a single frame beside audio that goes on."""
+    """Return whether a video stream is a single frame, with audio that continues after it."""
     if {video.index, audio.index} - set(spans) or spans[video.index].num_packets != 1:
         return False
     rest_s = spans[audio.index].end_s - spans[video.index].end_s
@@ -113,7 +114,11 @@ def _is_cover(spans: dict[int, Span], video: Any, audio: Any) -> bool:
 def _compare(
     container: Any, length_s: float, spans: dict[int, Span], found: Spans
 ) -> tuple[float, bool]:
-    """The length by what the container states, and whether the file ends before that."""
+    """Compare with the duration that the container states.
+
+    Returns:
+        The duration in seconds, and whether the file ends before its stated end.
+    """
     stated_s = claimed_s(container)
     if stated_s is None or not spans:
         return length_s, False
@@ -130,18 +135,18 @@ def _compare(
 
 
 def _ends_early(stated_s: float, spans: dict[int, Span]) -> bool:
-    # What is stated is a length in some formats, and the time of the end in others.
+    # The stated value is a duration in some formats, and the time of the end in others.
     end_s = max(span.end_s for span in spans.values())
     return stated_s - end_s > CUT_S and not is_placeholder(stated_s, end_s)
 
 
 def _is_estimated(container: Any, stated_s: float) -> bool:
-    """Whether a length is the file's size by its bit rate, as FFmpeg guesses if none is stated."""
+    """Return whether a duration is FFmpeg's estimate from size and bit rate, as none is stated."""
     streams = (*container.streams.video, *container.streams.audio)
     rate = sum(stream.codec_context.bit_rate or 0 for stream in streams if stream.codec_context)
     return rate > 0 and bool(abs(container.size * 8 / rate - stated_s) < 0.01 * stated_s)
 
 
 def is_placeholder(stated_s: float, real_s: float) -> bool:
-    """Whether a length was written before the real one was known."""
+    """Return whether a stated duration was written before the real one was known."""
     return stated_s > _PLACEHOLDER * max(real_s, 0.0)

@@ -1,4 +1,4 @@
-"""Frames of a file at given times: seek, decode, choose by time stamp."""
+"""Read frames of a file at given times: seek, decode, select by timestamp."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from cign.data.media.container import EPSILON_S, Media
 from cign.data.media.seeking import decoded_from
 
-# Frames that no other frame refers to are not decoded when they end this long before the wanted
-# one. A frame may be shown for long where the rate varies; then the pass is repeated with all.
+# Non-reference frames are not decoded if they end this long before the selected time. With a
+# variable rate, a frame may be shown for a long time; then the pass is repeated with all frames.
 _SKIP_S = 0.5
-# Reading on is cheaper than seeking when the next wanted frame is at most this far away.
+# Reading on is cheaper than seeking if the next selected time is at most this far away.
 _READ_ON_S = 10.0
 _BLOCK_PX = 16
 _STILL_PX = 128
@@ -23,12 +23,12 @@ _STILL_PX = 128
 
 @dataclass(frozen=True)
 class Chosen:
-    """Frames chosen by time.
+    """Frames selected by time.
 
     Attributes:
-        frames: The frame shown at each wanted time.
-        times_s: The times of these frames.
-        first: The first frame decoded on the way to them.
+        frames: The frame shown at each requested time.
+        times_s: The times of these frames in seconds.
+        first: The first frame that was decoded to reach them.
     """
 
     frames: list[Any]
@@ -37,12 +37,12 @@ class Chosen:
 
 
 class FrameReader:
-    """Gives the frames shown at some times, that is the last that begin at or before them.
+    """Reads the frames shown at given times: the last frames that start at or before them.
 
-    Before the first frame its picture counts, after the last frame that one's.
+    Times before the first frame give the first frame; times after the last give the last.
 
     Args:
-        media: A file with a picture track.
+        media: A file with a video track.
     """
 
     def __init__(self, media: Media) -> None:
@@ -52,13 +52,13 @@ class FrameReader:
         self._last: tuple[Any, float] | None = None  # decoded and not yet passed
 
     def at(self, times_s: Sequence[float]) -> Chosen | None:
-        """Decode the frames shown at some times.
+        """Decode the frames shown at given times.
 
         Args:
-            times_s: Times in ascending order.
+            times_s: Times in seconds, in ascending order.
 
         Returns:
-            The frames, or nothing if none decodes.
+            The frames; None if no frame can be decoded.
         """
         position_s = None if self._last is None else self._last[1]
         if position_s is not None and position_s <= times_s[0] <= position_s + _READ_ON_S:
@@ -66,10 +66,10 @@ class FrameReader:
         else:
             chosen = self._from(times_s[0], times_s, skip=True)
         if chosen is not None:
-            waits = (t - u for t, u in zip(times_s, chosen.times_s, strict=True))
-            if max(waits) <= 0.8 * _SKIP_S:
+            gaps_s = (t - u for t, u in zip(times_s, chosen.times_s, strict=True))
+            if max(gaps_s) <= 0.8 * _SKIP_S:
                 return chosen
-            # A long wait: frames that were skipped may lie in it.
+            # A long gap may contain frames that were skipped.
             chosen = self._from(times_s[0], times_s, skip=False)
         return chosen or self._from(0.0, times_s, skip=False)
 
@@ -83,7 +83,7 @@ class FrameReader:
         first = before = self._last
         self._skip_before_s = times_s[0] - _SKIP_S if skip else 0.0
         while len(chosen) < len(times_s):
-            # One frame is held back: whether it is the wanted one shows when the next comes.
+            # Hold back one frame: only the next frame shows whether it is the selected one.
             if self._last is None or self._last[1] <= times_s[len(chosen)] + EPSILON_S:
                 before = self._last or before
                 following = next(self._frames, None)
@@ -118,37 +118,38 @@ class FrameReader:
 
 
 def to_square(frame: Any, size_px: int) -> NDArray[np.uint8]:
-    """Turn a frame into 8-bit RGB, squashed to a square and upright.
+    """Convert a frame to 8-bit RGB, resized to a square and rotated upright.
 
-    Squashing is ours: it keeps the whole picture, and boxes in 0..1 stay true.
+    Resizing without cropping is our choice: it preserves the complete image, and boxes in [0, 1]
+    remain valid.
 
     Returns:
         Shape [size_px, size_px, 3].
     """
-    picture: NDArray[np.uint8] = frame.to_ndarray(
+    image: NDArray[np.uint8] = frame.to_ndarray(
         width=size_px, height=size_px, format="rgb24", interpolation="BILINEAR"
     )
     turns = rotation_deg(frame) // 90
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def rotation_deg(frame: Any) -> int:
-    """Counter-clockwise turn by the display matrix, to the quarter: 0, 90, 180 or 270."""
+    """Return the counter-clockwise rotation of the display matrix: 0, 90, 180 or 270 degrees."""
     return round((frame.rotation or 0) / 90) * 90 % 360
 
 
-def is_still(first: Any, wanted: Any) -> bool:
-    """Whether no 16x16 block of the picture changes its mean luminance by a level of 255.
+def is_still(first: Any, selected: Any) -> bool:
+    """Return whether the mean luminance of every 16x16 block changes by less than 1 of 255 levels.
 
-    Both frames are brought to 128x128 pixels first (ours). Pixel by pixel, or at full size, the
-    noise of compression passes for movement: a still picture in a strongly compressed H.264 file
-    changes by 2 levels between its key frame and a later frame.
+    Both frames are first resized to 128x128 pixels (our choice). Pixel by pixel, or at full size,
+    compression noise would be detected as motion: a still image in a strongly compressed H.264
+    file changes by 2 levels between its key frame and a later frame.
     """
     a, b = (
         frame.to_ndarray(
             width=_STILL_PX, height=_STILL_PX, format="gray", interpolation="BILINEAR"
         ).astype(np.int16)
-        for frame in (first, wanted)
+        for frame in (first, selected)
     )
     num_blocks = _STILL_PX // _BLOCK_PX
     blocks = (a - b).reshape(num_blocks, _BLOCK_PX, num_blocks, _BLOCK_PX)
@@ -156,19 +157,19 @@ def is_still(first: Any, wanted: Any) -> bool:
 
 
 def describe_picture(track: Any, frame: Any) -> Iterator[tuple[str, str]]:
-    """Conditions of a picture track that are dealt with, by name and detail.
+    """Yield the conditions of a video track that decoding handles, by name and detail.
 
     Args:
-        track: The track; nothing for pictures in files of their own.
-        frame: A frame of it.
+        track: The track; None for images in separate files.
+        frame: A frame of the track.
     """
     if rotation_deg(frame):
         yield "rotated", f"turned by {rotation_deg(frame)} degrees"
     bits = max((component.bits for component in frame.format.components), default=8)
     if bits > 8:
-        yield "10-bit", f"{bits} bits a component were taken as 8"
+        yield "10-bit", f"{bits} bits per component were converted to 8"
     if frame.width % 2 or frame.height % 2:
         yield "odd size", f"{frame.width}x{frame.height} pixels"
     rates: Any = (None, None) if track is None else (track.average_rate, track.base_rate)
     if all(rates) and abs(float(rates[0] / rates[1]) - 1) > 0.01:
-        yield "variable rate", "frames were chosen by their time stamps"
+        yield "variable rate", "frames were selected by their timestamps"

@@ -1,4 +1,4 @@
-"""Windows of a long file one after another, in memory that does not grow with the file."""
+"""Decode consecutive windows of a long file, in memory that does not grow with the file."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from cign.data.media.image_files import frame_reader
 
 
 def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Decoded]:
-    """Decode windows that begin every so many seconds.
+    """Decode windows that start every ``every_s`` seconds.
 
-    A last window that holds less than half a second is left out, unless it is the only one; one
-    that is shorter than the others is filled as a short clip is.
+    A last window of less than half a second is left out, unless it is the only one; a shorter last
+    window is filled like a short clip.
 
     Args:
         path: The file.
-        spec: What to take from each window.
-        every_s: Seconds between the beginnings.
+        spec: Frames and audio to take from each window.
+        every_s: Seconds between the starts of the windows.
 
     Raises:
-        MediaError: As `cign.data.media.decode.decode` does, before the first window.
+        MediaError: As `cign.data.media.decode.decode`, before the first window.
     """
     assert every_s > 0
     path = Path(path)
-    # Picture and sound are read from two openings, so that each moves on at its own pace.
-    with as_media_error(), Media.open(path) as pictures, Media.open(path) as sounds:
-        duration_s = pictures.duration_s()
-        # That the file ends early is said of the last window alone.
-        pictures.num_bad = sounds.num_bad = 0
+    # Open the file twice for video and audio, so that each is read at its own pace.
+    with as_media_error(), Media.open(path) as video, Media.open(path) as audio:
+        duration_s = video.duration_s()
+        # Only the last window reports that the file is truncated.
+        video.num_bad = audio.num_bad = 0
         if duration_s < SHORT_S:
             raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
-        frames = frame_reader(pictures)
-        sound = SoundReader(sounds, spec.rate_hz) if sounds.audio is not None else None
+        frames = frame_reader(video)
+        sound = SoundReader(audio, spec.rate_hz) if audio.audio is not None else None
         number, is_searched, broken_s = 0, False, None
         while number == 0 or duration_s - number * every_s >= SHORT_S:
             start_s = number * every_s
@@ -59,24 +59,24 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
                 is_searched = True
                 broken_s = _breaks_off_s(path)
             if broken_s is not None and broken_s < end_s:
-                # The file breaks off: what follows is not there, and is not answered for.
+                # The file is truncated: no windows are returned for the missing part.
                 duration_s = min(duration_s, broken_s)
                 if number and duration_s - start_s < SHORT_S:
                     return
                 end_s = max(duration_s, start_s + SHORT_S)
                 raw = replace(raw, end_s=end_s)
-                pictures.num_bad += 1
-            elif pictures.timeline.is_cut and duration_s - (number + 1) * every_s < SHORT_S:
-                pictures.num_bad += 1
-            pictures.num_bad += sounds.num_bad
-            pictures.num_not_finite += sounds.num_not_finite
-            sounds.num_bad = sounds.num_not_finite = 0
-            yield finish(pictures, spec, raw, end_s - start_s)
-            pictures.num_bad = pictures.num_not_finite = 0
+                video.num_bad += 1
+            elif video.timeline.is_cut and duration_s - (number + 1) * every_s < SHORT_S:
+                video.num_bad += 1
+            video.num_bad += audio.num_bad
+            video.num_not_finite += audio.num_not_finite
+            audio.num_bad = audio.num_not_finite = 0
+            yield finish(video, spec, raw, end_s - start_s)
+            video.num_bad = video.num_not_finite = 0
             number += 1
 
 
 def _breaks_off_s(path: Path) -> float | None:
-    """Where a file breaks off, by an opening of its own: the others are in the middle of it."""
+    """Return the time at which a file is truncated, using a separate handle: others are in use."""
     with Media.open(path) as media:
         return media.breaks_off_s()

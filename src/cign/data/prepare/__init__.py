@@ -1,1 +1,1 @@
-"""Preparing a source: decoding in worker processes, the store, cached tokens, reports."""
+"""Prepare a source: decode in worker processes, write the store, cache tokens, report."""

@@ -1,8 +1,8 @@
-"""Decoding on a Ray cluster: machines decode clips and send them back, one machine writes them.
+"""Decode on a Ray cluster: machines decode clips and send them back, and one machine writes them.
 
-Each call decodes some clips in a process of its own, as `cign.data.prepare.workers` does, so that
-what a crash, a hang or a damaged file comes to is the same. The store need not be seen by the
-others.
+Each call decodes some clips in a separate process, as `cign.data.prepare.workers` does, so that
+crashes, hangs and damaged files have the same effect. Only the machine that writes needs access
+to the store.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from cign.data.store import frames_shape
 from cign.errors import RunError
 from cign.utils.cluster import call_all, connected, num_cpus
 
-# Enough that starting a decoder counts for little, few enough that little is lost with a machine.
+# Clips per call: large enough to amortise the start of a decoder, small enough that the failure
+# of a machine loses little work.
 CHUNK = 16
 
 
@@ -40,8 +41,8 @@ def decode_on_cluster(
     """Decode clips on a cluster; see `cign.data.prepare.workers.decode_all`.
 
     Raises:
-        RunError: If a machine does not see a file that this one sees, has no room, or dies again
-            and again.
+        RunError: If a machine cannot access a file that this machine can access, has no free
+            space, or fails repeatedly.
     """
     chunks = [list(tasks[i : i + CHUNK]) for i in range(0, len(tasks), CHUNK)]
     frames = None if folder is None else RowWriter(folder / "frames.npy")
@@ -50,11 +51,11 @@ def decode_on_cluster(
         calls = [(chunk, spec.to_dict(), timeout_s) for chunk in chunks]
         limit = num_workers or num_cpus(ray)
         for number, (machine, decoded) in call_all(ray, decode_chunk, calls, limit=limit):
-            for task, (answer, picture, sound) in zip(chunks[number], decoded, strict=True):
-                _check_seen(task, answer, machine)
+            for task, (answer, clip_frames, samples) in zip(chunks[number], decoded, strict=True):
+                _check_access(task, answer, machine)
                 if frames is not None and audio is not None and is_usable(answer):
-                    frames.write(answer["row"], picture[None])
-                    audio.write(answer["row"], sound[None])
+                    frames.write(answer["row"], clip_frames[None])
+                    audio.write(answer["row"], samples[None])
                 yield answer
 
 
@@ -64,20 +65,20 @@ def decode_chunk(
     """Decode some clips on this machine.
 
     Returns:
-        The machine's name, and for each task in order its answer, frames and sound.
+        The name of the machine, and the answer, frames and audio of each task, in order.
     """
     spec = MediaSpec(**spec_fields)
     with tempfile.TemporaryDirectory(prefix="cign-") as name:
         folder = Path(name)
         create_array(folder / "frames.npy", frames_shape(len(tasks), spec), "uint8")
         create_array(folder / "audio.npy", (len(tasks), spec.num_samples), "int16")
-        here = [{**task, "row": row} for row, task in enumerate(tasks)]
-        answers = decode_all(here, spec, folder, num_workers=1, timeout_s=timeout_s)
+        local_tasks = [{**task, "row": row} for row, task in enumerate(tasks)]
+        answers = decode_all(local_tasks, spec, folder, num_workers=1, timeout_s=timeout_s)
         by_row = {answer["row"]: answer for answer in answers}
         if any("full" in answer for answer in by_row.values()):
             raise RunError(
-                f"machine {platform.node()} has no room for decoded clips in "
-                f"{tempfile.gettempdir()}: free space there, or set TMPDIR"
+                f"machine {platform.node()} has no free space for decoded clips in "
+                f"{tempfile.gettempdir()}: free some space, or set TMPDIR to another disk"
             )
         frames, audio = (
             np.load(folder / f"{kind}.npy", allow_pickle=False) for kind in ("frames", "audio")
@@ -89,11 +90,14 @@ def decode_chunk(
     return platform.node(), parts
 
 
-def _check_seen(task: Task, answer: Answer, machine: str) -> None:
-    """Refuse the answer of a machine that lacks the media: they would pass for missing."""
+def _check_access(task: Task, answer: Answer, machine: str) -> None:
+    """Reject the answer of a machine without access to the media.
+
+    Its clips would otherwise be reported as missing.
+    """
     is_missing = any(condition == "missing" for condition, _ in answer.get("conditions", ()))
     if is_missing and is_there(Path(task["path"])):
         raise RunError(
-            f"machine {machine} does not see {task['path']}, which this one does: mount the media "
-            "under the same path on all machines, then run the same command again"
+            f"machine {machine} cannot access {task['path']}, but this machine can: mount the "
+            "media under the same path on all machines, then run the same command again"
         )

@@ -1,4 +1,4 @@
-"""What was found in a source: conditions of its files, duplicates, sources shared by splits."""
+"""Problems found in a source: conditions of files, duplicates, recordings shared by splits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from cign.data.prepare.worker import Answer
 from cign.utils.files import write_text
 from cign.vocabulary import SPLITS
 
-# The condition of what is in the source and no clip.
+# The condition of files and folders in the source that are not clips.
 IGNORED = "ignored"
 
-# Dealt with as a matter of course: counted, not listed clip by clip.
+# Conditions that decoding handles without loss: counted, but not listed per clip.
 COUNTED_ONLY = (
     *("long", "still not tested", "rotated", "10-bit", "odd size", "variable rate", "surround"),
 )
@@ -29,14 +29,14 @@ COUNTED_ONLY = (
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """Something odd about a clip.
+    """A problem of one clip.
 
     Attributes:
-        condition: Its name, see ``docs/media.md``.
+        condition: Name of the condition, see ``docs/media.md``.
         clip: The clip's id.
         split: The clip's split.
         detail: One sentence.
-        kept: Whether the clip is used all the same.
+        kept: Whether the clip is used despite the problem.
     """
 
     condition: str
@@ -47,25 +47,26 @@ class Problem:
 
     @property
     def severity(self) -> int:
-        """0 if the clip is lost, 1 if its content is in two splits, 2 for all else."""
+        """0 if the clip is left out, 1 if its content occurs in two splits, 2 otherwise."""
         if not self.kept:
             return 0
-        # The detail of a duplicate ends in the split of the clip that it equals.
+        # The detail of a duplicate ends with the split of the clip that it duplicates.
         across = self.condition == "duplicate" and not self.detail.endswith(f" in {self.split}")
         return 1 if across else 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What was found in the files of a source.
+    """Summary of the problems found in the files of a source.
 
     Attributes:
         num_listed: Clips in the list.
         num_usable: Clips that decode.
         conditions: Number of clips of each condition.
-        num_duplicates: Clips whose decoded content is that of an earlier clip.
-        num_duplicates_across: Those among them whose earlier clip is in another split.
-        problems: All of it but what is dealt with as a matter of course, the most severe first.
+        num_duplicates: Clips whose decoded content equals that of an earlier clip.
+        num_duplicates_across: Duplicates whose earlier clip is in another split.
+        problems: All problems except those of the conditions in `COUNTED_ONLY`, the most severe
+            first.
     """
 
     num_listed: int
@@ -76,7 +77,7 @@ class Findings:
     problems: tuple[Problem, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Without the single problems, for JSON."""
+        """Return all fields except ``problems``, for JSON."""
         values = asdict(self)
         del values["problems"]
         return values
@@ -86,8 +87,8 @@ def summarise(clips: Sequence[Clip], answers: Mapping[int, Answer]) -> Findings:
     """Turn the answers of the decoders into findings.
 
     Args:
-        clips: The list; answers go by position in it.
-        answers: An answer for each clip.
+        clips: The list of clips.
+        answers: The answer for each clip, by its position in the list.
     """
     conditions: Counter[str] = Counter()
     problems: list[Problem] = []
@@ -120,17 +121,17 @@ def summarise(clips: Sequence[Clip], answers: Mapping[int, Answer]) -> Findings:
 
 
 def is_usable(answer: Answer) -> bool:
-    """Whether a clip decoded."""
+    """Return whether a clip was decoded."""
     return "content_hash" in answer
 
 
 def shared_sources(table: ClipTable) -> list[dict[str, Any]]:
-    """Count the clips whose recording another split has as well.
+    """Count the clips whose recording also occurs in another split.
 
     Returns:
-        For each pair of splits that share recordings: ``split, other, num_sources, num_clips``,
-        the clips being those of the later split of the pair (test before train reads: so many
-        test clips share a recording with train).
+        One entry for each pair of splits that share recordings, with the keys ``split, other,
+        num_sources, num_clips``. ``num_clips`` counts the clips of ``split``, the later split of
+        the pair: for ``test`` and ``train``, the test clips that share a recording with train.
     """
     clips_of: dict[str, Counter[str]] = defaultdict(Counter)
     for clip in table.clips:
@@ -156,9 +157,10 @@ def write_problems(folder: Path, problems: Sequence[Problem], ignored: Sequence[
     """Write ``problems.parquet`` and the same rows as ``problems.csv``.
 
     Args:
-        folder: Where they go.
-        problems: In their order.
-        ignored: What in the source is no clip; rows of condition ``ignored`` at the end.
+        folder: The folder for both files.
+        problems: The problems, written in this order.
+        ignored: Files and folders of the source that are not clips; they become the last rows,
+            with the condition ``ignored``.
     """
     schema = pa.schema(
         [
@@ -183,10 +185,10 @@ def write_problems(folder: Path, problems: Sequence[Problem], ignored: Sequence[
 
 
 def read_problems(folder: Path) -> tuple[tuple[Problem, ...], tuple[Ignored, ...]]:
-    """Read what `write_problems` wrote.
+    """Read the file that `write_problems` wrote.
 
     Raises:
-        OSError: If the file is not there.
+        OSError: If the file does not exist.
         ValueError: If it is damaged.
         TypeError: If it has other columns.
     """
@@ -198,6 +200,6 @@ def read_problems(folder: Path) -> tuple[tuple[Problem, ...], tuple[Ignored, ...
 def classes_without(
     split: str, counts: Mapping[str, Mapping[str, int]], class_names: Sequence[str]
 ) -> list[str]:
-    """The classes to be taught of which a split has no clip."""
-    there = counts.get(split, {})
-    return [name for name in class_names if not there.get(name)]
+    """Return the classes to be learned that have no clip in a split."""
+    split_counts = counts.get(split, {})
+    return [name for name in class_names if not split_counts.get(name)]

@@ -1,4 +1,4 @@
-"""The end of preparing: what decoded becomes a store, and what did not becomes its report."""
+"""Last step of preparing: turn the decoded clips into a store, and write its report."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ from cign.utils.files import read_json, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareReport:
-    """What was prepared and what is odd about it.
+    """Report on a prepared store and the problems of its source.
 
     Attributes:
         store: The store's folder.
         num_listed: Clips in the list.
         num_usable: Clips in the store.
         conditions: Number of clips of each condition, see ``docs/media.md``.
-        num_duplicates: Clips with the decoded content of an earlier clip.
-        num_duplicates_across: Those whose earlier clip is in another split.
+        num_duplicates: Clips whose decoded content equals that of an earlier clip.
+        num_duplicates_across: Duplicates whose earlier clip is in another split.
         shared_sources: Per pair of splits, see `cign.data.prepare.findings.shared_sources`.
         counts: Usable clips per split and class.
         list_hash: Hash of the whole list.
-        notes: What was ignored in the list.
-        problems: One entry for each clip and condition that needs a look, the most severe first.
-        class_names: The classes to be taught.
-        ignored: Files and folders of the source that are no clips.
-        backbone: Whose tokens are cached, if any.
+        notes: Notes on entries of the list that were ignored.
+        problems: One entry for each clip and condition that needs attention, the most severe
+            first.
+        class_names: The classes to be learned.
+        ignored: Files and folders of the source that are not clips.
+        backbone: Name of the backbone whose tokens are cached, if any.
     """
 
     store: Path
@@ -71,10 +72,10 @@ class PrepareReport:
 def check_usable(
     table: ClipTable, answers: Mapping[int, Answer], source: Path, require_train: bool
 ) -> None:
-    """Refuse a source of which too little decodes.
+    """Reject a source with too few usable clips.
 
     Raises:
-        InputError: If no clip does, or no training clip of a class.
+        InputError: If no clip is usable, or a class has no usable training clip.
     """
     usable = [clip for row, clip in enumerate(table.clips) if is_usable(answers[row])]
     if not usable:
@@ -101,7 +102,7 @@ def finish_store(
     answers: Mapping[int, Answer],
     source: Path,
 ) -> None:
-    """Write the tables and, last of all, ``store.json``, which makes it a store."""
+    """Write the tables and, last, ``store.json``, whose presence marks a complete store."""
     lost = [row for row, answer in answers.items() if not is_usable(answer)]
     for name in ("frames", "audio"):
         _clear(folder / f"{name}.npy", lost)
@@ -136,16 +137,17 @@ def finish_store(
             "thresholds": THRESHOLDS,
             "class_names": list(table.class_names),
             "checksums": {"clips.parquet": checksum(folder / "clips.parquet")},
-            # What a corpus was generated from, so that its limit can be printed with results.
+            # The generator's record, so that the corpus's accuracy limit can be printed with
+            # results.
             "synth": _synth_record(source),
         },
     )
 
 
 def _clear(path: Path, rows: Sequence[int]) -> None:
-    """Set rows to zero: a decoder may have died while writing, or a file have been replaced.
+    """Set rows to zero where a decoder crashed while writing, or where a file was replaced.
 
-    Of a benchmark's list most clips may be gone: rows that nothing was written to are left alone.
+    Rows that are already zero are not written: most clips of a benchmark's list may be missing.
     """
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     with RowWriter(path) as writer:
@@ -161,7 +163,7 @@ def _synth_record(source: Path) -> Any:
 
 
 def read_report(store: Store, backbone: str | None = None) -> PrepareReport:
-    """Read the report that lies in a store.
+    """Read the report of a store.
 
     Raises:
         InputError: If it is damaged.

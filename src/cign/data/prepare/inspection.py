@@ -1,4 +1,4 @@
-"""What is in a source, before anything is prepared; lists alone are enough."""
+"""Inspect a source before it is prepared; the lists alone are sufficient."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from cign.data.shards import is_there
 from cign.data.store import Store
 from cign.utils.progress import Progress, Silent
 
-# Enough to find broken, silent, still and equal clips; small, since nothing is kept.
-_LOOK = MediaSpec(frame_px=96, rate_hz=16000)
+# Sufficient to find broken, silent, still and duplicate clips; small, since nothing is stored.
+_INSPECTION_SPEC = MediaSpec(frame_px=96, rate_hz=16000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What a source holds.
+    """Contents of a source.
 
     Attributes:
         num_clips: Clips in the list.
-        class_names: Order 0 of the classes.
+        class_names: The classes, in class order 0.
         counts: Clips per split and class.
-        num_missing: Clips whose file is not there.
-        missing: Ids of the first of them.
+        num_missing: Clips whose file is missing.
+        missing: Ids of the first missing clips (at most 20).
         shared_sources: Per pair of splits, see `cign.data.prepare.findings.shared_sources`.
         list_hash: Hash of the list.
-        notes: What was ignored in the list.
-        ignored: Each of the files and folders that were ignored.
-        findings: What decoding showed, if the files were decoded.
-        near_duplicates: Clips of different splits that sound nearly alike, if they were decoded;
-            see `cign.data.prepare.near_duplicates.across_splits`.
-        shards: What was written as shards, if anything.
+        notes: Notes on entries of the list that were ignored.
+        ignored: The files and folders that were ignored.
+        findings: Problems found by decoding, if the files were decoded.
+        near_duplicates: Clips of different splits with nearly the same audio, if the files were
+            decoded; see `cign.data.prepare.near_duplicates.across_splits`.
+        shards: Report on the shards that were written, if any.
     """
 
     num_clips: int
@@ -75,21 +75,22 @@ def inspect_source(
     per_shard: int = 1000,
     progress: Progress | None = None,
 ) -> Inspection:
-    """Say what a source holds.
+    """Inspect the contents of a source.
 
     Args:
         source: See `cign.data.formats.read_source`.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         split: See `cign.data.formats.read_source`.
-        benchmark: Whose classes are taken, and whose format and split where none is given.
-        decode_files: Whether to decode every clip's window, to find the broken, silent, still and
-            equal ones and those that sound nearly alike. Takes about as long as preparing.
+        benchmark: The benchmark that selects the classes; also sets format and split where they
+            are not given.
+        decode_files: Whether to decode every clip's window, to find broken, silent, still and
+            duplicate clips and clips with nearly the same audio. Takes about as long as preparing.
         num_workers: See `cign.data.prepare.workers.decode_all`.
-        table_file: Where to write the list as a table of ours, if anywhere.
-        shard_folder: Where to write the clips as shards, if anywhere.
-        per_shard: Clips of a shard.
-        progress: Told about every decoded clip.
+        table_file: Path to write the list to as a CSV table of `cign`, if given.
+        shard_folder: Folder to write the clips to as shards, if given.
+        per_shard: Clips per shard.
+        progress: Notified of every decoded clip.
 
     Raises:
         InputError: If the list cannot be read or contradicts itself.
@@ -112,12 +113,12 @@ def inspect_source(
         ]
         answers: dict[int, Answer] = {}
         progress.start("decoding", len(tasks))
-        for answer in decode_all(tasks, _LOOK, None, num_workers=num_workers):
+        for answer in decode_all(tasks, _INSPECTION_SPEC, None, num_workers=num_workers):
             answers[answer["row"]] = answer
             progress.advance()
         progress.stop()
         findings = summarise(table.clips, answers)
-        near = across_splits(table.clips, _listened(answers))
+        near = across_splits(table.clips, _fingerprints(answers))
     return Inspection(
         num_clips=len(table.clips),
         class_names=table.class_names,
@@ -134,10 +135,10 @@ def inspect_source(
     )
 
 
-def _listened(
+def _fingerprints(
     answers: Mapping[int, Answer],
 ) -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
-    """What the decoders heard, in the order of the list."""
+    """Yield the audio fingerprints that the decoders computed, in the order of the list."""
     for row, answer in sorted(answers.items()):
         if "words" in answer:
             shape = (-1, NUM_WORDS)
@@ -146,17 +147,17 @@ def _listened(
 
 
 def listen_to_store(store: Store, progress: Progress | None = None) -> tuple[dict[str, Any], ...]:
-    """Near duplicates among the clips of a prepared store, across its splits."""
+    """Find near duplicates by audio between the splits of a prepared store."""
     progress = progress or Silent()
     progress.start("listening", store.num_clips)
 
-    def listened() -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
+    def fingerprints() -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
         for row in range(store.num_clips):
             progress.advance()
             if store.audio_ok[row]:
                 samples = store.audio(np.array([row]))[0]
                 yield row, *sound_words(samples, store.spec.rate_hz)
 
-    found = across_splits(store.table.clips, listened())
+    found = across_splits(store.table.clips, fingerprints())
     progress.stop()
     return found

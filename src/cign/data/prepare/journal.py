@@ -1,7 +1,7 @@
-"""What is already prepared: one line per clip, appended as it is done.
+"""Journal of preparing: one line per finished clip, appended when the clip is done.
 
-Each line ends with the CRC-32 of what stands before it. A line that does not match it counts for
-nothing: its clip is decoded again.
+Each line ends with the CRC-32 of its preceding text. A line that does not match its CRC-32 is
+ignored, and its clip is decoded again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from cign.errors import InputError
 
 
 class Journal:
-    """An append-only file of answers, begun with the fingerprint of the work.
+    """An append-only file of answers that starts with the fingerprint of list and settings.
 
     Args:
-        path: The file; it is made if it is missing.
-        fingerprint: Of the list and the settings.
+        path: The file; it is created if it is missing.
+        fingerprint: Hash of the list and the settings.
 
     Raises:
-        InputError: If the file belongs to other work, or its first line is damaged.
+        InputError: If the file has another fingerprint, or its first line is damaged.
     """
 
     def __init__(self, path: Path, fingerprint: str) -> None:
@@ -32,14 +32,14 @@ class Journal:
         self.answers: dict[int, Answer] = {}
         self.is_new = True
         whole = path.read_bytes() if path.exists() else b""
-        # A line that was being written when the process was killed has no end.
+        # Drop a last line without a line end: the process was killed while writing it.
         whole = whole[: whole.rfind(b"\n") + 1]
         lines = whole.splitlines()
         if lines:
             if _value(lines[0]) != {"fingerprint": fingerprint}:
                 raise InputError(
-                    f"store {path.parent} is being made from another list or with other settings: "
-                    "use another folder, or finish that one with the same command"
+                    f"store {path.parent} was started from another list or with other settings: "
+                    "use another folder, or finish this store with its original command"
                 )
             self.is_new = False
             for answer in filter(None, map(_value, lines[1:])):
@@ -50,7 +50,7 @@ class Journal:
             self._append({"fingerprint": fingerprint})
 
     def add(self, answer: Answer) -> None:
-        """Note that a clip is done."""
+        """Record the answer for a finished clip."""
         self.answers[answer["row"]] = answer
         self._append(answer)
 
@@ -66,12 +66,12 @@ class Journal:
         self._file.close()
 
     def remove(self) -> None:
-        """Remove the file: the work is finished."""
+        """Remove the file after all clips are finished."""
         self._path.unlink(missing_ok=True)
 
 
 def _value(line: bytes) -> dict[str, Any] | None:
-    """What a line holds; nothing if it is damaged."""
+    """Parse a line; return None if it is damaged."""
     text, _, check = line.rpartition(b"\t")
     if check != b"%08x" % zlib.crc32(text):
         return None

@@ -1,9 +1,10 @@
-"""Clips that sound nearly alike: re-encoded, louder or shifted copies of one recording.
+"""Find near duplicates by audio: re-encoded, louder or shifted copies of one recording.
 
-Sound is told by bits, after Haitsma and Kalker (ISMIR 2002): whether the difference of the
-energies of two neighbouring bands grows from one moment to the next. A word of 32 such bits for
-each moment survives compression and changes of volume; two clips that share words at one distance
-in time are compared bit by bit there. Windows, rates and limits are ours.
+The audio fingerprint follows Haitsma and Kalker (ISMIR 2002). Each bit states whether the energy
+difference of two neighbouring frequency bands increases from one time step to the next. The word
+of 32 such bits per time step is robust to compression and changes of volume. Two clips that share
+words at one time shift are compared bit by bit at that shift. Windows, rates and thresholds are
+our own choice.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from cign.vocabulary import SPLITS
 _BITS = 32
 _WINDOW_S, _HOP_S = 0.256, 0.032
 _LOW_HZ, _HIGH_HZ = 300.0, 3000.0
-_QUIET_DB = -60.0  # against full scale; moments below it say nothing
+_QUIET_DB = -60.0  # relative to full scale; time steps below it are ignored
 _MIN_OVERLAP_S = 0.75
-_MAX_BIT_ERRORS = 0.2  # unrelated sounds differ in half of the bits
+_MAX_BIT_ERRORS = 0.2  # unrelated audio differs in half of the bits
 _NUM_WEAK = 3
-NUM_WORDS = 1 + _NUM_WEAK  # of each moment
-_MIN_SHARED = 2  # equal words at one distance before two clips are compared
-_MAX_COPIES = 16  # of one word that are looked at
+NUM_WORDS = 1 + _NUM_WEAK  # per time step
+_MIN_SHARED = 2  # minimum of equal words at one shift before two clips are compared
+_MAX_COPIES = 16  # maximum of occurrences of one word that are compared
 
 Words = NDArray[np.uint32]
 
 
 @dataclass(frozen=True)
 class NearDuplicate:
-    """Two clips that sound nearly alike.
+    """Two clips with nearly the same audio.
 
     Attributes:
-        first: Index of one.
-        second: Index of the other, the larger one.
-        shift_s: By how much the second's sound comes later in its window, in seconds.
-        bit_errors: Share of bits that differ where they overlap, 0..1.
+        first: Index of the first clip.
+        second: Index of the second clip, larger than ``first``.
+        shift_s: Delay of the audio in the second clip's window relative to the first, in seconds.
+        bit_errors: Share of bits that differ in the overlap, in [0, 1].
     """
 
     first: int
@@ -51,15 +52,16 @@ class NearDuplicate:
 
 
 def sound_words(samples: NDArray[np.int16], rate_hz: int) -> tuple[Words, NDArray[np.bool_]]:
-    """The words of a sound.
+    """Compute the fingerprint words of an audio signal.
 
     Args:
         samples: int16 [L].
         rate_hz: Samples per second.
 
     Returns:
-        Words, uint32 [T, 1 + 3], one for every 32 ms, followed by what they would be with one of
-        their three weakest bits turned; and which of them are not of silence, bool [T].
+        Words, uint32 [T, 1 + 3]: one word per 32 ms, followed by its three variants, each with
+        one of the three weakest bits flipped. Mask of the time steps that are not silent,
+        bool [T].
     """
     window, hop = round(_WINDOW_S * rate_hz), round(_HOP_S * rate_hz)
     if len(samples) < window + hop:
@@ -75,7 +77,7 @@ def sound_words(samples: NDArray[np.int16], rate_hz: int) -> tuple[Words, NDArra
     grows = slope[1:] > slope[:-1]
     packed = np.ascontiguousarray(np.packbits(grows, axis=1, bitorder="little"))
     words = packed.view("<u4").astype(np.uint32)  # [T, 1]
-    # The bits that were decided most narrowly are those that a copy gets wrong.
+    # The bits with the smallest margin are the most likely to flip in a copy.
     weakest = np.abs(slope[1:] - slope[:-1]).argsort(axis=1)[:, :_NUM_WEAK].astype(np.uint32)
     words = np.concatenate([words, words ^ (np.uint32(1) << weakest)], axis=1)
     level = 10 * np.log10((x**2).mean(axis=1) + 1e-12)
@@ -85,15 +87,15 @@ def sound_words(samples: NDArray[np.int16], rate_hz: int) -> tuple[Words, NDArra
 def near_duplicates(
     words: Sequence[Words], loud: Sequence[NDArray[np.bool_]], groups: Sequence[int]
 ) -> list[NearDuplicate]:
-    """Pairs of clips of different groups that sound nearly alike.
+    """Find pairs of clips of different groups with nearly the same audio.
 
     Args:
-        words: Of each clip, see `sound_words`.
-        loud: Which of them count.
-        groups: A number for each clip; clips of one group are not compared.
+        words: Words of each clip, see `sound_words`.
+        loud: Mask of the time steps of each clip that are not silent.
+        groups: Group number of each clip; clips of the same group are not compared.
 
     Returns:
-        The pairs, the best shift of each, in the order of the clips.
+        The pairs, each with its best shift, in the order of the clips.
     """
     found: dict[tuple[int, int], NearDuplicate] = {}
     for first, second, shift in _candidates(words, loud, np.asarray(groups)):
@@ -110,20 +112,21 @@ def near_duplicates(
 def across_splits(
     clips: Sequence[Clip], listened: Iterable[tuple[int, Words, NDArray[np.bool_]]]
 ) -> tuple[dict[str, Any], ...]:
-    """Near duplicates among clips of different splits, as plain values.
+    """Find near duplicates among clips of different splits; return them as plain values.
 
     Args:
-        clips: The list.
-        listened: Position in it, words and which of them count, of the clips that have sound.
+        clips: The list of clips.
+        listened: For each clip with audio, its position in the list, its words and the mask of
+            its time steps that are not silent, see `sound_words`.
 
     Returns:
         ``clip, split, other, other_split, shift_s, bit_errors`` of each pair.
     """
     rows, words, loud = [], [], []
-    for row, found, counting in listened:
+    for row, clip_words, clip_loud in listened:
         rows.append(row)
-        words.append(found)
-        loud.append(counting)
+        words.append(clip_words)
+        loud.append(clip_loud)
     groups = [SPLITS.index(clips[row].split) for row in rows]
     pairs = []
     for pair in near_duplicates(words, loud, groups):
@@ -144,7 +147,7 @@ def across_splits(
 def _candidates(
     words: Sequence[Words], loud: Sequence[NDArray[np.bool_]], groups: NDArray[np.int64]
 ) -> list[tuple[int, int, int]]:
-    """Pairs and shifts at which clips of two groups share words."""
+    """Return pairs of clips of two groups, with the shifts at which they share words."""
     lengths = [NUM_WORDS * int(mask.sum()) for mask in loud]
     if not sum(lengths):
         return []
@@ -170,7 +173,7 @@ def _overlap(
     second_loud: NDArray[np.bool_],
     shift: int,
 ) -> float | None:
-    """Share of bits that differ where two clips overlap; nothing if they hardly do."""
+    """Return the share of differing bits in the overlap; None if the overlap is too short."""
     begin, end = max(0, -shift), min(len(first), len(second) - shift)
     if end <= begin:
         return None

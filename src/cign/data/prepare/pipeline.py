@@ -1,6 +1,6 @@
-"""Preparing a source: every clip decoded once into a store, and its tokens cached.
+"""Prepare a source: decode every clip once into a store, and cache its tokens.
 
-The work can be killed at any moment; the same call goes on where it was and gives the same bytes.
+The work can be interrupted at any time; the same call resumes it and gives bit-exact results.
 """
 
 from __future__ import annotations
@@ -64,35 +64,38 @@ def prepare(
     require_train: bool = True,
     progress: Progress | bool | None = None,
 ) -> PrepareReport:
-    """Make a store of a source, or finish one, and cache the tokens of a backbone.
+    """Create the store of a source, or finish one, and cache the tokens of a backbone.
 
     Args:
         source: See `cign.data.formats.read_source`.
-        store_folder: Where the store goes. One that holds this source by these settings is used
-            as it is, so that another backbone's tokens can be added.
-        spec: What to take from each clip; the backbone's, else the release's, if absent.
-        backbone: Whose tokens are cached, if any.
+        store_folder: Folder of the store. A store of the same source and settings is reused
+            unchanged, so that the tokens of another backbone can be added.
+        spec: Frames and audio to take from each clip; if absent, the backbone's specification,
+            or the default without a backbone.
+        backbone: The backbone whose tokens are cached, if any.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         split: See `cign.data.formats.read_source`.
-        benchmark: Whose classes are taken, and whose format and split where none is given.
-        num_workers: Decoding processes; one for each core if absent, none but this one if 0.
+        benchmark: The benchmark that selects the classes; also sets format and split where they
+            are not given.
+        num_workers: Decoding processes; one per core if absent, only this process if 0.
         engine: Where clips are decoded: ``local``, or ``ray`` for the machines of a cluster. The
-            bytes are the same.
+            results are bit-exact equal.
         batch_size: Clips per batch of the backbone.
-        timeout_s: A file that takes longer to decode is left out.
+        timeout_s: Decoding time limit per file in seconds; a file that takes longer is left out.
         min_classes: See `cign.data.clips.make_table`.
         require_train: See `cign.data.clips.make_table`.
-        progress: Told of every clip; None shows a bar in a terminal and a notebook, False none.
+        progress: Notified of every clip; None shows a progress bar in a terminal or notebook,
+            False shows none.
 
     Raises:
-        InputError: If the source is unusable, or the folder holds something else.
+        InputError: If the source is unusable, or the folder holds other data.
         RunError: If the disk is full.
     """
     check_engine(engine, num_workers)
     spec = spec or (backbone.spec if backbone is not None else MediaSpec())
     if backbone is not None:
-        check_backbone(spec, backbone, "the store to be made")
+        check_backbone(spec, backbone, "the new store")
     source, store_folder = Path(source), Path(store_folder)
     kind: dict[str, Any] = {"format": format, "media": media, "split": split}
     needed: dict[str, Any] = {"min_classes": min_classes, "require_train": require_train}
@@ -102,21 +105,21 @@ def prepare(
     size_note = None
     if backbone is not None:
         num_rows = len(table.clips)
-        begun = (store_folder / "audio.npy").exists()
-        media_bytes = 0 if begun else sum(_media_bytes(num_rows, spec))
+        is_started = (store_folder / "audio.npy").exists()
+        media_bytes = 0 if is_started else sum(_media_bytes(num_rows, spec))
         if check_token_space(store_folder, backbone, num_rows, media_bytes):
             size_note = describe_tokens(backbone, num_rows)
     with (
-        displayed(progress) as told,
+        displayed(progress) as display,
         disk_errors(store_folder),
         held_folder(store_folder, "store"),
     ):
         if size_note is not None:
-            told.note(size_note)
-        _check_folder(store_folder, fingerprint)  # again: another process may have been first
+            display.note(size_note)
+        _check_folder(store_folder, fingerprint)  # again: another process may have changed it
         if not (store_folder / "store.json").exists():
-            how = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)
-            answers = _decode(table, spec, store_folder, fingerprint, how, told)
+            decoder = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)
+            answers = _decode(table, spec, store_folder, fingerprint, decoder, display)
             check_usable(table, answers, source, require_train)
             rows = range(len(table.clips))
             save_sizes(store_folder, (answers[row].get("stamp", []) for row in rows))
@@ -127,12 +130,12 @@ def prepare(
         (store_folder / "journal.jsonl").unlink(missing_ok=True)
         store = Store.open(store_folder)
         if backbone is not None:
-            make_tokens(store, backbone, batch_size=batch_size, progress=told)
+            make_tokens(store, backbone, batch_size=batch_size, progress=display)
     return read_report(store, None if backbone is None else backbone.name)
 
 
 def work_fingerprint(table: ClipTable, spec: MediaSpec) -> str:
-    """Hash of all that decides what a store holds, but the files' content."""
+    """Hash everything that determines a store's contents, except the content of the files."""
     rows = [
         [number, {name: getattr(clip, name) for name in CLIP_COLUMNS if name != "path"}]
         for number, clip in enumerate(table.clips)
@@ -141,7 +144,7 @@ def work_fingerprint(table: ClipTable, spec: MediaSpec) -> str:
 
 
 def _check_folder(folder: Path, fingerprint: str) -> None:
-    """Refuse a folder that holds another store, or files that are nobody's store."""
+    """Reject a folder that holds another store, or files that are not a store."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"store {folder} is a file: give a new folder")
     if (folder / "store.json").exists():
@@ -157,13 +160,13 @@ def _check_folder(folder: Path, fingerprint: str) -> None:
     others = [path.name for path in folder.iterdir() if path.name != ".lock"]
     if others:
         raise InputError(
-            f"folder {folder} is not empty and not a store (it holds {sorted(others)[0]!r}): use "
-            "a new folder"
+            f"folder {folder} is neither empty nor a store (it contains {sorted(others)[0]!r}): "
+            "use a new folder"
         )
 
 
 def _media_bytes(num_rows: int, spec: MediaSpec) -> tuple[int, int]:
-    """What frames and samples occupy."""
+    """Return the sizes of frames and audio samples in bytes."""
     return (
         num_bytes(frames_shape(num_rows, spec), "uint8"),
         num_bytes((num_rows, spec.num_samples), "int16"),
@@ -171,7 +174,7 @@ def _media_bytes(num_rows: int, spec: MediaSpec) -> tuple[int, int]:
 
 
 def _decoder(engine: str) -> Decode:
-    """What decodes with an engine."""
+    """Return the decoding function of an engine."""
     if engine == "local":
         return decode_all
     from cign.data.prepare.cluster_workers import decode_on_cluster
@@ -184,10 +187,10 @@ def _decode(
     spec: MediaSpec,
     folder: Path,
     fingerprint: str,
-    how: Decode,
+    decoder: Decode,
     progress: Progress,
 ) -> Mapping[int, Answer]:
-    """Decode what is not in the journal yet."""
+    """Decode the clips that are not in the journal yet."""
     num_rows = len(table.clips)
     shapes = {
         "frames": (frames_shape(num_rows, spec), "uint8"),
@@ -209,7 +212,7 @@ def _decode(
         ]
         progress.start("decoding", num_rows)
         progress.advance(len(done))
-        for answer in how(tasks, spec, folder):
+        for answer in decoder(tasks, spec, folder):
             if "full" in answer:
                 raise full_disk(folder, answer["full"])
             journal.add({**answer, "stamp": stamps[answer["row"]]})
@@ -219,7 +222,7 @@ def _decode(
 
 
 def _stamp(path: Path) -> list[int]:
-    """Sizes and times of a clip's files: one that was replaced since is decoded again."""
+    """Return sizes and modification times of a clip's files, to detect replaced files."""
     try:
         states = [file.stat() for file in (on_disk(path), *pictures_of(path))]
     except OSError:
@@ -230,7 +233,7 @@ def _stamp(path: Path) -> list[int]:
 def _still_valid(
     answers: Mapping[int, Answer], stamps: Sequence[list[int]], folder: Path
 ) -> set[int]:
-    """Rows whose file is as it was and whose values are on the disk, after whatever happened."""
+    """Return the rows whose file is unchanged and whose decoded values on disk are intact."""
     frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
     audio = np.load(folder / "audio.npy", mmap_mode="r", allow_pickle=False)
     return {

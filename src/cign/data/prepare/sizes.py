@@ -1,6 +1,6 @@
-"""Sizes of the files that a store was made of: other files under the same names are found out.
+"""Record the sizes of a store's source files, to detect other files under the same names.
 
-Times are not compared: copies of the same files are as good.
+Modification times are not compared, so that copies of the same files are accepted.
 """
 
 from __future__ import annotations
@@ -17,34 +17,35 @@ FILE = "sizes.npy"
 
 
 def size_of(stamp: Sequence[int]) -> int:
-    """Bytes of the files that a stamp is of, sizes and times by turns; -1 if there were none."""
+    """Return the total size in bytes from a stamp of alternating sizes and times; -1 if empty."""
     return sum(stamp[::2]) if stamp else -1
 
 
 def save_sizes(folder: Path, stamps: Iterable[Sequence[int]]) -> None:
-    """Note the sizes of a store's files, one row after another."""
+    """Save the sizes of a store's files, one per row."""
     with replacing(folder / FILE) as temporary, temporary.open("wb") as file:
         np.save(file, np.array([size_of(stamp) for stamp in stamps], np.int64), allow_pickle=False)
 
 
 def check_sizes(folder: Path, stamps: Iterable[Sequence[int]], ids: Sequence[str]) -> None:
-    """Refuse files that are not those the store was made of; ones that have gone do not matter.
+    """Reject files that differ from those the store was made from; missing files are accepted.
 
     Args:
-        folder: Of the store; one of an earlier version has noted nothing.
-        stamps: Of the files as they are now.
-        ids: Of their clips.
+        folder: Folder of the store; nothing is checked for stores of earlier versions, which
+            have no recorded sizes.
+        stamps: Stamps of the current files.
+        ids: Ids of their clips.
 
     Raises:
-        InputError: With the first of them.
+        InputError: If files differ; the message names the first.
     """
     if not (folder / FILE).exists():
         return
-    made_of = np.load(folder / FILE, allow_pickle=False)
-    now = np.array([size_of(stamp) for stamp in stamps], np.int64)
-    others = np.flatnonzero((now != made_of) & (now >= 0))
-    if len(others):
+    recorded = np.load(folder / FILE, allow_pickle=False)
+    current = np.array([size_of(stamp) for stamp in stamps], np.int64)
+    changed = np.flatnonzero((current != recorded) & (current >= 0))
+    if len(changed):
         raise InputError(
-            f"{len(others)} of {len(ids)} files are not those that store {folder} was made of, for "
-            f"example {ids[int(others[0])]}, whose size was another: prepare them in a new folder"
+            f"{len(changed)} of {len(ids)} files differ in size from those that store {folder} "
+            f"was made from, for example {ids[int(changed[0])]}: prepare them in a new folder"
         )

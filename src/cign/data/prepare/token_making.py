@@ -1,4 +1,4 @@
-"""Making the cached tokens of a store, once for each backbone.
+"""Compute and cache the tokens of a store, once per backbone.
 
 Legend: N rows of the store, B clips of a batch, L samples, K frames, S pixels.
 """
@@ -24,11 +24,11 @@ from cign.utils.progress import Progress, Silent
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLIPS_PER_BLOCK = 512  # as many are computed again at most after an interruption
+CLIPS_PER_BLOCK = 512  # at most this many clips are computed again after an interruption
 
 
 class TokenMaker(Protocol):
-    """What `make_tokens` needs of a backbone; `cign.backbones.registry.Backbone` is one."""
+    """Backbone interface of `make_tokens`; implemented by `cign.backbones.registry.Backbone`."""
 
     name: str
     spec: MediaSpec
@@ -39,28 +39,28 @@ class TokenMaker(Protocol):
 
     @property
     def num_audio_tokens(self) -> int:
-        """Audio tokens of a clip."""
+        """Number of audio tokens per clip."""
 
     @property
     def num_visual_tokens(self) -> int:
-        """Visual tokens of a clip."""
+        """Number of visual tokens per clip."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights and of what goes in."""
+        """Hash of the weights and of the preprocessing of the input."""
 
     def audio_tokens(self, audio: Tensor) -> Tensor:
-        """From int16 [B, L] to [B, num_audio_tokens, audio_dim]."""
+        """Map int16 [B, L] to [B, num_audio_tokens, audio_dim]."""
 
     def visual_tokens(self, frames: Tensor) -> Tensor:
-        """From uint8 [B, K, S, S, 3] to [B, num_visual_tokens, visual_dim]."""
+        """Map uint8 [B, K, S, S, 3] to [B, num_visual_tokens, visual_dim]."""
 
 
 def check_backbone(spec: MediaSpec, backbone: TokenMaker, what: str) -> None:
-    """Refuse a backbone that was made for other frames or sound.
+    """Reject a backbone that expects other frames or audio.
 
     Raises:
-        InputError: With both specifications.
+        InputError: If the specifications differ; the message names both.
     """
     if backbone.spec != spec:
         raise InputError(
@@ -80,21 +80,21 @@ def make_tokens(
     batch_size: int = 32,
     progress: Progress | None = None,
 ) -> TokenCache:
-    """Compute the tokens of all clips of a store, or go on where this was interrupted.
+    """Compute the tokens of all clips of a store, or resume an interrupted computation.
 
-    The clips of a batch are fixed by the store and the batch size, the last batch is filled up,
-    and each result is rounded to float16. So a resumed run gives the same bytes; with another
-    batch size values may differ in the last place.
+    Resuming is bit-exact: store and batch size determine the clips of each batch, the last batch
+    is padded, and results are rounded to float16. With another batch size, values may differ in
+    the last digit.
 
     Args:
         store: The store; the caller holds its lock.
-        backbone: What makes the tokens; it must be in evaluation mode.
-        batch_size: Clips at a time.
-        progress: Told about every batch.
+        backbone: Computes the tokens; it must be in evaluation mode.
+        batch_size: Clips per batch.
+        progress: Notified of every batch.
 
     Raises:
-        InputError: If the backbone takes other input, or if tokens of other weights lie under its
-            name: runs may rest on those, so that they are never replaced silently.
+        InputError: If the backbone expects other input, or if tokens of other weights are stored
+            under its name. Runs may depend on those tokens, so they are never overwritten.
         RunError: If the disk is full.
     """
     check_backbone(store.spec, backbone, f"store {store.folder}")
@@ -133,22 +133,22 @@ def make_tokens(
 
 
 def bytes_per_clip(backbone: TokenMaker) -> int:
-    """What the half-precision tokens of a clip occupy."""
+    """Return the size of a clip's half-precision tokens in bytes."""
     audio = backbone.num_audio_tokens * backbone.audio_dim
     return 2 * (audio + backbone.num_visual_tokens * backbone.visual_dim)
 
 
 def check_token_space(folder: Path, backbone: TokenMaker, num_rows: int, others: int = 0) -> int:
-    """Refuse tokens that do not fit on the disk, before anything is done for them.
+    """Check before any computation that the tokens fit on the disk.
 
     Args:
-        folder: Of the store; it need not be there yet.
-        backbone: What makes the tokens.
+        folder: Folder of the store; it need not exist yet.
+        backbone: Computes the tokens.
         num_rows: Rows of the store.
-        others: Bytes that the store needs besides.
+        others: Bytes that the store needs in addition.
 
     Returns:
-        Bytes that the tokens still need; 0 where they are made or begun.
+        Bytes that the tokens need; 0 if they are complete or partly computed.
 
     Raises:
         RunError: If they do not fit.
@@ -161,39 +161,39 @@ def check_token_space(folder: Path, backbone: TokenMaker, num_rows: int, others:
     if needed + others > free:
         raise RunError(
             f"the tokens of {num_rows} clips by backbone {backbone.name!r} take "
-            f"{describe_bytes(needed)}, {describe_bytes(bytes_per_clip(backbone))} a clip, and "
-            f"{folder} has {describe_bytes(max(free - others, 0))} free for them: make fewer with "
+            f"{describe_bytes(needed)} ({describe_bytes(bytes_per_clip(backbone))} per clip), but "
+            f"{folder} has {describe_bytes(max(free - others, 0))} free for them: use fewer with "
             "--tokens pooled or, for example, 2x2, or use a store folder on another disk"
         )
     return needed
 
 
 def describe_tokens(backbone: TokenMaker, num_rows: int) -> str:
-    """One line on what a store's tokens will occupy."""
+    """Describe the size of a store's tokens in one line."""
     parts = [
-        f"{number} x {width} of the {what}"
+        f"{number} x {width} {what}"
         for what, number, width in (
-            ("sound", backbone.num_audio_tokens, backbone.audio_dim),
-            ("picture", backbone.num_visual_tokens, backbone.visual_dim),
+            ("audio", backbone.num_audio_tokens, backbone.audio_dim),
+            ("visual", backbone.num_visual_tokens, backbone.visual_dim),
         )
     ]
     each = bytes_per_clip(backbone)
     return (
-        f"tokens of {backbone.name}: {' and '.join(parts)}, {describe_bytes(each)} a clip, "
+        f"tokens of {backbone.name}: {' and '.join(parts)}, {describe_bytes(each)} per clip, "
         f"{describe_bytes(each * num_rows)} for {num_rows} clips"
     )
 
 
 def _find_done(place: Path, info: dict[str, Any], partial: dict[str, Any]) -> int | None:
-    """Number of clips whose tokens are there; nothing if all are."""
+    """Return the number of clips whose tokens are computed; None if all are."""
     if (place / "tokens.json").exists():
         found = read_json(place / "tokens.json", "token cache")
         if {**found, "source": None} == {**info, "source": None}:
-            if found.get("source") != info["source"]:  # its folder has moved
+            if found.get("source") != info["source"]:  # the backbone's folder has moved
                 write_json(place / "tokens.json", info)
             return None
         raise InputError(
-            f"{place} holds tokens of other weights than backbone {info['backbone']!r} has now "
+            f"{place} holds tokens of other weights than those of backbone {info['backbone']!r} "
             f"(fingerprint {str(found.get('fingerprint'))[:12]}, now {info['fingerprint'][:12]}): "
             "use a new store folder, or remove that folder if no run needs it"
         )
@@ -229,21 +229,21 @@ def _compute(
     ):
         for start in range(done, store.num_clips, batch_size):
             end = min(start + batch_size, store.num_clips)
-            # The last batch is filled with its last clip: kernels may differ with the size.
+            # Pad the last batch with its last clip: kernels may differ with the batch size.
             indices = np.minimum(np.arange(start, start + batch_size), store.num_clips - 1)
             audio = backbone.audio_tokens(torch.from_numpy(store.audio(indices)).to(device))
             visual = backbone.visual_tokens(torch.from_numpy(store.frames(indices)).to(device))
-            for file, tokens, there in (
+            for file, tokens, is_present in (
                 (audio_file, audio, store.audio_ok),
                 (visual_file, visual, store.visual_ok),
             ):
                 values = tokens[: end - start].to(torch.float16).cpu().numpy()
                 if not np.isfinite(values).all():
                     raise InputError(
-                        f"backbone {backbone.name!r} gives values beyond 65504 or NaN for clips "
-                        f"{start} to {end}: its weights do not fit; choose other ones"
+                        f"backbone {backbone.name!r} gives NaN or values beyond 65504 for clips "
+                        f"{start} to {end}: its weights do not fit; use other weights"
                     )
-                values = np.where(there[start:end, None, None], values, np.float16(0))
+                values = np.where(is_present[start:end, None, None], values, np.float16(0))
                 _write_rows(file, store.rows[start:end], values)
             progress.advance(end - start)
             if end % per_block == 0:

@@ -1,8 +1,8 @@
-"""A process that decodes clips: tasks come as lines of JSON, answers go as lines of JSON.
+"""Worker process that decodes clips: reads tasks and writes answers as lines of JSON.
 
-It is started as a program of its own and not by multiprocessing, so that nothing of the calling
-program runs again in it, torch is never imported, and a codec that crashes takes no more than
-the file it was working on. It ends when its input does, that is with the process that started it.
+It is started as a separate program, not by multiprocessing, so that no code of the calling
+program runs again in it, torch is never imported, and a codec crash loses only the current file.
+It ends when its input ends, that is, with the process that started it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from cign.data.media.decode import Decoded, MediaError, MediaSpec, decode
 from cign.data.prepare.near_duplicates import sound_words
 from cign.data.shards import as_file
 
-# What a decoding process may take for itself: a damaged header can ask for any amount. A film of
-# 7680x4320 in 10 bits took 0.9 GB.
+# Memory limit of a decoding process: a damaged header can request any amount. A 10-bit video of
+# 7680x4320 pixels took 0.9 GB.
 MAX_DATA_BYTES = 4 * 2**30
 
 Task = dict[str, Any]
@@ -32,9 +32,9 @@ class Decoder:
     """Decodes one task after another and writes the results into the arrays of a store.
 
     Args:
-        spec: What to take from each clip.
-        folder: Where ``frames.npy`` and ``audio.npy`` lie; if absent nothing is written, and
-            answers carry what comparing sounds needs (`cign.data.prepare.near_duplicates`).
+        spec: Frames and audio to take from each clip.
+        folder: Folder of ``frames.npy`` and ``audio.npy``; if absent, nothing is written, and
+            answers contain the audio fingerprint (`cign.data.prepare.near_duplicates`).
     """
 
     def __init__(self, spec: MediaSpec, folder: Path | None) -> None:
@@ -50,8 +50,8 @@ class Decoder:
 
         Returns:
             ``row, conditions`` and, for a usable clip, ``audio_ok, visual_ok, silent, still,
-            duration_s, window_start_s, window_end_s, content_hash``; or ``row, full`` with the
-            reason if it could not be written.
+            duration_s, window_start_s, window_end_s, content_hash``; or ``row, full``, with the
+            reason as ``full``, if the clip could not be written.
         """
         row = task["row"]
         try:
@@ -60,16 +60,16 @@ class Decoder:
         except MediaError as error:
             return failed(row, error.condition, error.detail)
         except Exception as error:
-            # Whatever a library makes of a strange file concerns this file alone.
+            # Any other exception of a library on a malformed file affects this file only.
             return failed(row, "unreadable", f"{type(error).__name__}: {error}".splitlines()[0])
         try:
             if self._frames is not None and self._audio is not None:
                 self._frames.write(row, decoded.frames[None])
                 self._audio.write(row, decoded.audio[None])
         except OSError as error:
-            return {"row": row, "full": error.strerror}  # whatever fails there, it is not the clip
+            return {"row": row, "full": error.strerror}  # the clip is not the cause
         return {
-            **self._listened(decoded),
+            **self._fingerprint(decoded),
             "row": row,
             "conditions": list(decoded.conditions),
             "audio_ok": decoded.has_audio,
@@ -82,8 +82,8 @@ class Decoder:
             "content_hash": decoded.content_hash,
         }
 
-    def _listened(self, decoded: Decoded) -> Answer:
-        """The words of a clip's sound, where it is not written anywhere."""
+    def _fingerprint(self, decoded: Decoded) -> Answer:
+        """Return the fingerprint words of a clip's audio if the audio is not written."""
         if self._audio is not None or not decoded.has_audio:
             return {}
         words, loud = sound_words(decoded.audio, self._spec.rate_hz)
@@ -91,16 +91,16 @@ class Decoder:
 
 
 def failed(row: int, condition: str, detail: str) -> Answer:
-    """The answer for a clip that is left out."""
+    """Return the answer for a clip that is left out."""
     return {"row": row, "conditions": [[condition, detail]]}
 
 
 def limit_memory(num_bytes: int) -> None:
-    """Have this process find no more memory beyond so many bytes of its own.
+    """Limit the private memory of this process to a number of bytes.
 
-    Files that are mapped for reading do not count, so that a store may be of any size. A lower
-    limit that the process was started with stays. Where the system does not count (macOS), nothing
-    is limited.
+    Files that are mapped for reading do not count, so that a store may have any size. A lower
+    limit that the process was started with remains in force. On systems that do not enforce this
+    limit (macOS), memory is not limited.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     for limit in (soft, hard):
@@ -110,11 +110,11 @@ def limit_memory(num_bytes: int) -> None:
 
 
 def main() -> None:
-    """Serve the process that started this one until its end of the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started us decides
+    """Serve the parent process until it closes its end of the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
     limit_memory(MAX_DATA_BYTES)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a codec prints must not end up among the answers
+    os.dup2(2, 1)  # output printed by a codec must not mix with the answers
     setup = json.loads(sys.stdin.readline())
     folder = None if setup["folder"] is None else Path(setup["folder"])
     decoder = Decoder(MediaSpec(**setup["spec"]), folder)

@@ -1,4 +1,4 @@
-"""Decoding by several processes, of which any may die or hang at any file."""
+"""Decode with several processes, any of which may crash or hang at any file."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ def decode_all(
 
     Args:
         tasks: See `cign.data.prepare.worker.Decoder`.
-        spec: What to take from each clip.
-        folder: The store's folder; without one nothing is written.
-        num_workers: Processes; one for each core if absent, none (all in this one) if 0.
-        timeout_s: A file that takes longer is left out as unreadable.
+        spec: Frames and audio to take from each clip.
+        folder: The store's folder; if absent, nothing is written.
+        num_workers: Worker processes; one per core if absent, none (decode in this process) if 0.
+        timeout_s: Time limit per file in seconds; a file that takes longer is left out as
+            unreadable.
 
     Yields:
-        One answer for each task, in the order in which they become ready. A file at which a
-        process dies or hangs has an answer too, and costs no other file.
+        One answer per task, in order of completion. A file at which a process crashes or hangs
+        has an answer too, and does not affect other files.
     """
     if num_workers is None:
         num_workers = len(os.sched_getaffinity(0))
@@ -53,7 +54,7 @@ def decode_all(
     with selectors.DefaultSelector() as selector:
 
         def give_task(worker: _Worker | None) -> None:
-            """Give a worker its next task; start one if there is none; stop it at the end."""
+            """Send a worker its next task; start a new worker if None; stop it at the end."""
             if not waiting:
                 if worker is not None:
                     selector.unregister(worker.answers)
@@ -81,8 +82,8 @@ def decode_all(
                     elif worker.has_ended:
                         selector.unregister(worker.answers)
                         workers.remove(worker)
-                        answer = worker.bury()
-                        # Once more: it may have died of something else, as of lack of memory.
+                        answer = worker.join()
+                        # Retry once: the crash may have another cause, such as lack of memory.
                         if not worker.verdict and worker.task["row"] not in retried:
                             retried.add(worker.task["row"])
                             waiting.append(worker.task)
@@ -100,7 +101,7 @@ def decode_all(
 
 
 class _Worker:
-    """A process and the task it is at."""
+    """A worker process and its current task."""
 
     def __init__(self, spec: MediaSpec, folder: Path | None) -> None:
         root = str(Path(cign.__file__).parents[1])
@@ -108,7 +109,7 @@ class _Worker:
         environment["PYTHONPATH"] = os.pathsep.join(
             filter(None, (root, environment.get("PYTHONPATH")))
         )
-        # -P: a file of the working folder must not stand in for a module.
+        # -P: a file of the working folder must not shadow a module.
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cign.data.prepare.worker"],
             stdin=subprocess.PIPE,
@@ -129,7 +130,7 @@ class _Worker:
         self._send({"spec": spec.to_dict(), "folder": None if folder is None else str(folder)})
 
     def _send(self, value: object) -> None:
-        # One that has died takes nothing; reading its answers then says so.
+        # Ignore a process that has ended: reading its answers then reports the end.
         with contextlib.suppress(BrokenPipeError):
             self._tasks.write(json.dumps(value).encode() + b"\n")
             self._tasks.flush()
@@ -141,7 +142,7 @@ class _Worker:
         self._send(task)
 
     def read(self) -> Answer | None:
-        """Read what there is; nothing if the answer is not whole yet or the process has ended."""
+        """Read available output; None if the answer is incomplete or the process has ended."""
         chunk = os.read(self.answers.fileno(), 1 << 16)
         self.has_ended = not chunk
         self._buffer += chunk
@@ -152,19 +153,19 @@ class _Worker:
         self._num_answers += 1
         return answer
 
-    def bury(self) -> Answer:
-        """The answer for the task at which the process ended.
+    def join(self) -> Answer:
+        """Wait for a process that ended, and return the answer for its task.
 
         Raises:
-            RunError: If it never answered anything, and did not end by a signal: then it is not
-                the file.
+            RunError: If the process gave no answer before, and did not end by a signal: then the
+                file is not the cause.
         """
         self.stop()
         code = self.process.returncode
         if code > 0 and not self._num_answers:
             raise RunError(
                 f"a decoding process cannot start (exit code {code}): run "
-                f"`{sys.executable} -m cign.data.prepare.worker` to see why"
+                f"`{sys.executable} -m cign.data.prepare.worker` to see the error"
             )
         ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         return failed(
