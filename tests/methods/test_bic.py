@@ -114,7 +114,7 @@ def log_softmax(x):
     return x - x.max() - np.log(np.exp(x - x.max()).sum())
 
 
-@pytest.mark.parametrize("reading", MODALITIES)
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_first_stage_against_loops_at_the_third_step(modality):
     method, batch = grown(), batch_of(5, num_old=3)
     losses = method.eval().learn(batch, phase())

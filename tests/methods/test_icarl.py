@@ -41,7 +41,7 @@ def learned():
     return loop
 
 
-@pytest.mark.parametrize("reading", MODALITIES)
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_means_are_those_of_the_exemplars_after_the_memory_changed(learned, modality):
     means = learned.method.means(modality).double().numpy()
     assert len(means) == 6
@@ -53,7 +53,7 @@ def test_means_are_those_of_the_exemplars_after_the_memory_changed(learned, moda
         np.testing.assert_allclose(means[c], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("reading", MODALITIES)
+@pytest.mark.parametrize("modality", MODALITIES)
 def test_answers_are_the_nearest_mean(learned, modality):
     """Against scikit-learn's nearest point, and scores against NumPy."""
     clips, means = learned.test, learned.method.means(modality).double().numpy()
