@@ -116,7 +116,7 @@ class TokenStatistics(RidgeStatistics):
         self.cross += (means.T @ targets.to(means.dtype)).to(self.cross.dtype)
 
     def merge(self, other: RidgeStatistics) -> None:
-        """Add the sums of another process over other clips, in place.
+        """Add the sums of another machine over other clips, in place.
 
         Args:
             other: Statistics of the same width; its classes are the first ones of this object.
