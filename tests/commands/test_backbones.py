@@ -191,8 +191,8 @@ def test_presets_decide_what_is_decoded(done, world, tmp_path, cign, folders):
         assert opened.audio([0]).shape == (1, 10 * rate)
     # A preset that the backbone cannot take is refused in one sentence, before anything is made.
     for visual, preset, words in (
-        ("vit", "release", "takes sound at 16000 Hz, not at 22050"),
-        ("vit", "ast", "takes at most 1 s of sound, not 10"),
+        ("vit", "release", "takes audio at 16000 Hz, not at 22050"),
+        ("vit", "ast", "takes at most 1 s of audio, not 10"),
         ("videomae", "av_cil", "takes 4 frames of a clip, not 16"),
     ):
         prepare = ("prepare", world.clips, tmp_path / "no", "--preset", preset)

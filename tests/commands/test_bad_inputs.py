@@ -55,8 +55,8 @@ def test_a_method_that_needs_a_memory_without_one(name, refusal, world, tmp_path
 def test_a_method_that_needs_a_transformer_on_tokens_without_one(name, refusal, world, tmp_path):
     run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", name)
     assert refusal(*run) == (
-        f"method {name} needs the tokens that enter a transformer, and backbone 'small-random' "
-        "gives finished ones: prepare and train with --backbone small-stem"
+        f"method {name} needs the input tokens of a transformer, and backbone 'small-random' "
+        "provides output tokens: prepare and train with --backbone small-stem"
     )
     ends = refusal(*run, "--regime", "end-to-end")
     assert ends == f"method {name} does not run in regime end-to-end: use --regime frozen"

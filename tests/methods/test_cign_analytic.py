@@ -150,9 +150,9 @@ def test_several_labels():
     ("options", "match"),
     [
         ({"assignment": "hard"}, "assignment"),
-        ({"token_share": 1.5}, "token_share 1.5 is not a share"),
+        ({"token_share": 1.5}, r"token_share 1.5 must be in \[0, 1\]"),
         ({"visual_saliency": -1.0}, "visual_saliency -1.0 is negative"),
-        ({"visual_contrast": 1.5}, "visual_contrast 1.5 is not a share"),
+        ({"visual_contrast": 1.5}, r"visual_contrast 1.5 must be in \[0, 1\]"),
         ({"audio_temperature": 0.0}, "audio_temperature 0.0 is not positive"),
         ({"width": 0}, "width 0 is too small"),
     ],

@@ -155,8 +155,8 @@ def test_forgets_less_than_finetune(name):
     ("name", "options", "message"),
     [
         ("ewc", {"num_fisher_clips": 0}, "num_fisher_clips 0 is too small"),
-        ("ewc_online", {"decay": 0.0}, "decay 0.0 is out of range"),
-        ("ewc_online", {"decay": 1.5}, "decay 1.5 is out of range"),
+        ("ewc_online", {"decay": 0.0}, r"decay 0.0 must be in \(0, 1\]"),
+        ("ewc_online", {"decay": 1.5}, r"decay 1.5 must be in \(0, 1\]"),
     ],
 )
 def test_options_out_of_range_are_refused(name, options, message):

@@ -54,7 +54,7 @@ def test_run_model_and_files_agree(name, tiny, stem_store, tmp_path):
 
 
 def test_finished_tokens_are_refused_before_anything_is_learned(tiny, tmp_path):
-    with pytest.raises(InputError, match=r"method l2p needs the tokens that enter a transformer"):
+    with pytest.raises(InputError, match=r"method l2p needs the input tokens of a transformer"):
         Learner("l2p").learn(tiny[1], tasks=2)
 
 

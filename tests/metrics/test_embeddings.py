@@ -247,7 +247,7 @@ def test_what_is_wrong_is_refused(tmp_path):
     with pytest.raises(InputError, match="lacks the columns embedding"):
         Embeddings.load(path)
     pq.write_table(table.replace_schema_metadata(None), path)
-    with pytest.raises(InputError, match="how its rows are to be read"):
+    with pytest.raises(InputError, match="its metadata is missing or invalid"):
         Embeddings.load(path)
 
 

@@ -85,7 +85,7 @@ def test_wrong_shapes_are_refused():
         make(1).add_task(random_scores(4, 2))
     with pytest.raises(InputError, match=r"shape \(5, 3\)"):
         make(1).add_task(random_scores(5, 3))
-    with pytest.raises(InputError, match="lack the visual reading"):
+    with pytest.raises(InputError, match="lack the visual modality"):
         make(1).add_task({"audio": np.zeros((4, 3)), "audio_visual": np.zeros((4, 3))})
     with pytest.raises(InputError, match="after task 3 were given for a run of 2 tasks"):
         make(2).add_task(random_scores(4, 3))
@@ -120,7 +120,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path):
     with pytest.raises(InputError, match="lacks the columns labels, visual"):
         Predictions.load(path)
     pq.write_table(table.replace_schema_metadata(None), path)
-    with pytest.raises(InputError, match="which classes its tasks have"):
+    with pytest.raises(InputError, match="its metadata is missing or invalid"):
         Predictions.load(path)
     pq.write_table(table.slice(0, 7), path)
     with pytest.raises(InputError, match="same clips in the same order"):

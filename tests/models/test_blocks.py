@@ -137,7 +137,7 @@ def test_a_backbone_without_blocks_is_refused():
 
 
 def test_blocks_of_finished_tokens_are_refused():
-    with pytest.raises(InputError, match=r"method l2p needs .* backbone 'small' gives finished"):
+    with pytest.raises(InputError, match=r"method l2p needs .* backbone 'small' provides output"):
         load_blocks("small", "l2p")
 
 

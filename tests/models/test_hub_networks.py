@@ -154,8 +154,9 @@ def test_a_folder_without_a_processor_is_prepared_as_published_and_says_so(root,
     assert backbone.visual.how.mean == (0.5, 0.5, 0.5)
     assert (backbone.audio.mean, backbone.audio.std) == (-4.2677393, 4.5689974)
     first, second = backbone.notes
-    assert "has no preprocessor_config.json: its picture is prepared as published for vit" in first
-    assert "its sound is prepared as published for audio-spectrogram-transformer" in second
+    prepared = "has no preprocessor_config.json: its visual input is prepared as published for vit"
+    assert prepared in first
+    assert "its audio input is prepared as published for audio-spectrogram-transformer" in second
 
 
 def test_constants_of_the_input_are_part_of_the_fingerprint(root, tmp_path):

@@ -54,7 +54,7 @@ def test_a_folder_without_weights_or_with_damaged_ones_is_refused(root, tmp_path
     (folder / "config.json").write_text("{")
     assert "config.json cannot be read" in refused(f"{folder}+{other}")
     (folder / "config.json").unlink()
-    assert "holds no config.json" in refused(f"{folder}+{other}")
+    assert "has no config.json" in refused(f"{folder}+{other}")
 
 
 def test_a_hub_name_without_a_network_is_refused_with_the_remedy(root, monkeypatch):
@@ -63,7 +63,7 @@ def test_a_hub_name_without_a_network_is_refused_with_the_remedy(root, monkeypat
         sentence = refused(name)
         assert sentence.startswith("backbone 'nobody/nothing' cannot be loaded (")
         assert sentence.endswith(
-            "where there is no network give a local folder with its config.json and "
+            "without a connection give a local folder with its config.json and "
             "model.safetensors, or use --backbone resnet18-random or small"
         )
 
@@ -92,18 +92,18 @@ def test_a_file_instead_of_a_folder_is_refused(root):
 def test_halves_that_do_not_make_a_pair_are_refused(root):
     vit, ast = make_network(root, "vit"), make_network(root, "ast")
     assert refused(vit) == (
-        f"backbone {str(vit)!r} reads pictures only: add a sound network, for example "
+        f"backbone {str(vit)!r} is visual only: add an audio network, for example "
         f"{vit}+MIT/ast-finetuned-audioset-10-10-0.4593, or {vit}+resnet18-random to train one end "
         "to end"
     )
-    assert "reads sound only: put a picture network before it" in refused(ast)
-    assert "which is no picture network" in refused(f"{ast}+{vit}")
-    assert "name it the other way round" in refused(f"{ast}+{vit}")
-    assert "name one picture and one sound network" in refused(f"{vit}+{ast}+{ast}")
-    assert "name one picture and one sound network" in refused(f"{vit}+")
+    assert "is audio only: put a visual network before it" in refused(ast)
+    assert "which is not a visual network" in refused(f"{ast}+{vit}")
+    assert "swap the two names" in refused(f"{ast}+{vit}")
+    assert "name one visual and one audio network" in refused(f"{vit}+{ast}+{ast}")
+    assert "name one visual and one audio network" in refused(f"{vit}+")
     assert refused("/not/there/vit+/not/there/ast") == (
-        "backbone folder /not/there/vit is not there: put it back, or run where a folder 'vit' "
-        "with the same weights lies"
+        "backbone folder /not/there/vit does not exist: restore it, or run in a directory that has "
+        "a folder 'vit' with the same weights"
     )
 
 

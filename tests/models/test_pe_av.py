@@ -102,7 +102,7 @@ def test_without_timm_it_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(InputError) as caught:
         load_backbone(str(tmp_path))
     assert str(caught.value) == (
-        f"backbone {tmp_path.name!r} builds its picture network with timm, which cannot be "
+        f"backbone {tmp_path.name!r} builds its visual network with timm, which cannot be "
         "imported (No module named 'timm'): install timm and a torchvision that fits this torch, "
         "or use another backbone, for example facebook/dinov2-small+laion/clap-htsat-unfused"
     )

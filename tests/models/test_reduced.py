@@ -95,9 +95,9 @@ def test_a_grid_that_is_none_is_refused(grid):
 
 def test_grids_that_do_not_fit_are_refused():
     for grid, words in (
-        ("7x6", "ask for 7 x 6 of a frame, backbone 'small-random' gives 6 x 6"),
-        ("0x1", "ask for 0 x 1 of a frame"),
-        ("2x2+2x2", "ask for 2 x 2 of the sound, backbone 'small-random' gives 1 x 12"),
+        ("7x6", "a grid of 7 x 6 for a frame, backbone 'small-random' has 6 x 6"),
+        ("0x1", "a grid of 0 x 1 for a frame"),
+        ("2x2+2x2", "a grid of 2 x 2 for the audio, backbone 'small-random' has 1 x 12"),
     ):
         with pytest.raises(InputError, match=words):
             load_backbone(f"small-random@{grid}")

@@ -106,8 +106,8 @@ def test_pictures_are_normalised_by_imagenets_constants(pair):
 
 def test_random_halves_are_said(pair, tmp_path):
     (both,) = pair.notes
-    assert "halves have random weights" in both
+    assert "encoders have random weights" in both
     pair.visual.save_pretrained(tmp_path)
     (sound,) = resnet_pair(tmp_path).notes
-    assert "sound half has random weights" in sound
+    assert "audio encoder has random weights" in sound
     assert load_backbone("small").notes == ()

@@ -89,8 +89,8 @@ def test_drift_of_float32_sums_is_small_and_that_of_float64_sums_is_none():
 )
 def test_singular_systems_are_refused_with_a_remedy(gram, ridge):
     before = gram.clone()
-    with pytest.raises(RunError, match=r"reading audio is singular with ridge .* higher ridge"):
-        solve_ridge(gram, torch.ones(4, 2), ridge, "reading audio")
+    with pytest.raises(RunError, match=r"modality audio is singular with ridge .* higher ridge"):
+        solve_ridge(gram, torch.ones(4, 2), ridge, "modality audio")
     assert torch.equal(gram.nan_to_num(), before.nan_to_num())
 
 

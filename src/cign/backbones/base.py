@@ -1,6 +1,6 @@
-"""What a backbone is: frames and waveform in, tokens out, whatever the network inside.
+"""The interface of a backbone: it encodes frames and a waveform as tokens.
 
-Legend: B clips, K frames a clip, S stored frame size, P input size, L samples, N tokens, D width.
+Legend: B clips, K frames per clip, S stored frame size, P input size, L samples, N tokens, D width.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cign.data.media.decode import MediaSpec
 
 
 class Backbone(nn.Module, ABC):
-    """Turns decoded clips into tokens.
+    """Encodes decoded clips as tokens.
 
     Attributes:
-        name: What it is called on the command line and in a store.
-        spec: The decoding it needs.
-        input_px: Side of the square its visual part takes.
+        name: Name on the command line and in a store.
+        spec: Required decoding.
+        input_px: Side of the square input of the visual encoder, in pixels.
         audio_dim: Width of an audio token.
         visual_dim: Width of a visual token.
         audio_grid: Audio tokens of a clip as (frequency, time).
@@ -39,39 +39,39 @@ class Backbone(nn.Module, ABC):
 
     @property
     def num_audio_tokens(self) -> int:
-        """Audio tokens of a clip."""
+        """Number of audio tokens of a clip."""
         return self.audio_grid[0] * self.audio_grid[1]
 
     @property
     def num_visual_tokens(self) -> int:
-        """Visual tokens of a clip: those of its frames, one after another."""
+        """Number of visual tokens of a clip, over all of its frames."""
         return self.spec.num_frames * self.visual_grid[0] * self.visual_grid[1]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know of its weights and its input, one sentence each."""
+        """Notes for the user on weights and input, one sentence each."""
         return ()
 
     @abstractmethod
     def audio_tokens(self, audio: Tensor) -> Tensor:
-        """Encode sound.
+        """Encode audio.
 
         Args:
-            audio: int16, or floating point in -1..1, shape [B, L].
+            audio: Samples, int16 or floating point in [-1, 1], shape [B, L].
 
         Returns:
-            Shape [B, num_audio_tokens, audio_dim]; time runs fastest within a frequency row.
+            Audio tokens, shape [B, num_audio_tokens, audio_dim], ordered by frequency, then time.
         """
 
     @abstractmethod
     def visual_tokens(self, frames: Tensor) -> Tensor:
-        """Encode pictures.
+        """Encode frames.
 
         Args:
-            frames: uint8 RGB, shape [B, K, S, S, 3].
+            frames: RGB frames, uint8, shape [B, K, S, S, 3].
 
         Returns:
-            Shape [B, K * rows * columns, visual_dim], frame by frame, row by row.
+            Visual tokens, shape [B, K * rows * columns, visual_dim], frame by frame, row-major.
         """
 
     def audio_stem(self, audio: Tensor) -> Tensor:
@@ -83,16 +83,16 @@ class Backbone(nn.Module, ABC):
         raise NotImplementedError
 
     def token_blocks(self) -> FrozenBlocks | None:
-        """The transformers between stem and tokens, sharing weights; None where there are none."""
+        """The transformers between stem and tokens, with shared weights; None without any."""
         return None
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the weights and of what goes in; tokens of two backbones never mix."""
+        """A hash of weights and input settings, so that tokens of different backbones never mix."""
         digest = hashlib.sha256(f"{self.name} {self.spec} {self.input_px}".encode())
         for name, value in sorted(self.state_dict().items()):
             digest.update(name.encode())
-            # Bytes, not numbers: a view works for every dtype, bf16 included.
+            # A view as bytes works for every dtype, bf16 included.
             data = value.detach().cpu().contiguous().reshape(-1)
             digest.update(data.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
@@ -102,11 +102,11 @@ def crop_and_flip(frames: Tensor, size_px: int) -> Tensor:
     """Training augmentation of the release: one random crop and flip for each clip.
 
     Args:
-        frames: Shape [B, K, 3, S, S].
+        frames: Frames, shape [B, K, 3, S, S].
         size_px: P <= S.
 
     Returns:
-        Shape [B, K, 3, P, P]; the frames of a clip share their crop and flip.
+        Frames, shape [B, K, 3, P, P]; the frames of a clip share their crop and flip.
     """
     batch, _, _, size, _ = frames.shape
     offsets = torch.randint(0, size - size_px + 1, (batch, 2))
@@ -119,10 +119,10 @@ def crop_and_flip(frames: Tensor, size_px: int) -> Tensor:
 
 
 def to_input(frames: Tensor, size_px: int, *, train: bool) -> Tensor:
-    """uint8 frames [B, K, S, S, 3] as floats in 0..1, [B * K, 3, P, P].
+    """Convert uint8 frames [B, K, S, S, 3] to floats in [0, 1], [B * K, 3, P, P].
 
-    In training a random crop and flip, else resized [release]; stored frames are squares, so a
-    crop is of the squashed picture (ours).
+    Frames are randomly cropped and flipped in training, else resized [release]. Stored frames are
+    squares with changed aspect ratio, and so are the crops (ours).
     """
     x = frames.permute(0, 1, 4, 2, 3)
     if train:

@@ -1,10 +1,10 @@
-"""Frozen transformer blocks that prompts can enter, and the tokens that enter them.
+"""Frozen transformer blocks for prompt methods, and their input tokens.
 
-Prompts change what comes out of a frozen transformer, so prompt methods cannot start from its
-output. They start from the tokens that enter it: a backbone ``NAME-stem`` gives those, so that
-``cign prepare --backbone small-stem`` caches them beside the finished ones.
+Prompts change the output of a frozen transformer, so prompt methods cannot use cached outputs. They
+use the input tokens of the transformer. A backbone ``NAME-stem`` provides them, so that
+``cign prepare --backbone small-stem`` caches them in addition to the output tokens.
 
-Legend: B clips, K sequences of a clip (frames, or 1 for sound), N tokens of a sequence, P prompt
+Legend: B clips, K sequences of a clip (frames, or 1 for audio), N tokens of a sequence, P prompt
 tokens, L tokens of a prefix, D width.
 """
 
@@ -19,18 +19,18 @@ from torch import Tensor, nn
 from cign.layers.transformer import Block
 
 STEM = "-stem"
-# Extra keys and values of some blocks: by block number, each [B, L, D].
+# Extra keys and values by block index, each [B, L, D].
 Prefixes = Mapping[int, tuple[Tensor, Tensor]]
 
 
 class TokenBlocks(nn.Module):
-    """The transformer of one modality: a stack of blocks and the norm after it.
+    """The transformer of one modality: a stack of blocks and a final norm.
 
     Args:
-        blocks: In their order; the modules are shared, not copied.
-        norm: Applied to the tokens after the last block.
+        blocks: Blocks in order; the modules are shared, not copied.
+        norm: Norm applied to the tokens after the last block.
         width: D.
-        num_tokens: N; the sequences of a clip do not see each other.
+        num_tokens: N; there is no attention between the sequences of a clip.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TokenBlocks(nn.Module):
 
     @property
     def num_blocks(self) -> int:
-        """Blocks of the stack."""
+        """Number of blocks."""
         return len(self.blocks)
 
     def forward(
@@ -51,13 +51,13 @@ class TokenBlocks(nn.Module):
         """Pass tokens through all blocks.
 
         Args:
-            tokens: What the stem gives, shape [B, K * N, D].
-            prompts: Tokens put before those of every sequence of their clip, shape [B, P, D].
-            prefixes: Keys and values put before the projected ones of some blocks.
+            tokens: Stem tokens, shape [B, K * N, D].
+            prompts: Tokens prepended to every sequence of their clip, shape [B, P, D].
+            prefixes: Keys and values prepended to the projected ones of some blocks.
 
         Returns:
             Prompt tokens, then tokens, shape [B, K, P + N, D]. Without prompts and prefixes, and
-            flattened to [B, K * N, D], these are the backbone's tokens.
+            flattened to [B, K * N, D], they equal the tokens of the backbone.
         """
         x = tokens.unflatten(1, (-1, self.num_tokens))  # [B, K, N, D]
         num_clips, num_sequences = x.shape[:2]
@@ -68,7 +68,7 @@ class TokenBlocks(nn.Module):
             assert isinstance(block, Block)
             prefix = None if prefixes is None else prefixes.get(number)
             if prefix is not None:
-                # [B, L, D] -> [B * K, L, D]: each sequence has its own clip's prefix.
+                # [B, L, D] -> [B * K, L, D]: each sequence has the prefix of its clip.
                 key, value = (part.repeat_interleave(num_sequences, dim=0) for part in prefix)
                 prefix = (key, value)
             x = block(x, prefix)
@@ -76,11 +76,11 @@ class TokenBlocks(nn.Module):
 
 
 class FrozenBlocks(nn.Module):
-    """The transformers of both modalities; as part of a method they stay in evaluation mode.
+    """The transformers of both modalities, which always stay in evaluation mode.
 
     Args:
-        audio: Of the audio tokens.
-        visual: Of the visual tokens.
+        audio: Transformer of the audio tokens.
+        visual: Transformer of the visual tokens.
     """
 
     def __init__(self, audio: TokenBlocks, visual: TokenBlocks) -> None:
@@ -88,10 +88,10 @@ class FrozenBlocks(nn.Module):
         self.audio, self.visual = audio, visual
 
     def train(self, mode: bool = True) -> FrozenBlocks:
-        """Stay in evaluation mode."""
+        """Ignore ``mode`` and stay in evaluation mode."""
         super().train(False)
         return self
 
     def frozen(self) -> FrozenBlocks:
-        """A copy whose weights are not trained."""
+        """A copy with frozen weights."""
         return copy.deepcopy(self).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Bringing a backbone and what is decoded together."""
+"""Adapting a backbone to the decoding of clips."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from cign.data.media.decode import MediaSpec
 
 
 class FittedBackbone(Backbone):
-    """A backbone that can be told what is decoded, within what its networks take."""
+    """A backbone that can be configured for a decoding, within the limits of its networks."""
 
     @abstractmethod
     def take(self, spec: MediaSpec) -> None:
-        """Take clips decoded in this way from now on.
+        """Configure the backbone for clips decoded with ``spec``.
 
         Raises:
-            InputError: If its networks cannot.
+            InputError: If its networks do not support it.
         """
 
     @property
     def record(self) -> dict[str, Any] | None:
-        """What builds the same networks again without their folders; None if a name does."""
+        """Data to rebuild the networks without their folders; None if the name is sufficient."""
         return None
 
 
 def fit(backbone: Backbone, spec: MediaSpec) -> None:
-    """Let a backbone take what is decoded, as far as it can.
+    """Configure a backbone for a decoding as far as possible.
 
-    One with fixed input takes another number of frames and nothing else;
-    `cign.data.prepare.token_making.check_backbone` and `cign.runs.build.clip_source` refuse what is
-    left.
+    A backbone with fixed input only accepts another number of frames.
+    `cign.data.prepare.token_making.check_backbone` and `cign.runs.build.clip_source` reject all
+    remaining differences.
 
     Raises:
-        InputError: If the backbone's networks cannot take it.
+        InputError: If the networks of the backbone do not support it.
     """
     if isinstance(backbone, FittedBackbone):
         backbone.take(spec)
@@ -44,12 +44,12 @@ def fit(backbone: Backbone, spec: MediaSpec) -> None:
 
 
 def set_source(backbone: Backbone, source: str) -> None:
-    """Note what loads a backbone again: its name with folders in full."""
+    """Record the source to reload a backbone from: its name with absolute folders."""
     vars(backbone)["source"] = source
 
 
 def source_of(backbone: Backbone) -> str:
-    """What loads a backbone again; its name if that was not noted."""
+    """The source to reload a backbone from; its name if none was recorded."""
     return str(vars(backbone).get("source", backbone.name))
 
 

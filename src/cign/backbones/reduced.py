@@ -1,9 +1,9 @@
-"""Fewer tokens: a backbone whose grids are averaged to coarser ones.
+"""Backbones with fewer tokens, averaged over coarser grids.
 
-``NAME@pooled`` and ``NAME@4x4`` are backbones of their own, with their own name and fingerprint,
-so that caches never mix and a model reads files with the grid that it was trained on.
+``NAME@pooled`` and ``NAME@4x4`` are separate backbones with their own name and fingerprint, so that
+caches never mix and a model encodes files with the grid that it was trained on.
 
-Legend: B clips, M moments of a clip's picture, N tokens, D width.
+Legend: B clips, M visual time steps of a clip, N tokens, D width.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 
 FULL, POOLED = "full", "pooled"
-MAX_MOMENTS = 16  # ours: of the sound where only the picture's grid is given
+MAX_MOMENTS = 16  # ours: audio time steps if only the visual grid is given
 _SUFFIX = re.compile(r"@(pooled|\d+x\d+(?:\+\d+x\d+)?)$")
 _GRIDS = re.compile(r"(\d+)x(\d+)(?:\+(\d+)x(\d+))?")
 
 
 def split_tokens(name: str) -> tuple[str, str | None]:
-    """A backbone's name and the reduction it ends with, if any."""
+    """Split a name into the backbone and its token reduction, if any."""
     found = _SUFFIX.search(name)
     return (name, None) if found is None else (name[: found.start()], found.group(1))
 
@@ -37,49 +37,49 @@ def with_tokens(name: str, tokens: str | None) -> str:
     """The name of a backbone with fewer tokens.
 
     Args:
-        name: Of the backbone, which may name a reduction itself.
-        tokens: ``full``, ``pooled``, ``PxQ`` or ``PxQ+FxT``; None keeps what the name says.
+        name: Name of the backbone, which may include a reduction.
+        tokens: ``full``, ``pooled``, ``PxQ`` or ``PxQ+FxT``; None keeps the reduction of the name.
 
     Raises:
-        InputError: If it is something else, or the name says otherwise.
+        InputError: If ``tokens`` is invalid, or the name includes another reduction.
     """
-    base, said = split_tokens(name)
-    if tokens is None or tokens == said:
+    base, named = split_tokens(name)
+    if tokens is None or tokens == named:
         return name
     if tokens != FULL and not (tokens == POOLED or _GRIDS.fullmatch(tokens)):
         raise InputError(
             f"unknown tokens {tokens!r}: use full, pooled, PxQ (rows and columns of a frame, for "
-            "example 4x4) or PxQ+FxT (and frequencies and moments of the sound)"
+            "example 4x4) or PxQ+FxT (and frequencies and time steps of the audio)"
         )
-    if said is not None:
+    if named is not None:
         raise InputError(
-            f"backbone {name!r} says {said} and --tokens says {tokens}: leave one of them out"
+            f"backbone {name!r} has tokens {named} and --tokens is {tokens}: leave one of them out"
         )
     return base if tokens == FULL else f"{base}@{tokens}"
 
 
 class ReducedBackbone(FittedBackbone):
-    """A backbone whose tokens are averages of another one's.
+    """A backbone whose tokens are averages of the tokens of another one.
 
-    ``pooled`` gives the mean of all tokens, one a modality. ``PxQ`` averages each moment's grid to
-    P rows and Q columns, and the sound to one row and at most `MAX_MOMENTS` moments; ``PxQ+FxT``
-    says the sound's grid, too. Where a grid is no multiple, parts overlap by less than one token,
-    as in adaptive average pooling.
+    ``pooled`` averages all tokens to one per modality. ``PxQ`` averages the grid of each visual
+    time step to P rows and Q columns, and audio tokens to one row and at most `MAX_MOMENTS` time
+    steps; ``PxQ+FxT`` also sets the audio grid. If a grid is not a multiple, cells overlap by less
+    than one token, as in adaptive average pooling.
 
     Args:
-        inner: The backbone.
-        tokens: How.
+        inner: The backbone to reduce.
+        tokens: The reduction.
 
     Raises:
-        InputError: If a grid is empty or finer than the backbone's.
+        InputError: If a grid is empty or finer than that of the backbone.
     """
 
     def __init__(self, inner: Backbone, tokens: str) -> None:
         super().__init__()
         if inner.name.endswith(STEM):
             raise InputError(
-                f"backbone {inner.name!r} gives tokens that enter a transformer, which needs all "
-                "of them: leave --tokens out"
+                f"the tokens of backbone {inner.name!r} enter a transformer, which needs all of "
+                "them: leave --tokens out"
             )
         self.inner = inner
         self.tokens = tokens
@@ -89,7 +89,7 @@ class ReducedBackbone(FittedBackbone):
         self._fit_grids()
 
     def _fit_grids(self) -> None:
-        """Settle the grids for what the inner backbone takes."""
+        """Compute the grids from those of the inner backbone."""
         inner = self.inner
         self.spec = inner.spec
         if self.tokens == POOLED:
@@ -97,22 +97,22 @@ class ReducedBackbone(FittedBackbone):
             return
         found = _GRIDS.fullmatch(self.tokens)
         assert found is not None
-        rows, columns, *sound = (None if part is None else int(part) for part in found.groups())
+        rows, columns, *audio = (None if part is None else int(part) for part in found.groups())
         assert rows is not None
         assert columns is not None
         self.visual_grid = (rows, columns)
-        frequencies, moments = sound
+        frequencies, moments = audio
         if frequencies is None or moments is None:
             frequencies, moments = 1, min(inner.audio_grid[1], MAX_MOMENTS)
         self.audio_grid = (frequencies, moments)
-        for what, asked, there in (
+        for what, grid, finest in (
             ("a frame", self.visual_grid, inner.visual_grid),
-            ("the sound", self.audio_grid, inner.audio_grid),
+            ("the audio", self.audio_grid, inner.audio_grid),
         ):
-            if not (1 <= asked[0] <= there[0] and 1 <= asked[1] <= there[1]):
+            if not (1 <= grid[0] <= finest[0] and 1 <= grid[1] <= finest[1]):
                 raise InputError(
-                    f"tokens {self.tokens} ask for {asked[0]} x {asked[1]} of {what}, backbone "
-                    f"{inner.name!r} gives {there[0]} x {there[1]}: use no more than that"
+                    f"tokens {self.tokens} set a grid of {grid[0]} x {grid[1]} for {what}, "
+                    f"backbone {inner.name!r} has {finest[0]} x {finest[1]}: use 1 x 1 up to that"
                 )
 
     def take(self, spec: MediaSpec) -> None:
@@ -137,7 +137,7 @@ class ReducedBackbone(FittedBackbone):
 
     @property
     def num_visual_tokens(self) -> int:
-        """See `Backbone`; one in all where they are pooled."""
+        """See `Backbone`; one if the tokens are pooled."""
         if self.tokens == POOLED:
             return 1
         rows, columns = self.inner.visual_grid
@@ -160,7 +160,7 @@ class ReducedBackbone(FittedBackbone):
 
 
 def _averaged(tokens: Tensor, grid: tuple[int, int], coarser: tuple[int, int]) -> Tensor:
-    """Average grids that follow one another: [B, M * rows * columns, D] to fewer."""
+    """Average M consecutive grids, [B, M * rows * columns, D], to coarser ones."""
     x = tokens.unflatten(1, (-1, *grid))  # [B, M, rows, columns, D]
     batch = x.shape[0]
     x = F.adaptive_avg_pool2d(x.flatten(0, 1).permute(0, 3, 1, 2), coarser)

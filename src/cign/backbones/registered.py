@@ -1,6 +1,6 @@
-"""Backbones that are registered by name, of this package and of others.
+"""Registry of backbones by name, of this package and of others.
 
-What has no registered name is a hub name or a folder, see `cign.backbones.registry`.
+All other names are hub names or folders, see `cign.backbones.registry`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class BackboneFactory(Protocol):
         """Build it.
 
         Args:
-            weights: False builds the network alone, for weights that are loaded afterwards.
+            weights: False builds the network without weights, which are loaded afterwards.
         """
 
 
@@ -31,7 +31,7 @@ F = TypeVar("F", bound=BackboneFactory)
 
 
 def _check(what: str, part: Any) -> None:
-    """Refuse what cannot build a backbone.
+    """Reject an object that cannot build a backbone.
 
     Raises:
         InputError: If it cannot be called.
@@ -47,11 +47,11 @@ def register_backbone(name: str, *, contract: int = CONTRACT) -> Callable[[F], F
     """Decorator that registers a function, or a subclass of `Backbone`, under a name.
 
     Args:
-        name: As it is given on the command line; without ``+``, ``@``, ``:`` and ``/``.
-        contract: Version of the interface that the backbone was written for.
+        name: Name on the command line; without ``+``, ``@``, ``:`` and ``/``.
+        contract: Version of the interface that the backbone implements.
 
     Raises:
-        InputError: If the name is taken or invalid, or the contract is another.
+        InputError: If the name is taken or invalid, or the contract differs.
     """
 
     def register(factory: F) -> F:
@@ -67,12 +67,12 @@ def build_registered(name: str, *, weights: bool) -> Backbone:
     """Build the backbone of a registered name, an entry point, or ``package.module:Name``.
 
     Raises:
-        InputError: If there is none, it cannot be imported, or it is not a backbone.
+        InputError: If there is no such backbone, it cannot be imported, or it is not a backbone.
     """
     backbone: object = BACKBONES.find(name)(weights=weights)
     if not isinstance(backbone, Backbone):
         raise InputError(
-            f"backbone {name!r} gives a {type(backbone).__name__}: it must give a "
+            f"backbone {name!r} returns a {type(backbone).__name__}: it must return a "
             "cign.backbones.base.Backbone"
         )
     backbone.name = name

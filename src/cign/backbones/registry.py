@@ -1,4 +1,4 @@
-"""Backbones by name or folder."""
+"""Loading of backbones by name or folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cign.data.media.decode import MediaSpec
 from cign.data.tokens import cache_name
 from cign.errors import InputError
 
-# The sound network that is named where one is missing.
+# Examples in error messages for a missing network.
 _EXAMPLE_SOUND = "MIT/ast-finetuned-audioset-10-10-0.4593"
 _EXAMPLE_PICTURE = "facebook/dinov2-small"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -36,19 +36,19 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
     Args:
         name: One of
 
-            - ``small`` (shipped; trained on procedural clips), ``small-random``, or a folder that
-              ``python -m cign.backbones.pretrain.training`` made,
-            - ``resnet18`` (visual weights from the hub), ``resnet18-random``, or a ResNet's hub
-              name or folder: the release's pair, whose audio part is random,
-            - ``VISUAL+AUDIO``: a picture and a sound network of transformers, each by its hub name
+            - ``small`` (shipped; trained on procedural clips), ``small-random``, or a folder
+              written by ``python -m cign.backbones.pretrain.training``,
+            - ``resnet18`` (visual weights from the hub), ``resnet18-random``, or the hub name or
+              folder of a ResNet: the release's pair, whose audio encoder has random weights,
+            - ``VISUAL+AUDIO``: a visual and an audio network of transformers, each by its hub name
               or folder, see `cign.backbones.hub.pair`,
-            - ``facebook/pe-av-...`` or a folder of such a network, which reads both,
+            - ``facebook/pe-av-...`` or a folder of such a network, which encodes both modalities,
             - a registered name (`cign.backbones.registered`) or ``package.module:Name``,
 
-            with ``-stem`` behind the name of one that has transformer blocks (the tokens that enter
-            them, for prompt methods), or ``@TOKENS`` behind any (see `cign.backbones.reduced`).
-        weights: False builds the network alone, for weights that are loaded afterwards.
-        record: What `cign.backbones.fitting.record_of` gave, which builds it without its folders.
+            with suffix ``-stem`` for a backbone with transformer blocks (their input tokens, for
+            prompt methods), or suffix ``@TOKENS`` for any (see `cign.backbones.reduced`).
+        weights: False builds the network without weights, which are loaded afterwards.
+        record: Value of `cign.backbones.fitting.record_of`, to build it without its folders.
 
     Raises:
         InputError: If there is no such backbone, or it cannot be loaded.
@@ -63,7 +63,7 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
 
 
 def in_full(name: str) -> str:
-    """A backbone's name with the folders in it from the root, so that it loads from anywhere."""
+    """The name of a backbone with absolute folders, so that it loads from any directory."""
     if name in BACKBONES.names:
         return name
     if Path(name).is_dir():
@@ -71,16 +71,16 @@ def in_full(name: str) -> str:
     if name.endswith(STEM):
         return in_full(name.removesuffix(STEM)) + STEM
     base, tokens = split_tokens(name)
-    halves = [str(Path(h).resolve()) if Path(h).is_dir() else h for h in base.split("+")]
-    return "+".join(halves) + ("" if tokens is None else f"@{tokens}")
+    parts = [str(Path(p).resolve()) if Path(p).is_dir() else p for p in base.split("+")]
+    return "+".join(parts) + ("" if tokens is None else f"@{tokens}")
 
 
 def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
     """Load a backbone without a reduction.
 
     Args:
-        base: Its name.
-        short: The name with the last part of each folder.
+        base: Name of the backbone.
+        short: The name with only the last component of each folder.
         weights: See `load_backbone`.
         record: See `load_backbone`.
     """
@@ -94,25 +94,25 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
     if "+" in base:
         if base.count("+") != 1 or not all(base.split("+")) or folder.is_dir():
             raise InputError(
-                f"backbone {base!r}: name one picture and one sound network, VISUAL+AUDIO, with no "
-                "other + in it (rename a folder that has one)"
+                f"backbone {base!r}: name one visual and one audio network, VISUAL+AUDIO, without "
+                "another + (rename a folder that has one)"
             )
         visual, audio = base.split("+")
         return load_pair(visual, audio, short, weights=weights, record=record)
     if not (folder.is_absolute() or folder.exists() or _HUB_NAME.fullmatch(base)):
         raise InputError(
             f"unknown backbone {base!r}: use one of {', '.join([*BACKBONES.names, _SMALL_STEM])}, "
-            "a local folder with config.json and weights, or a picture and a sound network by "
+            "a local folder with config.json and weights, or a visual and an audio network by "
             "their hub names or folders, VISUAL+AUDIO"
         )
     return _load_single(base, short, weights=weights)
 
 
 def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
-    """Load the one network of a folder or hub name.
+    """Load the single network of a folder or hub name.
 
     Raises:
-        InputError: If it reads only one of picture and sound.
+        InputError: If it encodes only one modality.
     """
     source = read_source(base, weights=weights)
     if source.kind == "resnet":
@@ -121,12 +121,12 @@ def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
         return backbone
     if source.kind in PICTURES:
         raise InputError(
-            f"backbone {base!r} reads pictures only: add a sound network, for example "
+            f"backbone {base!r} is visual only: add an audio network, for example "
             f"{base}+{_EXAMPLE_SOUND}, or {base}+resnet18-random to train one end to end"
         )
     if source.kind in SOUNDS:
         raise InputError(
-            f"backbone {base!r} reads sound only: put a picture network before it, for example "
+            f"backbone {base!r} is audio only: put a visual network before it, for example "
             f"{_EXAMPLE_PICTURE}+{base}"
         )
     return load_pe_av(source, short)
@@ -135,22 +135,22 @@ def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
 def load_blocks(
     name: str, method: str, *, spec: MediaSpec | None = None, fingerprint: str | None = None
 ) -> FrozenBlocks:
-    """The blocks that a backbone's cached stem tokens enter.
+    """The transformer blocks that process the cached stem tokens of a backbone.
 
     Args:
-        name: Of the backbone.
-        method: Who needs them, for the error message.
-        spec: What the store holds, for the check.
-        fingerprint: Of the cached tokens' backbone; None builds blocks whose weights are loaded
-            afterwards.
+        name: Name of the backbone.
+        method: Name of the method that needs them, for the error message.
+        spec: Decoding of the store, for the check.
+        fingerprint: Fingerprint of the backbone of the cached tokens; None builds blocks whose
+            weights are loaded afterwards.
 
     Raises:
-        InputError: If the tokens are finished ones, or of other weights.
+        InputError: If the backbone has no stem tokens, or other weights.
     """
     if not name.endswith(STEM):
         raise InputError(
-            f"method {method} needs the tokens that enter a transformer, and backbone {name!r} "
-            "gives finished ones: prepare and train with --backbone small-stem"
+            f"method {method} needs the input tokens of a transformer, and backbone {name!r} "
+            "provides output tokens: prepare and train with --backbone small-stem"
         )
     backbone = load_backbone(name, weights=fingerprint is not None)
     if spec is not None:

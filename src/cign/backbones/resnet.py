@@ -1,6 +1,6 @@
-"""The release's backbone: a pair of ResNet-18.
+"""The backbone of the release: a pair of ResNet-18.
 
-Legend: B clips, K frames a clip, P input size, F frequencies, T spectrogram frames, D width.
+Legend: B clips, K frames per clip, P input size, F frequencies, T spectrogram frames, D width.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ResNetPair(Backbone):
-    """ResNet-18 for vision and ResNet-18 with one input channel for sound. [release].
+    """A visual ResNet-18 and an audio ResNet-18 with one input channel [release].
 
     224 px frames give 7 x 7 visual tokens of width 512; the log spectrogram of 3 s at 22.05 kHz
     (257 x 276) gives 9 x 9 audio tokens, which `cign` max-pools to one as the release does.
 
     Args:
-        name: What to call it.
-        visual: A transformers ResNet over three channels.
-        audio: A transformers ResNet over one channel.
+        name: Name of the backbone.
+        visual: ResNet of transformers with three input channels.
+        audio: ResNet of transformers with one input channel.
         spec: Decoding.
-        input_px: Side of the visual input.
+        input_px: Side of the visual input in pixels.
     """
 
     mean: Tensor
@@ -69,9 +69,9 @@ class ResNetPair(Backbone):
     @property
     def notes(self) -> tuple[str, ...]:
         """See `Backbone`."""
-        drawn = "sound half has" if self.name == "resnet18" else "halves have"
+        random = "audio encoder has" if self.name == "resnet18" else "encoders have"
         return (
-            f"backbone {self.name}: its {drawn} random weights, whose tokens mean little until "
+            f"backbone {self.name}: its {random} random weights, whose tokens mean little until "
             "they are trained: use --regime end-to-end",
         )
 
@@ -90,22 +90,22 @@ class ResNetPair(Backbone):
 
 
 def downsampled(size: int) -> int:
-    """Side of a ResNet's last map: five halvings, each rounded up."""
+    """Side of the last map of a ResNet: size halved five times, each time rounded up."""
     for _ in range(5):
         size = (size + 1) // 2
     return size
 
 
 def resnet_pair(visual_weights: str | Path | None, *, seed: int = 0) -> ResNetPair:
-    """Build the release's pair.
+    """Build the pair of the release.
 
     Args:
-        visual_weights: Local folder or hub name of a ResNet in transformers' format; None draws
-            random weights. The audio part is always drawn [release].
-        seed: Of the random weights.
+        visual_weights: Local folder or hub name of a ResNet in transformers' format; None uses
+            random weights. The audio encoder always has random weights [release].
+        seed: Seed of the random weights.
 
     Raises:
-        InputError: If the weights cannot be had.
+        InputError: If the weights cannot be loaded.
     """
     if visual_weights is not None:
         refuse_absent(str(visual_weights))

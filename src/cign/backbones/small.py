@@ -1,9 +1,11 @@
-"""The small encoder pair: what every method needs, without a download. All of it is ours.
+"""The small encoder pair, which every method can use without a download. All of it is ours.
 
-A convolutional stem of stride 16 and two transformer blocks for each modality. The shipped weights
-were trained on the classes of world 0 only, by ``python -m cign.backbones.pretrain.training``.
+Each modality has a convolutional stem of stride 16 and two transformer blocks. The shipped weights
+were trained by ``python -m cign.backbones.pretrain.training``, only on the classes of the synthetic
+dataset with ``--world 0``.
 
-Legend: B clips, K frames a clip, S frame size, L samples, T spectrogram frames, N tokens, D width.
+Legend: B clips, K frames per clip, S frame size, L samples, T spectrogram frames, N tokens,
+D width.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ class Stem(nn.Module):
 
     Args:
         in_channels: Channels of the input.
-        widths: Channels after each stage; group normalisation in groups of 8, so that a clip's
-            tokens never depend on its batch.
+        widths: Channels after each stage; group normalisation in groups of 8, so that the tokens
+            of a clip never depend on its batch.
     """
 
     def __init__(self, in_channels: int, widths: Sequence[int]) -> None:
@@ -57,7 +59,7 @@ class Stem(nn.Module):
 
 
 class SmallAudioEncoder(nn.Module):
-    """Sound to tokens along time: each holds all frequencies of 16 spectrogram frames.
+    """Encodes audio as tokens over time; each covers all frequencies of 16 spectrogram frames.
 
     Args:
         width: D.
@@ -87,24 +89,24 @@ class SmallAudioEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def num_tokens(self, num_samples: int) -> int:
-        """Tokens of a waveform of this length: 12 for 3 s at 16 kHz."""
+        """Number of tokens of a waveform of this length: 12 for 3 s at 16 kHz."""
         return -(-(1 + num_samples // self.log_mel.hop) // STRIDE)
 
     def embed(self, audio: Tensor) -> Tensor:
-        """Map a waveform to the tokens that enter the transformer.
+        """Map a waveform to the input tokens of the transformer.
 
         Args:
-            audio: int16, or floating point in -1..1, shape [B, L].
+            audio: Samples, int16 or floating point in [-1, 1], shape [B, L].
 
         Returns:
-            Shape [B, N, D].
+            Tokens, shape [B, N, D].
         """
         scale = 1.0 if audio.is_floating_point() else 1.0 / 32768.0
         # The transform stays in float32 under autocast: half precision loses quiet partials.
         with torch.autocast(audio.device.type, enabled=False):
             mel = self.log_mel(audio.float() * scale)  # [B, M, T]
-            # Loudness goes with the clip's mean; colour and hum, in the second channel, with the
-            # mean of each band.
+            # Subtracting the mean of the clip removes loudness; in the second channel, subtracting
+            # the mean of each band removes colouration and hum.
             level = mel - mel.mean(dim=(1, 2), keepdim=True)
             change = mel - mel.mean(dim=2, keepdim=True)
             x = torch.stack([level, change], dim=1) / 3.0
@@ -123,7 +125,7 @@ class SmallAudioEncoder(nn.Module):
 
 
 class SmallVisualEncoder(nn.Module):
-    """Frames to tokens: one for each 16 x 16 pixels; frames do not see each other.
+    """Encodes frames as one token per 16 x 16 pixels, without attention between frames.
 
     Args:
         width: D.
@@ -151,13 +153,13 @@ class SmallVisualEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def embed(self, frames: Tensor) -> Tensor:
-        """Map frames to the tokens that enter the transformer.
+        """Map frames to the input tokens of the transformer.
 
         Args:
-            frames: uint8 RGB, shape [B, K, S, S, 3].
+            frames: RGB frames, uint8, shape [B, K, S, S, 3].
 
         Returns:
-            Shape [B * K, (size_px / 16) ** 2, D], row by row.
+            Tokens, shape [B * K, (size_px / 16) ** 2, D], row-major.
         """
         x = to_input(frames, self.size_px, train=False)  # [B * K, 3, size_px, size_px]
         x = self.project(self.stem(4.0 * x - 2.0).permute(0, 2, 3, 1))  # [B * K, rows, columns, D]
@@ -165,7 +167,7 @@ class SmallVisualEncoder(nn.Module):
         return x.flatten(1, 2)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map frames [B, K, S, S, 3] to tokens [B, K * N, D], frame by frame, row by row."""
+        """Map frames [B, K, S, S, 3] to tokens [B, K * N, D], frame by frame, row-major."""
         x = self.embed(frames)
         for block in self.blocks:
             x = block(x)
@@ -186,10 +188,10 @@ def load_small_pair(
     """Load the pair in evaluation mode, in float32.
 
     Args:
-        folder: Where ``audio.safetensors`` and ``visual.safetensors`` lie (stored in float16).
+        folder: Folder of ``audio.safetensors`` and ``visual.safetensors`` (stored in float16).
 
     Raises:
-        InputError: If a file is missing, unreadable, or does not fit the network exactly.
+        InputError: If a file is missing, unreadable, or does not match the network exactly.
     """
     from safetensors.torch import load_file
 
@@ -212,9 +214,9 @@ class SmallPair(Backbone):
     """The small encoders as a backbone: 96 px frames and 3 s at 16 kHz.
 
     Args:
-        name: ``small`` (shipped weights), ``small-random``, or how to call those of ``folder``.
-        folder: Weights made by ``python -m cign.backbones.pretrain.training``.
-        weights: False leaves them random, for weights that are loaded afterwards.
+        name: ``small`` (shipped weights), ``small-random``, or a name for those of ``folder``.
+        folder: Weights written by ``python -m cign.backbones.pretrain.training``.
+        weights: False leaves the weights random, because they are loaded afterwards.
     """
 
     def __init__(
@@ -253,11 +255,11 @@ class SmallPair(Backbone):
 
     def token_blocks(self) -> FrozenBlocks:
         """See `Backbone`."""
-        heard, seen = self.audio, self.visual
+        audio, visual = self.audio, self.visual
         num_patches = self.visual_grid[0] * self.visual_grid[1]
         return FrozenBlocks(
             TokenBlocks(
-                heard.blocks, heard.norm, width=heard.width, num_tokens=self.num_audio_tokens
+                audio.blocks, audio.norm, width=audio.width, num_tokens=self.num_audio_tokens
             ),
-            TokenBlocks(seen.blocks, seen.norm, width=seen.width, num_tokens=num_patches),
+            TokenBlocks(visual.blocks, visual.norm, width=visual.width, num_tokens=num_patches),
         )

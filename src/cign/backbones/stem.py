@@ -1,4 +1,4 @@
-"""The tokens that enter a backbone's transformer, as a backbone of its own."""
+"""A backbone that provides the input tokens of the transformer of another one."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from cign.errors import InputError
 
 
 class StemBackbone(Backbone):
-    """A backbone whose tokens are those that enter another one's transformer.
+    """A backbone whose tokens are the input tokens of the transformer of another one.
 
     Args:
         inner: A backbone with transformer blocks.
 
     Raises:
-        InputError: If it has none.
+        InputError: If it has no transformer blocks.
     """
 
     def __init__(self, inner: Backbone) -> None:

@@ -1,4 +1,4 @@
-"""Parameters that grow with the classes, one chunk a task: heads never know what is to come."""
+"""Parameters that grow with the classes by one chunk per task."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class ClassTokens(nn.Module):
     """Learnable class tokens c_i, one set for both modalities.
 
-    Source: paper and release. Tokens start at zero [release]; the rows of the token head, which
-    differ, tell them apart.
+    Source: paper and release. Tokens are initialised with zeros [release]; the different rows of
+    the token head make them differ in training.
 
     Args:
         width: D.
@@ -28,7 +28,7 @@ class ClassTokens(nn.Module):
         self.chunks.append(nn.Parameter(torch.zeros(num_new, self.width)))
 
     def freeze_old(self) -> None:
-        """Stop learning all tokens but those of the last task."""
+        """Freeze all tokens but those of the last task."""
         for chunk in list(self.chunks)[:-1]:
             chunk.requires_grad_(False)
 
@@ -40,8 +40,8 @@ class ClassTokens(nn.Module):
 class GrowingLinear(nn.Module):
     """A linear layer whose outputs are added task by task.
 
-    New rows are drawn as torch's linear layer draws them, whose bound depends on the input width
-    alone: what a class starts from does not depend on how many classes there are.
+    New rows are initialised like those of torch's linear layer, whose bound depends only on the
+    input width: the initial weights of a class do not depend on the number of classes.
 
     Args:
         in_features: D.
@@ -57,7 +57,7 @@ class GrowingLinear(nn.Module):
 
     @property
     def out_features(self) -> int:
-        """Number of outputs now, C."""
+        """Current number of outputs, C."""
         return sum(weight.shape[0] for weight in self.weights)
 
     def grow(self, num_new: int) -> None:
@@ -70,12 +70,12 @@ class GrowingLinear(nn.Module):
             self.biases.append(nn.Parameter(torch.empty(num_new).uniform_(-bound, bound)))
 
     def freeze_old(self) -> None:
-        """Stop learning all rows but those of the last task."""
+        """Freeze all rows but those of the last task."""
         for chunk in [*list(self.weights)[:-1], *list(self.biases)[:-1]]:
             chunk.requires_grad_(False)
 
     def newest(self, x: Tensor) -> Tensor:
-        """Map [..., D] to the outputs of the last task alone."""
+        """Map [..., D] to the outputs of the last task only."""
         bias = self.biases[-1] if self.has_bias else None
         return nn.functional.linear(x, self.weights[-1], bias)
 
@@ -92,9 +92,9 @@ class GrowingLinear(nn.Module):
 class TokenMixing(nn.Module):
     """An MLP across the token axis, C -> H -> C with GELU, that grows with the classes.
 
-    Source: release, for a fixed number of classes. The rule for growing is ours: what was learned
-    is kept, new inputs start at zero weight and new outputs as torch's linear layer draws them, so
-    that at the moment of growth the old classes' outputs are what they were.
+    Source: release, for a fixed number of classes. The rule for growing is ours: learned weights
+    are preserved, new input weights are zero, and new outputs are initialised like torch's linear
+    layer. So growing does not change the outputs of old classes.
 
     Args:
         hidden: H; 256 in the release.
@@ -118,7 +118,7 @@ class TokenMixing(nn.Module):
         self.outputs.grow(num_new)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map tokens [B, C, D] to tokens [B, C, D]: each of the D places is mixed alike."""
+        """Map tokens [B, C, D] to tokens [B, C, D]; the D dimensions share the weights."""
         inner = tokens.transpose(1, 2) @ torch.cat(list(self.inputs)) + self.bias  # [B, D, H]
         mixed: Tensor = self.outputs(nn.functional.gelu(inner)).transpose(1, 2)
         return mixed

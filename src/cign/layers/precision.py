@@ -1,4 +1,4 @@
-"""bfloat16 where it pays: around transformers and encoders, never around losses."""
+"""bfloat16 in transformers and encoders, but not in losses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 @contextmanager
 def bf16_if(enabled: bool, device: str) -> Iterator[None]:
-    """Multiply matrices in bfloat16 in this block, if asked to; weights stay float32.
+    """Multiply matrices in bfloat16 in this block if enabled; weights stay in float32.
 
-    On a CPU attention is written out, because the fused kernel's backward pass is slow in
-    bfloat16 there.
+    On a CPU, attention uses the unfused implementation, because the backward pass of the fused
+    kernel is slow in bfloat16 there.
 
     Args:
-        enabled: Whether to.
+        enabled: Whether to use bfloat16.
         device: ``cpu`` or ``cuda``.
     """
     if not enabled:

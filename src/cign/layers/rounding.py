@@ -1,4 +1,4 @@
-"""Matrix products of values rounded to bfloat16, on units for them where a machine has any."""
+"""Matrix products of values rounded to bfloat16, on bfloat16 hardware if available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-# torch's setting is one for the whole process: who multiplies in one way keeps out the other.
+# torch's setting is global to the process, so threads with different settings exclude each other.
 _setting = threading.RLock()
 
 
@@ -21,15 +21,15 @@ def rounded(x: Tensor) -> Tensor:
 
 
 def multiply_bfloat16(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """The product of two bfloat16 matrices: added in float32, then rounded to bfloat16.
+    """The product of two bfloat16 matrices: accumulated in float32, then rounded to bfloat16.
 
-    On a processor without units for it, which would do it element by element, the same values are
-    multiplied in float32.
+    On a processor without bfloat16 units, which would compute it element by element, the same
+    values are multiplied in float32.
 
     Args:
-        a: Shape [M, K].
-        b: Shape [K, N].
-        out: Written over, bfloat16, shape [M, N].
+        a: Left matrix, shape [M, K].
+        b: Right matrix, shape [K, N].
+        out: Overwritten with the result, bfloat16, shape [M, N].
 
     Returns:
         ``out``.
@@ -41,39 +41,40 @@ def multiply_bfloat16(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
 
 @lru_cache
 def has_bfloat16_units() -> bool:
-    """Whether the processor multiplies bfloat16 numbers itself."""
-    able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16"))
+    """Whether the processor has instructions for bfloat16 products."""
+    features: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(
+        features.get(name, False) for name in ("amx_bf16", "avx512_bf16", "sve_bf16", "bf16")
+    )
 
 
 @contextmanager
 def rounded_products(enabled: bool) -> Iterator[None]:
-    """Multiply float32 matrices of `rounded` values on units for them, where there are any.
+    """Multiply float32 matrices of `rounded` values on bfloat16 hardware if available.
 
-    Products of two such values are exact in float32, and they are added in float32: nothing is lost
-    that a plain float32 product of them would keep. Threads that predict wait, see
-    `plain_products`.
+    Products of two such values are exact in float32, and they are accumulated in float32, so the
+    precision is that of a plain float32 product. Threads that predict wait, see `plain_products`.
 
     Args:
-        enabled: Whether to.
+        enabled: Whether to use bfloat16 hardware.
     """
     if not enabled:
         yield
         return
-    # torch's own stubs do not know of the first.
-    processor = cast(Any, torch.backends.mkldnn).matmul
-    card = torch.backends.cuda.matmul
+    # torch's type stubs lack mkldnn.matmul.
+    cpu_matmul = cast(Any, torch.backends.mkldnn).matmul
+    cuda_matmul = torch.backends.cuda.matmul
     with _setting:
-        before = processor.fp32_precision, card.fp32_precision
+        before = cpu_matmul.fp32_precision, cuda_matmul.fp32_precision
         try:
-            processor.fp32_precision, card.fp32_precision = "bf16", "tf32"
+            cpu_matmul.fp32_precision, cuda_matmul.fp32_precision = "bf16", "tf32"
             yield
         finally:
-            processor.fp32_precision, card.fp32_precision = before
+            cpu_matmul.fp32_precision, cuda_matmul.fp32_precision = before
 
 
 @contextmanager
 def plain_products() -> Iterator[None]:
-    """Keep other threads from rounding products while this one predicts."""
+    """Prevent other threads from rounding products while this one predicts."""
     with _setting:
         yield

@@ -1,4 +1,4 @@
-"""Attention blocks shared by the class-token transformer, the grouping and the heads' trunk.
+"""Attention blocks shared by the class-token transformer, the grouping and the trunk of heads.
 
 Legend: B clips, Q queries, N keys, D width, H heads.
 """
@@ -18,7 +18,7 @@ class DropPath(nn.Module):
     """Stochastic depth (Huang et al. 2016): drops a residual branch for whole samples.
 
     Args:
-        rate: Probability of a drop in training; what is kept is divided by 1 - rate.
+        rate: Probability of a drop in training; remaining samples are divided by 1 - rate.
     """
 
     def __init__(self, rate: float) -> None:
@@ -57,15 +57,15 @@ class Attention(nn.Module):
     def forward(
         self, queries: Tensor, keys: Tensor, prefix: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Attend.
+        """Compute attention.
 
         Args:
-            queries: Shape [B, Q, D].
-            keys: Shape [B, N, D]; equal to ``queries`` for self-attention.
-            prefix: Extra keys and values, each [B, P, D], put before the projected ones.
+            queries: Queries, shape [B, Q, D].
+            keys: Keys, shape [B, N, D]; equal to ``queries`` for self-attention.
+            prefix: Extra keys and values, each [B, P, D], prepended to the projected ones.
 
         Returns:
-            Shape [B, Q, D].
+            Attention output, shape [B, Q, D].
         """
         key, value = self.key_value(keys).chunk(2, dim=-1)
         if prefix is not None:
@@ -76,15 +76,15 @@ class Attention(nn.Module):
         return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:
-        """[B, N, D] -> [B, H, N, D / H]."""
+        """Split into heads: [B, N, D] -> [B, H, N, D / H]."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Scaled dot-product attention, shapes [B, H, Q, D / H] and [B, H, N, D / H].
 
-    In bfloat16 on a CPU it is written out: there the fused kernel's backward pass is slow, and
-    the framework's own written-out one also looks for rows that are masked whole.
+    In bfloat16 on a CPU it is computed step by step: the backward pass of the fused kernel is slow
+    there, and torch's unfused implementation also checks for fully masked rows.
     """
     if q.dtype != torch.bfloat16 or q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v)
@@ -126,7 +126,7 @@ class Block(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """One cross-attention block with the layer norm at its end.
+    """One cross-attention block with a final layer norm.
 
     Source: the CIGN release (token side of its grouping).
 
@@ -184,8 +184,8 @@ class Transformer(nn.Module):
         """Map tokens [B, N, D] to tokens [B, N, D].
 
         Args:
-            x: Tokens.
-            on_block: Called with (block number, tokens after it), for distillation of inner
+            x: Input tokens.
+            on_block: Called with (block index, tokens after it), for distillation of inner
                 outputs.
         """
         for i, block in enumerate(self.blocks):

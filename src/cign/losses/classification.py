@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def classification_loss(logits: Tensor, targets: Tensor, *, multi_label: bool) -> Tensor:
-    """Cross-entropy, or binary cross-entropy where a clip may carry several labels.
+    """Cross-entropy, or binary cross-entropy if clips may have several labels.
 
     Args:
-        logits: Shape [B, C].
+        logits: Logits, shape [B, C].
         targets: Multi-hot labels, bool or 0/1, shape [B, C].
-        multi_label: Which of the two.
+        multi_label: Whether to use binary cross-entropy.
 
     Returns:
         Mean over clips (and over classes for the binary form), a scalar.
@@ -27,17 +27,18 @@ def classification_loss(logits: Tensor, targets: Tensor, *, multi_label: bool) -
 
 
 def masked_binary_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """Binary cross-entropy of sigmoid(logits), mean over the entries that count.
+    """Binary cross-entropy of sigmoid(logits), averaged over the entries in the mask.
 
-    The grouping loss of CIGN for one modality [release]; the mask chooses its negatives (ours).
+    It is the grouping loss of CIGN for one modality [release]; the mask selects its negatives
+    (ours).
 
     Args:
-        logits: Shape [B, C].
+        logits: Logits, shape [B, C].
         targets: Multi-hot labels, bool or 0/1, shape [B, C].
-        mask: Which entries count, bool, shape [B, C].
+        mask: Which entries to include, bool, shape [B, C].
 
     Returns:
-        A scalar; zero if nothing counts.
+        A scalar; zero if the mask is empty.
     """
     losses = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="none")
     mask = mask.to(logits.dtype)
@@ -45,17 +46,17 @@ def masked_binary_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -
 
 
 def negatives_mask(from_memory: Tensor, num_old: int, num_classes: int, negatives: str) -> Tensor:
-    """Which classes count in the binary cross-entropy of each clip.
+    """Which classes to include in the cross-entropy of each clip.
 
     Args:
         from_memory: Which clips are exemplars of old classes, bool, shape [B].
-        num_old: Classes known before this task.
-        num_classes: Classes known now, C.
-        negatives: ``all``: old classes are negatives of new clips [release]; ``new``: a new clip
-            counts for the new classes only, an exemplar for all (ours).
+        num_old: Number of classes known before this task.
+        num_classes: Number of classes known now, C.
+        negatives: ``all``: old classes are negatives of new clips [release]; ``new``: only the new
+            classes are included for a new clip, all classes for an exemplar (ours).
 
     Returns:
-        bool, shape [B, C].
+        The mask, bool, shape [B, C].
     """
     mask = torch.ones(len(from_memory), num_classes, dtype=torch.bool, device=from_memory.device)
     if negatives == "new":

@@ -1,4 +1,4 @@
-"""Quadratic penalties that hold parameters where earlier tasks left them."""
+"""Quadratic penalties on changes of parameters that are important to earlier tasks."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ def quadratic_penalty(triples: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Tenso
     1/2 sum_i F_i (theta_i - theta*_i)^2. Source: Kirkpatrick et al. 2017, equation 3 with lambda 1.
 
     Args:
-        triples: Parameter, anchor and importance, each three of one shape.
+        triples: Parameter, anchor and importance; the three have the same shape.
 
     Returns:
         A scalar.
     """
-    parts = [(importance * (now - anchor).square()).sum() for now, anchor, importance in triples]
+    parts = [(weight * (value - anchor).square()).sum() for value, anchor, weight in triples]
     return 0.5 * torch.stack(parts).sum()
 
 
 def merge_penalties(
     importance: Tensor, anchor: Tensor, more: Tensor, where: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Turn the sum of two quadratic penalties into one, exactly but for a constant.
+    """Merge the sum of two quadratic penalties into one, exactly up to a constant.
 
     A (x - a)^2 + F (x - b)^2 = (A + F) (x - c)^2 + constant with c = (A a + F b) / (A + F). So the
-    penalties of all tasks, each with an anchor of its own, fit in the space of one.
+    penalties of all tasks, each with its own anchor, need the memory of one.
 
     Args:
-        importance: A, not negative.
+        importance: A, non-negative.
         anchor: a.
-        more: F, not negative.
-        where: b; also the new anchor where both importances are zero.
+        more: F, non-negative.
+        where: b; it is also the new anchor where both importances are zero.
 
     Returns:
         A + F and c.

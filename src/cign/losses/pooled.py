@@ -1,4 +1,4 @@
-"""Distillation of pooled outputs (POD): inner maps may change where a class is, not what is there.
+"""Pooled outputs distillation (POD): constrains pooled statistics of inner maps, not each position.
 
 Source: Douillard et al. 2020, PODNet, equations 2-6.
 Legend: B clips, K maps of a clip (frames), H rows, W columns, N = K H W tokens, D width.
@@ -12,17 +12,18 @@ from torch import Tensor
 
 
 def pooled_map(tokens: Tensor, grid: tuple[int, int] | None) -> Tensor:
-    """Sums over the columns and over the rows of a token map, side by side.
+    """Sums over the columns and over the rows of a token map, concatenated.
 
-    Unit length as in the authors' code, so that weights do not depend on size and width.
+    The result has unit length as in the authors' code, so that loss weights do not depend on map
+    size and width.
 
     Args:
-        tokens: Shape [B, N, D], map by map, row by row.
-        grid: (H, W); None takes all tokens as one row. Sums over the rows of a single row are the
-            tokens themselves: the equations hold, with H = 1, for sequences too.
+        tokens: Tokens, shape [B, N, D], map by map, row-major.
+        grid: (H, W); None treats all tokens as one row. For a single row, the sums over rows are
+            the tokens themselves: with H = 1, the equations apply to sequences too.
 
     Returns:
-        Shape [B, K (H + W) D].
+        Pooled maps, shape [B, K (H + W) D].
     """
     rows, columns = grid or (1, tokens.shape[1])
     maps = tokens.unflatten(1, (-1, rows, columns))  # [B, K, H, W, D]
@@ -35,7 +36,7 @@ def pod_spatial(old: Tensor, now: Tensor, grid: tuple[int, int] | None) -> Tenso
 
     Args:
         old: Token map of the model before the task, shape [B, N, D].
-        now: Of the model now, same shape.
+        now: Token map of the current model, same shape.
         grid: As in `pooled_map`.
 
     Returns:
@@ -48,8 +49,8 @@ def pod_flat(old: Tensor, now: Tensor) -> Tensor:
     """Squared distance between embeddings of unit length, mean over clips; equation 5.
 
     Args:
-        old: Embedding before the task, shape [B, E].
-        now: Embedding now, same shape.
+        old: Embedding by the model before the task, shape [B, E].
+        now: Embedding by the current model, same shape.
 
     Returns:
         A scalar between 0 and 4.

@@ -1,7 +1,7 @@
-"""Similarity to several proxies a class, and the loss that is learned on it.
+"""Similarity to several proxies per class, and the loss on it.
 
 Source: Douillard et al. 2020, PODNet's local similarity classifier, section 3.2.
-Legend: B clips, C classes, K proxies a class, E width.
+Legend: B clips, C classes, K proxies per class, E width.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from torch import Tensor
 
 
 def local_similarity(features: Tensor, proxies: Tensor) -> Tensor:
-    """Cosines with the proxies of each class, averaged with their own soft-max as weights.
+    """Cosine similarities to the proxies of each class, averaged with their soft-max as weights.
 
     Args:
-        features: Shape [B, E].
-        proxies: Shape [C, K, E].
+        features: Features, shape [B, E].
+        proxies: Proxies, shape [C, K, E].
 
     Returns:
-        Shape [B, C], between -1 and 1.
+        Similarities, shape [B, C], in [-1, 1].
     """
     x, theta = F.normalize(features, dim=-1), F.normalize(proxies, dim=-1)
     cosines = torch.einsum("be,cke->bck", x, theta)
@@ -36,11 +36,11 @@ def proxy_nca_loss(
     Args:
         similarities: s, shape [B, C].
         labels: y, int64, shape [B].
-        scale: Learned, one number.
-        margin: What the true class must be ahead by.
+        scale: Learned scalar.
+        margin: Margin by which the true class must exceed the others.
 
     Returns:
-        A scalar; zero where there is no other class.
+        A scalar; zero if there is only one class.
     """
     if similarities.shape[1] == 1:
         return similarities.sum() * 0.0

@@ -1,4 +1,4 @@
-"""Soft-maxes kept apart by task: old and new classes never compete in one of them.
+"""Losses with a separate soft-max per task: old and new classes never compete in one.
 
 Source: Ahn et al. 2021, SS-IL: separated softmax, task-wise knowledge distillation.
 Legend: B clips, C classes seen.
@@ -14,12 +14,12 @@ from torch import Tensor
 
 
 def separated_cross_entropy(logits: Tensor, targets: Tensor, num_old: int) -> Tensor:
-    """Cross-entropy with a soft-max over the old classes for old clips, the new for new ones.
+    """Cross-entropy over the old classes for old clips and over the new classes for new clips.
 
     Args:
-        logits: Shape [B, C].
+        logits: Logits, shape [B, C].
         targets: One-hot labels, bool, shape [B, C].
-        num_old: Classes known before the task; the first of the C.
+        num_old: Number of classes known before the task, the first of the C.
 
     Returns:
         Mean over all clips, a scalar.
@@ -32,15 +32,17 @@ def separated_cross_entropy(logits: Tensor, targets: Tensor, num_old: int) -> Te
 def task_wise_distillation(
     old_logits: Tensor, logits: Tensor, task_sizes: Sequence[int], temperature: float
 ) -> Tensor:
-    """Sum over old tasks of KL(before, now) between soft-maxes over one task's classes.
+    """Sum over old tasks of KL(old, current) between soft-maxes over the classes of one task.
 
-    Times the temperature squared, so that gradients do not shrink with it (Hinton et al. 2015).
+    It is multiplied by the squared temperature, so that gradients do not shrink with it (Hinton et
+    al. 2015).
 
     Args:
-        old_logits: Of the model before the task, shape [B, C_old].
-        logits: Of the model now, shape [B, C] with C >= C_old; the rest is left out.
-        task_sizes: Classes of each old task; they add up to C_old.
-        temperature: Of both soft-maxes.
+        old_logits: Logits of the model before the task, shape [B, C_old].
+        logits: Logits of the current model, shape [B, C] with C >= C_old; those of new classes are
+            not used.
+        task_sizes: Number of classes of each old task; they add up to C_old.
+        temperature: Temperature of both soft-maxes.
 
     Returns:
         Mean over clips, a scalar.

@@ -1,7 +1,7 @@
-"""Constraints on what sound and picture of a clip have in common.
+"""Constraints on the similarity of audio and visual features of clips.
 
 Source: Pian et al. 2023, AV-CIL: dual audio-visual similarity constraint and visual attention
-distillation, after the paper's description; reductions and symmetry are ours.
+distillation, from the description in the paper; reductions and symmetry are ours.
 Legend: B clips, N visual tokens, E width.
 """
 
@@ -13,23 +13,23 @@ from torch import Tensor
 
 
 def pair_similarities(audio: Tensor, visual: Tensor, temperature: float) -> Tensor:
-    """Cosine of each sound with each picture over the temperature, shape [B, B].
+    """Cosine similarity of all audio and visual features over the temperature, shape [B, B].
 
     Args:
         audio: Audio features, shape [B, E].
         visual: Visual features, shape [B, E].
-        temperature: Divides the cosines.
+        temperature: Divides the cosine similarities.
     """
     return F.normalize(audio, dim=1) @ F.normalize(visual, dim=1).T / temperature
 
 
 def instance_contrast(similarities: Tensor) -> Tensor:
-    """Each sound must find its own clip's picture in the batch, and each picture its sound.
+    """Contrastive loss between audio and visual features of the same clip within the batch.
 
-    InfoNCE; the mean of both directions is ours.
+    It is InfoNCE; the mean of both directions is ours.
 
     Args:
-        similarities: As `pair_similarities` gives them, [sound, picture].
+        similarities: Output of `pair_similarities`, [audio, visual].
 
     Returns:
         A scalar.
@@ -39,35 +39,36 @@ def instance_contrast(similarities: Tensor) -> Tensor:
 
 
 def class_contrast(similarities: Tensor, labels: Tensor) -> Tensor:
-    """Each sound must find the pictures of its class in the batch, and each picture the sounds.
+    """Contrastive loss between audio and visual features of the same class within the batch.
 
-    Supervised contrast (Khosla et al. 2020, the mean over positives outside of the log) across
-    modalities; the clip's own partner is one of the positives. Both directions: ours.
+    It is the supervised contrastive loss (Khosla et al. 2020, with the mean over positives outside
+    of the log) across modalities; the pair of the same clip is one of the positives. The mean of
+    both directions is ours.
 
     Args:
-        similarities: As `pair_similarities` gives them.
-        labels: int64, shape [B].
+        similarities: Output of `pair_similarities`.
+        labels: Labels, int64, shape [B].
 
     Returns:
         A scalar.
     """
     same = (labels[:, None] == labels[None, :]).to(similarities.dtype)
-    share = same / same.sum(dim=1, keepdim=True)  # symmetric in its zeros, so it serves both ways
+    share = same / same.sum(dim=1, keepdim=True)  # symmetric, so valid for both directions
     directions = (similarities, similarities.T)
     terms = [-(share * s.log_softmax(dim=1)).sum(dim=1).mean() for s in directions]
     return torch.stack(terms).mean()
 
 
 def attention_distillation(old: Tensor, now: Tensor, weight: Tensor) -> Tensor:
-    """KL(before, now) between attention maps, mean over the clips that count.
+    """KL(old, current) between attention maps, averaged over the selected clips.
 
     Args:
-        old: Logarithms of the map of the model before the task, shape [B, N].
-        now: Of the model now, same shape.
-        weight: Which clips count, 0/1 or bool, shape [B].
+        old: Log attention of the model before the task, shape [B, N].
+        now: Log attention of the current model, same shape.
+        weight: Which clips to include, 0/1 or bool, shape [B].
 
     Returns:
-        A scalar; zero if none counts.
+        A scalar; zero if no clip is included.
     """
     weight = weight.to(now.dtype)
     distance = F.kl_div(now, old, reduction="none", log_target=True).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Losses on class tokens: classification of raw tokens and distillation from the model before.
+"""Losses on class tokens: classification of raw tokens and distillation from the old model.
 
 Legend: C classes, D width.
 """
@@ -11,12 +11,12 @@ from torch import Tensor
 
 
 def token_classification_loss(logits: Tensor) -> Tensor:
-    """Each class token must be told from the others: cross-entropy of row i against class i.
+    """Classify each class token as its own class: cross-entropy of row i against class i.
 
-    Source: the CIGN release; mean over tokens is ours.
+    Source: the CIGN release; the mean over tokens is ours.
 
     Args:
-        logits: Token head on the raw class tokens, shape [C, C].
+        logits: Logits of the token head on the raw class tokens, shape [C, C].
 
     Returns:
         A scalar.
@@ -25,15 +25,15 @@ def token_classification_loss(logits: Tensor) -> Tensor:
 
 
 def token_distillation_loss(old_logits: Tensor, logits: Tensor) -> Tensor:
-    """Mean of KL(old, now) between token distributions over the old classes.
+    """Mean of KL(old, current) between token distributions over the old classes.
 
-    Named in the CIGN paper; direction, temperature 1, the soft-max over the first C_old outputs
-    only, and the mean over tokens (and clips) are ours.
+    The CIGN paper names this loss; direction, temperature 1, the soft-max over only the first C_old
+    outputs, and the mean over tokens (and clips) are ours.
 
     Args:
-        old_logits: Token head of the model before the task, shape [..., C_old, C_old].
-        logits: Token head now, on the old classes' tokens, shape [..., C_old, C] with C >= C_old;
-            outputs beyond C_old are left out.
+        old_logits: Token logits of the model before the task, shape [..., C_old, C_old].
+        logits: Current token logits of the tokens of old classes, shape [..., C_old, C] with
+            C >= C_old; outputs beyond C_old are not used.
 
     Returns:
         A scalar.

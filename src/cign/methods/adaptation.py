@@ -1,4 +1,4 @@
-"""Encoders that learn on the first task alone, for closed forms end to end."""
+"""Encoders trained only on the first task, for end-to-end closed-form methods."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from cign.networks.encoder import Encoder
 from cign.networks.heads import HeadsNetwork
 from cign.vocabulary import MODALITIES
 
-# How encoders are trained on the first task where nothing else is asked for; ours.
+# Default training options of the encoders on the first task; ours.
 ADAPTATION = TrainingOptions(
     num_epochs=10, optimizer="adamw", learning_rate=3e-4, weight_decay=0.05, schedule="cosine"
 )
 
 
 class Adaptation(HeadsNetwork):
-    """Encoders that learn by gradient on the first task, under linear heads, and never again.
+    """Encoders trained by gradient descent with linear heads on the first task, then frozen.
 
-    ACIL trains its backbone on the first task and freezes it; so does this. The sums after it are
-    as exact as on cached tokens, but which classes come first now matters.
+    This follows ACIL, which trains its backbone on the first task and freezes it. The sums after it
+    are as exact as on cached tokens, but the result depends on the classes of the first task.
 
     Args:
-        setup: With the backbone to train.
+        setup: Setup with the backbone to train.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -30,7 +30,7 @@ class Adaptation(HeadsNetwork):
         self.multi_label = setup.multi_label
 
     def losses(self, batch: Batch) -> Losses:
-        """Cross-entropy of the three heads, as `finetune` has it."""
+        """Cross-entropy of the three heads, as in `finetune`."""
         logits = self(batch.audio, batch.visual)
         return {
             modality: classification_loss(

@@ -1,7 +1,7 @@
-"""Ridge regression on random features of frozen tokens: a closed form, no clip is kept.
+"""Ridge regression on random features of frozen tokens, in closed form and without memory.
 
 ACIL (Zhuang et al., NeurIPS 2022), RanPAC (McDonnell et al., NeurIPS 2023), for audio-visual data
-MMAL (ACM MM 2024). What is theirs and what is ours: docs/methods/analytic.md.
+MMAL (ACM MM 2024). docs/methods/analytic.md lists what is theirs and what is ours.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ Precision = Literal["float32", "float64"]
 
 @dataclass(frozen=True, kw_only=True)
 class AnalyticOptions:
-    """Options of `analytic`; all figures are ours, to be tuned like every method's.
+    """Options of `analytic`; all values are ours; tune them as for every method.
 
     Attributes:
-        width: W, random features of each modality.
-        ridge: Added to the diagonal of each Gram matrix.
-        fused: The audio-visual reading: ``log_probabilities`` of the two modalities added, or the
-            solution on the ``concatenation`` of their features, whose Gram matrix has four times
-            the bytes of one modality's.
-        temperature: Ridge scores, which lie about 0..1, are divided by it before the soft-max.
-        precision: Of sums and products of features; solving is always in float64.
-        projection_seed: Of the random projections; apart from the run's seed.
+        width: W, number of random features of each modality.
+        ridge: Ridge strength, added to the diagonal of each Gram matrix.
+        fused: How to predict audio-visually: ``log_probabilities`` adds those of the two
+            modalities; ``concatenation`` solves on their concatenated features, whose Gram matrix
+            has four times the bytes of that of one modality.
+        temperature: Divides the ridge scores, which are about 0..1, before the soft-max.
+        precision: Precision of sums and products of features; solving is always in float64.
+        projection_seed: Seed of the random projections; independent of the seed of the run.
         batch_size: Clips absorbed at a time.
         adaptation: How encoders are trained on the first task, end to end; see `Adaptation`.
     """
@@ -53,7 +53,7 @@ class AnalyticOptions:
     adaptation: TrainingOptions = ADAPTATION
 
     def __post_init__(self) -> None:
-        """Refuse values that have no meaning."""
+        """Reject invalid values."""
         if self.fused not in ("concatenation", "log_probabilities"):
             raise one_of(self.fused, ("concatenation", "log_probabilities"), "fused")
         if self.precision not in DTYPES:
@@ -66,8 +66,8 @@ class AnalyticOptions:
 class Analytic(ClosedForm):
     """One pass over each task's clips, then one ridge solution for each modality.
 
-    With ``fused: concatenation`` the sums are those of both modalities' features side by side; the
-    Gram matrices of the single modalities are its diagonal blocks.
+    With ``fused: concatenation``, the sums are over the concatenated features of both modalities;
+    the Gram matrices of the single modalities are diagonal blocks.
     """
 
     Options: ClassVar[type] = AnalyticOptions
@@ -86,8 +86,8 @@ class Analytic(ClosedForm):
             self.joint = RidgeStatistics(2 * o.width, dtype)
             self.register_buffer("joint_weights", torch.zeros(2 * o.width, 0))
         self.audio, self.visual = (
-            ModalityRidge(one, RidgeStatistics(o.width, dtype) if self.joint is None else None)
-            for one in features
+            ModalityRidge(part, RidgeStatistics(o.width, dtype) if self.joint is None else None)
+            for part in features
         )
 
     def ridge_of(self, modality: str) -> float:
@@ -169,7 +169,7 @@ class Analytic(ClosedForm):
             statistics.absorb(features[modality], batch.targets)
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Soft-max of the ridge scores; sigmoids around 1/2 where clips have several labels."""
+        """Soft-max of the ridge scores; sigmoids around 1/2 if clips have several labels."""
         features = self.random_features(audio, visual, torch.float32)
         scores = {name: x @ self.of(name).weights for name, x in features.items()}
         if self.joint is not None:

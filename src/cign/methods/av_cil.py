@@ -1,7 +1,7 @@
-"""AV-CIL: sound and picture of a clip stay alike, and sound keeps pointing where it did.
+"""AV-CIL: audio-visual similarity constraints and distillation of audio-guided attention.
 
-Audio-Visual Class-Incremental Learning, Pian et al., ICCV 2023. Written from the paper's
-description alone; what is ours: docs/methods/av_cil.md.
+Audio-Visual Class-Incremental Learning, Pian et al., ICCV 2023. Written only from the description
+in the paper; docs/methods/av_cil.md lists what is ours.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ from cign.vocabulary import MODALITIES
 
 @dataclass(frozen=True, kw_only=True)
 class AvCilOptions(HeadsOptions):
-    """Options of `av_cil`; the figures are ours.
+    """Options of `av_cil`; the values are ours.
 
     Attributes:
-        common_dim: Width of the space in which sound and picture are compared; None takes that of
-            the visual features.
-        similarity_temperature: Divides the cosines of both contrasts.
-        instance_weight: Of the instance-level constraint.
-        class_weight: Of the class-level constraint.
-        attention_weight: Of the attention distillation.
-        attention_clips: Which clips it is on: ``all`` of a batch or those from ``memory``.
-        logit_weight: Of the task-wise distillation of logits; 0 leaves it out.
-        temperature: Of that distillation.
+        common_dim: Width of the common space of audio and visual features; None uses that of the
+            visual features.
+        similarity_temperature: Divides the cosine similarities in both contrastive losses.
+        instance_weight: Weight of the instance-level constraint.
+        class_weight: Weight of the class-level constraint.
+        attention_weight: Weight of the attention distillation.
+        attention_clips: Clips for the attention distillation: ``all`` of a batch or only those from
+            ``memory``.
+        logit_weight: Weight of the task-wise distillation of logits; 0 disables it.
+        temperature: Temperature of that distillation.
     """
 
     common_dim: int | None = None
@@ -57,14 +58,14 @@ class AvCilOptions(HeadsOptions):
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Reject options that would be ignored."""
         super().__post_init__()
-        for weight, shaped in (
+        for weight, dependent in (
             ("logit_weight", "temperature"),
             ("attention_weight", "attention_clips"),
         ):
             if getattr(self, weight) == 0.0:
-                refuse_ignored(self, (shaped,), f"{weight} 0", f"give {weight} a value")
+                refuse_ignored(self, (dependent,), f"{weight} 0", f"give {weight} a value")
         if self.instance_weight == self.class_weight == 0.0:
             names, where = ("similarity_temperature",), "instance_weight and class_weight 0"
             refuse_ignored(self, names, where, "give one of them a value")
@@ -72,7 +73,7 @@ class AvCilOptions(HeadsOptions):
 
 @register_method("av_cil")
 class AvCil(WithTeacher):
-    """Separated cross-entropy, two similarity constraints, distilled audio-guided attention."""
+    """Separated cross-entropy, two similarity constraints, audio-guided attention distillation."""
 
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
@@ -105,7 +106,7 @@ class AvCil(WithTeacher):
         )
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """All losses of a batch; those that need an old model from the second task on."""
+        """All losses of a batch; distillation losses only from the second task on."""
         o = self.options
         now = self.network.read(batch.audio, batch.visual)
         logits = self.network.classify(now.features)
@@ -122,7 +123,7 @@ class AvCil(WithTeacher):
         return losses
 
     def _distillation(self, batch: Batch, now: GuidedOutput, logits: dict[str, Tensor]) -> Losses:
-        """What the model before the task said, and where its sound pointed."""
+        """Distillation of the logits and the audio-guided attention of the previous model."""
         o, teacher = self.options, self.teacher.frozen
         assert isinstance(teacher, GuidedNetwork)
         with torch.no_grad():

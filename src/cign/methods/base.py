@@ -1,9 +1,9 @@
-"""The interface of a method: its hooks around a task, a batch and a step, and its prediction.
+"""The interface of a method: hooks around a task, a batch and a step, and prediction.
 
-The training loop knows only what is defined here. A gradient method returns losses from `learn`; a
-closed-form method absorbs the batch there and returns None. All state of a method is in its
-``state_dict``; `grow` alone decides the shapes, so that a method is rebuilt by growing it task by
-task and loading its state.
+The training loop uses only this interface. A gradient method returns losses from `learn`; a
+closed-form method absorbs the batch there and returns None. The ``state_dict`` holds all state of a
+method. Only `grow` determines its shapes, so a method is rebuilt by growing it task by task and
+loading its state.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ ByModality = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What a method predicts for a batch: the only path from clips to a probability.
+    """Prediction of a method for a batch.
 
-    Prediction on files, evaluation, scores for unknown clips, localization maps and export read
-    nothing else of a method.
+    It is the only interface used by prediction on files, evaluation, unknown scores, localisation
+    maps and export.
 
     Attributes:
-        probabilities: For ``audio``, ``visual`` and ``audio_visual`` a probability for each class
-            seen, shape [B, C].
-        logits: What the probabilities were computed from, by modality, shape [B, C]; empty where a
-            method has no logits.
-        assignment: For ``audio`` [B, N_a, C] and ``visual`` [B, N_v, C], how tokens are assigned to
-            classes; empty where a method assigns none.
-        features: For ``audio`` and ``visual`` the rows [B, W] that a closed form's Gram matrices
-            are sums of; empty for all other methods.
+        probabilities: Probabilities of the classes seen for ``audio``, ``visual`` and
+            ``audio_visual``, shape [B, C].
+        logits: Logits that the probabilities were computed from, by modality, shape [B, C]; empty
+            if the method has no logits.
+        assignment: Assignment of tokens to classes for ``audio`` [B, N_a, C] and ``visual``
+            [B, N_v, C]; empty if the method assigns no tokens.
+        features: For ``audio`` and ``visual``, the rows [B, W] from which a closed-form method sums
+            its Gram matrices; empty for all other methods.
     """
 
     probabilities: ByModality
@@ -54,10 +54,10 @@ class Output:
 
 
 def output_from_logits(logits: ByModality, *, multi_label: bool = False) -> Output:
-    """Probabilities by soft-max, or by a sigmoid per class where clips have several labels.
+    """Probabilities by soft-max, or by a sigmoid per class if clips have several labels.
 
     Args:
-        logits: By modality, shape [B, C].
+        logits: Logits by modality, shape [B, C].
         multi_label: Whether clips may have several labels.
     """
     if multi_label:
@@ -69,14 +69,14 @@ def output_from_logits(logits: ByModality, *, multi_label: bool = False) -> Outp
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a method is built on.
+    """Inputs from which a method is built.
 
     Attributes:
         shape: Shape of the tokens.
-        backbone: None on cached tokens; else the encoders, to be trained end to end.
-        blocks: The frozen transformers that cached stem tokens enter, for methods that need them.
-        multi_label: Whether clips may carry several labels.
-        bf16: Whether encoders and transformers multiply in bfloat16.
+        backbone: Encoders to train end to end; None on cached tokens.
+        blocks: Frozen transformers that process cached stem tokens, for methods that need them.
+        multi_label: Whether clips may have several labels.
+        bf16: Whether encoders and transformers compute products in bfloat16.
     """
 
     shape: TokenShape
@@ -88,7 +88,7 @@ class Setup:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Clips on the device.
+    """A batch of clips on the device.
 
     Attributes:
         audio: Cached tokens [B, N_a, D_a] or samples [B, L].
@@ -112,21 +112,21 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
-    """What a method may see of one task.
+    """Data of one task that a method may access.
 
     Attributes:
         task: Number of the task, from 0.
-        num_old: Classes known before it.
-        num_new: Classes it brings.
-        new: Its training clips.
-        memory: Exemplars of earlier tasks.
-        earlier: All training clips of earlier tasks; only for methods with
+        num_old: Number of classes known before the task.
+        num_new: Number of classes the task adds.
+        new: Indices of its training clips.
+        memory: Indices of the exemplars of earlier tasks.
+        earlier: Indices of all training clips of earlier tasks; only for methods with
             ``replays_everything``, empty for all others.
-        batches: Gives batches of clips in the order of their indices, without augmentation.
-        class_of: Gives for each clip the class it counts for in the memory (`TaskClips.class_of`).
-        features: Gives the vectors of `Method.embed` of clips, float32, shape [N, E].
-        bytes_per_clip: What keeping one clip costs.
-        seed: Of the run.
+        batches: Yields batches of the given clips in the given order, without augmentation.
+        class_of: Returns the class that each clip counts for in memory (`TaskClips.class_of`).
+        features: Returns the vectors of `Method.embed` of clips, float32, shape [N, E].
+        bytes_per_clip: Bytes needed to store one clip in memory.
+        seed: Seed of the run.
     """
 
     task: int
@@ -143,7 +143,7 @@ class TaskData:
 
     @property
     def num_classes(self) -> int:
-        """Classes known with this task."""
+        """Number of classes known after this task."""
         return self.num_old + self.num_new
 
 
@@ -153,24 +153,25 @@ class Method(nn.Module, ABC):
     Class attributes:
         name: Name on the command line; set by `cign.methods.register_method`.
         Options: Dataclass of its options.
-        supports_multi_label: Whether it can learn clips of several labels.
-        uses_memory: Whether exemplars of old classes make a difference.
-        needs_memory: Whether it requires them.
-        needs_whole_batch: Why its loss needs all clips of a batch at once, so that several
-            processes cannot share one; empty where its loss is a mean over clips.
-        sums_over_clips: Last parts of the names of the buffers that are sums over clips, which
-            several processes add up.
-        needs_blocks: Whether it reads the tokens that enter a frozen transformer (``NAME-stem``).
-        replays_everything: Whether it may see all clips of earlier tasks (`joint` alone).
-        order_matters: Whether what it knows at the end depends on the order of the classes.
-        seed_matters: Whether it draws anything from the run's seed.
-        regimes: Where it runs: on cached tokens (``frozen``), with encoders (``end-to-end``).
+        supports_multi_label: Whether it can learn clips with several labels.
+        uses_memory: Whether it uses exemplars of old classes.
+        needs_memory: Whether it requires exemplars of old classes.
+        needs_whole_batch: Why the loss needs all clips of a batch at once, so that several
+            processes cannot split a batch; empty if the loss is a mean over clips.
+        sums_over_clips: Last components of the names of the buffers that are sums over clips;
+            several processes add them up.
+        needs_blocks: Whether it takes the tokens that enter a frozen transformer (``NAME-stem``).
+        replays_everything: Whether it may use all clips of earlier tasks (only `joint`).
+        order_matters: Whether the final state depends on the order of the classes.
+        seed_matters: Whether it draws random numbers from the seed of the run.
+        regimes: Supported regimes: cached tokens (``frozen``) and trained encoders
+            (``end-to-end``).
 
     Attributes:
-        setup: What the method is built on.
+        setup: Inputs from which the method was built.
         options: Its options.
-        class_counts: Classes that each task so far has brought.
-        data: What the method may see of the task that is being learned; None outside of training.
+        class_counts: Number of classes added by each task so far.
+        data: Data of the task that is being learned; None outside of training.
     """
 
     name: ClassVar[str]
@@ -199,27 +200,27 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def check_regime(cls, options: Any, regime: str) -> None:
-        """Refuse options that the regime would ignore.
+        """Reject options that the regime would ignore.
 
         Raises:
-            InputError: Naming the first.
+            InputError: Names the first such option.
         """
 
     @classmethod
     def least_weights(cls, options: Mapping[str, Any], shape: Mapping[str, Any]) -> tuple[str, int]:
-        """How many values the weights hold at least, checked before anything is built from a file.
+        """Minimum number of values in the weights, checked before a model is built from a file.
 
         Args:
-            options: As read from a model's description, unchecked.
+            options: Options from the description of a model, not validated.
             shape: Fields of `TokenShape`.
 
         Returns:
-            What asks for them, for the error message, and their number.
+            The option that determines the number, for the error message, and the number.
         """
         return "", 0
 
     def whole_batch_reason(self, *, keeps_clips: bool) -> str:
-        """Why several processes cannot share this method's batches; empty if they can.
+        """Why several processes cannot split the batches of this method; empty if they can.
 
         Args:
             keeps_clips: Whether the run has a memory.
@@ -228,71 +229,73 @@ class Method(nn.Module, ABC):
 
     @property
     def num_classes(self) -> int:
-        """Classes known now."""
+        """Number of classes known now."""
         return sum(self.class_counts)
 
     @property
     def state_bytes(self) -> int:
-        """Bytes kept of earlier clips besides the exemplars, for example statistics."""
+        """Bytes stored about earlier clips besides the exemplars, for example statistics."""
         return 0
 
     def grow(self, num_new: int) -> None:
-        """Make room for ``num_new`` classes: shapes only, values come from training or loading.
+        """Extend shapes by ``num_new`` classes; values come from training or loading.
 
-        Overrides call this last, so that ``num_classes`` counts the old classes until then.
+        Overrides call this last, so that ``num_classes`` counts only the old classes until then.
         """
         self.class_counts.append(num_new)
 
     def make_room(self, state: Mapping[str, Tensor]) -> None:
-        """Give the buffers of ``sized_by_clips`` the shapes of a state that is to be loaded.
+        """Resize the buffers of ``sized_by_clips`` to the shapes of a state to load.
 
         Args:
-            state: By name.
+            state: Tensors by name.
         """
         for name in self.sized_by_clips & state.keys():
             self.register_buffer(name, torch.empty_like(state[name]))
 
     def before_task(self, data: TaskData) -> None:
-        """Prepare for a task; `grow` has been called."""
+        """Prepare for a task, after `grow`."""
 
     @abstractmethod
     def phases(self, data: TaskData) -> list[Phase]:
-        """The stretches of training of a task; the same list whenever it is asked for."""
+        """The training phases of a task; every call returns the same list."""
 
     @abstractmethod
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """Learn from a batch.
 
         Returns:
-            Named losses whose sum is to be minimised, or None where the batch was absorbed.
+            Named losses whose sum is minimised, or None if the batch was absorbed.
         """
 
     def after_backward(self, optimizer: torch.optim.Optimizer) -> None:
-        """Change gradients before the optimizer's step: projection (GEM), perturbation (SAM).
+        """Modify gradients before the optimizer step, for example by projection (GEM).
+
+        Perturbation (SAM) is another use.
 
         Args:
-            optimizer: Of the phase; the parameters' ``grad`` are set.
+            optimizer: Optimizer of the phase; the ``grad`` of the parameters is set.
         """
 
     def after_task(self, data: TaskData) -> None:
-        """Finish a task, before exemplars are chosen and the test clips are read."""
+        """Finish a task, before exemplars are selected and the test clips are evaluated."""
 
     def choose_exemplars(self, memory: ExemplarMemory, data: TaskData) -> None:
-        """Let the memory take clips of the task's classes; by herding or at random by default.
+        """Add exemplars of the task's classes to the memory, by herding or at random by default.
 
         Args:
-            memory: Is changed; its budget is above 0.
-            data: As for `after_task`.
+            memory: Memory to modify; its budget is above 0.
+            data: As in `after_task`.
         """
         classes = data.class_of(data.new)
         candidates = {c: data.new[classes == c] for c in range(data.num_old, data.num_classes)}
         memory.update(candidates, data.num_classes, data.bytes_per_clip, data.features)
 
     def after_memory(self, data: TaskData) -> None:
-        """Take note of the exemplars, once those of the task's classes are among them.
+        """Update state from the exemplars, after those of the task's classes were added.
 
         Args:
-            data: As for `after_task`, but with the memory as it is kept from now on.
+            data: As in `after_task`, but with the updated memory.
         """
 
     @abstractmethod
@@ -306,17 +309,17 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
-        """One vector for each clip, shape [B, E]: what herding picks exemplars by."""
+        """Embed clips as one vector each, shape [B, E]; herding selects exemplars by it."""
 
     def settle(self) -> None:
-        """Compute once what `predict` derives from the state at every call, for export.
+        """Precompute values that `predict` derives from the state at every call, for export.
 
-        Called on a copy that learns no more.
+        It is called on a copy that is not trained any more.
         """
 
 
 def refuse_multi_label(name: str, remedy: str = "use finetune or ewc") -> NoReturn:
-    """Refuse clips of several labels for a method that has no form for them.
+    """Reject clips with several labels for a method that does not support them.
 
     Raises:
         InputError: Always.
@@ -325,7 +328,7 @@ def refuse_multi_label(name: str, remedy: str = "use finetune or ewc") -> NoRetu
 
 
 class GradientMethod(Method):
-    """A method with one phase of training on the new clips and the exemplars."""
+    """A method with one training phase on the new clips and the exemplars."""
 
     def phases(self, data: TaskData) -> list[Phase]:
         """See `Method`."""

@@ -1,4 +1,4 @@
-"""BiC: distillation with a memory, then two numbers that take the bias out of the new logits.
+"""BiC: distillation with a memory, then a bias correction of the new logits.
 
 Large Scale Incremental Learning, Wu et al., CVPR 2019.
 """
@@ -32,9 +32,9 @@ class BicOptions(HeadsOptions):
 
     Attributes:
         temperature: T of the distillation; 2 (the paper).
-        held_out: Share of each old class's exemplars that the bias layer is fitted on, at least
-            one clip a class; 0.1 (the paper's 9 : 1).
-        bias_training: How it is fitted; ours.
+        held_out: Share of the exemplars of each old class on which the bias layer is fitted, at
+            least one clip per class; 0.1 (9 : 1 in the paper).
+        bias_training: Training options of the bias layer; ours.
     """
 
     temperature: float = 2.0
@@ -45,50 +45,50 @@ class BicOptions(HeadsOptions):
 
 
 class BiasLayer(nn.Module):
-    """q = alpha o + beta on the logits of one step's classes, for each reading.
+    """q = alpha o + beta on the logits of the classes of one step, for each modality.
 
-    Source: equation 4 of the paper. One such layer belongs to each step and stays as it was
-    fitted.
+    Source: equation 4 of the paper. Each step has one such layer, which is not changed after it
+    was fitted.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale = nn.ParameterDict({r: nn.Parameter(torch.ones(())) for r in MODALITIES})
-        self.shift = nn.ParameterDict({r: nn.Parameter(torch.zeros(())) for r in MODALITIES})
+        self.scale = nn.ParameterDict({m: nn.Parameter(torch.ones(())) for m in MODALITIES})
+        self.shift = nn.ParameterDict({m: nn.Parameter(torch.zeros(())) for m in MODALITIES})
 
     def forward(self, logits: Tensor, modality: str) -> Tensor:
-        """Correct the step's logits of a reading, shape [B, C_step]."""
+        """Correct the logits of the step in a modality, shape [B, C_step]."""
         return self.scale[modality] * logits + self.shift[modality]
 
 
 def hold_out(
     clips: IntArray, classes: IntArray, counts: dict[int, int], seed: int
 ) -> tuple[IntArray, IntArray]:
-    """Set clips of each class apart.
+    """Hold out clips of each class.
 
-    A clip's rank is drawn from its index alone, so that a clip that was held out tends to be held
-    out again at later steps.
+    The rank of a clip is drawn from its index alone, so a clip that was held out is likely to be
+    held out again at later steps.
 
     Args:
         clips: Clip indices, shape [n].
-        classes: The class of each, shape [n].
-        counts: How many of each class to set apart.
-        seed: Of the ranks.
+        classes: The class of each clip, shape [n].
+        counts: Number of clips of each class to hold out.
+        seed: Seed of the ranks.
 
     Returns:
-        The rest and the clips set apart, both in the order given.
+        The remaining clips and the held-out clips, both in the given order.
     """
     rank = np.array([stream(seed, 0xB1C, int(clip)).random() for clip in clips])
-    apart = np.zeros(len(clips), dtype=np.bool_)
+    held = np.zeros(len(clips), dtype=np.bool_)
     for c, count in counts.items():
         members = np.flatnonzero(classes == c)
-        apart[members[np.argsort(rank[members], kind="stable")[:count]]] = True
-    return clips[~apart], clips[apart]
+        held[members[np.argsort(rank[members], kind="stable")[:count]]] = True
+    return clips[~held], clips[held]
 
 
 @register_method("bic")
 class Bic(WithTeacher):
-    """Two stages a task: the network with distillation, then one bias layer on clips held out."""
+    """Two stages per task: the network with distillation, then a bias layer on held-out clips."""
 
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
@@ -100,13 +100,13 @@ class Bic(WithTeacher):
         self.bias = nn.ModuleList()
 
     def grow(self, num_new: int) -> None:
-        """See `Method`. The first step has nothing to be biased against: its layer stays as is."""
+        """See `Method`; the first step has no earlier classes, so its layer is not trained."""
         self.bias.requires_grad_(False)
         self.bias.append(BiasLayer().requires_grad_(self.num_classes > 0))
         super().grow(num_new)
 
     def phases(self, data: TaskData) -> list[Phase]:
-        """Training on what is not held out, then the step's bias layer on what is."""
+        """Train the network on the clips not held out, then the bias layer on the held-out ones."""
         if data.task == 0:
             return [Phase(name="train", indices=data.new, options=self.options.training)]
         (old, held_old), (new, held_new) = self._split(data)
@@ -126,12 +126,12 @@ class Bic(WithTeacher):
         ]
 
     def _split(self, data: TaskData) -> tuple[tuple[IntArray, IntArray], ...]:
-        """Exemplars and new clips, each as (to train on, held out), balanced over classes."""
+        """Split exemplars and new clips, each into (training, held out), balanced over classes."""
         assert len(data.memory), "bic is not run without a memory"
         old_classes, new_classes = data.class_of(data.memory), data.class_of(data.new)
         sizes = np.bincount(old_classes, minlength=data.num_old)
         counts = {c: max(1, int(self.options.held_out * n)) for c, n in enumerate(sizes) if n}
-        # As many of each new class; but one clip of it has to be trained on.
+        # As many of each new class, but leave at least one clip for training.
         most = max(counts.values())
         new_sizes = np.bincount(new_classes, minlength=data.num_classes)
         new_counts = {
@@ -150,7 +150,7 @@ class Bic(WithTeacher):
             return self._fit_bias(batch)
         logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
         share = self.num_old / self.num_classes  # lambda = n / (n + m)
-        # In the first stage the step's own layer does not exist yet.
+        # In the first stage, the layer of this step is not fitted yet.
         earlier = len(self.class_counts) - 1
         losses = Losses()
         for modality in MODALITIES:
@@ -163,7 +163,7 @@ class Bic(WithTeacher):
         return losses
 
     def _fit_bias(self, batch: Batch) -> Losses:
-        """Cross-entropy of the corrected logits; the network stands still."""
+        """Cross-entropy of the corrected logits; the network is frozen."""
         self.network.eval()
         with torch.no_grad():
             logits = self.network(batch.audio, batch.visual)
@@ -176,9 +176,9 @@ class Bic(WithTeacher):
         """Apply each step's bias layer to the logits of its classes.
 
         Args:
-            logits: Shape [B, C], or the first classes of it.
-            modality: Which reading they are of.
-            num_steps: How many steps have a layer by now; None is all of them.
+            logits: Logits of all classes or of the first ones, shape [B, C].
+            modality: Modality of the logits.
+            num_steps: Number of steps that have a fitted layer; None for all.
 
         Returns:
             Shape as ``logits``.
@@ -190,7 +190,7 @@ class Bic(WithTeacher):
         return torch.cat([*corrected, rest], dim=1)
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Soft-max of the corrected logits of each reading."""
+        """Soft-max of the corrected logits of each modality."""
         logits = self.network(audio, visual)
         return output_from_logits(
             {modality: self.correct(logits[modality], modality) for modality in MODALITIES}

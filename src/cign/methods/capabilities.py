@@ -1,6 +1,6 @@
-"""What some methods can do beyond learning and predicting, as protocols.
+"""Optional capabilities of methods beyond learning and predicting, as protocols.
 
-Code outside this package asks for a capability by the functions below and never for a method.
+Code outside this package tests for a capability with the functions below, never for a method.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ from cign.methods.base import Batch, Method
 
 @runtime_checkable
 class Updatable(Protocol):
-    """A method that learns more classes, or forgets one, without its old clips."""
+    """A method that can add or remove classes without its old clips."""
 
     def absorb(self, batch: Batch) -> None:
-        """Add clips to the state."""
+        """Add a batch of clips to the state."""
 
     def solve(self) -> None:
         """Compute the weights from the state.
 
         Raises:
-            RunError: If they are not determined.
+            RunError: If the state does not determine them.
         """
 
     def remove_class(self, index: int) -> None:
-        """Forget a class.
+        """Remove a class.
 
         Args:
-            index: In the order in which the classes were taught.
+            index: Index of the class in the order of learning.
         """
 
 
 @runtime_checkable
 class SumsOverClips(Protocol):
-    """A method that holds the Gram matrix of the features that it puts into an `Output`."""
+    """A method that stores the Gram matrix of the features in its `Output`."""
 
     def gram(self, modality: str) -> Tensor:
-        """Sum of f f^T over the training clips, shape [W, W]; its lower triangle counts."""
+        """Sum of f f^T over the training clips, shape [W, W]; use its lower triangle only."""
 
     def ridge_of(self, modality: str) -> float:
-        """What is added to its diagonal."""
+        """The ridge strength, which is added to the diagonal of the Gram matrix."""
 
 
 @runtime_checkable
 class ClassSums(SumsOverClips, Protocol):
-    """A method that holds the sum of the features of each class's clips, and their number."""
+    """A method that stores the sum of the features and the number of clips of each class."""
 
     class_clips: Tensor
-    """Training clips of each class, shape [C]."""
+    """Number of training clips of each class, shape [C]."""
 
     def cross(self, modality: str) -> Tensor:
         """Sum of f y^T over the training clips, shape [W, C]."""
@@ -62,29 +62,29 @@ class HasMaps(Protocol):
 
     @property
     def has_maps(self) -> bool:
-        """Whether it does so with its options."""
+        """Whether it does so with its current options."""
 
 
 def updatable(method: Method) -> Updatable | None:
-    """The method as one that can be updated; None if it cannot."""
+    """The method if it can be updated, else None."""
     return method if isinstance(method, Updatable) else None
 
 
 def is_updatable(cls: type[Method]) -> bool:
-    """Whether methods of a class can be updated."""
+    """Whether methods of this class can be updated."""
     return issubclass(cls, Updatable)
 
 
 def sums_over_clips(method: Method) -> SumsOverClips | None:
-    """The method as one that holds Gram matrices; None if it has none."""
+    """The method if it stores Gram matrices, else None."""
     return method if isinstance(method, SumsOverClips) else None
 
 
 def class_sums(method: Method) -> ClassSums | None:
-    """The method as one that holds sums for each class; None if it has none."""
+    """The method if it stores sums for each class, else None."""
     return method if isinstance(method, ClassSums) else None
 
 
 def has_maps(method: Method) -> bool:
-    """Whether predictions of the method say where and when each class was found."""
+    """Whether predictions of the method localise each class in space and time."""
     return isinstance(method, HasMaps) and method.has_maps

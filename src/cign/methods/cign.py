@@ -1,7 +1,7 @@
-"""CIGN as described: class tokens that grow task by task, grouping, token distillation.
+"""CIGN as published: class tokens that grow task by task, grouping, token distillation.
 
 Class-Incremental Grouping Network for Continual Audio-Visual Learning, Mo, Pian, Tian, ICCV 2023.
-What comes from the paper, from MGN, from the release and what is ours: docs/methods/cign.md.
+docs/methods/cign.md lists what comes from the paper, MGN or the release, and what is ours.
 """
 
 from __future__ import annotations
@@ -29,27 +29,28 @@ TokenDistillation = Literal["raw", "transformed", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class CignOptions:
-    """Options of `cign`; the defaults are the release's settings (method.md sections 3 and 4).
+    """Options of `cign`; the defaults are the settings of the release.
 
     Attributes:
         training: Optimizer and schedule. Adam 1e-4 constant, 20 epochs [release]; batch 32 and at
-            least 1,000 steps a task (ours).
-        width: D; None takes the visual tokens' width.
+            least 1,000 steps per task (ours).
+        width: D; None uses the width of the visual tokens.
         depth: Blocks of each modality's transformer.
         num_heads: Heads of its attention.
         mlp_ratio: Inner width of the MLPs over D.
         drop_path: Stochastic depth rate.
         assignment: ``soft`` or ``hard``.
-        pool_audio: Max-pool the audio tokens to one. [release]
+        pool_audio: Whether to max-pool the audio tokens to one. [release]
         grouping: False compares the class tokens with the mean feature instead (ours, for
             ablation).
-        token_mixing: The release's MLP across the token axis; how it grows is ours.
+        token_mixing: Whether to use the release's MLP across the token axis; how it grows is ours.
         old_tokens: ``trainable``, so that distillation constrains them (paper), or ``frozen``
             (release).
-        token_distillation: KL(old, now) on the ``raw`` tokens' head (nearest to the paper), on
-            the ``transformed`` tokens of each clip, or ``none`` (release). The form is ours.
-        distillation_weight: Its weight; 1 (ours).
-        negatives: Whether ``all`` classes or the ``new`` ones count for a new clip.
+        token_distillation: KL(old, current) on the head outputs of the ``raw`` tokens (closest to
+            the paper) or of the ``transformed`` tokens of each clip, or ``none`` (release). The
+            form is ours.
+        distillation_weight: Weight of the token distillation; 1 (ours).
+        negatives: Whether ``all`` classes or only the ``new`` ones enter the loss of a new clip.
     """
 
     training: TrainingOptions = field(
@@ -72,7 +73,7 @@ class CignOptions:
     negatives: Literal["all", "new"] = "all"
 
     def __post_init__(self) -> None:
-        """Refuse a weight of what is not there."""
+        """Reject a weight of a distillation that is off."""
         if self.token_distillation == "none":
             remedy = "choose raw or transformed"
             refuse_ignored(self, ("distillation_weight",), "token_distillation none", remedy)
@@ -129,7 +130,7 @@ class Cign(GradientMethod):
         self.old_tokens = OldTokens()
 
     def grow(self, num_new: int) -> None:
-        """Keep what distillation needs of the model before the task, then add the classes."""
+        """Save the old outputs or network that distillation needs, then add the classes."""
         num_old = self.num_classes
         if num_old and self.options.token_distillation == "raw":
             self.old_tokens.logits = self.network.token_logits().detach().clone()
@@ -141,7 +142,7 @@ class Cign(GradientMethod):
         super().grow(num_new)
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Token classification, token distillation, grouping loss of both modalities."""
+        """Losses: token classification, token distillation, grouping of both modalities."""
         num_old = self.num_classes - self.class_counts[-1]
         output = self.network(batch.audio, batch.visual)
         token_logits = self.network.token_logits()
@@ -198,9 +199,9 @@ class Cign(GradientMethod):
         return Output(probabilities=probabilities, assignment=assignment)
 
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
-        """What the grouping added, weighted by the predicted probabilities, shape [B, 2 D].
+        """Change of the class tokens by grouping, weighted by the predictions, shape [B, 2 D].
 
-        sum_i p_i (g_i - c^_i) of each modality (protocol.md); no true label is used.
+        It is sum_i p_i (g_i - c^_i) for each modality; no true label is used.
         """
         output = self.network(audio, visual)
         return added_by_grouping(output, [part.logits.sigmoid() for part in output])
@@ -208,4 +209,4 @@ class Cign(GradientMethod):
 
 @register_method("cign_tuned")
 class CignTuned(Cign):
-    """The same network with settings tuned like every baseline's (recipes/cign_tuned.yaml)."""
+    """The same network, with options tuned like those of all baselines (`cign_tuned.yaml`)."""

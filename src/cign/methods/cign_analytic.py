@@ -1,9 +1,10 @@
-"""Grouping in closed form: class tokens solved from sums over clips, nothing old kept or lost.
+"""Grouping in closed form: class tokens solved from sums over clips, without memory or forgetting.
 
-Ours. From CIGN: a token for each class and modality, features assigned to the tokens, an embedding
-grouped by that assignment, a probability for each reading. From analytic continual learning (ACIL,
-RanPAC, MMAL): sums that give after every task what all clips at once would have given.
-Derivation, what is exact and what is not: docs/methods/cign_analytic.md.
+The method is ours. From CIGN it takes a token per class and modality, features assigned to the
+tokens, an embedding grouped by that assignment, and a probability for each modality. From analytic
+continual learning (ACIL, RanPAC, MMAL) it takes sums over clips that give after every task the
+same solution as all clips at once. docs/methods/cign_analytic.md has the derivation and states
+which properties are exact.
 """
 
 from __future__ import annotations
@@ -28,33 +29,33 @@ from cign.vocabulary import UNIMODAL
 
 PRECISIONS = ("bfloat16", *DTYPES)
 PIECE_BYTES = 2**24
-"""Features that are made at a time in learning; from the caches they are read several times."""
+"""Bytes of features computed at a time in training: they are read repeatedly from a cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CignAnalyticOptions:
-    """Options of `cign_analytic`; all figures are ours, tuned on worlds that no table uses.
+    """Options of `cign_analytic`; all values are ours, tuned on datasets that no table uses.
 
     Attributes:
         width: W, random features of each token.
-        audio_ridge: Added to the diagonal of the Gram matrix of sounds.
-        visual_ridge: The same for pictures.
-        audio_contrast: Share of a clip's mean taken from its audio tokens, 0 to 1; see `contrast`.
-        visual_contrast: The same for patches.
-        audio_saliency: Power of `saliency` for sound; 0 counts all tokens alike.
-        visual_saliency: The same for pictures.
-        token_share: s of `TokenStatistics`: 0 fits clips alone, 1 single tokens alone.
-        num_single: How many of a clip's tokens count singly in the sums, the most salient first.
-        assignment: ``soft`` assigns tokens to classes by their scores; ``mean`` counts all tokens
-            alike, in learning too (for ablation).
+        audio_ridge: Ridge added to the diagonal of the audio Gram matrix.
+        visual_ridge: The same for the visual Gram matrix.
+        audio_contrast: Share of the clip mean subtracted from audio tokens, 0 to 1; see `contrast`.
+        visual_contrast: The same for visual tokens.
+        audio_saliency: Power of `saliency` for audio tokens; 0 weights all tokens equally.
+        visual_saliency: The same for visual tokens.
+        token_share: s of `TokenStatistics`: 0 fits only whole clips, 1 only single tokens.
+        num_single: Number of tokens per clip that enter the sums singly, the most salient first.
+        assignment: ``soft`` assigns tokens to classes by their scores; ``mean`` weights all tokens
+            equally, in training too (for ablation).
         audio_temperature: tau of the assignment of audio tokens.
-        visual_temperature: tau of the assignment of patches.
-        temperature: Scores, which lie about 0..1, are divided by it before the soft-max.
+        visual_temperature: tau of the assignment of visual tokens.
+        temperature: Divides the scores, which are about 0..1, before the soft-max.
         count_power: Scores of a class with n_i training clips are multiplied by
-            (mean n / n_i)^power: 0 leaves rare classes their low scores.
-        precision: Of products of features: ``bfloat16`` rounds their factors to it and adds them
-            in float32; sums and solving are always in float64.
-        projection_seed: Of the random projections; apart from the run's seed.
+            (mean n / n_i)^power; 0 does not correct the low scores of rare classes.
+        precision: Precision of products of features: ``bfloat16`` rounds the factors to bfloat16
+            and accumulates in float32; the sums over clips and the solution are always in float64.
+        projection_seed: Seed of the random projections; independent of the seed of the run.
         batch_size: Clips absorbed at a time.
         adaptation: How encoders are trained on the first task, end to end; see `Adaptation`.
     """
@@ -79,7 +80,7 @@ class CignAnalyticOptions:
     adaptation: TrainingOptions = ADAPTATION
 
     def __post_init__(self) -> None:
-        """Refuse values that have no meaning, and what steers an assignment that is not made."""
+        """Reject invalid values and options that would be ignored."""
         least = dict.fromkeys(("width", "num_single", "batch_size"), 1)
         least |= dict.fromkeys(("audio_ridge", "visual_ridge", "projection_seed"), 0)
         check_sizes(self, least)
@@ -89,7 +90,7 @@ class CignAnalyticOptions:
             raise one_of(self.assignment, ("soft", "mean"), "assignment")
         for name in ("token_share", "audio_contrast", "visual_contrast"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"{name} {getattr(self, name)} is not a share: use 0 to 1")
+                raise InputError(f"{name} {getattr(self, name)} must be in [0, 1]")
         for name in ("audio_saliency", "visual_saliency", "count_power"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)} is negative: use 0 or more")
@@ -113,7 +114,7 @@ class CignAnalytic(ClosedForm):
     def __init__(self, setup: Setup, options: CignAnalyticOptions) -> None:
         super().__init__(setup, options)
         dims = (setup.shape.audio_dim, setup.shape.visual_dim)
-        # Sums are always float64, so that the order of the clips cannot matter.
+        # Sums are always float64, so that the order of the clips has no effect.
         self.audio, self.visual = (
             ModalityRidge(
                 RandomFeatures(dim, options.width, seed=options.projection_seed, number=number),
@@ -128,12 +129,12 @@ class CignAnalytic(ClosedForm):
         return self._option(modality, "ridge")
 
     def _option(self, modality: str, name: str) -> float:
-        """An option that each modality has its own of."""
+        """The value of an option that exists for each modality."""
         return float(getattr(self.options, f"{modality}_{name}"))
 
     @property
     def has_maps(self) -> bool:
-        """Whether the assignment says where and when; the mean over tokens does not."""
+        """Whether the assignment localises classes; the mean over tokens does not."""
         return self.options.assignment == "soft"
 
     @property
@@ -147,7 +148,7 @@ class CignAnalytic(ClosedForm):
         super().grow(num_new)
 
     def remove_class(self, index: int) -> None:
-        """See `ClosedForm`; the count goes too, with which the balance of the others moves."""
+        """See `ClosedForm`; its count is removed too, which changes the count correction."""
         self.class_clips = without_entry(self.class_clips, index)
         super().remove_class(index)
 
@@ -157,7 +158,7 @@ class CignAnalytic(ClosedForm):
         return saliency(tokens, self._option(modality, "saliency") if soft else 0.0)
 
     def contrasted(self, modality: str, tokens: Tensor) -> Tensor:
-        """A modality's tokens less their clip's mean, as much as the options say."""
+        """Tokens of a modality minus the share of the clip mean that the options set."""
         return contrast(tokens, self._option(modality, "contrast"))
 
     def absorb(self, batch: Batch) -> None:
@@ -177,13 +178,13 @@ class CignAnalytic(ClosedForm):
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
 
     def _pieces(self, modality: str, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Features and saliency of a modality's tokens, as many clips at a time as fit a cache."""
+        """Yield features and saliency of a modality's tokens, for as many clips as fit a cache."""
         o, random = self.options, self.of(modality).features
         features_of = random.rounding() if o.precision == "bfloat16" else random
         dtype = DTYPES.get(o.precision, torch.float32)
         size = max(1, PIECE_BYTES // (tokens.shape[1] * o.width * dtype.itemsize))
-        for some in tokens.split(size):
-            contrasted = self.contrasted(modality, some.to(dtype))
+        for piece in tokens.split(size):
+            contrasted = self.contrasted(modality, piece.to(dtype))
             yield features_of(contrasted), self.shares(modality, contrasted)
 
     def read_tokens(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -214,11 +215,11 @@ class CignAnalytic(ClosedForm):
         return weights * balance.to(weights)
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Soft-max of the grouped scores; sigmoids around 1/2 where clips have several labels.
+        """Soft-max of the grouped scores; sigmoids around 1/2 if clips have several labels.
 
         The score of class i is w_i . g_i with g_i = sum_n A[n,i] f_n, its grouped embedding. Each
-        class's column of the assignment sums to one over the tokens; how likely the class is, the
-        probabilities tell.
+        class's column of the assignment sums to one over the tokens; it does not tell how probable
+        the class is.
         """
         return self._grouped(self.tokens(audio, visual))
 
@@ -234,7 +235,7 @@ class CignAnalytic(ClosedForm):
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """Tokens grouped by the predicted classes, shape [B, D_a + D_v].
 
-        sum_i p_i sum_n A[n,i] x_n of each modality, x_n normalised; no true label is used.
+        It is sum_i p_i sum_n A[n,i] x_n for each modality, x_n normalised; no true label is used.
         """
         parts = []
         both = self.tokens(audio, visual)

@@ -1,9 +1,9 @@
-"""Grouping where encoders are trained and some old clips are kept: a recipe of our own.
+"""Grouping with trained encoders and a memory of exemplars, a method of our own.
 
-The gradient sibling of `cign_analytic`: class tokens score every token of a clip, an assignment
-over the tokens pools the scores. Losses that stand up to unequal numbers of clips: cross-entropy
-over all classes adjusted by the counts, of both modalities and of their weighted sum, and
-distillation of the old classes' scores. What is whose: docs/methods/cign_replay.md.
+It is the gradient-based counterpart of `cign_analytic`: class tokens score every token of a clip,
+and an assignment over the tokens pools the scores. Its losses are robust to class imbalance:
+count-adjusted cross-entropy over all classes, for both modalities and their weighted sum, and
+distillation of the scores of old classes. docs/methods/cign_replay.md lists the sources.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ from cign.vocabulary import MODALITIES
 
 @dataclass(frozen=True, kw_only=True)
 class CignReplayOptions:
-    """Options of `cign_replay`; all figures are ours, tuned like every method's.
+    """Options of `cign_replay`; all values are ours, tuned as for every method.
 
     Attributes:
         training: Optimizer and schedule.
         width: Inner width of each modality's readout.
-        assignment_temperature: tau of the assignment at the start; it is learned.
+        assignment_temperature: Initial value of tau of the assignment, which is learned.
         count_strength: tau of the count adjustment.
-        label_smoothing: Share of a clip's weight that is spread over all classes.
-        distillation_weight: Of the distillation of the old classes' scores, per reading.
-        temperature: Of that distillation.
+        label_smoothing: Share of the target of a clip that is distributed over all classes.
+        distillation_weight: Weight of the distillation of old scores, for each modality.
+        temperature: Temperature of that distillation.
     """
 
     training: TrainingOptions = field(
@@ -63,14 +63,14 @@ class CignReplayOptions:
     temperature: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse values that have no meaning or no effect."""
+        """Reject invalid values and options that would be ignored."""
         check_sizes(self, {"width": 1})
         check_positive(self, ("assignment_temperature", "temperature"))
         for name in ("count_strength", "distillation_weight"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)} is negative: use 0 or more")
         if not 0 <= self.label_smoothing < 1:
-            raise InputError(f"label_smoothing {self.label_smoothing} is no share: use 0 to 0.5")
+            raise InputError(f"label_smoothing {self.label_smoothing} must be in [0, 1)")
         if self.distillation_weight == 0:
             remedy = "give distillation_weight a value"
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)
@@ -98,7 +98,7 @@ class CignReplay(GradientMethod):
         self.register_buffer("counts", torch.zeros(0))
 
     def grow(self, num_new: int) -> None:
-        """Keep the model as it is, then add the classes."""
+        """Copy the current model as the teacher, then add the classes."""
         if self.num_classes:
             self.teacher.keep(self.network)
         self.network.grow(num_new)
@@ -106,13 +106,13 @@ class CignReplay(GradientMethod):
         super().grow(num_new)
 
     def before_task(self, data: TaskData) -> None:
-        """Count the clips of each class that this task trains on."""
+        """Count the training clips of each class in this task."""
         classes = torch.from_numpy(data.class_of(np.concatenate([data.memory, data.new])))
         counts = torch.bincount(classes, minlength=self.num_classes).clamp_min(1)
         self.counts = counts.to(self.counts)
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Count-adjusted cross-entropy and distillation of every reading."""
+        """Count-adjusted cross-entropy and distillation of every modality."""
         o = self.options
         logits = self.network(batch.audio, batch.visual)
         losses = {
@@ -130,7 +130,7 @@ class CignReplay(GradientMethod):
         return losses
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Soft-max of each modality's scores; each class's assignment sums to one over tokens."""
+        """Soft-max of the scores; the assignment of each class sums to one over tokens."""
         (audio_z, audio_a), (visual_z, visual_a) = self.network.read(audio, visual)
         logits = self.network.fuse(audio_z, visual_z)
         assignment = {"audio": audio_a, "visual": visual_a}
@@ -139,7 +139,7 @@ class CignReplay(GradientMethod):
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
         """Tokens grouped by the predicted classes, shape [B, D_a + D_v].
 
-        sum_i p_i sum_n A[n,i] x_n of each modality, x_n normalised; no true label is used.
+        It is sum_i p_i sum_n A[n,i] x_n for each modality, x_n normalised; no true label is used.
         """
         both = self.network.encoder(audio, visual)
         parts = []

@@ -1,8 +1,8 @@
-"""What closed-form methods share: one pass over a task's clips, sums over them, one solution.
+"""Base of closed-form methods: one pass over a task's clips, sums over them, one solution.
 
-A closed form absorbs each clip once into sums and solves them after the task. The solution is that
-of all clips so far at once, to rounding: ACIL (Zhuang et al., NeurIPS 2022), RanPAC (McDonnell et
-al., NeurIPS 2023).
+A closed-form method adds each clip once to its sums and solves them after the task. Up to rounding,
+the solution equals that of all clips so far at once: ACIL (Zhuang et al., NeurIPS 2022), RanPAC
+(McDonnell et al., NeurIPS 2023).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class ModalityRidge(nn.Module):
 
     Args:
         features: Maps tokens to W random features.
-        statistics: The sums; None where those of a concatenation hold them as a block.
+        statistics: The sums; None if the sums of a concatenation contain them as a block.
     """
 
     weights: Tensor
@@ -41,22 +41,22 @@ class ModalityRidge(nn.Module):
         self.register_buffer("weights", torch.zeros(features.width, 0))
 
     def grow(self, num_new: int) -> None:
-        """Add columns of zeros; the solution knows the new classes once it is solved again."""
+        """Add columns of zeros; the next solution fills them for the new classes."""
         if self.statistics is not None:
             self.statistics.grow(num_new)
         self.weights = with_columns(self.weights, num_new)
 
     def remove(self, index: int) -> None:
-        """Drop the columns of a class; its clips' share of the Gram matrix stays."""
+        """Remove the columns of a class; its clips stay in the Gram matrix."""
         if self.statistics is not None:
             self.statistics.cross = without_entry(self.statistics.cross, index)
         self.weights = without_entry(self.weights, index)
 
 
 class ClosedForm(Method):
-    """A method that keeps sums over clips instead of clips.
+    """A method that stores sums over clips instead of clips.
 
-    Satisfies the protocols `cign.methods.capabilities.Updatable` and ``SumsOverClips``.
+    It satisfies the protocols `cign.methods.capabilities.Updatable` and ``SumsOverClips``.
 
     Subclasses set ``audio`` and ``visual`` (`ModalityRidge`) in their constructor.
     """
@@ -84,7 +84,7 @@ class ClosedForm(Method):
 
     @classmethod
     def least_weights(cls, options: Mapping[str, Any], shape: Mapping[str, Any]) -> tuple[str, int]:
-        """See `Method`: the random projections alone hold W x D values."""
+        """See `Method`; the random projections alone have W x D values."""
         width, dim = options.get("width"), max(shape["audio_dim"], shape["visual_dim"])
         if not isinstance(width, int):
             return "", 0
@@ -96,14 +96,14 @@ class ClosedForm(Method):
 
     @abstractmethod
     def ridge_of(self, modality: str) -> float:
-        """The ridge of a modality's solution."""
+        """The ridge strength of a modality's solution."""
 
     def of(self, modality: str) -> ModalityRidge:
         """The ridge regression of ``audio`` or ``visual``."""
         return self.audio if modality == "audio" else self.visual
 
     def gram(self, modality: str) -> Tensor:
-        """The Gram matrix of a modality's features, shape [W, W]; its lower triangle counts."""
+        """The Gram matrix of a modality's features, shape [W, W]; use its lower triangle only."""
         statistics = self.of(modality).statistics
         assert statistics is not None
         return statistics.gram
@@ -118,10 +118,10 @@ class ClosedForm(Method):
     def state_bytes(self) -> int:
         """Bytes of the sums."""
         sums = (module for module in self.modules() if isinstance(module, RidgeStatistics))
-        return sum(one.num_bytes for one in sums)
+        return sum(statistics.num_bytes for statistics in sums)
 
     def grow(self, num_new: int) -> None:
-        """Add columns; the solution knows the new classes after the task."""
+        """Add columns for the new classes, which are solved after the task."""
         if self.adaptation is not None and self.num_classes == 0:
             self.adaptation.grow(num_new)
         for modality in UNIMODAL:
@@ -129,7 +129,7 @@ class ClosedForm(Method):
         super().grow(num_new)
 
     def phases(self, data: TaskData) -> list[Phase]:
-        """One pass over the new clips with nothing to optimise; before the first, adaptation."""
+        """One pass over the new clips without optimisation; adaptation first in the first task."""
         once = TrainingOptions(num_epochs=1, batch_size=self.options.batch_size)
         phases = [Phase(name="statistics", indices=data.new, options=once, updates=False)]
         if self.adaptation is not None and data.task == 0:
@@ -141,7 +141,7 @@ class ClosedForm(Method):
         """Add the clips to the sums, or train the encoders on them."""
         if phase.updates and self.adaptation is not None:
             return self.adaptation.losses(batch)
-        self.eval()  # sums are of clips as they are
+        self.eval()  # no dropout or augmentation in the sums
         with torch.no_grad():
             self.absorb(batch)
         return None
@@ -152,40 +152,40 @@ class ClosedForm(Method):
 
     @torch.no_grad()
     def solve(self) -> None:
-        """Solve each ridge regression; if one is singular, none is replaced.
+        """Solve all ridge regressions; if one is singular, no solution is replaced.
 
         Raises:
             RunError: If a system is singular.
         """
         solved = [
-            (place, solve_ridge(gram, cross, ridge, f"reading {name}"))
-            for name, place, gram, cross, ridge in self.systems()
+            (target, solve_ridge(gram, cross, ridge, f"modality {name}"))
+            for name, target, gram, cross, ridge in self.systems()
         ]
-        for place, solution in solved:
-            module, buffer = place
-            # Row by row, as a loaded one lies: elsewhere in memory products round differently.
+        for target, solution in solved:
+            module, buffer = target
+            # Row-major like a loaded tensor: products round differently with another layout.
             weights = solution.to(module.get_buffer(buffer)).contiguous()
             setattr(module, buffer, weights)
 
     def systems(self) -> list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]]:
-        """What is solved: name, where the solution goes (module, buffer), G, Q and the ridge."""
-        found: list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]] = []
+        """Systems to solve: name, target of the solution (module, buffer), G, Q and the ridge."""
+        systems: list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]] = []
         for modality in UNIMODAL:
             one = self.of(modality)
             assert one.statistics is not None
             sums = one.statistics
             ridge = self.ridge_of(modality)
-            found.append((modality, (one, "weights"), sums.gram, sums.cross, ridge))
-        return found
+            systems.append((modality, (one, "weights"), sums.gram, sums.cross, ridge))
+        return systems
 
     def remove_class(self, index: int) -> None:
-        """Forget a class: its columns go; what its clips added to the Gram matrices stays.
+        """Remove the columns of a class; its clips stay in the Gram matrices.
 
-        Each column of a ridge solution is solved apart from the others, so that those of the
-        other classes stay as they are, bit for bit.
+        Each column of a ridge solution is independent of the others, so the columns of the other
+        classes stay bit-exact.
 
         Args:
-            index: In the order in which the classes were taught.
+            index: Index of the class in the order of learning.
         """
         for modality in UNIMODAL:
             self.of(modality).remove(index)
@@ -197,22 +197,23 @@ class ClosedForm(Method):
                 return
 
     def tokens(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of a batch: cached ones as they are, or those of the adapted encoders."""
+        """Tokens of a batch: cached tokens, or tokens of the adapted encoders."""
         if self.adaptation is None:
             return audio, visual
         audio, visual = self.adaptation.encoder(audio, visual)
         return audio, visual
 
     def logits(self, scores: Tensor) -> Tensor:
-        """Ridge scores, about 0..1, as logits; with several labels 1/2 is undecided."""
+        """Ridge scores, about 0..1, as logits; with several labels a score of 1/2 has logit 0."""
         if self.setup.multi_label:
             scores = scores - 0.5
         return scores / self.options.temperature
 
     def output(self, scores: ByModality, **more: ByModality) -> Output:
-        """Probabilities from ridge scores; a fused one that is not given is made of the others.
+        """Probabilities from ridge scores; audio-visual ones are derived if not given.
 
-        Added log-probabilities (log-odds with several labels), normalised again.
+        They are then the sum of the audio and visual log-probabilities (log-odds with several
+        labels), normalised again.
         """
         logits = {name: self.logits(values) for name, values in scores.items()}
         if "audio_visual" not in logits:

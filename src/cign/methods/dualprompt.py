@@ -1,7 +1,7 @@
-"""DualPrompt: a general prompt and one expert prompt a task, as prefixes of keys and values.
+"""DualPrompt: a general prompt and one expert prompt per task, as prefixes of keys and values.
 
 DualPrompt: Complementary Prompting for Rehearsal-free Continual Learning, Wang et al., ECCV 2022.
-What is theirs and what is ours: docs/methods/dualprompt.md.
+docs/methods/dualprompt.md lists what is theirs and what is ours.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ class DualPromptOptions:
     """Options of `dualprompt`.
 
     Attributes:
-        training: Optimizer and schedule. Adam, constant [release]; the figures are ours.
-        general_blocks: Blocks with the general prompt; the first ones (paper: two of 12).
-        general_length: Its keys, and values, of one block; 5 [release].
-        expert_blocks: Blocks with expert prompts; the next ones (paper: three of 12).
-        expert_length: Their keys, and values, of one block; 5 [release, CIFAR-100].
+        training: Optimizer and schedule. Adam, constant [release]; the values are ours.
+        general_blocks: Indices of the blocks with the general prompt; the first ones (paper: two of
+            12).
+        general_length: Number of its keys, and of its values, in each block; 5 [release].
+        expert_blocks: Indices of the blocks with expert prompts; the next ones (paper: three of
+            12).
+        expert_length: Number of their keys, and values, in each block; 5 [release, CIFAR-100].
         key_weight: Weight of the key losses; 1 [release].
     """
 
@@ -43,7 +45,7 @@ class DualPromptOptions:
 
 @register_method("dualprompt")
 class DualPrompt(PromptMethod):
-    """Prefixes of both kinds for each modality; features are the mean of the output tokens."""
+    """Both kinds of prefixes for each modality; features are the mean of the output tokens."""
 
     Options: ClassVar[type] = DualPromptOptions
     options: DualPromptOptions
@@ -65,7 +67,7 @@ class DualPrompt(PromptMethod):
         )
 
     def _check(self, options: DualPromptOptions) -> None:
-        """Refuse lengths and blocks that are not there."""
+        """Reject invalid lengths and block indices."""
         num_blocks = min(self.blocks.audio.num_blocks, self.blocks.visual.num_blocks)
         for name in ("general", "expert"):
             length = getattr(options, f"{name}_length")
@@ -93,7 +95,7 @@ class DualPrompt(PromptMethod):
         super().grow(num_new)
 
     def read(self, modality: str, tokens: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """See `PromptMethod`; in training the expert is the task's, else each clip's nearest."""
+        """See `PromptMethod`; the expert is that of the task in training, else the nearest one."""
         prefixes = self.of(modality)
         if self.training:
             expert = torch.full((len(query),), len(prefixes.keys) - 1, device=query.device)

@@ -1,4 +1,4 @@
-"""Elastic weight consolidation: parameters that mattered to earlier tasks are hard to move.
+"""Elastic weight consolidation: changing parameters important to earlier tasks is penalised.
 
 `ewc`: Overcoming catastrophic forgetting in neural networks, Kirkpatrick et al., PNAS 2017.
 `ewc_online`: Progress & Compress, Schwarz et al., ICML 2018, section on online EWC.
@@ -34,11 +34,11 @@ class EwcOptions(HeadsOptions):
 
     Attributes:
         strength: lambda of the penalty. The paper tunes it for each problem; 100 is ours.
-        fisher_labels: Whose log-likelihood is differentiated: labels ``sampled`` from the
-            prediction (the Fisher information as it is defined, with one draw), the ``true``
-            labels (the "empirical" Fisher, which fades as the clips are fitted), or the
-            ``predicted`` ones. The paper does not say; the default is ours.
-        num_fisher_clips: Clips of a task that it is estimated on; None takes all.
+        fisher_labels: Labels whose log-likelihood is differentiated: labels ``sampled`` from the
+            prediction (the Fisher information by definition, with one draw), the ``true``
+            labels (the "empirical" Fisher, which vanishes as the clips are fitted), or the
+            ``predicted`` ones. The paper does not specify it; the default is ours.
+        num_fisher_clips: Number of clips of a task for the estimate; None uses all.
     """
 
     strength: float = 100.0
@@ -46,7 +46,7 @@ class EwcOptions(HeadsOptions):
     num_fisher_clips: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Reject options that would be ignored."""
         super().__post_init__()
         if self.strength == 0.0:
             names = ("fisher_labels", "num_fisher_clips")
@@ -58,27 +58,27 @@ class EwcOnlineOptions(EwcOptions):
     """Options of `ewc_online`.
 
     Attributes:
-        decay: gamma, what is left of earlier tasks' importance when a task is added, above 0 and
-            at most 1. The paper tunes it; 0.95 is ours.
+        decay: gamma, the factor on the importance of earlier tasks when a task is added, in (0, 1].
+            The paper tunes it; 0.95 is ours.
     """
 
     decay: float = 0.95
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Reject options that would be ignored."""
         super().__post_init__()
         if self.strength == 0.0:
             refuse_ignored(self, ("decay",), "strength 0", "give strength a value")
 
 
 def log_likelihood(logits: Tensor, targets: Tensor, labels: FisherLabels, multi: bool) -> Tensor:
-    """Log-likelihood of one clip's labels under a reading.
+    """Log-likelihood of the labels of one clip under one modality.
 
     Args:
-        logits: Shape [1, C].
+        logits: Logits, shape [1, C].
         targets: True labels, multi-hot bool, shape [1, C].
-        labels: Which labels are taken, see `EwcOptions`.
-        multi: Whether a clip may carry several: then each class is a Bernoulli variable.
+        labels: Which labels to use, see `EwcOptions`.
+        multi: Whether a clip may have several labels; then each class is a Bernoulli variable.
 
     Returns:
         A scalar.
@@ -107,17 +107,17 @@ def diagonal_fisher(
     """Mean over clips of the squared gradient of each clip's log-likelihood.
 
     Args:
-        parameters: By name.
-        data: Gives the batches.
-        clips: Which clips, shape [n].
-        likelihood: Gives the log-likelihood of clip number i of a batch.
+        parameters: Parameters by name.
+        data: Source of the batches.
+        clips: Indices of the clips, shape [n].
+        likelihood: Returns the log-likelihood of clip i of a batch.
 
     Returns:
-        For each name a tensor of the parameter's shape.
+        A tensor of the shape of the parameter for each name.
     """
     sums = {name: torch.zeros_like(p, requires_grad=False) for name, p in parameters.items()}
     for batch in data.batches(clips):
-        # One clip at a time: the square of a batch's mean gradient would not do.
+        # One clip at a time: the squared mean gradient of a batch is not the mean of the squares.
         for i in range(len(batch.indices)):
             value = likelihood(batch, i)
             gradients = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
@@ -153,11 +153,11 @@ class Ewc(Finetune):
         self.importance.grow(self._learnable().items())
 
     def _learnable(self) -> dict[str, nn.Parameter]:
-        """What the penalty is about, by name."""
+        """The parameters that are penalised, by name."""
         return {n: p for n, p in self.network.named_parameters() if p.requires_grad}
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """The heads' losses and, from the second task on, the penalty."""
+        """Losses of the heads and, from the second task on, the penalty."""
         losses = super().learn(batch, phase)
         assert losses is not None
         if len(self.class_counts) > 1:
@@ -165,15 +165,15 @@ class Ewc(Finetune):
         return losses
 
     def penalty(self) -> Tensor:
-        """Distance from what the earlier tasks need, a scalar."""
+        """Penalty for the distance from the parameters of earlier tasks, a scalar."""
         return self.importance.penalty(self._learnable().items())
 
     def after_task(self, data: TaskData) -> None:
-        """Estimate what the task's own clips need, and add it."""
+        """Estimate the importance of parameters on the task's clips and add it."""
         self.consolidate(self.fisher(data))
 
     def fisher(self, data: TaskData) -> dict[str, Tensor]:
-        """Diagonal Fisher information of the task's new clips; the readings' are added."""
+        """Diagonal Fisher information on the task's new clips, summed over modalities."""
         self.network.eval()
         clips = data.new
         if self.options.num_fisher_clips is not None:
@@ -182,7 +182,7 @@ class Ewc(Finetune):
         return diagonal_fisher(self._learnable(), data, clips, self._log_likelihood)
 
     def _log_likelihood(self, batch: Batch, i: int) -> Tensor:
-        """Of one clip: the sum over the readings, as of three independent answers."""
+        """Log-likelihood of one clip, summed over modalities as independent predictions."""
         logits = self.network(batch.audio[i : i + 1], batch.visual[i : i + 1])
         targets, labels = batch.targets[i : i + 1], self.options.fisher_labels
         parts = [
@@ -192,13 +192,13 @@ class Ewc(Finetune):
         return torch.stack(parts).sum()
 
     def consolidate(self, fisher: dict[str, Tensor]) -> None:
-        """Add the task's penalty, with its own anchor, to those before it."""
+        """Add the penalty of the task, with its own anchor, to those of earlier tasks."""
         self.importance.add(self._learnable().items(), fisher)
 
 
 @register_method("ewc_online")
 class EwcOnline(Ewc):
-    """One penalty around the latest parameters; the importance of earlier tasks fades."""
+    """One penalty around the latest parameters; the importance of earlier tasks decays."""
 
     Options: ClassVar[type] = EwcOnlineOptions
     options: EwcOnlineOptions
@@ -206,12 +206,12 @@ class EwcOnline(Ewc):
     def __init__(self, setup: Setup, options: EwcOnlineOptions) -> None:
         super().__init__(setup, options)
         if not 0.0 < options.decay <= 1.0:
-            raise InputError(f"decay {options.decay} is out of range: use more than 0, at most 1")
+            raise InputError(f"decay {options.decay} must be in (0, 1]")
 
     def penalty(self) -> Tensor:
         """1/2 of the squared distance weighted by gamma F* of the tasks before this one."""
         return self.importance.penalty(self._learnable().items(), self.options.decay)
 
     def consolidate(self, fisher: dict[str, Tensor]) -> None:
-        """F* <- gamma F* + F, with the anchor here."""
+        """F* <- gamma F* + F, with the anchor at the current parameters."""
         self.importance.replace(self._learnable().items(), fisher, self.options.decay)

@@ -1,4 +1,4 @@
-"""Fine-tuning: the lower bound. Learns each task as if there had been none before."""
+"""Fine-tuning, the lower bound: learns each task without regard to earlier ones."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HeadsOptions:
     Attributes:
         training: Optimizer and schedule.
         trunk: ``linear`` or ``transformer``.
-        width: Width of the transformer; None takes the visual tokens'.
+        width: Width of the transformer; None uses that of the visual tokens.
         depth: Blocks of the transformer.
         num_heads: Heads of its attention.
         drop_path: Stochastic depth rate.
@@ -45,7 +45,7 @@ class HeadsOptions:
     drop_path: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Reject options that would be ignored."""
         if self.trunk == "linear":
             names = ("width", "depth", "num_heads", "drop_path")
             refuse_ignored(self, names, "trunk linear", "use trunk transformer")
@@ -53,7 +53,7 @@ class HeadsOptions:
 
 @register_method("finetune")
 class Finetune(GradientMethod):
-    """Cross-entropy of three heads over all classes seen; exemplars join in if there are any."""
+    """Cross-entropy of three heads over all classes seen; uses exemplars if there are any."""
 
     Options: ClassVar[type] = HeadsOptions
     options: HeadsOptions
@@ -80,7 +80,7 @@ class Finetune(GradientMethod):
         super().grow(num_new)
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Sum of the three heads' losses."""
+        """Losses of the three heads."""
         logits = self.network(batch.audio, batch.visual)
         return {
             modality: classification_loss(

@@ -28,7 +28,7 @@ class IcarlOptions(HeadsOptions):
 
     Attributes:
         distance_scale: Probabilities are the soft-max of minus the squared distances over this;
-            0.1 (ours: the paper needs the order alone, which does not depend on it).
+            0.1 (ours: the paper needs only the order, which does not depend on it).
     """
 
     distance_scale: float = 0.1
@@ -38,15 +38,15 @@ def nearest_mean_scores(features: Tensor, means: Tensor, scale: float) -> Tensor
     """Soft-max of minus the squared distances to the class means.
 
     Args:
-        features: L2-normalised, shape [B, D].
-        means: L2-normalised, shape [C, D]; a row of zeros is a class without exemplars, which
-            gets no probability.
-        scale: What the squared distances are divided by.
+        features: L2-normalised features, shape [B, D].
+        means: L2-normalised class means, shape [C, D]; a row of zeros is a class without exemplars,
+            which gets probability 0.
+        scale: Divides the squared distances.
 
     Returns:
-        Shape [B, C].
+        Probabilities, shape [B, C].
     """
-    # Both have length one, so |f - m|^2 = 2 - 2 f.m.
+    # Both have unit length, so |f - m|^2 = 2 - 2 f.m.
     distances = 2.0 - 2.0 * features @ means.T
     distances = distances.masked_fill(~means.any(dim=1), float("inf"))
     return (-distances / scale).softmax(dim=-1)
@@ -69,7 +69,7 @@ class Icarl(WithTeacher):
             self.register_buffer(f"means_{modality}", torch.zeros(0, self.network.dims[modality]))
 
     def means(self, modality: str) -> Tensor:
-        """The class means of a reading, shape [C, D]; zero until exemplars are chosen."""
+        """The class means of a modality, shape [C, D]; zero until exemplars are selected."""
         return self.get_buffer(f"means_{modality}")
 
     @property
@@ -86,7 +86,7 @@ class Icarl(WithTeacher):
             setattr(self, f"means_{modality}", torch.cat([means, room]))
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Algorithm 3 for each reading."""
+        """Losses of algorithm 3 for each modality."""
         logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
         return {
             modality: sigmoid_distillation_loss(old[modality], logits[modality], batch.targets)
@@ -95,7 +95,7 @@ class Icarl(WithTeacher):
 
     @torch.no_grad()
     def after_memory(self, data: TaskData) -> None:
-        """Take the means of the exemplars of all classes, with the features as they are now."""
+        """Compute the mean of the exemplars of each class with the current features."""
         assert len(data.memory), "icarl is not run without a memory"
         self.network.eval()
         sums = {modality: torch.zeros_like(self.means(modality)) for modality in MODALITIES}
@@ -105,16 +105,16 @@ class Icarl(WithTeacher):
             for modality, features_BD in self._features(batch.audio, batch.visual).items():
                 sums[modality] += members_CB @ features_BD
         for modality, total in sums.items():
-            # A mean that is normalised again is the sum normalised.
+            # The normalised mean equals the normalised sum.
             setattr(self, f"means_{modality}", F.normalize(total, dim=-1))
 
     def _features(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
-        """L2-normalised features of each reading."""
+        """L2-normalised features of each modality."""
         features = self.network.features(audio, visual)
         return {modality: F.normalize(features[modality], dim=-1) for modality in MODALITIES}
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """The nearest mean of exemplars, in each reading's own features."""
+        """The nearest mean of exemplars in the features of each modality."""
         features = self._features(audio, visual)
         probabilities = {
             modality: nearest_mean_scores(

@@ -1,4 +1,4 @@
-"""IL2M: fine-tuning with a memory of clips, and a second memory of what scores once were.
+"""IL2M: fine-tuning with a memory of clips and a second memory of initial class statistics.
 
 IL2M: Class Incremental Learning With Dual Memory, Belouadah & Popescu, ICCV 2019.
 """
@@ -25,14 +25,14 @@ class Il2mOptions(HeadsOptions):
     """Options of `il2m`.
 
     Attributes:
-        scores: What is averaged and rectified: the ``probabilities`` of the soft-max (ours), or
+        scores: Scores to average and rectify: the ``probabilities`` of the soft-max (ours), or
             the ``logits`` before it (the authors' code).
     """
 
     scores: Literal["probabilities", "logits"] = "probabilities"
 
     def __post_init__(self) -> None:
-        """Refuse another kind of scores."""
+        """Reject an unknown kind of scores."""
         super().__post_init__()
         if self.scores not in ("probabilities", "logits"):
             raise one_of(self.scores, ("probabilities", "logits"), "scores")
@@ -41,37 +41,37 @@ class Il2mOptions(HeadsOptions):
 def rectify(scores: Tensor, factors: Tensor, *, normalise: bool = True) -> Tensor:
     """Scale the scores of old classes, only where the arg-max is a new class.
 
-    Source: equation 1 of the paper. Making the rows that were changed sum to one again is ours; it
-    does not change their order.
+    Source: equation 1 of the paper. Normalising the changed rows to sum to one is ours; it does not
+    change the order of the classes.
 
     Args:
         scores: Probabilities or logits, shape [B, C].
-        factors: What each old class's score is multiplied by, shape [C_old].
-        normalise: Whether rows that were changed are divided by their sum.
+        factors: Factor on the score of each old class, shape [C_old].
+        normalise: Whether to divide changed rows by their sum.
 
     Returns:
-        Scores, shape [B, C].
+        The rectified scores, shape [B, C].
     """
     num_old = len(factors)
     rectified = torch.cat([scores[:, :num_old] * factors, scores[:, num_old:]], dim=1)
     if normalise:
         rectified = rectified / rectified.sum(dim=1, keepdim=True)
-    says_new = scores.argmax(dim=1, keepdim=True) >= num_old
-    return torch.where(says_new, rectified, scores)
+    predicts_new = scores.argmax(dim=1, keepdim=True) >= num_old
+    return torch.where(predicts_new, rectified, scores)
 
 
-def _over(a: Tensor, b: Tensor) -> Tensor:
-    """Divide a by b, and by the smallest number there is where b is zero."""
+def _divide(a: Tensor, b: Tensor) -> Tensor:
+    """Divide a by b, or by the smallest positive number where b is zero."""
     return a / torch.where(b == 0, torch.finfo(b.dtype).tiny, b)
 
 
 @register_method("il2m")
 class Il2m(Finetune):
-    """Fine-tuning whose old scores are brought to the level they had when they were new.
+    """Fine-tuning that rescales scores of old classes to their level when they were learned.
 
-    Three statistics are kept, with a row for each of `MODALITIES`: the mean score of each class on
-    its own clips when it was learned, [3, C]; the same now, on its exemplars, [3, C]; and each
-    task's mean highest score on the clips of its new classes, [3, T].
+    It stores three statistics, with a row for each of `MODALITIES`: the mean score of each class on
+    its own clips when it was learned, [3, C]; its current mean score on its exemplars, [3, C]; and
+    the mean highest score of each task on the clips of its new classes, [3, T].
     """
 
     needs_memory: ClassVar[bool] = True
@@ -101,18 +101,18 @@ class Il2m(Finetune):
 
     @torch.no_grad()
     def after_task(self, data: TaskData) -> None:
-        """Note the statistics of the new classes' clips and of the old classes' exemplars."""
+        """Update the statistics on clips of the new classes and exemplars of the old ones."""
         self.network.eval()
         new_means, _, highest = self._statistics(data, data.new)
         old_means, old_counts, _ = self._statistics(data, data.memory)
         new = slice(data.num_old, data.num_classes)
         self.initial_means[:, new] = new_means[:, new]
-        # A class without exemplars cannot be compared with what it was: its factor stays one.
+        # A class without exemplars has no current mean: its factor stays one.
         self.current_means = torch.where(old_counts > 0, old_means, self.initial_means)
         self.confidence[:, -1] = highest
 
     def _statistics(self, data: TaskData, clips: IntArray) -> tuple[Tensor, Tensor, Tensor]:
-        """Of clips: each class's mean score on its own, [3, C]; their count, [C]; mean top, [3]."""
+        """Each class's mean score on its clips, [3, C]; clip counts, [C]; mean highest, [3]."""
         sums = torch.zeros_like(self.initial_means)
         counts, highest = torch.zeros_like(sums[0]), torch.zeros_like(sums[:, 0])
         for batch in data.batches(clips):
@@ -125,32 +125,33 @@ class Il2m(Finetune):
         return sums / counts.clamp(min=1.0), counts, highest / max(1, len(clips))
 
     def settle(self) -> None:
-        """Compute the factors once: their sizes are read from a tensor, which no tracer follows."""
+        """Precompute the factors: tracers cannot follow sizes that are read from a tensor."""
         factors = self.factors().clone()
         self.factors = lambda: factors  # type: ignore[method-assign]
 
     def factors(self) -> Tensor:
-        """What the scores of old classes are multiplied by, shape [3, C_old].
+        """Factors on the scores of old classes, shape [3, C_old].
 
-        mean when learned / mean now x confidence now / confidence when learned (equation 1).
+        They are (initial mean / current mean) x (current confidence / confidence when the class
+        was learned) (equation 1).
         """
         sizes = torch.tensor(self.class_counts, device=self.confidence.device)
         when_learned = self.confidence.repeat_interleave(sizes, dim=1)
-        ratio = _over(self.initial_means, self.current_means)
-        trust = _over(self.confidence[:, -1:], when_learned)
-        return (ratio * trust)[:, : self.num_classes - self.class_counts[-1]]
+        ratio = _divide(self.initial_means, self.current_means)
+        confidence_ratio = _divide(self.confidence[:, -1:], when_learned)
+        return (ratio * confidence_ratio)[:, : self.num_classes - self.class_counts[-1]]
 
     def _scores(self, audio: Tensor, visual: Tensor) -> ByModality:
-        """What is rectified, shape [B, C] for each reading."""
+        """The scores to rectify, shape [B, C] for each modality."""
         if self.options.scores == "probabilities":
             return super().predict(audio, visual).probabilities
         logits: ByModality = self.network(audio, visual)
         return logits
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Probabilities of each reading, with the old classes' scores rectified.
+        """Probabilities of each modality, with rectified scores of the old classes.
 
-        Rectified logits pass the soft-max at the end (ours), which keeps their order.
+        A soft-max is applied to rectified logits (ours); it preserves their order.
         """
         scores, factors = self._scores(audio, visual), self.factors()
         plain = self.options.scores == "probabilities"

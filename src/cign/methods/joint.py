@@ -1,4 +1,4 @@
-"""Joint training: at each task a new network learns all clips of all tasks so far."""
+"""Joint training: in each task, a new network is trained on all clips of all tasks so far."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cign.methods.registry import register_method
 
 @register_method("joint")
 class Joint(Finetune):
-    """The reference for gradient methods; not a limit, a closed form may pass it."""
+    """The reference for gradient methods; not an upper bound, closed-form methods may exceed it."""
 
     uses_memory: ClassVar[bool] = False
     replays_everything: ClassVar[bool] = True
 
     def __init__(self, setup: Setup, options: HeadsOptions) -> None:
         super().__init__(setup, options)
-        # End to end, each task starts again from the encoders the run was given.
+        # End to end, each task starts from the initial encoders of the run.
         self._first_backbone = [copy.deepcopy(setup.backbone)]
 
     def before_task(self, data: TaskData) -> None:

@@ -1,7 +1,7 @@
-"""L2P: a pool of prompts, chosen for each clip by key and put before its tokens.
+"""L2P: a pool of prompts, selected for each clip by key and prepended to its tokens.
 
-Learning to Prompt for Continual Learning, Wang et al., CVPR 2022. What is theirs and what is
-ours: docs/methods/l2p.md.
+Learning to Prompt for Continual Learning, Wang et al., CVPR 2022. docs/methods/l2p.md
+lists what is theirs and what is ours.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class L2pOptions:
     """Options of `l2p`.
 
     Attributes:
-        training: Optimizer and schedule. Adam, constant [release]; the figures are ours.
-        pool_size: Prompts of each modality's pool; 10 [release, CIFAR-100].
-        num_chosen: Prompts chosen for a clip; 4 [release, CIFAR-100].
-        prompt_length: Tokens of a prompt; 5 (ours; the release takes 10 beside 197 tokens, a clip
-            has 12 and 36 here).
+        training: Optimizer and schedule. Adam, constant [release]; the values are ours.
+        pool_size: Number of prompts in the pool of each modality; 10 [release, CIFAR-100].
+        num_chosen: Number of prompts selected for a clip; 4 [release, CIFAR-100].
+        prompt_length: Tokens per prompt; 5 (ours; the release uses 10 with 197 tokens, a clip here
+            has 12 and 36).
         key_weight: Weight of the key losses; 1 [release].
-        pooled: Features are the mean of the ``prompts``' outputs (paper) or of the ``tokens``'.
+        pooled: Features are the mean output of the ``prompts`` (paper) or of the ``tokens``.
     """
 
     training: TrainingOptions = field(default_factory=lambda: TrainingOptions(learning_rate=5e-3))
@@ -43,7 +43,7 @@ class L2pOptions:
 
 @register_method("l2p")
 class L2p(PromptMethod):
-    """Prompts from a pool, one pool for each modality."""
+    """Prompts from one pool per modality."""
 
     Options: ClassVar[type] = L2pOptions
     options: L2pOptions

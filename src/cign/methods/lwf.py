@@ -1,4 +1,4 @@
-"""Learning without forgetting: the old classes' outputs are held by distillation.
+"""Learning without forgetting: distillation preserves the outputs of old classes.
 
 Learning without Forgetting, Li & Hoiem, ECCV 2016; its form for one growing classifier is the
 LwF.MC of iCaRL, Rebuffi et al., CVPR 2017.
@@ -35,9 +35,9 @@ class LwfOptions(HeadsOptions):
             ``sigmoid``: binary cross-entropy for both (LwF.MC of Rebuffi et al.).
         temperature: T of the soft-max form; 2 (Li & Hoiem).
         distillation_weight: lambda_o of the soft-max form; 1 (Li & Hoiem).
-        classes: Over which classes a new clip's cross-entropy runs in the soft-max form: the
-            ``new`` ones (Li & Hoiem, whose tasks have a head each) or ``all``. Exemplars, if
-            there are any, always count over all (ours).
+        classes: Classes in the cross-entropy of a new clip in the soft-max form: the ``new`` ones
+            (Li & Hoiem, who use one head per task) or ``all``. The cross-entropy of exemplars is
+            always over all classes (ours).
     """
 
     form: Literal["softmax", "sigmoid"] = "softmax"
@@ -46,7 +46,7 @@ class LwfOptions(HeadsOptions):
     classes: Literal["new", "all"] = "new"
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Reject options that would be ignored."""
         super().__post_init__()
         if self.form == "sigmoid":
             names = ("temperature", "distillation_weight", "classes")
@@ -58,7 +58,7 @@ class LwfOptions(HeadsOptions):
 
 @register_method("lwf")
 class Lwf(WithTeacher):
-    """Fine-tuning on the new classes with distillation on the old ones, for each reading."""
+    """Fine-tuning on the new classes with distillation on the old ones, for each modality."""
 
     Options: ClassVar[type] = LwfOptions
     options: LwfOptions
@@ -69,7 +69,7 @@ class Lwf(WithTeacher):
             refuse_multi_label("lwf with form softmax", "use form sigmoid")
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Classification and distillation of each reading."""
+        """Classification and distillation losses of each modality."""
         logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
         o, losses = self.options, Losses()
         if o.form == "sigmoid":
@@ -87,7 +87,7 @@ class Lwf(WithTeacher):
         return losses
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Soft-max or sigmoid of each reading, as it was trained."""
+        """Soft-max or sigmoid of each modality, as in training."""
         if self.options.form == "softmax":
             return super().predict(audio, visual)
         return output_from_logits(self.network(audio, visual), multi_label=True)

@@ -1,4 +1,4 @@
-"""Phases: stretches of training within a task, with their optimizer and schedule."""
+"""Training phases within a task, each with its optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class TrainingOptions:
     """How a gradient method is trained on a task.
 
     Attributes:
-        num_epochs: Passes over the task's clips.
-        min_steps: More passes are made until there are at least so many steps.
-        batch_size: Clips of a step.
-        learning_rate: The highest of the schedule.
-        encoder_rate: Share of the learning rate that the encoders' weights get, 1 for the same as
-            all others'. Ours; on cached tokens there are no such weights.
-        weight_decay: Decoupled (adamw) or as a gradient (sgd); adam takes none.
+        num_epochs: Passes over the clips of the task.
+        min_steps: Minimum number of steps; passes are added until it is reached.
+        batch_size: Clips per step.
+        learning_rate: Maximum learning rate of the schedule.
+        encoder_rate: Factor on the learning rate of the encoder weights; 1 uses the same rate for
+            all weights. Ours; with cached tokens there are no such weights.
+        weight_decay: Decoupled (adamw) or added to the gradient (sgd); adam takes none.
         optimizer: ``adam``, ``adamw`` or ``sgd`` (momentum 0.9).
         schedule: ``constant``, ``cosine`` to zero, or ``one_cycle`` (linear rise over the first
             tenth, then cosine to zero).
-        max_grad_norm: Gradients are scaled down to this norm at most; None leaves them.
+        max_grad_norm: Gradients are scaled down to at most this norm; None disables clipping.
     """
 
     num_epochs: int = 20
@@ -46,7 +46,7 @@ class TrainingOptions:
     max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained with, and what would be ignored."""
+        """Reject invalid values and options that would be ignored."""
         for name, least in (("num_epochs", 1), ("min_steps", 0), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} {getattr(self, name)} is too small: use {least} or more")
@@ -64,17 +64,16 @@ class TrainingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """One stretch of training within a task: clips, passes, optimizer.
+    """One training phase within a task: clips, passes, optimizer.
 
     Attributes:
-        name: For the log.
-        indices: The clips to pass over, shape [n].
+        name: Name for the log.
+        indices: Indices of the clips to train on, shape [n].
         options: Optimizer and schedule.
-        updates: False where `Method.learn` absorbs batches and nothing is to be optimised.
-        trained: Beginnings of the names of the parameters that are trained; all by default.
-        replay: Clips of which each batch gets ``num_replay`` more, shape [m]; a pass is still one
-            over ``indices``.
-        num_replay: How many of them join each batch.
+        updates: False if `Method.learn` absorbs batches and no parameter is optimised.
+        trained: Prefixes of the names of the parameters to train; all by default.
+        replay: Indices of clips to add to the batches, shape [m]; a pass is still over ``indices``.
+        num_replay: Number of ``replay`` clips added to each batch.
     """
 
     name: str
@@ -86,35 +85,35 @@ class Phase:
     num_replay: int = 0
 
     def batches(self, rng: np.random.Generator) -> list[IntArray]:
-        """The batches of one pass in their order: a function of the generator's state alone.
+        """The batches of one pass in order; they depend only on the state of the generator.
 
-        Over a pass each clip of ``replay`` comes as often as any other, to within one.
+        In a pass, the numbers of times that two ``replay`` clips occur differ by at most one.
         """
         batches = cut(rng.permutation(self.indices), self.options.batch_size)
-        wanted = self.num_replay * len(batches) if len(self.replay) else 0
-        if wanted == 0:
+        num_drawn = self.num_replay * len(batches) if len(self.replay) else 0
+        if num_drawn == 0:
             return batches
-        rounds = math.ceil(wanted / len(self.replay))
-        drawn = np.concatenate([rng.permutation(self.replay) for _ in range(rounds)])[:wanted]
+        rounds = math.ceil(num_drawn / len(self.replay))
+        drawn = np.concatenate([rng.permutation(self.replay) for _ in range(rounds)])[:num_drawn]
         parts = drawn.reshape(len(batches), self.num_replay)
         return [np.concatenate(pair) for pair in zip(batches, parts, strict=True)]
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps of one pass; a last batch of one clip joins the batch before it."""
+        """Steps of one pass; a last batch of one clip is merged into the batch before it."""
         size = self.options.batch_size
         full, rest = divmod(len(self.indices), size)
         return max(1, full + (rest > 1 or (rest == 1 and full == 0)))
 
     @property
     def num_epochs(self) -> int:
-        """Passes, with ``min_steps`` heeded."""
+        """Number of passes, including those added for ``min_steps``."""
         return max(
             self.options.num_epochs, math.ceil(self.options.min_steps / self.steps_per_epoch)
         )
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of step ``step`` of the phase (from 0): a function of place alone."""
+        """The learning rate of step ``step`` of the phase, from 0; it depends only on the step."""
         options, total = self.options, self.num_epochs * self.steps_per_epoch
         if options.schedule == "constant":
             return options.learning_rate
@@ -128,13 +127,14 @@ class Phase:
 def make_optimizer(
     parameters: Iterable[tuple[str, nn.Parameter]], options: TrainingOptions
 ) -> torch.optim.Optimizer:
-    """Build the optimizer of a phase; `set_learning_rate` is to be called at every step.
+    """Build the optimizer of a phase; call `set_learning_rate` at every step.
 
-    The fused ones update all weights in one pass: the same formulas, a few roundings apart.
+    Fused optimizers update all weights in one pass: same formulas, slightly different rounding.
 
     Args:
-        parameters: Names and weights; the encoders' are those of an `Encoder`'s backbone.
-        options: Of the phase.
+        parameters: Names and weights; the encoder weights are those of the backbone of an
+            `Encoder`.
+        options: Options of the phase.
     """
     rate, decay = options.learning_rate, options.weight_decay
     groups = _groups(list(parameters), options.encoder_rate)
@@ -146,14 +146,14 @@ def make_optimizer(
 
 
 def clip_gradients(optimizer: torch.optim.Optimizer, max_norm: float | None) -> None:
-    """Scale the gradients down to a norm, if one is given."""
+    """Scale the gradients down to a maximum norm, if one is given."""
     if max_norm is not None:
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         nn.utils.clip_grad_norm_(weights, max_norm)
 
 
 def _groups(parameters: list[tuple[str, nn.Parameter]], encoder_rate: float) -> list[Any]:
-    """Weights of one learning rate; a single group where all have the same."""
+    """Group weights by learning rate; a single group if all have the same."""
     if encoder_rate == 1.0:
         return [{"params": [weight for _, weight in parameters], "share": 1.0}]
     encoders = [weight for name, weight in parameters if "backbone" in name.split(".")]
@@ -163,6 +163,6 @@ def _groups(parameters: list[tuple[str, nn.Parameter]], encoder_rate: float) -> 
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every weight its share of a learning rate."""
+    """Set the learning rate of every group, multiplied by its factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]

@@ -1,4 +1,4 @@
-"""PODNet: pooled outputs distillation, several proxies a class, balanced fine-tuning.
+"""PODNet: pooled outputs distillation, several proxies per class, balanced fine-tuning.
 
 PODNet: Pooled Outputs Distillation for Small-Tasks Incremental Learning, Douillard et al.,
 ECCV 2020.
@@ -38,15 +38,16 @@ class PodnetOptions(HeadsOptions):
     """Options of `podnet`.
 
     Attributes:
-        trunk: The transformer by default: on cached tokens its block outputs are the inner maps.
+        trunk: By default the transformer; on cached tokens its block outputs are the inner maps.
         num_proxies: K; 10 (the paper).
-        margin: Of the NCA loss; 0.6 (the paper).
-        initial_scale: What the learned scale starts from; 1 (the authors' code).
+        margin: Margin of the NCA loss; 0.6 (the paper).
+        initial_scale: Initial value of the learned scale; 1 (the authors' code).
         spatial_weight: lambda_c; 3 (the paper, CIFAR-100).
         flat_weight: lambda_f; 1 (the paper, CIFAR-100).
-        adaptive: Whether both grow as sqrt(C / C_new) (the authors' code, after LUCIR).
-        balanced_training: The fine-tuning after each task; 20 epochs at half the learning rate
-            (the authors' code), the optimizer ours.
+        adaptive: Whether both weights are scaled by sqrt(C / C_new) (the authors' code, after
+            LUCIR).
+        balanced_training: Training options of the fine-tuning after each task; 20 epochs at half
+            the learning rate (the authors' code); the optimizer is ours.
     """
 
     trunk: Trunk = "transformer"
@@ -61,7 +62,7 @@ class PodnetOptions(HeadsOptions):
     )
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored, and a scale that is not one."""
+        """Reject options that would be ignored, and an invalid scale."""
         super().__post_init__()
         if self.initial_scale <= 0.0:
             raise InputError(f"initial_scale {self.initial_scale} must be above 0: use 1 or more")
@@ -72,7 +73,7 @@ class PodnetOptions(HeadsOptions):
 
 @register_method("podnet")
 class Podnet(WithTeacher):
-    """The trunk with proxy heads, held to the pooled outputs of the model before the task."""
+    """The trunk with proxy heads, distilled from the pooled outputs of the previous model."""
 
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
@@ -81,7 +82,7 @@ class Podnet(WithTeacher):
 
     def __init__(self, setup: Setup, options: PodnetOptions) -> None:
         if setup.backbone is None and options.trunk == "linear":
-            # Nothing that is distilled depends on a parameter.
+            # The distilled outputs do not depend on any parameter.
             names = ("spatial_weight", "flat_weight", "adaptive")
             where = "trunk linear on cached tokens"
             refuse_ignored(options, names, where, "use trunk transformer")
@@ -101,14 +102,14 @@ class Podnet(WithTeacher):
         )
 
     def head(self, modality: str) -> ProxyHead:
-        """The head of a reading."""
+        """The head of a modality."""
         head = self.network.heads[modality]
         assert isinstance(head, ProxyHead)
         return head
 
     @torch.no_grad()
     def before_task(self, data: TaskData) -> None:
-        """Imprint the new proxies; at the first task they stay random (the authors' code)."""
+        """Imprint the new proxies; those of the first task stay random (the authors' code)."""
         if data.task == 0:
             return
         self.eval()
@@ -123,7 +124,7 @@ class Podnet(WithTeacher):
             self.head(modality).imprint(by_class, data.seed)
 
     def phases(self, data: TaskData) -> list[Phase]:
-        """Training on all, then on as many new clips a class as there are exemplars of an old."""
+        """Train on all clips, then on as many clips per new class as an old class has exemplars."""
         phases = super().phases(data)
         if len(data.memory):
             phases.append(
@@ -137,7 +138,7 @@ class Podnet(WithTeacher):
         return phases
 
     def bound_scales(self) -> None:
-        """Bring scales that the last step left too low back to their least value."""
+        """Clamp scales that the last step made too low to their minimum."""
         for modality in MODALITIES:
             self.head(modality).bound_scale()
 
@@ -146,7 +147,7 @@ class Podnet(WithTeacher):
         self.bound_scales()
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """NCA loss of each reading, and distillation from the model before the task."""
+        """NCA loss of each modality, and distillation from the model before the task."""
         self.bound_scales()
         if phase.name == _BALANCED_PHASE:
             self.network.eval()
@@ -163,7 +164,7 @@ class Podnet(WithTeacher):
         return losses
 
     def _classification(self, features: dict[str, Tensor], batch: Batch) -> Losses:
-        """NCA loss of each reading."""
+        """NCA loss of each modality."""
         return {
             modality: proxy_nca_loss(
                 self.head(modality)(features[modality]),
@@ -177,10 +178,10 @@ class Podnet(WithTeacher):
     def _distillation(
         self, batch: Batch, features: dict[str, Tensor], maps: list[tuple[str, Tensor]]
     ) -> Losses:
-        """POD on every inner map (mean over maps of a modality) and on the embeddings.
+        """POD losses on every inner map (mean over maps of a modality) and on the embeddings.
 
-        Each modality counts like the one network of the paper. The fused embedding is both
-        modalities' side by side: it needs no distillation of its own.
+        Each modality is treated like the single network of the paper. The fused embedding
+        concatenates both modalities, so it needs no distillation of its own.
         """
         old_maps: list[tuple[str, Tensor]] = []
         with torch.no_grad():
@@ -204,7 +205,7 @@ class Podnet(WithTeacher):
         return losses
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Soft-max of the scaled similarities of each reading."""
+        """Soft-max of the scaled similarities of each modality."""
         similarities = self.network(audio, visual)
         return output_from_logits(
             {
@@ -215,10 +216,10 @@ class Podnet(WithTeacher):
 
 
 def balanced_clips(data: TaskData) -> IntArray:
-    """Clips of each new class, as many as an old class has exemplars, drawn by the run's seed.
+    """Draw as many clips per new class as an old class has exemplars, with the seed of the run.
 
-    By random draw and not by herding, so that the list is the same when a run is resumed in the
-    middle of a task (ours).
+    They are drawn at random rather than by herding, so that the list is the same if a run is
+    resumed in the middle of a task (ours).
     """
     most = int(np.bincount(data.class_of(data.memory)).max())
     classes = data.class_of(data.new)

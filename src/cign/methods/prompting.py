@@ -1,4 +1,4 @@
-"""What prompt methods share: frozen blocks, queries, heads that learn the task's classes alone."""
+"""Base of prompt methods: frozen blocks, queries, heads trained only on the task's classes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from cign.vocabulary import MODALITIES
 class PromptMethod(GradientMethod):
     """A frozen transformer for each modality, prompts that enter it, and three linear heads.
 
-    Prompts, keys and heads are kept per modality; the fused head reads both features. No clip of
-    an earlier task is used.
+    Each modality has its own prompts, keys and head; the fused head takes the features of both. No
+    clip of an earlier task is used.
     """
 
     uses_memory: ClassVar[bool] = False
@@ -38,14 +38,18 @@ class PromptMethod(GradientMethod):
                 "enter: use --backbone small-stem"
             )
         self.blocks = setup.blocks.frozen()
-        heard, seen = self.blocks.audio.width, self.blocks.visual.width
-        dims = {"audio": heard, "visual": seen, "audio_visual": heard + seen}
+        audio_dim, visual_dim = self.blocks.audio.width, self.blocks.visual.width
+        dims = {
+            "audio": audio_dim,
+            "visual": visual_dim,
+            "audio_visual": audio_dim + visual_dim,
+        }
         self.heads = nn.ModuleDict(
             {modality: GrowingLinear(dims[modality]) for modality in MODALITIES}
         )
 
     def head(self, modality: str) -> GrowingLinear:
-        """The head of a reading."""
+        """The head of a modality."""
         head = self.heads[modality]
         assert isinstance(head, GrowingLinear)
         return head
@@ -55,7 +59,7 @@ class PromptMethod(GradientMethod):
         return self.blocks.audio if modality == "audio" else self.blocks.visual
 
     def grow(self, num_new: int) -> None:
-        """Add outputs; those of old classes are no longer trained."""
+        """Add outputs and freeze those of old classes."""
         for modality in MODALITIES:
             self.head(modality).grow(num_new)
             self.head(modality).freeze_old()
@@ -68,7 +72,7 @@ class PromptMethod(GradientMethod):
         Args:
             modality: ``audio`` or ``visual``.
             tokens: Stem tokens, shape [B, K * N, D].
-            query: The clip's mean token without prompts, shape [B, D].
+            query: Mean token of each clip without prompts, shape [B, D].
 
         Returns:
             Features, shape [B, D], and the keys that were used, [B, N, D].
@@ -80,14 +84,14 @@ class PromptMethod(GradientMethod):
         return self.transformer(modality)(tokens).flatten(1, 2).mean(dim=1)
 
     def features(self, audio: Tensor, visual: Tensor) -> tuple[dict[str, Tensor], Losses]:
-        """Features of each reading and the key loss of each modality, before its weight."""
+        """Features of each modality and the unweighted key losses of audio and visual tokens."""
         features, losses = {}, {}
-        for modality, given in (("audio", audio), ("visual", visual)):
-            tokens = given.float()
+        for modality, stem_tokens in (("audio", audio), ("visual", visual)):
+            tokens = stem_tokens.float()
             with bf16_if(self.setup.bf16, tokens.device.type):
                 query = self.query(modality, tokens).float()
                 feature, keys = self.read(modality, tokens, query)
-            # Normalised without learned scale, as the features of the other methods' heads.
+            # Normalised without a learned scale, like the features of heads in other methods.
             features[modality] = nn.functional.layer_norm(feature.float(), feature.shape[1:])
             losses[f"{modality}_keys"] = key_loss(query, keys)
         features["audio_visual"] = torch.cat([features["audio"], features["visual"]], dim=-1)
@@ -96,8 +100,8 @@ class PromptMethod(GradientMethod):
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """Losses of the three heads over the task's classes, and the key losses.
 
-        Leaving out the outputs of old classes is the same as masking their logits by minus
-        infinity, and without it the new classes, the only ones with clips, would push them down.
+        Excluding the outputs of old classes is equivalent to masking their logits with minus
+        infinity. Otherwise they would be suppressed, because only new classes have clips.
         """
         features, losses = self.features(batch.audio, batch.visual)
         losses = {name: self.options.key_weight * value for name, value in losses.items()}
@@ -111,7 +115,7 @@ class PromptMethod(GradientMethod):
         return losses
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
-        """Soft-max over all classes seen; sigmoids where clips have several labels."""
+        """Soft-max over all classes seen; sigmoids if clips have several labels."""
         features, _ = self.features(audio, visual)
         logits = {modality: self.head(modality)(features[modality]) for modality in MODALITIES}
         return output_from_logits(logits, multi_label=self.setup.multi_label)

@@ -1,4 +1,4 @@
-"""Methods by name: of this package, of installed packages, or as ``package.module:Class``."""
+"""Registry of methods of this package, of installed packages and ``package.module:Class``."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ M = TypeVar("M", bound=type[Method])
 
 
 def _check(what: str, part: Any) -> None:
-    """Refuse what is not a method.
+    """Reject an object that is not a valid method.
 
     Raises:
-        InputError: Naming what is wrong.
+        InputError: Names the fault.
     """
     if not (isinstance(part, type) and issubclass(part, Method)):
         raise InputError(f"{what} is not a method: make it a subclass of cign.methods.base.Method")
@@ -35,7 +35,7 @@ def _check(what: str, part: Any) -> None:
 
 
 def _discover() -> None:
-    """Import every module of this package, which registers its methods."""
+    """Import every module of this package, so that its methods register themselves."""
     package = importlib.import_module(__name__.rpartition(".")[0])
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
@@ -48,11 +48,11 @@ def register_method(name: str, *, contract: int = CONTRACT) -> Callable[[M], M]:
     """Class decorator that registers a method under a name.
 
     Args:
-        name: As it is given on the command line.
-        contract: Version of the interface that the method was written for.
+        name: Name on the command line.
+        contract: Version of the interface that the method implements.
 
     Raises:
-        InputError: If the name is taken, the class is not a method, or the contract is another.
+        InputError: If the name is taken, the class is not a method, or the contract differs.
     """
 
     def register(cls: M) -> M:
@@ -64,12 +64,12 @@ def register_method(name: str, *, contract: int = CONTRACT) -> Callable[[M], M]:
 
 
 def default_recipe(name: str) -> Recipe:
-    """The recipe that comes with a method; without one, the defaults of its options.
+    """The default recipe of a method, or the defaults of its options if it has none.
 
-    For a method of another package it is ``NAME.yaml`` beside the method's source file.
+    For a method of another package it is ``NAME.yaml`` next to the source file of the method.
 
     Raises:
-        InputError: If there is no such method, or the recipe is wrong.
+        InputError: If there is no such method, or the recipe is invalid.
     """
     cls = method_class(name)
     reference = METHODS.reference(cls)
@@ -83,9 +83,9 @@ def default_recipe(name: str) -> Recipe:
 
 
 def method_class(name: str) -> type[Method]:
-    """The method of a name, or of ``package.module:Class``.
+    """The method class with a name, or given as ``package.module:Class``.
 
     Raises:
-        InputError: If there is none, or its module cannot be imported.
+        InputError: If there is no such method, or its module cannot be imported.
     """
     return METHODS.find(name)

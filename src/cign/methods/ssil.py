@@ -24,10 +24,10 @@ class SsilOptions(HeadsOptions):
     """Options of `ssil`.
 
     Attributes:
-        temperature: Of the distillation; 2 (the authors' code).
-        old_share: Share of old clips in each batch; 0.2 (the paper: 32 old beside 128 new).
+        temperature: Temperature of the distillation; 2 (the authors' code).
+        old_share: Share of old clips in each batch; 0.2 (the paper: 32 old and 128 new).
             ``training.batch_size`` counts both.
-        distillation_weight: 1 (the paper adds both losses).
+        distillation_weight: Weight of the distillation; 1 (the paper adds both losses).
     """
 
     temperature: float = 2.0
@@ -35,7 +35,7 @@ class SsilOptions(HeadsOptions):
     distillation_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what would be ignored."""
+        """Reject options that would be ignored."""
         super().__post_init__()
         if self.distillation_weight == 0.0:
             remedy = "give distillation_weight a value"
@@ -44,7 +44,7 @@ class SsilOptions(HeadsOptions):
 
 @register_method("ssil")
 class Ssil(WithTeacher):
-    """Old and new classes learn in soft-maxes of their own, so that the new do not push the old."""
+    """Separate soft-maxes for old and new classes, so that new ones do not suppress old ones."""
 
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class Ssil(WithTeacher):
         super().__init__(setup, options)
 
     def phases(self, data: TaskData) -> list[Phase]:
-        """One pass is over the new clips; exemplars join each batch in a fixed number."""
+        """One pass is over the new clips; each batch also has a fixed number of exemplars."""
         training = self.options.training
         if len(data.memory) == 0:
             return [Phase(name="train", indices=data.new, options=training)]
@@ -77,7 +77,7 @@ class Ssil(WithTeacher):
         ]
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Separated cross-entropy and task-wise distillation of each reading."""
+        """Separated cross-entropy and task-wise distillation of each modality."""
         logits, old = self.network(batch.audio, batch.visual), self.old_logits(batch)
         losses = Losses()
         for modality in MODALITIES:

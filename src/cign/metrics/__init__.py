@@ -1,1 +1,1 @@
-"""Numbers derived from per-clip predictions; nothing here knows a method or a model."""
+"""Metrics computed from per-clip predictions, independent of methods and models."""

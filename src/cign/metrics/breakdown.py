@@ -1,4 +1,4 @@
-"""Where the errors are: between classes, between old and new ones, and what each task lost."""
+"""Error breakdown: confusions between classes, between old and new classes, and forgetting."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
 
 DEFINITIONS: dict[str, str] = {
-    "old_as_old": "share of the test clips of old classes (of tasks 1..T-1) that are given to an "
-    "old class after the last task, rightly or not",
-    "old_as_new": "share of the test clips of old classes that are given to a class of the last "
-    "task",
-    "new_as_old": "share of the test clips of the last task's classes that are given to an old "
+    "old_as_old": "share of the test clips of old classes (tasks 1..T-1) that are predicted as an "
+    "old class after the last task, correctly or not",
+    "old_as_new": "share of the test clips of old classes that are predicted as a class of the "
+    "last task",
+    "new_as_old": "share of the test clips of the last task's classes that are predicted as an old "
     "class",
-    "new_as_new": "share of the test clips of the last task's classes that are given to one of "
-    "them, rightly or not",
+    "new_as_new": "share of the test clips of the last task's classes that are predicted as one of "
+    "them, correctly or not",
 }
 TASK_FORGETTING = (
     "f(j) = max over l in j..T-1 of a(l,j) - a(T,j), for j < T; forgetting is its mean"
@@ -33,11 +33,11 @@ TASK_FORGETTING = (
 
 
 def confusion(predictions: Predictions, modality: str) -> npt.NDArray[np.int64] | None:
-    """Test clips by true class (rows) and by the class they are given to, after the last task.
+    """Confusion matrix after the last task: true classes are rows, predicted ones are columns.
 
     Returns:
-        ``[C, C]`` over the classes seen; None before the first task, and where clips have several
-        labels.
+        ``[C, C]`` over the classes seen, in clips; None before the first task and if clips have
+        several labels.
     """
     if not predictions.num_tasks_done or is_multi_label(predictions):
         return None
@@ -46,15 +46,15 @@ def confusion(predictions: Predictions, modality: str) -> npt.NDArray[np.int64] 
     targets_NC = class_targets(predictions)[:, :num_seen]
     rows_N = targets_NC.any(axis=1)
     table = np.zeros((num_seen, num_seen), dtype=np.int64)
-    given_N = predicted_classes(predictions, last, modality)[rows_N]
-    np.add.at(table, (targets_NC[rows_N].argmax(axis=1), given_N), 1)
+    predicted_N = predicted_classes(predictions, last, modality)[rows_N]
+    np.add.at(table, (targets_NC[rows_N].argmax(axis=1), predicted_N), 1)
     return table
 
 
 def old_and_new(
     table_CC: npt.NDArray[np.int64], is_new_C: npt.NDArray[np.bool_]
 ) -> dict[str, float | None]:
-    """The four numbers of `DEFINITIONS`, in percent, from a table of `confusion`.
+    """Compute the four metrics of `DEFINITIONS`, in percent, from a matrix of `confusion`.
 
     Returns:
         Two pairs that each add up to 100; None where a group has no test clip.
@@ -63,29 +63,29 @@ def old_and_new(
     result: dict[str, float | None] = {}
     for true, rows in groups.items():
         total = table_CC[rows].sum()
-        for given, columns in groups.items():
+        for predicted, columns in groups.items():
             share = 100.0 * table_CC[np.ix_(rows, columns)].sum() / total if total else None
-            result[f"{true}_as_{given}"] = None if share is None else float(share)
+            result[f"{true}_as_{predicted}"] = None if share is None else float(share)
     return result
 
 
 def is_new(predictions: Predictions) -> npt.NDArray[np.bool_]:
-    """Which of the classes seen came with the last task learned, ``[C]``."""
+    """Which of the classes seen belong to the last task learned, ``[C]``."""
     last = predictions.num_tasks_done - 1
     return np.asarray(task_of_class(predictions)[: predictions.num_seen(last)] == last)
 
 
 def task_forgetting(matrix: Matrix) -> npt.NDArray[np.float64]:
-    """What each task but the last lost: best earlier accuracy minus the last (Chaudhry 2018).
+    """Forgetting of each task but the last: best earlier minus last accuracy (Chaudhry 2018).
 
     Returns:
-        ``[T - 1]``; NaN for a task without test clips. Their mean is `incremental.forgetting`.
+        ``[T - 1]``; NaN for a task without test clips. The mean is `incremental.forgetting`.
     """
     return np.asarray([matrix[j:-1, j].max() - matrix[-1, j] for j in range(len(matrix) - 1)])
 
 
 def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """The numbers of `DEFINITIONS` for every reading; None where they are not defined."""
+    """The metrics of `DEFINITIONS` for every modality; None where they are not defined."""
     result: dict[str, dict[str, Any]] = {}
     for modality in MODALITIES:
         table = confusion(predictions, modality) if predictions.num_tasks_done > 1 else None

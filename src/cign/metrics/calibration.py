@@ -1,10 +1,10 @@
-"""Do probabilities mean what they say? Confidence against the share of clips that are right.
+"""Calibration metrics: confidence compared with accuracy.
 
-Only scores that are probabilities can be read so: rows that sum to 1 (a soft-max) or values in
-0..1 of each class on its own (a sigmoid, or a product of two). They are taken as they are, never
-normalised, for that is what a user of the method is told. Other scores have no calibration.
+They are defined only for scores that are probabilities: rows that sum to 1 (a soft-max) or one
+independent value in [0, 1] per class (a sigmoid, or a product of two). The scores are not
+normalised, because users of the method see them unnormalised. Other scores have no calibration.
 
-Legend: P pairs of a confidence and whether it was right; M bins.
+Legend: P pairs of a confidence and whether the prediction was correct; M bins.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SUM_TOLERANCE = 1e-3
 DEFINITIONS: dict[str, str] = {
     "ece": f"expected calibration error: {NUM_BINS} equal-width bins of confidence; sum over bins "
     "of (clips in bin / clips) * |accuracy - mean confidence| (Guo 2017); confidence = score of "
-    "the arg-max after the last task, as the method gives it; with several labels per clip every "
-    "class's probability is one confidence",
-    "adaptive_ece": f"the same over {NUM_BINS} bins of equally many clips, in order of confidence "
-    "(Nguyen & O'Connor 2015); clips of equal confidence share their mean accuracy",
+    "the arg-max after the last task, as the method outputs it; if clips have several labels, "
+    "the probability of every class counts as one confidence",
+    "adaptive_ece": f"the same over {NUM_BINS} bins with equal numbers of clips, sorted by "
+    "confidence (Nguyen & O'Connor 2015); clips of equal confidence share their mean accuracy",
     "brier": "mean over clips of sum over the classes seen of (probability - 1[label])^2, 0..2 "
     "for a soft-max (Brier 1950)",
 }
@@ -41,11 +41,11 @@ class Bin:
     """One bin of a reliability table.
 
     Attributes:
-        low: Confidences above this, the first bin's from 0 on.
-        high: Up to and including this.
-        count: How many fall into it.
-        confidence: Their mean; None when there are none.
-        accuracy: Share of them that are right; None when there are none.
+        low: Lower edge, exclusive; the first bin includes 0.
+        high: Upper edge, inclusive.
+        count: Number of confidences in the bin.
+        confidence: Their mean; None for an empty bin.
+        accuracy: Share of them that are correct; None for an empty bin.
     """
 
     low: float
@@ -56,7 +56,7 @@ class Bin:
 
 
 def kind_of_scores(scores_NC: npt.NDArray[np.floating[Any]]) -> str | None:
-    """What scores are: "distribution" (rows sum to 1), "independent" (each in 0..1), or None."""
+    """Classify scores: "distribution" (rows sum to 1), "independent" (each in [0, 1]) or None."""
     if not np.isfinite(scores_NC).all() or (scores_NC < 0).any() or (scores_NC > 1 + 1e-6).any():
         return None
     sums = scores_NC.sum(axis=1, dtype=np.float64)
@@ -69,29 +69,30 @@ def reliability(
     """The reliability table: equal-width bins of confidence.
 
     Args:
-        confidences_P: In 0..1.
-        right_P: Whether each was right, or the share of it that was.
+        confidences_P: In [0, 1].
+        right_P: Whether each prediction was correct, or its share that was correct.
         num_bins: M.
     """
     edges = np.linspace(0.0, 1.0, num_bins + 1)
     bin_P = np.digitize(confidences_P, edges[1:-1], right=True)
     counts = np.bincount(bin_P, minlength=num_bins)
-    told = np.bincount(bin_P, weights=confidences_P, minlength=num_bins)
-    found = np.bincount(bin_P, weights=np.asarray(right_P, dtype=np.float64), minlength=num_bins)
+    confidence_sums = np.bincount(bin_P, weights=confidences_P, minlength=num_bins)
+    right_P = np.asarray(right_P, dtype=np.float64)
+    right_sums = np.bincount(bin_P, weights=right_P, minlength=num_bins)
     return [
         Bin(
             low=float(edges[m]),
             high=float(edges[m + 1]),
             count=int(counts[m]),
-            confidence=float(told[m] / counts[m]) if counts[m] else None,
-            accuracy=float(found[m] / counts[m]) if counts[m] else None,
+            confidence=float(confidence_sums[m] / counts[m]) if counts[m] else None,
+            accuracy=float(right_sums[m] / counts[m]) if counts[m] else None,
         )
         for m in range(num_bins)
     ]
 
 
 def expected_error(bins: list[Bin]) -> float | None:
-    """ECE of a reliability table, in 0..1; None when it is empty (Guo et al. 2017, eq. 3)."""
+    """ECE of a reliability table, in [0, 1]; None if it is empty (Guo et al. 2017, eq. 3)."""
     total = sum(one.count for one in bins)
     gaps = (
         one.count * abs(one.accuracy - one.confidence)
@@ -104,10 +105,9 @@ def expected_error(bins: list[Bin]) -> float | None:
 def adaptive_error(
     confidences_P: Floats, right_P: npt.NDArray[Any], num_bins: int = NUM_BINS
 ) -> float | None:
-    """ECE over bins of equally many confidences (Nguyen & O'Connor 2015); None without any.
+    """ECE over bins with equal numbers of confidences (Nguyen & O'Connor 2015); None without any.
 
-    Equal confidences share the mean of what they were worth, so that the order of the clips does
-    not matter.
+    Equal confidences share their mean accuracy, so that the order of the clips does not matter.
     """
     if len(confidences_P) == 0:
         return None
@@ -120,7 +120,7 @@ def adaptive_error(
 
 
 def brier_score(scores_NC: Floats, targets_NC: npt.NDArray[np.bool_]) -> float | None:
-    """Mean over clips of the summed squared errors of their probabilities; None without clips."""
+    """Mean over clips of the sum over classes of squared errors; None without clips."""
     if len(scores_NC) == 0:
         return None
     return float(((scores_NC - targets_NC) ** 2).sum(axis=1).mean())
@@ -129,11 +129,11 @@ def brier_score(scores_NC: Floats, targets_NC: npt.NDArray[np.bool_]) -> float |
 def confidence_pairs(
     predictions: Predictions, modality: str
 ) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
-    """Confidences after the last task, and whether they were right, over clips of classes seen.
+    """Confidences after the last task and their correctness, for clips of the classes seen.
 
     Returns:
-        Two arrays of length P: one pair a clip, or one a clip and class with several labels. None
-        before the first task and where the scores are no probabilities.
+        Two arrays of length P: one pair per clip, or one pair per clip and class if clips have
+        several labels. None before the first task and if the scores are not probabilities.
     """
     found = _probabilities(predictions, modality)
     if found is None:
@@ -147,7 +147,7 @@ def confidence_pairs(
 
 
 def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
-    """ECE and adaptive ECE in percent, Brier as it is; None where scores are no probabilities."""
+    """ECE and adaptive ECE in percent, Brier score; None if scores are not probabilities."""
     result: dict[str, dict[str, float | None]] = {}
     for modality in MODALITIES:
         pairs = confidence_pairs(predictions, modality)
@@ -165,7 +165,7 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
 
 
 def tables(predictions: Predictions) -> dict[str, list[dict[str, Any]] | None]:
-    """The reliability table of each reading as plain values; None without probabilities."""
+    """The reliability table of each modality as plain values; None without probabilities."""
     pairs = {modality: confidence_pairs(predictions, modality) for modality in MODALITIES}
     return {
         modality: None if pair is None else [asdict(one) for one in reliability(*pair)]
@@ -176,7 +176,7 @@ def tables(predictions: Predictions) -> dict[str, list[dict[str, Any]] | None]:
 def _probabilities(
     predictions: Predictions, modality: str
 ) -> tuple[Floats, npt.NDArray[np.bool_]] | None:
-    """Probabilities and targets after the last task, of the clips of classes seen; or None."""
+    """Probabilities and targets after the last task for clips of the classes seen, or None."""
     last = predictions.num_tasks_done - 1
     if last < 0 or kind_of_scores(predictions.scores[last][modality]) is None:
         return None

@@ -1,8 +1,8 @@
-"""All numbers of a run in one place: groups of named numbers, each with its formula.
+"""The catalogue of all metrics of a run: groups of named metrics, each with its formula.
 
-A further group is one entry in `GROUPS`: what it is called, the formulas of its numbers, and a
-pure function from what a run has stored to ``reading -> name -> number``. The command
-``cign metrics`` and the report take whatever stands there.
+To add a group, add one entry to `GROUPS`: its title, the formulas of its metrics, and a pure
+function from the stored data of a run to ``modality -> name -> value``. The command
+``cign metrics`` and the report show every group in `GROUPS`.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
 
 Numbers = dict[str, dict[str, Any]]
-# Numbers of the whole run rather than of a reading stand under this name.
+# Key of metrics that belong to the whole run rather than to one modality.
 RUN = "run"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What a run has stored.
+    """The stored data of a run that metrics are computed from.
 
     Attributes:
-        predictions: Its scores.
-        costs: As ``metrics.json`` holds them.
-        num_train: Training clips of each class; None where the run did not record them.
-        total_train: Training clips of all tasks; None where the run did not record them.
-        embeddings: Of its final model; None where it stored none.
-        has_scores: Whether the predictions are scores, not only the class that was ranked first.
-        joint: Predictions of ``joint`` on the same tasks, if there are any.
+        predictions: Scores of the run.
+        costs: Costs as in ``metrics.json``.
+        num_train: Number of training clips of each class; None if the run did not record them.
+        total_train: Number of training clips of all tasks; None if the run did not record it.
+        embeddings: Embeddings by its final model; None if it stored none.
+        has_scores: Whether the predictions are scores rather than only the predicted class.
+        joint: Predictions of ``joint`` on the same tasks, if available.
     """
 
     predictions: Predictions
@@ -56,14 +56,14 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Numbers that belong together.
+    """A group of related metrics.
 
     Attributes:
-        title: For people.
-        definitions: The formula of each number.
-        compute: Gives reading (or `RUN`) -> name -> number, None where it is not defined; nothing
-            at all where the run lacks what it needs.
-        decimals: How many to show, where it is not one.
+        title: Heading shown to users.
+        definitions: The formula of each metric.
+        compute: Returns modality (or `RUN`) -> name -> value, with None for an undefined value;
+            an empty dictionary if the run lacks the data.
+        decimals: Number of decimals to show, for metrics that do not show one.
     """
 
     title: str
@@ -120,7 +120,7 @@ GROUPS: dict[str, Group] = {
         compute=lambda stored: breakdown.summarise(stored.predictions),
     ),
     "open_set": Group(
-        title="Open set: clips of classes not taught",
+        title="Open set: clips of unknown classes",
         definitions=open_set.RUN_DEFINITIONS,
         compute=lambda stored: (
             dict(open_set.summarise(stored.predictions)) if stored.has_scores else {}
@@ -167,10 +167,10 @@ GROUPS: dict[str, Group] = {
 
 
 def measure(stored: Stored, names: tuple[str, ...] = tuple(GROUPS)) -> dict[str, Numbers]:
-    """All numbers of a run: group -> reading -> name -> number.
+    """All metrics of a run: group -> modality -> name -> value.
 
     Args:
-        stored: What the run has stored.
-        names: Which groups.
+        stored: The stored data of the run.
+        names: Names of the groups to compute.
     """
     return {name: GROUPS[name].compute(stored) for name in names}

@@ -28,10 +28,10 @@ class ClassRecall:
     """Result of one class.
 
     Attributes:
-        name: Of the class.
-        num_clips: Its test clips.
-        recall: In percent; with several labels per clip the average precision. None without test
-            clips.
+        name: Name of the class.
+        num_clips: Number of its test clips.
+        recall: Recall in percent, or average precision if clips have several labels. None without
+            test clips.
         low: Lower end of the 95 % interval of recall, in percent; None without test clips and
             for average precisions.
         high: Upper end.
@@ -65,7 +65,7 @@ class Confusion:
 
     @property
     def share(self) -> str:
-        """In how many clips: "7 of 30 clips (23 %)"."""
+        """Number and share of the clips as text: "7 of 30 clips (23 %)"."""
         clips = "clip" if self.num_clips == 1 else "clips"
         percent = 100 * self.count / self.num_clips
         return f"{self.count} of {self.num_clips} {clips} ({percent:.0f} %)"
@@ -73,14 +73,14 @@ class Confusion:
 
 @dataclass(frozen=True, kw_only=True)
 class WrongClip:
-    """A test clip whose predicted class is none of its labels.
+    """A test clip whose predicted class is not one of its labels.
 
     Attributes:
         row: Its row in the predictions.
         clip: Its id.
         labels: Its labels.
         predicted: The predicted class.
-        score: Of the predicted class.
+        score: Score of the predicted class.
     """
 
     row: int
@@ -93,15 +93,15 @@ class WrongClip:
 def wilson_interval(num_right: int, num_clips: int) -> tuple[float, float] | None:
     """Wilson's 95 % score interval of a proportion (Wilson 1927, JASA 22).
 
-    Unlike the normal approximation it stays in [0, 1], and has a width where all or none of a few
-    clips are right.
+    Unlike the normal approximation, the interval stays within [0, 1] and has a positive width even
+    if all or none of a few clips are correct.
 
     Args:
-        num_right: Successes.
-        num_clips: Trials.
+        num_right: Number of successes.
+        num_clips: Number of trials.
 
     Returns:
-        Both ends in 0..1; None without trials.
+        Both ends in [0, 1]; None without trials.
     """
     if num_clips == 0:
         return None
@@ -116,10 +116,10 @@ def wilson_interval(num_right: int, num_clips: int) -> tuple[float, float] | Non
 
 
 def percent_interval(percent: float | None, num_clips: int) -> tuple[float, float] | None:
-    """The 95 % interval, in percent, of a share of clips that is given in percent.
+    """The 95 % interval, in percent, of a share of clips given in percent.
 
     Returns:
-        None where there is no share.
+        Both ends; None if the share is None or there are no clips.
     """
     if percent is None:
         return None
@@ -134,7 +134,7 @@ def num_tested(predictions: Predictions) -> int:
 
 
 def class_recalls(predictions: Predictions, modality: str) -> list[ClassRecall]:
-    """Recall of each class with its interval, in the order in which the classes were learned.
+    """Recall of each class with its interval, in the order of learning.
 
     Args:
         predictions: With at least one task learned.
@@ -159,15 +159,15 @@ def class_recalls(predictions: Predictions, modality: str) -> list[ClassRecall]:
 def worst_confusions(
     predictions: Predictions, modality: str = "audio_visual", most: int = MAX_CONFUSIONS
 ) -> list[Confusion]:
-    """The confusions with the most clips; of equal ones that of the smaller class first.
+    """The confusions with the most clips; ties are sorted by the smaller true class first.
 
     Args:
-        predictions: Of a run or an evaluation.
+        predictions: Predictions of a run or an evaluation.
         modality: One of ``MODALITIES``.
-        most: How many.
+        most: Maximum number of confusions to return.
 
     Returns:
-        Nothing before the first task, and where clips have several labels.
+        An empty list before the first task and if clips have several labels.
     """
     table: Any = confusion(predictions, modality)
     if table is None:
@@ -184,9 +184,9 @@ def worst_confusions(
 
 
 def wrong_clips(predictions: Predictions, modality: str = "audio_visual") -> list[WrongClip]:
-    """The test clips whose highest-ranked class is wrong, the highest score first.
+    """The test clips whose predicted class is wrong, sorted by descending score.
 
-    Clips without a label among the classes learned are left out.
+    Clips without a label among the learned classes are excluded.
     """
     last = predictions.num_tasks_done - 1
     if last < 0:
@@ -217,6 +217,6 @@ def untested_classes(predictions: Predictions) -> list[str]:
 
 
 def named_in_short(names: list[str], most: int = 10) -> str:
-    """Names as a list in words, cut after some of them."""
+    """Join names with commas and abbreviate the list after ``most`` of them."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

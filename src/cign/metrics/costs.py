@@ -1,30 +1,30 @@
-"""What a run cost, and which runs no other beats at its price."""
+"""Costs of a run, and the Pareto front of runs over cost and quality."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 DEFINITIONS: dict[str, str] = {
-    "seconds": "wall-clock seconds of learning, choosing exemplars and testing after each task, "
-    "without making the tokens",
+    "seconds": "wall-clock seconds of training, exemplar selection and testing after each "
+    "task, without encoding the clips as tokens",
     "seconds_per_clip": "seconds / training clips of all tasks",
-    "peak_memory_mb": "the most memory that the process held, in MB of 1,000,000 bytes",
-    "bytes_kept": "bytes of old clips that may be used again (exemplars as they are stored) plus "
-    "bytes of statistics of them",
-    "bytes_per_class": "bytes kept / classes of the run",
-    "trainable_parameters": "numbers that gradients may change",
+    "peak_memory_mb": "peak memory of the process, in MB of 1,000,000 bytes",
+    "bytes_kept": "bytes of the exemplars of old classes, as they are stored in memory, plus bytes "
+    "of the statistics of old clips",
+    "bytes_per_class": "bytes_kept / classes of the run",
+    "trainable_parameters": "number of parameters that gradients update",
 }
 
 
 def summarise(
     costs: Mapping[str, float | None], *, num_train: int | None, num_classes: int
 ) -> dict[str, float | None]:
-    """The numbers of `DEFINITIONS`; None where a run did not record what they need.
+    """Compute the metrics of `DEFINITIONS`; None if a run did not record the data.
 
     Args:
-        costs: As ``metrics.json`` holds them.
-        num_train: Training clips of all tasks.
-        num_classes: Classes of the run.
+        costs: Costs as in ``metrics.json``.
+        num_train: Number of training clips of all tasks.
+        num_classes: Number of classes of the run.
     """
     seconds, num_bytes = costs.get("seconds"), costs.get("bytes_kept")
     return {
@@ -38,7 +38,9 @@ def summarise(
 
 
 def unbeaten(prices: Sequence[float], values: Sequence[float]) -> list[bool]:
-    """Which points no other beats: none is as cheap and better, or as good and cheaper.
+    """Which points are on the Pareto front.
+
+    No other point is better at the same or a lower price, or cheaper at the same or a higher value.
 
     Args:
         prices: Lower is better.

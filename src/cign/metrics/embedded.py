@@ -1,9 +1,9 @@
-"""One vector for each test clip, as the final model of a run gives it: the file and its reader.
+"""Embeddings of the test clips by the final model of a run, and their file format.
 
-The vectors are those of `Method.embed`, which uses no true label. Where the vector is sound and
-picture side by side, ``split`` says where one ends, and ``mixed`` which half also saw the other
-modality (the guided picture features of AV-CIL, for example), so that nobody takes it for sound or
-picture alone.
+The vectors come from `Method.embed`, which uses no true label. If a vector is the concatenation of
+audio and visual features, ``split`` is the first visual column. ``mixed`` names the modalities
+whose features also depend on the other one (for example the guided visual features of AV-CIL), so
+that they are not mistaken for audio-only or visual-only features.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from cign.errors import InputError
 from cign.utils.files import replacing
 
 FILE = "embeddings.parquet"
-# Silhouettes compare all pairs of clips, and 2,000 say as much as 20,000.
+# Silhouettes compare all pairs of clips; 2,000 clips estimate them as well as 20,000.
 MAX_CLIPS = 2000
 
 _METADATA_KEY = b"cign"
 _COLUMNS = ("clip", "labels", "embedding")
-_HIGHEST = 1024.0  # of the stored float16 numbers, far from both of its ends
+_HIGHEST = 1024.0  # largest stored float16 value, far from overflow and underflow
 
 
 @dataclass(kw_only=True)
@@ -35,18 +35,18 @@ class Embeddings:
     """Embeddings of test clips by the final model of a run.
 
     Attributes:
-        clip_ids: M clip ids, without repetition.
-        labels: The labels of each clip; some or all may lie outside ``class_names``.
+        clip_ids: M unique clip ids.
+        labels: The labels of each clip; some or all may be missing from ``class_names``.
         class_names: C classes in the order in which the run learned them.
         task_sizes: Number of classes of each task; they sum to C.
         vectors: float32 ``[M, E]``.
-        split: Columns before it are of the sound, those from it on of the picture; None where the
-            vector cannot be taken apart.
+        split: Columns before it are audio features, the rest are visual features; None if the
+            vector cannot be split.
         mixed: Which of ``audio`` and ``visual`` also depend on the other modality.
-        num_test: How many clips the run was tested on; the M were drawn from them.
+        num_test: Number of clips the run was tested on; the M clips were sampled from them.
 
     Raises:
-        InputError: If shapes do not fit or a number is not finite.
+        InputError: If shapes do not match or a value is not finite.
     """
 
     clip_ids: list[str]
@@ -80,7 +80,7 @@ class Embeddings:
             )
 
     def part(self, modality: str) -> npt.NDArray[np.float32] | None:
-        """The columns of a reading; None for a single modality that cannot be taken apart."""
+        """The columns of a modality; None for a single modality if the vector cannot be split."""
         if modality == "audio_visual":
             return self.vectors
         if self.split is None:
@@ -92,8 +92,8 @@ class Embeddings:
     def save(self, path: Path) -> None:
         """Write a Parquet file, one row per clip, atomically.
 
-        Columns: ``clip`` (string), ``labels`` (list of strings), ``embedding`` (list of float16,
-        to be multiplied by the ``scale`` in the file's metadata, a power of two).
+        Columns: ``clip`` (string), ``labels`` (list of strings), ``embedding`` (list of float16).
+        Multiply the embedding by ``scale`` from the file's metadata, a power of two.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -125,16 +125,16 @@ class Embeddings:
 
     @classmethod
     def load(cls, path: Path) -> Embeddings:
-        """Read what :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises:
-            InputError: If the file is missing, is not such a file, or lacks columns.
+            InputError: If the file is missing, has another format, or lacks columns.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         if not path.is_file():
-            raise InputError(f"embeddings not found: {path} does not exist; finish the run again")
+            raise InputError(f"embeddings not found: {path} does not exist; train the run again")
         try:
             table = pq.read_table(path)
             missing = [name for name in _COLUMNS if name not in table.column_names]
@@ -156,13 +156,13 @@ class Embeddings:
         except (pa.ArrowException, OSError) as error:
             raise _unreadable(path, str(error).splitlines()[0]) from None
         except (KeyError, TypeError, ValueError):
-            raise _unreadable(path, "it does not say how its rows are to be read") from None
+            raise _unreadable(path, "its metadata is missing or invalid") from None
 
 
 def sample_clips(clip_ids: Sequence[str], most: int = MAX_CLIPS) -> npt.NDArray[np.int64]:
-    """Which clips to take when there are too many, in their order.
+    """Indices of at most ``most`` clips, in ascending order.
 
-    The draw depends on the ids alone: the same clips for every method, seed and order of the list.
+    The sample depends only on the ids: it is the same for every method, seed and order of the list.
     """
     if len(clip_ids) <= most:
         return np.arange(len(clip_ids), dtype=np.int64)
@@ -172,10 +172,10 @@ def sample_clips(clip_ids: Sequence[str], most: int = MAX_CLIPS) -> npt.NDArray[
 
 
 def _scale(vectors: npt.NDArray[np.float32]) -> float:
-    """A power of two by which the largest number comes near to `_HIGHEST`."""
+    """A power of two that scales the largest absolute value to at most `_HIGHEST`."""
     highest = float(np.abs(vectors).max(initial=0.0))
     return 2.0 ** math.ceil(math.log2(highest / _HIGHEST)) if highest > 0 else 1.0
 
 
 def _unreadable(path: Path, reason: str) -> InputError:
-    return InputError(f"embeddings {path} cannot be read ({reason}): finish the run again")
+    return InputError(f"embeddings {path} cannot be read ({reason}): train the run again")

@@ -1,8 +1,8 @@
-"""How well classes lie apart in what a model makes of clips, and how sound and picture meet.
+"""Metrics of embeddings: separation of classes, and alignment of audio and visual features.
 
-Everything is measured on the vectors themselves, never on a map of them: a map that is made for
-the eye (t-SNE) keeps neighbours and gives up distances. Distances are Euclidean, between sound and
-picture cosines. Clips with exactly one class of the run take part.
+All metrics use the vectors themselves, not a 2-D projection: projections for display (t-SNE)
+preserve neighbours but not distances. Distances are Euclidean; audio and visual vectors are
+compared by cosine similarity. Only clips with exactly one class of the run are used.
 
 Legend: M clips, E columns.
 """
@@ -24,32 +24,33 @@ _NUM_STARTS = 4
 DEFINITIONS: dict[str, str] = {
     "silhouette": "mean over clips of (b - a) / max(a, b), -1..1; a = mean distance to the other "
     "clips of its class, b = the smallest mean distance to those of another class (Rousseeuw 1987)",
-    "davies_bouldin": "mean over classes i of max over j of (s_i + s_j) / d_ij, low is good; s = "
-    "mean distance to the class's centre, d = between centres (Davies & Bouldin 1979)",
-    "knn": f"share of clips whose class most of their {NUM_NEIGHBOURS} nearest other test clips "
-    "have, in percent; ties: the class learned first; not defined where a class has fewer than "
-    f"{NUM_NEIGHBOURS} test clips",
-    "nmi": "mutual information of the true classes and as many k-means clusters, over the mean of "
-    f"their entropies, 0..1 (best of {_NUM_STARTS} starts, fixed seed)",
-    "clip_recall_1": "share of clips whose own picture is the nearest to their sound by cosine, in "
-    "percent; ties count against",
+    "davies_bouldin": "mean over classes i of max over j of (s_i + s_j) / d_ij, lower is "
+    "better; s = mean distance to the class centre, d = distance between centres (Davies & "
+    "Bouldin 1979)",
+    "knn": f"share of clips whose class is the majority among their {NUM_NEIGHBOURS} nearest "
+    "other test clips, in percent; ties: the class learned first; not defined if a class has "
+    f"fewer than {NUM_NEIGHBOURS} test clips",
+    "nmi": "mutual information of the true classes and the same number of k-means clusters, "
+    f"divided by the mean of their entropies, 0..1 (best of {_NUM_STARTS} starts, fixed seed)",
+    "clip_recall_1": "share of clips whose own visual vector is the nearest to their audio vector "
+    "by cosine, in percent; ties count as misses",
     "clip_recall_5": "the same among the 5 nearest",
     "clip_recall_10": "the same among the 10 nearest",
-    "class_recall_1": "share of clips to whose sound the nearest picture is of the clip's class, "
-    "in percent; ties count against",
-    "class_recall_5": "the same for one among the 5 nearest",
-    "class_recall_10": "the same for one among the 10 nearest",
-    "modality_gap": "distance between the mean of the sounds' and the mean of the pictures' "
-    "vectors, each of length 1, 0..2 (Liang 2022)",
+    "class_recall_1": "share of clips where the visual vector nearest to their audio vector is of "
+    "the same class, in percent; ties count as misses",
+    "class_recall_5": "the same for at least one among the 5 nearest",
+    "class_recall_10": "the same for at least one among the 10 nearest",
+    "modality_gap": "distance between the mean audio vector and the mean visual vector, each "
+    "vector normalised to length 1, 0..2 (Liang 2022)",
 }
-SUBSETS = {"": "all", "_old": "classes of tasks 1..T-1 alone", "_new": "the last task's alone"}
+SUBSETS = {"": "all", "_old": "classes of tasks 1..T-1 only", "_new": "those of the last task"}
 
 Floats = npt.NDArray[np.floating[Any]]
 Classes = npt.NDArray[np.int64]
 
 
 def silhouette(vectors_ME: Floats, classes_M: Classes) -> float | None:
-    """Mean silhouette, -1..1; None for fewer than two classes or no class with two clips."""
+    """Mean silhouette, in [-1, 1]; None for fewer than two classes or no class with two clips."""
     from sklearn.metrics import silhouette_score
 
     num_classes = len(np.unique(classes_M))
@@ -59,9 +60,9 @@ def silhouette(vectors_ME: Floats, classes_M: Classes) -> float | None:
 
 
 def davies_bouldin(vectors_ME: Floats, classes_M: Classes) -> float | None:
-    """Davies-Bouldin index, from 0, low is good; None where `silhouette` is not defined either.
+    """Davies-Bouldin index, at least 0, lower is better; None where `silhouette` is None.
 
-    Also None where the centres of two classes are one point: their distance divides.
+    Also None if two classes have the same centre: the index divides by the distance of centres.
     """
     from sklearn.metrics import davies_bouldin_score
 
@@ -78,16 +79,16 @@ def davies_bouldin(vectors_ME: Floats, classes_M: Classes) -> float | None:
 def knn_accuracy(
     vectors_ME: Floats, classes_M: Classes, num_neighbours: int = NUM_NEIGHBOURS
 ) -> float | None:
-    """Leave-one-out accuracy, 0..1, of the majority of the nearest other clips.
+    """Leave-one-out accuracy, in [0, 1], of the majority class of the nearest other clips.
 
     Args:
-        vectors_ME: The clips.
-        classes_M: Their classes, from 0 in the order in which they were learned.
-        num_neighbours: How many vote; all others where there are fewer.
+        vectors_ME: Embeddings of the clips.
+        classes_M: Their classes, from 0 in the order of learning.
+        num_neighbours: Number of neighbours that vote; all other clips if there are fewer.
 
     Returns:
-        None for fewer than two clips, where all are one point, and where some class has fewer
-        clips than vote: it is outvoted however near its clips are to each other.
+        The accuracy. None for fewer than two clips, if all vectors are equal, and if some class has
+        fewer clips than ``num_neighbours``: it is outvoted however close its clips are.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -98,7 +99,7 @@ def knn_accuracy(
     count = min(num_neighbours, len(vectors_ME) - 1)
     search = NearestNeighbors(n_neighbors=count, algorithm="brute")
     search.fit(vectors_ME.astype(np.float64))
-    neighbours = search.kneighbors(return_distance=False)  # [M, count], none its own
+    neighbours = search.kneighbors(return_distance=False)  # [M, count], without the clip itself
     votes = np.zeros((len(vectors_ME), int(classes_M.max()) + 1), dtype=np.int64)
     for column in neighbours.T:
         votes[np.arange(len(votes)), classes_M[column]] += 1
@@ -106,10 +107,10 @@ def knn_accuracy(
 
 
 def nmi(vectors_ME: Floats, classes_M: Classes) -> float | None:
-    """Normalised mutual information of classes and as many clusters of k-means, 0..1.
+    """Normalised mutual information of classes and as many k-means clusters, in [0, 1].
 
     Returns:
-        None for fewer than two classes, or where there are fewer distinct points than classes.
+        The value; None for fewer than two classes or fewer distinct vectors than classes.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import normalized_mutual_info_score
@@ -123,10 +124,10 @@ def nmi(vectors_ME: Floats, classes_M: Classes) -> float | None:
 
 
 def retrieval(audio_ME: Floats, visual_ME: Floats, classes_M: Classes) -> dict[str, float | None]:
-    """Audio-to-visual recall at `RANKS`, 0..1: the clip's own picture, or one of its class.
+    """Audio-to-visual recall at `RANKS`, in [0, 1], of the same clip and of the same class.
 
-    Where other pictures are as near, they count as nearer, so that vectors that are all alike
-    recall nothing.
+    Visual vectors at equal similarity count as nearer, so that identical vectors have a recall
+    of 0.
     """
     names = [f"{kind}_recall_{k}" for kind in ("clip", "class") for k in RANKS]
     if len(audio_ME) < 2 or audio_ME.shape != visual_ME.shape:
@@ -146,15 +147,15 @@ def retrieval(audio_ME: Floats, visual_ME: Floats, classes_M: Classes) -> dict[s
 
 
 def modality_gap(audio_ME: Floats, visual_ME: Floats) -> float | None:
-    """Distance between the centres of both modalities on the unit sphere (Liang et al. 2022)."""
+    """Distance between the mean unit vectors of both modalities (Liang et al. 2022)."""
     if len(audio_ME) == 0 or audio_ME.shape[1] != visual_ME.shape[1]:
         return None
-    apart = _unit(audio_ME).mean(axis=0) - _unit(visual_ME).mean(axis=0)
-    return float(np.linalg.norm(apart))
+    difference = _unit(audio_ME).mean(axis=0) - _unit(visual_ME).mean(axis=0)
+    return float(np.linalg.norm(difference))
 
 
 def taught(embeddings: Embeddings) -> tuple[npt.NDArray[np.int64], Classes, Classes]:
-    """Clips with exactly one class of the run: their rows, classes and tasks, all from 0."""
+    """Rows, classes and tasks (all from 0) of the clips with exactly one class of the run."""
     index = {name: i for i, name in enumerate(embeddings.class_names)}
     own = [[index[name] for name in names if name in index] for names in embeddings.labels]
     rows = np.asarray([row for row, classes in enumerate(own) if len(classes) == 1], np.int64)
@@ -164,12 +165,13 @@ def taught(embeddings: Embeddings) -> tuple[npt.NDArray[np.int64], Classes, Clas
 
 
 def summarise(embeddings: Embeddings) -> dict[str, dict[str, float | None]]:
-    """The numbers of `DEFINITIONS`, those of classes also for old and new classes alone.
+    """Compute the metrics of `DEFINITIONS`; class metrics also for old and new classes alone.
 
     Returns:
-        reading -> name -> value; None where a number is not defined. ``NAME_old`` is over the
-        clips of all tasks' classes but the last's, ``NAME_new`` over the last's. What joins both
-        modalities stands under ``audio_visual``. ``knn`` and recalls are in percent.
+        modality -> name -> value; None where a metric is not defined. ``NAME_old`` is over the
+        clips of the classes of all tasks but the last, ``NAME_new`` over those of the last task.
+        Metrics that compare both modalities are under ``audio_visual``. ``knn`` and the recalls
+        are in percent.
     """
     from threadpoolctl import threadpool_limits
 
@@ -177,7 +179,7 @@ def summarise(embeddings: Embeddings) -> dict[str, dict[str, float | None]]:
     last = len(embeddings.task_sizes) - 1
     groups = {"": rows >= 0, "_old": tasks_M < last, "_new": tasks_M == last}
     result: dict[str, dict[str, float | None]] = {}
-    with threadpool_limits(1):  # sums in one order: the same bits, however many cores there are
+    with threadpool_limits(1):  # fixed order of summation: bit-exact on any number of cores
         for modality in MODALITIES:
             part = embeddings.part(modality)
             result[modality] = {}
@@ -214,7 +216,7 @@ def _is_one_point(vectors_ME: Floats) -> bool:
 
 
 def _unit(vectors_ME: Floats) -> npt.NDArray[np.float64]:
-    """Vectors of length 1; a vector of zeros stays one."""
+    """Vectors normalised to length 1; a zero vector stays zero."""
     vectors = vectors_ME.astype(np.float64)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(length > 0, length, 1.0))

@@ -1,7 +1,8 @@
-"""Do rare and hard classes count? Accuracies in which every class weighs the same.
+"""Metrics for imbalanced data: accuracies in which every class has the same weight.
 
-A class's recall is the share of its test clips that are given to it, over all classes seen; with
-several labels per clip it is the class's average precision (`cign.metrics.incremental`).
+The recall of a class is the share of its test clips that are predicted as it, among all classes
+seen. If clips have several labels, it is the average precision of the class
+(`cign.metrics.incremental`).
 """
 
 from __future__ import annotations
@@ -17,27 +18,27 @@ from cign.metrics.incremental import class_recall
 from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
 
-# Bounds of the number of training clips, as in long-tailed recognition (Liu et al. 2019).
+# Limits on the number of training clips, as in long-tailed recognition (Liu et al. 2019).
 MANY_FROM, FEW_BELOW = 101, 20
 
 DEFINITIONS: dict[str, str] = {
     "balanced": "mean over the classes seen of recall after the last task (balanced accuracy); "
-    "recall = share of a class's test clips given to it",
+    "recall = share of a class's test clips predicted as it",
     "many": "mean recall of the classes with more than 100 training clips",
     "medium": "mean recall of the classes with 20 to 100 training clips",
     "few": "mean recall of the classes with fewer than 20 training clips",
-    "worst_tenth": "mean recall of the tenth of the classes with the lowest recall (rounded up)",
+    "worst_tenth": "mean recall of the 10 % of the classes with the lowest recall (rounded up)",
 }
 
 
 def balanced_accuracy(recall_C: npt.NDArray[np.float64]) -> float | None:
-    """Mean of the recalls that are defined; None when none is."""
+    """Mean of the defined recalls; None if none is defined."""
     defined = recall_C[~np.isnan(recall_C)]
     return float(defined.mean()) if len(defined) else None
 
 
 def worst_tenth(recall_C: npt.NDArray[np.float64]) -> float | None:
-    """Mean of the lowest tenth of the recalls that are defined, rounded up to a whole class."""
+    """Mean of the lowest 10 % of the defined recalls, rounded up to a whole class."""
     defined = np.sort(recall_C[~np.isnan(recall_C)])
     return float(defined[: math.ceil(len(defined) / 10)].mean()) if len(defined) else None
 
@@ -45,14 +46,14 @@ def worst_tenth(recall_C: npt.NDArray[np.float64]) -> float | None:
 def by_frequency(
     recall_C: npt.NDArray[np.float64], num_train_C: npt.NDArray[np.int64]
 ) -> dict[str, float | None]:
-    """Mean recall of the classes with many, a medium number of and few training clips.
+    """Mean recall of the classes with many, medium and few training clips.
 
     Args:
         recall_C: Recall of each class; NaN for a class without test clips.
-        num_train_C: Training clips of each class.
+        num_train_C: Number of training clips of each class.
 
     Returns:
-        ``many``, ``medium`` and ``few``; None for a kind that no class is of.
+        ``many``, ``medium`` and ``few``; None for a group without classes.
     """
     few, many = num_train_C < FEW_BELOW, num_train_C >= MANY_FROM
     kinds = {"many": many, "medium": ~(few | many), "few": few}
@@ -62,15 +63,15 @@ def by_frequency(
 def summarise(
     predictions: Predictions, num_train: Mapping[str, int] | None = None
 ) -> dict[str, dict[str, float | None]]:
-    """The numbers of `DEFINITIONS` after the last task learned, in percent.
+    """Compute the metrics of `DEFINITIONS` after the last task learned, in percent.
 
     Args:
-        predictions: Of the run.
-        num_train: Training clips of each class by name; None leaves many, medium and few
-            undefined.
+        predictions: Predictions of the run.
+        num_train: Number of training clips of each class by name; with None, ``many``, ``medium``
+            and ``few`` are undefined.
 
     Returns:
-        reading -> name -> percent, None where a number is not defined.
+        modality -> name -> percent, None where a metric is not defined.
 
     Raises:
         InputError: If ``num_train`` lacks a class.

@@ -1,12 +1,12 @@
-"""The numbers of class-incremental learning, as pure functions of per-clip predictions.
+"""Metrics of class-incremental learning, as pure functions of per-clip predictions.
 
 Legend: ``a(k, j)`` is the accuracy on task j's test clips after task k, with the arg-max over all
 classes seen up to k; ``A_k`` the accuracy over all test clips of the classes seen up to k. Indices
-in the code count from 0. Of equal scores the class with the lowest index, the one learned first,
-wins.
+in the code count from 0. Ties between scores go to the class with the lowest index, the one learned
+first.
 
-Accuracies are shares of clips, never means over batches. Clips none of whose labels is a class of
-the run (split ``unknown``) take no part. When a clip has several labels that are classes of the
+Accuracies are shares of clips, not means over batches. Clips without a label among the classes of
+the run (split ``unknown``) are excluded. If a clip has several labels that are classes of the
 run, all accuracies are replaced by mean average precisions: ``a(k, j)`` is then the mean over task
 j's classes of the average precision over all test clips with at least one class seen up to k, and
 ``A_k`` the same over all classes seen up to k.
@@ -49,7 +49,7 @@ def task_of_class(predictions: Predictions) -> npt.NDArray[np.int64]:
 
 
 def class_targets(predictions: Predictions) -> npt.NDArray[np.bool_]:
-    """Which classes of the run each clip shows, ``[N, C]``; all false for unknown clips."""
+    """Which classes of the run each clip is labelled with, ``[N, C]``; all false if unknown."""
     index = {name: i for i, name in enumerate(predictions.class_names)}
     targets_NC = np.zeros((predictions.num_clips, len(index)), dtype=bool)
     for row, labels in enumerate(predictions.labels):
@@ -60,19 +60,19 @@ def class_targets(predictions: Predictions) -> npt.NDArray[np.bool_]:
 
 
 def is_multi_label(predictions: Predictions) -> bool:
-    """Whether some clip shows several classes of the run, so that precisions replace accuracies."""
+    """Whether some clip has several classes of the run: average precision replaces accuracy."""
     return bool((class_targets(predictions).sum(axis=1) > 1).any())
 
 
 def clip_tasks(predictions: Predictions) -> npt.NDArray[np.int64]:
-    """Task (from 0) with which each clip comes, ``[N]``: the latest of its classes'; unknown -1."""
+    """Task (from 0) of each clip, ``[N]``: the latest task of its classes; -1 if unknown."""
     tasks_C = task_of_class(predictions)
     tasks_NC = np.where(class_targets(predictions), tasks_C, -1)
     return np.asarray(tasks_NC.max(axis=1, initial=-1))
 
 
 def predicted_classes(predictions: Predictions, task: int, modality: str) -> npt.NDArray[np.int64]:
-    """Arg-max over the classes seen after ``task`` (from 0), ``[N]``; ties: the lowest index."""
+    """Arg-max over the classes seen after ``task`` (from 0), ``[N]``; ties: lowest index."""
     return np.asarray(predictions.scores[task][modality].argmax(axis=1))
 
 
@@ -82,15 +82,15 @@ def average_precisions(
 ) -> npt.NDArray[np.float64]:
     """Average precision of each class over the given clips.
 
-    The sum over distinct scores, from the highest, of precision times the gain in recall: no
-    interpolation, and clips of equal score enter together.
+    It is the sum over distinct scores, from the highest, of precision times the gain in recall,
+    without interpolation. Clips with equal scores enter together.
 
     Args:
         scores_NC: ``[N, C]``.
         targets_NC: ``[N, C]``.
 
     Returns:
-        ``[C]`` in 0..1; NaN for a class that no clip shows.
+        ``[C]`` in [0, 1]; NaN for a class without clips.
     """
     result = np.full(scores_NC.shape[1], np.nan)
     for c in np.flatnonzero(targets_NC.any(axis=0)):
@@ -110,13 +110,13 @@ def mean_average_precision(
     """Mean average precision after ``task`` (from 0).
 
     Args:
-        predictions: Of the run.
+        predictions: Predictions of the run.
         modality: One of ``MODALITIES``.
-        task: After which task; the clips are all with at least one class seen up to it.
-        classes: Which of the classes seen to average over; default all.
+        task: The task after which to evaluate, on all clips with at least one class seen up to it.
+        classes: The classes seen to average over; all by default.
 
     Returns:
-        0..1; NaN when no clip shows any of the classes.
+        A value in [0, 1]; NaN if no clip has any of the classes.
     """
     targets_NC = class_targets(predictions)[:, : predictions.num_seen(task)]
     rows = targets_NC.any(axis=1)
@@ -125,15 +125,15 @@ def mean_average_precision(
 
 
 def accuracy_matrix(predictions: Predictions, modality: str) -> Matrix:
-    """The matrix a(k, j) in 0..1.
+    """The accuracy matrix a(k, j), in [0, 1].
 
     Args:
-        predictions: Of the run.
+        predictions: Predictions of the run.
         modality: One of ``MODALITIES``.
 
     Returns:
         ``[T, T]`` over the tasks learned so far; NaN above the diagonal and where task j has no
-        test clips. Mean average precisions when clips have several labels.
+        test clips. Mean average precisions if clips have several labels.
     """
     num_tasks = predictions.num_tasks_done
     matrix = np.full((num_tasks, num_tasks), np.nan)
@@ -153,7 +153,7 @@ def accuracy_matrix(predictions: Predictions, modality: str) -> Matrix:
 
 
 def num_test(predictions: Predictions) -> npt.NDArray[np.int64]:
-    """Number of test clips that come with each task learned so far, ``[T]``."""
+    """Number of test clips of each task learned so far, ``[T]``."""
     tasks_N = clip_tasks(predictions)
     return np.bincount(tasks_N[tasks_N >= 0], minlength=len(predictions.task_sizes))[
         : predictions.num_tasks_done
@@ -161,7 +161,7 @@ def num_test(predictions: Predictions) -> npt.NDArray[np.int64]:
 
 
 def seen_accuracy(predictions: Predictions, modality: str) -> npt.NDArray[np.float64]:
-    """A_k in 0..1 for every task learned so far, ``[T]``; NaN where nothing could be tested."""
+    """A_k in [0, 1] for every task learned so far, ``[T]``; NaN without test clips."""
     num_tasks = predictions.num_tasks_done
     if is_multi_label(predictions):
         values = [mean_average_precision(predictions, modality, k) for k in range(num_tasks)]
@@ -175,12 +175,12 @@ def seen_accuracy(predictions: Predictions, modality: str) -> npt.NDArray[np.flo
 
 
 def class_recall(predictions: Predictions, modality: str, task: int = -1) -> Matrix:
-    """Share of each class's clips that are given to it after ``task`` (default: the last).
+    """Share of each class's clips that are predicted as it after ``task`` (default: the last).
 
-    With several labels per clip: the class's average precision.
+    If clips have several labels, it is the average precision of the class.
 
     Returns:
-        ``[num_classes_seen]`` in 0..1; NaN for a class without test clips.
+        ``[num_classes_seen]`` in [0, 1]; NaN for a class without test clips.
     """
     task = range(predictions.num_tasks_done)[task]
     targets_NC = class_targets(predictions)[:, : predictions.num_seen(task)]
@@ -192,17 +192,17 @@ def class_recall(predictions: Predictions, modality: str, task: int = -1) -> Mat
 
 
 def last(seen: npt.NDArray[np.float64]) -> float | None:
-    """Last accuracy A_T, from ``seen_accuracy``."""
+    """Last accuracy A_T, computed from ``seen_accuracy``."""
     return _known(seen[-1]) if len(seen) else None
 
 
 def average_incremental(seen: npt.NDArray[np.float64]) -> float | None:
-    """Mean over k of A_k (Rebuffi et al. 2017), from ``seen_accuracy``."""
+    """Mean over k of A_k (Rebuffi et al. 2017), computed from ``seen_accuracy``."""
     return _known(_mean(seen))
 
 
 def task_mean(matrix: Matrix) -> float | None:
-    """Mean over j of a(T, j): every task weighs the same, whatever its number of clips."""
+    """Mean over j of a(T, j): every task has the same weight, whatever its number of clips."""
     return _known(_mean(matrix[-1])) if len(matrix) else None
 
 
@@ -210,8 +210,8 @@ def forgetting(matrix: Matrix) -> float | None:
     """Mean over j < T of [ max over l in j..T-1 of a(l, j) - a(T, j) ] (Chaudhry et al. 2018).
 
     Returns:
-        None for a single task, where nothing can have been forgotten. Tasks without test clips are
-        left out.
+        The forgetting; None for a single task, which has no earlier task to forget. Tasks without
+        test clips are excluded.
     """
     num_tasks = len(matrix)
     drops = [matrix[j:-1, j].max() - matrix[-1, j] for j in range(num_tasks - 1)]
@@ -219,7 +219,7 @@ def forgetting(matrix: Matrix) -> float | None:
 
 
 def forgetting_av_cil(matrix: Matrix) -> float | None:
-    """Forgetting at every step k = 2..T, averaged over the steps; None for a single task."""
+    """Mean over the steps k = 2..T of forgetting at step k; None for a single task."""
     steps = [forgetting(matrix[:k, :k]) for k in range(2, len(matrix) + 1)]
     return _known(_mean(np.asarray([step for step in steps if step is not None])))
 
@@ -230,7 +230,7 @@ def bwt(matrix: Matrix) -> float | None:
 
 
 def intransigence(matrix: Matrix, joint_matrix: Matrix) -> npt.NDArray[np.float64]:
-    """How much worse each new task is learned than by joint training (Chaudhry et al. 2018).
+    """Accuracy gap to joint training on each new task (Chaudhry et al. 2018).
 
     Args:
         matrix: a(k, j) of the method.
@@ -244,12 +244,12 @@ def intransigence(matrix: Matrix, joint_matrix: Matrix) -> npt.NDArray[np.float6
 
 
 def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """All named numbers of a run, in percent, as ``metrics.json`` holds them under ``readings``.
+    """All named metrics of a run, in percent, as in ``readings`` of ``metrics.json``.
 
     Returns:
-        reading -> ``measure`` ("accuracy" or "map"), ``matrix`` and ``num_test`` (``[T][T]``,
+        modality -> ``measure`` ("accuracy" or "map"), ``matrix`` and ``num_test`` (``[T][T]``,
         None above the diagonal), ``seen`` (``[T]``), ``last``, ``average``, ``task_mean``,
-        ``forgetting``, ``forgetting_av_cil``, ``bwt``. None where a number is not defined.
+        ``forgetting``, ``forgetting_av_cil``, ``bwt``. None where a metric is not defined.
     """
     measure = "map" if is_multi_label(predictions) else "accuracy"
     counts = num_test(predictions).tolist()
@@ -283,11 +283,11 @@ def _right(predictions: Predictions, task: int, modality: str) -> npt.NDArray[np
 
 
 def _mean(values: npt.NDArray[Any]) -> float:
-    """Mean of the values that are defined; NaN when there is none (numpy would warn)."""
+    """Mean of the defined values; NaN if there are none (numpy would warn)."""
     defined = values[~np.isnan(values)] if values.dtype.kind == "f" else values
     return float(defined.mean()) if len(defined) else float("nan")
 
 
 def _known(value: float | np.floating[Any]) -> float | None:
-    """JSON has no NaN: an undefined number is None."""
+    """Replace NaN, which JSON does not have, by None."""
     return None if np.isnan(value) else float(value)

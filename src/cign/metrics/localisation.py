@@ -1,7 +1,8 @@
-"""Where and when: does the strongest patch or moment of a true class lie on it?
+"""Localisation metrics: is the strongest token of a true class inside the object or event?
 
-A hit is the centre of the strongest token in the true box (interval). Every figure is to be read
-beside two that know nothing: a constant map of the centre and a random one (protocol, trap 16).
+It is a hit if the centre of the strongest token is inside the true box (image) or interval (audio).
+Compare every hit rate with two baselines that ignore the clip: a constant map that peaks at the
+centre, and a random map.
 
 Legend: K maps, P tokens of a map.
 """
@@ -19,13 +20,13 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Localisation:
-    """Hits of maps and of maps that know nothing, one for each labelled and present object.
+    """Hits of maps and of two baselines, one entry for each labelled object that is present.
 
     Attributes:
-        hits: Whether the strongest token lies on the object, bool, shape [K].
-        centre: Chance of a constant map of the centre, shape [K]; where several tokens are equally
-            near to the centre, their mean.
-        random: Chance of a random map: the share of the tokens that lie on the object, shape [K].
+        hits: Whether the strongest token is on the object, bool, shape [K].
+        centre: Hit probability of a map that peaks at the centre, shape [K]; the mean over the
+            tokens nearest to the centre if there are several.
+        random: Hit probability of a random map: the share of the tokens on the object, shape [K].
     """
 
     hits: Bools
@@ -33,7 +34,7 @@ class Localisation:
     random: Floats
 
     def rates(self) -> dict[str, float]:
-        """Means in percent; NaN without a map."""
+        """Mean hit rates in percent; NaN without maps."""
         if len(self.hits) == 0:
             return dict.fromkeys(("hit", "centre", "random"), float("nan"))
         parts = {"hit": self.hits, "centre": self.centre, "random": self.random}
@@ -43,15 +44,15 @@ class Localisation:
 
 
 def localise_patches(maps: Floats, boxes: Floats, grid: tuple[int, int]) -> Localisation:
-    """Compare maps of a frame with boxes.
+    """Compare maps over the patches of a frame with boxes.
 
     Args:
-        maps: One value for each patch, row by row, shape [K, rows * columns].
-        boxes: x0, y0, x1, y1 in 0..1 of the frame, shape [K, 4].
-        grid: Rows and columns.
+        maps: One value for each patch, row-major, shape [K, rows * columns].
+        boxes: x0, y0, x1, y1 as fractions of the frame in [0, 1], shape [K, 4].
+        grid: Numbers of rows and columns.
 
     Returns:
-        Hits; of equal values the first counts.
+        Hits; ties go to the first patch.
     """
     rows, columns = grid
     y, x = np.divmod(np.arange(rows * columns), columns)
@@ -62,12 +63,12 @@ def localise_patches(maps: Floats, boxes: Floats, grid: tuple[int, int]) -> Loca
 
 
 def localise_moments(maps: Floats, intervals: Floats, window_s: float) -> Localisation:
-    """Compare maps along time with sounding intervals.
+    """Compare maps over time with the intervals in which an object sounds.
 
     Args:
-        maps: One value for each audio token in its order, shape [K, P].
-        intervals: Start and end in seconds from the window's start, shape [K, 2].
-        window_s: Length of the window that the tokens cover, seconds.
+        maps: One value for each audio token in order of time, shape [K, P].
+        intervals: Start and end in seconds from the start of the window, shape [K, 2].
+        window_s: Length of the window that the tokens cover, in seconds.
     """
     num_tokens = maps.shape[1]
     middle_s = (np.arange(num_tokens) + 0.5) / num_tokens * window_s
@@ -77,7 +78,7 @@ def localise_moments(maps: Floats, intervals: Floats, window_s: float) -> Locali
 
 
 def _localise(maps: Floats, inside: Bools, from_centre: Floats) -> Localisation:
-    """Hits of the maps' strongest tokens, of the most central ones and of any."""
+    """Hits of the strongest token of each map, and of both baselines."""
     if maps.shape != inside.shape:
         raise ValueError(f"maps of shape {maps.shape} do not fit tokens of shape {inside.shape}")
     strongest = maps.argmax(axis=1)

@@ -1,7 +1,7 @@
-"""Open-set metrics: how well a score tells clips of classes never taught from those of known ones.
+"""Open-set metrics: how well a score separates clips of unknown classes from known ones.
 
-A score is higher for clips that look less known. After step k the classes still to come are the
-unknowns, with a held-out group of split ``unknown`` that never arrives.
+An unknown score is higher for clips that look less like the known classes. After step k, the
+unknown classes are those of later tasks and those of split ``unknown``, which are never learned.
 
 Legend: K clips of known classes, U clips of unknown ones, N = K + U, C classes seen.
 """
@@ -22,44 +22,44 @@ Floats = npt.NDArray[np.floating[Any]]
 Bools = npt.NDArray[np.bool_]
 
 DEFINITIONS: dict[str, str] = {
-    "auroc": "chance that a clip of an unknown class has a higher unknown score than one of a "
+    "auroc": "probability that a clip of an unknown class has a higher unknown score than one of a "
     "known class; equal scores count half",
-    "fpr95": "share of the clips of unknown classes that pass as known where 95 % of those of "
-    "known classes do",
-    "oscr": "area under the share of known clips that pass and are answered right, over the share "
-    "of unknown clips that pass (Dhamija 2018)",
+    "fpr95": "share of the clips of unknown classes accepted as known at the threshold that "
+    "accepts 95 % of the clips of known classes",
+    "oscr": "area under the curve of the share of known clips that are accepted and classified "
+    "correctly, over the share of unknown clips that are accepted (Dhamija 2018)",
 }
-# Of a run: the headline first.
+# Metrics of a run; the main one is first.
 RUN_DEFINITIONS: dict[str, str] = {
     "oscr": f"open-set classification rate, {DEFINITIONS['oscr']}; mean over the steps k after "
-    "which there are clips of unknown classes: those still to come and those of split unknown. A "
-    "clip passes where its unknown score, minus its highest class score, is below a threshold",
+    "which there are clips of unknown classes: those of later tasks and those of split unknown. A "
+    "clip is accepted if its unknown score (its highest class score, negated) is below a threshold",
     "auroc": f"{DEFINITIONS['auroc']}; mean over the same steps",
     "fpr95": f"{DEFINITIONS['fpr95']}; mean over the same steps",
-    "oscr_last": "oscr after task T alone, where the clips of split unknown are the unknown ones",
-    "auroc_last": "auroc after task T alone",
-    "fpr95_last": "fpr95 after task T alone",
+    "oscr_last": "oscr after task T only, where the unknown clips are those of split unknown",
+    "auroc_last": "auroc after task T only",
+    "fpr95_last": "fpr95 after task T only",
 }
 
 
 def auroc(known: Floats, unknown: Floats) -> float | None:
-    """Area under the ROC curve, unknown clips being the positive ones.
+    """Area under the ROC curve with unknown clips as the positive class.
 
     Args:
         known: Scores of clips of known classes, shape [K].
         unknown: Scores of clips of unknown classes, shape [U].
 
     Returns:
-        0..1; None without clips of either kind.
+        A value in [0, 1]; None if there are no known or no unknown clips.
     """
     return oscr(known, np.ones(len(known), dtype=np.bool_), unknown)
 
 
 def fpr_at_recall(known: Floats, unknown: Floats, recall: float = 0.95) -> float | None:
-    """Share of unknown clips that pass where a share ``recall`` of the known ones does (FPR95).
+    """Share of unknown clips accepted at the threshold of a given recall of known ones (FPR95).
 
-    The threshold is the lowest score of a known clip up to which that share of them lies; clips
-    that have it pass.
+    The threshold is the lowest score of a known clip such that at least the share ``recall`` of the
+    known clips scores no higher. Clips with a score equal to the threshold are accepted.
 
     Args:
         known: Scores of clips of known classes, shape [K].
@@ -67,12 +67,12 @@ def fpr_at_recall(known: Floats, unknown: Floats, recall: float = 0.95) -> float
         recall: Above 0, at most 1.
 
     Returns:
-        0..1; None without clips of either kind.
+        A value in [0, 1]; None if there are no known or no unknown clips.
     """
     assert 0.0 < recall <= 1.0
     if not len(known) or not len(unknown):
         return None
-    # The small number keeps 0.95 * 20 from becoming 20 by rounding.
+    # The epsilon prevents 0.95 * 20 from being rounded up to 20.
     needed = int(np.ceil(recall * len(known) - 1e-9))
     threshold = np.sort(known)[needed - 1]
     return float(np.mean(unknown <= threshold))
@@ -81,18 +81,19 @@ def fpr_at_recall(known: Floats, unknown: Floats, recall: float = 0.95) -> float
 def oscr(known: Floats, right: Bools, unknown: Floats) -> float | None:
     """Area under the open-set classification rate (Dhamija et al., NeurIPS 2018).
 
-    The correct classification rate at a threshold is the share of the known clips that score
-    below it and are answered right; it is drawn over the share of unknown clips below the same
-    threshold. The area is the mean over pairs of [right and known score < unknown score], equal
-    scores counting half, as the trapezoid rule does.
+    The correct classification rate at a threshold is the share of the known clips that score below
+    it and are classified correctly. It is plotted over the share of unknown clips below the same
+    threshold. The area is the mean over pairs of [correct and known score < unknown score]; equal
+    scores count half, as in the trapezoid rule.
 
     Args:
         known: Scores of clips of known classes, shape [K].
-        right: Whether each of them is answered right, shape [K].
+        right: Whether each of them is classified correctly, shape [K].
         unknown: Scores of clips of unknown classes, shape [U].
 
     Returns:
-        0..1, at most the accuracy on the known clips; None without clips of either kind.
+        A value from 0 to the accuracy on the known clips; None if there are no known or no unknown
+        clips.
     """
     if not len(known) or not len(unknown):
         return None
@@ -103,11 +104,11 @@ def oscr(known: Floats, right: Bools, unknown: Floats) -> float | None:
 
 
 def open_set(known: Floats, right: Bools, unknown: Floats) -> dict[str, float | None]:
-    """All of `DEFINITIONS` in percent, None where there is nothing to measure.
+    """All metrics of `DEFINITIONS` in percent; None if there are no known or no unknown clips.
 
     Args:
         known: Scores of clips of known classes, shape [K].
-        right: Whether each of them is answered right, shape [K].
+        right: Whether each of them is classified correctly, shape [K].
         unknown: Scores of clips of unknown classes, shape [U].
     """
     values = {
@@ -121,9 +122,9 @@ def open_set(known: Floats, right: Bools, unknown: Floats) -> dict[str, float | 
 def is_known(
     labels: list[tuple[str, ...]], classes: tuple[str, ...]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows of clips all of whose labels are among the classes, and of those none of whose are.
+    """Rows of the clips with known labels only, and rows of those with unknown labels only.
 
-    A clip that shows a known and an unknown class is neither.
+    A clip with a known and an unknown label is in neither.
     """
     seen = set(classes)
     inside = [seen.issuperset(names) for names in labels]
@@ -134,35 +135,35 @@ def is_known(
 def answered_right(
     scores: Floats, labels: list[tuple[str, ...]], classes: tuple[str, ...]
 ) -> Bools:
-    """Whether the class that a clip's scores [N, C] put first is one of its labels, shape [N]."""
+    """Whether the arg-max of each clip's scores [N, C] is one of its labels, bool, shape [N]."""
     answers = np.asarray(scores).argmax(axis=1)
     pairs = zip(answers, labels, strict=True)
     return np.array([classes[c] in names for c, names in pairs], dtype=np.bool_)
 
 
 def open_set_after(predictions: Predictions, task: int, modality: str) -> dict[str, float | None]:
-    """Open-set metrics after a task, of the one score that stored predictions allow.
+    """Open-set metrics after a task, with the unknown score that stored predictions allow.
 
-    The unknown score is the highest class score with its sign turned: 1 minus the highest
-    probability in another scale.
+    The unknown score is the negated highest class score. It ranks clips like 1 minus the highest
+    probability.
 
     Args:
-        predictions: Of the run.
-        task: From 0.
+        predictions: Predictions of the run.
+        task: Number of the task, from 0.
         modality: One of ``MODALITIES``.
     """
-    return _after(predictions, task, _Shown.of(predictions))[modality]
+    return _after(predictions, task, _ClipClasses.of(predictions))[modality]
 
 
 def summarise_open_set(predictions: Predictions) -> dict[str, list[dict[str, float | None]]]:
-    """`open_set_after` every task learned so far, for each reading."""
-    shown = _Shown.of(predictions)
-    steps = [_after(predictions, task, shown) for task in range(predictions.num_tasks_done)]
+    """`open_set_after` for every task learned so far and each modality."""
+    classes = _ClipClasses.of(predictions)
+    steps = [_after(predictions, task, classes) for task in range(predictions.num_tasks_done)]
     return {modality: [step[modality] for step in steps] for modality in MODALITIES}
 
 
 def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
-    """The numbers of `RUN_DEFINITIONS` for every reading; None where they are not defined."""
+    """The metrics of `RUN_DEFINITIONS` for every modality; None where they are not defined."""
     steps = summarise_open_set(predictions)
     whole = predictions.num_tasks_done == len(predictions.task_sizes)
     result: dict[str, dict[str, float | None]] = {}
@@ -177,23 +178,23 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, float | None]]:
 
 
 def num_unknown(predictions: Predictions) -> list[int]:
-    """Clips of classes not taught so far, after each task learned."""
-    shown = _Shown.of(predictions)
+    """Number of clips of classes not learned yet, after each task learned."""
+    classes = _ClipClasses.of(predictions)
     return [
-        int((shown.first >= predictions.num_seen(task)).sum())
+        int((classes.first >= predictions.num_seen(task)).sum())
         for task in range(predictions.num_tasks_done)
     ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shown:
-    """Which classes of a run the clips show.
+class _ClipClasses:
+    """The classes of a run that the clips are labelled with.
 
     Attributes:
-        targets: Shape [N, C].
-        first: Place of each clip's first class in the order learned, shape [N]; C for a class that
-            never comes.
-        last: Place of its last class, shape [N].
+        targets: Multi-hot labels, bool, shape [N, C].
+        first: Index of each clip's earliest class in the order of learning, shape [N]; C for a
+            class that is never learned.
+        last: Index of its latest class, shape [N].
     """
 
     targets: Bools
@@ -201,7 +202,7 @@ class _Shown:
     last: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, predictions: Predictions) -> _Shown:
+    def of(cls, predictions: Predictions) -> _ClipClasses:
         never = len(predictions.class_names)
         place = {name: c for c, name in enumerate(predictions.class_names)}
         places = [[place.get(name, never) for name in names] for names in predictions.labels]
@@ -213,15 +214,15 @@ class _Shown:
 
 
 def _after(
-    predictions: Predictions, task: int, shown: _Shown
+    predictions: Predictions, task: int, classes: _ClipClasses
 ) -> dict[str, dict[str, float | None]]:
-    """`open_set` of every reading after a task (from 0)."""
+    """`open_set` of every modality after a task (from 0)."""
     num_seen = predictions.num_seen(task)
-    known, unknown = shown.last < num_seen, shown.first >= num_seen
+    known, unknown = classes.last < num_seen, classes.first >= num_seen
     result = {}
     for modality in MODALITIES:
         scores = predictions.scores[task][modality]
-        right = shown.targets[np.arange(len(scores)), scores.argmax(axis=1)]
+        right = classes.targets[np.arange(len(scores)), scores.argmax(axis=1)]
         score = -scores.max(axis=1)
         result[modality] = open_set(score[known], right[known], score[unknown])
     return result

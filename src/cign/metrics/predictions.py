@@ -1,4 +1,4 @@
-"""What a run says about every test clip after every task; all numbers are derived from it."""
+"""Predictions of a run for every test clip after every task; all metrics derive from them."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Scores = dict[str, npt.NDArray[np.float32]]
 class Predictions:
     """Scores of all test and unknown clips on the classes seen, after each task learned so far.
 
-    Scores are what the method ranks classes by: probabilities, logits or log-probabilities. Only
-    their order matters here. Minus infinity is a score, NaN is not.
+    Scores are the values by which the method ranks classes: probabilities, logits or
+    log-probabilities. Only their order matters here. Minus infinity is allowed, NaN is not.
 
     Attributes:
-        clip_ids: N clip ids, without repetition.
-        labels: The labels of each clip; some or all may lie outside ``class_names``.
+        clip_ids: N unique clip ids.
+        labels: The labels of each clip; some or all may be missing from ``class_names``.
         class_names: C classes in the order in which the run learns them.
         task_sizes: Number of classes of each of the T tasks; they sum to C.
-        scores: For each task learned so far, reading -> ``[N, num_classes_seen]``. A run in
+        scores: For each task learned so far, modality -> ``[N, num_classes_seen]``. A run in
             progress has fewer entries than ``task_sizes``.
 
     Raises:
-        InputError: If a reading is missing, a shape does not fit, or a score is NaN.
+        InputError: If a modality is missing, a shape does not match, or a score is NaN.
     """
 
     clip_ids: list[str]
@@ -67,12 +67,12 @@ class Predictions:
 
     @property
     def num_clips(self) -> int:
-        """Number of clips scored."""
+        """Number of clips with scores."""
         return len(self.clip_ids)
 
     @property
     def num_tasks_done(self) -> int:
-        """Number of tasks after which there are scores."""
+        """Number of tasks learned so far."""
         return len(self.scores)
 
     def num_seen(self, task: int) -> int:
@@ -83,10 +83,10 @@ class Predictions:
         """Append the scores after the next task.
 
         Args:
-            scores: reading -> ``[N, num_classes_seen]``; kept as float32.
+            scores: modality -> ``[N, num_classes_seen]``; stored as float32.
 
         Raises:
-            InputError: If a reading is missing, a shape does not fit, or a score is NaN.
+            InputError: If a modality is missing, a shape does not match, or a score is NaN.
         """
         task = len(self.scores)
         if task >= len(self.task_sizes):
@@ -94,19 +94,19 @@ class Predictions:
                 f"scores after task {task + 1} were given for a run of {len(self.task_sizes)} "
                 "tasks: task sizes and scores must belong to the same run"
             )
-        wanted = (self.num_clips, self.num_seen(task))
-        kept: Scores = {}
+        expected_shape = (self.num_clips, self.num_seen(task))
+        checked: Scores = {}
         for modality in MODALITIES:
             if modality not in scores:
                 raise InputError(
-                    f"scores after task {task + 1} lack the {modality} reading: "
+                    f"scores after task {task + 1} lack the {modality} modality: "
                     f"give all of {', '.join(MODALITIES)}"
                 )
             array = np.asarray(scores[modality], dtype=np.float32)
-            if array.shape != wanted:
+            if array.shape != expected_shape:
                 raise InputError(
                     f"{modality} scores after task {task + 1} have shape {array.shape}: "
-                    f"{wanted} (clips, classes seen) is needed"
+                    f"{expected_shape} (clips, classes seen) is needed"
                 )
             if np.isnan(array).any():
                 clip = self.clip_ids[int(np.isnan(array).any(axis=1).argmax())]
@@ -114,16 +114,16 @@ class Predictions:
                     f"{modality} score of clip {clip} after task {task + 1} is not a number: "
                     "training diverged; lower the learning rate"
                 )
-            kept[modality] = array
-        self.scores.append(kept)
+            checked[modality] = array
+        self.scores.append(checked)
 
     def save(self, path: Path) -> None:
         """Write a Parquet file, one row per task and clip, atomically.
 
         Columns: ``clip`` (string), ``task`` (number of tasks learned, from 1), ``labels`` (list of
-        strings) and one list of float32 per reading, on the classes seen so far in class order.
-        Class names and task sizes are in the file's metadata, as JSON under ``cign``,
-        with the number of tasks done.
+        strings) and one list of float32 per modality, on the classes seen so far in class order.
+        The file's metadata holds class names, task sizes and the number of tasks done as JSON
+        under ``cign``.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -144,10 +144,10 @@ class Predictions:
 
     @classmethod
     def load(cls, path: Path) -> Predictions:
-        """Read what :meth:`save` wrote.
+        """Load a file written by :meth:`save`.
 
         Raises:
-            InputError: If the file is missing, is not such a file, or lacks columns or rows.
+            InputError: If the file is missing, has another format, or lacks columns or rows.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -168,19 +168,19 @@ class Predictions:
             task_sizes = tuple(map(int, about["task_sizes"]))
             num_done = int(about["num_tasks_done"])
         except (KeyError, TypeError, ValueError):
-            raise _unreadable(path, "it does not say which classes its tasks have") from None
+            raise _unreadable(path, "its metadata is missing or invalid") from None
         return _from_table(table, class_names, task_sizes, num_done, path)
 
 
 def _schema(predictions: Predictions) -> Any:
-    """The Parquet schema, with what the rows cannot say as metadata."""
+    """The Parquet schema, with classes and tasks as metadata."""
     import pyarrow as pa
 
     about = {
         "format": 1,
         "class_names": list(predictions.class_names),
         "task_sizes": list(predictions.task_sizes),
-        "num_tasks_done": predictions.num_tasks_done,  # no row tells of it when there is no clip
+        "num_tasks_done": predictions.num_tasks_done,  # unknown from the rows if no clip
     }
     fields = [
         ("clip", pa.string()),
@@ -192,7 +192,7 @@ def _schema(predictions: Predictions) -> Any:
 
 
 def _lists(scores_NC: npt.NDArray[np.float32]) -> Any:
-    """Turn a matrix into an Arrow column of lists without copying rows one by one."""
+    """Convert a matrix to an Arrow column of lists without copying row by row."""
     import pyarrow as pa
 
     num_rows, num_columns = scores_NC.shape
@@ -203,7 +203,7 @@ def _lists(scores_NC: npt.NDArray[np.float32]) -> Any:
 def _from_table(
     table: Any, class_names: tuple[str, ...], task_sizes: tuple[int, ...], num_done: int, path: Path
 ) -> Predictions:
-    """Cut the rows of all tasks apart; every task must hold the same clips in the same order."""
+    """Split the rows by task; every task must hold the same clips in the same order."""
     tasks = table["task"].to_numpy()
     clip_ids = table["clip"].to_pylist()
     num_clips = len(tasks) // num_done if num_done else 0

@@ -1,4 +1,4 @@
-"""The class-incremental grouping network: class tokens that group what is heard and what is seen.
+"""The class-incremental grouping network: class tokens that group audio and visual features.
 
 Legend: B clips, N features, C classes seen, D width.
 """
@@ -20,12 +20,12 @@ from cign.networks.grouping import Assignment, Grouped, Grouping, MeanComparison
 
 
 class ModalityOutput(NamedTuple):
-    """What one modality gives.
+    """Output of one modality.
 
     Attributes:
-        logits: w . g_i + b, shape [B, C]; its sigmoid is p_i.
+        logits: w . g_i + b, shape [B, C]; their sigmoid is p_i.
         transformed: Class tokens after the transformer, c^_i, shape [B, C, D].
-        grouped: The grouping's embeddings, tokens and assignment.
+        grouped: Embeddings, tokens and assignment of the grouping.
     """
 
     logits: Tensor
@@ -33,29 +33,29 @@ class ModalityOutput(NamedTuple):
     grouped: Grouped
 
     def float(self) -> ModalityOutput:
-        """The same in float32."""
+        """Convert to float32."""
         grouped = Grouped(*(part.float() for part in self.grouped))
         return ModalityOutput(self.logits.float(), self.transformed.float(), grouped)
 
 
 class CignOutput(NamedTuple):
-    """Both modalities of `CignNetwork`."""
+    """Output of `CignNetwork` for both modalities."""
 
     audio: ModalityOutput
     visual: ModalityOutput
 
 
 def added_by_grouping(output: CignOutput, probabilities: Sequence[Tensor]) -> Tensor:
-    """A clip's embedding: what the grouping added to each class token, weighted by the classes.
+    """Embed clips by the change of the class tokens in grouping, weighted by class probabilities.
 
-    sum_i p_i (g_i - c^_i) of each modality, so that no true label is used.
+    It is sum_i p_i (g_i - c^_i) for each modality, so that no true label is used.
 
     Args:
-        output: Of a batch.
+        output: Output for a batch.
         probabilities: p of each modality, shape [B, C].
 
     Returns:
-        Shape [B, 2 D].
+        Embeddings, shape [B, 2 D].
     """
     parts = [
         (p.unsqueeze(-1) * (modality.grouped.embedding - modality.grouped.tokens)).sum(dim=1)
@@ -75,8 +75,8 @@ class ModalityBranch(nn.Module):
         mlp_ratio: Inner width of the MLPs over D.
         drop_path: Stochastic depth rate.
         assignment: ``soft`` or ``hard``.
-        pool: Whether the encoder's tokens are max-pooled to one before the projection, as the
-            release does for sound.
+        pool: Whether the encoder's tokens are max-pooled to one before the projection, as in the
+            release for audio.
         grouping: False compares the tokens with the mean feature instead (`MeanComparison`).
         token_mixing: As in `Grouping`.
     """
@@ -116,12 +116,12 @@ class ModalityBranch(nn.Module):
             self.comparison = MeanComparison(width)
 
     def grow(self, num_new: int) -> None:
-        """Make room for ``num_new`` classes where weights depend on their number."""
+        """Add ``num_new`` classes to weights whose shape depends on their number."""
         if self.grouping is not None:
             self.grouping.grow(num_new)
 
     def forward(self, features: Tensor, tokens: Tensor) -> ModalityOutput:
-        """Read one modality.
+        """Compute the output of one modality.
 
         Args:
             features: The encoder's tokens, shape [B, N, D_in].
@@ -142,22 +142,22 @@ class ModalityBranch(nn.Module):
 
 
 class CignNetwork(nn.Module):
-    """CIGN's network. [paper; MGN eq. 7-13; details: release; see method.md section 2].
+    """The network of CIGN [paper; MGN eq. 7-13; details from the release].
 
-    The release's MLP across the token axis is left out unless asked for: its weights depend on the
-    number of classes, and the rule by which they grow is ours.
+    The release's MLP across the token axis is off by default: its weights depend on the number of
+    classes, and the rule by which they grow is ours.
 
     Args:
-        encoder: Gives the tokens of a batch.
-        width: D; None takes the width of the visual tokens.
+        encoder: Encoder that provides the tokens of a batch.
+        width: D; None uses the width of the visual tokens.
         depth: Blocks of the transformer.
         num_heads: Heads of its attention.
         mlp_ratio: Inner width of the MLPs over D.
         drop_path: Stochastic depth rate.
         assignment: ``soft`` or ``hard``.
-        pool_audio: Max-pool the audio tokens to one. [release]
+        pool_audio: Whether to max-pool the audio tokens to one. [release]
         grouping: False compares the tokens with the mean feature instead (ours, for ablation).
-        token_mixing: The release's MLP across the token axis.
+        token_mixing: Whether to use the release's MLP across the token axis.
     """
 
     def __init__(
@@ -206,13 +206,14 @@ class CignNetwork(nn.Module):
         self.visual.grow(num_new)
 
     def forward(self, audio: Tensor, visual: Tensor) -> CignOutput:
-        """Read a batch: cached tokens or media, as `Encoder` takes them."""
+        """Compute the output of a batch of cached tokens or media, as in `Encoder`."""
         audio_tokens, visual_tokens = self.encoder(audio, visual)
         tokens = self.tokens()
         with bf16_if(self.encoder.bf16, audio_tokens.device.type):
-            heard, seen = self.audio(audio_tokens, tokens), self.visual(visual_tokens, tokens)
-        return CignOutput(heard.float(), seen.float())
+            audio_output = self.audio(audio_tokens, tokens)
+            visual_output = self.visual(visual_tokens, tokens)
+        return CignOutput(audio_output.float(), visual_output.float())
 
     def token_logits(self) -> Tensor:
-        """The token head on the raw class tokens, shape [C, C]."""
+        """Logits of the token head on the raw class tokens, shape [C, C]."""
         return self.token_head(self.tokens())

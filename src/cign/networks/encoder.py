@@ -1,4 +1,4 @@
-"""What stands between a batch and the tokens: nothing (cached) or a backbone that learns."""
+"""The encoder from a batch to tokens: the identity (cached tokens) or a trained backbone."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cign.layers.precision import bf16_if
 
 @dataclass(frozen=True, kw_only=True)
 class TokenShape:
-    """Shape of the tokens that a network takes.
+    """Shape of the input tokens of a network.
 
     Attributes:
         audio_dim: Width of an audio token.
         visual_dim: Width of a visual token.
-        num_audio_tokens: Audio tokens of a clip.
-        num_visual_tokens: Visual tokens of a clip.
-        audio_grid: Audio tokens as (frequency, time); None takes them as one row.
-        visual_grid: Visual tokens of a frame as (rows, columns); None takes them as one row.
+        num_audio_tokens: Number of audio tokens of a clip.
+        num_visual_tokens: Number of visual tokens of a clip.
+        audio_grid: Audio tokens as (frequency, time); None treats them as one row.
+        visual_grid: Visual tokens of a frame as (rows, columns); None treats them as one row.
     """
 
     audio_dim: int
@@ -33,18 +33,18 @@ class TokenShape:
     def __post_init__(self) -> None:
         for name in ("audio_grid", "visual_grid"):
             grid = getattr(self, name)
-            if grid is not None:  # JSON has lists
+            if grid is not None:  # JSON stores tuples as lists
                 object.__setattr__(self, name, tuple(grid))
 
 
 class Encoder(nn.Module):
-    """Gives tokens for a batch.
+    """Encodes a batch as tokens.
 
     Args:
         shape: Shape of the tokens.
-        backbone: None when batches hold cached tokens; else it is trained with the rest.
-        bf16: Run the backbone, and what a network puts between its tokens and its heads, in
-            bfloat16 (`bf16_if`); tokens come out in float32.
+        backbone: Backbone to train with the rest; None if batches contain cached tokens.
+        bf16: Whether to run the backbone, and the layers of a network between tokens and heads, in
+            bfloat16 (`bf16_if`); tokens are returned in float32.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         self.bf16 = bf16
 
     def forward(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """Give tokens.
+        """Encode a batch.
 
         Args:
             audio: Cached tokens [B, N_a, D_a], or samples [B, L].

@@ -19,12 +19,12 @@ Assignment = Literal["soft", "hard"]
 
 
 class Grouped(NamedTuple):
-    """What the grouping of one modality gives.
+    """Output of the grouping of one modality.
 
     Attributes:
         embedding: g_i, shape [B, C, D].
-        tokens: c^_i as they entered the sum, after norm and cross-attention, shape [B, C, D].
-        assignment: A[n, i], each feature's shares over the classes, shape [B, N, C].
+        tokens: c^_i in the sum, after norm and cross-attention, shape [B, C, D].
+        assignment: A[n, i], the assignment of each feature to the classes, shape [B, N, C].
     """
 
     embedding: Tensor
@@ -33,17 +33,17 @@ class Grouped(NamedTuple):
 
 
 def assign(scores: Tensor, kind: Assignment, *, training: bool) -> Tensor:
-    """Turn scores into each feature's shares over the classes.
+    """Convert scores to an assignment of each feature to the classes.
 
     Args:
-        scores: Shape [..., N, C].
-        kind: ``soft`` is a soft-max. ``hard`` gives the arg-max one and the rest zero, with
-            Gumbel noise (tau 1) in training and the soft-max's gradient (straight-through).
+        scores: Scores, shape [..., N, C].
+        kind: ``soft`` is a soft-max. ``hard`` is one for the arg-max and zero for the rest, with
+            Gumbel noise (tau 1) in training and the gradient of the soft-max (straight-through).
             [MGN, release]
-        training: Whether noise is added to ``hard``.
+        training: Whether to add noise to ``hard``.
 
     Returns:
-        Shape [..., N, C], sums to one over the last axis.
+        The assignment, shape [..., N, C], which sums to one over the last axis.
     """
     if kind == "soft":
         return scores.softmax(dim=-1)
@@ -67,7 +67,7 @@ class Grouping(nn.Module):
         drop_path: Stochastic depth rate of the cross-attention block.
         assignment: ``soft`` or ``hard``.
         token_mixing: Whether tokens are mixed across the token axis before the cross-attention
-            [release]; what is mixed is added to the tokens (ours).
+            [release]; the mixed tokens are added to the tokens (ours).
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Grouping(nn.Module):
         self.mlp = mlp(width, mlp_ratio)
 
     def grow(self, num_new: int) -> None:
-        """Make room for ``num_new`` classes where weights depend on their number."""
+        """Add ``num_new`` classes to weights whose shape depends on their number."""
         if self.mixing is not None:
             self.mixing.grow(num_new)
 
@@ -106,14 +106,14 @@ class Grouping(nn.Module):
 
         A[n,i] = soft-max over classes i of (W_q f_n . W_k c_i) / sqrt(D);
         g_i = c_i + W_o(sum_n A[n,i] W_v f_n / (sum_n A[n,i] + 1)), then + MLP(LN(.)). The + 1 in
-        the denominator is the release's.
+        the denominator is from the release.
 
         Args:
             features: f^_n after the transformer, shape [B, N, D].
             tokens: Class tokens after the transformer, shape [B, C, D].
 
         Returns:
-            The grouped embeddings, the tokens they started from and the assignment.
+            The grouped embeddings, the tokens before the sum and the assignment.
         """
         features = self.norm_features(features)
         tokens = self.norm_tokens(tokens)
@@ -130,9 +130,9 @@ class Grouping(nn.Module):
 
 
 class MeanComparison(nn.Module):
-    """What is left without grouping: each class token is compared with the mean feature.
+    """The ablation without grouping: each class token is compared with the mean feature.
 
-    For ablation, ours: nothing is assigned and no embedding is summed. The score of class i is
+    It is ours. No features are assigned and no embedding is summed. The score of class i is
     (W_q mean_n f_n . W_k c_i) / sqrt(D) + b, with the norms and projections of the assignment.
 
     Args:
@@ -152,8 +152,8 @@ class MeanComparison(nn.Module):
         """Compare tokens [B, C, D] with the mean of the features [B, N, D].
 
         Returns:
-            Scores [B, C], and what stands for a grouping: every feature counts alike for every
-            class, and the mean is what was added to each token.
+            Scores [B, C] and a substitute for a grouping: all features have the same weight for all
+            classes, and the mean is added to each token.
         """
         features, tokens = self.norm_features(features), self.norm_tokens(tokens)
         mean = features.mean(dim=1)

@@ -1,7 +1,7 @@
-"""The trunk with a fused head that reads pictures where the sound points.
+"""The trunk with a fused head on audio-guided visual attention.
 
-Source: Pian et al. 2023, AV-CIL, after the paper's description. The fused head alone reads guided
-features: the visual reading must not depend on sound.
+Source: Pian et al. 2023, AV-CIL, from the description in the paper. Only the fused head takes
+guided features: the visual-only prediction must not depend on audio.
 Legend: B clips, N visual tokens, D width, E width of the common space.
 """
 
@@ -18,10 +18,10 @@ from cign.networks.heads import HeadsNetwork, OnMap, Trunk
 
 
 class GuidedOutput(NamedTuple):
-    """What the network makes of a batch.
+    """Output of the network for a batch.
 
     Attributes:
-        features: Of each reading, shapes [B, D], [B, D], [B, 2 D].
+        features: Features of each modality, shapes [B, D], [B, D], [B, 2 D].
         log_attention: Logarithm of the attention over the visual tokens, shape [B, N].
         audio: Audio features in the common space, shape [B, E].
         visual: Guided visual features in the common space, shape [B, E].
@@ -34,16 +34,16 @@ class GuidedOutput(NamedTuple):
 
 
 class GuidedNetwork(HeadsNetwork):
-    """Three heads, the fused one on the mean of the visual tokens weighted by the sound.
+    """Three heads; the fused one takes the mean of visual tokens weighted by audio attention.
 
     Args:
-        encoder: Gives the tokens of a batch.
+        encoder: Encoder that provides the tokens of a batch.
         trunk: As in `HeadsNetwork`.
         width: As in `HeadsNetwork`.
         depth: As in `HeadsNetwork`.
         num_heads: As in `HeadsNetwork`.
         drop_path: As in `HeadsNetwork`.
-        common_dim: E; None takes the width of the visual features.
+        common_dim: E; None uses the width of the visual features.
     """
 
     def __init__(
@@ -66,15 +66,15 @@ class GuidedNetwork(HeadsNetwork):
             drop_path=drop_path,
         )
         common_dim = common_dim or self.dims["visual"]
-        # Without bias: one on the audio side would give every clip the same attention.
+        # Without bias: an audio bias would add the same attention to every clip.
         self.audio_projection = nn.Linear(self.dims["audio"], common_dim, bias=False)
         self.visual_projection = nn.Linear(self.dims["visual"], common_dim, bias=False)
 
     def read(self, audio: Tensor, visual: Tensor, on_map: OnMap | None = None) -> GuidedOutput:
-        """Features, attention and the common space of a batch.
+        """Features, attention and common-space features of a batch.
 
-        One soft-max over all visual tokens of a clip, frames included; the paper's is over places
-        and then over time. Division by sqrt(E) keeps it soft at the start. Both are ours.
+        The attention is one soft-max over all visual tokens of all frames of a clip; in the paper
+        it is spatial and then temporal. Division by sqrt(E) makes it soft initially. Both are ours.
 
         Args:
             audio: As in `Encoder`.
@@ -83,17 +83,18 @@ class GuidedNetwork(HeadsNetwork):
         """
         audio_tokens, visual_tokens = self.tokens(audio, visual, on_map)
         features = self.pool(audio_tokens, visual_tokens)
-        heard = self.audio_projection(features["audio"])  # [B, E]
-        places = self.visual_projection(self.visual_norm(visual_tokens))  # [B, N, E]
-        scores = torch.einsum("be,bne->bn", heard.tanh(), places.tanh())
-        log_attention = (scores / math.sqrt(heard.shape[-1])).log_softmax(dim=1)
+        audio_common = self.audio_projection(features["audio"])  # [B, E]
+        visual_common = self.visual_projection(self.visual_norm(visual_tokens))  # [B, N, E]
+        scores = torch.einsum("be,bne->bn", audio_common.tanh(), visual_common.tanh())
+        log_attention = (scores / math.sqrt(audio_common.shape[-1])).log_softmax(dim=1)
         guided = torch.einsum("bn,bnd->bd", log_attention.exp(), visual_tokens)
         guided = self.visual_norm(guided)
         features["audio_visual"] = torch.cat([features["audio"], guided], dim=-1)
-        return GuidedOutput(features, log_attention, heard, self.visual_projection(guided))
+        guided_common = self.visual_projection(guided)
+        return GuidedOutput(features, log_attention, audio_common, guided_common)
 
     def features(
         self, audio: Tensor, visual: Tensor, on_map: OnMap | None = None
     ) -> dict[str, Tensor]:
-        """Features of each reading, shapes [B, D], [B, D] and [B, 2 D]."""
+        """Features of each modality, shapes [B, D], [B, D] and [B, 2 D]."""
         return self.read(audio, visual, on_map).features

@@ -19,29 +19,29 @@ from cign.networks.encoder import Encoder
 from cign.vocabulary import MODALITIES
 
 Trunk = Literal["linear", "transformer"]
-# Told of inner token maps: modality and tokens [B, N, D].
+# Callback for inner token maps: modality and tokens [B, N, D].
 OnMap = Callable[[str, Tensor], None]
 
 
 class GrowingHead(Protocol):
-    """A head whose outputs are added task by task; `GrowingLinear` is the usual one."""
+    """A head whose outputs are added task by task, such as `GrowingLinear`."""
 
     def grow(self, num_new: int) -> None:
         """Add ``num_new`` outputs."""
 
 
 class HeadsNetwork(nn.Module):
-    """Three heads that never share features: the audio reading does not touch visual ones.
+    """Three separate heads: audio-only predictions do not depend on visual features or vice versa.
 
     Args:
-        encoder: Gives the tokens of a batch.
-        trunk: ``linear``: heads on the mean token. ``transformer``: the small transformer of
-            `cign` over each modality's tokens first.
-        width: D of the transformer; None takes the width of the visual tokens.
+        encoder: Encoder that provides the tokens of a batch.
+        trunk: ``linear``: heads on the mean token. ``transformer``: first the small transformer of
+            `cign` on the tokens of each modality.
+        width: D of the transformer; None uses the width of the visual tokens.
         depth: Blocks of the transformer.
         num_heads: Heads of its attention.
         drop_path: Stochastic depth rate.
-        make_head: Makes a head for features of a width; it must be a `GrowingHead`.
+        make_head: Builds a head for features of a given width; it must be a `GrowingHead`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class HeadsNetwork(nn.Module):
             audio_dim = visual_dim = width
         else:
             self.audio_trunk, self.visual_trunk = nn.Identity(), nn.Identity()
-        # Normalised without learned scale: heads see features of one size for every backbone.
+        # Normalised without a learned scale: features have the same scale for every backbone.
         self.audio_norm = nn.LayerNorm(audio_dim, elementwise_affine=False)
         self.visual_norm = nn.LayerNorm(visual_dim, elementwise_affine=False)
         self.dims = {
@@ -100,19 +100,19 @@ class HeadsNetwork(nn.Module):
         Args:
             audio: As in `Encoder`.
             visual: As in `Encoder`.
-            on_map: Told of each modality's inner maps in their order: the tokens of a backbone
-                that learns, then those after each block of the transformer.
+            on_map: Called with the inner maps of each modality in order: the tokens of a trained
+                backbone, then those after each block of the transformer.
         """
         audio_tokens, visual_tokens = self.encoder(audio, visual)
         return (
-            self._through("audio", self.audio_trunk, audio_tokens, on_map),
-            self._through("visual", self.visual_trunk, visual_tokens, on_map),
+            self._apply_trunk("audio", self.audio_trunk, audio_tokens, on_map),
+            self._apply_trunk("visual", self.visual_trunk, visual_tokens, on_map),
         )
 
-    def _through(
+    def _apply_trunk(
         self, modality: str, trunk: nn.Module, tokens: Tensor, on_map: OnMap | None
     ) -> Tensor:
-        """Tokens of one modality after its trunk, telling of the maps on the way in float32."""
+        """Tokens of one modality after its trunk; ``on_map`` receives the inner maps in float32."""
         if on_map is not None and self.encoder.backbone is not None:
             on_map(modality, tokens)
         if not isinstance(trunk, nn.Sequential):
@@ -124,24 +124,25 @@ class HeadsNetwork(nn.Module):
         return mapped.float()
 
     def pool(self, audio_tokens: Tensor, visual_tokens: Tensor) -> dict[str, Tensor]:
-        """Features of each reading from tokens after the trunk, as `features` gives them."""
-        heard = self.audio_norm(audio_tokens.mean(dim=1))
-        seen = self.visual_norm(visual_tokens.mean(dim=1))
-        return {"audio": heard, "visual": seen, "audio_visual": torch.cat([heard, seen], dim=-1)}
+        """Pool tokens after the trunk to the features of each modality, as in `features`."""
+        audio = self.audio_norm(audio_tokens.mean(dim=1))
+        visual = self.visual_norm(visual_tokens.mean(dim=1))
+        fused = torch.cat([audio, visual], dim=-1)
+        return {"audio": audio, "visual": visual, "audio_visual": fused}
 
     def features(
         self, audio: Tensor, visual: Tensor, on_map: OnMap | None = None
     ) -> dict[str, Tensor]:
-        """Pooled features of each reading, shapes [B, D], [B, D] and [B, 2 D].
+        """Pooled features of each modality, shapes [B, D], [B, D] and [B, 2 D].
 
-        ``on_map`` as in `tokens`.
+        ``on_map`` is as in `tokens`.
         """
         return self.pool(*self.tokens(audio, visual, on_map))
 
     def classify(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits of each reading, shape [B, C]."""
+        """Logits of each modality, shape [B, C]."""
         return {modality: self.heads[modality](features[modality]) for modality in MODALITIES}
 
     def forward(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
-        """Logits of each reading for a batch, shape [B, C]."""
+        """Logits of each modality for a batch, shape [B, C]."""
         return self.classify(self.features(audio, visual))

@@ -1,4 +1,4 @@
-"""What each parameter is worth to earlier tasks, and where it should stay."""
+"""Importance of each parameter to earlier tasks, and its anchor."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Named = Iterable[tuple[str, nn.Parameter]]
 class Importance(TrainingState):
     """Importance and anchor of each parameter, two buffers of its shape.
 
-    They are laid out when a parameter appears and are zero until a task has been learned, so that
-    new parameters are free.
+    They are created when a parameter is added and are zero until a task has been learned, so that
+    new parameters are not penalised.
     """
 
     def grow(self, named: Named) -> None:
-        """Make room for the parameters that are not known yet."""
+        """Add buffers for new parameters."""
         for name, parameter in named:
             if f"importance/{_key(name)}" not in self._buffers:
                 zeros = torch.zeros_like(parameter, requires_grad=False)
@@ -47,7 +47,7 @@ class Importance(TrainingState):
         return self.get_buffer(f"importance/{_key(name)}")
 
     def anchor(self, name: str) -> Tensor:
-        """Where a parameter should stay."""
+        """The anchor of a parameter."""
         return self.get_buffer(f"anchor/{_key(name)}")
 
     def penalty(self, named: Named, scale: float = 1.0) -> Tensor:
@@ -56,21 +56,21 @@ class Importance(TrainingState):
 
     @torch.no_grad()
     def add(self, named: Named, fisher: Mapping[str, Tensor]) -> None:
-        """Add a task's penalty to those before it; each keeps its own anchor."""
+        """Add the penalty of a task, which has its own anchor, to those of earlier tasks."""
         for name, parameter in named:
             importance, anchor = self.importance(name), self.anchor(name)
-            total, where = merge_penalties(importance, anchor, fisher[name], parameter)
-            importance.copy_(total)
-            anchor.copy_(where)
+            merged, new_anchor = merge_penalties(importance, anchor, fisher[name], parameter)
+            importance.copy_(merged)
+            anchor.copy_(new_anchor)
 
     @torch.no_grad()
     def replace(self, named: Named, fisher: Mapping[str, Tensor], decay: float) -> None:
-        """Let earlier importance fade by ``decay``, add a task's, and anchor all to here."""
+        """Scale earlier importance by ``decay``, add that of a task, and move all anchors."""
         for name, parameter in named:
             self.importance(name).mul_(decay).add_(fisher[name])
             self.anchor(name).copy_(parameter)
 
 
 def _key(name: str) -> str:
-    """A parameter's name without the dots that buffers must not have."""
+    """The name of a parameter without dots, which names of buffers must not contain."""
     return name.replace(".", "/")

@@ -1,7 +1,7 @@
-"""Prompts: learned tokens and prefixes, chosen for each clip by its own query.
+"""Prompts: learned tokens and prefixes, selected for each clip by its own query.
 
-A choice never looks at the other clips of a batch: a vote over a test batch would tell which task
-its clips come from.
+The selection does not depend on other clips of a batch: a vote over a test batch would leak the
+task of its clips.
 
 Legend: B clips, M prompts of the pool, N chosen ones, L tokens of a prompt, D width.
 """
@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Of the first prompts and keys (ours): small beside tokens, so that learning sets their size.
+# Initial prompts and keys (ours) are small compared with tokens: training sets their scale.
 INITIAL_STD = 0.02
 
 
-def _drawn(*shape: int) -> nn.Parameter:
+def _random_parameter(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(*shape) * INITIAL_STD)
 
 
@@ -33,23 +33,23 @@ class PromptPool(nn.Module):
 
     def __init__(self, pool_size: int, length: int, width: int) -> None:
         super().__init__()
-        self.keys = _drawn(pool_size, width)
-        self.prompts = _drawn(pool_size, length, width)
+        self.keys = _random_parameter(pool_size, width)
+        self.prompts = _random_parameter(pool_size, length, width)
 
     def choose(self, query: Tensor, num_chosen: int) -> Tensor:
-        """The prompts whose keys are nearest by cosine: [B, D] -> int64 [B, N], nearest first."""
+        """Indices of the prompts with the nearest keys by cosine: [B, D] -> sorted int64 [B, N]."""
         similarity = F.normalize(query, dim=-1) @ F.normalize(self.keys, dim=-1).T  # [B, M]
         return similarity.topk(num_chosen, dim=-1).indices
 
     def forward(self, query: Tensor, num_chosen: int) -> tuple[Tensor, Tensor]:
-        """Choose prompts.
+        """Select prompts.
 
         Args:
-            query: Shape [B, D].
+            query: Queries, shape [B, D].
             num_chosen: N.
 
         Returns:
-            The chosen prompts one after another, [B, N * L, D], and their keys, [B, N, D].
+            The selected prompts, concatenated, [B, N * L, D], and their keys, [B, N, D].
         """
         chosen = self.choose(query, num_chosen)
         return self.prompts[chosen].flatten(1, 2), self.keys[chosen]
@@ -58,15 +58,15 @@ class PromptPool(nn.Module):
 class TaskPrefixes(nn.Module):
     """General and expert prompts as prefixes of keys and values. DualPrompt, section 4.
 
-    The general prompt serves all tasks; each task adds an expert prompt with a key, and those of
-    earlier tasks are no longer trained.
+    All tasks share the general prompt. Each task adds an expert prompt with a key and freezes those
+    of earlier tasks.
 
     Args:
         width: D.
-        general_blocks: Numbers of the blocks that get the general prompt.
-        general_length: Its keys, and values, of one block.
-        expert_blocks: Numbers of the blocks that get an expert prompt.
-        expert_length: Its keys, and values, of one block.
+        general_blocks: Indices of the blocks with the general prompt.
+        general_length: Number of its keys, and of its values, in each block.
+        expert_blocks: Indices of the blocks with an expert prompt.
+        expert_length: Number of its keys, and of its values, in each block.
     """
 
     def __init__(
@@ -81,19 +81,20 @@ class TaskPrefixes(nn.Module):
         self.width, self.expert_length = width, expert_length
         self.general_blocks, self.expert_blocks = tuple(general_blocks), tuple(expert_blocks)
         # [blocks, key or value, L, D]
-        self.general = _drawn(len(self.general_blocks), 2, general_length, width)
+        self.general = _random_parameter(len(self.general_blocks), 2, general_length, width)
         self.experts = nn.ParameterList()
         self.keys = nn.ParameterList()
 
     def grow(self) -> None:
-        """Add the expert of a task and freeze the others."""
+        """Add the expert prompt of a task and freeze the others."""
         self.experts.requires_grad_(False)
         self.keys.requires_grad_(False)
-        self.experts.append(_drawn(len(self.expert_blocks), 2, self.expert_length, self.width))
-        self.keys.append(_drawn(self.width))
+        shape = (len(self.expert_blocks), 2, self.expert_length, self.width)
+        self.experts.append(_random_parameter(*shape))
+        self.keys.append(_random_parameter(self.width))
 
     def choose(self, query: Tensor) -> Tensor:
-        """The expert whose key is nearest by cosine: [B, D] -> int64 [B]."""
+        """Index of the expert with the nearest key by cosine: [B, D] -> int64 [B]."""
         keys = F.normalize(torch.stack(list(self.keys)), dim=-1)
         return (F.normalize(query, dim=-1) @ keys.T).argmax(dim=-1)
 
@@ -101,10 +102,10 @@ class TaskPrefixes(nn.Module):
         """The prefixes of each block.
 
         Args:
-            expert: For each clip the number of its expert prompt, int64, shape [B].
+            expert: Index of the expert prompt of each clip, int64, shape [B].
 
         Returns:
-            By block number keys and values, each [B, L, D]; general ones first where a block has
+            Keys and values by block index, each [B, L, D]; general ones come first in a block with
             both.
         """
         parts: dict[int, list[Tensor]] = {}
@@ -113,5 +114,6 @@ class TaskPrefixes(nn.Module):
         experts = torch.stack(list(self.experts))[expert]  # [B, blocks, 2, L, D]
         for i, number in enumerate(self.expert_blocks):
             parts.setdefault(number, []).append(experts[:, i])
-        joined = {number: torch.cat(some, dim=2) for number, some in parts.items()}  # [B, 2, L, D]
+        # [B, 2, L, D]
+        joined = {number: torch.cat(pieces, dim=2) for number, pieces in parts.items()}
         return {number: (prefix[:, 0], prefix[:, 1]) for number, prefix in joined.items()}

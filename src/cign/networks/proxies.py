@@ -1,4 +1,4 @@
-"""A head with several proxies a class that grows task by task.
+"""A head with several proxies per class that grows task by task.
 
 Source: Douillard et al. 2020, PODNet's local similarity classifier.
 """
@@ -18,12 +18,12 @@ from cign.losses.proxies import local_similarity
 
 
 class ProxyHead(nn.Module):
-    """Similarities of features to classes of K proxies each.
+    """Similarities of features to classes with K proxies each.
 
     Args:
         in_features: E.
         num_proxies: K.
-        scale: What the learned scale starts from, above 0.
+        scale: Initial value of the learned scale, above 0.
     """
 
     def __init__(self, in_features: int, num_proxies: int, scale: float) -> None:
@@ -35,22 +35,22 @@ class ProxyHead(nn.Module):
         self.chunks = nn.ParameterList()
 
     def grow(self, num_new: int) -> None:
-        """Add the proxies of ``num_new`` classes, of about unit length and drawn at random."""
+        """Add random proxies of about unit length for ``num_new`` classes."""
         proxies = torch.randn(num_new, self.num_proxies, self.in_features)
         self.chunks.append(nn.Parameter(proxies / math.sqrt(self.in_features)))
 
     @torch.no_grad()
     def imprint(self, features: Sequence[NDArray[np.float32]], seed: int) -> None:
-        """Put the last task's proxies on the centres of their class's clusters.
+        """Set the proxies of the last task to the cluster centres of their class.
 
-        Source: section 3.2 of the paper, which takes k-means for this. That the clusters are of
-        unit vectors, and that a class of fewer clips than proxies repeats its centres with a
-        little noise (equal proxies would stay equal), is ours.
+        Source: section 3.2 of the paper, which uses k-means. Two details are ours: the clusters are
+        of unit vectors, and a class with fewer clips than proxies repeats its centres with a little
+        noise (equal proxies would stay equal).
 
         Args:
-            features: For each class of the last task its clips' features, [n, E]; a class without
-                clips keeps its random proxies.
-            seed: Of the k-means.
+            features: Features of the clips of each class of the last task, [n, E]; the proxies of a
+                class without clips stay random.
+            seed: Seed of the k-means.
         """
         chunk = self.chunks[-1]
         for proxies, x in zip(chunk, features, strict=True):
@@ -64,10 +64,10 @@ class ProxyHead(nn.Module):
 
     @torch.no_grad()
     def bound_scale(self) -> None:
-        """Bring a scale that fell too low back to its least value, 1 or what it starts from.
+        """Clamp the scale to its minimum: 1, or its initial value if that is lower.
 
-        Ours. Below zero, the margin counts for the wrong classes: the loss is zero whatever the
-        similarities, and where classes are not apart yet its gradient leads there.
+        This is ours. With a negative scale the margin favours the wrong classes: the loss is zero
+        for any similarities, and while classes are not separated its gradient leads there.
         """
         self.scale.clamp_(min=self.least_scale)
 
@@ -76,7 +76,7 @@ class ProxyHead(nn.Module):
         return torch.cat(list(self.chunks))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Similarities [B, C] of features [B, E]; the scale is not applied."""
+        """Similarities [B, C] of features [B, E], without the scale."""
         return local_similarity(features, self.proxies())
 
 
@@ -85,13 +85,14 @@ def cluster_centres(x: NDArray[np.float32], num_centres: int, seed: int) -> NDAr
 
     Args:
         x: Shape [n, E].
-        num_centres: Wanted; fewer come back if there are fewer different vectors.
-        seed: Of its start.
+        num_centres: Maximum number of centres; the result has fewer if there are fewer distinct
+            vectors.
+        seed: Seed of the initialisation.
 
     Returns:
-        Shape [k, E], k <= ``num_centres``.
+        Centres, shape [k, E], k <= ``num_centres``.
     """
-    from sklearn.cluster import KMeans  # heavy: only where it is used
+    from sklearn.cluster import KMeans  # slow import: only where it is needed
 
     def unit(a: NDArray[Any]) -> NDArray[Any]:
         out: NDArray[Any] = a / np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12)

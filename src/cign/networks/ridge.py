@@ -1,9 +1,9 @@
-"""Ridge regression on random features, from statistics that are gathered batch by batch.
+"""Ridge regression on random features, from statistics accumulated batch by batch.
 
-The solution depends on the clips seen and not on their order or grouping into tasks: the Gram
+The solution depends on the clips but not on their order or their grouping into tasks: the Gram
 matrix and the cross-correlation are sums over clips. Analytic class-incremental learning (ACIL,
-Zhuang et al. 2022) updates the inverse instead, which gives the same solution; RanPAC (McDonnell
-et al. 2023, section 3) keeps these sums, with random features in front.
+Zhuang et al. 2022) updates the inverse instead, with the same solution; RanPAC (McDonnell et al.
+2023, section 3) stores these sums, over random features.
 
 Legend: B clips, C classes seen, D width of the input, W width of the random features.
 """
@@ -20,21 +20,21 @@ from cign.errors import RunError
 from cign.layers.rounding import multiply_bfloat16
 from cign.utils.seeding import stream
 
-# Key of the random stream of projections; each modality adds its own number.
+# Key of the random stream of projections; each modality appends its own number.
 _PROJECTION = 0x71D6E
 
 
 class RandomFeatures(nn.Module):
-    """Random ReLU features of a pooled token: relu(P x), P drawn once and never trained.
+    """Random ReLU features of a pooled token: relu(P x) with a fixed random P.
 
-    Entries of P have variance 1 / D and inputs are layer-normalised without learned scale (ours),
+    Entries of P have variance 1 / D and inputs are layer-normalised without a learned scale (ours),
     so that a projected value has variance 1 and one ridge strength suits every backbone.
 
     Args:
         in_features: D.
         width: W.
-        seed: Of the draw; equal on every machine.
-        number: Tells projections of the same seed apart.
+        seed: Seed of P, which is the same on every machine.
+        number: Distinguishes projections with the same seed.
     """
 
     projection: Tensor
@@ -47,44 +47,44 @@ class RandomFeatures(nn.Module):
         self.register_buffer("projection", scaled)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [..., D] to [..., W], in the precision of ``x``; a zero input gives zero features.
+        """Map [..., D] to [..., W] in the precision of ``x``; a zero input has zero features.
 
         Args:
-            x: Shape [..., D].
+            x: Tokens, shape [..., D].
         """
         x = nn.functional.layer_norm(x, (self.in_features,))
         return (x @ self.projection.to(x.dtype).T).relu_()
 
     def rounding(self) -> Callable[[Tensor], Tensor]:
-        """`forward` of float32 values in bfloat16: factors of the product, and features, rounded.
+        """`forward` of float32 values with factors of the product and features rounded to bfloat16.
 
-        The projection is rounded once, as it is now, and what one call returns (float32) the next
-        may write over: fresh memory costs time.
+        The current projection is rounded once. A call may overwrite the float32 result of the call
+        before, because allocating new memory takes time.
         """
         projection = self.projection.bfloat16()
-        products, held = (
+        products, results = (
             projection.new_empty(0, self.width),
             self.projection.new_empty(0, self.width),
         )
 
         def features(x: Tensor) -> Tensor:
-            nonlocal products, held
+            nonlocal products, results
             x = nn.functional.layer_norm(x, (self.in_features,)).bfloat16()
             rows = x.flatten(0, -2)
             number = len(rows)
-            if len(held) < number:
-                products, held = (
+            if len(results) < number:
+                products, results = (
                     products.new_empty(number, self.width),
-                    held.new_empty(number, self.width),
+                    results.new_empty(number, self.width),
                 )
             product = multiply_bfloat16(rows, projection.T, products[:number])
-            return held[:number].copy_(product.relu_()).unflatten(0, x.shape[:-1])
+            return results[:number].copy_(product.relu_()).unflatten(0, x.shape[:-1])
 
         return features
 
 
 class RidgeStatistics(nn.Module):
-    """The sums a ridge solution is made of: Gram matrix and cross-correlation.
+    """The sums from which a ridge solution is computed: Gram matrix and cross-correlation.
 
     Args:
         width: W.
@@ -101,7 +101,7 @@ class RidgeStatistics(nn.Module):
 
     @property
     def num_bytes(self) -> int:
-        """What the sums occupy."""
+        """Bytes of the sums."""
         return sum(sums.numel() * sums.element_size() for sums in (self.gram, self.cross))
 
     def grow(self, num_new: int) -> None:
@@ -121,7 +121,7 @@ class RidgeStatistics(nn.Module):
 
 
 def solve_ridge(gram: Tensor, cross: Tensor, ridge: float, what: str) -> Tensor:
-    """Solve (G + ridge I) X = Q in float64 by Cholesky's factorisation.
+    """Solve (G + ridge I) X = Q in float64 by Cholesky factorisation.
 
     X minimises ||Phi X - Y||^2 + ridge ||X||^2 for G = Phi^T Phi and Q = Phi^T Y (Hoerl & Kennard
     1970); there is no intercept.
@@ -130,22 +130,22 @@ def solve_ridge(gram: Tensor, cross: Tensor, ridge: float, what: str) -> Tensor:
         gram: G, shape [W, W].
         cross: Q, shape [W, C].
         ridge: Added to the diagonal.
-        what: Which solution it is, for the error message.
+        what: Name of the solution for the error message.
 
     Returns:
         X, float64, shape [W, C].
 
     Raises:
-        RunError: If the system is singular to float64's precision, or holds infinities or NaN.
+        RunError: If the system is singular in float64, or has infinite or NaN values.
     """
     system = gram.to(torch.float64, copy=True)
     system.diagonal().add_(ridge)
     largest = system.diagonal().max()
     factor, failed = torch.linalg.cholesky_ex(system)
-    # A pivot that is lost in rounding errors of the largest one may have any sign.
+    # A pivot below the rounding error of the largest one may have any sign.
     smallest_pivot = factor.diagonal().square().min()
     limit = len(system) * torch.finfo(torch.float64).eps * largest
-    # Written so that NaN fails too.
+    # The comparisons are written so that NaN fails too.
     if bool(failed != 0) or not bool(smallest_pivot > limit) or not bool(largest < torch.inf):
         raise RunError(
             f"the ridge solution of {what} is singular with ridge {ridge:g} and {len(gram)} "

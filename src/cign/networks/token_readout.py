@@ -1,7 +1,7 @@
 """Class tokens that score every token of a clip, and the assignment that pools the scores.
 
-All of it is ours: what `cign.networks.token_ridge` solves in closed form, in a form that gradients
-train, encoders included.
+All of it is ours. It is the version of `cign.networks.token_ridge` that is trained by gradient
+descent, encoders included.
 
 Legend: B clips, N tokens, D width of a token, W inner width, C classes.
 """
@@ -17,26 +17,26 @@ from cign.layers.growing import ClassTokens
 from cign.layers.precision import bf16_if
 from cign.networks.encoder import Encoder
 
-# Inner features have this root mean square norm, whatever their width: a learning rate fits all.
+# Root mean square norm of inner features for any width, so that one learning rate suits all.
 _NORM = 8.0
 
 
 class TokenReadout(nn.Module):
     """Scores of one modality: h_n = ReLU(W LN(x_n) + b), s_ni = h_n . c_i, z_i = sum_n A[n,i] s_ni.
 
-    A[n,i] = exp(s_ni / tau) / sum_n of the same is the share that token n has in the evidence for
+    A[n,i] = exp(s_ni / tau) / sum_n exp(s_ni / tau) is the weight of token n in the score of
     class i; tau is learned.
 
     Args:
         dim: D.
         width: W.
-        temperature: tau at the start.
+        temperature: Initial value of tau.
     """
 
     def __init__(self, dim: int, width: int, temperature: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim, elementwise_affine=False)
-        # Drawn as the closed forms draw their random features.
+        # Initialised like the random features of the closed-form methods.
         self.inner = nn.Linear(dim, width)
         nn.init.normal_(self.inner.weight, std=dim**-0.5)
         nn.init.normal_(self.inner.bias)
@@ -48,10 +48,10 @@ class TokenReadout(nn.Module):
         self.tokens.grow(num_new)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Read a modality's tokens.
+        """Score and assign the tokens of a modality.
 
         Args:
-            x: Shape [B, N, D].
+            x: Tokens, shape [B, N, D].
 
         Returns:
             Scores of the clips z, shape [B, C], float32, and the assignment A, shape [B, N, C],
@@ -65,12 +65,12 @@ class TokenReadout(nn.Module):
 
 
 class TokenReadouts(nn.Module):
-    """Encoder and a `TokenReadout` of each modality; the fused score is a weighted sum.
+    """An encoder and a `TokenReadout` of each modality; the fused score is a weighted sum.
 
     Args:
-        encoder: Gives the tokens of a batch.
+        encoder: Encoder that provides the tokens of a batch.
         width: W.
-        temperature: tau at the start.
+        temperature: Initial value of tau.
     """
 
     def __init__(self, encoder: Encoder, *, width: int, temperature: float) -> None:
@@ -87,20 +87,20 @@ class TokenReadouts(nn.Module):
         self.visual.grow(num_new)
 
     def read(self, audio: Tensor, visual: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Scores and assignment of each modality; arguments as `Encoder` takes them."""
+        """Scores and assignment of each modality; arguments as in `Encoder`."""
         return self.read_tokens(*self.encoder(audio, visual))
 
-    def read_tokens(self, heard: Tensor, seen: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """The same from the encoder's tokens, shapes [B, N_a, D_a] and [B, N_v, D_v]."""
-        with bf16_if(self.encoder.bf16, heard.device.type):
-            return self.audio(heard), self.visual(seen)
+    def read_tokens(self, audio: Tensor, visual: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """The same as `read` from encoded tokens, shapes [B, N_a, D_a] and [B, N_v, D_v]."""
+        with bf16_if(self.encoder.bf16, audio.device.type):
+            return self.audio(audio), self.visual(visual)
 
-    def fuse(self, heard: Tensor, seen: Tensor) -> dict[str, Tensor]:
-        """Scores of all readings from those of the modalities, shape [B, C] each."""
-        fused = self.weights[0] * heard + self.weights[1] * seen
-        return {"audio": heard, "visual": seen, "audio_visual": fused}
+    def fuse(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """Add the audio-visual scores to the audio and visual scores, shape [B, C] each."""
+        fused = self.weights[0] * audio + self.weights[1] * visual
+        return {"audio": audio, "visual": visual, "audio_visual": fused}
 
     def forward(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
-        """Scores of each reading, shape [B, C]; arguments as `Encoder` takes them."""
-        (heard, _), (seen, _) = self.read(audio, visual)
-        return self.fuse(heard, seen)
+        """Scores of each modality, shape [B, C]; arguments as in `Encoder`."""
+        (audio_scores, _), (visual_scores, _) = self.read(audio, visual)
+        return self.fuse(audio_scores, visual_scores)

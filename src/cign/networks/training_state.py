@@ -1,4 +1,4 @@
-"""State that only training needs, apart from the weights that predict."""
+"""State that only training needs, separate from the weights for prediction."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ N = TypeVar("N", bound=nn.Module)
 class TrainingState(nn.Module, ABC):
     """State that only training needs: a teacher, importances of parameters.
 
-    It is part of checkpoints and not of saved models.
+    Checkpoints contain it, saved models do not.
     """
 
     @abstractmethod
     def clear(self) -> None:
-        """Drop the state, so that the ``state_dict`` has no entry of it."""
+        """Remove the state, so that the ``state_dict`` has no entries of it."""
 
 
 class Teacher(TrainingState, Generic[N]):
-    """A copy of a network from before the task; false as long as there is none."""
+    """A copy of a network from before the task; false if there is none yet."""
 
     network: N | None
 
@@ -35,7 +35,7 @@ class Teacher(TrainingState, Generic[N]):
         return self.network is not None
 
     def keep(self, network: N) -> None:
-        """Copy a network as it is now; the copy learns nothing."""
+        """Copy the current network; the copy is frozen."""
         self.network = copy.deepcopy(network).requires_grad_(False)
 
     @property
@@ -50,7 +50,7 @@ class Teacher(TrainingState, Generic[N]):
 
 
 def inference_state(module: nn.Module) -> dict[str, Tensor]:
-    """The state of a module without its `TrainingState`, as saved models hold it."""
+    """The state of a module without its `TrainingState`, as in saved models."""
     only_training = tuple(
         f"{name}." for name, part in module.named_modules() if isinstance(part, TrainingState)
     )
@@ -58,7 +58,7 @@ def inference_state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def clear_training_state(module: nn.Module) -> None:
-    """Drop what only training needs."""
+    """Remove all `TrainingState` of a module."""
     for part in list(module.modules()):
         if isinstance(part, TrainingState):
             part.clear()

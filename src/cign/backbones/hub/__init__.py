@@ -1,1 +1,1 @@
-"""Backbones of transformers: a picture network and a sound network, by hub name or folder."""
+"""Backbones of transformers: a visual network and an audio network, by hub name or folder."""

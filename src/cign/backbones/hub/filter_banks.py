@@ -1,4 +1,4 @@
-"""Log filter banks on tensors, as AST and CLAP were trained with them.
+"""Log filter banks on tensors, as in the training of AST and CLAP.
 
 Legend: B clips, L samples, T frames, M filters, N length of the transform.
 """
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from cign.errors import InputError
 
-KALDI_FLOOR = 1.192092955078125e-07  # the smallest step of float32, as in Kaldi
+KALDI_FLOOR = 1.192092955078125e-07  # machine epsilon of float32, as in Kaldi
 DB_FLOOR = 1e-10
 MOST_VALUES = 2**22
-CPU = "cpu"  # filters are numbers also where a network is drafted without memory
+CPU = "cpu"  # filters need values even if a network is built on the meta device
 
 
 def kaldi_mel(hz: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def htk_mel(hz: Tensor) -> Tensor:
 
 
 def slaney_mel(hz: Tensor) -> Tensor:
-    """3 mel for each 200 Hz up to 1 kHz, then 27 mel for each factor of 6.4 (Slaney 1998)."""
+    """3 mel per 200 Hz up to 1 kHz, then 27 mel per factor of 6.4 (Slaney 1998)."""
     logarithmic = 15.0 + 27.0 * torch.log(hz.clamp(min=1000.0) / 1000.0) / math.log(6.4)
     return torch.where(hz < 1000.0, 3.0 * hz / 200.0, logarithmic)
 
@@ -50,11 +50,11 @@ def triangles(points: Tensor, edges: Tensor) -> Tensor:
     """Triangular filters of height 1, each from the centre of the one below to the one above.
 
     Args:
-        points: Where they are evaluated, shape [P].
-        edges: Shape [M + 2], on the same scale.
+        points: Points at which to evaluate the filters, shape [P].
+        edges: Edges of the filters on the same scale, shape [M + 2].
 
     Returns:
-        Shape [P, M].
+        Filters, shape [P, M].
     """
     rising = (points[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - points[:, None]) / (edges[2:] - edges[1:-1])
@@ -62,7 +62,7 @@ def triangles(points: Tensor, edges: Tensor) -> Tensor:
 
 
 def kaldi_filters(num_mels: int, n_fft: int, rate_hz: int, low_hz: float = 20.0) -> Tensor:
-    """Filters that are triangles on Kaldi's mel scale, float64, shape [N // 2 + 1, M]."""
+    """Triangular filters on Kaldi's mel scale, float64, shape [N // 2 + 1, M]."""
     _check_size(num_mels, n_fft)
     bins = kaldi_mel(_bins_hz(n_fft, rate_hz))
     ends = kaldi_mel(_pair(low_hz, rate_hz / 2))
@@ -72,16 +72,16 @@ def kaldi_filters(num_mels: int, n_fft: int, rate_hz: int, low_hz: float = 20.0)
 def clap_filters(
     num_mels: int, n_fft: int, rate_hz: int, low_hz: float, high_hz: float, *, slaney: bool
 ) -> Tensor:
-    """Filters that are triangles in hertz, float64, shape [N // 2 + 1, M].
+    """Triangular filters in hertz, float64, shape [N // 2 + 1, M].
 
     Args:
         num_mels: M.
         n_fft: N.
         rate_hz: Sample rate.
         low_hz: Lower end of the first filter.
-        high_hz: Upper end of the last one.
-        slaney: Spaced on Slaney's scale and of equal area, which networks without feature fusion
-            were trained with; else on the HTK scale and of equal height.
+        high_hz: Upper end of the last filter.
+        slaney: Whether filters are spaced on Slaney's scale and have equal area, as in the training
+            of networks without feature fusion; else on the HTK scale with equal height.
     """
     to_mel, to_hz = (slaney_mel, slaney_hz) if slaney else (htk_mel, htk_hz)
     _check_size(num_mels, n_fft)
@@ -100,11 +100,11 @@ def _pair(low: float, high: float) -> Tensor:
 
 
 def _check_size(num_mels: int, n_fft: int) -> None:
-    """Refuse filters of more values than any network was trained with, by far."""
+    """Reject filter banks that are empty or far larger than in any trained network."""
     if num_mels < 1 or n_fft < 1 or num_mels * (n_fft // 2 + 1) > MOST_VALUES:
         raise InputError(
-            f"{num_mels:.6g} filters of a transform of {n_fft:.6g} samples are no filter bank: use "
-            f"at least one, and at most {MOST_VALUES} values"
+            f"{num_mels:.6g} filters of a transform of {n_fft:.6g} samples are not a valid filter "
+            f"bank: use at least one filter, and at most {MOST_VALUES} values"
         )
 
 
@@ -114,10 +114,10 @@ def _spaced(ends: Tensor, num_mels: int) -> Tensor:
 
 
 class KaldiFilterBank(nn.Module):
-    """Kaldi's log filter bank: 25 ms frames every 10 ms, none of them beyond the ends.
+    """Kaldi's log filter bank: 25 ms frames every 10 ms, without padding at the ends.
 
-    Each frame loses its mean, is pre-emphasised by 0.97 and weighted by a symmetric Hann window;
-    the natural logarithm of the power in each filter.
+    The mean of each frame is subtracted; the frame is pre-emphasised by 0.97 and weighted by a
+    symmetric Hann window. The output is the natural logarithm of the power in each filter.
 
     Args:
         rate_hz: Sample rate.
@@ -137,14 +137,14 @@ class KaldiFilterBank(nn.Module):
         self.register_buffer("filters", filters.float(), persistent=False)
 
     def num_frames(self, num_samples: int) -> int:
-        """Frames of a waveform of this length."""
+        """Number of frames of a waveform of this length."""
         return max(0, 1 + (num_samples - self.length) // self.hop)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Map a waveform in -1..1, float [B, L], to [B, T, M]."""
+        """Map a waveform in [-1, 1], float [B, L], to [B, T, M]."""
         x = waveform.unfold(-1, self.length, self.hop)  # [B, T, length]
         x = x - x.mean(dim=-1, keepdim=True)
-        # The first sample of a frame takes itself as the one before it.
+        # The sample before the first one of a frame is taken to be equal to it.
         x = x - 0.97 * torch.cat([x[..., :1], x[..., :-1]], dim=-1)
         spectrum = torch.fft.rfft(x * self.window.to(x.dtype), n=self.n_fft)
         power = spectrum.real.square() + spectrum.imag.square()
@@ -152,7 +152,7 @@ class KaldiFilterBank(nn.Module):
 
 
 class ClapLogMel(nn.Module):
-    """CLAP's log mel spectrogram in decibels: periodic Hann window, centred, ends mirrored.
+    """CLAP's log mel spectrogram in decibels: periodic Hann window, centred, reflection padding.
 
     Args:
         rate_hz: Sample rate.
@@ -186,7 +186,7 @@ class ClapLogMel(nn.Module):
         self.register_buffer("filters", filters.float(), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Map a waveform in -1..1, float [B, L], to [B, T, M] with T = 1 + L // hop."""
+        """Map a waveform in [-1, 1], float [B, L], to [B, T, M] with T = 1 + L // hop."""
         side = self.n_fft // 2
         x = F.pad(waveform.unsqueeze(1), (side, side), mode="reflect").squeeze(1)
         x = x.unfold(-1, self.n_fft, self.hop)  # [B, T, N]

@@ -1,4 +1,4 @@
-"""Networks of transformers from a hub name or a local folder, whole or not at all."""
+"""Loading of complete networks of transformers from a hub name or a local folder."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _PREPROCESSING = (
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where a network comes from, and what its folder says about it.
+    """The source of a network, and its configuration.
 
     Attributes:
         name: Hub name or folder.
-        config: What ``config.json`` holds.
-        preprocessing: What ``preprocessor_config.json`` holds of its input; None without one.
-        weights: False leaves them random, for weights that are loaded afterwards.
+        config: Content of ``config.json``.
+        preprocessing: Input settings of ``preprocessor_config.json``; None without one.
+        weights: False leaves the weights random, because they are loaded afterwards.
     """
 
     name: str
@@ -48,30 +48,31 @@ class Source:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What `recorded` reads."""
+        """The data that `recorded` needs."""
         return {"name": self.name, "config": self.config, "preprocessing": self.preprocessing}
 
 
 def recorded(record: dict[str, Any]) -> Source:
-    """A source whose networks are built without its folder and without weights."""
+    """A source whose network is built without its folder and without weights."""
     return Source(**record, weights=False)
 
 
 def where_it_is(folder: Path) -> Path:
-    """A backbone's folder; one that has moved is looked for in the current folder."""
+    """The folder of a backbone; if it does not exist, one of this name in the current folder."""
     moved = folder.is_absolute() and not folder.is_dir() and Path(folder.name).is_dir()
     return Path(folder.name) if moved else folder
 
 
 def read_source(name: str, *, weights: bool = True) -> Source:
-    """Read what a hub name or a folder says about its network.
+    """Read the configuration of the network with a hub name or in a folder.
 
     Args:
-        name: A folder; one that has moved is looked for in the current one; else a hub name.
+        name: A folder, or else a hub name. A folder that was moved is searched for in the current
+            folder.
         weights: See `Source`.
 
     Raises:
-        InputError: If it is a file, is not there, or holds an architecture that is not known.
+        InputError: If it is a file, does not exist, or has an unknown architecture.
     """
     place = Path(name)
     if place.is_file():
@@ -81,15 +82,15 @@ def read_source(name: str, *, weights: bool = True) -> Source:
     found_at = where_it_is(place)
     if found_at.is_absolute() and not found_at.is_dir():
         raise InputError(
-            f"backbone folder {name} is not there: put it back, or run where a folder "
-            f"{place.name!r} with the same weights lies"
+            f"backbone folder {name} does not exist: restore it, or run in a directory that has a "
+            f"folder {place.name!r} with the same weights"
         )
     if found_at != place:
         name = str(found_at)
     config = _read(name, _CONFIG)
     if config is None:
         raise InputError(
-            f"backbone {name!r} holds no {_CONFIG}: give a folder or hub name of a network in "
+            f"backbone {name!r} has no {_CONFIG}: give a folder or hub name of a network in "
             "transformers' format"
         )
     found = [part for file in _PREPROCESSING if (part := _input_part(_read(name, file)))]
@@ -102,7 +103,7 @@ def read_source(name: str, *, weights: bool = True) -> Source:
 
 
 def _input_part(found: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What concerns pictures or sound; newer folders nest it."""
+    """The settings of the visual or audio input, which newer folders nest."""
     if found is None:
         return None
     keys = ("image_processor", "video_processor", "feature_extractor")
@@ -111,7 +112,7 @@ def _input_part(found: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _read(name: str, file: str) -> dict[str, Any] | None:
-    """Read a JSON file of a folder or of the hub; None if there is none."""
+    """Read a JSON file from a folder or the hub; None if it does not exist."""
     if Path(name).is_dir():
         found = Path(name) / file
         path = str(found) if found.is_file() else None
@@ -120,7 +121,7 @@ def _read(name: str, file: str) -> dict[str, Any] | None:
         from transformers.utils.hub import cached_file
 
         try:
-            # Offline a file that was never fetched counts as missing: an error for the first one.
+            # Offline, a file that was never fetched is missing; only a missing config is an error.
             with _quiet():
                 path = cached_file(
                     name,
@@ -137,20 +138,20 @@ def _read(name: str, file: str) -> dict[str, Any] | None:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): restore the folder") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds no settings: restore the folder")
+        raise InputError(f"{path} is not a JSON object: restore the folder")
     return content
 
 
 def load_network(source: Source, cls: Any, **how: Any) -> nn.Module:
-    """Build a network and load its weights, every one of them.
+    """Build a network and load all of its weights.
 
     Args:
-        source: What to load.
-        cls: Class of transformers.
+        source: Source of the network.
+        cls: Class in transformers.
         how: Arguments of its constructor.
 
     Raises:
-        InputError: If weights cannot be read, are missing, or have other shapes.
+        InputError: If weights cannot be read, are missing, or have different shapes.
     """
     from safetensors import SafetensorError
 
@@ -181,12 +182,12 @@ def load_network(source: Source, cls: Any, **how: Any) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the bars and tables of transformers: what is missing is said in one sentence."""
-    from huggingface_hub.utils import logging as of_hub
-    from transformers.utils import logging as of_transformers
+    """Suppress progress bars and tables of transformers; errors are reported in one sentence."""
+    from huggingface_hub.utils import logging as huggingface_logging
+    from transformers.utils import logging as transformers_logging
 
-    hub_logging: Any = of_hub
-    logging: Any = of_transformers
+    hub_logging: Any = huggingface_logging
+    logging: Any = transformers_logging
     level, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     hub_level = hub_logging.get_verbosity()
     hub_logging.set_verbosity_error()
@@ -202,7 +203,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _part_of(config: dict[str, Any], config_class: Any) -> dict[str, Any]:
-    """The settings of a network that is a part of a larger one's."""
+    """The settings of a network that is part of a larger one."""
     part = getattr(config_class, "base_config_key", "") or ""
     nested = config.get(part)
     if isinstance(nested, dict) and config.get("model_type") != config_class.model_type:
@@ -211,38 +212,40 @@ def _part_of(config: dict[str, Any], config_class: Any) -> dict[str, Any]:
 
 
 def refuse_absent(name: str) -> None:
-    """Refuse a hub name that can be neither fetched nor read, before anything slow is imported.
+    """Reject a hub name that can be neither downloaded nor read from the cache.
+
+    It runs before slow imports.
 
     Raises:
-        InputError: If the hub does not answer and its cache holds no such network.
+        InputError: If the hub does not answer and its cache does not have the network.
     """
     if is_unreachable(name):
         from huggingface_hub import try_to_load_from_cache
 
         try:
             found = try_to_load_from_cache(name, _CONFIG)
-        except ValueError as error:  # no name of a hub at all
+        except ValueError as error:  # not a valid hub name
             raise _cannot_load(name, error) from None
         if not isinstance(found, str):
             raise _cannot_load(name, FileNotFoundError(_CONFIG))
 
 
 def is_unreachable(name: str) -> bool:
-    """Whether a name is one of the hub and the hub does not answer: then its cache alone is read.
+    """Whether a name is a hub name and the hub does not answer, so that only its cache is read.
 
-    Without it the client would try again and again for half a minute.
+    Without this check the client would retry for half a minute.
     """
     return not Path(name).is_dir() and bool(hub_trouble())
 
 
 def _cannot_load(name: str, error: Exception) -> InputError:
-    """The error for a network that is not there, with what would help."""
+    """The error for a network that cannot be loaded, with the remedy."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".: ")
     if Path(name).is_dir():
         remedy = "restore the folder, with its weights in model.safetensors"
     else:
         remedy = (
-            "where there is no network give a local folder with its config.json and "
+            "without a connection give a local folder with its config.json and "
             "model.safetensors, or use --backbone resnet18-random or small"
         )
         trouble = hub_trouble()

@@ -1,4 +1,4 @@
-"""A picture network and a sound network as one backbone."""
+"""A visual network and an audio network as one backbone."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ RELEASE = {"resnet18": HUB_RESNET, "resnet18-random": None}
 
 
 class HubPair(FittedBackbone):
-    """Any picture half with any sound half.
+    """A pair of any visual encoder and any audio encoder.
 
     Args:
-        name: What to call it.
-        visual: The picture half.
-        audio: The sound half.
+        name: Name of the pair.
+        visual: The visual encoder.
+        audio: The audio encoder.
     """
 
     def __init__(self, name: str, visual: PictureHalf, audio: SoundHalf) -> None:
@@ -57,7 +57,7 @@ class HubPair(FittedBackbone):
         if fixed is not None and spec.num_frames != fixed:
             raise InputError(
                 f"backbone {self.name!r} takes {fixed} frames of a clip, not {spec.num_frames}: "
-                f"use --frames {fixed} or leave it out, and a preset with as many or none"
+                f"use --frames {fixed} or leave it out, and a preset with {fixed} frames or none"
             )
         check_window(self.audio, self.name, spec.rate_hz, spec.window_s)
         self.spec = spec
@@ -65,7 +65,7 @@ class HubPair(FittedBackbone):
 
     @property
     def num_visual_tokens(self) -> int:
-        """See `Backbone`; of the moments that frames make up."""
+        """See `Backbone`; a visual time step may cover several frames."""
         rows, columns = self.visual_grid
         return self.visual.num_moments(self.spec.num_frames) * rows * columns
 
@@ -88,15 +88,15 @@ class HubPair(FittedBackbone):
     def notes(self) -> tuple[str, ...]:
         """See `FittedBackbone`."""
         return tuple(
-            f"{half.source.name} has no preprocessor_config.json: its {what} is prepared as "
-            f"published for {half.source.kind}"
-            for half, what in ((self.visual, "picture"), (self.audio, "sound"))
-            if half.source.preprocessing is None and half.source.name not in RELEASE
+            f"{encoder.source.name} has no preprocessor_config.json: its {what} input is prepared "
+            f"as published for {encoder.source.kind}"
+            for encoder, what in ((self.visual, "visual"), (self.audio, "audio"))
+            if encoder.source.preprocessing is None and encoder.source.name not in RELEASE
         )
 
     @property
     def fingerprint(self) -> str:
-        """See `Backbone`; constants of the preprocessing count."""
+        """See `Backbone`; it includes the constants of the preprocessing."""
         settings = json.dumps([self.visual.settings, self.audio.settings], sort_keys=True)
         return hashlib.sha256(f"{super().fingerprint} {settings}".encode()).hexdigest()
 
@@ -107,49 +107,51 @@ def load_pair(
     """Load a pair.
 
     Args:
-        visual: Hub name or folder of a picture network, ``resnet18`` or ``resnet18-random``.
-        audio: Hub name or folder of a sound network, or ``resnet18-random``.
-        name: What to call the pair.
-        weights: False leaves them random, for weights that are loaded afterwards.
-        record: What `HubPair.record` gave, to build the same networks without their folders.
+        visual: Hub name or folder of a visual network, ``resnet18`` or ``resnet18-random``.
+        audio: Hub name or folder of an audio network, or ``resnet18-random``.
+        name: Name of the pair.
+        weights: False leaves the weights random, because they are loaded afterwards.
+        record: Value of `HubPair.record`, to build the same networks without their folders.
 
     Raises:
-        InputError: If a half cannot be loaded, or is of the other kind.
+        InputError: If a network cannot be loaded, or is of the wrong modality.
     """
     if record is not None:
         sources = [_recorded(record[kind]) for kind in ("visual", "audio")]
     else:
-        sources = [_source(half, weights) for half in (visual, audio)]
-    for source, fitting, others, what in (
-        (sources[0], PICTURES, SOUNDS, "picture"),
-        (sources[1], SOUNDS, PICTURES, "sound"),
+        sources = [_source(encoder, weights) for encoder in (visual, audio)]
+    for source, allowed, others, what in (
+        (sources[0], PICTURES, SOUNDS, "a visual"),
+        (sources[1], SOUNDS, PICTURES, "an audio"),
     ):
-        if source is not None and source.kind not in fitting:
-            other = "the other way round" if source.kind in others else "by itself"
-            raise InputError(
-                f"backbone {source.name!r} is a {source.kind}, which is no {what} network "
-                f"({', '.join(fitting)}): name it {other}, as in VISUAL+AUDIO"
+        if source is not None and source.kind not in allowed:
+            remedy = (
+                "swap the two names, VISUAL+AUDIO" if source.kind in others else "name it alone"
             )
-    return HubPair(name, _pictures(visual, sources[0]), _sounds(sources[1]))
+            raise InputError(
+                f"backbone {source.name!r} is a {source.kind}, which is not {what} network "
+                f"({', '.join(allowed)}): {remedy}"
+            )
+    return HubPair(name, _visual(sources[0]), _audio(sources[1]))
 
 
-def _source(half: str, weights: bool) -> Source | None:
-    """Where a half comes from; None for the release's random networks."""
-    if half in RELEASE:
-        hub = RELEASE[half]
+def _source(name: str, weights: bool) -> Source | None:
+    """The source of an encoder; None for the random networks of the release."""
+    if name in RELEASE:
+        hub = RELEASE[name]
         return None if hub is None else read_source(hub, weights=weights)
-    return read_source(half, weights=weights)
+    return read_source(name, weights=weights)
 
 
 def _recorded(record: dict[str, Any]) -> Source | None:
     return None if record["name"] in RELEASE else recorded(record)
 
 
-def _release(half: str) -> Source:
-    return Source(name=half, config={"model_type": "resnet"}, preprocessing=None)
+def _release(name: str) -> Source:
+    return Source(name=name, config={"model_type": "resnet"}, preprocessing=None)
 
 
-def _pictures(half: str, source: Source | None) -> PictureHalf:
+def _visual(source: Source | None) -> PictureHalf:
     if source is not None:
         return load_pictures(source)
     spec = PRESETS["release"]
@@ -157,7 +159,7 @@ def _pictures(half: str, source: Source | None) -> PictureHalf:
     return PictureHalf(_release("resnet18-random"), network, PictureInput(), spec.frame_px)
 
 
-def _sounds(source: Source | None) -> SoundHalf:
+def _audio(source: Source | None) -> SoundHalf:
     if source is not None:
         return load_sounds(source)
     spec = PRESETS["release"]

@@ -1,10 +1,10 @@
-"""PE-AV (Vyas et al. 2025, arXiv 2512.19687): one network that reads both modalities.
+"""PE-AV (Vyas et al. 2025, arXiv 2512.19687): one network that encodes both modalities.
 
-Its audio and its video encoder are taken as the halves of a pair; what joins them, and its text
-network, are left out, since sound and picture are told apart here. A frame is one token, a sound
-one for each 40 ms.
+Its audio and video encoders are used as the two encoders of a pair. Its fusion and text networks
+are not used, since audio-only and visual-only predictions must be separate here. There is one token
+per frame, and one audio token per 40 ms.
 
-Legend: B clips, K frames a clip, P input size, L samples, T moments of the sound, D width.
+Legend: B clips, K frames per clip, P input size, L samples, T audio time steps, D width.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from cign.backbones.hub.sounds import CLIP_S, SoundHalf
 from cign.errors import InputError
 
 RATE_HZ = 48_000
-NUM_FRAMES = 16  # of the checkpoints named 16-frame; the others take any number
+NUM_FRAMES = 16  # of the 16-frame checkpoints; the others accept any number
 INPUT_PX = 336
 
 
 class PePictures(PictureHalf):
-    """PE-AV's video encoder: one token a frame, each of which has seen all others.
+    """The video encoder of PE-AV: one token per frame, with attention between all frames.
 
     Args:
-        source: Where the network comes from.
+        source: Source of the network.
         network: A PeVideoEncoder.
     """
 
     def __init__(self, source: Source, network: nn.Module) -> None:
         nn.Module.__init__(self)
-        said = source.preprocessing or {}
-        size_px = max(said["size"].values()) if "size" in said else INPUT_PX
+        settings = source.preprocessing or {}
+        size_px = max(settings["size"].values()) if "size" in settings else INPUT_PX
         self.source, self.network = source, network
         self.how = PictureInput(
-            mean=tuple(said.get("image_mean") or HALF),
-            std=tuple(said.get("image_std") or HALF),
+            mean=tuple(settings.get("image_mean") or HALF),
+            std=tuple(settings.get("image_std") or HALF),
             resize_px=size_px,
             input_px=size_px,
         )
@@ -63,10 +63,10 @@ class PePictures(PictureHalf):
 
 
 class PeSounds(SoundHalf):
-    """PE-AV's audio encoder: one token for each 1,920 samples, the last one filled by mirroring.
+    """The audio encoder of PE-AV: one token per 1,920 samples, with reflection padding.
 
     Args:
-        source: Where the network comes from.
+        source: Source of the network.
         network: A PeAudioEncoder.
     """
 
@@ -83,7 +83,7 @@ class PeSounds(SoundHalf):
         return 1, -(-num_samples // self.hop)
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; [B, 1, samples]."""
+        """See `SoundHalf`; shape [B, 1, samples]."""
         x = waveform.unsqueeze(1)
         return F.pad(x, (0, -x.shape[-1] % self.hop), mode="reflect")
 
@@ -97,15 +97,15 @@ def load_pe_av(source: Source, name: str) -> HubPair:
     """Load PE-AV.
 
     Raises:
-        InputError: If timm, which builds its picture network, cannot be imported, or the weights
+        InputError: If timm, which builds its visual network, cannot be imported, or the weights
             cannot be loaded.
     """
     try:
         importlib.import_module("timm")
-    except Exception as error:  # a build that does not fit torch fails in many ways
+    except Exception as error:  # an incompatible build raises many kinds of errors
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"backbone {name!r} builds its picture network with timm, which cannot be imported "
+            f"backbone {name!r} builds its visual network with timm, which cannot be imported "
             f"({reason}): install timm and a torchvision that fits this torch, or use another "
             "backbone, for example facebook/dinov2-small+laion/clap-htsat-unfused"
         ) from None
@@ -113,10 +113,10 @@ def load_pe_av(source: Source, name: str) -> HubPair:
 
     whole: Any = load_network(source, transformers.PeAudioVideoModel)
     parts = whole.audio_video_encoder.embedder
-    pictures, sounds = (
+    visual, audio = (
         PePictures(source, parts.video_encoder),
         PeSounds(source, parts.audio_encoder),
     )
-    pair = HubPair(name, pictures, sounds)
+    pair = HubPair(name, visual, audio)
     pair.take(replace(pair.spec, num_frames=NUM_FRAMES))
     return pair

@@ -1,6 +1,7 @@
-"""The picture half of a backbone: ViT, DINOv2, DINOv3, VideoMAE or ResNet.
+"""Visual encoders of a backbone: ViT, DINOv2, DINOv3, VideoMAE or ResNet.
 
-Legend: B clips, K frames a clip, S stored frame size, P input size, M moments, N tokens, D width.
+Legend: B clips, K frames per clip, S stored frame size, P input size, M time steps, N tokens,
+D width.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from cign.errors import InputError
 # The release crops 224 of 246 pixels in training [release].
 CROP_MARGIN = 246 / 224
 HALF = (0.5, 0.5, 0.5)
-BICUBIC = 3  # Pillow's number
-# Published mean and deviation, for folders that do not say.
+BICUBIC = 3  # constant of Pillow
+# Published mean and standard deviation, for folders without them.
 _PUBLISHED = {"vit": (HALF, HALF)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PictureInput:
-    """How stored frames become the network's input.
+    """How stored frames are converted to the input of the network.
 
     Attributes:
-        mean: Of red, green and blue in 0..1.
-        std: Deviation of the same.
-        resize_px: Side that stored squares are resized to first.
-        input_px: P, side of what is cut from their middle.
-        bicubic: Bicubic instead of bilinear where they have another size.
+        mean: Mean of red, green and blue in [0, 1].
+        std: Standard deviation of the same.
+        resize_px: Side to which stored squares are resized first.
+        input_px: P, side of the centre crop.
+        bicubic: Whether to resize bicubically instead of bilinearly.
     """
 
     mean: tuple[float, ...] = IMAGENET_MEAN
@@ -46,44 +47,44 @@ class PictureInput:
 
 
 def read_picture_input(source: Source) -> PictureInput:
-    """Read ``preprocessor_config.json``, filled with what is published of the architecture.
+    """Read ``preprocessor_config.json``, with published values for missing settings.
 
-    Pictures are squares here, so that a processor that keeps the aspect ratio and then crops
-    resizes and crops a square. Networks with fixed positions get the size they were built for.
+    Stored frames are squares, so a processor that preserves the aspect ratio and then crops also
+    resizes and crops a square. Networks with fixed positional embeddings get their own input size.
 
     Raises:
-        InputError: If it asks for what is not there.
+        InputError: If the network does not take square images.
     """
-    said = source.preprocessing or {}
+    settings = source.preprocessing or {}
     fixed_px = None
     if source.kind in ("vit", "videomae"):
         fixed_px = _side(source.config.get("image_size", 224), source)
-    size_px = _side(said.get("size", min(224, source.config.get("image_size", 224))), source)
+    size_px = _side(settings.get("size", min(224, source.config.get("image_size", 224))), source)
     resize_px = input_px = size_px
-    if said.get("do_center_crop") and "crop_size" in said:
-        input_px = _side(said["crop_size"], source)
-    elif "crop_pct" in said and size_px < 384:
-        resize_px = int(size_px / said["crop_pct"])  # as of a ConvNeXt processor
+    if settings.get("do_center_crop") and "crop_size" in settings:
+        input_px = _side(settings["crop_size"], source)
+    elif "crop_pct" in settings and size_px < 384:
+        resize_px = int(size_px / settings["crop_pct"])  # as in a ConvNeXt processor
     elif source.preprocessing is None and source.kind == "dinov2":
         resize_px = round(input_px * 256 / 224)
-    if said.get("do_resize") is False:
+    if settings.get("do_resize") is False:
         resize_px = input_px
     if fixed_px is not None and fixed_px != input_px:
         resize_px = input_px = fixed_px
     mean, std = _PUBLISHED.get(source.kind, (IMAGENET_MEAN, IMAGENET_STD))
-    if said.get("do_normalize") is False:
+    if settings.get("do_normalize") is False:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     return PictureInput(
-        mean=tuple(said.get("image_mean") or mean),
-        std=tuple(said.get("image_std") or std),
+        mean=tuple(settings.get("image_mean") or mean),
+        std=tuple(settings.get("image_std") or std),
         resize_px=max(resize_px, input_px),
         input_px=input_px,
-        bicubic=said.get("resample", 2) == BICUBIC,
+        bicubic=settings.get("resample", 2) == BICUBIC,
     )
 
 
 def _side(size: Any, source: Source) -> int:
-    """The side of a square, from any of the forms that processors write."""
+    """The side of a square, from any of the formats of processors."""
     if isinstance(size, Mapping):
         sides = [int(value) for value in size.values() if value]
     elif isinstance(size, (list, tuple)):
@@ -92,19 +93,19 @@ def _side(size: Any, source: Source) -> int:
         sides = [int(size)]
     if not sides or min(sides) != max(sides):
         raise InputError(
-            f"backbone {source.name!r} takes pictures of {sides} pixels: use one that takes squares"
+            f"backbone {source.name!r} takes images of {sides} pixels: use one that takes squares"
         )
     return sides[0]
 
 
 class PictureHalf(nn.Module):
-    """Frames to tokens; special tokens are left out.
+    """Encodes frames as tokens, without special tokens.
 
     Args:
-        source: Where the network comes from.
-        network: It; gives ``last_hidden_state``.
-        how: Its input.
-        frame_px: Side of the frames to be stored; what ``how`` resizes to if absent.
+        source: Source of the network.
+        network: The network; it returns ``last_hidden_state``.
+        how: Settings of its input.
+        frame_px: Side of the stored frames; ``how.resize_px`` by default.
     """
 
     mean: Tensor
@@ -136,18 +137,18 @@ class PictureHalf(nn.Module):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All that decides the tokens and is no weight."""
+        """All settings other than weights that determine the tokens."""
         return {"kind": self.source.kind, **asdict(self.how)}
 
     def num_moments(self, num_frames: int) -> int:
-        """Moments that tokens belong to: frames, or groups of them."""
+        """Number of time steps of the tokens: frames, or groups of frames."""
         return num_frames // self.frames_per_moment
 
     def to_input(self, frames: Tensor) -> Tensor:
-        """uint8 frames [B, K, S, S, 3] as the network's input, float32 [B, K, 3, P, P].
+        """Convert uint8 frames [B, K, S, S, 3] to the network input, float32 [B, K, 3, P, P].
 
-        In training one random crop and flip for each clip, with the release's margin; else
-        resized and cropped in the middle, as the network's own processor does with a square.
+        In training, each clip has one random crop and flip, with the margin of the release.
+        Otherwise frames are resized and centre-cropped, as in the network's own processor.
         """
         x = frames.permute(0, 1, 4, 2, 3).to(torch.float32) / 255.0
         how = self.how
@@ -174,7 +175,7 @@ class PictureHalf(nn.Module):
         return flat.clamp(0.0, 1.0).unflatten(0, x.shape[:2])
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map uint8 frames [B, K, S, S, 3] to [B, M * rows * columns, D], moment by moment."""
+        """Map uint8 frames [B, K, S, S, 3] to [B, M * rows * columns, D], in order of time."""
         with torch.autocast(frames.device.type, enabled=False):
             x = self.to_input(frames)
         if self.num_frames is not None:
@@ -189,7 +190,7 @@ class PictureHalf(nn.Module):
 
 
 def load_pictures(source: Source) -> PictureHalf:
-    """Load the picture half from its source.
+    """Load a visual encoder from its source.
 
     Raises:
         InputError: If it cannot be loaded.

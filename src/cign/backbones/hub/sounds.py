@@ -1,4 +1,4 @@
-"""The sound half of a backbone: AST, CLAP or the release's ResNet.
+"""Audio encoders of a backbone: AST, CLAP or the ResNet of the release.
 
 Legend: B clips, L samples, T spectrogram frames, M filters, N tokens, D width.
 """
@@ -18,21 +18,21 @@ from cign.backbones.preprocessing.spectrogram import LogSpectrogram, as_waveform
 from cign.backbones.resnet import downsampled
 from cign.errors import InputError
 
-CLIP_S = 10.0  # of the benchmarks' clips, and so the window where a network takes that much
-MOST_SAMPLES = 2**26  # of a sound, by far more than any network takes
+CLIP_S = 10.0  # length of benchmark clips: the window of networks that accept it
+MOST_SAMPLES = 2**26  # of an input, far more than any network takes
 
 
 class SoundHalf(nn.Module):
-    """Samples to tokens; special tokens and those of padding are left out.
+    """Encodes samples as tokens, without special tokens and tokens of padding.
 
     Attributes:
-        source: Where the network comes from.
-        network: It.
+        source: Source of the network.
+        network: The network.
         dim: D.
-        rate_hz: Sample rate it takes.
-        longest_s: Seconds it takes at most; None takes any.
-        window_s: Seconds to be stored if nothing else is asked for.
-        settings: All that decides the tokens and is no weight.
+        rate_hz: Required sample rate.
+        longest_s: Maximum length in seconds; None accepts any.
+        window_s: Default length to store, in seconds.
+        settings: All settings other than weights that determine the tokens.
     """
 
     source: Source
@@ -49,14 +49,14 @@ class SoundHalf(nn.Module):
 
     @abstractmethod
     def to_input(self, waveform: Tensor) -> Tensor:
-        """The network's input for a waveform in -1..1, float32 [B, L]."""
+        """Convert a waveform in [-1, 1], float32 [B, L], to the network input."""
 
     @abstractmethod
     def tokens(self, features: Tensor, num_samples: int) -> Tensor:
-        """Tokens of what `to_input` gives, shape [B, N, D]; time runs fastest."""
+        """Tokens from the output of `to_input`, shape [B, N, D], by frequency, then time."""
 
     def forward(self, audio: Tensor) -> Tensor:
-        """Map int16 samples, or floating point in -1..1, [B, L] to [B, N, D]."""
+        """Map int16 samples, or floating point in [-1, 1], [B, L] to [B, N, D]."""
         # Half precision loses quiet partials.
         with torch.autocast(audio.device.type, enabled=False):
             features = self.to_input(as_waveform(audio).float())
@@ -66,21 +66,21 @@ class SoundHalf(nn.Module):
 class AstHalf(SoundHalf):
     """Audio Spectrogram Transformer (Gong et al. 2021, arXiv 2104.01778).
 
-    The filter bank of a window is padded with zeros to the length that the network was built for,
-    before mean and deviation are taken out, as its own feature extractor does. Patches that begin
-    in the padding are computed with and left out of the tokens (ours).
+    The filter bank output of a window is padded with zeros to the input length of the network
+    before it is normalised, as in its own feature extractor. Patches that begin in the padding
+    enter the network but are removed from the tokens (ours).
     """
 
     def __init__(self, source: Source, network: nn.Module) -> None:
         super().__init__()
         self.source, self.network = source, network
         config: Any = network.config
-        said = source.preprocessing or {}
-        self.rate_hz = int(said.get("sampling_rate", 16_000))
-        # AudioSet's, of the published checkpoints.
-        self.mean = float(said.get("mean", -4.2677393))
-        self.std = float(said.get("std", 4.5689974))
-        self.normalised = bool(said.get("do_normalize", True))
+        settings = source.preprocessing or {}
+        self.rate_hz = int(settings.get("sampling_rate", 16_000))
+        # Statistics of AudioSet, as in the published checkpoints.
+        self.mean = float(settings.get("mean", -4.2677393))
+        self.std = float(settings.get("std", 4.5689974))
+        self.normalised = bool(settings.get("do_normalize", True))
         self.dim, self.num_frames = int(config.hidden_size), int(config.max_length)
         self.patch, self.stride = int(config.patch_size), int(config.time_stride)
         self.rows = (config.num_mel_bins - self.patch) // config.frequency_stride + 1
@@ -100,7 +100,7 @@ class AstHalf(SoundHalf):
         return self.rows, min(self.columns, max(1, -(-frames // self.stride)))
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; [B, T, M]."""
+        """See `SoundHalf`; shape [B, T, M]."""
         x = self.filter_bank(waveform)[:, : self.num_frames]
         x = F.pad(x, (0, 0, 0, self.num_frames - x.shape[1]))
         return (x - self.mean) / (2.0 * self.std) if self.normalised else x
@@ -115,33 +115,33 @@ class AstHalf(SoundHalf):
 class ClapHalf(SoundHalf):
     """The audio network of CLAP (Wu et al. 2023, arXiv 2211.06687).
 
-    A window shorter than the network's is repeated as often as it fits and then padded, as in its
-    own feature extractor; none is longer, so that the fusion of long sounds is never used.
+    A window shorter than the network input is repeated as often as it fits and then padded, as in
+    its own feature extractor. No window is longer, so the fusion for long audio is never used.
     """
 
     def __init__(self, source: Source, network: nn.Module) -> None:
         super().__init__()
         self.source, self.network = source, network
         config: Any = network.config
-        said = source.preprocessing or {}
-        self.rate_hz = int(said.get("sampling_rate", 48_000))
-        self.longest_s = float(said.get("max_length_s", 10))
+        settings = source.preprocessing or {}
+        self.rate_hz = int(settings.get("sampling_rate", 48_000))
+        self.longest_s = float(settings.get("max_length_s", 10))
         self.window_s = min(CLIP_S, self.longest_s)
         self.num_samples = round(self.rate_hz * self.longest_s)
         if not 0 < self.num_samples <= MOST_SAMPLES:
             raise InputError(
-                f"a sound network that reads {self.longest_s:.6g} s at {self.rate_hz:.6g} Hz is "
-                f"none: 1 to {MOST_SAMPLES} samples can be read"
+                f"an audio network cannot take {self.longest_s:.6g} s at {self.rate_hz:.6g} Hz: "
+                f"use 1 to {MOST_SAMPLES} samples"
             )
-        self.padding = str(said.get("padding", "repeatpad"))
-        fused = said.get("truncation", "fusion" if config.enable_fusion else "rand_trunc")
+        self.padding = str(settings.get("padding", "repeatpad"))
+        fused = settings.get("truncation", "fusion" if config.enable_fusion else "rand_trunc")
         self.log_mel = ClapLogMel(
             rate_hz=self.rate_hz,
-            num_mels=int(said.get("feature_size", config.num_mel_bins)),
-            n_fft=int(said.get("fft_window_size", 1024)),
-            hop=int(said.get("hop_length", 480)),
-            low_hz=float(said.get("frequency_min", 0)),
-            high_hz=float(said.get("frequency_max", 14_000)),
+            num_mels=int(settings.get("feature_size", config.num_mel_bins)),
+            n_fft=int(settings.get("fft_window_size", 1024)),
+            hop=int(settings.get("hop_length", 480)),
+            low_hz=float(settings.get("frequency_min", 0)),
+            high_hz=float(settings.get("frequency_max", 14_000)),
             slaney=fused != "fusion",
         )
         self.num_channels = 4 if config.enable_fusion else 1
@@ -154,7 +154,11 @@ class ClapHalf(SoundHalf):
         self._grid = (side // ratio, side * ratio)
         self.settings = {
             "kind": source.kind,
-            **{key: value for key, value in said.items() if isinstance(value, (int, float, str))},
+            **{
+                key: value
+                for key, value in settings.items()
+                if isinstance(value, (int, float, str))
+            },
         }
 
     def grid(self, num_samples: int) -> tuple[int, int]:
@@ -162,7 +166,7 @@ class ClapHalf(SoundHalf):
         return self._grid
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; [B, channels, T, M]."""
+        """See `SoundHalf`; shape [B, channels, T, M]."""
         x, length = waveform, waveform.shape[-1]
         if length < self.num_samples:
             if self.padding.startswith("repeat"):
@@ -180,7 +184,7 @@ class ClapHalf(SoundHalf):
 
 
 class ResNetSound(SoundHalf):
-    """The release's audio network: a ResNet-18 with one channel, random until it is trained."""
+    """The audio network of the release: a ResNet-18 with one channel and random weights."""
 
     def __init__(self, source: Source, network: nn.Module, rate_hz: int, window_s: float) -> None:
         super().__init__()
@@ -199,7 +203,7 @@ class ResNetSound(SoundHalf):
         return downsampled(power.segment // 2 + 1), downsampled(frames)
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; [B, 1, F, T]."""
+        """See `SoundHalf`; shape [B, 1, F, T]."""
         return self.spectrogram(waveform).unsqueeze(1)
 
     def tokens(self, features: Tensor, num_samples: int) -> Tensor:
@@ -209,7 +213,7 @@ class ResNetSound(SoundHalf):
 
 
 def load_sounds(source: Source) -> SoundHalf:
-    """Load the sound half from its source.
+    """Load an audio encoder from its source.
 
     Raises:
         InputError: If it cannot be loaded.
@@ -229,18 +233,18 @@ def load_sounds(source: Source) -> SoundHalf:
 
 
 def check_window(half: SoundHalf, name: str, rate_hz: int, window_s: float) -> None:
-    """Refuse sound that the network cannot take.
+    """Reject a sample rate or window that the network does not support.
 
     Raises:
-        InputError: With what it takes.
+        InputError: Names what it supports.
     """
     if rate_hz != half.rate_hz:
         raise InputError(
-            f"backbone {name!r} takes sound at {half.rate_hz} Hz, not at {rate_hz}: use a preset "
+            f"backbone {name!r} takes audio at {half.rate_hz} Hz, not at {rate_hz}: use a preset "
             "with that rate or none, and a new store folder"
         )
     if half.longest_s is not None and window_s > half.longest_s + 1e-6:
         raise InputError(
-            f"backbone {name!r} takes at most {half.longest_s:g} s of sound, not {window_s:g}: use "
+            f"backbone {name!r} takes at most {half.longest_s:g} s of audio, not {window_s:g}: use "
             "a preset with a shorter window or none, and a new store folder"
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 def mel_filters(num_mels: int, n_fft: int, rate_hz: int) -> Tensor:
     """Triangular filters, evenly spaced on the mel scale from 0 Hz to half of the sample rate.
 
-    mel = 2595 log10(1 + hz / 700) (O'Shaughnessy 1987); each triangle has height 1 and reaches
+    mel = 2595 log10(1 + hz / 700) (O'Shaughnessy 1987); each triangle has height 1 and extends
     from the centre of the filter below to that of the filter above.
 
     Args:
@@ -23,12 +23,12 @@ def mel_filters(num_mels: int, n_fft: int, rate_hz: int) -> Tensor:
         rate_hz: Sample rate.
 
     Returns:
-        Shape [n_fft // 2 + 1, M].
+        Filters, shape [n_fft // 2 + 1, M].
     """
     top_mel = 2595.0 * math.log10(1.0 + rate_hz / 2 / 700.0)
-    # Said in full: where a hub network was loaded first, linspace may have lost this default.
-    here = torch.get_default_device()
-    mels = torch.linspace(0.0, top_mel, num_mels + 2, dtype=torch.float64, device=here)
+    # Explicit, because linspace may lose this default after a hub network was loaded.
+    device = torch.get_default_device()
+    mels = torch.linspace(0.0, top_mel, num_mels + 2, dtype=torch.float64, device=device)
     edges_hz = 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
     bins_hz = torch.arange(n_fft // 2 + 1, dtype=torch.float64)[:, None] * rate_hz / n_fft
     rising = (bins_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
@@ -58,7 +58,7 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filters(num_mels, n_fft, rate_hz), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Map a waveform in -1..1, [B, L], to [B, M, T] with T = 1 + L // hop (centred)."""
+        """Map a waveform in [-1, 1], [B, L], to [B, M, T] with T = 1 + L // hop (centred)."""
         spectrum = torch.stft(
             waveform,
             self.n_fft,

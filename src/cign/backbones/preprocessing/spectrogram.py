@@ -11,8 +11,8 @@ from cign.errors import InputError
 def tukey_window(length: int, alpha: float = 0.25) -> Tensor:
     """The periodic Tukey window, float64, shape [length].
 
-    Flat in the middle, with a cosine taper over a share ``alpha`` of the period
-    (Harris 1978, eq. 38); periodic as SciPy's spectrogram uses it.
+    It is flat in the middle, with a cosine taper over a share ``alpha`` of the period
+    (Harris 1978, eq. 38), and periodic as in SciPy's spectrogram.
     """
     n = torch.arange(length, dtype=torch.float64)
     # A periodic window is a symmetric one of length + 1 without its last point.
@@ -23,13 +23,13 @@ def tukey_window(length: int, alpha: float = 0.25) -> Tensor:
 class PowerSpectrogram(nn.Module):
     """Power spectral density of overlapping segments.
 
-    What ``scipy.signal.spectrogram`` computes with its defaults: Tukey window (0.25), the mean of
-    each segment taken out, density scaling, one-sided, no padding. [release, method.md section 4]
+    It equals ``scipy.signal.spectrogram`` with its defaults: Tukey window (0.25), the mean of each
+    segment subtracted, density scaling, one-sided, no padding. [release]
 
     Args:
         rate_hz: Sample rate.
-        segment: Samples of a segment; segment // 2 + 1 frequencies come out.
-        overlap: Samples shared by neighbouring segments.
+        segment: Samples of a segment; there are segment // 2 + 1 frequencies.
+        overlap: Samples shared by adjacent segments.
     """
 
     window: Tensor
@@ -52,7 +52,7 @@ class PowerSpectrogram(nn.Module):
         """Compute the power spectrogram.
 
         Args:
-            waveform: Floating point, shape [B, L].
+            waveform: Samples, floating point, shape [B, L].
 
         Returns:
             Power per hertz, shape [B, segment // 2 + 1, frames], in the waveform's dtype.
@@ -78,7 +78,7 @@ class LogSpectrogram(nn.Module):
     Args:
         rate_hz: Sample rate.
         segment: Samples of a segment.
-        overlap: Samples shared by neighbouring segments.
+        overlap: Samples shared by adjacent segments.
     """
 
     def __init__(self, *, rate_hz: int, segment: int = 512, overlap: int = 274) -> None:
@@ -89,16 +89,16 @@ class LogSpectrogram(nn.Module):
         """Compute the log spectrogram.
 
         Args:
-            audio: int16, or floating point in -1..1, shape [B, L].
+            audio: Samples, int16 or floating point in [-1, 1], shape [B, L].
 
         Returns:
-            float32, shape [B, F, T].
+            Log spectrogram, float32, shape [B, F, T].
         """
         return torch.log(self.power(as_waveform(audio)) + 1e-7) / 12.0
 
 
 def as_waveform(audio: Tensor) -> Tensor:
-    """int16 samples as float32 in -1..1; floating point passes through."""
+    """Convert int16 samples to float32 in [-1, 1]; floating point is returned unchanged."""
     if audio.is_floating_point():
         return audio
     return audio.to(torch.float32) / 32768.0

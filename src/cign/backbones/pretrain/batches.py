@@ -1,4 +1,4 @@
-"""Batches for the training of the small encoders, with the augmentation that targets survive."""
+"""Batches for the training of the small encoders, with augmentation of inputs and targets."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from cign.backbones.pretrain.data import PretrainSet
 
 
 class AudioBatches:
-    """Batches of sound: shifted in time by whole tokens, so that the targets stay true."""
+    """Batches of audio, shifted in time by whole tokens so that the targets stay valid."""
 
     def __init__(self, data: PretrainSet, generator: torch.Generator) -> None:
         self.data, self.generator = data, generator
         self.num_clips = len(data.audio)
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Give inputs ``[B, L]`` and targets ``[B, P, C + 1]``."""
+        """Return inputs ``[B, L]`` and targets ``[B, P, C + 1]``."""
         x = torch.from_numpy(self.data.audio[rows])
         y = torch.from_numpy(self.data.audio_targets[rows]).float()
         shift = int(torch.randint(0, y.shape[1], (), generator=self.generator))
-        # The last token is a short one: leave it where it is. What wraps around is one cut.
+        # The last token is shorter and stays in place. The wrap-around makes a single cut.
         return x.roll(shift * 16 * 256, dims=1), torch.cat([y[:, :-1].roll(shift, 1), y[:, -1:]], 1)
 
 
 class VisualBatches:
-    """Batches of pictures: one frame of each clip, mirrored and turned by quarters."""
+    """Batches of one frame per clip, flipped and rotated by multiples of 90 degrees."""
 
     def __init__(self, data: PretrainSet, generator: torch.Generator) -> None:
         self.data, self.generator = data, generator
         self.num_clips, self.num_frames = data.frames.shape[:2]
 
     def batch(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Give inputs ``[B, 1, S, S, 3]`` and targets ``[B, P, C + 1]``."""
+        """Return inputs ``[B, 1, S, S, 3]`` and targets ``[B, P, C + 1]``."""
         frame = torch.randint(0, self.num_frames, (len(rows),), generator=self.generator).numpy()
         x = torch.from_numpy(self.data.frames[rows, frame])  # [B, S, S, 3]
         y = torch.from_numpy(self.data.visual_targets[rows, frame]).float()

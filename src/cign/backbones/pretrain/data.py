@@ -1,10 +1,10 @@
-"""Clips of world 0 for the training of the small encoders, rendered straight into memory.
+"""Clips of synthetic dataset 0 for the training of the small encoders, rendered into memory.
 
-What comes out equals what `cign synth` writes and `cign prepare` reads, but for two short cuts:
-only a few frames of each clip are rendered, and nothing touches the disk. They do go through the
-same H.264 and AAC encoders.
+The clips equal those that `cign synth` writes and `cign prepare` reads, with two differences: only
+a few frames of each clip are rendered, and nothing is written to disk. They pass through the same
+H.264 and AAC encoders.
 
-Legend: N clips, F frames a clip, S frame size, L samples, P tokens, C classes.
+Legend: N clips, F frames per clip, S frame size, L samples, P tokens, C classes.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.synthetic.encode import write_mp4
 from cign.utils.progress import Progress
 
-# Share of the clips per variant: mostly what a corpus looks like, and small objects for the maps.
+# Share of the clips per variant: mostly plain clips, and some with small objects for the maps.
 _VARIANT_SHARES = {"plain": 0.6, "duet": 0.2, "clutter": 0.2}
 _TOKEN_PX = 16
 _TOKEN_SAMPLES = 16 * 256
-# A patch belongs to an object that covers this much of it, to nothing below the other bound;
-# between them it is not trained on.
+# A patch belongs to an object that covers more than the first share of it, and to the background
+# if less than the second share is covered; otherwise it is not used in training.
 _COVERED, _BARE = 0.3, 0.05
 _CLIPS_PER_JOB = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainSet:
-    """Rendered clips and what is true of each token.
+    """Rendered clips and the targets of each token.
 
     Attributes:
         frames: ``[N, F, S, S, 3]``, uint8.
         audio: ``[N, L]``, int16.
         visual_targets: ``[N, F, P_v, C + 1]``, float16: a distribution over the classes and, last,
-            the background; all zero where it is neither.
+            the background; all zero for unused patches.
         audio_targets: ``[N, P_a, C + 1]``, likewise.
-        labels: ``[N]``, the first label of each clip, true or not.
+        labels: ``[N]``, the first label of each clip, correct or not.
     """
 
     frames: NDArray[np.uint8]
@@ -63,28 +63,28 @@ class PretrainSet:
 
 
 def training_clips(num_classes: int, clips_per_class: int, seed: int) -> list[ClipDraw]:
-    """List clips of world 0 in all three variants, each from a seed of its own."""
+    """List clips of synthetic dataset 0 in all three variants, each with its own seed."""
     clips: list[ClipDraw] = []
     for i, (variant, share) in enumerate(_VARIANT_SHARES.items()):
-        wanted = max(1, round(share * clips_per_class))
-        # Duets are drawn past the solos that come first in that variant.
+        num_clips = max(1, round(share * clips_per_class))
+        # Duets follow the solos, which come first in that variant.
         solos = SynthConfig(num_train=30).num_solos if variant == "duet" else 0
         config = SynthConfig(
             world=0,
             seed=3 * seed + i,
             variant=variant,
             num_classes=num_classes,
-            num_train=max(wanted + solos, 3 * solos),
+            num_train=max(num_clips + solos, 3 * solos),
             num_val=0,
             num_test=0,
         )
         first = config.num_solos if variant == "duet" else 0
-        clips += [c for c in plan(config) if first <= c.index < first + wanted]
+        clips += [c for c in plan(config) if first <= c.index < first + num_clips]
     return clips
 
 
 def held_out_clips(num_classes: int, clips_per_class: int, seed: int) -> list[ClipDraw]:
-    """List plain clips of the same classes that are not among the training clips."""
+    """List plain clips of the same classes that are not used in training."""
     config = SynthConfig(
         world=0,
         seed=3 * seed,
@@ -104,12 +104,12 @@ def render_set(
     num_workers: int,
     progress: Progress,
 ) -> PretrainSet:
-    """Render clips in processes.
+    """Render clips in parallel processes.
 
     Args:
-        clips: Which.
+        clips: Clips to render.
         num_classes: C.
-        frame_numbers: Which F frames of each.
+        frame_numbers: Indices of the F frames to render of each clip.
         num_workers: Number of processes.
         progress: Receives the number of clips done.
     """
@@ -117,7 +117,7 @@ def render_set(
         (clips[i : i + _CLIPS_PER_JOB], num_classes, tuple(frame_numbers))
         for i in range(0, len(clips), _CLIPS_PER_JOB)
     ]
-    progress.start("Rendering clips of world 0", len(clips))
+    progress.start("Rendering clips of synthetic dataset 0", len(clips))
     parts: list[PretrainSet] = []
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
@@ -137,19 +137,19 @@ def render_set(
 def _render_job(job: tuple[Sequence[ClipDraw], int, tuple[int, ...]]) -> PretrainSet:
     clips, num_classes, frame_numbers = job
     world = World(clips[0].world)
-    frames, audio, visual, sound = [], [], [], []
+    frames, audio, visual_targets, audio_targets = [], [], [], []
     for clip in clips:
         raw_frames, coverages = render_frames(world, clip, frame_numbers)
         decoded = through_codecs(raw_frames, render_audio(world, clip))
         frames.append(decoded[0])
         audio.append(decoded[1])
-        visual.append(_visual_targets(clip, coverages, num_classes, frames[-1].shape))
-        sound.append(_audio_targets(world, clip, num_classes, len(audio[-1])))
+        visual_targets.append(_visual_targets(clip, coverages, num_classes, frames[-1].shape))
+        audio_targets.append(_audio_targets(world, clip, num_classes, len(audio[-1])))
     return PretrainSet(
         frames=np.stack(frames),
         audio=np.stack(audio),
-        visual_targets=np.stack(visual),
-        audio_targets=np.stack(sound),
+        visual_targets=np.stack(visual_targets),
+        audio_targets=np.stack(audio_targets),
         labels=np.array([clip.class_ids[0] for clip in clips], np.int64),
     )
 
@@ -157,17 +157,17 @@ def _render_job(job: tuple[Sequence[ClipDraw], int, tuple[int, ...]]) -> Pretrai
 def through_codecs(
     frames: NDArray[np.uint8], audio: NDArray[np.int16]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """Encode and decode frames ``[F, S, S, 3]`` and sound ``[L]``; shapes stay."""
+    """Encode and decode frames ``[F, S, S, 3]`` and audio ``[L]``; shapes do not change."""
     file = io.BytesIO()
     write_mp4(file, frames, audio)
     file.seek(0)
     with av.open(file, "r") as container:
-        pictures = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+        decoded = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     file.seek(0)
     with av.open(file, "r") as container:
         pieces = [f.to_ndarray()[0] for f in container.decode(audio=0)]
     wave = np.concatenate(pieces)[: len(audio)] * 32768.0
-    return np.stack(pictures), np.clip(np.round(wave), -32768, 32767).astype(np.int16)
+    return np.stack(decoded), np.clip(np.round(wave), -32768, 32767).astype(np.int16)
 
 
 def _visual_targets(
@@ -176,13 +176,13 @@ def _visual_targets(
     num_classes: int,
     shape: tuple[int, ...],
 ) -> NDArray[np.float16]:
-    """Say what each patch shows, ``[F, P_v, C + 1]``."""
+    """The class distribution of each patch, ``[F, P_v, C + 1]``."""
     num_frames, side = shape[0], shape[1] // _TOKEN_PX
     patches = (num_frames, side, _TOKEN_PX, side, _TOKEN_PX)
-    seen = [clip.other_id] if clip.condition == "other_picture" else list(clip.class_ids)
+    class_ids = [clip.other_id] if clip.condition == "other_picture" else list(clip.class_ids)
     target = np.zeros((num_frames, side * side, num_classes + 1), np.float32)
     total = np.zeros((num_frames, side * side), np.float32)
-    for class_id, coverage in zip(seen, coverages, strict=False):
+    for class_id, coverage in zip(class_ids, coverages, strict=False):
         share = coverage.reshape(patches).mean(axis=(2, 4)).reshape(num_frames, -1)
         target[..., class_id] += np.where(share > _COVERED, share, 0.0)
         total += share
@@ -194,13 +194,14 @@ def _visual_targets(
 def _audio_targets(
     world: World, clip: ClipDraw, num_classes: int, num_samples: int
 ) -> NDArray[np.float16]:
-    """Say what sounds in the middle of each audio token, ``[P_a, C + 1]``."""
+    """The class distribution in the middle of each audio token, ``[P_a, C + 1]``."""
     num_tokens = -(-(1 + num_samples // 256) // 16)
     middles_s = (np.arange(num_tokens) + 0.5) * _TOKEN_SAMPLES / SAMPLE_RATE_HZ
     target = np.zeros((num_tokens, num_classes + 1), np.float32)
     if clip.condition != "drowned":
-        heard = [clip.other_id] if clip.condition == "other_sound" else list(clip.class_ids)
-        for class_id, (start_s, end_s) in zip(heard, true_intervals(world, clip), strict=True):
+        class_ids = [clip.other_id] if clip.condition == "other_sound" else list(clip.class_ids)
+        intervals = true_intervals(world, clip)
+        for class_id, (start_s, end_s) in zip(class_ids, intervals, strict=True):
             target[(middles_s > start_s) & (middles_s < end_s), class_id] = 1.0
     target[..., -1] = target.sum(axis=-1) == 0
     target /= target.sum(axis=-1, keepdims=True)
@@ -208,6 +209,6 @@ def _audio_targets(
 
 
 def middle_frames(num_frames: int, duration_s: float = 3.0) -> list[int]:
-    """Give frame numbers spread over a clip; for one frame, the middle one."""
+    """Indices of frames spread evenly over a clip; for one frame, the middle one."""
     total = round(duration_s * FRAME_RATE_HZ)
     return [int((i + 0.5) / num_frames * total) for i in range(num_frames)]

@@ -1,8 +1,9 @@
-"""Makes the small encoder pair: ``python -m cign.backbones.pretrain.training``. All of it is ours.
+"""Trains the small encoder pair: ``python -m cign.backbones.pretrain.training``. All of it is ours.
 
-Each encoder learns to name the classes of world 0, by the mean of its tokens' scores (which is what
-a linear read-out of pooled tokens does later) and by every token alone (which is what maps need):
-a token's target is what its patch shows or what sounds in its quarter second, or the background.
+Each encoder learns to classify the classes of synthetic dataset 0 in two ways: by the mean score of
+its tokens (as in a later linear classifier on pooled tokens) and by every single token (as needed
+for maps). The target of a token is the class of the object in its patch or of the sound in its
+quarter second, or the background.
 """
 
 from __future__ import annotations
@@ -49,21 +50,21 @@ _PROGRESS_LOCK = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """How the pair is made.
+    """Training configuration of the pair.
 
     Attributes:
-        num_classes: Classes of world 0.
-        clips_per_class: Training clips of each; 0 leaves the weights random.
-        num_epochs: Passes over them.
+        num_classes: Number of classes of synthetic dataset 0.
+        clips_per_class: Training clips per class; 0 leaves the weights random.
+        num_epochs: Passes over the training clips.
         batch_size: Clips per step.
-        learning_rate: Peak of AdamW's; warmed up over a tenth of the steps, then a cosine to 0.
-        weight_decay: AdamW's.
-        token_weight: Of the loss of single tokens beside that of whole clips.
-        label_smoothing: Of the loss of whole clips.
-        num_frames: Frames rendered of each clip; each epoch takes one of them.
-        num_held_out: Clips of each class for the accuracy that is recorded.
-        seed: Of weights, clips and batches.
-        bf16: Train in bfloat16 where autocast allows it.
+        learning_rate: Peak of AdamW; warmed up over a tenth of the steps, then a cosine to 0.
+        weight_decay: Weight decay of AdamW.
+        token_weight: Weight of the loss of single tokens relative to that of whole clips.
+        label_smoothing: Label smoothing in the loss of whole clips.
+        num_frames: Frames rendered of each clip; each epoch uses one of them.
+        num_held_out: Clips per class for the recorded accuracy.
+        seed: Seed of weights, clips and batches.
+        bf16: Whether to train in bfloat16 where autocast allows it.
     """
 
     num_classes: int = 40
@@ -89,13 +90,13 @@ class PretrainConfig:
 def pretrain(
     out: Path, config: PretrainConfig, *, num_workers: int = 2, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Render clips of world 0, train the pair on them and write weights and a record.
+    """Render clips of synthetic dataset 0, train the pair on them, and write weights and a record.
 
     Args:
         out: Folder for ``audio.safetensors``, ``visual.safetensors`` (float16) and ``small.json``.
-        config: How.
-        num_workers: Processes that render.
-        progress: Receives clips rendered and steps done.
+        config: Training configuration.
+        num_workers: Number of rendering processes.
+        progress: Receives the number of clips rendered and steps done.
 
     Returns:
         The record: configuration, held-out accuracy (percent) and seconds.
@@ -133,7 +134,7 @@ def pretrain(
 
 
 def save_weights(path: Path, encoder: nn.Module) -> None:
-    """Write an encoder's weights in float16."""
+    """Write the weights of an encoder in float16."""
     from safetensors.torch import save
 
     state = {key: value.half().contiguous() for key, value in encoder.state_dict().items()}
@@ -144,14 +145,14 @@ def save_weights(path: Path, encoder: nn.Module) -> None:
 def fit_pair(
     train_set: PretrainSet, test_set: PretrainSet, config: PretrainConfig, progress: Progress
 ) -> tuple[SmallAudioEncoder, SmallVisualEncoder, dict[str, float]]:
-    """Train both encoders; gives them with their accuracy on held-out clips in percent."""
+    """Train both encoders; return them and their accuracy on held-out clips in percent."""
     audio, visual = random_small_pair(config.seed)
     audio_batches = AudioBatches(train_set, torch.Generator().manual_seed(config.seed))
     visual_batches = VisualBatches(train_set, torch.Generator().manual_seed(config.seed))
     progress.start("Training the encoders", 2 * _num_steps(audio_batches.num_clips, config))
-    # Side by side with a core each: faster than one after the other with two cores each. The
-    # setting holds for the thread that makes it.
-    # Attention written out: the fused kernel's backward pass is slow in bfloat16 on a CPU.
+    # Training in parallel with one core each is faster than in sequence with two cores each. The
+    # number of threads is a setting per thread.
+    # Unfused attention: the backward pass of the fused kernel is slow in bfloat16 on a CPU.
     with (
         sdpa_kernel(SDPBackend.MATH),
         ThreadPoolExecutor(2, initializer=torch.set_num_threads, initargs=(1,)) as pool,
@@ -175,29 +176,29 @@ def fit_pair(
 
 
 def _loss(logits: Tensor, targets: Tensor, config: PretrainConfig) -> Tensor:
-    """Cross-entropy of clips by their mean score, and of tokens.
+    """Cross-entropy of the mean scores of clips, and of tokens.
 
     Args:
-        logits: ``[B, P, C + 1]``.
-        targets: ``[B, P, C + 1]``, rows that are all zero are left out.
-        config: Weights of the two.
+        logits: Logits, ``[B, P, C + 1]``.
+        targets: Targets, ``[B, P, C + 1]``; rows of zeros are excluded.
+        config: Configuration with the weight of the token loss.
     """
     losses = -(targets * logits.log_softmax(-1)).sum(-1)
     is_object = targets[..., :-1].sum(-1) > 0
     is_background = targets[..., -1] > 0
-    # Both means count the same, however few tokens show or sound something.
+    # Both means have the same weight, even if few tokens contain an object or sound.
     token_loss = 0.5 * (_mean(losses, is_object) + _mean(losses, is_background))
-    present = (targets[..., :-1].sum(1) > 0).float()  # [B, C]; none in an empty or drowned clip
-    some = present.sum(-1) > 0
-    clip_targets = present[some] / present[some].sum(-1, keepdim=True)
+    present = (targets[..., :-1].sum(1) > 0).float()  # [B, C]; zeros for an empty or drowned clip
+    has_class = present.sum(-1) > 0
+    clip_targets = present[has_class] / present[has_class].sum(-1, keepdim=True)
     clip_loss = F.cross_entropy(
-        logits[some].mean(1)[:, :-1], clip_targets, label_smoothing=config.label_smoothing
+        logits[has_class].mean(1)[:, :-1], clip_targets, label_smoothing=config.label_smoothing
     )
     return clip_loss + config.token_weight * token_loss
 
 
 def _mean(values: Tensor, where: Tensor) -> Tensor:
-    """Give the mean of the values at some places; 0 where there are none."""
+    """The mean of the values in a mask; 0 for an empty mask."""
     return (values * where).sum() / where.sum().clamp(min=1)
 
 
@@ -207,7 +208,7 @@ def _fit(
     config: PretrainConfig,
     progress: Progress,
 ) -> nn.Linear:
-    """Train one encoder in place; gives the head it was trained with."""
+    """Train one encoder in place; return the head it was trained with."""
     head = nn.Linear(encoder.width, config.num_classes + 1)
     encoder.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parameters = [*encoder.parameters(), *head.parameters()]
@@ -240,7 +241,7 @@ def _num_steps(num_clips: int, config: PretrainConfig) -> int:
 
 @torch.inference_mode()
 def _scores(encoder: nn.Module, head: nn.Module, inputs: NDArray[Any]) -> Tensor:
-    """Give the scores of whole clips, ``[N, C]``."""
+    """Scores of whole clips, ``[N, C]``."""
     parts = [head(encoder(torch.from_numpy(part)).mean(1)) for part in _chunks(inputs, 64)]
     return torch.cat(parts)[:, :-1]
 
@@ -250,7 +251,7 @@ def _chunks(array: NDArray[Any], size: int) -> list[NDArray[Any]]:
 
 
 class _Lines:
-    """Progress as plain lines on standard error, one for each tenth of a stage."""
+    """Progress as plain lines on standard error, one per tenth of a stage."""
 
     def start(self, title: str, total: int) -> None:
         self.title, self.total, self.done, self.begin = title, total, 0, time.perf_counter()
