@@ -46,7 +46,7 @@ def test_evaluate_reports_how_unknown_clips_are_told(cign, world, stranger):
         np.array(right)[~np.array(unknown)]
     )
     out = cign("evaluate", stranger, world.store)[1]
-    assert "3 clips of unknown classes beside 9 of known ones" in out
+    assert "3 clips of unknown classes and 9 of known classes" in out
     assert "combined (this model's)" in out
     assert "above the threshold" in out
 

@@ -110,9 +110,7 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
         high: Largest allowed value, if any.
     """
     allowed = (
-        f"a whole number of {low} or more"
-        if high is None
-        else f"a whole number from {low} to {high}"
+        f"a whole number from {low} up" if high is None else f"a whole number from {low} to {high}"
     )
 
     def parse(text: str) -> int:

@@ -228,12 +228,14 @@ def remove_class(model: Model, name: str) -> Model:
     per class, so it cannot be subtracted.
 
     Raises:
-        InputError: If there is no such class, it is the last one, or the method does not support it.
+        InputError: If there is no such class, it is the last one, or the method cannot do so.
     """
     check_updatable(model)
     name = known_name(model, name)
     if len(model.classes) == 1:
-        raise InputError(f"class {name!r} is the last one and cannot be removed: delete the folder")
+        raise InputError(
+            f"class {name!r} is the last one and cannot be removed: delete the model instead"
+        )
     method = copy.deepcopy(model.method)
     changing = updatable(method)
     assert changing is not None

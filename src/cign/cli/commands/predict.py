@@ -74,7 +74,7 @@ def _threshold(text: str) -> float:
         value = -1.0
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is invalid: it must be in [0, 1]; 0 disables the threshold"
+            f"{text!r} is invalid: it must be in [0, 1]; 0 disables it"
         )
     return value
 
