@@ -59,7 +59,7 @@ def test_a_model_goes_there_and_back(run, tiny, hub, cign):
     assert '\nlicense: "mit"\n' in card
     for part in (*learner.model.classes, "`cign_analytic`", "`small-random`", "cign predict"):
         assert part in card
-    for heading in ("Use", "Classes", "Results", "Limits", "Licence"):
+    for heading in ("Use", "Classes", "Results", "Limitations", "Licence"):
         assert f"\n## {heading}\n" in card
     file = min(map(str, (tiny[0] / "test").rglob("*.mp4")))
     code, out, _ = cign("predict", "me/instruments@v1", file, "--json")

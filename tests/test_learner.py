@@ -244,7 +244,7 @@ def test_model_made_with_other_encoder_weights_is_refused(run, tiny, tmp_path):
     learner = Learner.load(tmp_path / "model")
     with pytest.raises(InputError, match="has other weights than the model was trained with"):
         learner.predict(["a.mp4"])
-    with pytest.raises(InputError, match="tokens of other weights"):
+    with pytest.raises(InputError, match="tokens from other weights"):
         learner.evaluate(tiny[1])
 
 

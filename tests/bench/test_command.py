@@ -47,7 +47,7 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
 
 def test_a_benchmark_with_a_memory_for_each_number_of_tasks_is_not_crossed():
     options = {"benchmark": "vggsound-100", "stores": [], "memory": None}
-    with pytest.raises(InputError, match="keeps 0 at 4 tasks, 1500 at 10 tasks") as found:
+    with pytest.raises(InputError, match="has memory 0 at 4 tasks, 1500 at 10 tasks") as found:
         numbers_of_tasks(SimpleNamespace(**options, tasks=[4, 10]))
     assert "--memory" in str(found.value)
     assert numbers_of_tasks(SimpleNamespace(**options, tasks=[10]))[:2] == ((10,), ("1500",))

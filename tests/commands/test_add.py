@@ -113,7 +113,7 @@ def test_the_answer_names_classes_costs_and_the_way_back(cign, model, tables, ti
     assert [line[0] for line in lines] == ["1", "2"]
     assert lines[1][1:4] == ["(current)", "added", rows[1][-1]]
     code, out, _ = cign("versions", model, "--undo")
-    assert (code, out) == (0, f"{model}: version 1 again\n")
+    assert (code, out) == (0, f"{model}: reverted to version 1\n")
     assert Learner.load(model).model.classes == tuple(rows[1][:-1])
     refused(cign("versions", model, "--undo"), "no version before 1", "cign versions")
 

@@ -59,7 +59,7 @@ def test_inspect_counts_missing_files(cign, tmp_path):
 
 def test_prepare_asks_for_a_backbone_where_small_is_a_poor_choice(cign, world, tmp_path):
     real = shutil.copytree(world.clips / "train", tmp_path / "real")
-    refused(cign("prepare", real, tmp_path / "store"), "--backbone", "procedural")
+    refused(cign("prepare", real, tmp_path / "store"), "--backbone", "synthetic")
     assert not (tmp_path / "store").exists()
     code, out, err = cign("prepare", real, tmp_path / "store", "--backbone", "none")
     assert code == 0

@@ -114,7 +114,7 @@ def test_predict_draws_a_picture_of_every_file_and_leaves_the_answer_as_it_was(
         with Image.open(path) as picture:
             assert picture.size == (1280, 760)
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
-    assert "3 pictures in" in err
+    assert "3 images in" in err
     assert "method finetune has no maps" in err
 
 
