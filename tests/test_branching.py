@@ -68,7 +68,7 @@ def test_tasks_to_come_may_be_others(run, tiny, tmp_path):
     again(run).learn(tiny[1], tasks=other, out=whole)
     check_same(tmp_path / "b", whole)
     wrong = TaskSequence((groups[1], groups[0], *groups[2:]))
-    with pytest.raises(InputError, match="the first 1 tasks are those that run"):
+    with pytest.raises(InputError, match="the first 1 tasks differ from those that run"):
         again(run).learn(tiny[1], tasks=wrong, out=tmp_path / "c", branch_from=f"{run[1]}@1")
     assert not (tmp_path / "c").exists()
 
@@ -117,19 +117,19 @@ def test_what_cannot_be_branched_is_one_sentence(run, tiny, tmp_path):
     refused("is not RUN@TASK: write it like work/run@2", str(out))
     refused("cannot be branched from task 4: use 1 to 3", f"{out}@4")
     refused("cannot be branched from task 0", f"{out}@0")
-    refused("holds no run", f"{out.parent / 'none'}@1")
-    refused("made with memory 8, not 0", f"{out}@1", again(run, memory="0"))
+    refused("is not a run folder", f"{out.parent / 'none'}@1")
+    refused("trained with memory 8, not 0", f"{out}@1", again(run, memory="0"))
     bare = shutil.copytree(out, tmp_path / "bare", ignore=shutil.ignore_patterns("tasks"))
-    refused("keeps no state after task 2: train it again with --keep-tasks", f"{bare}@2")
+    refused("has no saved state after task 2: train it again with --keep-tasks", f"{bare}@2")
     scored = tmp_path / "bare" / "predictions.parquet"
     predictions = Predictions.load(scored)
     predictions.clip_ids[0] = "of another store"
     predictions.save(scored)
     shutil.copytree(out / "tasks", tmp_path / "bare" / "tasks")
-    refused("was made on another store", f"{bare}@2")
+    refused("was trained on another store", f"{bare}@2")
     shutil.copy(out / "predictions.parquet", scored)
     shutil.copy(state_after(out, 3), state_after(tmp_path / "bare", 2))
-    refused("the checkpoint at 3|is no state after task 2", f"{bare}@2")
+    refused("the checkpoint at 3|is not the state after task 2", f"{bare}@2")
 
 
 def test_the_command(cign, tiny, tmp_path):
@@ -145,10 +145,10 @@ def test_the_command(cign, tiny, tmp_path):
     assert cign(*branch, "--seed", 5)[0] == 0
     check_same(tmp_path / "second", first, num_tasks=2)
     for more, text in (
-        (("--memory", 8), "--memory is that of the run"),
-        (("--tasks", 4), "--tasks is that of the run"),
-        (("--method", "ewc"), "is of lwf: leave it out"),
-        (("--resume",), "--branch-from begins one: leave one out"),
+        (("--memory", 8), "--memory cannot differ from the run"),
+        (("--tasks", 4), "--tasks cannot differ from the run"),
+        (("--method", "ewc"), "uses lwf: leave it out"),
+        (("--resume",), "--branch-from starts a new one: leave one out"),
     ):
         command = ("train", store, "--out", tmp_path / "third", "--branch-from", f"{first}@2")
         code, _, err = cign(*command, *more)

@@ -121,7 +121,7 @@ def test_interruption_says_how_to_go_on(failing, capsys):
     failing(KeyboardInterrupt())
     assert main(["x"]) == 130
     err = capsys.readouterr().err
-    assert err == "\ncign: interrupted; what was done is kept, do it again to go on\n"
+    assert err == "\ncign: interrupted; finished work is saved, do it again to resume\n"
 
 
 def test_exit_code_reaches_the_shell():
@@ -146,7 +146,7 @@ def test_control_c_keeps_what_was_done(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert b"interrupted; what was done is kept, run the same command again" in err
+    assert b"interrupted; finished work is saved, run the same command again" in err
     assert b"Traceback" not in err
     assert any(out.rglob("*.mp4"))
 

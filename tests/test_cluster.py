@@ -179,7 +179,7 @@ def test_engines_are_checked_before_anything_is_done(cign, tiny, tmp_path, monke
 
 def test_no_workers_on_a_cluster_are_refused():
     pytest.importorskip("ray")
-    with pytest.raises(InputError, match="--workers 0 works in this process, --engine ray"):
+    with pytest.raises(InputError, match="--workers is 0, which --engine ray does not support"):
         check_engine("ray", 0)
 
 

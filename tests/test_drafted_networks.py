@@ -45,8 +45,8 @@ def test_every_network_is_drafted_without_memory(visual, audio, tmp_path):
 @pytest.mark.parametrize(
     ("half", "entry", "sentence"),
     [
-        ("visual", {"hidden_size": 10**7}, "hidden_size 1e[+]07, and its weights are"),
-        ("visual", {"num_hidden_layers": 10**6}, "num_hidden_layers 1e[+]06, and its weights are"),
+        ("visual", {"hidden_size": 10**7}, "hidden_size 1e[+]07, but its weights have"),
+        ("visual", {"num_hidden_layers": 10**6}, "num_hidden_layers 1e[+]06, but its weights have"),
         ("visual", {"hidden_size": 10**5}, "has shape|lacks weight|cannot be built"),
         ("audio", {"num_mel_bins": 10**6}, "not a valid filter bank|has shape|cannot be built"),
     ],

@@ -66,13 +66,13 @@ def test_classes_that_cannot_be_renamed_or_removed(model):
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("a/b", "holds a slash"),
-        ("a\\b", "holds a slash"),
+        ("a/b", "contains a slash"),
+        ("a\\b", "contains a slash"),
         ("a\nb", "a line break"),
-        ("a|b", "holds a slash, '|'"),
+        ("a|b", "contains a slash, '|'"),
         ("x" * 300, "has 300 characters"),
         ("", "is empty"),
-        (" a", "blanks at an end"),
+        (" a", "starts or ends with a blank"),
         ("..", "a dot"),
     ],
 )

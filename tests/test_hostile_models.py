@@ -101,10 +101,10 @@ MUTATIONS = [
     (("classes", 0, "name"), MISSING, "'name' is missing"),
     (("classes", 0, "name"), "a\x1b[2J", "holds a control character"),
     (("classes", 0, "name"), "a\nb", "holds a control character"),
-    (("classes", 0, "name"), "a\u202eb", "holds what cannot be printed"),
+    (("classes", 0, "name"), "a\u202eb", "contains unprintable characters"),
     (("classes", 0, "name"), "\ud800", "holds a control character"),
     (("classes", 0, "name"), " ", "is empty"),
-    (("classes", 0, "name"), "class 1", "class 'class 1' is there twice"),
+    (("classes", 0, "name"), "class 1", "class 'class 1' occurs twice"),
     (("classes", 0, "task"), -1, "task is -1, not a whole number from 1"),
     (("classes", 0, "task"), 10**12, "task is 1000000000000, not a whole number"),
     (("classes", 0, "task"), True, "task is True"),
@@ -125,11 +125,11 @@ MUTATIONS = [
     (("preprocessing", "frame_px"), 10**6, "frame_px is 1000000"),
     (("preprocessing", "window_s"), float("inf"), "window_s is inf, not a number"),
     (("preprocessing", "window_s"), 1e12, "makes clips of"),
-    (("preprocessing", "window_s"), 0, "with 0 samples"),
+    (("preprocessing", "window_s"), 0, "with 0 audio samples"),
     (("preprocessing", "codec"), "x", "unknown entry 'codec'"),
     (("unknown", "score"), "odd", "unknown unknown score 'odd'"),
     (("unknown", "thresholds", "audio"), float("nan"), "audio is nan, not a number"),
-    (("unknown", "thresholds", "smell"), 0.5, "'smell', which is no reading"),
+    (("unknown", "thresholds", "smell"), 0.5, "'smell', which is not a modality"),
     (("unknown", "moments"), {}, "needs mean and std of max_logit, margin, leverage"),
     (("unknown", "moments", "audio", "margin", "std"), 0, "std 0 is not positive"),
     (("unknown", "moments", "audio", "margin", "mean"), "x", "mean is 'x', not a number"),
@@ -142,7 +142,7 @@ MUTATIONS = [
     (("changes", 0, "text"), "\x1b]0;x\x07", "holds a control character"),
     (("kept", "labels"), [["no class"]], "not a list of the model's classes"),
     (("kept", "num_clips"), -4, "num_clips is -4"),
-    (("kept", "num_clips"), 5, "num_clips is 5, and there are 1 labels"),
+    (("kept", "num_clips"), 5, "num_clips is 5, but there are 1 labels"),
     (("checksums",), MISSING, "'checksums' is missing"),
     (("checksums", "model.safetensors"), 3, "has no SHA-256"),
     (("checksums", "../../x"), "0" * 64, "has no SHA-256 of one of model.safetensors"),
@@ -200,7 +200,7 @@ def test_a_description_of_any_size_is_not_read(folder, about, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"depth": 10**9}, r"depth 1e\+09, and its weights are \d+ tensors"),
+        ({"depth": 10**9}, r"depth 1e\+09, but its weights have \d+ tensors"),
         ({"width": 10**6}, "has shape|lacks weight|unknown weight"),
         ({"width": 2**62}, "cannot be built|has shape"),
         ({"num_heads": 0}, "does not divide by"),
@@ -276,6 +276,6 @@ def test_backbones_of_models_on_a_hub():
     for name in ("small", "resnet18@4x4", "a/b+c/d.e-f@2x2+1x3", "small-stem", "facebook/pe-av-s"):
         check_backbone({**named, "name": name}, "model m")
     for name in ("/etc", "../a", "./a", "a/b/c", "~/a", "a+/b", "/a+small", "a/..", "..", "a\\b"):
-        with pytest.raises(InputError, match="a backbone that has a name there"):
+        with pytest.raises(InputError, match="a backbone with a name on the hub"):
             check_backbone({**named, "name": name}, "model m")
     check_backbone({"name": "/a/b", "record": {"visual": {}}}, "model m")  # built without it

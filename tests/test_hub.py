@@ -59,7 +59,7 @@ def test_a_model_goes_there_and_back(run, tiny, hub, cign):
     assert '\nlicense: "mit"\n' in card
     for part in (*learner.model.classes, "`cign_analytic`", "`small-random`", "cign predict"):
         assert part in card
-    for heading in ("Use", "Classes", "Results", "Limits", "Licence"):
+    for heading in ("Use", "Classes", "Results", "Limitations", "Licence"):
         assert f"\n## {heading}\n" in card
     file = min(map(str, (tiny[0] / "test").rglob("*.mp4")))
     code, out, _ = cign("predict", "me/instruments@v1", file, "--json")
@@ -87,14 +87,16 @@ def test_a_model_on_a_backbone_of_this_machine_is_not_pushed_and_not_loaded(run,
     learner = Learner.load(run)
     learner.push("me/instruments")
     learner.model.backbone = "/home/me/network"
-    with pytest.raises(InputError, match="backbone folder '/home/me/network' of the machine"):
+    with pytest.raises(InputError, match="uses the local backbone folder '/home/me/network'"):
         learner.push("me/other")
     assert not (hub / "me/other").exists()
     path = hub / "me/instruments/model.json"
     about = json.loads(path.read_text())
     about["backbone"]["name"] = "../../etc"
     path.write_text(json.dumps(about))
-    with pytest.raises(InputError, match=r"me/instruments reads the backbone folder '../../etc'"):
+    with pytest.raises(
+        InputError, match=r"me/instruments uses the local backbone folder '../../etc'"
+    ):
         Learner.load("me/instruments")
 
 
@@ -112,19 +114,23 @@ def test_a_changed_download_is_refused(run, hub):
 def test_without_a_network_one_sentence(hub, cign, run):
     code, out, err = cign("predict", "me/none", "clip.mp4")
     assert (code, out) == (2, "")
-    assert "could not be had from the hub (ConnectionError: no network): check the name" in err
+    assert (
+        "could not be downloaded from the hub (ConnectionError: no network): check the name" in err
+    )
     assert "and more" not in err
 
 
 def test_a_push_that_fails(run, hub, monkeypatch):
-    with pytest.raises(InputError, match="hub name 'instruments' is none: use owner/name"):
+    with pytest.raises(InputError, match="invalid hub name 'instruments': use owner/name"):
         Learner.load(run).push("instruments")
 
     def refuse(*_, **__):
         raise PermissionError("401")
 
     monkeypatch.setattr(huggingface_hub, "create_repo", refuse)
-    with pytest.raises(RunError, match=r"could not be put on the hub \(PermissionError: 401\)"):
+    with pytest.raises(
+        RunError, match=r"could not be uploaded to the hub \(PermissionError: 401\)"
+    ):
         Learner.load(run).push("me/instruments")
 
 
@@ -133,7 +139,7 @@ def test_changing_a_model_of_a_hub_needs_a_copy(run, hub, cign):
     name = Learner.load(run).model.classes[0]
     code, _, err = cign("rename", "me/instruments", name, "new")
     assert code == 2
-    assert "me/instruments lies on the hub: name a folder for a changed copy with --out" in err
+    assert "me/instruments is on the hub: name a folder for a changed copy with --out" in err
     assert cign("rename", "me/instruments", name, "new", "--out", "copy")[0] == 0
     assert "new" in Learner.load("copy").model.classes
     assert name in Learner.load("me/instruments").model.classes

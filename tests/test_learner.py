@@ -184,7 +184,7 @@ def test_resuming_a_finished_run_changes_nothing(run, tiny, tmp_path):
 
 
 def test_a_folder_with_a_run_is_not_overwritten(run, tiny):
-    with pytest.raises(InputError, match="holds a run already: go on with --resume"):
+    with pytest.raises(InputError, match="already contains a run: resume it with --resume"):
         Learner("cign", options=QUICK).learn(tiny[1], tasks=2, out=run[1])
 
 
@@ -242,14 +242,14 @@ def test_model_made_with_other_encoder_weights_is_refused(run, tiny, tmp_path):
     about["backbone"]["fingerprint"] = "0" * 64
     path.write_text(json.dumps(about))
     learner = Learner.load(tmp_path / "model")
-    with pytest.raises(InputError, match="has other weights than the model was made with"):
+    with pytest.raises(InputError, match="has other weights than the model was trained with"):
         learner.predict(["a.mp4"])
-    with pytest.raises(InputError, match="tokens of other weights"):
+    with pytest.raises(InputError, match="tokens from other weights"):
         learner.evaluate(tiny[1])
 
 
 def test_a_learner_that_has_not_learned_says_so():
-    with pytest.raises(InputError, match="has learned nothing yet"):
+    with pytest.raises(InputError, match="is not trained"):
         Learner("finetune").evaluate("nowhere")
 
 

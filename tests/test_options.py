@@ -19,8 +19,8 @@ def test_nested_options_keep_the_defaults_of_what_they_do_not_name():
     [
         ({"dept": 2}, "unknown option 'dept': did you mean 'depth'"),
         ({"training": {"lr": 1}}, "training has an unknown option 'lr'"),
-        ({"depth": "two"}, "depth is 'two': a value of type int is needed"),
-        ({"depth": True}, "depth is True: a value of type int is needed"),
+        ({"depth": "two"}, "depth is 'two': it must be of type int"),
+        ({"depth": True}, "depth is True: it must be of type int"),
         ({"assignment": "firm"}, "assignment is 'firm': use one of soft, hard"),
         ({"training": 3}, "training must hold options, not 3"),
     ],

@@ -172,7 +172,7 @@ def test_a_name_that_is_taken_is_refused():
 
 
 def test_another_contract_is_refused():
-    wanted = rf"'later' was written for contract {CONTRACT + 1}, this version .* {CONTRACT}: "
+    wanted = rf"'later' was written for contract {CONTRACT + 1}, but this version .* {CONTRACT}: "
     with pytest.raises(InputError, match=wanted):
 
         @register_method("later", contract=CONTRACT + 1)

@@ -163,7 +163,7 @@ class MeansOfClasses(Analytic):
 def test_sums_that_would_not_be_added_up_are_refused(monkeypatch):
     monkeypatch.setitem(METHODS, "analytic", MeansOfClasses)
     options = {"width": 20, "batch_size": 4}
-    with pytest.raises(InputError, match="takes clips into seen, which several processes do not"):
+    with pytest.raises(InputError, match="changes buffer seen, which is not summed over processes"):
         shared_toy("analytic", options=options).run()
     sums = MeansOfClasses.sums_over_clips | {"seen"}
     monkeypatch.setattr(MeansOfClasses, "sums_over_clips", sums, raising=False)
@@ -202,7 +202,7 @@ def test_the_shared_loop_of_one_process_takes_the_same_bits(tmp_path):
 def test_the_number_of_processes_is_asserted():
     with pytest.raises(InputError, match="--processes is 2, but 1 runs: start them with `torchrun"):
         joined(2).__enter__()
-    with pytest.raises(InputError, match="--peer-timeout has no effect on one process"):
+    with pytest.raises(InputError, match="--peer-timeout has no effect with one process"):
         joined(None, 5.0).__enter__()
     with joined(1) as comm:
         assert comm.is_alone

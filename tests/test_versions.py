@@ -211,7 +211,7 @@ def test_a_run_and_a_page_of_somebody_are_not_written_over(model, tmp_path):
         pass
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "README.md").write_text("mine")
-    with pytest.raises(InputError, match=r"README\.md that is no model's"):
+    with pytest.raises(InputError, match=r"README\.md that is not a model card"):
         learner.save(tmp_path / "project")
     assert (tmp_path / "project" / "README.md").read_text() == "mine"
 

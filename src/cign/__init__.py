@@ -1,7 +1,7 @@
 """Class-incremental audio-visual learning.
 
-``from cign import Learner, Prediction, Store, prepare``; a name is imported when it is first used,
-so that ``import cign`` takes milliseconds and does not load torch.
+``from cign import Learner, Prediction, Store, prepare``. Names are imported on first use, so that
+``import cign`` takes milliseconds and does not load torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0.dev0"
 
-# name -> module; the type checker reads the imports above.
+# Name -> module. Type checkers read the imports above instead.
 _PUBLIC = {
     "ArrayClip": "cign.data.media.array_clip",
     "Learner": "cign.learner",

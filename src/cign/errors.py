@@ -1,4 +1,4 @@
-"""Errors a user can do something about: one sentence each, with the remedy."""
+"""Errors that a user can fix: one sentence each, with the remedy."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterable
 
 
 class CignError(Exception):
-    """Base of all errors that are shown as one sentence, without a traceback.
+    """Base class of errors that are shown as one sentence, without a traceback.
 
     Attributes:
-        exit_code: What the command line exits with.
+        exit_code: Exit code of the command line.
     """
 
     exit_code = 1
 
 
 class InputError(CignError):
-    """Wrong usage or unusable input: names the value, what is allowed and the remedy."""
+    """Wrong usage or unusable input: names the value, the allowed values and the remedy."""
 
     exit_code = 2
 
@@ -28,11 +28,11 @@ class RunError(CignError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with what is kept of the work.
+    """Ctrl-C, with a description of what was saved.
 
     Attributes:
-        kept: What is kept, as the subject of a sentence and its verb.
-        go_on: How to go on; None leaves it to the command.
+        kept: What was saved, as a clause, for example ``"1 of 2 tasks is saved"``.
+        go_on: How to resume; None leaves it to the command.
     """
 
     def __init__(self, kept: str, go_on: str | None = None) -> None:
@@ -41,14 +41,14 @@ class Interrupted(KeyboardInterrupt):
 
 
 def one_of(value: object, allowed: Iterable[object], what: str) -> InputError:
-    """Build the error for a value that is not among the allowed ones.
+    """Build the error for a value that is not allowed.
 
     Args:
-        value: What the user gave.
-        allowed: What would have been right.
-        what: What the value stands for, for example ``"method"``.
+        value: The given value.
+        allowed: The allowed values.
+        what: Kind of the value, for example ``"method"``.
 
     Returns:
-        The error, to be raised by the caller.
+        The error; the caller raises it.
     """
     return InputError(f"unknown {what} {value!r}: use one of {', '.join(map(str, allowed))}")

@@ -1,4 +1,4 @@
-"""The public face: learn, evaluate, load; what is done with a model then: `cign.trained`."""
+"""The public class `Learner`: learn, evaluate, load. `cign.trained` has the other methods."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ class Learner(Trained):
     ``Learner().learn(store, tasks=4).predict("clip.mp4").one()``
 
     Args:
-        method: Name of the method; `cign_analytic`, which keeps no clips, if absent.
+        method: Name of the method; default: `cign_analytic`, which stores no clips.
         options: Options of the method that differ from its recipe.
         regime: ``frozen`` on cached tokens or ``end-to-end``.
-        backbone: Backbone whose tokens are read; None takes the only one the store holds.
+        backbone: Backbone whose tokens are read; None takes the only one in the store.
         memory: Budget of exemplars: ``"120"``, ``"20/class"`` or ``"64MB"``.
         selection: ``herding`` or ``random``.
-        seed: Of weights, shuffling and noise.
-        allow_missing: Whether training takes clips that lack sound or picture.
-        bf16: Whether encoders and transformers multiply in bfloat16, which is several times faster
-            where the processor has units for it; losses and linear heads stay float32.
-        device: Where to compute: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None and
+        seed: Seed of weights, shuffling and noise.
+        allow_missing: Whether training includes clips that lack audio or video.
+        bf16: Whether encoders and transformers compute in bfloat16, which is several times faster
+            on processors with bfloat16 units; losses and linear heads stay float32.
+        device: Compute device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None and
             ``auto`` take a GPU if there is one.
 
     Raises:
-        InputError: If a name or a value is not known, or this machine lacks the device.
+        InputError: If a name or a value is unknown, or this machine does not have the device.
     """
 
     def __init__(
@@ -121,37 +121,38 @@ class Learner(Trained):
         keep_tasks: bool = False,
         progress: Progress | bool | None = None,
     ) -> Self:
-        """Learn all classes of a store, task after task.
+        """Learn all classes of a store, task by task.
 
         Args:
             store: A prepared store or its folder.
             tasks: Number of tasks, or the tasks themselves.
-            order: Class-order seed, 0 for the data's own order; recorded only where ``tasks``
-                are given.
+            order: Class-order seed, 0 for the order of the data; if ``tasks`` is a sequence, it is
+                only recorded.
             out: RUN folder for configuration, checkpoints, metrics, predictions and model.
-            resume: Go on with the run in ``out``, with the configuration it was begun with.
+            resume: Resume the run in ``out`` with its saved configuration.
             checkpoint_every_s: Seconds between checkpoints.
             test_store: A store with the same classes whose test clips are scored instead of the
                 store's own.
-            branch_from: ``RUN@TASK``: begin with the state of a run after one of its tasks, which
-                it kept (``keep_tasks``). Options, seed and the tasks to come may be others than
-                the run's; where only a number of ``tasks`` is given, they are the run's.
-            keep_tasks: Keep the state after each task in ``out``.
-            progress: Told of steps; None shows a bar in a terminal and a notebook, False none.
+            branch_from: ``RUN@TASK``: start from the state of a run after one of its tasks, which
+                must have been saved (``keep_tasks``). Options, seed and later tasks may differ
+                from that run; if ``tasks`` is a number, the tasks of that run are used.
+            keep_tasks: Save the state after each task in ``out``.
+            progress: Receives the progress of steps; None shows a bar in a terminal or notebook,
+                False shows none.
 
         Returns:
-            This learner; `metrics` holds what ``metrics.json`` does.
+            This learner; `metrics` holds the contents of ``metrics.json``.
 
         Raises:
-            InputError: If stores, tasks and folder do not fit.
+            InputError: If stores, tasks and folder do not match.
         """
         store = _opened(store)
         tested = None if test_store is None else _opened(test_store)
         branch = None if branch_from is None else Branch.parse(branch_from)
         folder, comm = None if out is None else Path(out), current()
         how = {"resume": resume, "keep_tasks": keep_tasks}
-        with displayed(progress if comm.is_first or progress else False) as told:
-            loop = self._begin(store, tested, branch, folder, tasks, order, resume, told)
+        with displayed(progress if comm.is_first or progress else False) as shown:
+            loop = self._begin(store, tested, branch, folder, tasks, order, resume, shown)
             if folder is None:
                 loop.run()
                 return self._finish(loop, store, tested, None)
@@ -173,7 +174,7 @@ class Learner(Trained):
         resume: bool,
         progress: Progress,
     ) -> Loop:
-        """Settle the configuration and put the run together; refuses before anything is written."""
+        """Complete the configuration and build the run; errors occur before anything is written."""
         with current().agreeing():
             if folder is not None and resume:
                 self.config, branch = RunConfig.load(folder).on(self._asked_device), None
@@ -189,7 +190,7 @@ class Learner(Trained):
     def _configure(
         self, store: Store, tasks: int | TaskSequence, order: int, branch: Branch | None
     ) -> None:
-        """Settle what the store and a run that is branched from decide: tasks and backbone."""
+        """Set tasks and backbone from the store and from the run that is branched from."""
         if isinstance(tasks, int) and branch is not None:
             tasks, order = TaskSequence(branch.config.tasks), branch.config.order
         elif isinstance(tasks, int):
@@ -205,12 +206,12 @@ class Learner(Trained):
             self.config = branch.configured(self.config)
 
     def _finish(self, loop: Loop, store: Store, tested: Store | None, folder: Path | None) -> Self:
-        """Turn the finished loop into a model and write what the folder still lacks."""
+        """Turn the finished loop into a model and complete the run folder."""
         kept = kept_validation_clips(self.config, loop.clips, store)
         num_bytes = 0 if kept is None else kept.num_bytes
         self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
         self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
-        self._backbone = None  # of the model that it had before
+        self._backbone = None  # belongs to the previous model
         if folder is not None:
             self.metrics = as_made(folder, self.metrics)
             save_model(self.model, folder / "model")
@@ -227,22 +228,22 @@ class Learner(Trained):
         split: str = "test",
         out: Path | str | None = None,
     ) -> dict[str, Any]:
-        """Score a store's clips of the classes this model knows.
+        """Evaluate the model on those clips of a store whose classes it knows.
 
         Args:
             store: A prepared store or its folder, with tokens of the model's backbone.
-            split: Which clips.
+            split: Split of the clips.
             out: A .csv, .parquet or .json file for the results of each clip
-                (`cign.inference.clip_results.ClipResults`); None writes none.
+                (`cign.inference.clip_results.ClipResults`); None writes no file.
 
         Returns:
-            ``readings``: for each the named numbers of ``metrics.json`` for a single task and the
-            95 % interval of accuracy, in percent. ``classes``: recall of each class, audio-visual,
-            with its interval. ``confusions``: the most frequent ones. ``open_set`` where the store
-            has clips of classes the model does not know.
+            ``readings``: for each modality the metrics of ``metrics.json`` for a single task and
+            the 95 % interval of accuracy, in percent. ``classes``: recall of each class,
+            audio-visual, with its interval. ``confusions``: the most frequent ones. ``open_set``,
+            if the store has clips of unknown classes.
 
         Raises:
-            InputError: If the store does not fit the model or has no such clip, or ``out`` has
+            InputError: If the store does not match the model or has no such clip, or ``out`` has
                 another suffix.
         """
         place = None if out is None else Path(out)
@@ -253,14 +254,14 @@ class Learner(Trained):
         """Read a MODEL folder, the model of a RUN, or ``owner/name`` on a hub of models.
 
         Args:
-            folder: Where it is.
-            device: Where it computes from now on, as the constructor takes it.
+            folder: Path or hub name.
+            device: Compute device, as for the constructor.
 
         Raises:
             InputError: If it is missing, damaged, changed or of a newer version, or this machine
-                lacks the device.
+                does not have the device.
         """
-        place = model_place(Path(folder)).resolve()  # nothing is saved where the hub is meant
+        place = model_place(Path(folder)).resolve()  # a hub name has no local file here
         seen = {place: checksum(place / ABOUT)} if (place / ABOUT).is_file() else {}
         model = load_model(Path(folder))
         learner = cls(

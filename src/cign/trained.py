@@ -1,4 +1,4 @@
-"""What a model that has learned is used for: predict, add, rename, remove, save, push, export."""
+"""Methods of a trained model: predict, add, rename, remove, save, push, export."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
 
 
 class Trained:
-    """The part of a `cign.learner.Learner` that needs its model and nothing of how it came about.
+    """The part of `cign.learner.Learner` that needs only a trained model.
 
     Attributes:
-        model: What was learned or loaded; None before.
+        model: The trained or loaded model; None before.
     """
 
     def __init__(self) -> None:
         self.model: Model | None = None
         self._backbone: Backbone | None = None
-        # Checksums of descriptions by folder, as they were when this model was read or written.
+        # Checksum of model.json by folder, from when this model was read or written.
         self._seen: dict[Path, str] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the model knows, in the order of learning; none before it."""
+        """Names of the known classes in the order of learning; empty without a model."""
         return () if self.model is None else self.model.classes
 
     def _trained(self) -> Model:
         if self.model is None:
-            raise InputError("this learner has learned nothing yet: call learn or load first")
+            raise InputError("this learner is not trained: call learn or load first")
         return self.model
 
     # ---------------------------------------------------------------- predict
@@ -78,28 +78,28 @@ class Trained:
         ``predict(audio=waveform, rate_hz=44100, frames=frames).one()``.
 
         Args:
-            clips: A path, a folder (all media files in it and in the folders inside, hidden ones
-                ignored), a pattern such as ``"clips/*.mp4"``, an `ArrayClip`, or an iterable of
-                these. What cannot be read gives a prediction with its ``error``.
-            audio: Waveform of one clip, in place of ``clips``: [L] or [channels, L], see
-                `ArrayClip`. Batches are a list of `ArrayClip`, see `ArrayClip.batch`.
+            clips: A path, a folder (all media files in it and its subfolders, except hidden
+                ones), a pattern such as ``"clips/*.mp4"``, an `ArrayClip`, or an iterable of
+                these. An unreadable file gives a prediction with ``error`` set.
+            audio: Waveform of one clip, instead of ``clips``: [L] or [channels, L], see
+                `ArrayClip`. For batches pass a list of `ArrayClip`, see `ArrayClip.batch`.
             rate_hz: Samples per second of ``audio``.
-            frames: RGB images of one clip, in place of ``clips``: [K, H, W, 3].
-            frame_rate_hz: Of ``frames``.
-            top: How many classes of each modality are given.
-            every_s: Windows that begin every so many seconds instead of the centre window.
-            unknown_threshold: Unknown score, 0..1, above which a clip is called unknown, in place
+            frames: RGB images of one clip, instead of ``clips``: [K, H, W, 3].
+            frame_rate_hz: Frames per second of ``frames``.
+            top: Number of classes per modality.
+            every_s: Seconds between window starts; None takes only the centre window.
+            unknown_threshold: Unknown score, 0..1, above which a clip is called unknown, instead
                 of the model's own thresholds; 0 disables it.
-            progress: Told of each file. None shows a bar in a terminal and a notebook when there
-                are several files; False shows none.
-            observer: Called with each window's prediction, what was decoded, and its maps.
+            progress: Receives the progress of files. None shows a bar in a terminal or notebook if
+                there are several files; False shows none.
+            observer: Called with each window's prediction, decoded data and maps.
 
         Returns:
-            Predictions in the order of what was given, each made when it is asked for.
+            Predictions in input order, each computed when it is requested.
 
         Raises:
-            InputError: If an argument is not as described, or the backbone is not the one that the
-                model was made with.
+            InputError: If an argument is invalid, or the backbone differs from the one that the
+                model was trained with.
         """
         model = self._trained()
         if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
@@ -123,17 +123,17 @@ class Trained:
         encoders = self._encoders()
 
         def predictions() -> Generator[Prediction, None, None]:
-            # Of one file there is nothing to show, and a number that is not known cannot be shown.
+            # No bar for a single file or an unknown number of files.
             shown = False if progress is None and (total is None or total < 2) else progress
-            with displayed(shown) as told:
+            with displayed(shown) as bar:
                 if total is not None:
-                    told.start("predicting", total)
-                yield from predict_files(model, encoders, inputs, progress=told, **how)
+                    bar.start("predicting", total)
+                yield from predict_files(model, encoders, inputs, progress=bar, **how)
 
         return PredictionStream(predictions())
 
     def _encoders(self) -> Backbone | None:
-        """The frozen backbone of the model; None where the method holds its encoders."""
+        """The frozen backbone of the model; None if the method contains its encoders."""
         model = self._trained()
         if self._backbone is None and model.regime == "frozen":
             self._backbone = model.load_backbone()
@@ -151,47 +151,48 @@ class Trained:
         num_workers: int | None = None,
         progress: Progress | bool | None = None,
     ) -> Addition:
-        """Teach the model new classes, or more clips of known ones, without its old clips.
+        """Add new classes, or clips of known classes, without the old clips.
 
         Args:
             clips: A folder of class folders, a table, or a prepared store.
             format: As `cign.data.formats.read_source` takes it.
             media: As `cign.data.formats.read_source` takes it.
-            keep: Whether a few clips of each class stay with the model, never learned from, to
-                measure what changes cost.
+            keep: Whether the model stores a few validation clips per class, never used for
+                training, to measure the effect of changes.
             num_workers: As `cign.data.prepare.pipeline.prepare` takes it.
-            progress: Told of every clip; None shows a bar in a terminal and a notebook, False none.
+            progress: Receives the progress of clips; None shows a bar in a terminal or notebook,
+                False shows none.
 
         Returns:
-            What was added and what it costs the old classes.
+            What was added, and its effect on old classes.
 
         Raises:
-            InputError: If the method learns by gradients, or clips and names do not fit.
-            RunError: If the ridge solution is singular. The model is then as it was.
+            InputError: If the method learns by gradients, or clips and names do not match.
+            RunError: If the ridge solution is singular. The model is then unchanged.
         """
         how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
-        with displayed(progress) as told:
+        with displayed(progress) as bar:
             self.model, addition = add_source(
-                self._trained(), clips, self._encoders, keep=keep, progress=told, **how
+                self._trained(), clips, self._encoders, keep=keep, progress=bar, **how
             )
         return addition
 
     def rename(self, old: str, new: str) -> None:
-        """Give a class another name; see `cign.updating.edits.rename_class`."""
+        """Rename a class; see `cign.updating.edits.rename_class`."""
         self.model = rename_class(self._trained(), old, new)
 
     def remove(self, name: str) -> None:
-        """Forget a class; see `cign.updating.edits.remove_class`."""
+        """Remove a class; see `cign.updating.edits.remove_class`."""
         self.model = remove_class(self._trained(), name)
 
     # ------------------------------------------------------------- save, load
 
     def save(self, folder: Path | str) -> None:
-        """Write a MODEL folder; where one lies already, as its next version.
+        """Write a MODEL folder; an existing one gets a new version.
 
         Raises:
-            InputError: If the folder is a run's, or another process changes it, or has changed it
-                since this learner was loaded from it.
+            InputError: If the folder belongs to a run, or another process is changing it or has
+                changed it since this learner was loaded from it.
         """
         place = Path(folder).resolve()
         save_or_publish(self._trained(), place, self._seen.get(place))
@@ -200,20 +201,20 @@ class Trained:
     def push(
         self, name: str, *, private: bool = True, keep: bool = False, licence: str | None = None
     ) -> str:
-        """Put the model on a hub of models; `Learner.load` and all commands take its name.
+        """Upload the model to a model hub; `Learner.load` and all commands accept its name.
 
         Args:
             name: ``owner/name``.
-            private: Whether a repository that is made for it is private.
-            keep: Whether the clips that are kept with the model, as tokens, go along.
-            licence: Of the weights, as hubs name it, for the model card.
+            private: Whether a newly created repository is private.
+            keep: Whether the model's validation clips (tokens) are uploaded too.
+            licence: Licence of the weights for the model card, as hubs name it.
 
         Returns:
-            Address of the commit.
+            URL of the commit.
 
         Raises:
-            InputError: If the name is none, or the backbone is a folder of this machine.
-            RunError: If the hub refuses it or cannot be reached.
+            InputError: If the name is invalid, or the backbone is a folder of this machine.
+            RunError: If the hub refuses the upload or cannot be reached.
         """
         model = self._trained()
         with tempfile.TemporaryDirectory() as folder:
@@ -229,8 +230,8 @@ class Trained:
         clips: Sequence[Path | str] = (),
         progress: Progress | None = None,
     ) -> Exported:
-        """Write the predictor as a file; arguments and errors as of `export_model`."""
-        from cign.export.exporting import export_model  # heavy: only where it is used
+        """Export the predictor to a file; arguments and errors as for `export_model`."""
+        from cign.export.exporting import export_model  # slow import
 
         model, files = self._trained(), [Path(clip) for clip in clips]
         return export_model(

@@ -35,7 +35,7 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
     assert page.read_bytes() == (out / "report.html").read_bytes()
     code, _, err = cign("report", out, out / "runs" / "analytic-one-t2-m0-o0-s0")
     assert code == 2
-    assert "goes on a page of its own" in err
+    assert "needs its own report" in err
     # Its runs are runs as any other.
     shutil.rmtree(out / "runs" / "diverging-one-t2-m0-o0-s0")
     assert cign("report", out / "runs", "--out", page)[0] == 0
@@ -47,7 +47,7 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
 
 def test_a_benchmark_with_a_memory_for_each_number_of_tasks_is_not_crossed():
     options = {"benchmark": "vggsound-100", "stores": [], "memory": None}
-    with pytest.raises(InputError, match="keeps 0 at 4 tasks, 1500 at 10 tasks") as found:
+    with pytest.raises(InputError, match="has memory 0 at 4 tasks, 1500 at 10 tasks") as found:
         numbers_of_tasks(SimpleNamespace(**options, tasks=[4, 10]))
     assert "--memory" in str(found.value)
     assert numbers_of_tasks(SimpleNamespace(**options, tasks=[10]))[:2] == ((10,), ("1500",))
@@ -59,7 +59,7 @@ def test_a_benchmark_with_a_memory_for_each_number_of_tasks_is_not_crossed():
     ("arguments", "parts"),
     [
         ((), ["--out", "missing"]),
-        (("--methods", "finetune,,cign"), ["empty part"]),
+        (("--methods", "finetune,,cign"), ["empty entry"]),
         (("--tasks", "four"), ["--tasks", "'four' is not a whole number from 1"]),
         (("--against", "icarl"), ["'icarl'", "finetune"]),
         (("--memory", "some"), ["'some'", "20/class"]),

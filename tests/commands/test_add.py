@@ -101,17 +101,19 @@ def test_the_answer_names_classes_costs_and_the_way_back(cign, model, tables, ti
     code, out, err = add(cign, model, tables[1], tiny)
     assert code == 0
     assert f"new classes: {rows[1][-1]} (6 clips)" in out
-    assert "old classes, 6 clips kept: " in out
+    assert "old classes, 6 clips for validation: accuracy " in out
     assert "% to a new class" in out
-    assert "added clips, 2 not learned from: " in out
-    assert f"{model}: version 2, 4 classes; `cign versions {model} --undo` goes back" in out
+    assert "added clips, 2 held out: accuracy " in out
+    assert (
+        f"{model}: version 2, 4 classes; `cign versions {model} --undo` reverts the change" in out
+    )
     assert "left out, of splits test and unknown: 3 clips" in err
     code, out, _ = cign("versions", model)
     lines = [line.split() for line in out.splitlines() if line[:1].isdigit()]
     assert [line[0] for line in lines] == ["1", "2"]
     assert lines[1][1:4] == ["(current)", "added", rows[1][-1]]
     code, out, _ = cign("versions", model, "--undo")
-    assert (code, out) == (0, f"{model}: version 1 again\n")
+    assert (code, out) == (0, f"{model}: reverted to version 1\n")
     assert Learner.load(model).model.classes == tuple(rows[1][:-1])
     refused(cign("versions", model, "--undo"), "no version before 1", "cign versions")
 
@@ -190,7 +192,7 @@ def test_a_clip_that_is_kept_is_never_learned(model, rows, tiny, tmp_path):
     source = write(tmp_path / "again.csv", [{**row, "split": "train"} for row in [*val, train]])
     addition = Learner.load(model).add(source, media=[tiny[0]], num_workers=0)
     assert addition.known == {rows[1][0]: 1}
-    assert "left out, kept with the model already: 2 clips" in addition.notes
+    assert "left out, already among the model's validation clips: 2 clips" in addition.notes
 
 
 def test_a_model_without_kept_clips_says_that_the_cost_is_not_known(cign, model, tables, tiny):
@@ -199,7 +201,7 @@ def test_a_model_without_kept_clips_says_that_the_cost_is_not_known(cign, model,
     learner.save(model)
     code, out, _ = add(cign, model, tables[1], tiny, "--no-keep")
     assert code == 0
-    assert "no clips are kept with this model, the cost is not known" in out
+    assert "this model stores no validation clips, so the effect is unknown" in out
     assert not (model / "kept.safetensors").exists()
 
 
@@ -208,12 +210,12 @@ def test_rename_and_remove(cign, model, rows):
     assert cign("rename", model, first, "new name")[0] == 0
     refused(cign("rename", model, second, "new name"), "exists already")
     refused(cign("rename", model, "odd", "x"), "unknown class 'odd'", second)
-    refused(cign("rename", model, second, "a/b"), "holds a slash")
+    refused(cign("rename", model, second, "a/b"), "contains a slash")
     refused(cign("rename", model, second, "a\nb"), "line break")
     refused(cign("rename", model, second, "x" * 300), "300 characters", "1 to 100")
     code, out, _ = cign("remove", model, second)
     assert code == 0
-    assert "sums over all clips stays" in out
+    assert "sums over all clips remains" in out
     refused(cign("remove", model, second), "unknown class")
     assert Learner.load(model).model.classes == ("new name", third)
     assert cign("remove", model, third)[0] == 0

@@ -25,7 +25,7 @@ def test_a_run_is_changed_only_as_a_copy(cign, runs, tables, tiny, tmp_path):
     copy = tmp_path / "copy"
     code, out, _ = add(cign, run, tables[1], tiny, "--out", copy)
     assert code == 0
-    assert f"{copy}: 4 classes; {run / 'model'} is as it was" in out
+    assert f"{copy}: 4 classes; {run / 'model'} is unchanged" in out
     assert len(Learner.load(copy).model.classes) == 4
     assert state_of(run) == before
     refused(add(cign, run, tables[1], tiny, "--out", copy), "is not empty")
@@ -42,14 +42,19 @@ def test_input_that_cannot_be_added_changes_nothing(cign, model, runs, rows, tin
     def table(name, **changes):
         return write(tmp_path / f"{name}.csv", [{**row, **changes} for row in new])
 
-    refused(add(cign, model, table("slash", labels="a/b"), tiny), "'a/b' holds a slash")
+    refused(add(cign, model, table("slash", labels="a/b"), tiny), "'a/b' contains a slash")
     refused(add(cign, model, table("line", labels="a\nb"), tiny), "line break")
     refused(add(cign, model, table("long", labels="x" * 300), tiny), "has 300 characters")
     refused(add(cign, model, table("two", labels="a|b"), tiny), "several labels (a|b)")
-    refused(add(cign, model, table("test", split="test"), tiny), "none of 11 clips can be learned")
+    refused(
+        add(cign, model, table("test", split="test"), tiny),
+        "none of 11 clips can be used for training",
+    )
     refused(add(cign, model, tmp_path / "none.csv", tiny), "does not exist")
     some = [{**row, "labels": "only val"} if row["split"] == "val" else row for row in new]
-    refused(add(cign, model, write(tmp_path / "val.csv", some), tiny), "'only val' has no clip")
+    refused(
+        add(cign, model, write(tmp_path / "val.csv", some), tiny), "'only val' has no training clip"
+    )
     bad = tmp_path / "bad" / "noise"
     bad.mkdir(parents=True)
     (bad / "one.mp4").write_text("not a film")
@@ -75,13 +80,13 @@ def test_what_the_list_shows_is_refused_before_anything_is_decoded(
         return write(tmp_path / f"{name}.csv", rows)
 
     slash = [{**row, "labels": "a/b"} for row in new]
-    refused(add(cign, model, table("slash", slash), tiny), "class name 'a/b' holds a slash")
+    refused(add(cign, model, table("slash", slash), tiny), "class name 'a/b' contains a slash")
     several = [{**row, "labels": "a|b"} for row in new]
     refused(add(cign, model, table("several", several), tiny), "several labels (a|b)")
     test = [{**row, "split": "test"} for row in new]
-    refused(add(cign, model, table("test", test), tiny), "none is of split train")
+    refused(add(cign, model, table("test", test), tiny), "none is in split train")
     val = [{**row, "labels": "only val"} if row["split"] == "val" else row for row in new]
-    refused(add(cign, model, table("val", val), tiny), "class 'only val' has no clip to learn from")
+    refused(add(cign, model, table("val", val), tiny), "class 'only val' has no training clip")
     long = tmp_path / "long" / ("x" * 120)
     long.mkdir(parents=True)
     shutil.copy(tiny[0] / new[0]["path"], long / "one.mp4")
@@ -106,7 +111,9 @@ def test_tokens_of_another_backbone_are_refused(cign, model, tiny, tmp_path):
     about["backbone"]["fingerprint"] = "0" * 64
     (model / "model.json").write_text(json.dumps(about))
     clips = tiny[0] / "test"
-    refused(cign("add", model, clips, "--workers", 0), "has other weights than the model was made")
+    refused(
+        cign("add", model, clips, "--workers", 0), "has other weights than the model was trained"
+    )
 
 
 def test_a_singular_solution_leaves_the_model_as_it_was(cign, model, tables, tiny):

@@ -237,7 +237,7 @@ def test_options_that_would_be_ignored_are_refused(cign, world, tmp_path):
     prepare = ("prepare", world.clips, tmp_path / "store")
     code, _, error = cign(*prepare, "--backbone", "none", "--tokens", "pooled")
     assert code == 2
-    assert "--tokens says how many tokens a backbone makes: leave it out" in error
+    assert "--tokens has no effect with --backbone none: leave it out" in error
     code, _, error = cign(*prepare, "--tokens", "some")
     assert code == 2
     assert "unknown tokens 'some': use full, pooled, PxQ" in error

@@ -144,8 +144,8 @@ def test_a_class_that_nothing_can_be_learned_about(refusal, world, tmp_path, mon
     monkeypatch.setattr(Store, "open", lambda folder: dataclasses.replace(store, audio_ok=heard))
     run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", "analytic")
     assert refusal(*run) == (
-        f"class {first!r} of task 1 has no training clip with sound and picture: use "
-        "--allow-missing or give it clips"
+        f"class {first!r} of task 1 has no training clip with audio and video: use "
+        "--allow-missing or add clips"
     )
     assert main([str(word) for word in (*run, "--allow-missing")]) == 0
 
@@ -155,7 +155,7 @@ def test_a_flag_that_the_run_was_begun_without(flag, refusal, world, tmp_path):
     run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", "analytic")
     assert main([str(word) for word in run]) == 0
     wanted = ("train", world.store, "--out", tmp_path / "run", "--resume", flag)
-    assert refusal(*wanted).startswith(f"run {tmp_path / 'run'} was begun without {flag}: ")
+    assert refusal(*wanted).startswith(f"run {tmp_path / 'run'} was started without {flag}, ")
 
 
 def test_a_path_that_leads_nowhere(refusal, world, tmp_path):
@@ -163,7 +163,7 @@ def test_a_path_that_leads_nowhere(refusal, world, tmp_path):
     run = ("train", world.store, "--tasks", 2, "--method", "analytic", "--out")
     assert "Not a directory" in refusal(*run, tmp_path / "file" / "run")
     assert "file" in refusal(*run, tmp_path / "file")
-    assert "home folder of a user that is not there" in refusal(*run, "~nobody-of-that-name/run")
+    assert "home folder of a user that does not exist" in refusal(*run, "~nobody-of-that-name/run")
 
 
 MISSING = (

@@ -46,7 +46,7 @@ def test_inspect_tells_of_a_store(cign, world):
     source = json.loads(cign("inspect", world.clips, "--json")[1])
     assert facts["list_hash"] == source["list_hash"]
     assert "36 clips, 4 classes" in cign("inspect", world.store)[1]
-    refused(cign("inspect", world.store, "--decode"), "--decode says nothing about a prepared")
+    refused(cign("inspect", world.store, "--decode"), "--decode does not apply to a prepared")
 
 
 def test_inspect_counts_missing_files(cign, tmp_path):
@@ -59,7 +59,7 @@ def test_inspect_counts_missing_files(cign, tmp_path):
 
 def test_prepare_asks_for_a_backbone_where_small_is_a_poor_choice(cign, world, tmp_path):
     real = shutil.copytree(world.clips / "train", tmp_path / "real")
-    refused(cign("prepare", real, tmp_path / "store"), "--backbone", "procedural")
+    refused(cign("prepare", real, tmp_path / "store"), "--backbone", "synthetic")
     assert not (tmp_path / "store").exists()
     code, out, err = cign("prepare", real, tmp_path / "store", "--backbone", "none")
     assert code == 0
@@ -119,7 +119,7 @@ def test_train_refuses_wrong_options(cign, world, tmp_path, recipe):
         cign("train", world.store, *new, "--tasks", 2, "--method", "joint", "--recipe", recipe),
         "for finetune",
     )
-    refused(cign("train", world.store, "--out", world.run, "--tasks", 2), "holds a run already")
+    refused(cign("train", world.store, "--out", world.run, "--tasks", 2), "already contains a run")
     assert not (tmp_path / "run").exists()
 
 
@@ -147,11 +147,13 @@ def test_resume_of_a_finished_run_changes_nothing(cign, world, tmp_path, recipe)
     assert code == 0
     assert (run / "predictions.parquet").read_bytes() == before
     again = ("train", world.store, "--out", run, "--resume")
-    refused(cign(*again, "--tasks", 3), "was begun with --tasks 2")
-    refused(cign(*again, "--method", "joint"), "was begun with --method finetune")
-    refused(cign(*again, "--seed", 5), "was begun with --seed 0")
+    refused(cign(*again, "--tasks", 3), "was started with --tasks 2")
+    refused(cign(*again, "--method", "joint"), "was started with --method finetune")
+    refused(cign(*again, "--seed", 5), "was started with --seed 0")
     assert cign(*again, "--recipe", recipe, "--seed", 0)[0] == 0
-    refused(cign("train", world.store, "--out", tmp_path / "none", "--resume"), "holds no run")
+    refused(
+        cign("train", world.store, "--out", tmp_path / "none", "--resume"), "is not a run folder"
+    )
 
 
 # evaluate, predict, report

@@ -28,9 +28,9 @@ def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
     assert "after the last task / mean over the tasks / forgetting" in words
     assert "360 test clips; 12 classes of 40 training clips in 4 tasks" in words
     assert (
-        "The best possible is 98 %: in 4 % of the clips one modality is of another class" in words
+        "The best possible is 98 %: in 4 % of the clips one modality shows another class" in words
     )
-    assert "world) 20: no setting was chosen on it" in words
+    assert "world) 20: no method was tuned on it" in words
     assert "One dataset, one class order, one seed" in words
     assert all(len(line) <= 80 for line in out.splitlines() if str(tmp_path) not in line)
     (row,) = [line for line in out.splitlines() if line.startswith("cign (quick)")]

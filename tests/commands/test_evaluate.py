@@ -124,7 +124,7 @@ def test_the_command_writes_them_and_refuses_other_formats(cign, world, tmp_path
     assert out.read_bytes() == (results / "clips.csv").read_bytes()
     assert f"results of each clip in {out}" in told
     json.loads(shown)
-    words = "end the name in .csv, .parquet or .json"
+    words = "has no known suffix: use .csv, .parquet or .json"
     refused(cign("evaluate", world.run, world.store, "--out", tmp_path / "clips.xlsx"), words)
     refused(cign("evaluate", world.run, world.store, "--out", tmp_path / "clips"), words)
     (tmp_path / "folder.csv").mkdir()
@@ -145,10 +145,10 @@ def test_unknown_clips_have_rows_that_are_neither_right_nor_wrong(cign, world, t
     unknown = [row for row in rows if row["true_label"] == hidden]
     assert [row["correct"] for row in unknown] == [None] * 3
     assert all(isinstance(row["correct"], bool) for row in rows if row not in unknown)
-    assert "1 class has no such clip, and no recall: something else" in out
+    assert "1 class has no clip and therefore no recall: something else" in out
     shown = next(line for line in out.splitlines() if line.startswith("above the threshold"))
     percent = 100 * sum(row["is_unknown"] for row in unknown) / 3
-    assert f"{percent:.1f} % of unknown ones" in shown
+    assert f"{percent:.1f} % of unknown clips" in shown
 
 
 def test_a_clip_without_audio_has_no_audio_label(world, tmp_path):

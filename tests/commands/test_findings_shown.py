@@ -85,12 +85,12 @@ def test_the_severe_comes_first_and_the_harmless_last(printed, store):
         "warning: 1 clip has the same content as one in another split",
         "Train/dog/1.mp4 (train): same content as Test/dog/again.mp4 in test",
         "2 of 3 classes have no test clip and get no accuracy: bee, cat\n",
-        "1 of 3 classes have no validation clip and do not count",
+        "1 of 3 classes have no validation clip and are ignored",
         "split   clips per class",
-        "used, but worth a look: 1 clip\n",
+        "used, but suspicious: 1 clip\n",
         "duplicate (1): same content as Train/cat/1.mp4 in train\n    Train/cat/caf\\xe9.mp4\n",
         "harmless: 1 shorter than the window, 14 long\n",
-        f"all of it, file by file: {store}/problems.csv\n",
+        f"full list, file by file: {store}/problems.csv\n",
     ]
     places = [printed.index(part) for part in order]
     assert places == sorted(places)
@@ -181,10 +181,10 @@ def test_no_test_clip_at_all_is_said_in_words(cign, tmp_path):
     source = lay_out(tmp_path / "zoo", train={"a": 1, "b": 1})
     out = cign("inspect", source)[1]
     assert "\nno test clip at all: no accuracy can be measured\n" in out
-    assert "\nno validation clip at all: without them a model calls nothing unknown\n" in out
+    assert "\nno validation clip at all: the model will have no unknown threshold\n" in out
     table = tmp_path / "list.csv"
     table.write_text("path,labels,split\na.mp4,a,test\nb.mp4,b,test\n")
-    assert "\nno training clip at all: nothing can be learned" in cign("inspect", table)[1]
+    assert "\nno training clip at all: no model can be trained" in cign("inspect", table)[1]
 
 
 def test_many_classes_without_test_clips_are_counted(cign, tmp_path):

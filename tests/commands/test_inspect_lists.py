@@ -60,8 +60,8 @@ def test_refusals(cign, lists, tmp_path, world):
     refused(cign("inspect", source, "--split", "best"), "'best'", "historical, corrected")
     refused(cign("inspect", source, "--format", "vgg"), "'vgg'", "vggsound-instruments")
     refused(cign("inspect", source, "--format", "ave"), "neither Annotations.txt", "--format")
-    refused(cign("inspect", world.store, "--split", "corrected"), "--split says nothing")
-    refused(cign("inspect", world.store, "--write-table", "x.csv"), "--write-table says nothing")
+    refused(cign("inspect", world.store, "--split", "corrected"), "--split does not apply")
+    refused(cign("inspect", world.store, "--write-table", "x.csv"), "--write-table does not apply")
     refused(
         cign("prepare", source, tmp_path / "s", "--backbone", "none", "--split", "best"), "'best'"
     )

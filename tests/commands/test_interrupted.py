@@ -51,8 +51,8 @@ def test_a_first_interruption_saves_what_was_learned(world, tmp_path):
     assert code == 130
     assert "saving after this step" in "".join(err)
     pattern = (
-        r"cign: interrupted; task 1/2 up to step (\d) of epoch (\d+) is kept, "
-        r"run the same command with --resume to go on"
+        r"cign: interrupted; task 1/2 up to step (\d) of epoch (\d+) is saved, "
+        r"run the same command with --resume to resume"
     )
     before = re.fullmatch(pattern, err[-1])
     assert before is not None, err
@@ -63,7 +63,7 @@ def test_a_first_interruption_saves_what_was_learned(world, tmp_path):
     code, err = interrupted([*train, "--resume"], run, lambda: (run / ".lock").exists())
     after = re.fullmatch(pattern, err[-1])
     if after is None:  # pressed while the process was still being started
-        assert "nothing was learned since it was started" in err[-1]
+        assert "nothing has been learned since the start" in err[-1]
     else:
         assert int(after[2]) > int(before[2])
         assert checkpoint.stat().st_mtime_ns > saved
@@ -84,8 +84,8 @@ def test_interrupted_before_there_is_a_run(world, tmp_path):
     )
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == (
-        "cign: interrupted; nothing was learned since it was started, "
-        "run the same command again to go on"
+        "cign: interrupted; nothing has been learned since the start, "
+        "run the same command again to resume"
     )
     assert not run.exists()
 
@@ -111,7 +111,7 @@ def loop_in(folder, progress):
     return loop
 
 
-STEP = r"task {}/3 up to step \d of epoch \d is kept"
+STEP = r"task {}/3 up to step \d of epoch \d is saved"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ STEP = r"task {}/3 up to step \d of epoch \d is kept"
     [
         (1, STEP.format(1)),
         (3, STEP.format(1)),
-        (NUM_STEPS + 1, "1 of 3 tasks is kept"),  # while test clips are scored
+        (NUM_STEPS + 1, "1 of 3 tasks is saved"),  # while test clips are scored
         (NUM_STEPS + NUM_TEST + 2, STEP.format(2)),
     ],
 )
@@ -142,12 +142,12 @@ def test_what_is_saved_goes_on_to_the_same_bits(after, kept, tmp_path):
 
 def test_a_second_interruption_does_not_wait(tmp_path):
     loop = loop_in(tmp_path / "run", Presses(3, times=2))
-    with pytest.raises(Interrupted, match="nothing is kept"):
+    with pytest.raises(Interrupted, match="nothing is saved"):
         loop.run()
     assert not loop.checkpoint.exists()
     # After a task it is the task that is kept.
     loop = loop_in(tmp_path / "later", Presses(NUM_STEPS + NUM_TEST + 3, times=2))
-    with pytest.raises(Interrupted, match="1 of 3 tasks is kept"):
+    with pytest.raises(Interrupted, match="1 of 3 tasks is saved"):
         loop.run()
 
 
@@ -188,12 +188,12 @@ def test_a_branch_is_told_how_it_goes_on(cign, world, tmp_path, monkeypatch):
     run = shutil.copytree(world.run, tmp_path / "begun")
 
     def stop(*_, **__):
-        raise Interrupted("1 of 2 tasks is kept")
+        raise Interrupted("1 of 2 tasks is saved")
 
     monkeypatch.setattr("cign.cli.commands.train._run", stop)
     code, _, err = cign("train", world.store, "--out", run, "--branch-from", "x@1")
     assert code == 130
     assert err.splitlines()[-1] == (
-        "cign: interrupted; 1 of 2 tasks is kept, run the same command with --resume instead of "
-        "--branch-from to go on"
+        "cign: interrupted; 1 of 2 tasks is saved, run the same command with --resume instead of "
+        "--branch-from to resume"
     )

@@ -46,7 +46,7 @@ def test_evaluate_reports_how_unknown_clips_are_told(cign, world, stranger):
         np.array(right)[~np.array(unknown)]
     )
     out = cign("evaluate", stranger, world.store)[1]
-    assert "3 clips of unknown classes beside 9 of known ones" in out
+    assert "3 clips of unknown classes and 9 of known classes" in out
     assert "combined (this model's)" in out
     assert "above the threshold" in out
 
@@ -114,7 +114,7 @@ def test_predict_draws_a_picture_of_every_file_and_leaves_the_answer_as_it_was(
         with Image.open(path) as picture:
             assert picture.size == (1280, 760)
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
-    assert "3 pictures in" in err
+    assert "3 images in" in err
     assert "method finetune has no maps" in err
 
 

@@ -133,7 +133,7 @@ def test_names_from_standard_input_in_other_forms(world, form):
 def test_no_name_on_standard_input_is_said(world):
     done = predict(world.run, "-", "--jsonl", input=b"\n", capture_output=True)
     assert done.returncode == 2
-    assert b"no file was named on standard input: write one name per line" in done.stderr
+    assert b"no file name on standard input: write one name per line" in done.stderr
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
@@ -235,7 +235,7 @@ def test_the_threshold_may_be_given_and_disabled(cign, runs, tiny):
     for wrong in ("-1", "1.5", "nan", "x"):
         refused(
             cign("predict", run, clips[0], "--unknown-threshold", wrong),
-            f"--unknown-threshold: '{wrong}' is not a number from 0 to 1 (0 disables it)",
+            f"--unknown-threshold: '{wrong}' is invalid: it must be in [0, 1]; 0 disables it",
         )
 
 
@@ -268,7 +268,10 @@ def test_on_how_many_clips_the_threshold_is_based_is_said(cign, runs, tiny, tmp_
     about["unknown"] = {**rule, "thresholds": {}, "num_clips": 0}
     (place / "model.json").write_text(json.dumps(about))
     err = cign("predict", place, clip)[2]
-    assert "no unknown threshold, because no validation clips set one: nothing is called" in err
+    assert (
+        "no unknown threshold, because it was trained without validation clips: nothing is called"
+        in err
+    )
 
 
 @pytest.mark.parametrize(

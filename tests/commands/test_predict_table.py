@@ -80,7 +80,7 @@ def test_file_label_probability_and_unknown_are_whole_at_any_width(predictions, 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_remarks_are_told_at_any_width(predictions, width):
     said = re.sub(r"\s+", " ", text_of(make_table(predictions, width)))
-    assert "unknown although siren has 1.00: its features lie far from those of all" in said
+    assert "unknown although siren has 1.00: its features are far from those of all" in said
     assert "leverage 9.6 standard deviations above the mean of validation clips" in said
     assert "no audio" in said
     assert "error: unreadable: it does not open: no such format" in said

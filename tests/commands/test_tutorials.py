@@ -83,4 +83,4 @@ def test_own_clips_in_folders_and_in_a_table(tiny, capsys):
     out = capsys.readouterr().out
     assert "new classes: whistle" in out
     assert "tin whistle" in out
-    assert "model: version 1 again" in out
+    assert "model: reverted to version 1" in out

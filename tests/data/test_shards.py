@@ -312,7 +312,7 @@ def test_what_cannot_be_read_by_index_or_has_no_meaning_is_refused(cign, tiny, t
     code, _, err = cign("inspect", tiny[0], "--write-shards", tiny[0])
     assert (code, "which is not a shard of this list: give a new folder" in err) == (2, True)
     code, _, err = cign("inspect", tiny[1], "--write-shards", tmp_path / "x")
-    assert (code, "--write-shards says nothing about a prepared store" in err) == (2, True)
+    assert (code, "--write-shards does not apply to a prepared store" in err) == (2, True)
 
 
 def test_a_class_number_beyond_the_names_is_refused(tmp_path, mp4):

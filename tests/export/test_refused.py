@@ -94,7 +94,7 @@ def test_an_interrupted_export_leaves_nothing(run, tmp_path, monkeypatch):
 
 
 def test_a_learner_that_has_not_learned():
-    with pytest.raises(InputError, match="has learned nothing yet"):
+    with pytest.raises(InputError, match="is not trained"):
         Learner("finetune").export("nowhere")
 
 

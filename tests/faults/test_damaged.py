@@ -151,7 +151,7 @@ def test_damage_is_told_by_inspect(cign, tiny, tmp_path):
     folder = shutil.copytree(tiny[1], tmp_path / "store")
     code, out, _ = cign("inspect", folder, "--verify")
     assert code == 0
-    assert "tokens of small-random: as written" in out
+    assert "tokens of small-random: intact" in out
     (folder / "tokens" / "small-random" / "checksums.json").unlink()
     code, out, _ = cign("inspect", folder, "--verify", "--json")
     parts = {"frames and sound": True, "tokens of small-random": False}
@@ -165,7 +165,7 @@ def test_damage_is_told_by_inspect(cign, tiny, tmp_path):
     assert "frames or audio of 1 clips were changed after decoding" in err
     code, _, err = cign("inspect", tiny[0], "--verify")
     assert code == 2
-    assert "--verify is for a prepared store" in err
+    assert "--verify needs a prepared store" in err
 
 
 @pytest.mark.parametrize("regime", ["frozen", "end-to-end"])

@@ -105,7 +105,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_overwritten(tiny, 
         (tmp_path / "run" / "config.yaml").write_text("of another process")
 
     learner._configure = slowly
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="already contains a run"):
         learner.learn(tiny[1], tasks=2, out=tmp_path / "run")
     assert (tmp_path / "run" / "config.yaml").read_text() == "of another process"
 

@@ -200,7 +200,7 @@ def test_trap_05_a_model_that_lacks_a_weight_is_refused_by_its_name(name, saved)
         load_model(folder)
     weight = max(whole, key=lambda key: whole[key].ndim)
     rewrite({**whole, weight: whole[weight][:-1].clone()})
-    with pytest.raises(InputError, match=f"weight '{weight}' has shape .* is needed"):
+    with pytest.raises(InputError, match=f"weight '{weight}' has shape .* is expected"):
         load_model(folder)
     rewrite(whole)
     load_model(folder)

@@ -20,7 +20,7 @@ def test_every_part_of_every_score_has_words():
 @pytest.mark.parametrize(
     ("evidence", "wanted"),
     [
-        ({"max_logit": 0.1, "margin": -2.0, "leverage": 9.5}, "features lie far from"),
+        ({"max_logit": 0.1, "margin": -2.0, "leverage": 9.5}, "features are far from"),
         ({"max_logit": 0.1, "margin": 4.0, "leverage": -0.5}, "no class stands out"),
         ({"max_logit": 3.1, "margin": 2.0, "leverage": 0.5}, "no class has a high score"),
     ],

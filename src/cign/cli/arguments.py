@@ -1,4 +1,4 @@
-"""The parser of one command: its errors are one sentence each, and raised, not printed."""
+"""The parser of one command: it raises errors, one sentence each, instead of printing them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from cign.utils.terminal import show_device
 
 
 class _HelpFormatter(argparse.HelpFormatter):
-    """Keeps lines as they are where a text has several: examples are to be copied."""
+    """Does not wrap texts of several lines, so that examples can be copied."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 class CommandParser(ArgumentParser):
-    """A parser whose complaints are `InputError`; option names must be given in full.
+    """A parser that raises `InputError`; option names cannot be abbreviated.
 
     Args:
         command: Name of the command.
@@ -46,7 +46,7 @@ class CommandParser(ArgumentParser):
         self._positionals.title = "arguments"
 
     def format_help(self, *args: Any) -> str:
-        """Show each option under the heading of its purpose."""
+        """List each option under the heading of its purpose."""
         options = self._optionals._group_actions
         for heading in HEADINGS:
             own = [one for one in options if self._heading_of(one) == heading]
@@ -59,7 +59,7 @@ class CommandParser(ArgumentParser):
         return heading_of(self._command, action.option_strings[-1])
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Turn a complaint of argparse or jsonargparse into one sentence with a remedy."""
+        """Turn an error of argparse or jsonargparse into one sentence with a remedy."""
         if isinstance(ex, InputError):
             raise ex
         raise InputError(self._sentence(" ".join(message.split()))) from None
@@ -93,7 +93,7 @@ class CommandParser(ArgumentParser):
         return [name for action in self._actions for name in action.option_strings]
 
     def _shown(self, name: str) -> str:
-        """What the help calls a positional argument or option."""
+        """The name of a positional argument or option in the help."""
         for action in self._actions:
             if name == action.dest:
                 if action.option_strings:
@@ -106,10 +106,12 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     """A type for whole numbers in a range.
 
     Args:
-        low: The smallest that is allowed.
-        high: The largest that is allowed, if any.
+        low: Smallest allowed value.
+        high: Largest allowed value, if any.
     """
-    allowed = f"a whole number from {low} {'on' if high is None else f'to {high}'}"
+    allowed = (
+        f"a whole number from {low} up" if high is None else f"a whole number from {low} to {high}"
+    )
 
     def parse(text: str) -> int:
         try:
@@ -144,7 +146,7 @@ def seconds(text: str) -> float:
 
 
 def device_name(text: str) -> str:
-    """A type for devices; whether this machine has one is found out when it is needed."""
+    """A type for device names; availability on this machine is checked when it is used."""
     if not is_device_name(str(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a device: use {NAMES}")
     return str(text)
@@ -158,7 +160,7 @@ def path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} names the home folder of a user that is not there; write ./{text} for a "
+            f"{text!r} names the home folder of a user that does not exist; write ./{text} for a "
             "file of that name"
         ) from None
 
@@ -169,7 +171,7 @@ def paths(texts: Sequence[str] | None) -> list[Path]:
 
 
 def given(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """The named options that were given, without those left at None."""
+    """The options among ``names`` that are not None."""
     return {name: options[name] for name in names if options[name] is not None}
 
 
@@ -177,37 +179,39 @@ def given(options: Namespace, names: Sequence[str]) -> dict[str, Any]:
 
 
 def add_model(parser: CommandParser) -> None:
-    """Declare MODEL, of commands that read one or change it in place."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model, or the run it is in")
+    """Declare MODEL, for commands that read a model or change it in place."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=path, help="model folder, run folder, or name on the hub"
+    )
 
 
 def add_runs(parser: CommandParser, metavar: str, what: str) -> None:
-    """Declare run folders, of commands that show what runs came to."""
+    """Declare run folders, for commands that show results of runs."""
     parser.add_argument("runs", metavar=metavar, type=path, nargs="+", help=what)
 
 
 def add_media(parser: CommandParser) -> None:
-    """Declare ``--media``, of commands that read lists of clips."""
+    """Declare ``--media``, for commands that read lists of clips."""
     parser.add_argument(
         "--media",
         metavar="DIR",
         action="append",
-        help="where the listed clips lie, if not beside their list; may be repeated",
+        help="folder of the listed clips, if not the folder of the list; may be repeated",
     )
 
 
 def add_split(parser: CommandParser) -> None:
-    """Declare ``--split``, of commands that read published lists."""
+    """Declare ``--split``, for commands that read published lists."""
     parser.add_argument(
         "--split",
         metavar="KIND",
-        help="historical: as published; corrected: labels right, no recording in two splits, "
-        "80/10/10 %% (default: historical where the source has splits)",
+        help="historical: as published; corrected: labels fixed, no recording in two splits, "
+        "80/10/10 %% (default: historical if the source has splits)",
     )
 
 
 def add_benchmark(parser: CommandParser, what: str) -> None:
-    """Declare ``--benchmark``, of commands that a benchmark says something to."""
+    """Declare ``--benchmark``, for commands that a benchmark configures."""
     parser.add_argument(
         "--benchmark",
         metavar="NAME",
@@ -216,42 +220,42 @@ def add_benchmark(parser: CommandParser, what: str) -> None:
 
 
 def add_decoders(parser: CommandParser) -> None:
-    """Declare ``--workers``, of commands that decode."""
+    """Declare ``--workers``, for commands that decode."""
     parser.add_argument(
         "--workers",
         metavar="N",
         type=whole(0),
-        help="decoding processes; 0 decodes in this one (default: one for each core)",
+        help="decoding processes; 0 decodes in the main process (default: one per core)",
     )
 
 
 def add_engine(parser: CommandParser) -> None:
-    """Declare ``--engine``, of commands whose work can be spread over machines."""
+    """Declare ``--engine``, for commands that can distribute their work over machines."""
     parser.add_argument(
         "--engine",
         metavar="NAME",
         default="local",
-        help="local (processes of this machine, default) or ray (a cluster; needs `pip install "
+        help="local (processes on this machine, default) or ray (a cluster; needs `pip install "
         "ray`)",
     )
 
 
 def add_device(parser: CommandParser) -> None:
-    """Declare ``--device``, of commands that compute; see `device_of`."""
+    """Declare ``--device``, for commands that compute; see `device_of`."""
     parser.add_argument(
         "--device",
         metavar="NAME",
         type=device_name,
         default=AUTO,
-        help=f"where to compute: {NAMES} (default: auto, a CUDA GPU if there is one, else cpu)",
+        help=f"compute device: {NAMES} (default: auto, a CUDA GPU if available, else cpu)",
     )
 
 
 def device_of(options: Namespace) -> str:
-    """The device that was asked for, shown on standard error.
+    """Resolve ``--device`` and show the device on standard error.
 
     Raises:
-        InputError: If this machine does not have it.
+        InputError: If this machine does not have the device.
     """
     device = resolve_device(options.device)
     show_device(device)
@@ -259,9 +263,9 @@ def device_of(options: Namespace) -> str:
 
 
 def add_bf16(parser: CommandParser) -> None:
-    """Declare ``--bf16``, of commands that train."""
+    """Declare ``--bf16``, for commands that train."""
     parser.add_argument(
         "--bf16",
         action="store_true",
-        help="encoders and transformers multiply in bfloat16, faster where the processor can",
+        help="compute encoders and transformers in bfloat16, faster if the processor supports it",
     )

@@ -1,4 +1,4 @@
-"""The main job on the embedded benchmark: clips, store, tokens, runs, table, report."""
+"""The complete pipeline on the embedded benchmark: clips, store, tokens, runs, table, report."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from cign.utils.devices import resolve_device
 from cign.utils.files import read_json
 from cign.utils.progress import Progress, Silent
 
-# No setting of any method was chosen on this world, and no published table uses it.
+# No method was tuned on this synthetic dataset, and no published table uses it.
 CLIPS = SynthConfig(num_classes=12, num_train=40, num_val=4, num_test=30, world=20, seed=0)
 NUM_TASKS = 4
 _PERCENT = "\N{NO-BREAK SPACE}%"
 _MISLEADING = SHARE_OTHER_SOUND + SHARE_OTHER_PICTURE
-# The settings of the release take at least 1,000 steps a task and a wider network.
+# The recipe of the original release takes at least 1,000 steps a task and a wider network.
 QUICK_OPTIONS = {
     "training": {
         "num_epochs": 15,
@@ -46,11 +46,11 @@ class DemoRun:
     """A row of the demo's table.
 
     Attributes:
-        title: How the table names it.
-        folder: Its folder's name.
+        title: Name in the table.
+        folder: Name of its folder.
         method: Name of the method.
         memory: Budget of exemplars.
-        options: Options that differ from the method's recipe; None keeps the recipe.
+        options: Options that differ from the method's recipe; None uses the recipe.
     """
 
     title: str
@@ -76,37 +76,37 @@ RUNS = (
 
 
 def caption() -> list[str]:
-    """What the demo's table is of, and what it does not show; a paragraph each."""
+    """The caption of the table: what was measured, with which settings, and its limits."""
     training: Any = QUICK_OPTIONS["training"]
     return [
         "Accuracy in percent: after the last task / mean over the tasks / forgetting. "
         f"{CLIPS.num_classes * CLIPS.num_test} test clips; {CLIPS.num_classes} classes of "
         f"{CLIPS.num_train} training clips in {NUM_TASKS} tasks. The best possible is "
         f"{100 * CLIPS.limit:g}{_PERCENT}: in {100 * _MISLEADING:g}{_PERCENT} of the clips "
-        "one modality is of another class.",
-        f"Synthetic dataset (world) {CLIPS.world}: no setting was chosen on it. All settings are "
+        "one modality shows another class.",
+        f"Synthetic dataset (--world) {CLIPS.world}: no method was tuned on it. All settings are "
         "the methods' recipes, tuned on another dataset; quick: "
         f"{training['num_epochs']} epochs a task in batches of {training['batch_size']} at "
         f"learning rate {training['learning_rate']:g}, width {QUICK_OPTIONS['width']}, depth "
         f"{QUICK_OPTIONS['depth']}, where the recipe, the release's settings, takes at least 1,000 "
         "steps in batches of 32 at 1e-4, width 192, depth 3.",
-        "One dataset, one class order, one seed: this shows that it works, not which method is "
-        "better. `cign bench` compares methods.",
+        "One dataset, one class order, one seed: this shows that the pipeline works, not which "
+        "method is better. `cign bench` compares methods.",
     ]
 
 
 def run_demo(
     folder: Path, progress: Progress | None = None, device: str | None = None
 ) -> list[tuple[DemoRun, dict[str, Any]]]:
-    """Do everything, or what is left of it, in a folder.
+    """Run the pipeline in a folder; finished stages are skipped.
 
     Args:
         folder: Gets ``clips``, ``store``, ``runs`` and ``report.html``.
-        progress: Told of each stage.
+        progress: Receives the progress of each stage.
         device: Where to compute, as `cign.utils.devices.resolve_device` takes it.
 
     Returns:
-        The runs with what their ``metrics.json`` hold.
+        The runs with the contents of their ``metrics.json``.
     """
     progress = progress or Silent()
     synthesize(folder / "clips", CLIPS, num_workers=os.cpu_count() or 1, progress=progress)
@@ -128,9 +128,9 @@ def run_demo(
 def _learn(
     run: DemoRun, store: Store, out: Path, progress: Progress, device: str | None
 ) -> dict[str, Any]:
-    """One run, gone on with where it was stopped, or read where it is done.
+    """Train one run, resume it if it was interrupted, or read its metrics if it is finished.
 
-    What other settings made, those of an earlier version, is made anew.
+    A run with other settings, for example of an earlier version, is deleted and trained again.
     """
     learner = Learner(run.method, options=run.options, memory=run.memory, device=device)
     begun = (out / "config.yaml").exists()

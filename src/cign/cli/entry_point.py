@@ -1,7 +1,7 @@
 """The command line. Every error is one sentence; exit codes are 0, 1, 2 and 130.
 
-0: done. 1: a run failed. 2: usage or input. 130: interrupted, and what was done is kept.
-Set CIGN_TRACEBACK=1 to see where an error came from.
+0: done. 1: a run failed. 2: usage or input. 130: interrupted; finished work is saved.
+Set CIGN_TRACEBACK=1 to print the traceback of an error.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cign.cli.commands import COMMAND_GROUPS, COMMANDS
 from cign.errors import CignError, InputError, Interrupted
 from cign.utils.terminal import restore
 
-_DISK_ERRORS = (  # full, too large, not to be written, failing
+_DISK_ERRORS = (  # full disk, file too large, no permission to write, I/O error
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
 )
 
 
-_PATH_ERRORS = (  # a path that leads nowhere
+_PATH_ERRORS = (  # paths that cannot be resolved
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
 )
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: What follows ``cign`` on the command line; the process's own if absent.
+        arguments: Arguments after ``cign`` on the command line; default: those of this process.
 
     Returns:
         The exit code.
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command: ModuleType | None = None
     for stream in (sys.stdout, sys.stderr):
-        # Names need not be of any encoding; the C locale has surrogateescape, which fails at é.
+        # File names may have any encoding. The C locale uses surrogateescape, which fails at é.
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
     try:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _run(command, arguments[0], arguments[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python would complain once more at its exit.
+        # The reader closed the pipe. Without a redirection Python reports the error again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt as interrupt:
         return _interrupted(command, interrupt)
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def usage() -> str:
-    """The text of ``cign --help``; it needs no command to be loaded."""
+    """The text of ``cign --help``. No command is imported for it."""
     width = max(map(len, COMMANDS)) + 2
     lines: list[str] = []
     for purpose, commands in COMMAND_GROUPS.items():
@@ -78,7 +78,7 @@ def usage() -> str:
         [
             "usage: cign COMMAND ...",
             "",
-            "Teach an audio-visual classifier new classes, task after task, and keep the old ones.",
+            "Audio-visual classification that learns new classes without forgetting old ones.",
             *lines,
             "",
             "`cign COMMAND --help` lists the options of a command, with an example.",
@@ -105,7 +105,7 @@ def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:
     command.add_options(parser)
     try:
         options = parser.parse_args(list(arguments))
-    except SystemExit:  # --help has printed and wants to leave
+    except SystemExit:  # --help has printed the text and exits
         return
     try:
         command.run(options)
@@ -114,11 +114,11 @@ def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:
 
 
 def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> int:
-    """Say what is kept, and how to go on."""
-    how, kept = getattr(command, "GO_ON", None), getattr(command, "KEPT", "what was done is kept")
+    """Report what is saved and how to resume."""
+    how, kept = getattr(command, "GO_ON", None), getattr(command, "KEPT", "finished work is saved")
     if isinstance(interrupt, Interrupted):
         how, kept = interrupt.go_on or how, interrupt.kept
-    remedy = f"; {kept}, {how} to go on" if how else ""
+    remedy = f"; {kept}, {how} to resume" if how else ""
     print(f"\ncign: interrupted{remedy}", file=sys.stderr)
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exc()
@@ -126,14 +126,14 @@ def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> in
 
 
 def _failed(error: Exception) -> int:
-    """Print one sentence about an error, and choose the exit code."""
+    """Print an error as one sentence and return the exit code."""
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exception(error)
     if isinstance(error, CignError):
         text, code = " ".join(str(error).split()), error.exit_code
     elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         where = f" {error.filename}" if error.filename else ""
-        text = f"cannot write or read{where} ({error.strerror}): what was there before is intact"
+        text = f"cannot write or read{where} ({error.strerror}): existing files are unchanged"
         code = 1
     elif isinstance(error, OSError) and error.errno in _PATH_ERRORS and error.filename:
         text, code = f"{error.filename}: {error.strerror}; check the path", 2

@@ -13,19 +13,19 @@ from cign.data.media.side_by_side import PAUSE, Pause
 from cign.errors import InputError
 
 _CHUNK = 1 << 16
-_MOST_WAITING = 1000  # further names stay in the pipe
+_MOST_WAITING = 1000  # more names stay in the pipe
 _UTF8_BOM = b"\xef\xbb\xbf"
 _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def arriving_names(stream: IO[str]) -> Iterator[str | Pause]:
-    """Names from a stream as they arrive, with a `Pause` whenever no further one is there yet.
+    """Names from a stream as they arrive, with a `Pause` whenever the next one has not arrived.
 
     Names end at a line break or, if the stream holds a NUL character (``find -print0``), at NUL.
-    They need not be UTF-8. A byte order mark in front and empty lines are ignored.
+    They need not be UTF-8. A leading byte order mark and empty lines are ignored.
 
     Args:
-        stream: A text stream; one with a file descriptor is read from that.
+        stream: A text stream. If it has a file descriptor, bytes are read from the descriptor.
 
     Raises:
         InputError: If the stream is UTF-16.
@@ -36,11 +36,11 @@ def arriving_names(stream: IO[str]) -> Iterator[str | Pause]:
         try:
             for name in split_names(_chunks(stream)):
                 waiting.put(name)
-        except BaseException as error:  # raised where the names are asked for
+        except BaseException as error:  # raised again in the consumer
             waiting.put(error)
         waiting.put(None)
 
-    # A daemon: one that waits for input must not keep the program from ending.
+    # A daemon thread: waiting for input must not keep the program from exiting.
     threading.Thread(target=read, name="names", daemon=True).start()
     while True:
         try:
@@ -56,7 +56,7 @@ def arriving_names(stream: IO[str]) -> Iterator[str | Pause]:
 
 
 def split_names(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Names out of the bytes of a stream, see `arriving_names`."""
+    """Split the bytes of a stream into names, see `arriving_names`."""
     rest, ends_at, is_first = b"", b"\n", True
     for chunk in chunks:
         rest += chunk
@@ -90,6 +90,6 @@ def _chunks(stream: Any) -> Iterator[bytes]:
     except (AttributeError, OSError, ValueError, io.UnsupportedOperation):
         yield os.fsencode(stream.read())
         return
-    # Not by the stream itself, whose lock a thread that waits would hold at the program's end.
+    # Read the descriptor, not the stream: a waiting thread would hold the stream's lock at exit.
     while chunk := os.read(descriptor, _CHUNK):
         yield chunk

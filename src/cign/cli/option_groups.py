@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Heading -> options, in the order in which headings are shown. An option means the same in every
-# command that takes it; exceptions are below.
+# Heading -> options, in display order. An option has the same meaning in every command that takes
+# it; exceptions are below.
 HEADINGS: dict[str, tuple[str, ...]] = {
     "clips to render": (
         *("--classes", "--train", "--val", "--test", "--world", "--variant", "--size"),
@@ -23,10 +23,10 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "prediction": ("--top", "--every", "--unknown-threshold"),
     "changes to the model": ("--teach", "--no-keep", "--undo"),
     "web server": ("--host", "--port", "--max-upload"),
-    "where it runs": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),
+    "execution": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),
 }
 
-# What an option of one command is about, where that is not what it is about elsewhere.
+# Options of one command that belong under another heading than elsewhere.
 _ELSEWHERE = {
     ("synth", "--seed"): "clips to render",
     ("export", "--format"): "output",
@@ -36,7 +36,7 @@ _HEADING_OF = {option: heading for heading, options in HEADINGS.items() for opti
 
 
 def heading_of(command: str, option: str) -> str | None:
-    """The heading that an option is shown under.
+    """The heading under which the help shows an option.
 
     Args:
         command: Name of the command.

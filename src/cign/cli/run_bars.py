@@ -1,4 +1,4 @@
-"""How a bench is shown: a bar for all runs and one for each that is being made, or plain lines."""
+"""Progress of a bench: a bar for all runs and one for each active run, or plain lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LINE_EVERY_S = 30.0
 
 
 class RunLines:
-    """For logs and pipes: a line for each run that ends, and one now and then in between."""
+    """For logs and pipes: a line for each run that ends, and a line every 30 s in between."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
@@ -38,14 +38,14 @@ class RunLines:
     def ended(self, name: str, seconds: float, error: str | None) -> None:
         """See `cign.bench.runner.View`."""
         self._num_done += error is None
-        told = f"failed: {error}" if error else f"{self._num_done} of {self._num_runs} done"
-        self._line(f"{name}, {seconds:.0f} s, {told}{self._time_left()}")
+        outcome = f"failed: {error}" if error else f"{self._num_done} of {self._num_runs} done"
+        self._line(f"{name}, {seconds:.0f} s, {outcome}{self._time_left()}")
 
     def stop(self) -> None:
         """See `cign.bench.runner.View`."""
 
     def _time_left(self) -> str:
-        """How long the other runs will take if they take as long as those made so far."""
+        """Estimated time for the remaining runs, from the mean time of those finished so far."""
         made, left = self._num_done - self._num_before, self._num_runs - self._num_done
         if not made or not left:
             return ""
@@ -57,7 +57,7 @@ class RunLines:
 
 
 class RunBars:
-    """For terminals. Drawn from the calls themselves, without a thread of its own."""
+    """For terminals. Drawn from the calls themselves, without an extra thread."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -116,7 +116,7 @@ class RunBars:
 
 
 class _WithDevice:
-    """Shows the device before the first run, once the bench is not refused any more."""
+    """Shows the device before the first run, after the bench has passed all checks."""
 
     def __init__(self, view: RunBars | RunLines, device: str) -> None:
         self._view, self._device = view, device
@@ -129,10 +129,10 @@ class _WithDevice:
 
 
 def make_run_view(device: str | None = None) -> View:
-    """Bars where standard error is a terminal, lines elsewhere.
+    """Bars if standard error is a terminal, lines otherwise.
 
     Args:
-        device: What the runs compute on, to be shown; None shows nothing.
+        device: Device of the runs, to be shown; None shows nothing.
     """
     view = until_restored(RunBars() if sys.stderr.isatty() else RunLines())
     return view if device is None else _WithDevice(view, device)

@@ -1,4 +1,4 @@
-"""Results of an evaluation clip by clip, as CSV, Parquet or JSON.
+"""Per-clip results of an evaluation, as CSV, Parquet or JSON.
 
 Legend: N clips, C classes.
 """
@@ -28,15 +28,14 @@ Flags = NDArray[np.bool_]
 
 
 def check_results_file(path: Path) -> None:
-    """Refuse a file that results cannot be written to, before anything is computed.
+    """Check the path of the results file before anything is computed.
 
     Raises:
-        InputError: If its suffix is none of `SUFFIXES`, or it is a folder.
+        InputError: If its suffix is not in `SUFFIXES`, or it is a folder.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"--out {path} does not say its format: end the name in {', '.join(SUFFIXES[:-1])} or "
-            f"{SUFFIXES[-1]}"
+            f"--out {path} has no known suffix: use {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         )
     if path.is_dir():
         raise InputError(f"--out {path} is a folder: name a file, for example {path}/results.csv")
@@ -44,7 +43,7 @@ def check_results_file(path: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipResults:
-    """What a model says about each clip of an evaluation.
+    """Predictions of a model for each clip of an evaluation.
 
     Attributes:
         clips: N clips.
@@ -65,10 +64,10 @@ class ClipResults:
     has_visual: Flags
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One mapping of plain values for each clip; probabilities are nested by class.
+        """One mapping of plain values per clip; probabilities are nested by class.
 
-        ``correct`` is None for a clip that shows no class of the model, a modality's label and
-        probability are None where the clip lacks the modality.
+        ``correct`` is None for a clip of unknown classes. A modality's label and probability are
+        None if the clip lacks the modality.
         """
         known = set(self.class_names)
         best = {name: values.argmax(axis=1) for name, values in self.probabilities.items()}
@@ -105,9 +104,9 @@ class ClipResults:
             yield row
 
     def write(self, path: Path) -> None:
-        """Write one row per clip; the suffix chooses the format, see `check_results_file`.
+        """Write one row per clip; the suffix selects the format, see `check_results_file`.
 
-        In CSV and Parquet the probability of each class has a column ``probability_CLASS``.
+        CSV and Parquet have a column ``probability_CLASS`` for each class.
         """
         kind = path.suffix.lower()
         if kind == ".json":
@@ -148,7 +147,7 @@ class ClipResults:
 
 
 def joined(parts: Sequence[ClipResults]) -> ClipResults:
-    """The clips of several results of one model in one."""
+    """Concatenate results of one model."""
     first = parts[0]
     flags = [one.is_unknown for one in parts if one.is_unknown is not None]
     return ClipResults(
@@ -166,10 +165,10 @@ def joined(parts: Sequence[ClipResults]) -> ClipResults:
 
 
 def _plain(value: np.floating[Any]) -> float:
-    """Six decimals, as `cign predict` prints them at most; what float32 holds beyond is noise."""
+    """Round to six decimals, as `cign predict` does; further float32 digits are noise."""
     return round(float(value), 6)
 
 
 def _written(value: Any) -> Any:
-    """A value in CSV: nothing for None, ``true`` and ``false`` as in JSON."""
+    """A value for CSV: empty for None; ``true`` and ``false`` as in JSON."""
     return str(value).lower() if isinstance(value, bool) else value

@@ -1,4 +1,4 @@
-"""A model's numbers on the clips of a store."""
+"""Evaluation of a model on the clips of a store."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ def evaluate_model(
         "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
         "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
     }
-    strange = _unknown_clips(model, store, split)
+    unknown = _unknown_clips(model, store, split)
     results = [_clip_results(model, store, indices, known_clips)]
-    if len(strange):
-        strange_clips = _Read(read_evidence(reader, source, strange), *source.there(strange))
-        result["open_set"] = _open_set(model, reader, known_clips, strange_clips, predictions)
-        results.append(_clip_results(model, store, strange, strange_clips))
+    if len(unknown):
+        unknown_clips = _Read(read_evidence(reader, source, unknown), *source.there(unknown))
+        result["open_set"] = _open_set(model, reader, known_clips, unknown_clips, predictions)
+        results.append(_clip_results(model, store, unknown, unknown_clips))
     if out is not None:
         joined(results).write(out)
     return result
 
 
 def _with_intervals(predictions: Predictions) -> dict[str, Any]:
-    """The named numbers, and ``interval``: the 95 % interval of accuracy; None for precisions."""
+    """The metrics, and ``interval``, the 95 % interval of accuracy; None for precisions."""
     numbers = summarise(predictions)
     for one in numbers.values():
         found = None
@@ -95,7 +95,7 @@ def _clip_results(
     indices: IntArray,
     clips: _Read,
 ) -> ClipResults:
-    """What the model says about some clips."""
+    """Per-clip results of the model."""
     rule = model.unknown
     return ClipResults(
         clips=tuple(store.table.clips[i] for i in indices),
@@ -109,7 +109,7 @@ def _clip_results(
 
 
 def _unknown_clips(model: Model, store: Store, split: str) -> IntArray:
-    """Clips of split ``unknown`` and of the split at hand that show no class the model knows."""
+    """Clips of ``split`` and of split ``unknown`` that show only unknown classes."""
     found = np.unique(np.concatenate([store.indices(split), store.indices("unknown")]))
     known = set(model.classes)
     rows = [i for i in found if known.isdisjoint(store.table.clips[i].labels)]
@@ -118,14 +118,14 @@ def _unknown_clips(model: Model, store: Store, split: str) -> IntArray:
 
 @dataclass(frozen=True)
 class _Read:
-    """The evidence of N clips, and which of them have an audio track, and a video track."""
+    """The evidence of N clips, and which of them have an audio track and a video track."""
 
     evidence: list[Evidence]
     has_audio: BoolArray
     has_visual: BoolArray
 
     def values(self, rule: UnknownRule) -> dict[str, NDArray[np.float32]]:
-        """Unknown scores by reading, each of shape [N]."""
+        """Unknown scores by modality, each of shape [N]."""
         values = {
             modality: np.concatenate([rule.values(one, modality) for one in self.evidence])
             for modality in MODALITIES
@@ -134,7 +134,7 @@ class _Read:
         return values
 
     def probabilities(self) -> dict[str, NDArray[np.float32]]:
-        """Probabilities of each reading, [N, C]."""
+        """Probabilities by modality, each of shape [N, C]."""
         found = {
             modality: np.concatenate(
                 [one.probabilities[modality].float().cpu().numpy() for one in self.evidence]
@@ -145,10 +145,10 @@ class _Read:
         return found
 
     def above_threshold(self, rule: UnknownRule) -> BoolArray | None:
-        """Whether the rule calls each clip unknown, by the reading that the clip is judged by."""
+        """Whether the rule calls each clip unknown, shape [N]; None without a threshold."""
         if not rule.thresholds:
             return None
-        # By reading, so that the threshold goes where the score went.
+        # Per clip, so that the threshold is that of the modality whose score is used.
         limits = {
             modality: np.full(len(self.has_audio), rule.thresholds[modality])
             for modality in MODALITIES
@@ -157,7 +157,7 @@ class _Read:
         return np.asarray(self.values(rule)["audio_visual"] > limits["audio_visual"])
 
     def percent_unknown(self, rule: UnknownRule, rows: IntArray | slice) -> float | None:
-        """How many of some clips the rule calls unknown; None without clips or threshold."""
+        """Percent of clips that the rule calls unknown; None without clips or threshold."""
         found = self.above_threshold(rule)
         if found is None or not len(found[rows]):
             return None
@@ -165,12 +165,12 @@ class _Read:
 
 
 def _open_set(
-    model: Model, reader: EvidenceReader, known: _Read, strange: _Read, predictions: Predictions
+    model: Model, reader: EvidenceReader, known: _Read, unknown: _Read, predictions: Predictions
 ) -> dict[str, Any]:
-    """How well the model tells unknown clips, by its own score and by others, for each reading.
+    """Detection of unknown clips by the model's own score and others, for each modality.
 
-    A score that needs validation clips to be put together is reported only where it is the
-    model's own, or where clips are kept with the model.
+    A score that needs validation clips is reported only if it is the model's own, or if the model
+    stores validation clips.
     """
     rows, _ = is_known(predictions.labels, model.classes)
     labels = [predictions.labels[i] for i in rows]
@@ -180,23 +180,23 @@ def _open_set(
     for name in possible_scores(reader):
         if name in rules or (name == COMBINED and model.kept is None):
             continue
-        # Without validation clips the known ones stand in: they set no more than the scale.
+        # Without validation clips use the known clips: they only determine the scale.
         base = validation if model.kept is not None else known.evidence
         rules[name] = rule_on(base, name, multi_label=model.method.setup.multi_label)
     modalities: dict[str, Any] = {modality: {} for modality in MODALITIES}
     for name, rule in rules.items():
-        of_known, of_strange = known.values(rule), strange.values(rule)
+        of_known, of_unknown = known.values(rule), unknown.values(rule)
         for modality in MODALITIES:
             right = answered_right(predictions.scores[0][modality][rows], labels, model.classes)
             modalities[modality][name] = open_set(
-                of_known[modality][rows], right, of_strange[modality]
+                of_known[modality][rows], right, of_unknown[modality]
             )
     return {
         "num_known": len(rows),
-        "num_unknown": len(strange.has_audio),
+        "num_unknown": len(unknown.has_audio),
         "score": model.unknown.score,
         "threshold": model.unknown.thresholds.get("audio_visual"),
         "known_called_unknown": known.percent_unknown(model.unknown, rows),
-        "unknown_called_unknown": strange.percent_unknown(model.unknown, slice(None)),
+        "unknown_called_unknown": unknown.percent_unknown(model.unknown, slice(None)),
         "readings": modalities,
     }

@@ -1,6 +1,6 @@
-"""What may be given to be predicted: files, folders, patterns of names, arrays.
+"""Inputs of predictions: files, folders, glob patterns, arrays.
 
-Nothing here imports torch.
+This module does not import torch.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from cign.errors import InputError
 
 @dataclass(frozen=True)
 class NoFile:
-    """Something given in which there is no file.
+    """An input without a media file.
 
     Attributes:
-        name: As it was given.
-        reason: Why there is none.
+        name: The name as given.
+        reason: Why there is no file.
     """
 
     name: str
@@ -36,19 +36,19 @@ Given: TypeAlias = str | os.PathLike[str] | ArrayClip | Iterable[str | os.PathLi
 
 
 def as_inputs(given: Any) -> Iterator[Input]:
-    """The files and arrays of what was given, in its order.
+    """Expand inputs into files and arrays, in order.
 
-    A folder stands for all media files in it and in the folders inside, in alphabetical order;
-    hidden files and folders are ignored. A name with ``*``, ``?`` or ``[...]`` that no file has is
-    a pattern; ``**`` stands for any number of folders. A folder or pattern without a media file
+    A folder expands to all media files in it and its subfolders, in alphabetical order; hidden
+    files and folders are ignored. A name with ``*``, ``?`` or ``[...]`` is a pattern unless a file
+    has that name; ``**`` matches any number of folders. A folder or pattern without a media file
     gives a `NoFile`.
 
     Args:
-        given: A path, a folder, a pattern, an array clip, or an iterable of these. A single one and
-            a list are checked at once, the items of an iterator as they come.
+        given: A path, a folder, a pattern, an array clip, or an iterable of these. A single input
+            and a list are checked at once, the items of an iterator as they arrive.
 
     Raises:
-        InputError: If something else was given.
+        InputError: If an input has another type.
     """
     if isinstance(given, (str, os.PathLike, ArrayClip)):
         given = [given]
@@ -76,7 +76,7 @@ def _expanded(given: Iterable[Any]) -> Iterator[Input]:
 def _is_folder(name: str | os.PathLike[str]) -> bool:
     try:
         return Path(name).is_dir()
-    except (OSError, ValueError):  # a name that the system refuses: said when it is opened
+    except (OSError, ValueError):  # an invalid name: reported when it is opened
         return False
 
 
@@ -88,7 +88,7 @@ def _check(one: Any) -> None:
 def _wrong(one: Any) -> InputError:
     return InputError(
         f"cannot predict a value of type {type(one).__name__}: give a path, a folder, a pattern, "
-        "an ArrayClip or a list of these; arrays go in as audio=, rate_hz= and frames="
+        "an ArrayClip or a list of these; pass arrays as audio=, rate_hz= and frames="
     )
 
 
@@ -102,9 +102,9 @@ def _or_none(found: Iterable[Input], name: str | os.PathLike[str], reason: str) 
 
 
 def _matches(pattern: str) -> Iterator[Input]:
-    for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (names as they are)
+    for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (unchanged names)
         if Path(name).is_dir():
-            # `**` names the folders inside by itself.
+            # `**` already matches files in subfolders.
             if "**" not in pattern:
                 yield from media_below(name)
         else:
@@ -112,10 +112,10 @@ def _matches(pattern: str) -> Iterator[Input]:
 
 
 def media_below(folder: str | os.PathLike[str]) -> Iterator[Input]:
-    """The media files of a folder and the folders inside, through links, in alphabetical order."""
-    troubles: list[OSError] = []
-    seen: set[str] = set()  # a link to a folder further up would never end
-    for place, inside, names in os.walk(folder, onerror=troubles.append, followlinks=True):
+    """The media files of a folder and its subfolders, in alphabetical order; follows links."""
+    errors: list[OSError] = []
+    seen: set[str] = set()  # a link to a parent folder would cause an endless loop
+    for place, inside, names in os.walk(folder, onerror=errors.append, followlinks=True):
         seen.add(os.path.realpath(place))
         inside[:] = sorted(
             name
@@ -126,5 +126,5 @@ def media_below(folder: str | os.PathLike[str]) -> Iterator[Input]:
             file = Path(place, name)
             if not name.startswith(".") and is_media(file):
                 yield str(file)
-    for error in troubles:
+    for error in errors:
         yield NoFile(str(error.filename), f"unreadable: {error.strerror}")

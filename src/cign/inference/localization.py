@@ -1,6 +1,6 @@
-"""Where each class was seen and when it was heard, from methods that assign tokens to classes.
+"""Localization maps in space and time, from methods that assign tokens to classes.
 
-Legend: B clips, C classes, K frames of a clip, T moments, N tokens.
+Legend: B clips, C classes, K frames per clip, T time steps, N tokens.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Maps:
-    """Maps of a batch, or of one clip without the first dimension; 0 or more.
+    """Maps of a batch, or of one clip without the first dimension; values are at least 0.
 
-    Only the values of one map are to be compared with each other: how likely a class is at all is
-    what the probabilities tell.
+    Values are comparable only within one map. The probabilities state how likely a class is.
 
     Attributes:
-        visual: For each frame and patch, shape [B, K, rows, columns, C]; None where the method
-            reads pictures as a whole.
-        audio: For each moment, the mean over frequencies, shape [B, T, C]; None where the method
-            reads sounds as a whole.
+        visual: Value per frame and patch, shape [B, K, rows, columns, C]; None if the method has a
+            single visual token per frame.
+        audio: Value per time step, averaged over frequencies, shape [B, T, C]; None if the method
+            has a single audio token.
     """
 
     visual: Floats | None
     audio: Floats | None
 
     def of(self, row: int) -> Maps:
-        """Those of one clip."""
+        """The maps of one clip."""
         return Maps(
             visual=None if self.visual is None else self.visual[row],
             audio=None if self.audio is None else self.audio[row],
@@ -43,15 +42,15 @@ class Maps:
 
 
 def maps_of(output: Output, shape: TokenShape, num_frames: int) -> Maps | None:
-    """The maps of a batch; None where the method assigns no tokens to classes.
+    """The maps of a batch; None if the method does not assign tokens to classes.
 
-    In some methods the assignment sums to one over the tokens for each class, in others over the
+    Depending on the method, the assignment sums to one over the tokens for each class, or over the
     classes for each token.
 
     Args:
-        output: Of the method, in evaluation mode.
-        shape: Of the tokens.
-        num_frames: K.
+        output: Output of the method in evaluation mode.
+        shape: Shape of the tokens.
+        num_frames: Number of frames per clip, K.
     """
     if not output.assignment:
         return None
@@ -62,7 +61,7 @@ def maps_of(output: Output, shape: TokenShape, num_frames: int) -> Maps | None:
 
 
 def _patches(assigned: Tensor, shape: TokenShape, num_frames: int) -> Floats | None:
-    """[B, N, C] as [B, K, rows, columns, C]; None if the tokens are no such grid."""
+    """[B, N, C] as [B, K, rows, columns, C]; None if the tokens do not form such a grid."""
     grid = shape.visual_grid
     if grid is None or grid[0] * grid[1] < 2 or assigned.shape[1] != num_frames * grid[0] * grid[1]:
         return None
@@ -70,7 +69,7 @@ def _patches(assigned: Tensor, shape: TokenShape, num_frames: int) -> Floats | N
 
 
 def _moments(assigned: Tensor, shape: TokenShape) -> Floats | None:
-    """[B, N, C] as [B, T, C]; None if there is one moment only."""
+    """[B, N, C] as [B, T, C]; None if there is only one time step."""
     rows, columns = shape.audio_grid or (1, assigned.shape[1])
     if columns < 2 or assigned.shape[1] != rows * columns:
         return None

@@ -1,4 +1,4 @@
-"""Predictions on files: decoding in threads, encoding and classification in batches."""
+"""Predictions for files: decoding in threads, encoding and classification in batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cign.vocabulary import MODALITIES
 BATCH = 16
 
 
-# What is told of a good window besides its prediction: what was decoded, and its maps.
+# Called for each readable window with its prediction, the decoded data, and its maps.
 Observer = Callable[["Prediction", Decoded, Maps | None], None]
 
 
@@ -45,18 +45,19 @@ def predict_files(
     progress: Progress | None = None,
     observer: Observer | None = None,
 ) -> Iterator[Prediction]:
-    """Predict files, in memory that grows neither with their number nor with their length.
+    """Predict files, with memory independent of their number and length.
 
     Args:
         model: The model.
-        backbone: Its frozen backbone; None where the method holds its encoders.
-        files: Paths and arrays; what cannot be read gives a prediction with its error. At a
-            `Pause`, what came before it is predicted without waiting for a full batch.
-        top: How many classes of each modality are given.
-        every_s: Windows that begin every so many seconds instead of the centre window.
-        unknown_threshold: Of the unknown score, in place of the model's thresholds; 0 disables it.
-        progress: Advanced by each file.
-        observer: Called with each window before its prediction is given.
+        backbone: Its frozen backbone; None if the method contains its encoders.
+        files: Paths and arrays; an unreadable one gives a prediction with its error. At a `Pause`,
+            earlier files are predicted without waiting for a full batch.
+        top: Number of classes per modality.
+        every_s: Seconds between window starts; None takes only the centre window.
+        unknown_threshold: Threshold of the unknown score, instead of the model's thresholds; 0
+            disables it.
+        progress: Advanced for each file.
+        observer: Called for each window before its prediction is yielded.
 
     Yields:
         Predictions in the order of the files and their windows.
@@ -99,13 +100,13 @@ def _batches(items: Iterable[Item | Pause]) -> Iterator[list[Item]]:
 def _decoded(
     files: Iterable[Input], model: Model, every_s: float | None, progress: Progress
 ) -> Iterator[Item | Pause]:
-    """Decode files side by side, ahead of the encoders; an unreadable one gives its reason."""
+    """Decode files in parallel, ahead of the encoders; an unreadable file gives its reason."""
     makers = (
         file if isinstance(file, Pause) else partial(_windows, file, model, every_s)
         for file in files
     )
     threads = num_threads()
-    # One window of many files, or many windows of few.
+    # One window each of many files, or many windows of few files.
     ahead, depth = (2 * BATCH, 2) if every_s is None else (threads + 1, BATCH)
     for item in side_by_side(makers, threads=threads, ahead=ahead, depth=depth):
         if item is None:
@@ -117,7 +118,7 @@ def _decoded(
 def _windows(
     file: str | Path | ArrayClip | NoFile, model: Model, every_s: float | None
 ) -> Iterator[Item | None]:
-    """Every window of a file, and None where it ends."""
+    """Every window of a file, then None."""
     if isinstance(file, NoFile):
         yield file.name, file.reason
         yield None
@@ -136,21 +137,21 @@ def _windows(
                 yield name, window
     except MediaError as error:
         yield name, str(error)
-    except Exception as error:  # a name that the system refuses, a decoder's fault: others follow
+    except Exception as error:  # an invalid name or a decoder failure must not stop the others
         yield name, reason(error)
     yield None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """What is computed of a batch of windows.
+    """Results for a batch of windows.
 
     Attributes:
         probabilities: For each modality float32, shape [B, C].
         unknown: For each modality unknown scores, shape [B].
         evidence: For each part of the unknown score and modality, see
             `UnknownRule.standardised_parts`, shape [B].
-        maps: Where and when; None where none were asked for or the method has none.
+        maps: Localization maps; None if not requested or if the method has none.
     """
 
     probabilities: dict[str, NDArray[np.float32]]
@@ -169,15 +170,15 @@ def read_batch(
 ) -> Read:
     """Predict decoded clips.
 
-    Where a modality is missing, the audio-visual prediction is that of the other one.
+    If a modality is missing, the audio-visual prediction is that of the other one.
     """
     if not clips:
         return Read(probabilities={}, unknown={})
     audio = torch.from_numpy(np.stack([clip.audio for clip in clips])).to(model.device)
     frames = torch.from_numpy(np.stack([clip.frames for clip in clips])).to(model.device)
-    with plain_products():  # another thread may be teaching the model
+    with plain_products():  # another thread may be updating the model
         if backbone is not None:
-            # float16, as the cached tokens that the model was trained on.
+            # float16, like the cached tokens of the training clips.
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
         evidence = model.evidence_reader.read(audio, frames)
@@ -205,7 +206,7 @@ def read_batch(
 
 
 def judged_by(clip: Decoded) -> str:
-    """The prediction that counts: that of the modality a clip has, where it has one only."""
+    """The modality of the final prediction: audio-visual, or the only one that a clip has."""
     if not clip.has_audio:
         return "visual"
     return "audio_visual" if clip.has_visual else "audio"
@@ -227,7 +228,7 @@ def _prediction(
     threshold: float | None,
 ) -> Prediction:
     has = {"audio": clip.has_audio, "visual": clip.has_visual}
-    missing = [name for name, is_there in has.items() if not is_there]
+    missing = [name for name, is_present in has.items() if not is_present]
     modalities: dict[str, list[dict[str, Any]]] = {}
     for name in MODALITIES:
         if name in missing:

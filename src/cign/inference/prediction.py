@@ -1,4 +1,4 @@
-"""What is predicted for a file, or for a window of it. Nothing here imports torch."""
+"""The prediction for a file or a window of it. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ def _no_classes() -> dict[str, list[dict[str, Any]]]:
 
 @dataclass(kw_only=True)
 class Prediction:
-    """What is predicted for a file, or for a window of it.
+    """The prediction for a file or a window of it.
 
     Attributes:
-        file: Name as it was given, or the name of an `cign.data.media.array_clip.ArrayClip`.
-        start_s: Where the window begins, in seconds.
-        end_s: Where the window ends, in seconds.
+        file: Name as given, or the name of a `cign.data.media.array_clip.ArrayClip`.
+        start_s: Start of the window in seconds.
+        end_s: End of the window in seconds.
         label: The most probable class of the audio-visual prediction; None if the file failed.
-        unknown: Unknown score of the audio-visual prediction, 0..1. Which score a model uses is in
-            its ``model.json`` (`cign.open_set.rule`).
-        unknown_threshold: The threshold that was applied; None if none is set or it is disabled.
+        unknown: Unknown score of the audio-visual prediction, 0..1. ``model.json`` names the score
+            that the model uses (`cign.open_set.rule`).
+        unknown_threshold: The applied threshold; None if none is set or it is disabled.
         is_unknown: Whether the score is above the threshold; None if the file failed.
-        unknown_evidence: What the unknown score is the mean of, each in standard deviations above
-            the mean of the validation clips; empty for the score ``max_probability``.
-        modalities: For ``audio``, ``visual`` and ``audio_visual`` the most probable classes,
-            ``label`` and ``probability`` each, highest first; empty where the modality is missing.
-        missing: Modalities that the file lacks. The audio-visual prediction is then that of the
-            other one.
-        error: Why the file could not be read; None if it could.
+        unknown_evidence: The parts whose mean is the unknown score, each in standard deviations
+            above the mean of the validation clips; empty for the score ``max_probability``.
+        modalities: For ``audio``, ``visual`` and ``audio_visual`` the most probable classes, each
+            with ``label`` and ``probability``, highest first; empty if the modality is missing.
+        missing: Missing modalities of the file. The audio-visual prediction then equals that of the
+            other modality.
+        error: Why the file could not be read; None if it was read.
     """
 
     file: str
@@ -55,18 +55,18 @@ class Prediction:
 
     @property
     def why_unknown(self) -> str | None:
-        """Which evidence made the clip unknown, in words; None if it is not called unknown."""
+        """The decisive evidence as text; None if the clip is not called unknown."""
         if not self.is_unknown or self.probability is None or self.unknown_threshold is None:
             return None
         return why_unknown(self.unknown_evidence, self.probability, self.unknown_threshold)
 
     def best(self, modality: str) -> tuple[str | None, float | None]:
-        """The most probable class of a modality and its probability; None where it is missing."""
+        """The most probable class of a modality and its probability; None if it is missing."""
         classes = self.modalities[modality]
         return (classes[0]["label"], classes[0]["probability"]) if classes else (None, None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values under their final names, as ``cign predict --json`` prints them.
+        """The prediction as plain values, as ``cign predict --json`` prints it.
 
         Returns:
             ``file, start_s, end_s, label, unknown, is_unknown, modalities, missing, error``.
@@ -87,7 +87,7 @@ class Prediction:
         }
 
     def to_row(self) -> dict[str, Any]:
-        """The prediction in one row: `to_dict` with the best class of each modality."""
+        """The prediction as a flat row: `to_dict` with the best class of each modality."""
         row: dict[str, Any] = {
             "file": name_to_text(self.file),
             "start_s": self.start_s,

@@ -1,4 +1,4 @@
-"""Predictions as they are made, and what a list of them converts to. No torch, no pandas here."""
+"""Streams of predictions, and conversion to tables. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class PredictionStream(Iterator[Prediction]):
-    """Predictions in the order of what was given, each made when it is asked for.
+    """Predictions in input order, each computed when it is requested.
 
-    Iterate over it once, in memory that does not grow with the number of files, or collect it:
+    Iterate over it once, with memory independent of the number of files, or collect it:
 
     ``learner.predict("a.mp4").one()``, ``learner.predict("clips").all()``,
     ``learner.predict("clips").to_dataframe()``.
@@ -34,11 +34,11 @@ class PredictionStream(Iterator[Prediction]):
         return next(self._predictions)
 
     def close(self) -> None:
-        """End the decoding of what has not been asked for."""
+        """Stop decoding the remaining inputs."""
         self._predictions.close()
 
     def all(self) -> list[Prediction]:
-        """All predictions that are left."""
+        """All remaining predictions."""
         return list(self._predictions)
 
     def one(self) -> Prediction:
@@ -49,30 +49,32 @@ class PredictionStream(Iterator[Prediction]):
         """
         found = list(self._predictions)
         if len(found) != 1:
-            raise InputError(f"one() is for a single prediction, here are {len(found)}: use all()")
+            raise InputError(
+                f"one() needs a single prediction, but there are {len(found)}: use all()"
+            )
         return found[0]
 
     def to_columns(self) -> dict[str, list[Any]]:
-        """All predictions that are left as columns, see `to_columns`."""
+        """All remaining predictions as columns, see `to_columns`."""
         return to_columns(self._predictions)
 
     def to_dataframe(self) -> Any:
-        """All predictions that are left as a DataFrame of pandas, see `to_dataframe`."""
+        """All remaining predictions as a pandas DataFrame, see `to_dataframe`."""
         return to_dataframe(self._predictions)
 
 
 def to_columns(predictions: Iterable[Prediction]) -> dict[str, list[Any]]:
-    """Predictions as a table without pandas: a list of values for each column.
+    """Predictions as a table without pandas: a list of values per column.
 
-    ``pyarrow.table(to_columns(...))`` and ``pandas.DataFrame(to_columns(...))`` take it.
+    ``pyarrow.table`` and ``pandas.DataFrame`` accept the result.
 
     Args:
-        predictions: Any number of them.
+        predictions: Any number of predictions.
 
     Returns:
-        For each of ``file, start_s, end_s, label, probability, unknown, is_unknown, audio_label,
-        audio_probability, visual_label, visual_probability, missing, error`` one value for each
-        prediction.
+        One value per prediction for each of ``file, start_s, end_s, label, probability, unknown,
+        is_unknown, audio_label, audio_probability, visual_label, visual_probability, missing,
+        error``.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for one in predictions:
@@ -85,7 +87,7 @@ def to_dataframe(predictions: Iterable[Prediction]) -> Any:
     """Predictions as a ``pandas.DataFrame`` with the columns of `to_columns`.
 
     Args:
-        predictions: Any number of them.
+        predictions: Any number of predictions.
 
     Raises:
         RunError: If pandas is not installed.
@@ -95,6 +97,6 @@ def to_dataframe(predictions: Iterable[Prediction]) -> Any:
     except ImportError:
         raise RunError(
             "a DataFrame needs pandas, which is not installed: run `pip install pandas`, or use "
-            "to_columns(), which needs nothing"
+            "to_columns(), which does not need it"
         ) from None
     return pd.DataFrame(to_columns(predictions))

@@ -1,4 +1,4 @@
-"""Reading the clips of a store as a model needs them."""
+"""Read the clips of a store as inputs of a model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from cign.saved_model.model import Model
 
 
 def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
-    """Read a store as a model needs it.
+    """Clip source of a store for a model.
 
     Raises:
-        InputError: If the store holds tokens of another backbone than the model's, or other media
-            than its encoders were trained on.
+        InputError: If the store's tokens are from another backbone than the model's, or its media
+            settings differ from those of the model's encoders.
     """
     if model.regime != "frozen":
         if store.spec != model.spec:
@@ -25,7 +25,7 @@ def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
     found = store.tokens(model.backbone).fingerprint
     if found != model.fingerprint:
         raise InputError(
-            f"store {store.folder} holds tokens of other weights of backbone "
-            f"{model.backbone} than the model's: prepare it again with the model's backbone"
+            f"store {store.folder} has tokens from other weights of backbone "
+            f"{model.backbone} than the model: prepare it again with the model's backbone"
         )
     return clip_source(config, store)[0]

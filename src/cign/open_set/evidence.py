@@ -1,7 +1,7 @@
-"""What unknown scores are computed from: a method's output, leverage, distances to classes.
+"""Evidence for unknown scores: a method's output, leverage, distances to classes.
 
-Closed-form methods hold a Gram matrix, which leverage comes from; all others give probabilities
-alone.
+Leverage is computed from the Gram matrix of closed-form methods; other methods provide only
+probabilities.
 
 Legend: B clips, C classes.
 """
@@ -19,19 +19,19 @@ from cign.methods.capabilities import class_sums, sums_over_clips
 from cign.open_set.scores import Leverage, Mahalanobis
 from cign.vocabulary import UNIMODAL
 
-# Ours: of the scatter within classes, which has fewer directions than random features.
+# Our choice: ridge of the within-class scatter, whose rank is below the number of features.
 SCATTER_RIDGE = 1000.0
 
 
 @dataclass(kw_only=True)
 class Evidence:
-    """Of a batch, for each modality.
+    """Evidence of a batch, for each modality.
 
     Attributes:
-        output: What the method predicts.
-        leverage: See `Leverage`, shape [B]; that of both modalities is their sum.
-        distance: Squared Mahalanobis distance to the nearest class, shape [B]; empty unless asked
-            for.
+        output: Output of the method.
+        leverage: See `Leverage`, shape [B]; the audio-visual value is the sum of both modalities.
+        distance: Squared Mahalanobis distance to the nearest class, shape [B]; empty unless
+            requested.
     """
 
     output: Output
@@ -40,22 +40,22 @@ class Evidence:
 
     @property
     def probabilities(self) -> ByModality:
-        """As `Method.predict` gives them, shape [B, C]."""
+        """Probabilities from `Method.predict`, shape [B, C]."""
         return self.output.probabilities
 
     @property
     def logits(self) -> ByModality:
-        """What the probabilities were computed from, shape [B, C]."""
+        """Logits from which the probabilities were computed, shape [B, C]."""
         return self.output.logits
 
 
 class EvidenceReader:
-    """Predicts clips by a method, with factorised matrices kept from one batch to the next.
+    """Computes evidence with a method; factorised matrices are cached between batches.
 
     Args:
-        method: In evaluation mode; it must not learn on while the reader is used.
-        with_leverage: Whether leverage is wanted, where the method can give it.
-        with_distance: Whether Mahalanobis distances are wanted, where the method can give them.
+        method: In evaluation mode; it must not be trained while the reader is used.
+        with_leverage: Whether to compute leverage, if the method provides its statistics.
+        with_distance: Whether to compute Mahalanobis distances, if the method provides theirs.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class EvidenceReader:
 
     @property
     def has_statistics(self) -> bool:
-        """Whether the method holds Gram matrices."""
+        """Whether the method has Gram matrices."""
         return sums_over_clips(self.method) is not None
 
     @property
     def has_distance(self) -> bool:
-        """Whether class means follow from what the method holds."""
+        """Whether class means can be computed from the method's statistics."""
         return class_sums(self.method) is not None and not self.method.setup.multi_label
 
     @torch.no_grad()
     def read(self, audio: Tensor, visual: Tensor) -> Evidence:
-        """Read a batch, given as `Method.predict` takes it."""
+        """Evidence of a batch; arguments as for `Method.predict`."""
         output = self.method.predict(audio, visual)
         leverage, distance = {}, {}
         if self.with_leverage:
@@ -90,7 +90,7 @@ class EvidenceReader:
         return Evidence(output=output, leverage=leverage, distance=distance)
 
     def measures(self) -> dict[str, Leverage | Mahalanobis]:
-        """What is wanted of leverage and distance, by name and modality; made if need be."""
+        """The requested leverage and distance functions, by name and modality."""
         found: dict[str, Leverage | Mahalanobis] = {}
         if self.with_leverage:
             found |= {f"leverage_{name}": one for name, one in self._leverage.items()}

@@ -1,4 +1,4 @@
-"""A model's rule for clips of classes never taught: which score, and from where on it says so.
+"""A model's rule for clips of unknown classes: its score and thresholds.
 
 Legend: B clips.
 """
@@ -24,9 +24,9 @@ from cign.training.scoring import EVALUATION_BATCH
 from cign.utils.devices import device_of
 from cign.vocabulary import MODALITIES
 
-# The threshold lets this share of validation clips through.
+# Fraction of validation clips below the threshold.
 KNOWN_SHARE = 0.95
-# Ours: as many validation clips as set a 95 % quantile; scoring more of them costs time only.
+# Our choice: enough validation clips for a 95 % quantile; scoring more only costs time.
 MOST_CLIPS = 500
 
 Part = Callable[[Evidence, str], Tensor]
@@ -43,21 +43,21 @@ PARTS: dict[str, Part] = {
     "leverage": lambda e, r: e.leverage[r].clamp_min(1e-12).log(),
     "mahalanobis": lambda e, r: e.distance[r].clamp_min(1e-12).log(),
 }
-# The mean of three, each less its mean and over its standard deviation on validation clips: how
-# little speaks for any class, how little for one above the others, how far from all that was seen.
-# Where clips have several labels, one class above the others says nothing.
+# The mean of three parts, each standardised on validation clips: low scores for all classes, a low
+# margin between the classes, and a large distance from the training data. With several labels per
+# clip the margin is meaningless and left out.
 COMBINED = "combined"
 _COMBINED_OF = {False: ("max_logit", "margin", "leverage"), True: ("max_logit", "leverage")}
 SCORES = (COMBINED, *PARTS)
 
 
 def default_score(reader: EvidenceReader) -> str:
-    """The best score for which a method gives the evidence (benchmarks/results/unknown.md)."""
+    """The best score that a method supports (benchmarks/results/unknown.md)."""
     return COMBINED if reader.has_statistics else "max_probability"
 
 
 def possible_scores(reader: EvidenceReader) -> tuple[str, ...]:
-    """The scores for which a method gives the evidence."""
+    """The scores that a method supports."""
     possible = ["max_probability", "disagreement"]
     if reader.has_statistics:
         possible += [COMBINED, "max_logit", "energy", "joint_energy", "leverage"]
@@ -70,16 +70,15 @@ def possible_scores(reader: EvidenceReader) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class UnknownRule:
-    """How a model tells that a clip shows none of its classes.
+    """Rule that decides whether a clip is of an unknown class.
 
     Attributes:
         score: One of `SCORES`.
-        thresholds: For each reading the score above which a clip is called unknown; empty where
-            no validation clip set it. A clip without sound is judged by its visual reading, and
-            the other way round.
-        moments: For each reading and part of the score its mean and standard deviation on
+        thresholds: For each modality the score above which a clip is called unknown; empty without
+            validation clips. A clip without audio uses its visual score, and vice versa.
+        moments: For each modality and part of the score its mean and standard deviation on
             validation clips; empty for ``max_probability``, which needs none.
-        num_clips: Validation clips that set all this.
+        num_clips: Number of validation clips behind thresholds and moments.
     """
 
     score: str = "max_probability"
@@ -88,14 +87,14 @@ class UnknownRule:
     num_clips: int = 0
 
     def values(self, evidence: Evidence, modality: str) -> NDArray[np.float32]:
-        """Unknown scores of a batch as `score_of` gives them, shape [B]."""
+        """Unknown scores of a batch from `score_of` as an array, shape [B]."""
         return _numbers(self.score_of(evidence, modality))
 
     def score_of(self, evidence: Evidence, modality: str) -> Tensor:
         """Unknown scores of a batch, 0..1, shape [B].
 
-        ``max_probability`` is in 0..1 as it is; any other score, standardised, goes through a
-        sigmoid, so that 0.5 is an average validation clip.
+        ``max_probability`` is already in 0..1. Any other score is standardised and passed through a
+        sigmoid, so that 0.5 corresponds to an average validation clip.
         """
         if self.score == "max_probability":
             return PARTS[self.score](evidence, modality)
@@ -104,10 +103,10 @@ class UnknownRule:
     def standardised_parts(
         self, evidence: Evidence, modality: str
     ) -> dict[str, NDArray[np.float32]]:
-        """What the score is the mean of, in standard deviations above the validation mean.
+        """The parts whose mean is the score, in standard deviations above the validation mean.
 
         Returns:
-            For each part its values, shape [B]; nothing for ``max_probability``.
+            The values of each part, shape [B]; empty for ``max_probability``.
         """
         return {name: _numbers(part) for name, part in self._parts(evidence, modality).items()}
 
@@ -134,15 +133,16 @@ class UnknownRule:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], reader: EvidenceReader, where: str) -> UnknownRule:
-        """Read what `to_dict` gave.
+        """Build a rule from the output of `to_dict`.
 
         Args:
-            values: Kinds and numbers were checked (`cign.saved_model.schema`).
-            reader: Of the method that the rule is for.
-            where: Which model, for error messages.
+            values: Plain values, already validated by `cign.saved_model.schema`.
+            reader: Evidence reader of the method.
+            where: Name of the model, for error messages.
 
         Raises:
-            InputError: If the score is not known, or needs what the method or the values lack.
+            InputError: If the score is unknown, or needs statistics that the method or the values
+                lack.
         """
         if values["score"] not in SCORES:
             raise one_of(values["score"], SCORES, "unknown score")
@@ -159,17 +159,17 @@ class UnknownRule:
             num_clips=values["num_clips"],
         )
         names = parts_of(rule.score, multi_label=reader.method.setup.multi_label)
-        wanted = {modality: set(names) for modality in MODALITIES} if names else {}
-        if {modality: set(parts) for modality, parts in rule.moments.items()} != wanted:
+        expected = {modality: set(names) for modality in MODALITIES} if names else {}
+        if {modality: set(parts) for modality, parts in rule.moments.items()} != expected:
             raise InputError(
                 f"{where}: its unknown score {rule.score} needs mean and std of "
-                f"{', '.join(names) or 'nothing'} for each reading: restore or remake it"
+                f"{', '.join(names) or 'nothing'} for each modality: restore or recreate it"
             )
         return rule
 
 
 def parts_of(score: str, *, multi_label: bool) -> tuple[str, ...]:
-    """The parts of a score whose moments it needs."""
+    """The parts of a score that need moments."""
     if score == "max_probability":
         return ()
     return _COMBINED_OF[multi_label] if score == COMBINED else (score,)
@@ -183,17 +183,17 @@ def fit_rule(
     score: str | None = None,
     device: str | torch.device | None = None,
 ) -> UnknownRule:
-    """Set a rule on validation clips.
+    """Fit a rule on validation clips.
 
     Args:
-        reader: Of the method.
+        reader: Evidence reader of the method.
         source: Reads the clips.
-        indices: Validation clips; at most `MOST_CLIPS` of them, evenly spread, are read.
-        score: One of `possible_scores`; None takes the best there is.
-        device: Where the method is; found from its weights if absent.
+        indices: Validation clips; at most `MOST_CLIPS` of them, evenly spaced, are used.
+        score: One of `possible_scores`; None takes the best.
+        device: Device of the method; None takes that of its weights.
 
     Returns:
-        The rule; without clips that of ``max_probability``, without thresholds.
+        The rule; without clips, ``max_probability`` without thresholds.
     """
     if len(indices) == 0:
         return UnknownRule()
@@ -206,7 +206,7 @@ def fit_rule(
 
 
 def rule_on(batches: list[Evidence], score: str, *, multi_label: bool) -> UnknownRule:
-    """Set a rule on the evidence of validation clips, of which there is at least one."""
+    """Fit a rule on the evidence of at least one validation clip."""
     moments = {}
     if names := parts_of(score, multi_label=multi_label):
         moments = {
@@ -233,7 +233,7 @@ def read_evidence(
     indices: IntArray,
     device: str | torch.device | None = None,
 ) -> list[Evidence]:
-    """Evidence of clips, batch after batch, as `cign.training.scoring.score_clips` reads them."""
+    """Evidence of clips, in the batches of `cign.training.scoring.score_clips`."""
     device = device_of(reader.method) if device is None else device
     reader.method.eval()
     found = []
@@ -245,7 +245,7 @@ def read_evidence(
 
 
 def _moments(part: Part, batches: list[Evidence], modality: str) -> tuple[float, float]:
-    """Mean and standard deviation; 1 in its place where all values are equal."""
+    """Mean and standard deviation; the latter is 1 if all values are equal."""
     values = np.concatenate([_numbers(part(evidence, modality)) for evidence in batches])
     values = values.astype(np.float64)
     spread = float(values.std())

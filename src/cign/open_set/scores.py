@@ -1,4 +1,4 @@
-"""Unknown scores, each a pure function: higher for clips that look less like what was taught.
+"""Unknown scores as pure functions: higher for clips less similar to the training data.
 
 Legend: B clips, C classes, W width of the features.
 """
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Features [B, W] times the inverse of a factor, shape [W, B].
+# Inverse of a factor times features [B, W], shape [W, B].
 Whiten = Callable[[Tensor], Tensor]
-# Distances of rows [B, W] and [C, W], shape [B, C].
+# Distances between rows of [B, W] and [C, W], shape [B, C].
 Apart = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -29,10 +29,10 @@ def max_logit(logits: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor) -> Tensor:
-    """log((1 - p) / p) of the highest probability p of the soft-max; [B, C] to [B].
+    """log((1 - p) / p) of the highest soft-max probability p; [B, C] to [B].
 
-    The order of `max_probability`, without its rounding to 0 where p is nearly 1. With a single
-    class, where p is always 1, it is 0.
+    It has the same order as `max_probability`, but does not round to 0 when p is nearly 1. With a
+    single class, where p is always 1, it is 0.
     """
     if logits.shape[-1] < 2:
         return logits.new_zeros(logits.shape[:-1])
@@ -52,7 +52,7 @@ def joint_energy(logits: Tensor) -> Tensor:
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Jensen-Shannon divergence in bits of two readings, normalised; [B, C] each to [B], 0..1."""
+    """Jensen-Shannon divergence in bits of two modalities, normalised; [B, C] each to [B], 0..1."""
     p, q = (x / x.sum(dim=-1, keepdim=True).clamp_min(1e-12) for x in (first, second))
     mean = (p + q) / 2
     bits = torch.special.entr(mean) - (torch.special.entr(p) + torch.special.entr(q)) / 2
@@ -61,19 +61,20 @@ def disagreement(first: Tensor, second: Tensor) -> Tensor:
 
 
 def spare_token(scores: Tensor) -> Tensor:
-    """The score of a spare class token that stands for what is not taught; [B, C] to [B].
+    """The score of an additional class token for unknown classes; [B, C] to [B].
 
-    Ours. Its target is 1 minus the sum of a clip's labels, so that with ridge scores s_i, which
-    are linear in the targets, its score is 1 - sum_i s_i up to the ridge's share.
+    Our own score. Its target is 1 minus the sum of a clip's labels. Ridge scores s_i are linear in
+    the targets, so its score is 1 - sum_i s_i up to the effect of the ridge.
     """
     return 1.0 - scores.sum(dim=-1)
 
 
 class Leverage:
-    """f^T (G + ridge I)^-1 f: how far features lie from all that a ridge solution has seen.
+    """f^T (G + ridge I)^-1 f: distance of features from the training data of a ridge solution.
 
-    The leverage of a new row in ridge regression; times the noise it is the variance of the
-    prediction, as in a Gaussian process with a linear kernel. It needs the Gram matrix alone.
+    This is the leverage of a new row in ridge regression. Multiplied by the noise variance, it is
+    the variance of the prediction, as in a Gaussian process with a linear kernel. It needs only the
+    Gram matrix.
 
     Args:
         gram: G, shape [W, W].
@@ -81,7 +82,7 @@ class Leverage:
     """
 
     def __init__(self, gram: Tensor, ridge: float) -> None:
-        # Factorised in float64, kept in float32, which is enough for a sum of squares.
+        # Factorised in float64, stored in float32, which suffices for a sum of squares.
         self.factor = _factor(gram, ridge).float()
         self.whiten: Whiten = partial(_whiten, self.factor)
 
@@ -93,13 +94,13 @@ class Leverage:
 class Mahalanobis:
     """Squared distances to class means under the covariance within classes (Lee et al. 2018).
 
-    Means are Q_i / n_i and the scatter is G - sum_i n_i mean_i mean_i^T, from the sums a ridge
-    solution is made of; clips must carry one label each.
+    Means are Q_i / n_i and the scatter is G - sum_i n_i mean_i mean_i^T, computed from the sums of
+    a ridge solution. Each clip must have one label.
 
     Args:
         gram: G, shape [W, W].
         cross: Q, shape [W, C].
-        counts: n_i, clips of each class, shape [C].
+        counts: n_i, number of clips of each class, shape [C].
         ridge: Added to the diagonal of the scatter.
     """
 
@@ -118,7 +119,7 @@ class Mahalanobis:
 
 
 def _factor(matrix: Tensor, ridge: float) -> Tensor:
-    """Cholesky's factor of a matrix with a ridge, one that is higher where rounding asks for it."""
+    """Cholesky factor of a matrix plus a ridge, which is increased until the matrix is definite."""
     matrix = matrix.to(torch.float64, copy=True)
     size = len(matrix)
     least = size * torch.finfo(torch.float64).eps * float(matrix.diagonal().max().clamp_min(1.0))

@@ -1,34 +1,34 @@
-"""Why a clip is called unknown, in words. Nothing here imports torch."""
+"""Why a clip is called unknown, as text. This module does not import torch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-# One entry for each part of an unknown score (`cign.open_set.rule.PARTS`).
+# One entry per part of an unknown score (`cign.open_set.rule.PARTS`).
 _WORDS = {
     "max_probability": "no class is probable",
     "max_logit": "no class has a high score before normalisation",
-    "margin": "no class stands out above the others",
-    "energy": "the classes have low scores together",
-    "joint_energy": "the classes have low scores together",
+    "margin": "no class stands out from the others",
+    "energy": "the combined score of all classes is low",
+    "joint_energy": "the combined score of all classes is low",
     "disagreement": "the audio and the visual prediction disagree",
-    "leverage": "its features lie far from those of all training clips",
-    "mahalanobis": "its features lie far from the mean of every class",
+    "leverage": "its features are far from those of all training clips",
+    "mahalanobis": "its features are far from the mean of every class",
 }
 
 
 def why_unknown(evidence: Mapping[str, float], probability: float, threshold: float) -> str:
-    """Name the evidence that decided.
+    """Name the decisive evidence.
 
-    A probability compares the known classes with each other, so that a clip unlike all of them may
-    have a class with probability 1 and an unknown score above the threshold.
+    Probabilities only compare the known classes with each other. A clip unlike all of them may
+    therefore have a class with probability 1 and still an unknown score above the threshold.
 
     Args:
-        evidence: What the unknown score is the mean of, each in standard deviations above the mean
-            of the validation clips; empty for the score ``max_probability``.
-        probability: Of the most probable class.
-        threshold: Of the unknown score, 0..1.
+        evidence: The parts whose mean is the unknown score, each in standard deviations above the
+            mean of the validation clips; empty for the score ``max_probability``.
+        probability: Probability of the most probable class.
+        threshold: Threshold of the unknown score, 0..1.
 
     Returns:
         A clause without a full stop.

@@ -1,4 +1,4 @@
-"""A run that begins where another stood after a task, with other options or tasks to come."""
+"""Fork a run from a task checkpoint, with other options or other later tasks."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from cign.training.loop import Loop
 from cign.training.place import Place
 from cign.utils.files import replacing
 
-# Folder of a RUN with its state after each task.
+# Folder in a RUN for its state after each task.
 STATES = "tasks"
-# What may be another one's than the run's; the rest decided the state that is gone on from.
+# Settings that may differ from the parent run's; the others determined the saved state.
 FREE = ("options", "seed", "tasks", "order", "branched_from", "device")
 
 
@@ -28,8 +28,8 @@ class Branch:
 
     Attributes:
         run: The RUN folder.
-        task: How many tasks it had learned.
-        config: Of the run.
+        task: Number of tasks learned.
+        config: Configuration of the run.
     """
 
     run: Path
@@ -41,7 +41,7 @@ class Branch:
         """Read ``RUN@TASK``.
 
         Raises:
-            InputError: If it is written otherwise, or there is no such run or task.
+            InputError: If the text is malformed, or the run or task does not exist.
         """
         found = re.fullmatch(r"(.+)@(\d+)", text)
         if found is None:
@@ -58,53 +58,53 @@ class Branch:
 
     @property
     def state(self) -> Path:
-        """The file of its state.
+        """The file of the state.
 
         Raises:
-            InputError: If it was not kept.
+            InputError: If it was not saved.
         """
         kept = state_after(self.run, self.task)
         if not kept.is_file():
             raise InputError(
-                f"run {self.run} keeps no state after task {self.task}: train it again with "
+                f"run {self.run} has no saved state after task {self.task}: train it again with "
                 "--keep-tasks"
             )
         return kept
 
     def configured(self, config: RunConfig) -> RunConfig:
-        """The configuration of a run that begins here.
+        """The configuration of a run that starts from this state.
 
         Args:
-            config: What is asked for.
+            config: The requested configuration.
 
         Raises:
-            InputError: If what decided the state is not as it was.
+            InputError: If a setting that determined the state differs.
         """
         for name in (part.name for part in dataclasses.fields(config)):
             was, now = getattr(self.config, name), getattr(config, name)
             if name not in FREE and was != now:
                 raise InputError(
-                    f"run {self.run} was made with {name} {was}, not {now}, and so is what "
-                    "branches from it: leave it as it was, or start a run of its own"
+                    f"run {self.run} was trained with {name} {was}, not {now}, and a branch cannot "
+                    "change it: use the same value, or start a new run"
                 )
         if config.tasks[: self.task] != self.config.tasks[: self.task]:
             raise InputError(
-                f"the first {self.task} tasks are those that run {self.run} has learned: change "
-                "later ones only"
+                f"the first {self.task} tasks differ from those that run {self.run} learned: "
+                "change later ones only"
             )
         return dataclasses.replace(config, branched_from=str(self))
 
     def begin(self, loop: Loop) -> None:
-        """Set a loop that has learned nothing to where the run stood.
+        """Load the state into a new loop.
 
         Raises:
-            InputError: If the state was not kept, is of other clips, or does not fit the options.
+            InputError: If the state was not saved, belongs to other clips, or does not fit the
+                options.
         """
         before = Predictions.load(self.run / "predictions.parquet")
         if before.clip_ids != loop.predictions.clip_ids or before.num_tasks_done < self.task:
             raise InputError(
-                f"run {self.run} was made on another store than this one: use the store it was "
-                "made on"
+                f"run {self.run} was trained on another store: use the store it was trained on"
             )
         for scores in before.scores[: self.task]:
             loop.predictions.add_task(scores)
@@ -112,20 +112,22 @@ class Branch:
         loop.resume()
         loop.checkpoint = None
         if loop.place != Place(self.task):
-            raise InputError(f"{self.state} is no state after task {self.task}: restore it")
+            raise InputError(
+                f"{self.state} is not the state after task {self.task}: restore the file"
+            )
 
 
 def state_after(run: Path, task: int) -> Path:
-    """Where a run keeps its state after a task."""
+    """The file of a run's state after a task."""
     return run / STATES / f"{task}.safetensors"
 
 
 def keep_state(run: Path, loop: Loop) -> None:
-    """Keep the state after the task that was learned, where the run keeps such states."""
+    """Save the state after the last task, if the run saves such states."""
     if loop.checkpoint is None or not (run / STATES).is_dir():
         return
     with replacing(state_after(run, loop.place.task), flush=False) as temporary:
         try:
-            os.link(loop.checkpoint, temporary)  # the next checkpoint is another file
+            os.link(loop.checkpoint, temporary)  # safe: the next checkpoint is a new file
         except OSError:
             shutil.copyfile(loop.checkpoint, temporary)

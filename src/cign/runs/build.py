@@ -1,4 +1,4 @@
-"""How a run is put together from a store and its configuration."""
+"""Build a run from a store and its configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build_method(
     multi_label: bool,
     blocks: FrozenBlocks | None = None,
 ) -> Method:
-    """A method without classes, its weights drawn from the run's seed."""
+    """A method without classes, initialised from the run's seed."""
     cls = method_class(config.method)
     options: Any = configure(cls.Options, config.options, f"recipe of {config.method}")
     torch.manual_seed(config.seed)
@@ -59,30 +59,30 @@ def build_loop(
     progress: Progress | None = None,
     test_store: Store | None = None,
 ) -> Loop:
-    """Put a run together from a store.
+    """Build the training loop of a run.
 
     Args:
-        config: Of the run.
-        store: What is learned from and, without ``test_store``, scored on.
-        progress: Told of steps.
+        config: Configuration of the run.
+        store: Store of the training clips and, without ``test_store``, of the test clips.
+        progress: Receives the progress of steps.
         test_store: Another store with the same classes, whose test clips are scored instead.
 
     Raises:
-        InputError: If stores and configuration do not fit.
+        InputError: If stores and configuration do not match.
     """
     names = {name for group in config.tasks for name in group}
     if names != set(store.class_names):
         raise InputError(
-            f"the tasks name {len(names)} classes, store {store.folder} holds "
-            f"{len(store.class_names)} others: use the store the run was made on"
+            f"the tasks name {len(names)} classes, but store {store.folder} holds "
+            f"{len(store.class_names)} different ones: use the store the run was trained on"
         )
     clips = TaskClips.of([clip.labels for clip in store.table.clips], TaskSequence(config.tasks))
     train = training_clips(store, allow_missing=config.allow_missing)
     _check_training_clips(config, store, clips, train)
     if num_left_out := len(store.indices("train")) - len(train):
         (progress or Silent()).note(
-            f"{num_left_out} training clip{'s' if num_left_out > 1 else ''} without sound or "
-            "picture left out: --allow-missing takes them"
+            f"{num_left_out} training clip{'s' if num_left_out > 1 else ''} without audio or "
+            "video left out: --allow-missing includes them"
         )
     source, shape, backbone = clip_source(config, store)
     tested = store if test_store is None else test_store
@@ -91,7 +91,7 @@ def build_loop(
     budget = MemoryBudget.parse(config.effective_memory)
     if budget.amount == 0 and method_class(config.method).needs_memory:
         raise InputError(f"method {config.method} needs exemplars: give --memory, for example 120")
-    budget.quotas(len(names), source.bytes_per_clip)  # refuses one that is too small at the end
+    budget.quotas(len(names), source.bytes_per_clip)  # refuses a budget too small for the last task
     blocks = None
     if method_class(config.method).needs_blocks:
         fingerprint = store.tokens(config.backbone).fingerprint
@@ -122,30 +122,30 @@ def build_loop(
 def _check_training_clips(
     config: RunConfig, store: Store, clips: TaskClips, train: IntArray
 ) -> None:
-    """Refuse tasks and classes that nothing can be learned about.
+    """Refuse tasks and classes without training clips.
 
     Raises:
         InputError: With the first of them.
     """
-    kind = "training clip" if config.allow_missing else "training clip with sound and picture"
-    remedy = "give it clips" if config.allow_missing else "use --allow-missing or give it clips"
-    taught = {name for i in train for name in store.table.clips[i].labels}
+    kind = "training clip" if config.allow_missing else "training clip with audio and video"
+    remedy = "add clips" if config.allow_missing else "use --allow-missing or add clips"
+    trained = {name for i in train for name in store.table.clips[i].labels}
     for task, group in enumerate(config.tasks):
         if len(clips.of_task(train, task)) == 0:
             raise InputError(f"task {task + 1} ({', '.join(group[:3])}) has no {kind}: {remedy}")
-        lost = [name for name in group if name not in taught]
+        lost = [name for name in group if name not in trained]
         if lost:
             raise InputError(f"class {lost[0]!r} of task {task + 1} has no {kind}: {remedy}")
 
 
 def training_clips(store: Store, *, allow_missing: bool = False) -> IntArray:
-    """The clips that may be learned from: with sound and picture, unless one may be missing."""
+    """The usable training clips: with audio and video, unless a modality may be missing."""
     train = store.indices("train")
     return train if allow_missing else train[store.audio_ok[train] & store.visual_ok[train]]
 
 
 def bytes_per_clip(regime: str, backbone: str, store: Store) -> int:
-    """What keeping one clip costs: its cached tokens, or its frames and samples."""
+    """Bytes to store one clip: its cached tokens, or its frames and audio samples."""
     if regime == "frozen":
         info = store.tokens(backbone).info
         kinds = ("audio", "visual")
@@ -155,7 +155,7 @@ def bytes_per_clip(regime: str, backbone: str, store: Store) -> int:
 
 
 def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShape, Backbone | None]:
-    """Cached tokens, or media with the backbone that reads them."""
+    """Cached tokens, or media together with the backbone that encodes them."""
     if config.regime == "frozen":
         cache = store.tokens(config.backbone)
         check_tokens(store, config.backbone)
@@ -169,8 +169,8 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
             visual_grid=info.get("visual_grid"),
         )
         num_bytes = bytes_per_clip(config.regime, config.backbone, store)
-        there = store.audio_ok, store.visual_ok
-        return ArraySource(cache.audio, cache.visual, num_bytes, *there), shape, None
+        available = store.audio_ok, store.visual_ok
+        return ArraySource(cache.audio, cache.visual, num_bytes, *available), shape, None
     backbone = load_backbone(config.backbone)
     fit(backbone, store.spec)
     if backbone.spec != store.spec:
@@ -181,15 +181,15 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
 
 
 def media_source(store: Store, num_bytes: int) -> ArraySource:
-    """Frames and audio of a store, for encoders in training."""
+    """Frames and audio of a store, for training encoders."""
     return ArraySource(store.audio, store.frames, num_bytes, store.audio_ok, store.visual_ok)
 
 
 def _test_source(config: RunConfig, store: Store, test_store: Store) -> ArraySource:
-    """Read the clips of another store as those learned from are read.
+    """Read the clips of a test store like those of the training store.
 
     Raises:
-        InputError: If its classes, its media or the weights behind its tokens are others.
+        InputError: If its classes, its media or the weights behind its tokens differ.
     """
     if set(test_store.class_names) != set(store.class_names):
         odd = sorted(set(test_store.class_names) ^ set(store.class_names))
@@ -201,7 +201,7 @@ def _test_source(config: RunConfig, store: Store, test_store: Store) -> ArraySou
         name = config.backbone
         if test_store.tokens(name).fingerprint != store.tokens(name).fingerprint:
             raise InputError(
-                f"test store {test_store.folder} holds tokens of other weights of backbone {name} "
+                f"test store {test_store.folder} has tokens from other weights of backbone {name} "
                 f"than {store.folder}: prepare both with the same backbone"
             )
     return clip_source(config, test_store)[0]
@@ -220,7 +220,7 @@ def token_shape(backbone: Backbone) -> TokenShape:
 
 
 def empty_predictions(store: Store, test: IntArray, tasks: TaskSequence) -> Predictions:
-    """Predictions of a run that has not scored anything yet."""
+    """Empty predictions for the test clips of a run."""
     clips = [store.table.clips[i] for i in test]
     return Predictions(
         clip_ids=[clip.id for clip in clips],
@@ -231,10 +231,10 @@ def empty_predictions(store: Store, test: IntArray, tasks: TaskSequence) -> Pred
 
 
 def fitting_backbone(store: Store, method: str) -> str:
-    """Name of the one backbone whose tokens the method can read: finished ones, or a stem's.
+    """Name of the only backbone whose tokens the method can use: final tokens, or those of a stem.
 
     Raises:
-        InputError: If there are none, or several to choose from.
+        InputError: If there is none, or more than one.
     """
     needs_stem = method_class(method).needs_blocks
     fitting = [name for name in store.backbones if name.endswith(STEM) == needs_stem]
@@ -242,7 +242,7 @@ def fitting_backbone(store: Store, method: str) -> str:
 
 
 def other_media(backbone: str, spec: MediaSpec, store: Store) -> InputError:
-    """The error for a store whose media a backbone cannot take."""
+    """The error for a store whose media a backbone cannot use."""
     return InputError(
         f"backbone {backbone} needs {spec}, store {store.folder} holds {store.spec}: "
         f"prepare a store with --backbone {backbone}"
@@ -250,15 +250,15 @@ def other_media(backbone: str, spec: MediaSpec, store: Store) -> InputError:
 
 
 def resume_loop(loop: Loop, folder: Path, store: Store, tested: Store | None) -> None:
-    """Go back to where a run was, or to its beginning if it was stopped before a save.
+    """Restore the last checkpoint of a run, or its start if it was interrupted before a save.
 
     Raises:
-        InputError: If the run was begun on other stores.
+        InputError: If the run was started on other stores.
     """
     checkpoint = loop.checkpoint
     if not (folder / "metrics.json").exists() and (checkpoint is None or not checkpoint.exists()):
         loop.predictions.scores.clear()
-        return  # killed before it recorded on which store, and before it learned anything
+        return  # killed before it recorded its store or learned anything
     made_on = read_json(folder / "metrics.json", "metrics")["store"]
     for key, one in (("list_hash", store), ("test_list_hash", tested)):
         was, found = made_on.get(key, "none"), "none" if one is None else one.list_hash
@@ -266,8 +266,8 @@ def resume_loop(loop: Loop, folder: Path, store: Store, tested: Store | None) ->
             what = "store" if one is store else "test store"
             place = "none was given" if one is None else f"{one.folder} has {found[:12]}"
             raise InputError(
-                f"run {folder} was begun on a {what} with list hash {was[:12]}, {place}: "
-                f"use the {what} it was begun on"
+                f"run {folder} was started on a {what} with list hash {was[:12]}, but {place}: "
+                f"use the {what} it was started on"
             )
     if loop.predictions_path is not None and loop.predictions_path.exists():
         loop.predictions = Predictions.load(loop.predictions_path)

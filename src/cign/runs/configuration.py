@@ -1,4 +1,4 @@
-"""The configuration of a run: everything that decides what it computes."""
+"""The configuration of a run: everything that determines its results."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from cign.vocabulary import REGIMES
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides what a run computes.
+    """Everything that determines the results of a run.
 
     Attributes:
         method: Name of the method.
-        options: Its options, complete.
+        options: All options of the method.
         tasks: Class names of each task, in the order in which they are taught.
         order: Class-order seed that ``tasks`` came from; recorded, not used again.
-        seed: Of the run: weights, shuffling, noise. Independent of ``order``.
+        seed: Seed of weights, shuffling and noise. Independent of ``order``.
         memory: Budget of exemplars, as `MemoryBudget` reads it.
         selection: How exemplars are chosen: ``herding`` or ``random``.
         regime: ``frozen`` on cached tokens or ``end-to-end``.
         backbone: Name of the backbone whose tokens are read or which is trained.
         allow_missing: Whether training takes clips that lack a modality.
         bf16: Whether encoders and transformers multiply in bfloat16.
-        device: Where to compute.
-        branched_from: ``RUN@TASK`` whose state it began with; empty for most.
+        device: Compute device.
+        branched_from: ``RUN@TASK`` whose state it started from; empty for other runs.
     """
 
     method: str
@@ -66,14 +66,14 @@ class RunConfig:
 
     @property
     def effective_memory(self) -> str:
-        """The budget, or 0 for a method that has no use for exemplars."""
+        """The budget, or 0 for a method that does not use exemplars."""
         return self.memory if method_class(self.method).uses_memory else "0"
 
     def on(self, device: str | None) -> RunConfig:
-        """This configuration on the device that is asked for; by default on its own.
+        """This configuration on the given device; None and ``auto`` leave its own device.
 
         Raises:
-            InputError: If this machine lacks that device.
+            InputError: If this machine does not have the device.
         """
         own = device in (None, AUTO)
         return dataclasses.replace(self, device=resolve_device(self.device if own else device))
@@ -89,7 +89,7 @@ class RunConfig:
         """Read ``config.yaml``.
 
         Raises:
-            InputError: If there is none or it is not such a file.
+            InputError: If the file is missing or invalid.
         """
         path = folder / "config.yaml"
         try:
@@ -97,19 +97,19 @@ class RunConfig:
             values["tasks"] = tuple(tuple(group) for group in values["tasks"])
             return cls(**values)
         except FileNotFoundError:
-            raise InputError(f"{folder} holds no run: config.yaml is missing") from None
+            raise InputError(f"{folder} is not a run folder: config.yaml is missing") from None
         except (OSError, TypeError, KeyError, ValueError, yaml.YAMLError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path} cannot be read ({reason}): restore it") from None
 
 
 def refuse_begun(folder: Path) -> None:
-    """Refuse a folder that holds a run.
+    """Refuse a folder that already contains a run.
 
     Raises:
-        InputError: If it does.
+        InputError: If it contains one.
     """
     if (folder / "config.yaml").exists():
         raise InputError(
-            f"{folder} holds a run already: go on with --resume or name another folder"
+            f"{folder} already contains a run: resume it with --resume or name another folder"
         )

@@ -1,4 +1,4 @@
-"""Embeddings of test clips by a method, and which of their columns are sound and which picture."""
+"""Embeddings of test clips by a method, and their division into audio and visual columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from cign.training.loop import Loop
 from cign.training.scoring import EVALUATION_BATCH
 
 _PROBED = 32
-_TOLERANCE = 1e-4  # of a column's largest value: what another order of sums may change
+_TOLERANCE = (
+    1e-4  # relative to a column's largest value; covers rounding from another order of summation
+)
 
 
 @torch.inference_mode()
@@ -27,10 +29,10 @@ def embed_clips(
     """Embed clips.
 
     Args:
-        method: Put into evaluation mode.
+        method: The method; it is put into evaluation mode.
         source: Reads the clips.
-        indices: Which clips, shape [N], at least one.
-        device: Where the method is.
+        indices: Indices of the clips, shape [N], at least one.
+        device: Device of the method.
 
     Returns:
         float32 [N, E].
@@ -47,33 +49,33 @@ def embed_clips(
 def modality_split(
     method: Method, audio: Tensor, visual: Tensor
 ) -> tuple[int | None, tuple[str, ...]]:
-    """Where the sound's columns of an embedding end, as the method itself shows.
+    """Find where the audio columns of an embedding end, by experiment.
 
-    `Method.embed` sets sound and picture side by side, at the widths of the tokens or at one common
-    width. Which it is, and whether a half also sees the other modality, is found by exchanging the
-    pictures (the sounds) of some clips and looking which columns change.
+    `Method.embed` concatenates audio and visual features, with the widths of the tokens or with one
+    common width. Which one applies, and whether a half also depends on the other modality, is found
+    by exchanging the visual (or audio) inputs between clips and comparing the columns.
 
     Args:
         method: In evaluation mode.
-        audio: Of at least two clips, as `Method.embed` takes it.
-        visual: Of the same clips.
+        audio: Audio of at least two clips, as `Method.embed` takes it.
+        visual: Visual input of the same clips.
 
     Returns:
-        The number of sound columns, and which of ``audio`` and ``visual`` also depend on the other
-        modality; None and nothing where no split explains what changes.
+        The number of audio columns, and which of ``audio`` and ``visual`` also depend on the other
+        modality; None and an empty tuple if no split explains the changes.
     """
-    as_is = method.embed(audio, visual).float()
-    hears = _changed(as_is, method.embed(audio.roll(1, 0), visual).float())
-    sees = _changed(as_is, method.embed(audio, visual.roll(1, 0)).float())
-    num_columns, shape = as_is.shape[1], method.setup.shape
+    unchanged = method.embed(audio, visual).float()
+    on_audio = _changed(unchanged, method.embed(audio.roll(1, 0), visual).float())
+    on_visual = _changed(unchanged, method.embed(audio, visual.roll(1, 0)).float())
+    num_columns, shape = unchanged.shape[1], method.setup.shape
     places = [num_columns // 2] if num_columns % 2 == 0 else []
     if num_columns == shape.audio_dim + shape.visual_dim:
         places.insert(0, shape.audio_dim)
     for place in places:
-        own = hears[:place].any() and sees[place:].any()
-        foreign = (sees & ~hears)[:place].any() or (hears & ~sees)[place:].any()
+        own = on_audio[:place].any() and on_visual[place:].any()
+        foreign = (on_visual & ~on_audio)[:place].any() or (on_audio & ~on_visual)[place:].any()
         if own and not foreign:
-            mixed = {"audio": sees[:place].any(), "visual": hears[place:].any()}
+            mixed = {"audio": on_visual[:place].any(), "visual": on_audio[place:].any()}
             return place, tuple(name for name, is_mixed in mixed.items() if is_mixed)
     return None, ()
 
@@ -82,9 +84,9 @@ def write_embeddings(folder: Path, loop: Loop, most: int = MAX_CLIPS) -> None:
     """Write the embeddings of a run's test clips by its final model into the run folder.
 
     Args:
-        folder: Of the run.
-        loop: The run, finished.
-        most: Clips to take at most; drawn by their ids alone.
+        folder: The run folder.
+        loop: The finished training loop.
+        most: Maximum number of clips; the sample depends only on their ids.
     """
     if len(loop.test) < 2:
         return
@@ -107,6 +109,6 @@ def write_embeddings(folder: Path, loop: Loop, most: int = MAX_CLIPS) -> None:
 
 
 def _changed(before: Tensor, after: Tensor) -> NDArray[np.bool_]:
-    """Which columns of [B, E] differ by more than rounding."""
+    """Which columns of [B, E] differ by more than rounding, shape [E]."""
     size = before.abs().amax(dim=0).clamp_min(torch.finfo(torch.float32).tiny)
     return np.asarray(((before - after).abs().amax(dim=0) > _TOLERANCE * size).cpu().numpy())

@@ -1,4 +1,4 @@
-"""A RUN folder while a loop writes to it: held by one process, begun or gone on with."""
+"""A RUN folder during training: locked by one process, started or resumed."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def run_folder(
     resume: bool,
     keep_tasks: bool = False,
 ) -> Iterator[None]:
-    """Hold a RUN folder and have a loop keep its state there.
+    """Lock a RUN folder and make a loop save its state there.
 
-    Of several processes the first one holds it and writes; the others only read what they resume.
+    With several processes rank 0 locks and writes; the others only read the state they resume.
 
     Args:
-        folder: The RUN.
-        config: Of the run.
-        loop: Set to where the run stands, and to save there.
-        store: What is learned from.
+        folder: The RUN folder.
+        config: Configuration of the run.
+        loop: The training loop; it is set to the saved position and saves to the folder.
+        store: Store of the training clips.
         tested: Another store whose test clips are scored, if any.
-        resume: Go on with the run there.
-        keep_tasks: Keep the state after each task, for runs that branch from it.
+        resume: Resume the run in the folder.
+        keep_tasks: Save the state after each task, for runs that branch from it.
 
     Raises:
-        InputError: If another run holds the folder, or it was begun on other stores.
+        InputError: If another process uses the folder, or the run was started on other stores.
     """
     comm = current()
     with contextlib.ExitStack() as held:
@@ -49,7 +49,7 @@ def run_folder(
             if comm.is_first:
                 held.enter_context(held_folder(folder, "run folder"))
                 if not resume:
-                    refuse_begun(folder)  # again: another process may have been first
+                    refuse_begun(folder)  # again: another process may have started a run since
             loop.checkpoint = folder / "checkpoint.safetensors"
             loop.predictions_path = folder / "predictions.parquet"
             if resume:
@@ -66,7 +66,7 @@ def run_folder(
         if not (resume and (folder / "metrics.json").exists()):
             write_metrics(folder, config, loop, store, tested)
         if not resume:
-            config.save(folder)  # the last of all: a folder without it holds no run
+            config.save(folder)  # written last: a folder without it is not a run
 
         def after_task() -> None:
             write_metrics(folder, config, loop, store, tested)

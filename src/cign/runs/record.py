@@ -1,4 +1,4 @@
-"""What is recorded of a run: its numbers, costs, seeds, versions and machine."""
+"""The record of a run: metrics, costs, seeds, versions and machine."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def write_metrics(
     store: Store,
     test_store: Store | None = None,
 ) -> None:
-    """Write ``metrics.json`` as the run stands."""
+    """Write ``metrics.json`` for the current state of the run."""
     write_json(folder / "metrics.json", describe(config, loop, store, test_store))
 
 
 def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Metrics with the costs, versions and machine of the run's making.
+    """Metrics with the original costs, versions and machine of the run.
 
-    Going on with a run that has its model adds what a later version writes, and no more: what is
-    measured then is not what the run cost.
+    Resuming a finished run only adds entries that a later version writes. What is measured then is
+    not the cost of the run.
 
     Args:
-        folder: Of the run.
-        metrics: As `describe` gives them now.
+        folder: The run folder.
+        metrics: Metrics from `describe`.
     """
     if not (folder / "model" / "model.json").exists():
         return metrics
@@ -59,15 +59,15 @@ def describe(
     *,
     validation_bytes: int = 0,
 ) -> dict[str, Any]:
-    """All that a run's folder says of it, as plain values: numbers, costs, seeds, versions.
+    """The contents of ``metrics.json`` as plain values: metrics, costs, seeds, versions.
 
     Args:
-        config: Of the run.
-        loop: The run.
-        store: What is learned from.
-        test_store: Whose clips are scored, if not the store's own.
-        validation_bytes: Of the clips that its model keeps to measure changes; not part of
-            ``bytes_kept``, which is what the method itself rests on.
+        config: Configuration of the run.
+        loop: The training loop of the run.
+        store: Store of the training clips.
+        test_store: Store of the test clips, if it is another one.
+        validation_bytes: Size of the validation clips in the model, which measure changes; not part
+            of ``bytes_kept``, which is the memory that the method itself needs.
     """
     tasks = loop.clips.tasks
     finished = loop.place.task >= tasks.num_tasks
@@ -118,38 +118,38 @@ def describe(
 
 
 def _bytes_kept(loop: Loop) -> int:
-    """Bytes of old clips that the method may use again, and of statistics of them."""
+    """Bytes of old clips that the method may replay, and of its statistics."""
     kept = loop.train if loop.method.replays_everything else loop.memory.indices
     return len(kept) * loop.source.bytes_per_clip + loop.method.state_bytes
 
 
 def _tested(test_store: Store | None) -> dict[str, str]:
-    """Which other store's clips were scored, if any."""
+    """Path and list hash of the test store, if it is another one."""
     if test_store is None:
         return {}
     return {"test_path": str(test_store.folder), "test_list_hash": test_store.list_hash}
 
 
 def limit_percent(store: Store) -> float | None:
-    """The best accuracy that the data allow, where they are procedural and it is known."""
+    """The best possible accuracy in percent, for synthetic data whose limit is known."""
     limit = (store.info.get("synth") or {}).get("limit")
     return None if limit is None else round(100.0 * float(limit), 3)
 
 
 def peak_memory_mb() -> float:
-    """Most memory this process has held, in MB of 1,000,000 bytes."""
+    """Peak memory of this process, in MB of 1,000,000 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if platform.system() == "Darwin" else 1024) / 1e6
 
 
 def versions() -> dict[str, str]:
-    """Versions of what computes."""
+    """Versions of Python and of the libraries that compute."""
     names = ("cign", "torch", "numpy", "transformers", "av")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
 
 
 def machine() -> dict[str, Any]:
-    """The machine a run was made on."""
+    """Description of this machine."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -159,7 +159,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name, as far as the system tells it."""
+    """The processor's name, if the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,8 +1,8 @@
-"""A model's method from its description, whose sizes are held against its weights first.
+"""Build a model's method from its description, after comparing its sizes with the weights.
 
-A description may ask for networks of any size. They are drafted without memory where they allow
-it, on torch's device ``meta``, and built only if the file of weights, which is at hand, has every
-one of their weights.
+A description may specify networks of any size. They are first built without memory on torch's
+``meta`` device, and built for real only if the file of weights contains every one of their
+weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from cign.networks.training_state import clear_training_state
 from cign.utils.checkpoint import check_state, load_module
 from cign.utils.options import configure
 
-# What is no size of a network, a sampling rate say, may be larger than a small file of weights.
+# Numbers other than network sizes, such as a sampling rate, may exceed a small file of weights.
 _HARMLESS = 1_000_000
 
 
@@ -32,14 +32,14 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
     """Build a method and load its weights.
 
     Args:
-        about: A description that `cign.saved_model.schema.check_about` let through.
+        about: A description checked by `cign.saved_model.schema.check_about`.
         state: The weights.
-        where: Which model, for error messages.
-        file: Which file of weights, for error messages.
+        where: Name of the model, for error messages.
+        file: Name of the file of weights, for error messages.
 
     Raises:
-        InputError: If the description asks for something that is not known, cannot be built, or is
-            not what the weights are of.
+        InputError: If the description has unknown entries, cannot be built, or does not match the
+            weights.
     """
     _check_counts(about, state, where)
     try:
@@ -47,10 +47,10 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
             draft = _assemble(about, where)
     except CignError:
         raise
-    except Exception as error:  # a network may fail in any way on sizes that do not fit
+    except Exception as error:  # networks fail in many ways on inconsistent sizes
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(
-            f"{where} describes a network that cannot be built ({reason}): restore or remake it"
+            f"{where} describes a network that cannot be built ({reason}): restore or recreate it"
         ) from None
     clear_training_state(draft)
     draft.make_room(state)
@@ -63,7 +63,7 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
 
 
 def groups_of(about: dict[str, Any]) -> list[list[str]]:
-    """Class names of each task; a task is empty when its classes were removed."""
+    """Class names of each task; a task is empty if its classes were removed."""
     groups: list[list[str]] = [[] for _ in range(max(e["task"] for e in about["classes"]))]
     for entry in about["classes"]:
         groups[entry["task"] - 1].append(entry["name"])
@@ -71,7 +71,7 @@ def groups_of(about: dict[str, Any]) -> list[list[str]]:
 
 
 def _assemble(about: dict[str, Any], where: str) -> Method:
-    """The method with room for its classes, on the device that is set."""
+    """The method, grown to its number of classes, on torch's current device."""
     cls = method_class(about["method"])
     name, backbone = about["backbone"]["name"], None
     if about["regime"] == "end-to-end":
@@ -93,7 +93,7 @@ def _assemble(about: dict[str, Any], where: str) -> Method:
 
 
 def _check_counts(about: dict[str, Any], state: dict[str, Tensor], where: str) -> None:
-    """Refuse what a draft cannot: how often something is built, and what is drawn by numpy."""
+    """Check what the meta device cannot limit: numbers of layers, and arrays drawn by numpy."""
     most, num_values = len(state), sum(weight.numel() for weight in state.values())
     options, shape = about["options"], about["shape"]
     what, least = method_class(about["method"]).least_weights(options, shape)
@@ -110,12 +110,12 @@ def _check_counts(about: dict[str, Any], state: dict[str, Tensor], where: str) -
 
 def _beyond(where: str, what: str, number: int, unit: str) -> InputError:
     return InputError(
-        f"{where} describes {what}, and its weights are {number} {unit}: restore or remake it"
+        f"{where} describes {what}, but its weights have {number} {unit}: restore or recreate it"
     )
 
 
 def _numbers(values: Any, name: str = "") -> Iterator[tuple[str, int]]:
-    """All whole numbers of nested entries, with the name that they stand under."""
+    """All whole numbers in nested entries, with their names."""
     if isinstance(values, dict):
         for key, item in values.items():
             yield from _numbers(item, str(key))

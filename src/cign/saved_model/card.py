@@ -1,4 +1,4 @@
-"""The model card: what a model is, what it knows, how it was tested, what it is not for."""
+"""The model card: description, classes, results and limitations of a model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from cign.saved_model.model import Model
 
 
 def model_card(model: Model, licence: str | None = None) -> str:
-    """The text of a model's ``README.md``, with the header that hubs read.
+    """The text of a model's ``README.md``, with metadata for hubs.
 
     Args:
         model: The model.
-        licence: Of its weights, as hubs name it; None leaves it open.
+        licence: Licence of the weights, as hubs name it; None for not stated.
     """
     groups = [(i + 1, group) for i, group in enumerate(model.groups) if group]
     lines = [
@@ -42,8 +42,8 @@ def model_card(model: Model, licence: str | None = None) -> str:
         "    print(clip.label, clip.probability)",
         "```",
         "",
-        f"It takes {model.spec.window_s:g} s of a clip: {model.spec.num_frames} frames of "
-        f"{model.spec.frame_px} x {model.spec.frame_px} pixels and sound at "
+        f"Input: {model.spec.window_s:g} s of a clip, {model.spec.num_frames} frames of "
+        f"{model.spec.frame_px} x {model.spec.frame_px} pixels and audio at "
         f"{model.spec.rate_hz} Hz. {_backbone(model)}",
         "",
         "## Classes",
@@ -56,7 +56,7 @@ def model_card(model: Model, licence: str | None = None) -> str:
     if model.results:
         lines += ["", "## Results", "", _what_was_tested(model), ""]
         lines += [
-            "| reading | last | average incremental | forgetting |",
+            "| modality | last | average incremental | forgetting |",
             "| --- | --- | --- | --- |",
         ]
         for modality, value in model.results.items():
@@ -66,33 +66,34 @@ def model_card(model: Model, licence: str | None = None) -> str:
     if model.kept is not None:
         lines += [
             "",
-            "## Clips kept",
+            "## Validation clips",
             "",
-            f"{model.kept.num_clips} validation clips lie beside the weights as tokens of the "
-            "backbone, to measure what a change costs. Nothing is ever learned from them.",
+            f"The tokens of {model.kept.num_clips} validation clips are stored with the weights "
+            "to measure the effect of changes. They are never used for training.",
         ]
     lines += [
         "",
-        "## Limits",
+        "## Limitations",
         "",
-        "The model knows the classes above and no others; probabilities are not calibrated unless "
-        "the method says so. A clip of anything else gets one of these names or `unknown`.",
+        "The model knows only the classes above. Probabilities are not calibrated unless the "
+        "method states otherwise. A clip of another class is assigned one of these classes or "
+        "`unknown`.",
         "",
         _unknown(model.unknown),
         "",
         "## Licence",
         "",
-        f"Of the weights: {licence or 'not stated; ask whoever passed them on'}. Of the code that "
-        "reads them, cign: Apache-2.0.",
+        f"Weights: {licence or 'not stated; ask the publisher of the model'}. Code of cign: "
+        "Apache-2.0.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _backbone(model: Model) -> str:
-    """Where the encoders are: not always in this folder."""
+    """Where the encoders are stored, which need not be this folder."""
     if model.regime == "end-to-end":
-        return "Its encoders are among the weights."
+        return "The weights include its encoders."
     return (
         f"Its frozen encoders are those of backbone `{model.backbone}`, which is not in this folder"
         f" (fingerprint {model.fingerprint[:12]})."
@@ -102,16 +103,12 @@ def _backbone(model: Model) -> str:
 def _unknown(rule: UnknownRule) -> str:
     score = f"Unknown score: `{rule.score}`"
     if not rule.thresholds:
-        return f"{score}, without a threshold, since no validation clip set one."
+        return f"{score}, without a threshold, because there were no validation clips."
     text = f"{score}; a clip above {rule.thresholds['audio_visual']:.3f} is called unknown"
     number = rule.num_clips or "an unknown number of"
-    return f"{text} ({100 * KNOWN_SHARE:.0f} % of {number} validation clips lie below)."
+    return f"{text} ({100 * KNOWN_SHARE:.0f} % of {number} validation clips are below)."
 
 
 def _what_was_tested(model: Model) -> str:
     text = "Percent of test clips, after the last task"
-    return (
-        f"{text} of the run it came from, before the changes above."
-        if model.changes
-        else text + "."
-    )
+    return f"{text} of the original run, before the changes above." if model.changes else text + "."

@@ -1,9 +1,9 @@
-"""The files of a MODEL folder and of its versions, whole whatever stops a change.
+"""The files of a MODEL folder and of its versions. An interrupted change leaves a valid model.
 
-A version is written to ``versions/N``, itself a MODEL folder, and then becomes the current one:
-its files are linked over those of the folder, ``model.json`` last. That file says which version is
-current; a writer that was stopped before it leaves files of the next version beside the
-description of the old one, and the old ones are then read from their version.
+A version is written to ``versions/N``, itself a MODEL folder, and then becomes the current one: its
+files are hard-linked over those of the folder, ``model.json`` last. That file names the current
+version. If a writer is interrupted before it, the folder mixes files of the next version with the
+old description; the old files are then read from their version folder.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FORMAT = 2
 WEIGHTS, KEPT, CARD, ABOUT = "model.safetensors", "kept.safetensors", "README.md", "model.json"
 DATA = (WEIGHTS, KEPT)
 VERSIONS = "versions"
-MOST_BYTES = 2**26  # of a description
+MOST_BYTES = 2**26  # largest model.json
 _TRIES = 3
 
 
 def model_place(folder: Path) -> Path:
-    """The MODEL folder itself, or the ``model`` folder of a RUN."""
+    """The MODEL folder: the folder itself, or ``model`` in a RUN."""
     inner = folder / "model"
     return inner if (inner / ABOUT).is_file() else folder
 
@@ -40,18 +40,18 @@ def is_of_run(place: Path) -> bool:
 
 
 def version_folder(place: Path, number: int) -> Path:
-    """Where a version lies."""
+    """The folder of a version."""
     return place / VERSIONS / str(number)
 
 
 def version_numbers(place: Path) -> list[int]:
-    """Numbers of the versions that lie in the folder, in ascending order."""
+    """Numbers of the versions in the folder, in ascending order."""
     found = (place / VERSIONS).glob("[0-9]*")
     return sorted(int(path.name) for path in found if path.name.isdigit())
 
 
 def number_of(about: dict[str, Any]) -> int:
-    """Number of the version that a description is about; 1 until a model is first changed."""
+    """Version number of a description; 1 for a model that was never changed."""
     return int(about.get("version", 1))
 
 
@@ -59,14 +59,14 @@ def read_about(place: Path) -> dict[str, Any]:
     """Read ``model.json``.
 
     Raises:
-        InputError: If it is missing, damaged, of another version, or no description of a model
+        InputError: If it is missing, damaged, of another version, or invalid
             (`cign.saved_model.schema`).
     """
     path = place / ABOUT
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise InputError(
-            f"model {path} has more than {MOST_BYTES} bytes, which no model's description has: "
-            "restore or remake it"
+            f"model {path} has more than {MOST_BYTES} bytes, the maximum for a description: "
+            "restore or recreate it"
         )
     about = read_json(path, "model")
     version = about.get("format") if isinstance(about, dict) else None
@@ -84,10 +84,10 @@ def read_about(place: Path) -> dict[str, Any]:
 
 
 def read_model_files(place: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Read the description and the data that its checksums guard, from one and the same version.
+    """Read the description and the data files with checksums, all from one version.
 
     Raises:
-        InputError: If a file is missing, or is not the one that the description names.
+        InputError: If a file is missing, or its checksum does not match.
     """
     for attempt in range(_TRIES):
         about = read_about(place)
@@ -95,26 +95,26 @@ def read_model_files(place: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             guarded = [name for name in DATA if name in about["checksums"]]
             return about, {name: _intact(place, about, name) for name in guarded}
         except InputError:
-            # Another process may have made a new version current in between.
+            # Another process may have switched to a new version in between.
             if attempt == _TRIES - 1 or read_about(place) == about:
                 raise
     raise AssertionError("unreachable")
 
 
 def _intact(place: Path, about: dict[str, Any], name: str) -> bytes:
-    """The bytes of a file, which are those that the description names."""
-    wanted = about["checksums"][name]
+    """The bytes of a file, checked against the checksum in the description."""
+    expected = about["checksums"][name]
     try:
         data = (place / name).read_bytes()
     except FileNotFoundError:
         raise InputError(f"model {place} lacks {name}: restore the folder") from None
     digest = hashlib.sha256(data).hexdigest()
-    if digest == wanted:
+    if digest == expected:
         return data
     own = version_folder(place, number_of(about)) / name
     if _belongs_to_a_version(place, name, digest) and own.is_file():
         data = own.read_bytes()
-        if hashlib.sha256(data).hexdigest() == wanted:
+        if hashlib.sha256(data).hexdigest() == expected:
             return data
     raise InputError(
         f"model {place} was changed or damaged: the checksum of {name} does not match; restore "
@@ -123,7 +123,7 @@ def _intact(place: Path, about: dict[str, Any], name: str) -> bytes:
 
 
 def _belongs_to_a_version(place: Path, name: str, digest: str) -> bool:
-    """Whether a file is that of another version: a change was stopped, nothing is damaged."""
+    """Whether a file is from another version: a change was interrupted, nothing is damaged."""
     for number in version_numbers(place):
         path = version_folder(place, number) / ABOUT
         if path.is_file() and read_about(path.parent)["checksums"].get(name) == digest:
@@ -137,11 +137,11 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# ------------------------------------------------- writing; the caller holds the folder's lock
+# ---------------------------------------------- writing: the caller holds the folder's lock
 
 
 def stage_version(place: Path, number: int, write: Callable[[Path], None]) -> None:
-    """Write a version under a temporary name, and give it its own once it is whole."""
+    """Write a version under a temporary name, and rename it when complete."""
     final = version_folder(place, number)
     staging = final.with_name(f".{number}.tmp")
     remove_folder(staging)
@@ -151,7 +151,7 @@ def stage_version(place: Path, number: int, write: Callable[[Path], None]) -> No
 
 
 def point_to(place: Path, number: int) -> None:
-    """Make a version the current one; what is read until ``model.json`` is there is the old one."""
+    """Make a version current; readers see the old one until ``model.json`` is replaced."""
     version = version_folder(place, number)
     for name in (WEIGHTS, KEPT, CARD, ABOUT):
         if (version / name).is_file():
@@ -161,26 +161,26 @@ def point_to(place: Path, number: int) -> None:
 
 
 def tidy(place: Path) -> int:
-    """Clear away what an interrupted change left, and have the current version among the versions.
+    """Remove leftovers of an interrupted change, and store the current version among the versions.
 
     Returns:
         The number of the current version.
 
     Raises:
-        InputError: If the model is damaged; nothing is touched then.
+        InputError: If the model is damaged; nothing is changed then.
     """
     about, _ = read_model_files(place)
     number = number_of(about)
     own = version_folder(place, number)
-    is_there = (own / ABOUT).is_file() and checksum(own / ABOUT) == checksum(place / ABOUT)
-    if is_there:
-        for name, wanted in about["checksums"].items():
-            if checksum(place / name) != wanted:
+    is_stored = (own / ABOUT).is_file() and checksum(own / ABOUT) == checksum(place / ABOUT)
+    if is_stored:
+        for name, expected in about["checksums"].items():
+            if checksum(place / name) != expected:
                 _link(own / name, place / name)
         _link(own / CARD, place / CARD)
     for left in place.glob(".*.tmp"):
         left.unlink()
-    if not is_there:
+    if not is_stored:
         remove_folder(own)
         stage_version(place, number, lambda staging: _link_files(place, staging))
     for other in (place / VERSIONS).iterdir():
@@ -190,7 +190,7 @@ def tidy(place: Path) -> int:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; one that is removed in part is never taken for a version."""
+    """Remove a folder, model.json first, so that a partly removed one never counts as a version."""
     (folder / ABOUT).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
@@ -203,9 +203,9 @@ def _link_files(source: Path, target: Path) -> None:
 
 
 def _link(source: Path, target: Path) -> None:
-    """Put a file at a second place, without a copy of its bytes where the disk allows it."""
+    """Hard-link a file to a second path, or copy it if the file system has no hard links."""
     if target.exists() and target.samefile(source):
-        return  # a rename over another name of the same file would leave both
+        return  # renaming over a hard link of the same file would leave both names
     try:
         with replacing(target, flush=False) as temporary:
             os.link(source, temporary)

@@ -37,13 +37,13 @@ from cign.vocabulary import MODALITIES
 
 
 def save_model(model: Model, folder: Path, version: int = 1, licence: str | None = None) -> None:
-    """Write a MODEL folder; each file is whole or not there, the description comes last.
+    """Write a MODEL folder; each file is written atomically, model.json last.
 
     Args:
         model: The model.
-        folder: A new folder; `cign.saved_model.versions.publish` changes one with a model.
-        version: Number of the version.
-        licence: Of the weights, for the model card; None leaves it open.
+        folder: A new folder; `cign.saved_model.versions.publish` updates an existing model.
+        version: Version number.
+        licence: Licence of the weights for the model card; None for not stated.
     """
     state = {
         name: value.cpu().contiguous() for name, value in inference_state(model.method).items()
@@ -73,7 +73,7 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
             "backbone": {
                 "name": model.backbone,
                 "fingerprint": model.fingerprint,
-                # Trained encoders lie in the weights; their networks are built from this.
+                # Trained encoders are among the weights; their networks are built from this.
                 "record": None if setup.backbone is None else record_of(setup.backbone),
             },
             "preprocessing": dataclasses.asdict(model.spec),
@@ -93,11 +93,11 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
         },
     )
     if kept is None:
-        (folder / KEPT).unlink(missing_ok=True)  # of a model that was here before
+        (folder / KEPT).unlink(missing_ok=True)  # left by a previous model
 
 
 def _write(path: Path, data: bytes) -> str:
-    """Write a file and give its checksum."""
+    """Write a file and return its checksum."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
     return hashlib.sha256(data).hexdigest()
@@ -123,7 +123,7 @@ def load_model(folder: Path) -> Model:
 
 
 def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Model:
-    """The model that a description and its guarded files stand for."""
+    """Build the model from its description and its checked files."""
     weights = folder / WEIGHTS
     try:
         state = load(files[WEIGHTS])
@@ -150,10 +150,10 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
 
 
 def _unknown_rule(about: dict[str, Any], method: Method, where: str) -> UnknownRule:
-    """The rule of a model; those of earlier versions have a threshold of `max_probability`.
+    """The unknown rule of a model; older formats have only a threshold of `max_probability`.
 
     Raises:
-        InputError: If its score is none that the method gives the evidence for.
+        InputError: If the method does not provide the evidence for its score.
     """
     if "unknown" in about:
         return UnknownRule.from_dict(about["unknown"], EvidenceReader(method), where)

@@ -1,4 +1,4 @@
-"""What becomes of a finished run: a model, its rule for unknown clips, the clips it keeps."""
+"""Build a model from a finished run, with its rule for unknown clips and validation clips."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from cign.training.loop import Loop
 def model_of(
     config: RunConfig, loop: Loop, store: Store, kept: KeptClips | None, results: dict[str, Any]
 ) -> Model:
-    """The model of a finished run; the loop's method moves to the CPU.
+    """Build the model of a finished run; moves the loop's method to the CPU.
 
     Args:
-        config: Of the run.
-        loop: Finished.
-        store: What was learned from.
+        config: Configuration of the run.
+        loop: The finished training loop.
+        store: Store of the training clips.
         kept: See `kept_validation_clips`.
-        results: Figures for the model card.
+        results: Metrics for the model card.
     """
     is_frozen = config.regime == "frozen"
     unknown = unknown_rule(loop, store, kept)
@@ -49,10 +49,10 @@ def model_of(
 
 
 def unknown_rule(loop: Loop, store: Store, kept: KeptClips | None) -> UnknownRule:
-    """The rule for unknown clips, set on validation clips.
+    """Fit the rule for unknown clips on validation clips.
 
-    Those kept with the model, which are of all classes; without any, those of the last task, since
-    the earlier ones' are gone by then.
+    Uses those stored with the model, which cover all classes. A model without them uses those of
+    the last task, because earlier ones are no longer available then.
     """
     if kept is not None:
         reader = EvidenceReader(loop.method)
@@ -63,9 +63,9 @@ def unknown_rule(loop: Loop, store: Store, kept: KeptClips | None) -> UnknownRul
 
 
 def kept_validation_clips(config: RunConfig, clips: TaskClips, store: Store) -> KeptClips | None:
-    """Validation clips that a model keeps, if classes can be added to it without old clips.
+    """Validation clips for a model, if classes can be added to it without old clips; else None.
 
-    A model that holds its encoders cannot be changed, and the store's tokens are not theirs.
+    A model with its own encoders cannot be changed, and the store's tokens are from other encoders.
     """
     if not is_updatable(method_class(config.method)) or config.regime != "frozen":
         return None

@@ -1,7 +1,7 @@
-"""Models on a hub of models, by name: ``owner/name`` or ``owner/name@revision``.
+"""Models on a model hub, by name: ``owner/name`` or ``owner/name@revision``.
 
-Only the four files of a MODEL folder travel. What was downloaded is read as any other model is:
-JSON and safetensors with checksums, strictly; nothing is unpickled and no code is run.
+Only the four files of a MODEL folder are transferred. A download is validated like any other
+model: JSON and safetensors with checksums; nothing is unpickled and no code is run.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from cign.utils.connection import hub_trouble
 from cign.utils.files import read_json
 
 _NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>.+))?")
-# Of `cign.backbones.registry`: one or two names, shipped or on the hub, and what is taken of
-# tokens.
+# Names in `cign.backbones.registry`: one or two names, built-in or on the hub, and a token grid.
 _PART = r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?"
 _BACKBONE = re.compile(rf"{_PART}(\+{_PART})?(@[\w.+-]+)?")
 _FILES = [ABOUT, CARD, KEPT, WEIGHTS]
 
 
 def hub_name(name: Path | str) -> tuple[str, str | None] | None:
-    """Name and revision on the hub; None where a path of this machine is meant.
+    """Name and revision on the hub; None if a local path is meant.
 
-    What exists here is a path, and so is ``owner/name`` where a folder ``owner`` lies here: a
-    typing error in it must not ask the hub.
+    An existing path is local. ``owner/name`` is also local if a folder ``owner`` exists: a typing
+    error in a path must not cause a request to the hub.
     """
     found = _NAME.fullmatch(str(name))
     if found is None or Path(name).exists() or Path(str(name).split("/")[0]).exists():
@@ -36,27 +35,27 @@ def hub_name(name: Path | str) -> tuple[str, str | None] | None:
 
 
 def local_place(name: Path | str) -> Path:
-    """The folder of a model: itself, or where its download lies.
+    """The folder of a model: a local folder, or that of the download.
 
     Raises:
-        InputError: If the hub has no such model, or cannot be reached and it was not downloaded.
+        InputError: If the hub has no such model, or is unreachable and the model is not cached.
     """
-    wanted = hub_name(name)
-    if wanted is None:
+    found = hub_name(name)
+    if found is None:
         return Path(name)
     from huggingface_hub import snapshot_download
 
-    repo, revision = wanted
+    repo, revision = found
     trouble = hub_trouble()
-    # Without a network the cache is asked alone: the client would try again for a long time.
+    # Without a network use only the cache: the client would retry for a long time.
     how: dict[str, Any] = {"local_files_only": True} if trouble else {}
     try:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES, **how))
     except Exception as error:
         raise InputError(
-            f"model {str(name)!r} is no folder here and could not be had from the hub "
-            f"({trouble or _reason(error)}): check the name and the network, or download it where "
-            "there is one and name its folder"
+            f"model {str(name)!r} is not a local folder and could not be downloaded from the hub "
+            f"({trouble or _reason(error)}): check the name and the network, or download the "
+            "model on another machine and name its folder"
         ) from None
     if not (folder / ABOUT).is_file():
         raise InputError(f"{name} on the hub is not a model of cign: it has no {ABOUT}")
@@ -64,21 +63,21 @@ def local_place(name: Path | str) -> Path:
 
 
 def refuse_missing(name: Path | str) -> None:
-    """Refuse a model that is not here, before what reads one is imported, which takes seconds.
+    """Check that a local model exists, before slow imports.
 
     Raises:
-        InputError: If a path of this machine is meant, and no description of a model lies there.
+        InputError: If a local path is meant, and it has no valid description of a model.
     """
     if hub_name(name) is None:
         read_about(model_place(Path(name)))
 
 
 def check_backbone(backbone: dict[str, Any], where: str) -> None:
-    """Refuse a model that nobody else can load, or that reads folders of this machine.
+    """Refuse a model whose backbone is a local folder, which others cannot load.
 
     Args:
-        backbone: That entry of a description. Trained encoders with a record need no folder.
-        where: Which model, for the error message.
+        backbone: Entry ``backbone`` of a description. Trained encoders with a record are allowed.
+        where: Name of the model, for the error message.
 
     Raises:
         InputError: If the backbone is a path and not a name.
@@ -86,29 +85,29 @@ def check_backbone(backbone: dict[str, Any], where: str) -> None:
     name = backbone["name"]
     if backbone.get("record") is None and not _BACKBONE.fullmatch(name):
         raise InputError(
-            f"{where} reads the backbone folder {name!r} of the machine it was made on: a model on "
-            "a hub needs a backbone that has a name there, so train it with one"
+            f"{where} uses the local backbone folder {name!r}: a model on a hub needs a backbone "
+            "with a name on the hub, so train it with one"
         )
 
 
 def upload(folder: Path, name: str, *, private: bool) -> str:
-    """Put a MODEL folder on the hub.
+    """Upload a MODEL folder to the hub.
 
     Args:
-        folder: Its files are those of one version.
+        folder: A MODEL folder with the files of one version.
         name: ``owner/name``.
-        private: Whether a repository that is made for it is private.
+        private: Whether a newly created repository is private.
 
     Returns:
-        Address of the commit.
+        URL of the commit.
 
     Raises:
-        InputError: If the name is none, or the model's backbone is a folder of this machine.
-        RunError: If the hub refuses it or cannot be reached.
+        InputError: If the name is invalid, or the model's backbone is a local folder.
+        RunError: If the hub refuses the upload or cannot be reached.
     """
     found = _NAME.fullmatch(name)
     if found is None or found["revision"]:
-        raise InputError(f"hub name {name!r} is none: use owner/name")
+        raise InputError(f"invalid hub name {name!r}: use owner/name")
     check_backbone(read_json(folder / ABOUT, "model")["backbone"], f"model {name}")
     from huggingface_hub import create_repo, upload_folder
 
@@ -121,19 +120,19 @@ def upload(folder: Path, name: str, *, private: bool) -> str:
             repo_id=name,
             folder_path=folder,
             allow_patterns=_FILES,
-            # Clips that an earlier push took along must not stay when this one does not.
+            # Delete validation clips of an earlier push if this one has none.
             delete_patterns=[KEPT],
             commit_message="A model of cign",
         )
     except Exception as error:
         raise RunError(
-            f"model {name} could not be put on the hub ({_reason(error)}): check the network and "
-            "`hf auth login`, or copy the folder that `save` writes"
+            f"model {name} could not be uploaded to the hub ({_reason(error)}): check the network "
+            "and `hf auth login`, or copy the folder that `save` writes"
         ) from None
     return str(commit.commit_url)
 
 
 def _reason(error: Exception) -> str:
-    """The first line of what went wrong, and its kind."""
+    """Type and first line of an error."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__

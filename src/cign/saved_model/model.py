@@ -1,4 +1,4 @@
-"""A trained model in memory: a method, its classes, and what it needs to predict files."""
+"""A trained model in memory: a method, its classes, and everything to predict files."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from cign.utils.devices import device_of, move_to
 
 @dataclasses.dataclass(kw_only=True)
 class Model:
-    """A method that has learned, and what it needs to read files.
+    """A trained method, and everything to predict files.
 
     Attributes:
         method: The method, in evaluation mode.
-        groups: Class names of each task, in the order in which they were taught; a task is empty
-            when its classes were removed.
+        groups: Class names of each task, in the order of learning; a task is empty if its classes
+            were removed.
         regime: ``frozen`` or ``end-to-end``.
         backbone: Name or folder of the backbone.
-        fingerprint: Of the frozen backbone's weights; empty end to end.
-        spec: Decoding that the backbone needs.
-        unknown: How it tells clips of classes it does not know.
-        results: Figures of the run it came from, for the model card.
-        versions: Versions of what made it.
-        kept: Clips that the cost of a change is measured on; None where none are kept.
-        changes: What was added, renamed and removed since it was learned: ``date``, ``text`` and,
-            where clips were added, the ``list_hash`` of their list and, where these were of new
-            classes, the ``task``, from 1 on, that they became.
+        fingerprint: Fingerprint of the frozen backbone's weights; empty for end-to-end.
+        spec: Decoding settings of the backbone.
+        unknown: Rule that detects clips of unknown classes.
+        results: Metrics of the original run, for the model card.
+        versions: Versions of the software that trained it.
+        kept: Validation clips that measure the effect of changes; None without any.
+        changes: Additions, renamings and removals since training: ``date``, ``text`` and, for
+            added clips, the ``list_hash`` of their list and, if they were of new classes, the
+            number of their ``task``, from 1.
     """
 
     method: Method
@@ -55,51 +55,51 @@ class Model:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """All classes, in the order in which they were taught."""
+        """All classes, in the order of learning."""
         return tuple(name for group in self.groups for name in group)
 
     @property
     def unknown_threshold(self) -> float | None:
-        """Clips with a higher unknown score of the audio-visual reading are called unknown."""
+        """Clips with a higher audio-visual unknown score are called unknown."""
         return self.unknown.thresholds.get("audio_visual")
 
     @property
     def device(self) -> torch.device:
-        """Where the method is; clips that are kept stay in main memory."""
+        """Device of the method; validation clips stay in main memory."""
         return device_of(self.method)
 
     def to(self, device: str) -> Model:
         """Move the method to a device, in place.
 
         Args:
-            device: As `cign.utils.devices.resolve_device` gives it.
+            device: As returned by `cign.utils.devices.resolve_device`.
 
         Raises:
             InputError: If the method cannot compute there.
         """
         move_to(self.method, device)
-        self.__dict__.pop("evidence_reader", None)  # its matrices are where the method was
+        self.__dict__.pop("evidence_reader", None)  # its matrices are on the previous device
         return self
 
     @functools.cached_property
     def evidence_reader(self) -> EvidenceReader:
-        """Reads what the rule for unknown clips needs; made once, since it factorises matrices."""
+        """Computes the evidence for unknown scores; cached, because it factorises matrices."""
         parts = {name for moments in self.unknown.moments.values() for name in moments}
         return EvidenceReader(
             self.method, with_leverage="leverage" in parts, with_distance="mahalanobis" in parts
         )
 
     def load_backbone(self) -> Backbone:
-        """The backbone that makes this model's tokens, on the device of the method.
+        """Load the backbone that computes this model's tokens, on the device of the method.
 
         Raises:
-            InputError: If it cannot be loaded or has other weights than the model was made with.
+            InputError: If it cannot be loaded or its weights differ from those used in training.
         """
         backbone = load_backbone(self.backbone)
         fit(backbone, self.spec)
         if backbone.fingerprint != self.fingerprint:
             raise InputError(
-                f"backbone {self.backbone} has other weights than the model was made with: "
-                "use the version of cign or the folder it was made with"
+                f"backbone {self.backbone} has other weights than the model was trained with: "
+                "use the version of cign or the folder it was trained with"
             )
         return backbone.to(self.device)

@@ -1,7 +1,7 @@
-"""Is a model's description one? Checked before anything is built or allocated from it.
+"""Validation of ``model.json``, before anything is built or allocated from it.
 
-A MODEL folder may come from anyone. Each refusal is one sentence; what a description says of
-weights is held against the file of weights in `cign.saved_model.folder`.
+A MODEL folder may come from an untrusted source. Each error is one sentence. The sizes in a
+description are compared with the file of weights in `cign.saved_model.folder`.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ Check = Callable[[Any], bool]
 
 
 class _WrongError(Exception):
-    """Where and what."""
+    """An invalid entry: which one, and why."""
 
 
 def check_about(about: Any, where: str) -> dict[str, Any]:
     """Check a description.
 
     Args:
-        about: What ``model.json`` holds.
-        where: What is being read, for the error message.
+        about: Contents of ``model.json``.
+        where: Name of the file, for the error message.
 
     Returns:
         The description.
 
     Raises:
-        InputError: Naming the first entry that is missing, of another kind, or beyond its limits.
+        InputError: Naming the first entry that is missing, of the wrong type, or out of range.
     """
     try:
         _check(_is(about, "it", dict, "a mapping"))
     except _WrongError as wrong:
         raise InputError(
-            f"{where} does not describe a model of cign ({wrong}): restore or remake it"
+            f"{where} does not describe a model of cign ({wrong}): restore or recreate it"
         ) from None
     return dict(about)
 
@@ -105,14 +105,14 @@ def _check_classes(classes: list[Any]) -> None:
         name = _has(entry, "name", str, "text", "a class: ")
         if not name.strip() or not name.isprintable() or "|" in name:
             raise _WrongError(
-                f"class name {_shown(name)} is empty or holds what cannot be printed or |"
+                f"class name {_shown(name)} is empty or contains unprintable characters or |"
             )
         _whole(entry, "task", 1, MOST_TASKS, where=f"class {_shown(name)}: ")
         names.append(name)
     if not names:
         raise _WrongError("classes is empty")
     if len(set(names)) < len(names):
-        raise _WrongError(f"class {_shown(Counter(names).most_common(1)[0][0])} is there twice")
+        raise _WrongError(f"class {_shown(Counter(names).most_common(1)[0][0])} occurs twice")
 
 
 def _check_shape(shape: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ def _check_shape(shape: dict[str, Any]) -> None:
             _is(grid, f"shape: {name}", list, "two whole numbers")
             if len(grid) != 2 or not all(_is_whole(n) and 1 <= n <= 10**9 for n in grid):
                 raise _WrongError(
-                    f"shape: {name} is {_shown(grid)}, not two whole numbers from 1 on"
+                    f"shape: {name} is {_shown(grid)}, not two whole numbers of 1 or more"
                 )
     _only(shape, (*_DIMS, "audio_grid", "visual_grid"), "shape")
 
@@ -149,19 +149,19 @@ def _check_preprocessing(spec: dict[str, Any]) -> None:
     if not (samples >= 1 and size <= MOST_BYTES_A_CLIP):
         raise _WrongError(
             f"preprocessing: {_shown(spec)} makes clips of {size:.3g} bytes with {samples:.3g} "
-            f"samples of sound; 1 sample and {MOST_BYTES_A_CLIP} bytes are the limits"
+            f"audio samples; the limits are 1 sample and {MOST_BYTES_A_CLIP} bytes"
         )
 
 
 def _check_unknown(unknown: dict[str, Any]) -> None:
-    """Kinds and limits; whether the score can be computed: `cign.open_set.rule`."""
+    """Check types and ranges; `cign.open_set.rule` checks whether the score can be computed."""
     where = "unknown: "
     _has(unknown, "score", str, "text", where)
     _whole(unknown, "num_clips", 0, 10**12, where=where)
     for kind in ("thresholds", "moments"):
         for name in _has(unknown, kind, dict, "a mapping", where):
             if name not in MODALITIES:
-                raise _WrongError(f"unknown: {kind} has {_shown(name)}, which is no reading")
+                raise _WrongError(f"unknown: {kind} has {_shown(name)}, which is not a modality")
     for name in unknown["thresholds"]:
         _number(unknown["thresholds"], name, "unknown: thresholds: ")
     for modality, parts in unknown["moments"].items():
@@ -184,11 +184,11 @@ def _check_kept(kept: dict[str, Any], classes: list[dict[str, Any]]) -> None:
     _whole(kept, "num_clips", 1, 10**12, where="kept: ")
     if kept["num_clips"] != len(labels):
         raise _WrongError(
-            f"kept: num_clips is {kept['num_clips']}, and there are {len(labels)} labels"
+            f"kept: num_clips is {kept['num_clips']}, but there are {len(labels)} labels"
         )
 
 
-# ------------------------------------------------------------------ of single entries
+# ------------------------------------------------------------------ single entries
 
 
 def _got(values: dict[str, Any], name: str, where: str = "") -> Any:
@@ -231,7 +231,7 @@ def _number(values: dict[str, Any], name: str, where: str = "") -> float:
     """A finite number."""
     value = _got(values, name, where)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not abs(value) < 1e30:  # neither an infinity, nor none, nor 10**400
+    if not is_number or not abs(value) < 1e30:  # excludes infinity, NaN and 10**400
         raise _WrongError(f"{where}{name} is {_shown(value)}, not a number")
     return float(value)
 
@@ -243,7 +243,7 @@ def _only(values: dict[str, Any], names: tuple[str, ...], where: str) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value for a sentence: short, and without what a terminal would obey."""
+    """A value for an error message: short, without control sequences."""
     if isinstance(value, int) and abs(value) > 10**30:
         return "a number of more than 30 digits"
     text = ascii(value) if not isinstance(value, str) else repr(value[:80])
@@ -251,7 +251,7 @@ def _shown(value: Any) -> str:
 
 
 def _texts(value: Any) -> Iterator[tuple[str, str]]:
-    """All texts, names of entries among them, with the entry they are in."""
+    """All strings, including keys, with the name of their entry."""
     left: list[tuple[Any, str, int]] = [(value, "it", 0)]
     while left:
         one, place, depth = left.pop()

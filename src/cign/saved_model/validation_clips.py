@@ -1,6 +1,6 @@
-"""Clips kept with a model to measure what a change costs; nothing is ever learned from them.
+"""Validation clips stored with a model to measure the effect of changes; never used for training.
 
-Legend: n clips, N_a and N_v tokens of a clip, D_a and D_v their widths.
+Legend: n clips, N_a and N_v tokens per clip, D_a and D_v their widths.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from cign.data.tokens import TokenCache
 from cign.errors import InputError
 from cign.networks.encoder import TokenShape
 
-# Ours: as many as show that a class is lost, and a few MB with a hundred classes.
+# Our choice: enough to detect a forgotten class, and a few MB for a hundred classes.
 KEPT_PER_CLASS = 5
 
-# Ours: the distance of two clips' tokens, relative to their length, below which they are one clip.
+# Our choice: two clips are the same if the distance of their tokens, relative to the norm, is
+# below this.
 SAME_CLIP = 0.01
 
 Labels = Sequence[tuple[str, ...]]
@@ -51,65 +52,67 @@ class KeptClips:
 
     @property
     def num_clips(self) -> int:
-        """How many there are; never 0, a model without any has None."""
+        """Number of clips; at least 1 (a model without validation clips has None)."""
         return len(self.labels)
 
     @property
     def num_bytes(self) -> int:
-        """What they occupy."""
+        """Size of the tokens in bytes."""
         return sum(part.numel() * part.element_size() for part in (self.audio, self.visual))
 
     def check_fits(self, shape: TokenShape, where: str) -> None:
-        """Check that these are tokens of a shape.
+        """Check the shape of the tokens.
 
         Raises:
-            InputError: If they are not.
+            InputError: If it does not match.
         """
-        wanted = (
+        expected = (
             (self.audio, (shape.num_audio_tokens, shape.audio_dim)),
             (self.visual, (shape.num_visual_tokens, shape.visual_dim)),
         )
-        for tokens, form in wanted:
+        for tokens, form in expected:
             if tokens.dtype != torch.float16 or tuple(tokens.shape[1:]) != form:
-                raise InputError(f"{where} holds no tokens of its model: restore the folder")
+                raise InputError(
+                    f"{where} does not contain tokens for its model: restore the folder"
+                )
 
     @property
     def source(self) -> ArraySource:
-        """Reads them by index."""
+        """Source that reads the clips by index."""
         audio, visual = self.audio.numpy(), self.visual.numpy()
         return ArraySource(
             lambda i: audio[i], lambda i: visual[i], self.num_bytes // self.num_clips
         )
 
     def counts(self) -> Counter[str]:
-        """Clips of each class; one with several labels counts for each."""
+        """Number of clips per class; a clip with several labels counts for each."""
         return Counter(name for names in self.labels for name in names)
 
     def holds(self, audio: Floats, visual: Floats) -> bool:
-        """Whether a clip is one of these, on another kind of processor, too.
+        """Whether a clip is one of these, robust to the kind of processor.
 
-        There its tokens are `SAME_CLIP` apart at most; float16 tokens of the same file differ by
-        3e-5 between instruction sets, those of the nearest two of 800 clips by 0.38.
+        Clips with a token distance of at most `SAME_CLIP` count as equal: float16 tokens of one
+        file differ by 3e-5 between instruction sets, those of the nearest two of 800 clips by 0.38.
 
         Args:
-            audio: Its tokens, shape [N_a, D_a].
-            visual: Its tokens, shape [N_v, D_v].
+            audio: Audio tokens of the clip, shape [N_a, D_a].
+            visual: Visual tokens of the clip, shape [N_v, D_v].
         """
-        means, wanted = self._means_and_bounds
-        # Clips whose means are far apart are as far apart in all their tokens, or further.
+        means, bounds = self._means_and_bounds
+        # The distance of the means is a lower bound of the distance of the tokens.
         apart = np.zeros(self.num_clips)
         for one, mean in zip((audio, visual), means, strict=True):
             own = one.astype(np.float32).mean(axis=0)
             apart += len(one) * ((mean - own) ** 2).sum(axis=1)
-        near = np.flatnonzero(apart <= wanted)
+        near = np.flatnonzero(apart <= bounds)
         exact = np.zeros(len(near))
         for one, kept in ((audio, self.audio), (visual, self.visual)):
             exact += ((kept[near].float().numpy() - one.astype(np.float32)) ** 2).sum(axis=(1, 2))
-        return bool((exact <= wanted[near]).any())
+        return bool((exact <= bounds[near]).any())
 
     @cached_property
     def _means_and_bounds(self) -> tuple[tuple[Floats, Floats], Floats]:
-        """Mean tokens of each clip, [n, D_a] and [n, D_v]; squared distances of copies, [n]."""
+        """Mean tokens per clip, [n, D_a] and [n, D_v]; squared `SAME_CLIP` distances, [n]."""
         parts = (self.audio, self.visual)
         audio, visual = (part.mean(dim=1, dtype=torch.float32).numpy() for part in parts)
         lengths = [torch.linalg.vector_norm(p, dim=(1, 2), dtype=torch.float32) for p in parts]
@@ -117,12 +120,12 @@ class KeptClips:
         return (audio, visual), SAME_CLIP**2 * squared
 
     def renamed(self, old: str, new: str) -> KeptClips:
-        """With another name for a class."""
+        """A copy with a class renamed."""
         labels = tuple(tuple(new if n == old else n for n in names) for names in self.labels)
         return replace(self, labels=labels)
 
     def without(self, name: str) -> KeptClips | None:
-        """Without the clips that carry a class; None if none is left."""
+        """A copy without the clips of a class; None if none is left."""
         rows = [row for row, names in enumerate(self.labels) if name not in names]
         if not rows:
             return None
@@ -130,7 +133,7 @@ class KeptClips:
         return KeptClips(audio=self.audio[rows], visual=self.visual[rows], labels=labels)
 
     def to_bytes(self) -> bytes:
-        """The tokens as safetensors; labels go into the model's description."""
+        """The tokens as safetensors; the labels are stored in model.json."""
         return save({"audio": self.audio.contiguous(), "visual": self.visual.contiguous()})
 
     @classmethod
@@ -138,7 +141,7 @@ class KeptClips:
         """Read what `to_bytes` wrote.
 
         Raises:
-            InputError: If it is something else.
+            InputError: If the data are invalid.
         """
         names = tuple(tuple(some) for some in labels)
         try:
@@ -147,12 +150,12 @@ class KeptClips:
         except (SafetensorError, KeyError) as error:
             raise InputError(f"{where} cannot be read ({error}): restore the folder") from None
         if not len(kept.audio) == len(kept.visual) == kept.num_clips:
-            raise InputError(f"{where} does not fit model.json: restore the folder")
+            raise InputError(f"{where} does not match model.json: restore the folder")
         return kept
 
 
 def joined(first: KeptClips | None, second: KeptClips | None) -> KeptClips | None:
-    """Both models' clips, one after another."""
+    """Concatenate validation clips."""
     if first is None or second is None:
         return first or second
     return KeptClips(
@@ -163,7 +166,7 @@ def joined(first: KeptClips | None, second: KeptClips | None) -> KeptClips | Non
 
 
 def read_kept(store: Store, cache: TokenCache, indices: IntArray) -> KeptClips | None:
-    """Take clips of a store; None if there are none."""
+    """Read the tokens of clips from a store; None without clips."""
     if len(indices) == 0:
         return None
     return KeptClips(
@@ -174,15 +177,15 @@ def read_kept(store: Store, cache: TokenCache, indices: IntArray) -> KeptClips |
 
 
 def choose_kept(labels: Labels, candidates: IntArray, have: Counter[str]) -> IntArray:
-    """The first candidates of each class, until it has `KEPT_PER_CLASS`.
+    """Choose the first candidates of each class, up to `KEPT_PER_CLASS`.
 
     Args:
-        labels: Of all clips.
+        labels: Labels of all clips.
         candidates: Indices in the order of the source.
-        have: Clips that are kept already, for each class.
+        have: Number of clips stored already, per class.
 
     Returns:
-        Those of ``candidates`` that are to be kept.
+        The chosen indices among ``candidates``.
     """
     have = Counter(have)
     chosen = []
@@ -194,7 +197,7 @@ def choose_kept(labels: Labels, candidates: IntArray, have: Counter[str]) -> Int
 
 
 def validation_clips(store: Store, classes: Iterable[str]) -> IntArray:
-    """Validation clips with sound and picture, all of whose classes are among those given."""
+    """Validation clips with audio and video whose labels are all in ``classes``."""
     known = set(classes)
     found = [
         i

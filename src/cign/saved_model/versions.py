@@ -1,6 +1,6 @@
-"""Versions of a MODEL folder: a change makes a new one, the earlier ones are kept.
+"""Versions of a MODEL folder: each change adds a version; earlier ones are preserved.
 
-How a change stays whole when it is stopped: `cign.saved_model.files`.
+`cign.saved_model.files` describes how an interrupted change leaves a valid model.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """What is told of a version.
+    """Description of a version.
 
     Attributes:
-        number: From 1 on.
-        date: When it was made; empty for a model as it was learned.
+        number: Version number, from 1.
+        date: Date of the change; empty for the originally trained model.
         text: What was changed.
-        num_classes: Classes it knows.
-        num_kept: Clips kept with it.
-        is_current: Whether it is the one that answers.
+        num_classes: Number of classes.
+        num_kept: Number of stored validation clips.
+        is_current: Whether it is the version in use.
     """
 
     number: int
@@ -59,7 +59,7 @@ class Version:
 
 
 def list_versions(folder: Path) -> list[Version]:
-    """The versions of a model that still lie in its folder, the earliest first.
+    """The versions in a model's folder, earliest first.
 
     Raises:
         InputError: If there is no model, or a description is damaged.
@@ -72,12 +72,12 @@ def list_versions(folder: Path) -> list[Version]:
         if number < current and (version_folder(place, number) / ABOUT).is_file()
     }
     found: list[Version] = []
-    told: list[dict[str, str]] = []  # what the version before tells of
+    previous: list[dict[str, str]] = []  # changes listed by the previous version
     for number, where in [*places.items(), (current, place)]:
         about = read_about(where)
         changes = about.get("changes", [])
         same = itertools.takewhile(
-            lambda pair: pair[0] == pair[1], zip(told, changes, strict=False)
+            lambda pair: pair[0] == pair[1], zip(previous, changes, strict=False)
         )
         own = changes[sum(1 for _ in same) :] if found else changes[-1:]
         found.append(
@@ -91,16 +91,16 @@ def list_versions(folder: Path) -> list[Version]:
                 is_current=number == current,
             )
         )
-        told = changes
+        previous = changes
     return found
 
 
 def publish(model: Model, place: Path) -> int:
-    """Write a changed model as the next version of its folder, and make it the current one.
+    """Save a changed model as the next version of its folder, and make it current.
 
     Args:
         model: The model.
-        place: Its MODEL folder, whose lock the caller holds.
+        place: Its MODEL folder; the caller holds its lock.
 
     Returns:
         The number of the new version.
@@ -115,17 +115,17 @@ def publish(model: Model, place: Path) -> int:
 
 
 def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
-    """Write a MODEL folder; where one lies already, as its next version.
+    """Write a MODEL folder; an existing one gets a new version.
 
     Args:
         model: The model.
         place: The folder.
-        seen: Checksum of the description that lay there when the model was read; None if it was
-            not read there.
+        seen: Checksum of model.json in the folder when the model was read; None if it was read from
+            elsewhere.
 
     Raises:
-        InputError: If the folder is a run's, holds a page that no model wrote, was changed since
-            the model was read, or is being changed, or if what lies there is damaged.
+        InputError: If the folder belongs to a run, has a README.md that is not a model card, was
+            changed since the model was read, is being changed, or is damaged.
     """
     if is_of_run(place) or (place / "metrics.json").is_file():
         raise InputError(
@@ -133,7 +133,9 @@ def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
         )
     if not (place / ABOUT).is_file():
         if (place / CARD).exists() and not (place / WEIGHTS).exists():
-            raise InputError(f"{place} holds a {CARD} that is no model's: name another folder")
+            raise InputError(
+                f"{place} contains a {CARD} that is not a model card: name another folder"
+            )
         _save(model, place)
         return
     with folder_lock(place, "model"):
@@ -146,16 +148,16 @@ def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
 
 
 def undo(folder: Path) -> int:
-    """Make the version before the current one the current one, and drop the later.
+    """Revert to the previous version and delete the current one.
 
     Returns:
-        Its number.
+        The number of the version that is now current.
 
     Raises:
-        InputError: If there is none, it is damaged, or the folder is in use.
+        InputError: If there is no previous version, it is damaged, or the folder is in use.
     """
     place = model_place(folder)
-    read_about(place)  # before a lock is made where no model lies
+    read_about(place)  # before a lock file is created in a folder without a model
     with folder_lock(place, "model"):
         number = number_of(read_about(place))
         earlier = version_folder(place, number - 1)
@@ -173,10 +175,10 @@ def undo(folder: Path) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
-    """A model that is being changed.
+    """A model during a change.
 
     Attributes:
-        place: The MODEL folder that is read, locked if it is the one that is written.
+        place: The MODEL folder that is read; locked if it is also written.
         out: The folder for a changed copy; None changes the model in place.
     """
 
@@ -184,31 +186,31 @@ class Workplace:
     out: Path | None
 
     def keep(self, model: Model) -> str:
-        """Write the changed model; gives a sentence about where it is."""
+        """Save the changed model; returns a sentence about its location."""
         if self.out is not None:
             _save(model, self.out)
-            return f"{self.out}: {len(model.classes)} classes; {self.place} is as it was"
+            return f"{self.out}: {len(model.classes)} classes; {self.place} is unchanged"
         number = publish(model, self.place)
         return (
             f"{self.place}: version {number}, {len(model.classes)} classes; "
-            f"`cign versions {self.place} --undo` goes back"
+            f"`cign versions {self.place} --undo` reverts the change"
         )
 
 
 @contextmanager
 def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
-    """Hold a model while it is changed.
+    """Lock a model during a change.
 
     Args:
-        folder: A MODEL, or a RUN where ``out`` is given.
+        folder: A MODEL, or a RUN if ``out`` is given.
         out: A new folder for a changed copy.
 
     Raises:
-        InputError: If there is no model, it is a run's and no copy is asked for, the folder for
-            the copy holds something, or another process holds the model.
+        InputError: If there is no model, it belongs to a run and ``out`` is not given, ``out`` is
+            not empty, or another process has locked the model.
     """
     if out is None and hub_name(folder):
-        raise InputError(f"{folder} lies on the hub: name a folder for a changed copy with --out")
+        raise InputError(f"{folder} is on the hub: name a folder for a changed copy with --out")
     place = model_place(local_place(folder))
     read_about(place)
     if out is None:
@@ -222,17 +224,17 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
         return
     if out.exists() and (not out.is_dir() or any(p.name != ".lock" for p in out.iterdir())):
         raise InputError(f"--out {out} is not empty: name a new folder")
-    was_there = out.exists()
+    existed = out.exists()
     try:
         with folder_lock(out, "folder"):
             yield Workplace(place=place, out=out)
     finally:
-        if not was_there and out.is_dir() and [p.name for p in out.iterdir()] == [".lock"]:
-            remove_folder(out)  # nothing came of it
+        if not existed and out.is_dir() and [p.name for p in out.iterdir()] == [".lock"]:
+            remove_folder(out)  # no copy was written
 
 
 def _save(model: Model, folder: Path, number: int = 1) -> None:
-    """Write a model; what does it takes seconds to import, which listing versions need not wait."""
+    """Write a model. Imported here because the import is slow and listing does not need it."""
     from cign.saved_model.folder import save_model
 
     save_model(model, folder, number)

@@ -1,1 +1,1 @@
-"""The training loop, what feeds it, and scoring."""
+"""The training loop, its data feed, and scoring."""

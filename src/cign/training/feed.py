@@ -1,4 +1,4 @@
-"""What the loop feeds a method with: batches on the device, and exemplars for the memory."""
+"""Data for the training loop: batches on the device, and exemplars for the memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Feed:
     Attributes:
         clips: Targets and tasks of all clips.
         source: Reads clips by index.
-        device: Where batches go.
+        device: Device of the batches.
         comm: The processes that share batches.
     """
 
@@ -37,15 +37,15 @@ class Feed:
     def shared_batches(
         self, batches: list[IntArray], task: int
     ) -> Iterator[tuple[Batch, Share | None]]:
-        """Read this process's clips of each batch; a single process has them all.
+        """Read this process's part of each batch; a single process reads whole batches.
 
         Args:
-            batches: Clip indices of each.
+            batches: Clip indices of each batch.
             task: As for `batches`.
 
         Yields:
-            The clips, and which part of the batch they are; None for all of it. A process without a
-            clip of a batch reads the first one, with a share of 0.
+            The clips and their share of the batch; None for the whole batch. A process without
+            clips in a batch reads the first clip, with a share of 0.
         """
         if self.comm.is_alone:
             yield from ((batch, None) for batch in self.batches(batches, task))
@@ -55,11 +55,11 @@ class Feed:
         yield from zip(self.batches(own, task), shares, strict=True)
 
     def batches(self, batches: list[IntArray], task: int) -> Iterator[Batch]:
-        """Read batches ahead of the step and put them on the device.
+        """Prefetch batches and copy them to the device.
 
         Args:
-            batches: Clip indices of each.
-            task: The task at hand; targets are over the classes seen up to it.
+            batches: Clip indices of each batch.
+            task: Current task; targets cover the classes of the tasks up to it.
         """
         num_classes = self.clips.tasks.num_seen(task)
 
@@ -82,7 +82,7 @@ class Feed:
 
     @torch.no_grad()
     def features(self, method: Method, indices: IntArray, task: int) -> FloatArray:
-        """The method's vectors of clips, float32, shape [N, E]."""
+        """The method's embeddings of clips, float32, shape [N, E]."""
         parts = [
             method.embed(batch.audio, batch.visual).float().cpu().numpy()
             for batch in self.batches(cut(indices, EVALUATION_BATCH), task)
@@ -90,20 +90,20 @@ class Feed:
         return np.concatenate(parts)
 
     def choose_exemplars(self, memory: ExemplarMemory, method: Method, data: TaskData) -> None:
-        """Let the method choose the exemplars that the memory keeps."""
+        """Let the method choose the exemplars for the memory."""
         if memory.budget.amount == 0:
             return
         if not self.comm.is_alone:
             data = replace(data, features=self._gathering(method, data))
         method.choose_exemplars(memory, data)
-        # On machines of different kinds equal features may differ in the last bit.
+        # On different kinds of machines, equal features may differ in the last bit.
         for c, chosen in sorted(memory.by_class.items()):
             tensor = torch.from_numpy(chosen.copy())
             self.comm.take_from_first_([tensor])
             memory.by_class[c] = tensor.numpy()
 
     def _gathering(self, method: Method, data: TaskData) -> Callable[[IntArray], FloatArray]:
-        """Features of which those of whole classes are computed in shares, once."""
+        """A feature function that computes the features of all new clips once, split by class."""
         gathered: dict[int, FloatArray] = {}
         counted = self.clips.class_of(data.new)
 
@@ -118,7 +118,7 @@ class Feed:
         return features
 
     def _by_class(self, method: Method, data: TaskData) -> dict[int, FloatArray]:
-        """Features of the new clips by class, each class computed by one process."""
+        """Features of the new clips by class; each class is computed by one process."""
         counted = self.clips.class_of(data.new)
         classes = list(range(data.num_old, data.num_classes))
         own = {
@@ -138,7 +138,7 @@ class Feed:
     def scores(
         self, method: Method, source: ClipSource, indices: IntArray, progress: Progress
     ) -> dict[str, FloatArray]:
-        """Scores of clips by modality, shape [N, C]; each process computes some of the batches."""
+        """Scores of clips by modality, shape [N, C]; each process scores some of the batches."""
         if self.comm.is_alone:
             return score_clips(method, source, indices, self.device, progress)
         shape = (len(indices), method.num_classes)

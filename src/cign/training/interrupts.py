@@ -1,4 +1,4 @@
-"""Ctrl-C during a run: the step that is under way is finished and saved, then the run stops."""
+"""Ctrl-C during a run: the current step is finished and saved, then the run stops."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _SAVING = b"\ncign: interrupted: saving after this step, Ctrl-C again stops at o
 
 
 class Interrupts:
-    """Holds back the first Ctrl-C until `asked` is looked at; the second one is not held back.
+    """Defers the first Ctrl-C until `asked` is checked; a second one interrupts at once.
 
     Args:
-        holds: False holds nothing back, as where several processes would have to agree.
+        holds: False defers nothing, for several processes, which would have to agree.
 
     Attributes:
-        asked: Whether there was one.
+        asked: Whether Ctrl-C was pressed.
     """
 
     def __init__(self, *, holds: bool = True) -> None:
@@ -29,13 +29,13 @@ class Interrupts:
 
     @contextmanager
     def held_back(self, kept: Callable[[], str]) -> Iterator[None]:
-        """Hold back what comes inside; outside the main thread nothing comes.
+        """Defer interrupts inside the context; signals reach only the main thread.
 
-        A handler that is not Python's own stays: whoever set it decides, for example to ignore
-        Ctrl-C in a process that its parent ends.
+        A handler other than Python's default is left in place, for example one that ignores Ctrl-C
+        in a process that its parent terminates.
 
         Args:
-            kept: Says what is kept of the work.
+            kept: Returns a clause about what is saved.
 
         Raises:
             Interrupted: In place of KeyboardInterrupt.
@@ -54,10 +54,10 @@ class Interrupts:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def leave_if_asked(self) -> None:
-        """Stop, now that all is saved.
+        """Stop after the state was saved.
 
         Raises:
-            KeyboardInterrupt: If it was asked for.
+            KeyboardInterrupt: If Ctrl-C was pressed.
         """
         if self.asked:
             raise KeyboardInterrupt
@@ -66,4 +66,4 @@ class Interrupts:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        os.write(2, _SAVING)  # print could be interrupted in the middle of itself
+        os.write(2, _SAVING)  # print is not safe in a signal handler

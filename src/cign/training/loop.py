@@ -1,8 +1,8 @@
-"""The loop: tasks, phases, epochs, steps. It names no method and keeps nothing to itself.
+"""The training loop: tasks, phases, epochs, steps. It is independent of the method.
 
-Everything a run needs to go on is in one checkpoint, which can be taken after any step. Random
-numbers come from the place in the run (`cign.utils.seeding`), so that a resumed run takes the same
-bits as one that was never stopped, given the same number of threads, which the checkpoint records.
+One checkpoint holds the complete state of a run and can be written after any step. Random numbers
+are seeded by the position in the run (`cign.utils.seeding`), so that a resumed run is bit-exact
+with an uninterrupted one, given the same number of threads, which the checkpoint records.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from cign.utils.progress import Measuring, Progress, Silent
 from cign.utils.seeding import seed_torch, stream
 
 SAVE_EVERY_STEPS = 16
-"""Of several processes: steps between the moments at which a checkpoint may be written."""
-# Keys of the random streams that are not a step's.
+"""With several processes: steps between possible checkpoints."""
+# Keys of the random streams.
 _BEFORE_TASK, _SHUFFLE, _STEP, _AFTER_TASK = range(4)
 
 
@@ -54,23 +54,23 @@ class Loop:
     """One run of one method over a sequence of tasks.
 
     Attributes:
-        method: What learns.
+        method: The method to train.
         clips: Targets and tasks of all clips.
         source: Reads clips by index.
-        train: Training clips that may be used, shape [n].
-        test: Clips that are scored after every task, in the order of ``predictions``.
-        test_source: Reads those clips where they lie in another store; None reads ``source``.
-        memory: Exemplars; its budget is 0 where none are kept.
+        train: Indices of the usable training clips, shape [n].
+        test: Indices of the clips scored after every task, in the order of ``predictions``.
+        test_source: Reads those clips if they are in another store; None reads ``source``.
+        memory: Exemplars; its budget is 0 for none.
         predictions: Scores so far.
-        seed: Of the run.
-        checkpoint: Where to save; None keeps nothing.
-        predictions_path: Where the scores go after every task; None keeps them in memory.
+        seed: Seed of the run.
+        checkpoint: Checkpoint file; None saves nothing.
+        predictions_path: File for the scores after every task; None holds them in memory only.
         checkpoint_every_s: Seconds between checkpoints within a phase; 0 saves at every step.
         stop_after: Steps after which `run` returns, for tests.
-        device: Where to compute.
-        progress: Told of steps.
-        after_task: Called when a task is learned, scored and saved.
-        comm: The processes that share the batches; by default this one alone.
+        device: Compute device.
+        progress: Receives the progress of steps.
+        after_task: Called after a task is learned, scored and saved.
+        comm: The processes that share the batches; by default only this one.
 
     Raises:
         InputError: If several processes cannot share the method's batches.
@@ -105,21 +105,21 @@ class Loop:
         self._saved_optimizer: dict[str, Any] | None = None
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
-        self._saved: Place | None = None  # what the checkpoint holds
-        # Of several processes each would have to know of the others' interrupts.
+        self._saved: Place | None = None  # position of the checkpoint
+        # Several processes would have to agree on an interrupt.
         self._interrupts = Interrupts(holds=self.comm.is_alone)
-        self._phase: Phase | None = None  # within which sums are this process's part
+        self._phase: Phase | None = None  # inside a phase, sums are partial
         move_to(self.method, self.device)
 
     # ---------------------------------------------------------------- the loop
 
     def run(self) -> None:
-        """Learn all tasks that are left, saving as it goes; Ctrl-C is `Interrupted` once saved."""
+        """Learn the remaining tasks with checkpoints; Ctrl-C saves and raises `Interrupted`."""
         with nullcontext() if self.checkpoint is None else self._interrupts.held_back(self._kept):
             self._run()
 
     def _run(self) -> None:
-        """Learn all tasks that are left."""
+        """Learn the remaining tasks."""
         self._last_save = self._last_tick = time.monotonic()
         for task in range(self.place.task, self.clips.tasks.num_tasks):
             data = self._task_data(task)
@@ -149,9 +149,9 @@ class Loop:
         self.progress.stop()
 
     def _run_phase(self, task: int, number: int, phase: Phase) -> None:
-        """Pass over a phase's clips, from the step where the run stands."""
+        """Iterate over a phase's clips, from the current position on."""
         if len(phase.indices) == 0:
-            raise RunError(f"task {task + 1} has no clip to learn from: check the store's splits")
+            raise RunError(f"task {task + 1} has no training clip: check the splits of the store")
         title = f"task {task + 1}/{self.clips.tasks.num_tasks} {phase.name}"
         self.progress.start(title, phase.num_epochs * phase.steps_per_epoch)
         if isinstance(self.progress, Measuring):
@@ -186,7 +186,7 @@ class Loop:
         self._optimizer = None
 
     def _step(self, batch: Batch, phase: Phase, share: Share | None) -> None:
-        """Learn from one batch, or this process's part of it. The host never waits here."""
+        """Learn from one batch, or this process's part of it. No host-device synchronization."""
         task, number, epoch, step = astuple(self.place)
         if phase.updates or share is None or share.fraction > 0:
             seed_torch(self.seed, _STEP, task, number, epoch, step)
@@ -202,7 +202,7 @@ class Loop:
         self._steps_done += 1
 
     def _update(self, losses: Losses, phase: Phase, share: Share | None) -> None:
-        """Take a gradient step, and count the losses."""
+        """Take a gradient step and accumulate the losses."""
         assert self._optimizer is not None
         rate = phase.learning_rate(self.place.epoch * phase.steps_per_epoch + self.place.step)
         set_learning_rate(self._optimizer, rate)
@@ -219,12 +219,12 @@ class Loop:
             self._sums[name] = total + weighted
 
     def _parts(self) -> list[Tensor]:
-        """What is a process's part of a sum within the phase."""
+        """The tensors that are partial sums of this process within the phase."""
         absorbs = self._phase is not None and not self._phase.updates
         return partial_sums(self.method, self._sums, absorbs=absorbs)
 
     def _end_epoch(self, task: int, phase: Phase, epoch: int) -> None:
-        """Note the epoch's mean losses. The host waits for the device here."""
+        """Record the epoch's mean losses. Synchronizes host and device."""
         self.comm.sum_(self._sums.values())
         means = {name: float(total) / self.place.step for name, total in self._sums.items()}
         if not all(np.isfinite(value) for value in means.values()):
@@ -237,8 +237,8 @@ class Loop:
         self.place = replace(self.place, epoch=epoch + 1, step=0)
 
     def _loss_text(self) -> str:
-        """The loss of the epoch so far, or of the one that ended. The host waits here."""
-        # Within an epoch each of several processes knows the losses of its own clips alone.
+        """Mean loss of the current or last epoch, as text. Synchronizes host and device."""
+        # Within an epoch, each of several processes knows only the losses of its own clips.
         now = loss_so_far(self._sums, self.place.step) if self.comm.is_alone else ""
         return now or loss_of_epoch(self.losses, self.place.task)
 
@@ -249,7 +249,7 @@ class Loop:
         return Feed(clips=self.clips, source=self.source, device=self.device, comm=self.comm)
 
     def _task_data(self, task: int) -> TaskData:
-        """What the method may see of a task."""
+        """The data of a task that the method may use."""
         tasks = self.clips.tasks
         earlier = self.clips.up_to(self.train, task - 1) if task else self.train[:0]
         return TaskData(
@@ -267,7 +267,7 @@ class Loop:
         )
 
     def _score(self, task: int) -> None:
-        """Score all test clips on the classes seen so far, those of later tasks too."""
+        """Score all test clips, including those of later tasks, on the classes seen so far."""
         self.comm.take_from_first_(self.method.state_dict().values())
         self.progress.start(f"task {task + 1} test", len(self.test))
         source = self.test_source or self.source
@@ -279,7 +279,7 @@ class Loop:
     # --------------------------------------------- around the loop: checkpoint
 
     def _due(self) -> bool:
-        """Whether it is time for a checkpoint; of several processes the first one decides."""
+        """Whether a checkpoint is due; with several processes rank 0 decides."""
         if not self.comm.is_alone and self._steps_done % SAVE_EVERY_STEPS:
             return False
         late = time.monotonic() - self._last_save >= self.checkpoint_every_s
@@ -287,14 +287,14 @@ class Loop:
 
     def _kept(self) -> str:
         if self._saved is None:
-            return "nothing is kept"
-        return f"{self._saved.words(self.clips.tasks.num_tasks)} is kept"
+            return "nothing is saved"
+        return f"{self._saved.words(self.clips.tasks.num_tasks)} is saved"
 
     def _stopping(self) -> bool:
         return self.stop_after is not None and self._steps_done >= self.stop_after
 
     def save(self) -> None:
-        """Write all state; of several processes the first one, to which the parts of sums move."""
+        """Write the state; with several processes rank 0 does, after partial sums are reduced."""
         if self._phase is not None:
             self.comm.average_statistics_(self.method)
             self.comm.move_to_first_(self._parts())
@@ -321,7 +321,7 @@ class Loop:
         self._saved = self.place
 
     def resume(self) -> None:
-        """Go back to the checkpoint; `run` then goes on from there.
+        """Load the checkpoint; `run` continues from there.
 
         Raises:
             InputError: If the checkpoint is missing, damaged or does not fit the method.

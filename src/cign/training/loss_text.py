@@ -1,4 +1,4 @@
-"""The loss in words, for a line of progress."""
+"""The loss as text, for progress output."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _NO_LOSS = ("task", "phase", "epoch")
 
 
 def loss_so_far(sums: Mapping[str, Tensor], num_steps: int) -> str:
-    """The mean loss of the steps of an epoch so far, all its terms added.
+    """The mean loss of an epoch so far, summed over its terms.
 
-    The host waits for the device here.
+    Synchronizes host and device.
 
     Args:
         sums: Sums of each term over the steps.
-        num_steps: How many.
+        num_steps: Number of steps.
 
     Returns:
         For example ``loss 0.5312``; empty without a loss or a step.
@@ -28,10 +28,10 @@ def loss_so_far(sums: Mapping[str, Tensor], num_steps: int) -> str:
 
 
 def loss_of_epoch(losses: Sequence[Mapping[str, Any]], task: int) -> str:
-    """The mean loss of the epoch that ended last, if it is of a task and had a loss.
+    """The mean loss of the last epoch, if it belongs to the task and had a loss.
 
     Args:
-        losses: The entries of all epochs, as `cign.training.loop.Loop` keeps them.
+        losses: The entries of all epochs, as recorded by `cign.training.loop.Loop`.
         task: Number of the task.
     """
     if not losses or losses[-1]["task"] != task:

@@ -1,4 +1,4 @@
-"""Where a run stands."""
+"""The position of a run: task, phase, epoch, step."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run stands: the step that comes next.
+    """Position of a run: the next step.
 
     Attributes:
-        task: Task, from 0; the number of tasks when all are done.
+        task: Task, from 0; equals the number of tasks when all are done.
         phase: Phase of the task; -1 before the task has begun.
         epoch: Epoch of the phase.
         step: Step of the epoch.
@@ -22,7 +22,7 @@ class Place:
     step: int = 0
 
     def words(self, num_tasks: int) -> str:
-        """What was learned before it, for a person."""
+        """What was learned before this position, as text."""
         if self.phase < 0:
             return f"{self.task} of {num_tasks} tasks"
         return f"task {self.task + 1}/{num_tasks} up to step {self.step} of epoch {self.epoch + 1}"

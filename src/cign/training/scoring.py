@@ -1,4 +1,4 @@
-"""Scores of clips by a method: the readings in evaluation mode, batch after batch."""
+"""Scores of clips by a method in evaluation mode, batch by batch, for each modality."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EVALUATION_BATCH = 256
 def judge_by_what_is_there(
     values: Mapping[str, NDArray[Any]], has_audio: BoolArray, has_visual: BoolArray
 ) -> None:
-    """Where one modality is missing, put the other's reading in place of the audio-visual one.
+    """If a modality of a clip is missing, replace audio-visual values by those of the other one.
 
     Args:
-        values: By reading, each with a row for every clip; changed in place.
-        has_audio: Whether each clip has sound, shape [N].
-        has_visual: Whether each clip has a picture, shape [N].
+        values: By modality, each with one row per clip; changed in place.
+        has_audio: Whether each clip has audio, shape [N].
+        has_visual: Whether each clip has video, shape [N].
     """
     for modality, alone in (
         ("audio", has_audio & ~has_visual),
@@ -44,17 +44,17 @@ def score_clips(
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Score clips on the classes seen.
+    """Score clips on the classes seen so far.
 
     Args:
-        method: Put into evaluation mode.
+        method: The method; it is put into evaluation mode.
         source: Reads the clips.
-        indices: Which clips, shape [N].
-        device: Where the method is; found from its weights if absent.
-        progress: Advanced by each clip.
+        indices: Indices of the clips, shape [N].
+        device: Device of the method; None takes that of its weights.
+        progress: Advanced for each clip.
 
     Returns:
-        For each reading float32 scores, shape [N, C]; see `judge_by_what_is_there`.
+        For each modality float32 scores, shape [N, C]; see `judge_by_what_is_there`.
     """
     progress = progress or Silent()
     device = device_of(method) if device is None else device

@@ -1,7 +1,7 @@
-"""Changing a trained model: more classes, more clips, another name, a class less.
+"""Changes of a trained model: add classes or clips, rename and remove classes.
 
-Possible where a model holds sums over clips and not their traces in weights: the closed forms.
-Every function gives a new model and leaves the one it was given as it was.
+Adding and removing need a closed-form method, whose state is a set of sums over clips. Every
+function returns a new model and leaves its argument unchanged.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def check_updatable(model: Model) -> None:
     """Refuse a model that cannot be changed without its old clips.
 
     Raises:
-        InputError: If it is one that learns by gradients, or if its encoders were adapted: clips
-            are kept and taught as tokens of encoders that all models share.
+        InputError: If it was trained by gradients, or its encoders were trained: clips are stored
+            and learned as tokens of frozen encoders.
     """
     if updatable(model.method) is not None:
         if model.regime != "frozen":
@@ -59,10 +59,10 @@ def check_updatable(model: Model) -> None:
 
 
 def known_name(model: Model, name: str) -> str:
-    """The class of a model that is meant, however its accents are written.
+    """The class of a model with this name, in any Unicode normal form.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no such class.
     """
     for one in (name, unicodedata.normalize("NFC", name)):
         if one in model.classes:
@@ -73,20 +73,20 @@ def known_name(model: Model, name: str) -> str:
 def add_source(
     model: Model, source: Source, backbone: Callable[[], Backbone | None], *, keep: bool, **how: Any
 ) -> tuple[Model, Addition]:
-    """Teach a model the clips of a source.
+    """Add the clips of a source to a model.
 
     Args:
-        model: Of a closed-form method.
+        model: A model of a closed-form method.
         source: A folder of class folders, a table, or a prepared store.
-        backbone: Gives the model's, if its tokens are to be made.
-        keep: Whether a few clips of each class stay with the model.
+        backbone: Returns the model's backbone; called only if tokens must be computed.
+        keep: Whether the model stores a few validation clips per class.
         how: Options of `cign.updating.new_clips.opened`.
 
     Returns:
         See `add_clips`.
 
     Raises:
-        InputError: If clips, model and names do not fit.
+        InputError: If clips, model and names do not match.
         RunError: If the ridge solution is singular.
     """
     began = time.monotonic()
@@ -103,14 +103,14 @@ def add_source(
 
 
 def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
-    """Teach a model new classes, or more clips of those it knows.
+    """Add new classes, or clips of known classes, to a model.
 
     Args:
-        model: Of a closed-form method.
-        clips: What is learned, and what is kept to measure.
+        model: A model of a closed-form method.
+        clips: The training clips and the validation clips to store.
 
     Returns:
-        The new model, whose new classes are a task of their own, and what the addition costs.
+        The new model, whose new classes form a task of their own, and the effect of the addition.
 
     Raises:
         InputError: If the method or a class name does not allow it.
@@ -154,7 +154,7 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
 def _absorb(
     method: Method, clips: NewClips, groups: tuple[tuple[str, ...], ...], num_new: int
 ) -> None:
-    """Take the clips through the method as the loop takes those of a task."""
+    """Train the method on the clips as the training loop does for a task."""
     task = len(groups) - 1
     tasks = TaskClips.of(clips.labels, TaskSequence(groups))
     source = ArraySource(clips.tokens.audio, clips.tokens.visual, 0)
@@ -178,7 +178,7 @@ def _absorb(
     method.before_task(data)
     method.to(device)
     for phase in method.phases(data):
-        assert not phase.updates, "a closed form absorbs its clips"
+        assert not phase.updates, "closed-form methods take no gradient steps"
         for batch in feed.batches(cut(phase.indices, phase.options.batch_size), task):
             method.learn(batch, phase)
     method.after_task(data)
@@ -206,10 +206,10 @@ def _with_change(model: Model, text: str, more: Mapping[str, str] | None = None)
 
 
 def rename_class(model: Model, old: str, new: str) -> Model:
-    """Give a class another name; whatever the method, nothing else changes.
+    """Rename a class; works for every method and changes nothing else.
 
     Raises:
-        InputError: If there is no such class, or the new name is taken or not allowed.
+        InputError: If there is no such class, or the new name is taken or invalid.
     """
     old, new = known_name(model, old), check_name(new)
     if new in model.classes:
@@ -222,18 +222,20 @@ def rename_class(model: Model, old: str, new: str) -> Model:
 
 
 def remove_class(model: Model, name: str) -> Model:
-    """Forget a class: its columns, its count and its kept clips go.
+    """Remove a class: its columns, its clip count and its validation clips.
 
-    What its clips added to the Gram matrices stays: sums are kept over all clips, not class by
-    class, so that it cannot be taken out.
+    The contribution of its clips to the Gram matrices remains: these are sums over all clips, not
+    per class, so it cannot be subtracted.
 
     Raises:
-        InputError: If there is no such class, it is the last one, or the method does not allow it.
+        InputError: If there is no such class, it is the last one, or the method cannot do so.
     """
     check_updatable(model)
     name = known_name(model, name)
     if len(model.classes) == 1:
-        raise InputError(f"class {name!r} is the last one: a model needs one, remove the folder")
+        raise InputError(
+            f"class {name!r} is the last one and cannot be removed: delete the model instead"
+        )
     method = copy.deepcopy(model.method)
     changing = updatable(method)
     assert changing is not None

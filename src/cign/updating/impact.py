@@ -1,4 +1,4 @@
-"""What an addition is found to cost and to bring."""
+"""Effect of added classes on accuracy."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MODALITY = "audio_visual"
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a change does to the answers on clips of old classes; percent of those clips.
+    """Effect of a change on audio-visual predictions for old classes, in percent of clips.
 
     Attributes:
-        num_clips: Clips that this rests on, none of which was ever learned from.
-        before: Audio-visual answers that were right.
-        after: Those that are right now.
-        to_new: Answers that are now one of the new classes.
-        to_old: Answers that are now another one of the old classes.
+        num_clips: Number of validation clips, none of which was used for training.
+        before: Accuracy before the change.
+        after: Accuracy after the change.
+        to_new: Predictions that changed to a new class.
+        to_old: Predictions that changed to another old class.
     """
 
     num_clips: int
@@ -39,16 +39,16 @@ class Addition:
     """What was added to a model.
 
     Attributes:
-        new: Clips learned of each new class.
-        known: Clips learned of each class that was known before.
+        new: Number of training clips of each new class.
+        known: Number of training clips of each class that was known before.
         notes: What was left out, and why; one sentence each.
-        cost: On the clips kept before; None without any.
-        num_new_kept: Validation clips of the added classes that were not learned from.
-        new_accuracy: Percent of those that are answered right; None without any.
-        num_kept: Clips kept with the model from now on.
-        kept_bytes: What they occupy.
-        state_bytes: What the statistics occupy.
-        seconds: What it took, decoding and tokens included.
+        cost: Effect on the validation clips stored before; None without any.
+        num_new_kept: Number of validation clips of the added classes, not used for training.
+        new_accuracy: Accuracy on those in percent; None without any.
+        num_kept: Number of validation clips now stored with the model.
+        kept_bytes: Size of those clips in bytes.
+        state_bytes: Size of the statistics in bytes.
+        seconds: Duration in seconds, including decoding and encoding.
     """
 
     new: dict[str, int]
@@ -64,13 +64,13 @@ class Addition:
 
 
 def answers(method: Method, kept: KeptClips) -> NDArray[np.int64]:
-    """The class that each clip's audio-visual reading holds most probable, shape [n]."""
+    """The most probable class of each clip, audio-visual, shape [n]."""
     scores = score_clips(method, kept.source, np.arange(kept.num_clips))
     return np.asarray(scores[MODALITY].argmax(axis=1), dtype=np.int64)
 
 
 def right(answered: NDArray[np.int64], kept: KeptClips, classes: tuple[str, ...]) -> float:
-    """Percent of clips whose answer is among their labels."""
+    """Percent of clips whose predicted class is among their labels."""
     pairs = zip(answered, kept.labels, strict=True)
     return _percent([classes[c] in names for c, names in pairs])
 
@@ -78,13 +78,13 @@ def right(answered: NDArray[np.int64], kept: KeptClips, classes: tuple[str, ...]
 def measure_cost(
     before: Method, after: Method, kept: KeptClips | None, classes: tuple[str, ...]
 ) -> Cost | None:
-    """Compare two states of a model on clips of the classes that the earlier one knows.
+    """Compare two states of a model on clips of the classes that both know.
 
     Args:
         before: The earlier state.
-        after: The later one; its classes begin with the earlier one's.
-        kept: The clips.
-        classes: Those of the later state.
+        after: The later state; its classes start with those of the earlier one.
+        kept: The validation clips.
+        classes: Classes of the later state.
     """
     if kept is None:
         return None

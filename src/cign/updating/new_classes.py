@@ -1,4 +1,4 @@
-"""Which classes an addition brings, and whether they can be learned; before or after decoding."""
+"""New classes of an addition, and checks of names and clips, before or after decoding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_NAME_CHARACTERS = 100
 
 
 class Clips(Protocol):
-    """Clips that a model is to learn, listed or decoded."""
+    """New clips for a model, listed or decoded."""
 
     @property
     def labels(self) -> Sequence[tuple[str, ...]]:
@@ -33,31 +33,31 @@ class Clips(Protocol):
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The source's own order of its classes."""
+        """The class order of the source."""
 
     @property
     def learned(self) -> IntArray:
-        """Indices of those that are learned."""
+        """Indices of the training clips."""
 
     @property
     def validation(self) -> IntArray:
-        """Indices of those that the new classes are measured on."""
+        """Indices of the clips that measure the new classes."""
 
 
 def check_name(name: str) -> str:
-    """Give a class name that files, tables and pages can carry, in Unicode's normal form C.
+    """Check a class name for use in files, tables and pages; return it in Unicode form NFC.
 
     Raises:
-        InputError: If it is empty, too long, or holds a slash, a line break or the like.
+        InputError: If it is empty, too long, or has a slash, a line break or a control character.
     """
     name = unicodedata.normalize("NFC", name)
     shown = repr(name if len(name) <= MAX_NAME_CHARACTERS else name[:20] + "...")
     if len(name) > MAX_NAME_CHARACTERS:
         problem = f"has {len(name)} characters"
     elif not name.strip() or name != name.strip() or name in (".", ".."):
-        problem = "is empty, a dot, or has blanks at an end"
+        problem = "is empty, a dot, or starts or ends with a blank"
     elif not name.isprintable() or any(mark in name for mark in "/\\|"):
-        problem = "holds a slash, '|', a line break or a control character"
+        problem = "contains a slash, '|', a line break or a control character"
     else:
         return name
     raise InputError(
@@ -67,11 +67,11 @@ def check_name(name: str) -> str:
 
 
 def new_classes(model: Model, clips: Clips) -> tuple[str, ...]:
-    """The classes that a model does not know yet.
+    """The classes of the clips that the model does not know.
 
     Raises:
-        InputError: If a name is not allowed, a class has no clip to learn from, or a clip has
-            several labels and the model was learned on clips with one each.
+        InputError: If a name is invalid, a class has no training clip, or a clip has several labels
+            and the model was trained on clips with one label each.
     """
     used = np.concatenate([clips.learned, clips.validation])
     learned = Counter(name for i in clips.learned for name in clips.labels[i])
@@ -81,15 +81,15 @@ def new_classes(model: Model, clips: Clips) -> tuple[str, ...]:
         check_name(name)
         if not learned[name]:
             raise InputError(
-                f"class {name!r} has no clip to learn from that decodes with sound and picture: "
-                "give it one, or take it out"
+                f"class {name!r} has no training clip with audio and video that can be decoded: "
+                "add one, or remove the class"
             )
     several = [i for i in used if len(clips.labels[i]) > 1]
     if several and not model.method.setup.multi_label:
         raise InputError(
             f"clip {clips.ids[several[0]]} has several labels "
-            f"({'|'.join(clips.labels[several[0]])}), and this model was learned on clips with "
-            "one each: give each clip one label"
+            f"({'|'.join(clips.labels[several[0]])}), but this model was trained on clips with "
+            "one label each: give each clip one label"
         )
     return new
 
@@ -108,27 +108,27 @@ class _Listed:
 def check_listed(
     model: Model, source: Path, *, format: str | None = None, media: Sequence[Path] = ()
 ) -> None:
-    """Refuse clips that their list alone shows cannot be added, before any is decoded.
+    """Check the list of new clips before any clip is decoded.
 
     Args:
-        model: Whose classes they come to.
+        model: The model to which the clips are added.
         source: A folder of class folders, or a table.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
 
     Raises:
-        InputError: See `new_classes`, or if no clip is there to be learned from.
+        InputError: See `new_classes`, or if there is no training clip.
     """
     needed: dict[str, Any] = {"min_classes": 1, "require_train": False}
     table = read_source(source, format=format, media=media, **needed)
     splits = np.array([clip.split for clip in table.clips])
     learned, validation = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
-    if without_splits(source, table.clips):  # all are learned from but a few that are kept
+    if without_splits(source, table.clips):  # all are training clips, except a few that are stored
         learned, validation = np.arange(len(splits)), validation[:0]
     if len(learned) == 0:
         raise InputError(
-            f"none of {num_clips(len(splits))} can be learned from, none is of split train: give "
-            "clips in class folders or in split train"
+            f"none of {num_clips(len(splits))} can be used for training, none is in split train: "
+            "give clips in class folders or in split train"
         )
     new_classes(
         model,

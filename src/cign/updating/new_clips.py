@@ -1,4 +1,4 @@
-"""Clips that come to a trained model: decoded and made into tokens by its own backbone."""
+"""New clips for a trained model: decoded, and encoded by its own backbone."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ Source = Store | Path | str
 
 @dataclass(frozen=True, kw_only=True)
 class NewClips:
-    """Which clips of a store are learned, and which are only answered.
+    """Training clips and validation clips of a store.
 
     Attributes:
         store: The clips.
-        tokens: Made with the model's backbone.
-        learned: Indices of those that are learned.
-        validation: Those that the new classes are measured on.
-        kept: Those of ``validation`` that stay with the model.
+        tokens: Tokens from the model's backbone.
+        learned: Indices of the training clips.
+        validation: Indices of the clips that measure the new classes.
+        kept: Those of ``validation`` that the model stores.
         notes: What was left out, and why; one sentence each.
     """
 
@@ -64,12 +64,12 @@ class NewClips:
 
     @property
     def order(self) -> tuple[str, ...]:
-        """The source's own order of its classes."""
+        """The class order of the source."""
         return self.store.class_names
 
 
 def is_store(source: Source) -> bool:
-    """Whether clips are prepared already."""
+    """Whether the source is a prepared store."""
     return isinstance(source, Store) or (Path(source) / "store.json").is_file()
 
 
@@ -83,21 +83,21 @@ def opened(
     num_workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[Store, bool, tuple[str, ...]]]:
-    """Decode a source into a store that is there for a while, or open a store.
+    """Decode a source into a temporary store, or open a prepared store.
 
     Args:
         source: A folder of class folders, a table, or a prepared store.
-        backbone: The model's; makes the tokens where ``source`` is not a store.
+        backbone: The model's backbone; computes the tokens if ``source`` is not a store.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         num_workers: See `cign.data.prepare.pipeline.prepare`.
-        progress: Told of every clip.
+        progress: Receives the progress of clips.
 
     Yields:
-        The store, whether its splits are the reader's and not the user's, and notes.
+        The store, whether its splits were assigned by the reader and not by the user, and notes.
 
     Raises:
-        InputError: If the source cannot be used, or nothing in it decodes.
+        InputError: If the source is invalid, or none of its clips can be decoded.
     """
     if isinstance(source, Store) or is_store(source):
         if format is not None or media:
@@ -132,7 +132,7 @@ def opened(
 
 
 def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
-    """Whether a source is class folders alone, so that nobody set any of its clips aside."""
+    """Whether a source has only class folders, without splits chosen by the user."""
     if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
         return False
     try:
@@ -145,37 +145,37 @@ def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
 def choose_clips(
     model: Model, store: Store, *, has_no_splits: bool, keep: bool, notes: Sequence[str] = ()
 ) -> NewClips:
-    """Decide what is learned and what is kept.
+    """Choose training clips, validation clips, and the clips to store.
 
-    Given splits are taken as they are: train is learned, val is answered and some of it kept,
-    test and unknown are left out. Where the source has none, all clips are learned but the few
-    that are kept.
+    Given splits are respected: train is used for training, val for validation and in part for
+    storage, test and unknown are left out. Without splits, all clips are used for training except
+    the few that are stored.
 
     Args:
         model: The model.
         store: The clips, with tokens of the model's backbone.
-        has_no_splits: Whether the splits are the reader's and not the user's.
-        keep: Whether clips are kept.
-        notes: What was found before.
+        has_no_splits: Whether the splits were assigned by the reader and not by the user.
+        keep: Whether the model stores validation clips.
+        notes: Earlier notes, to which this function appends.
 
     Raises:
-        InputError: If the store has no tokens of the model's backbone, or nothing to learn from.
+        InputError: If the store has no tokens of the model's backbone, or no training clip.
     """
     tokens = store.tokens(model.backbone)
     if tokens.fingerprint != model.fingerprint:
         raise InputError(
-            f"store {store.folder} holds tokens of other weights of backbone {model.backbone} "
-            "than the model's: prepare it again with the model's backbone, or give the clips"
+            f"store {store.folder} has tokens from other weights of backbone {model.backbone} "
+            "than the model: prepare it again with the model's backbone, or give the clips"
         )
     check_tokens(store, model.backbone)
-    told = list(notes)
+    all_notes = list(notes)
     splits = np.array([clip.split for clip in store.table.clips])
     whole = store.audio_ok & store.visual_ok
     if not whole.all():
-        told.append(f"left out, without sound or picture: {num_clips(int((~whole).sum()))}")
+        all_notes.append(f"left out, without audio or video: {num_clips(int((~whole).sum()))}")
     if any(change.get("list_hash") == store.list_hash for change in model.changes):
-        told.append(
-            "a list of the same names, labels and splits was added before: clips that are in both "
+        all_notes.append(
+            "a list with the same names, labels and splits was added before: clips in both lists "
             "count twice"
         )
     have = Counter[str]() if model.kept is None else model.kept.counts()
@@ -189,15 +189,18 @@ def choose_clips(
     else:
         aside = int(np.isin(splits, ("test", "unknown")).sum())
         if aside:
-            told.append(f"left out, of splits test and unknown: {num_clips(aside)}")
+            all_notes.append(f"left out, of splits test and unknown: {num_clips(aside)}")
     learned, validation, kept, num_same = _without_known(model, tokens, learned, validation, kept)
     if num_same:
-        told.append(f"left out, kept with the model already: {num_clips(num_same)}")
+        all_notes.append(
+            f"left out, already among the model's validation clips: {num_clips(num_same)}"
+        )
     if len(learned) == 0:
-        why = f" ({'; '.join(told)})" if told else ""
+        why = f" ({'; '.join(all_notes)})" if all_notes else ""
         raise InputError(
-            f"none of {num_clips(store.num_clips)} can be learned from{why}: give clips with "
-            "sound and picture that the model does not keep, in class folders or in split train"
+            f"none of {num_clips(store.num_clips)} can be used for training{why}: give clips with "
+            "audio and video that are not validation clips of the model, in class folders or in "
+            "split train"
         )
     return NewClips(
         store=store,
@@ -205,14 +208,14 @@ def choose_clips(
         learned=learned,
         validation=validation,
         kept=kept,
-        notes=tuple(told),
+        notes=tuple(all_notes),
     )
 
 
 def _without_known(
     model: Model, tokens: TokenCache, *groups: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, int]:
-    """Leave out clips that the model keeps: they are never learned from, under any name."""
+    """Leave out the model's validation clips, whatever their names; never train on them."""
     if model.kept is None:
         learned, validation, kept = groups
         return learned, validation, kept, 0
@@ -228,5 +231,5 @@ def _without_known(
 
 
 def num_clips(number: int) -> str:
-    """A number of clips, as one says it."""
+    """A number of clips as text, for example ``1 clip``."""
     return f"{number} clip{'' if number == 1 else 's'}"

@@ -1,8 +1,8 @@
-"""All state in, all state out: one safetensors file that holds a tree of tensors and plain values.
+"""Checkpoints: one safetensors file with a tree of tensors and plain values.
 
-The tree is made of dicts with string keys, lists, tensors, numbers, strings, booleans and None.
-Tensors go into the body of the file, everything else as JSON into its header, so that a
-checkpoint is one file, written atomically, that nothing has to unpickle.
+The tree consists of dicts with string keys, lists, tensors, numbers, strings, booleans and None.
+Tensors are stored in the body of the file, everything else as JSON in its header. A checkpoint is
+thus a single file that is written atomically and read without unpickling.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
     """Write a tree atomically.
 
     Args:
-        path: The file; what was there before stays whole until the new one is complete.
+        path: The file; an existing file remains intact until the new one is complete.
         tree: Dicts, lists, tensors and JSON values. Dict keys may be strings or integers.
 
     Raises:
-        RunError: If the disk is full or the folder cannot be written.
-        TypeError: If the tree holds anything else.
+        RunError: If the disk is full or the folder is not writable.
+        TypeError: If the tree contains anything else.
     """
     tensors: dict[str, Tensor] = {}
     header = _flatten(tree, tensors)
@@ -47,7 +47,7 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
         reason = "the disk is full" if full else str(error)
         raise RunError(
             f"checkpoint {path} could not be written ({reason}): "
-            "what was saved before is intact; make room or choose another folder, then go on"
+            "earlier checkpoints are intact; free disk space or choose another folder, then resume"
         ) from error
 
 
@@ -88,7 +88,7 @@ def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
     """Replace each tensor by a reference and collect it."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
-        # A copy of its own: safetensors refuses tensors that share memory.
+        # Copy: safetensors refuses tensors that share memory.
         tensors[name] = value.detach().to("cpu", copy=True).contiguous()
         return {_TENSOR: name}
     if isinstance(value, dict):
@@ -104,7 +104,7 @@ def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def _unflatten(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Put the tensors back in their places."""
+    """Replace references by their tensors."""
     if isinstance(value, dict):
         if _TENSOR in value:
             return tensors[value[_TENSOR]]
@@ -117,16 +117,16 @@ def _unflatten(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The optimizer's moments and step counts by parameter position; no hyper-parameters.
+    """The optimizer's moments and step counts by parameter position, without hyper-parameters.
 
-    Hyper-parameters come from the configuration, so that a resumed run uses the recipe it names.
+    A resumed run takes its hyper-parameters from the configuration.
     """
     state: dict[str, Any] = optimizer.state_dict()["state"]
     return {"state": state}
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Put moments and step counts back into an optimizer over the same parameters."""
+    """Load moments and step counts into an optimizer over the same parameters."""
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
 
@@ -142,10 +142,10 @@ def load_module(module: nn.Module, state: dict[str, Tensor], where: str) -> None
 
 
 def check_state(module: nn.Module, state: dict[str, Tensor], where: str) -> None:
-    """Check that a state is a module's, which may be without memory.
+    """Check that a state matches a module, which may be on the meta device.
 
     Raises:
-        InputError: Naming the first weight that is missing, left over or of another shape.
+        InputError: Naming the first weight that is missing, unexpected or of another shape.
     """
     own = module.state_dict()
     for name in [*own, *state]:
@@ -158,5 +158,5 @@ def check_state(module: nn.Module, state: dict[str, Tensor], where: str) -> None
         if own[name].shape != state[name].shape:
             raise InputError(
                 f"{where}: weight {name!r} has shape {list(state[name].shape)}, "
-                f"{list(own[name].shape)} is needed; use the recipe it was made with"
+                f"{list(own[name].shape)} is expected; use the recipe it was made with"
             )

@@ -1,7 +1,7 @@
-"""Work on a Ray cluster: connecting to it, and handing out calls whose worker may die.
+"""Ray cluster: connection, and remote calls that survive the loss of a worker.
 
-Ray comes with the extra ``cluster``. Every machine needs this package and sees media, stores and
-run folders under the same paths.
+Ray is installed by the extra ``cluster``. Every machine needs this package and the same paths for
+media, stores and run folders.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import Any
 from cign.errors import InputError, RunError, one_of
 
 ENGINES = ("local", "ray")
-# How often a call is made again whose machine or process died.
+# Retries of a call whose machine or process died.
 NUM_RETRIES = 3
 
 
 def check_engine(name: str, num_workers: int | None) -> None:
-    """Refuse an engine there is not, and settings without meaning for it.
+    """Check the name of the engine, and that --workers is valid for it.
 
     Raises:
-        InputError: With those there are, or the remedy.
+        InputError: With the known engines, or the remedy.
     """
     if name not in ENGINES:
         raise one_of(name, ENGINES, "engine")
     if name == "ray":
         load_ray()
         if num_workers == 0:
-            raise InputError("--workers 0 works in this process, --engine ray does not: use 1")
+            raise InputError("--workers is 0, which --engine ray does not support: use 1 or more")
 
 
 def load_ray() -> ModuleType:
@@ -50,10 +50,10 @@ def load_ray() -> ModuleType:
 
 @contextlib.contextmanager
 def connected() -> Iterator[Any]:
-    """Connect to a cluster: that of RAY_ADDRESS, one that runs here, else a new one made here.
+    """Connect to the cluster at RAY_ADDRESS, to a local one, or to a newly started local one.
 
     Raises:
-        RunError: If the cluster of RAY_ADDRESS cannot be reached.
+        RunError: If the cluster at RAY_ADDRESS cannot be reached.
     """
     ray: Any = load_ray()
     if ray.is_initialized():  # the caller's connection
@@ -74,7 +74,7 @@ def connected() -> Iterator[Any]:
 
 
 def num_cpus(ray: Any) -> int:
-    """Processors of the cluster."""
+    """Number of CPUs of the cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
@@ -91,18 +91,18 @@ def call_all(
 
     Args:
         ray: The connection.
-        function: Of a module that every machine has.
-        calls: Arguments.
-        limit: Calls under way at a time.
-        cpus: Processors that a call takes.
+        function: A function that every machine can import.
+        calls: Arguments of each call.
+        limit: Maximum number of concurrent calls.
+        cpus: CPUs per call.
         tick: Called about twice a second.
 
     Yields:
-        Number and result of each call, in the order in which they end. Leaving early ends what is
-        under way.
+        Index and result of each call, in order of completion. Closing the iterator cancels pending
+        calls.
 
     Raises:
-        RunError: If a call fails, or its process dies again and again.
+        RunError: If a call fails, or its process dies repeatedly.
     """
     remote = ray.remote(num_cpus=cpus, max_retries=NUM_RETRIES)(function)
     waiting, pending = deque(enumerate(calls)), dict[Any, int]()

@@ -1,8 +1,8 @@
-"""Which source files a result depends on, as one hash that is kept with the result.
+"""Hash of the source files that a result depends on, recorded with the result.
 
-A figure that was recorded with another hash is older than the code it is about and is to be made
-again. Imports are read from the source, not by importing: a package's ``__init__`` counts only
-where it is imported by name, so that one method's figures do not depend on all the others.
+A result with another hash is older than its code and must be computed again. Imports are parsed
+from the source, not executed. A package's ``__init__`` counts only if it is imported by name, so
+that results of one method do not depend on all other methods.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ _PACKAGE = "cign"
 
 
 def code_hash(modules: Iterable[str], files: Iterable[Path] = (), *, package: Path = _ROOT) -> str:
-    """Hash of the files of modules and of all that they import inside the package.
+    """Hash of the files of modules and of everything they import inside the package.
 
     Args:
         modules: Full names, for example ``"cign.methods.ewc"``.
-        files: Further files, for example the script that makes the result.
+        files: Additional files, for example the script that computes the result.
         package: Folder of the package.
 
     Returns:
-        The first 16 hexadecimal digits of a SHA-256 over names and contents; line ends do not
-        count.
+        The first 16 hexadecimal digits of a SHA-256 over names and contents, independent of line
+        endings.
 
     Raises:
         ModuleNotFoundError: If a module is not in the package.
@@ -40,7 +40,7 @@ def code_hash(modules: Iterable[str], files: Iterable[Path] = (), *, package: Pa
 
 
 def dependencies(modules: Iterable[str], *, package: Path = _ROOT) -> dict[str, Path]:
-    """Modules and all that they import inside the package, by name in alphabetical order.
+    """Modules and everything they import inside the package, by name in alphabetical order.
 
     Raises:
         ModuleNotFoundError: If a module is not in the package.
@@ -72,7 +72,7 @@ def _file_of(name: str, package: Path) -> Path | None:
 
 
 def _imported(name: str, path: Path, package: Path) -> Iterator[str]:
-    """Modules of the package that a file names in its imports, wherever they stand."""
+    """Modules of the package that a file imports, at any level of nesting."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if _file_of(a.name, package) is not None)

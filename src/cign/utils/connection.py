@@ -1,4 +1,4 @@
-"""Whether the hub answers, asked once and briefly: its client tries again for half a minute."""
+"""Fast check whether the hub is reachable; its client would retry for half a minute."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-# The hub answers such a request within a fraction of a second. The client's own variable for slow
-# connections counts here, too.
+# The hub answers such a request within a fraction of a second. For slow connections, the client's
+# own variable sets the timeout here too.
 TIMEOUT_VARIABLE = "HF_HUB_ETAG_TIMEOUT"
 _TIMEOUT_S = 1.5
 _REMEMBERED_S = 60.0
 
 
 def hub_trouble() -> str:
-    """Why the hub cannot be reached; empty if it can.
+    """Why the hub is unreachable; empty if it is reachable.
 
-    In offline mode (``HF_HUB_OFFLINE``) nothing is asked and the answer is empty: the client then
-    reads its cache and does not wait. The answer is remembered for a minute.
+    In offline mode (``HF_HUB_OFFLINE``) no request is sent and the result is empty: the client then
+    reads its cache without waiting. The result is cached for a minute.
     """
     question = _question()
     return "" if question is None else question.answer()
 
 
 def ask_ahead(backbone: str) -> None:
-    """Ask while other modules are imported, where a backbone's name is one of the hub.
+    """Start the check in the background, if a backbone is on the hub.
 
     Args:
-        backbone: As given; folders and what ships with cign need no hub.
+        backbone: Name as given; folders and built-in backbones do not need the hub.
     """
     halves = backbone.partition("@")[0].split("+")
     if any("/" in half and not Path(half).exists() for half in (backbone, *halves)):
@@ -38,7 +38,7 @@ def ask_ahead(backbone: str) -> None:
 
 
 class _Question:
-    """A request that is under way in a thread: looking up a name knows no time limit."""
+    """A request in a thread, because name resolution has no timeout."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
@@ -53,14 +53,14 @@ class _Question:
             import huggingface_hub.utils as client
 
             hub: Any = client
-            # With the proxy and the certificates that the client would use.
+            # Uses the client's proxy and certificates.
             hub.get_session().head(self._endpoint, timeout=self._timeout_s)
-            self._answers.append("")  # whatever its status is, the hub is there
+            self._answers.append("")  # any HTTP status means that the hub is reachable
         except Exception as error:
             self._answers.append(str(error).strip().partition("\n")[0] or type(error).__name__)
 
     def answer(self) -> str:
-        """Wait for the answer as long as there is time."""
+        """Wait for the answer until the deadline."""
         if not self._answers:
             self._thread.join(max(self._deadline_s - time.monotonic(), 0.0))
         late = f"no answer within {self._timeout_s:g} s, which {TIMEOUT_VARIABLE} can change"
@@ -78,7 +78,7 @@ def _question() -> _Question | None:
 
 @lru_cache(maxsize=2)
 def _asked(endpoint: str, minute: int) -> _Question:
-    del minute  # a later minute asks again
+    del minute  # part of the cache key: expires after a minute
     return _Question(endpoint)
 
 

@@ -1,4 +1,4 @@
-"""Devices to compute on: their names, what this machine has, where a module is."""
+"""Compute devices: names, availability on this machine, and the device of a module."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cign.errors import InputError
 
-if TYPE_CHECKING:  # importing torch takes seconds, and names can be checked without it
+if TYPE_CHECKING:  # slow import, not needed to check names
     import torch
     from torch import nn
 
@@ -19,23 +19,23 @@ _NAME = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
 def is_device_name(text: str) -> bool:
-    """Whether a text names a device that some machine could have."""
+    """Whether a text is a valid device name, available or not."""
     return _NAME.fullmatch(text) is not None
 
 
 def resolve_device(name: str | None = None) -> str:
-    """Find the device to compute on.
+    """Resolve a device name.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None is ``auto``, which takes a
-            CUDA GPU if there is one and the CPU otherwise. ``cuda`` is the current GPU: with
-            several processes, each one's own.
+            CUDA GPU if there is one and the CPU otherwise. ``cuda`` is the current GPU; with
+            several processes, each has its own.
 
     Returns:
         ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
     Raises:
-        InputError: If it is not a device, or this machine does not have it.
+        InputError: If the name is invalid, or this machine does not have the device.
     """
     import torch
 
@@ -65,7 +65,7 @@ def available_devices() -> tuple[str, ...]:
 
 
 def _why_not(name: str) -> str:
-    """What to install, where the GPU may be there and PyTorch cannot use it."""
+    """Why CUDA is unavailable, if PyTorch is built without it; else empty."""
     import torch
 
     lacks_cuda = torch.version.cuda is None and torch.version.hip is None
@@ -75,7 +75,7 @@ def _why_not(name: str) -> str:
 
 
 def describe_device(name: str) -> str:
-    """A device as it is shown to a person: ``cpu, 2 threads`` or ``cuda:0, NVIDIA H200``."""
+    """A device as text: ``cpu, 2 threads`` or ``cuda:0, NVIDIA H200``."""
     import torch
 
     device = torch.device(name)
@@ -89,7 +89,7 @@ def describe_device(name: str) -> str:
 
 
 def device_of(module: nn.Module) -> torch.device:
-    """Where a module's weights are; the CPU for one that has none."""
+    """The device of a module's weights; the CPU if it has none."""
     import torch
 
     for tensor in (*module.parameters(), *module.buffers()):

@@ -1,4 +1,4 @@
-"""Progress that is shown by default: in a terminal and in a notebook, nowhere else."""
+"""Default progress display: in terminals and notebooks only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _REFRESH_EVERY_S = 0.2
 
 
 class LineProgress:
-    """One line that is written over again, for notebooks: needs no widgets.
+    """One line that is overwritten, for notebooks without widgets.
 
     Args:
-        stream: Where to; standard error if absent.
+        stream: Output stream; default: standard error.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -26,14 +26,14 @@ class LineProgress:
         self._total = self._done = self._width = 0
 
     def start(self, title: str, total: int) -> None:
-        """Begin a stage on a new line."""
+        """Start a stage on a new line."""
         self.stop()
         self._title, self._total, self._done = title, total, 0
         self._begin = self._last = time.monotonic()
         self._draw()
 
     def advance(self, steps: int = 1) -> None:
-        """Count, and write the line again at most five times a second."""
+        """Count, and redraw the line at most five times a second."""
         self._done += steps
         now = time.monotonic()
         if now - self._last >= _REFRESH_EVERY_S:
@@ -41,14 +41,14 @@ class LineProgress:
             self._draw()
 
     def note(self, text: str) -> None:
-        """Write a line above."""
+        """Write a line above the progress line."""
         self._write("\r" + text.ljust(self._width) + "\n")
         self._width = 0
         if self._title:
             self._draw()
 
     def stop(self) -> None:
-        """End the stage with its time."""
+        """End the stage and show its duration."""
         if self._title:
             self._draw(f"{time.monotonic() - self._begin:.1f} s")
             self._write("\n")
@@ -71,7 +71,7 @@ class LineProgress:
 
 
 def is_notebook() -> bool:
-    """Whether this code runs in the kernel of a notebook."""
+    """Whether this code runs in a notebook kernel."""
     module = sys.modules.get("IPython")
     shell = None if module is None else module.get_ipython()
     return shell is not None and hasattr(shell, "kernel")
@@ -79,14 +79,14 @@ def is_notebook() -> bool:
 
 @contextlib.contextmanager
 def displayed(progress: Progress | bool | None) -> Iterator[Progress]:
-    """The progress to report to.
+    """The progress object to report to.
 
     Args:
-        progress: One's own; None shows one in a terminal and a notebook; True shows one anywhere;
-            False shows none.
+        progress: A progress object; None shows one in a terminal or notebook; True always shows
+            one; False shows none.
 
     Yields:
-        One's own as it is, else one that is stopped at the end.
+        The given object unchanged, or a new one that is stopped at the end.
     """
     if progress is not None and not isinstance(progress, bool):
         yield progress

@@ -1,7 +1,7 @@
-"""File names as text that any program reads: UTF-8, reversible.
+"""Reversible encoding of file names as valid UTF-8 text.
 
-A file name is a sequence of bytes and need not be UTF-8; Python holds the other bytes as lone
-surrogates, which are neither valid UTF-8 nor JSON that strict parsers accept.
+A file name is a sequence of bytes and need not be UTF-8. Python represents other bytes as lone
+surrogates, which are neither valid UTF-8 nor accepted by strict JSON parsers.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def name_to_text(name: str) -> str:
-    r"""Encode a file name; nearly all names stay as they are.
+    r"""Encode a file name; nearly all names are unchanged.
 
     In a name with a byte that is not UTF-8, each such byte becomes ``\xNN`` (hexadecimal, lower
     case) and each backslash ``\\``. A name that would be mistaken for an encoded one gets its
     backslashes doubled too, so that `text_to_name` is the inverse for every name.
 
     Args:
-        name: As Python holds it (``os.fsdecode``).
+        name: File name as in Python (``os.fsdecode``).
     """
     if not _SURROGATE.search(name) and not _ESCAPE.search(name):
         return name
@@ -28,7 +28,7 @@ def name_to_text(name: str) -> str:
 
 
 def text_to_name(text: str) -> str:
-    """The file name that `name_to_text` encoded, as Python and its ``open`` take it."""
+    """Decode the text of `name_to_text` to a file name that ``open`` accepts."""
     return _ESCAPE.sub(
         lambda found: "\\" if found[1] == "\\" else chr(0xDC00 + int(found[1][1:], 16)), text
     )
@@ -38,5 +38,5 @@ def _as_bytes(found: re.Match[str]) -> str:
     code = ord(found[0])
     if 0xDC80 <= code <= 0xDCFF:  # one byte of a file name
         return f"\\x{code - 0xDC00:02x}"
-    # No file name holds these; each becomes the three bytes that stand for it in WTF-8.
+    # Never in file names; encode the three bytes of its WTF-8 form.
     return "".join(f"\\x{byte:02x}" for byte in found[0].encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: temporary name, flush, rename; and locks on folders."""
+"""Atomic file writes (temporary name, flush, rename), and locks on folders."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cign.errors import InputError
 
 @contextlib.contextmanager
 def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` and rename it over ``path`` on success.
+    """Yield a temporary path in the same folder and rename it to ``path`` on success.
 
     Args:
-        path: The final name. Its folder is created if it is missing.
-        flush: Wait until its bytes are on the disk; False for a second name of a file whose bytes
-            are there already.
+        path: The final path. Its folder is created if it is missing.
+        flush: Whether to wait until the data are on disk; False for a hard link to a file that is
+            already on disk.
 
     Yields:
-        The temporary path to write to. On an exception it is removed and ``path`` is untouched.
+        The temporary path to write to. On an exception it is removed and ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
@@ -41,7 +41,7 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; a file system that cannot do so is not an error."""
+    """Make a rename durable; ignored if the file system does not support it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -66,10 +66,10 @@ def read_json(path: Path, what: str) -> Any:
 
     Args:
         path: The file.
-        what: What it is, for the error message.
+        what: Description of the file, for the error message.
 
     Raises:
-        InputError: If the file is missing, is not JSON, or names something twice in one object.
+        InputError: If the file is missing, is not JSON, or has duplicate names in one object.
     """
     try:
         return parse_json(path.read_text(encoding="utf-8-sig"))
@@ -80,10 +80,10 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON, of which Python would keep the last of two values of one name.
+    """Parse JSON and reject duplicate names, which Python would silently accept.
 
     Raises:
-        ValueError: If it is not JSON, or an object has two values of one name.
+        ValueError: If it is not JSON, or an object has duplicate names.
     """
     return json.loads(text, object_pairs_hook=_without_repeats)
 
@@ -99,10 +99,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder for this process alone; the lock goes with the process, however it ends.
+    """Lock a folder for this process; the lock is released when the process ends.
 
     Raises:
-        InputError: If another process holds it.
+        InputError: If another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as file:

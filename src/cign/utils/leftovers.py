@@ -1,4 +1,4 @@
-"""What an interrupted write leaves, its temporary file, is cleared away by who works there next."""
+"""Removal of temporary files of interrupted writes, by the next process using the folder."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from cign.utils.files import folder_lock
 
-# As `cign.utils.files.replacing` names them: the final name, the process, eight digits drawn.
+# Names from `cign.utils.files.replacing`: final name, process id, eight random digits.
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.[0-9a-f]{8}\.tmp")
 
 
 @contextlib.contextmanager
 def held_folder(folder: Path, what: str) -> Iterator[None]:
-    """Hold a folder for this process alone, without what interrupted writes have left in it.
+    """Lock a folder for this process, and remove leftovers of interrupted writes.
 
     Args:
-        folder: It is made if it is missing.
-        what: What it is, for the error message.
+        folder: The folder; created if missing.
+        what: Description of the folder, for the error message.
 
     Raises:
-        InputError: If another process holds it.
+        InputError: If another process holds the lock.
     """
     with folder_lock(folder, what):
         sweep(folder)
@@ -31,11 +31,11 @@ def held_folder(folder: Path, what: str) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of processes that have ended, below a folder that is held."""
+    """Remove temporary files of terminated processes below a locked folder."""
     for path in folder.rglob(".*.tmp"):
         match = _TEMPORARY.fullmatch(path.name)
         if match is not None and not _is_alive(int(match[1])):
-            # Another process may take it away first; one that stays costs space alone.
+            # Another process may remove it first; a remaining file only costs disk space.
             with contextlib.suppress(OSError):
                 path.unlink()
 

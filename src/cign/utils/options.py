@@ -1,4 +1,4 @@
-"""Options from recipes: typed dataclasses filled from plain values, nothing ignored."""
+"""Options from recipes: typed dataclasses filled from plain values; unknown names are errors."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def configure(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
     Args:
         cls: The dataclass.
-        values: Names and values; names that are missing keep their defaults.
-        where: What is being read, for error messages.
+        values: Names and values; missing names have their defaults.
+        where: Name of the source, for error messages.
 
     Raises:
         InputError: If a name is unknown or a value is of the wrong type.
@@ -44,7 +44,7 @@ def configure(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             if not isinstance(value, Mapping):
                 raise InputError(f"{where}: {name} must hold options, not {value!r}")
             default = _default(fields[name])
-            # A recipe that names one option of a group keeps the group's other defaults.
+            # A recipe that sets one option of a group uses the defaults of the others.
             merged = {**(dataclasses.asdict(default) if default is not None else {}), **value}
             filled[name] = configure(hint_type, merged, f"{where}: {name}")
         else:
@@ -86,19 +86,19 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     is_stray_bool = isinstance(value, bool) and hint is not bool  # True is an int to Python
     if isinstance(hint, type) and isinstance(value, hint) and not is_stray_bool:
         return value
-    wanted = getattr(hint, "__name__", str(hint))
-    raise InputError(f"{where} is {value!r}: a value of type {wanted} is needed")
+    expected = getattr(hint, "__name__", str(hint))
+    raise InputError(f"{where} is {value!r}: it must be of type {expected}")
 
 
 def check_sizes(options: object, least: dict[str, int]) -> None:
-    """Refuse numbers that are too small.
+    """Check lower bounds of numbers.
 
     Args:
-        options: Has them as attributes.
-        least: The smallest that each may be.
+        options: Object with the numbers as attributes.
+        least: Lower bound of each number.
 
     Raises:
-        InputError: Naming the first that is smaller.
+        InputError: Naming the first number that is too small.
     """
     for name, low in least.items():
         number = getattr(options, name)
@@ -107,24 +107,26 @@ def check_sizes(options: object, least: dict[str, int]) -> None:
 
 
 def check_positive(options: object, names: Sequence[str]) -> None:
-    """Refuse numbers that are not above 0.
+    """Check that numbers are positive.
 
     Raises:
-        InputError: Naming the first.
+        InputError: Naming the first that is not.
     """
     for name in names:
         if not getattr(options, name) > 0:
-            raise InputError(f"{name} {getattr(options, name)} is not positive: use 0.1, say")
+            raise InputError(
+                f"{name} {getattr(options, name)} is not positive: use, for example, 0.1"
+            )
 
 
 def refuse_ignored(options: Any, names: Sequence[str], where: str, remedy: str) -> None:
-    """Refuse options that are set where nothing reads them.
+    """Refuse options that are set but have no effect.
 
     Args:
         options: A dataclass instance.
-        names: Those that have no effect; each may keep its default.
-        where: What makes it so, for example ``"trunk linear"``.
-        remedy: What to change if the option is meant.
+        names: Options without effect; only their defaults are allowed.
+        where: The reason, for example ``"trunk linear"``.
+        remedy: What to change to make the option effective.
 
     Raises:
         InputError: If one of them is not at its default.
@@ -140,12 +142,12 @@ def refuse_ignored(options: Any, names: Sequence[str], where: str, remedy: str) 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What a recipe file holds.
+    """Contents of a recipe file.
 
     Attributes:
         method: Name of the method.
-        options: Its options.
-        sources: Where each figure comes from; for readers, not read by the program.
+        options: Options of the method.
+        sources: Source of each value; documentation that the program ignores.
         name: File or built-in recipe it was read from.
     """
 
@@ -159,7 +161,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe from a YAML file.
 
     Raises:
-        InputError: If it cannot be read or holds something that would be ignored.
+        InputError: If it cannot be read or has unknown entries.
     """
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -170,7 +172,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def builtin_recipe(method: str) -> Recipe:
-    """The recipe that is shipped for a method; the method's defaults where there is none."""
+    """The built-in recipe of a method; the method's defaults if there is none."""
     file = resources.files("cign") / "recipes" / f"{method}.yaml"
     if not file.is_file():
         return Recipe(method=method, name=method)
@@ -179,7 +181,7 @@ def builtin_recipe(method: str) -> Recipe:
 
 def _recipe(value: Any, name: str) -> Recipe:
     if not isinstance(value, dict) or not isinstance(value.get("method"), str):
-        raise InputError(f"recipe {name} must hold a mapping with at least 'method'")
+        raise InputError(f"recipe {name} must be a mapping with at least 'method'")
     for group in ("options", "sources"):
         if not isinstance(value.get(group, {}), dict):
             raise InputError(f"recipe {name}: {group} must be a mapping")

@@ -1,6 +1,6 @@
-"""Registries of parts that other packages can add to: methods, backbones, formats.
+"""Extensible registries of methods, backbones and formats.
 
-A part is found by the name it registered under, by the entry point of an installed package, or by
+A component is looked up by its registered name, by an entry point of an installed package, or by
 ``package.module:Name``, in this order.
 """
 
@@ -16,20 +16,20 @@ from cign.errors import InputError, one_of
 T = TypeVar("T")
 
 CONTRACT = 1
-"""Version of the interfaces that parts are written for; it grows when one of them changes."""
+"""Version of the plugin interfaces; incremented when one of them changes."""
 
 
 class Registry(MutableMapping[str, T], Generic[T]):
-    """Parts of one kind by name.
+    """Components of one kind by name.
 
-    Iterating gives the names that are registered, in alphabetical order; parts of entry points are
-    imported when they are asked for by name.
+    Iteration yields the registered names in alphabetical order. Components of entry points are
+    imported when they are looked up by name.
 
     Args:
-        kind: What a part is, for messages, for example ``"method"``.
+        kind: Kind of component, for messages, for example ``"method"``.
         group: Group of the entry points.
-        check: Refuses an object that is not such a part.
-        discover: Registers the parts of this package, before the first look-up.
+        check: Raises an error for an object that is not such a component.
+        discover: Registers the components of this package before the first look-up.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Registry(MutableMapping[str, T], Generic[T]):
     # ------------------------------------------------------------- registered
 
     def register(self, name: str, part: T, *, contract: int = CONTRACT) -> None:
-        """Add a part under a name.
+        """Register a component.
 
         Raises:
-            InputError: If the name is taken, or the part was written for another contract.
+            InputError: If the name is taken, or the component was written for another contract.
         """
         if contract != CONTRACT:
             raise InputError(
-                f"{self.kind} {name!r} was written for contract {contract}, this version of cign "
-                f"has contract {CONTRACT}: install a version of one that fits the other"
+                f"{self.kind} {name!r} was written for contract {contract}, but this version of "
+                f"cign has contract {CONTRACT}: install matching versions"
             )
         if ":" in name or not name:
             raise InputError(f"{self.kind} name {name!r} is invalid: use a name without ':'")
@@ -93,15 +93,15 @@ class Registry(MutableMapping[str, T], Generic[T]):
 
     @property
     def names(self) -> list[str]:
-        """All names that can be asked for, those of entry points too."""
+        """All known names, including those of entry points."""
         found = importlib.metadata.entry_points(group=self.group)
         return list(dict.fromkeys([*self, *(entry.name for entry in found)]))
 
     def find(self, reference: str) -> T:
-        """A part by its name or by ``package.module:Name``.
+        """Find a component by its name or by ``package.module:Name``.
 
         Raises:
-            InputError: If there is none, or it cannot be imported.
+            InputError: If it does not exist or cannot be imported.
         """
         if reference in self._all():
             return self._parts[reference]
@@ -122,7 +122,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
                 found = getattr(found, part)
         except InputError:
             raise
-        except Exception as error:  # a module may fail in any way
+        except Exception as error:  # importing a module can raise any exception
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(
                 f"{self.kind} {reference!r} cannot be imported ({reason}): check the name, and "
@@ -133,7 +133,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
         return part_found
 
     def reference(self, part: T) -> str:
-        """What finds a part in another process: its name here, or ``package.module:Name``."""
+        """A reference valid in other processes: the registered name, or ``package.module:Name``."""
         origin = _origin(part)
         for name, known in self._all().items():
             if known is part and origin.startswith("cign."):

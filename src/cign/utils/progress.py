@@ -1,4 +1,4 @@
-"""How long work reports that it moves on; what is drawn is the terminal's affair."""
+"""Interface for reporting progress; `cign.utils.terminal` implements the display."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ class Progress(Protocol):
     """Receives the progress of one stage of work after another."""
 
     def start(self, title: str, total: int) -> None:
-        """Begin a stage of ``total`` steps; ends the stage before it."""
+        """Start a stage of ``total`` steps; ends the previous stage."""
 
     def advance(self, steps: int = 1) -> None:
-        """Report that ``steps`` more steps are done."""
+        """Report ``steps`` more finished steps."""
 
     def note(self, text: str) -> None:
         """Show one line of text."""
@@ -24,15 +24,15 @@ class Progress(Protocol):
 
 @runtime_checkable
 class Measuring(Protocol):
-    """A progress that also shows what is measured during a stage, such as the loss."""
+    """A progress that also shows measurements of a stage, such as the loss."""
 
     def measure(self, unit: str, detail: Callable[[], str]) -> None:
-        """Describe the stage that has just been started.
+        """Describe the stage that was just started.
 
         Args:
-            unit: What is counted, in the plural, for example ``steps``.
-            detail: Gives a text for the next line, or an empty one. It is called only when a line
-                is drawn, since reading a value makes the host wait for the device.
+            unit: Name of a step in the plural, for example ``steps``.
+            detail: Returns a text for the next line, or an empty one. It is called only when a line
+                is drawn, because reading a value synchronizes host and device.
         """
 
 

@@ -1,7 +1,7 @@
-"""Random numbers by place, not by history: each step draws from a stream of its own.
+"""Random numbers seeded by position: each step has its own stream.
 
-Seeding every step from (seed, task, phase, epoch, step) makes a resumed run draw what the
-unbroken one would have drawn, with no generator state to save.
+Seeding every step from (seed, task, phase, epoch, step) gives a resumed run the same random numbers
+as an uninterrupted one, without saving generator states.
 """
 
 from __future__ import annotations

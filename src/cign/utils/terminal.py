@@ -1,4 +1,4 @@
-"""What is shown to a person: progress and notes on standard error, answers on standard output."""
+"""Terminal output: progress and notes on standard error, results on standard output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MEASURE_EVERY_S = 1.0
 
 
 class _Stage:
-    """A stage of work: how far it is, how fast it goes, how long it will take."""
+    """A stage of work: its progress, rate and remaining time."""
 
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total, self.done = title, total, 0
@@ -22,18 +22,18 @@ class _Stage:
         self._counted_from: tuple[float, int] | None = None
 
     def advance(self, steps: int, now: float) -> None:
-        """Count. What the first call reports was there before, or took the time of warming up."""
+        """Count. The first call is excluded from the rate: earlier work, or warm-up."""
         self.done += steps
         if self._counted_from is None:
             self._counted_from = now, self.done
 
     def rate(self, now: float) -> float | None:
-        """Steps per second; None before there are any to measure."""
+        """Steps per second; None before it can be measured."""
         since, before = self._counted_from or (now, self.done)
         return (self.done - before) / (now - since) if now > since and self.done > before else None
 
     def measured(self, now: float) -> list[str]:
-        """Rate and what else the stage has to show."""
+        """Rate, and the stage's own detail, as texts."""
         rate, detail = self.rate(now), self.detail()
         if rate is None:
             return [detail] if detail else []
@@ -42,14 +42,14 @@ class _Stage:
         return [per_second, detail] if detail else [per_second]
 
     def line(self, now: float) -> str:
-        """The stage in one line, while it goes on."""
+        """One line about the running stage."""
         count = f"{self.done} of {self.total} {self.unit}".rstrip()
         rate = self.rate(now)
         left = [] if rate is None else [f"{duration((self.total - self.done) / rate)} left"]
         return f"{self.title}: " + ", ".join([count, *self.measured(now), *left])
 
     def last_line(self, now: float) -> str:
-        """The stage in one line, when it is over."""
+        """One line about the finished stage."""
         detail = self.detail()
         parts = [f"{self.done} of {self.total}", f"{now - self.begin:.1f} s"]
         return f"{self.title}: " + ", ".join([*parts, detail] if detail else parts)
@@ -60,7 +60,7 @@ def _nothing() -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as one says it: ``54 s``, ``12 min``, ``3 h 5 min``."""
+    """A duration as text: ``54 s``, ``12 min``, ``3 h 5 min``."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -68,14 +68,14 @@ def duration(seconds: float) -> str:
 
 
 class PlainProgress:
-    """Sparse lines, for logs and pipes: one every ten seconds and one at the end of a stage."""
+    """For logs and pipes: a line every ten seconds and at the end of a stage."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream
         self._stage: _Stage | None = None
 
     def start(self, title: str, total: int) -> None:
-        """Begin a stage."""
+        """Start a stage."""
         self.stop()
         self._stage = _Stage(title, total)
         self._last_line = self._stage.begin
@@ -86,7 +86,7 @@ class PlainProgress:
         self._stage.unit, self._stage.detail = unit, detail
 
     def advance(self, steps: int = 1) -> None:
-        """Count; show a line when the last one is old."""
+        """Count; show a line at most every ten seconds."""
         assert self._stage is not None
         now = time.monotonic()
         self._stage.advance(steps, now)
@@ -108,8 +108,8 @@ class PlainProgress:
 class BarProgress:
     """A bar at the bottom of a terminal.
 
-    It is drawn from the calls themselves, without a thread of its own: worker processes are
-    started while it is shown, and a fork beside a thread can hang.
+    It is drawn from the calls themselves, without an extra thread: worker processes are started
+    while it is shown, and forking a process with threads can deadlock.
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class BarProgress:
             TextColumn("{task.fields[measured]}", markup=False),
             console=self._console,
             auto_refresh=False,
-            # Else what is printed meanwhile goes where the bar is, and not to a file or a pipe.
+            # Otherwise printed text would go to the bar's stream instead of a file or a pipe.
             redirect_stdout=sys.stdout.isatty(),
         )
         self._task: Any = None
@@ -134,7 +134,7 @@ class BarProgress:
         self._last_refresh = self._last_measured = 0.0
 
     def start(self, title: str, total: int) -> None:
-        """Begin a stage; the bars of earlier stages stay."""
+        """Start a stage; the bars of earlier stages remain."""
         if self._task is None:
             self._bar.start()
         else:
@@ -150,7 +150,7 @@ class BarProgress:
         self._stage.unit, self._stage.detail = unit, detail
 
     def advance(self, steps: int = 1) -> None:
-        """Move the bar, and redraw it at most ten times a second."""
+        """Advance the bar; redraw at most ten times a second."""
         assert self._stage is not None
         now = time.monotonic()
         self._bar.advance(self._task, steps)
@@ -162,7 +162,7 @@ class BarProgress:
             self._bar.refresh()
 
     def _show_measured(self, now: float) -> None:
-        """Write rate and loss behind the bar."""
+        """Show rate and loss after the bar."""
         if self._stage is not None:
             self._last_measured = now
             self._bar.update(self._task, measured=", ".join(self._stage.measured(now)))
@@ -172,7 +172,7 @@ class BarProgress:
         self._console.print(text, markup=False)
 
     def stop(self) -> None:
-        """Leave the bars as they are and free the terminal."""
+        """Leave the finished bars on screen and release the terminal."""
         if self._task is not None:
             self._show_measured(time.monotonic())
             self._bar.refresh()
@@ -183,10 +183,10 @@ class BarProgress:
 
 
 class Shown(Protocol):
-    """What is on the screen until it is stopped."""
+    """A live display that must be stopped."""
 
     def stop(self) -> None:
-        """Leave the screen."""
+        """Stop the display."""
 
 
 S = TypeVar("S", bound=Shown)
@@ -194,37 +194,37 @@ _shown: list[Shown] = []
 
 
 def until_restored(view: S) -> S:
-    """Have `restore` stop something that is shown."""
+    """Register a live display that `restore` stops."""
     _shown.append(view)
     return view
 
 
 def make_progress() -> PlainProgress | BarProgress:
-    """A bar where standard error is a terminal, lines elsewhere."""
+    """A bar if standard error is a terminal, lines otherwise."""
     return until_restored(BarProgress() if sys.stderr.isatty() else PlainProgress())
 
 
 def restore() -> None:
-    """Give the terminal back as it was, whatever ended the command."""
+    """Restore the terminal by stopping all live displays."""
     while _shown:
         _shown.pop().stop()
 
 
 def say(text: str = "") -> None:
-    """Write a line of the answer to standard output."""
+    """Write a line of results to standard output."""
     print(text)
 
 
 def note(text: str) -> None:
-    """Write a remark to standard error, where it cannot get into a script's input."""
+    """Write a note to standard error, separate from results."""
     print(f"cign: {text}", file=sys.stderr)
 
 
 def show_device(device: str) -> None:
-    """Write to standard error what is computed on, before the work begins.
+    """Write the compute device to standard error before the work starts.
 
     Args:
-        device: As `cign.utils.devices.resolve_device` gives it.
+        device: As returned by `cign.utils.devices.resolve_device`.
     """
     from cign.utils.devices import describe_device
 
@@ -237,9 +237,9 @@ def show_table(
     """Write a table to standard output.
 
     Args:
-        headings: One for each column.
-        rows: Values, shown as they are; None as a dash.
-        num_text: How many leading columns are text, aligned left; the others are numbers.
+        headings: One per column.
+        rows: Values, shown with ``str``; None as a dash.
+        num_text: Number of leading text columns, aligned left; the others are numbers.
     """
     from rich import box
     from rich.console import Console
@@ -251,7 +251,7 @@ def show_table(
         table.add_column(heading, justify="left" if i < num_text else "right", no_wrap=i > 0)
     for row in rows:
         table.add_row(*(Text("-" if value is None else str(value)) for value in row))
-    # A pipe has no width; the table shall not be cut to a guess.
+    # A pipe has no width, so the table is not truncated.
     width = None if sys.stdout.isatty() else 10_000
     Console(file=sys.stdout, width=width, highlight=False).print(table)
 

@@ -1,37 +1,37 @@
-"""The commands: what each takes and shows. Heavy modules are imported when a command runs.
+"""The commands: their arguments and output. Heavy modules are imported when a command runs.
 
 A command is a module with ``SUMMARY`` (one line), ``EXAMPLE`` (one or more lines for ``--help``),
-``add_options(parser)`` and ``run(options)``; ``GO_ON``, where it has one, says how to go on after
-an interruption.
+``add_options(parser)`` and ``run(options)``. Optional: ``GO_ON``, how to resume after an
+interruption, and ``KEPT``, what is saved then.
 """
 
-# Purpose -> command -> one line for `cign --help`; the module of the command's name does the rest.
+# Purpose -> command -> summary for `cign --help`. The module has the command's name.
 COMMAND_GROUPS: dict[str, dict[str, str]] = {
     "getting started": {
-        "demo": "all of it in three minutes: clips, store, training, table, report",
+        "demo": "run the whole pipeline, from clips to report, in three minutes",
     },
     "data": {
-        "synth": "write the embedded benchmark: clips of procedural instruments, as MP4 files",
-        "inspect": "show what is in a dataset or a prepared store",
-        "prepare": "decode clips once into a store, and cache the tokens of a backbone",
+        "synth": "render the embedded benchmark, a synthetic dataset of MP4 files",
+        "inspect": "summarise a dataset or a prepared store, and find problems",
+        "prepare": "decode clips into a store and cache the tokens of a backbone",
     },
     "training": {
-        "train": "learn the classes of a store, in one task or several",
-        "add": "teach a trained model new classes, or more clips of known ones",
-        "rename": "give a class of a model another name",
-        "remove": "have a model forget a class",
-        "versions": "list the versions of a model, or go back to the one before",
+        "train": "train a model on the classes of a store, in one or several tasks",
+        "add": "add new classes, or clips of known classes, to a trained model",
+        "rename": "rename a class of a model",
+        "remove": "remove a class from a model",
+        "versions": "list the versions of a model, or revert to the previous one",
     },
     "using a model": {
-        "predict": "classify files, and tell which are of unknown classes",
-        "evaluate": "measure a model on any prepared clips",
-        "app": "serve a web app: drop a clip, see predictions and maps, teach a class",
-        "export": "write a model as ONNX or torch.export, to run without cign",
+        "predict": "classify files, and flag clips of unknown classes",
+        "evaluate": "evaluate a model on a prepared store",
+        "app": "serve a web app: classify clips, show maps, teach classes",
+        "export": "export a model to ONNX or torch.export, to run without cign",
     },
     "comparing": {
         "bench": "compare methods: a grid of runs, a table with intervals and costs",
-        "metrics": "compute all metrics of finished runs, each with its formula",
-        "report": "make an HTML page about one or several runs",
+        "metrics": "compute all metrics of runs, each with its formula",
+        "report": "write an HTML report on one or several runs",
     },
     "shell": {
         "completion": "print a completion script for bash, zsh or fish",

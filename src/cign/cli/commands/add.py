@@ -1,4 +1,4 @@
-"""`cign add MODEL CLIPS`: teach a trained model more, without its old clips."""
+"""`cign add MODEL CLIPS`: add classes or clips to a trained model, without its old clips."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ from cign.cli.arguments import (
 )
 from cign.utils.terminal import make_progress, note, percent, say
 
-SUMMARY = "Teach a trained model new classes, or more clips of known ones, without its old clips."
+SUMMARY = "Add new classes, or clips of known classes, to a trained model without its old clips."
 EXAMPLE = "cign add work/run new-clips --out work/model"
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model; a run with --out")
+    """Declare the arguments."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
+    )
     parser.add_argument(
         "clips",
         metavar="CLIPS",
         type=path,
         help="folder of class folders, CSV or Parquet table, or a prepared store",
     )
-    parser.add_argument("--format", metavar="NAME", help="of the clips (default: found out)")
+    parser.add_argument("--format", metavar="NAME", help="format of the clips (default: detected)")
     add_media(parser)
     parser.add_argument(
         "--no-keep",
         dest="keep",
         action="store_false",
-        help="keep none of these clips (default: up to 5 a class, as tokens, to measure costs)",
+        help="store no validation clips (default: tokens of up to 5 clips per class, which measure "
+        "the effect of changes on accuracy)",
     )
     add_decoders(parser)
     add_device(parser)
@@ -43,18 +46,21 @@ def add_options(parser: CommandParser) -> None:
 
 
 def add_out(parser: CommandParser) -> None:
-    """Declare ``--out``, as all commands that change a model take it."""
+    """Declare ``--out``, for commands that change a model."""
     parser.add_argument(
-        "--out", metavar="MODEL2", type=path, help="write a changed copy; MODEL stays as it is"
+        "--out",
+        metavar="MODEL2",
+        type=path,
+        help="write a changed copy to MODEL2; MODEL is unchanged",
     )
 
 
 def run(options: Any) -> None:
-    """Learn, show what it costs, then keep it."""
+    """Learn the clips, show the effect on accuracy, then save the model."""
     from cign.saved_model.versions import changing
 
     with changing(options.model, options.out) as work:
-        from cign.learner import Learner  # takes seconds, for a model that is there
+        from cign.learner import Learner  # slow import: only after the model was found
 
         learner = Learner.load(work.place, device=device_of(options))
         addition = learner.add(
@@ -66,13 +72,13 @@ def run(options: Any) -> None:
             progress=make_progress(),
         )
         show(addition)
-        sys.stdout.flush()  # what it costs is told before it is kept
+        sys.stdout.flush()  # the effect is shown before the model is saved
         assert learner.model is not None
         say(work.keep(learner.model))
 
 
 def show(addition: Any) -> None:
-    """Say what was learned and what it costs."""
+    """Print what was learned and its effect on old classes."""
     from cign.updating.new_clips import num_clips
 
     for line in addition.notes:
@@ -84,19 +90,19 @@ def show(addition: Any) -> None:
     say(f"learned in {addition.seconds:.1f} s")
     if (cost := addition.cost) is not None:
         say(
-            f"old classes, {num_clips(cost.num_clips)} kept: {percent(cost.before)} % right "
-            f"before, {percent(cost.after)} % after; answers that change: "
+            f"old classes, {num_clips(cost.num_clips)} for validation: accuracy "
+            f"{percent(cost.before)} % before, {percent(cost.after)} % after; changed predictions: "
             f"{percent(cost.to_new)} % to a new class, {percent(cost.to_old)} % to another old one"
         )
     else:
-        say("old classes: no clips are kept with this model, the cost is not known")
+        say("old classes: this model stores no validation clips, so the effect is unknown")
     if addition.new_accuracy is not None:
         say(
-            f"added clips, {addition.num_new_kept} not learned from: "
-            f"{percent(addition.new_accuracy)} % right"
+            f"added clips, {addition.num_new_kept} held out: "
+            f"accuracy {percent(addition.new_accuracy)} %"
         )
     say(
-        f"kept: statistics of {addition.state_bytes / 1e6:.1f} MB, "
-        f"{num_clips(addition.num_kept)} of {addition.kept_bytes / 1e6:.1f} MB that nothing is "
-        "learned from"
+        f"stored: statistics of {addition.state_bytes / 1e6:.1f} MB and "
+        f"{num_clips(addition.num_kept)} of {addition.kept_bytes / 1e6:.1f} MB for validation, "
+        "never for training"
     )

@@ -1,4 +1,4 @@
-"""`cign app MODEL`: a web page that answers about clips and can be taught."""
+"""`cign app MODEL`: a web app that classifies clips and can learn new classes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cign.errors import InputError
 from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import note, say
 
-SUMMARY = "Serve a web page: drop a clip, see the answer and the maps, teach a new class."
+SUMMARY = "Serve a web app: upload a clip, see the predictions and maps, teach a new class."
 EXAMPLE = "cign app work/run"
 _NEEDED = ("gradio", "fastapi", "uvicorn")
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     add_model(parser)
     parser.add_argument(
         "--teach",
         action="store_true",
-        help="unlock teaching: whoever opens the page may change the model",
+        help="enable teaching: anyone who opens the page may change the model",
     )
     add_out(parser)
     add_device(parser)
@@ -31,30 +31,30 @@ def add_options(parser: CommandParser) -> None:
         "--host",
         metavar="ADDRESS",
         default="127.0.0.1",
-        help="address to listen at (default: 127.0.0.1, this machine alone)",
+        help="address to listen on (default: 127.0.0.1, reachable from this machine only)",
     )
     parser.add_argument(
         "--port",
         metavar="N",
         type=whole(0, 65535),
         default=7860,
-        help="port to listen at; 0 takes a free one (default: 7860)",
+        help="port to listen on; 0 chooses a free port (default: 7860)",
     )
     parser.add_argument(
         "--max-upload",
         metavar="SIZE",
         type=num_bytes,
         default=200 * 2**20,
-        help="largest file that is taken, for example 500kB, 200MB or 1GB (default: 200MB)",
+        help="largest accepted file, for example 500kB, 200MB or 1GB (default: 200MB)",
     )
 
 
 def run(options: Any) -> None:
-    """Serve until the command is interrupted."""
+    """Serve until interrupted."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the web app needs {', '.join(missing)}: `pip install 'gradio>=6,<7'` brings all of it"
+            f"the web app needs {', '.join(missing)}: `pip install 'gradio>=6,<7'` installs all"
         )
     refuse_missing(options.model)
     from cign.app.service import Service
@@ -65,17 +65,17 @@ def run(options: Any) -> None:
         service = Service(options.model, teach=options.teach, out=options.out, device=device)
         if not is_local(options.host):
             note(
-                f"{options.host} can be reached by others: whoever can opens the page, which asks "
-                "for no password" + (", and may change the model" if options.teach else "")
+                f"{options.host} can be reached from other machines: anyone there can open the "
+                "page without a password" + (" and change the model" if options.teach else "")
             )
         serve(
             service,
             socket,
             max_upload=options.max_upload,
-            ready=_tell,
+            ready=_announce,
         )
 
 
-def _tell(address: str) -> None:
-    say(f"{address}  (Ctrl-C ends it)")
-    sys.stdout.flush()  # whoever reads a pipe waits for it
+def _announce(address: str) -> None:
+    say(f"{address}  (Ctrl-C stops it)")
+    sys.stdout.flush()  # the reader of a pipe waits for the address

@@ -1,4 +1,4 @@
-"""`cign bench STORE... --out FOLDER`: the comparison table."""
+"""`cign bench STORE... --out FOLDER`: compare methods in a table."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from cign.errors import InputError, RunError
 from cign.utils.devices import resolve_device
 from cign.utils.terminal import note, percent, say, show_table
 
-SUMMARY = "Compare methods on stores: a grid of runs in parallel, a table with intervals and costs."
+SUMMARY = "Compare methods on stores: a parallel grid of runs, a table with intervals and costs."
 EXAMPLE = "cign bench work/store --out work/bench --methods cign_analytic,finetune --tasks 4"
 GO_ON = "run the same command again"
-KEPT = "finished runs are kept, others up to their last checkpoint"
+KEPT = "finished runs are saved, others up to their last checkpoint"
 _SHOWN = (
     *("last_audio_visual", "last_audio", "last_visual"),
     *("average_audio_visual", "forgetting_audio_visual"),
@@ -31,29 +31,33 @@ _SHOWN = (
 
 
 def names(text: str | list[str]) -> list[str]:
-    """A type for lists with commas; a list that was read before stays as it is."""
+    """A type for comma-separated lists; a list is returned unchanged."""
     parts = text if isinstance(text, list) else [part.strip() for part in str(text).split(",")]
     if not all(parts):
-        raise argparse.ArgumentTypeError(f"{text!r} has an empty part: separate names by commas")
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty entry: separate names by commas")
     return parts
 
 
 def numbers(text: str | list[int]) -> list[int]:
-    """A type for lists of whole numbers with commas."""
+    """A type for comma-separated lists of whole numbers."""
     parse = whole(1)
     return text if isinstance(text, list) else [parse(part) for part in names(text)]
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     parser.add_argument(
-        "stores", metavar="STORE", type=path, nargs="+", help="made by `cign prepare`"
+        "stores", metavar="STORE", type=path, nargs="+", help="store made by `cign prepare`"
     )
     parser.add_argument(
-        "--out", metavar="FOLDER", type=path, required=True, help="for runs and tables (required)"
+        "--out",
+        metavar="FOLDER",
+        type=path,
+        required=True,
+        help="folder for runs and tables (required)",
     )
     parser.add_argument(
-        "--methods", metavar="A,B", type=names, required=True, help="what to compare (required)"
+        "--methods", metavar="A,B", type=names, required=True, help="methods to compare (required)"
     )
     parser.add_argument(
         "--tasks",
@@ -66,16 +70,16 @@ def add_options(parser: CommandParser) -> None:
         "--memory",
         metavar="M,N",
         type=names,
-        help="clips kept of old classes: in total (120), per class (20/class), as bytes (64MB); "
-        "default: 0, or the benchmark's",
+        help="exemplar budgets for old classes: in total (120), per class (20/class) or in bytes "
+        "(64MB); default: 0, or that of the benchmark",
     )
     parser.add_argument(
         "--orders",
         metavar="N",
         type=numbers,
         default=[1],
-        help="class orders 0 to N-1, 0 being the data's own; one number, or one for each of "
-        "--tasks (default: 1)",
+        help="class orders 0 to N-1, where 0 is the order of the data; one number, or one for each "
+        "of --tasks (default: 1)",
     )
     parser.add_argument(
         "--seeds", metavar="N", type=whole(1), default=1, help="seeds 0 to N-1 (default: 1)"
@@ -85,31 +89,31 @@ def add_options(parser: CommandParser) -> None:
         metavar="NAME:KEY=VALUE",
         action="append",
         help="run one method on a part of the grid, for example cign:tasks=4:orders=1, or with "
-        "other memories, replay:memory=64MB; keys are tasks, memory, orders, seeds; may be "
+        "another memory, replay:memory=64MB; keys: tasks, memory, orders, seeds; may be "
         "repeated for other methods",
     )
     parser.add_argument(
         "--against",
         metavar="NAME",
-        help="method that differences are measured against; NAME@MEMORY names its memory, too",
+        help="reference method for differences; NAME@MEMORY also selects its memory",
     )
     parser.add_argument(
         "--test-store",
         metavar="STORE",
         action="append",
-        help="score the test clips of this store, which has the same classes; repeat it to give "
-        "one for each STORE",
+        help="score the test clips of this store, which must have the same classes; repeat it "
+        "once per STORE",
     )
     parser.add_argument(
         "--regime",
         metavar="NAME",
         default="frozen",
-        help="frozen (on cached tokens, default) or end-to-end (encoders are trained)",
+        help="frozen (train on cached tokens, default) or end-to-end (train the encoders too)",
     )
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="whose tokens are read, or which is trained (default: the stores')",
+        help="backbone whose tokens are read, or which is trained (default: that of the stores)",
     )
     add_bf16(parser)
     add_device(parser)
@@ -117,25 +121,25 @@ def add_options(parser: CommandParser) -> None:
         "--recipes",
         metavar="DIR",
         type=path,
-        help="folder of NAME.yaml; a name there that is no method's is a variant to compare",
+        help="folder of recipes NAME.yaml; a NAME that is not a method is a variant to compare",
     )
     parser.add_argument(
-        "--workers", metavar="N", type=whole(1), help="runs at a time (default: one for each core)"
+        "--workers", metavar="N", type=whole(1), help="parallel runs (default: one per core)"
     )
     add_engine(parser)
     parser.add_argument(
         "--now",
         metavar="A,B",
         type=names,
-        help="make the runs of these methods this time, and leave the others' for later",
+        help="run only these methods now and leave the others for a later call",
     )
     parser.add_argument(
-        "--no-models", action="store_true", help="keep numbers and predictions only"
+        "--no-models", action="store_true", help="save metrics and predictions but no models"
     )
 
 
 def run(options: Any) -> None:
-    """Make the runs that are left, and show the table."""
+    """Execute the missing runs and show the table."""
     from cign.bench import BenchConfig, run_bench
     from cign.bench.grid import parse_parts
 
@@ -180,7 +184,7 @@ def run(options: Any) -> None:
 
 
 def numbers_of_tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bool]:
-    """Numbers of tasks, memories, and whether the tasks are published groups."""
+    """Numbers of tasks, memory budgets, and whether the tasks are published class groups."""
     if options.benchmark is None:
         if not options.tasks:
             raise InputError("give --tasks T,U, the numbers of tasks, or --benchmark NAME")
@@ -196,14 +200,14 @@ def numbers_of_tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bo
     if options.memory is None and len(memories) > 1:
         usual = ", ".join(f"{benchmark.tasks[n]} at {n} tasks" for n in tasks)
         raise InputError(
-            f"benchmark {options.benchmark} keeps {usual}, and a bench would run each number of "
-            "tasks with each memory: give one of --tasks, or --memory for all"
+            f"benchmark {options.benchmark} has memory {usual}, but a bench combines every number "
+            "of tasks with every memory: give one of --tasks, or --memory for all"
         )
     return tasks, tuple(memories), benchmark.keeps_groups
 
 
 def show_comparison(table: dict[str, Any]) -> None:
-    """Show the rows over all stores, audio-visual first, and what was left out."""
+    """Show the rows over all stores, audio-visual first, and the skipped combinations."""
     from cign.bench.table import difference
 
     against = table["against"]

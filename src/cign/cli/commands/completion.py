@@ -7,7 +7,7 @@ from typing import Any
 from cign.cli.arguments import CommandParser
 from cign.utils.terminal import say
 
-SUMMARY = "Print a completion script for a shell, to be sourced by it or put where it looks."
+SUMMARY = "Print a completion script for a shell, to be sourced or saved in its completion folder."
 EXAMPLE = """\
 source <(cign completion bash)
 cign completion fish > ~/.config/fish/completions/cign.fish"""
@@ -15,7 +15,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
 
 

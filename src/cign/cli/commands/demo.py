@@ -1,4 +1,4 @@
-"""`cign demo`: the whole path on the embedded benchmark."""
+"""`cign demo`: the complete pipeline on the embedded benchmark."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cign.cli.arguments import CommandParser, add_device, device_of, path
 from cign.cli.commands.train import MODALITY_NAMES
 from cign.utils.terminal import make_progress, percent, say, show_table
 
-SUMMARY = "Render clips, prepare them, train four methods on four tasks, compare: three minutes."
+SUMMARY = "Render clips, prepare them, train and compare four methods on four tasks: three minutes."
 EXAMPLE = "cign demo --out demo"
 GO_ON = "run the same command again"
 _NUMBERS = ("last", "average", "forgetting")
@@ -19,7 +19,7 @@ _WIDTH = 80
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     parser.add_argument(
         "--out", metavar="DIR", type=path, default=Path("demo"), help="folder (default: demo)"
     )
@@ -27,7 +27,7 @@ def add_options(parser: CommandParser) -> None:
 
 
 def run(options: Any) -> None:
-    """Do it all, and show the table."""
+    """Run the pipeline and show the table."""
     from cign.cli.demo import caption, run_demo
 
     device = device_of(options)

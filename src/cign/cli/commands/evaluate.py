@@ -1,4 +1,4 @@
-"""`cign evaluate MODEL STORE`: how good a model is on any prepared clips."""
+"""`cign evaluate MODEL STORE`: accuracy of a model on a prepared store."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from cign.cli.commands.train import interval, show_accuracy
 from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import note, percent, say, show_table
 
-SUMMARY = "Measure a model on the clips of a store that show classes it knows."
+SUMMARY = "Evaluate a model on those clips of a store whose classes it knows."
 EXAMPLE = "cign evaluate work/run work/store"
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     add_model(parser)
-    parser.add_argument("store", metavar="STORE", type=path, help="made by `cign prepare`")
+    parser.add_argument("store", metavar="STORE", type=path, help="store made by `cign prepare`")
     parser.add_argument(
         "--split", metavar="NAME", default="test", help="train, val or test (default: test)"
     )
@@ -33,7 +33,7 @@ def add_options(parser: CommandParser) -> None:
 
 
 def run(options: Any) -> None:
-    """Score the clips; show accuracy, recall of each class, confusions and unknown clips."""
+    """Score the clips; show accuracy, recall per class, confusions and unknown clips."""
     if options.out is not None:
         from cign.inference.clip_results import check_results_file
 
@@ -71,12 +71,12 @@ def run(options: Any) -> None:
 
 
 def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:
-    """Recall of each class, the lowest first, then the classes that were not tested."""
+    """Recall per class, lowest first, then the classes without test clips."""
     from cign.metrics.classes import named_in_short
 
     what = "average precision" if measure == "map" else "recall"
     tested = [one for one in classes if one["num_clips"]]
-    say(f"\n{what} of each class, audio-visual, the lowest first")
+    say(f"\n{what} per class, audio-visual, lowest first")
     headings = ("class", "clips", f"{what}, %", "95 % interval")
     rows = [
         (one["name"], one["num_clips"], percent(one["recall"]), interval(one["low"], one["high"]))
@@ -86,7 +86,7 @@ def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:
     show_table(headings[:num_columns], (row[:num_columns] for row in rows))
     if lacking := [one["name"] for one in classes if not one["num_clips"]]:
         classes_are = "1 class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
-        say(f"{classes_are} no such clip, and no recall: {named_in_short(lacking)}")
+        say(f"{classes_are} no clip and therefore no {what}: {named_in_short(lacking)}")
 
 
 def _show_confusions(confusions: list[dict[str, Any]], measure: str) -> None:
@@ -96,7 +96,7 @@ def _show_confusions(confusions: list[dict[str, Any]], measure: str) -> None:
     if measure == "map":
         return
     if not confusions:
-        say("\nno clip was given to another class")
+        say("\nno confusions: every clip was assigned to its own class")
         return
     say("\nmost frequent confusions")
     for one in confusions:
@@ -104,11 +104,11 @@ def _show_confusions(confusions: list[dict[str, Any]], measure: str) -> None:
 
 
 def _show_open_set(found: dict[str, Any]) -> None:
-    """How well clips of classes the model does not know are told."""
+    """How well the model detects clips of unknown classes."""
     say()
     say(
-        f"{found['num_unknown']} clips of unknown classes beside {found['num_known']} of known "
-        "ones, audio-visual, percent"
+        f"{found['num_unknown']} clips of unknown classes and {found['num_known']} of known "
+        "classes, audio-visual, percent"
     )
     scores = found["readings"]["audio_visual"]
     show_table(
@@ -124,5 +124,5 @@ def _show_open_set(found: dict[str, Any]) -> None:
     if found["threshold"] is not None:
         say(
             f"above the threshold {found['threshold']:.3f}: {found['known_called_unknown']:.1f} % "
-            f"of known clips, {found['unknown_called_unknown']:.1f} % of unknown ones"
+            f"of known clips, {found['unknown_called_unknown']:.1f} % of unknown clips"
         )

@@ -1,4 +1,4 @@
-"""`cign export MODEL OUT`: the predictor as a file that runs without this package."""
+"""`cign export MODEL OUT`: export the predictor to a file that runs without this package."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from cign.cli.arguments import CommandParser, add_device, add_model, device_of, 
 from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import make_progress, say
 
-SUMMARY = "Write a model's predictor as ONNX or torch.export, checked against the model."
+SUMMARY = "Export a model's predictor to ONNX or torch.export, and check it against the model."
 EXAMPLE = "cign export work/run work/exported"
 
 _RUNTIMES = {"onnx": "onnxruntime", "torch": "torch", "both": "onnxruntime"}
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     add_model(parser)
     parser.add_argument("out", metavar="OUT", type=path, help="a new folder")
     parser.add_argument(
@@ -29,19 +29,19 @@ def add_options(parser: CommandParser) -> None:
         "--clips",
         metavar="FILE",
         nargs="+",
-        help="media files to check on (default: 50 procedural clips)",
+        help="media files for the check (default: 50 synthetic clips)",
     )
 
 
 def run(options: Any) -> None:
-    """Export, then say what was written and how far it is from the model."""
+    """Export, then print what was written and how much it differs from the model."""
     refuse_missing(options.model)
     from cign.export.checking import TOLERANCE
     from cign.export.formats import FILES, kinds_of
     from cign.export.script import SCRIPT
     from cign.learner import Learner
 
-    kinds_of(options.format)  # before a large model is read
+    kinds_of(options.format)  # checked before a large model is read
     learner = Learner.load(options.model, device=device_of(options))
     exported = learner.export(
         options.out,
@@ -57,12 +57,10 @@ def run(options: Any) -> None:
         )
     if exported.bf16_difference is not None:
         say(
-            "the file multiplies in float32; the model's own answers in bfloat16 differ by up to "
+            "the file computes in float32; the model's own predictions in bfloat16 differ by up to "
             f"{exported.bf16_difference:.2g}"
         )
     if not exported.any_length:
-        say("number of clips: any; length of the sound: the model's window")
+        say("number of clips: any; length of the audio: the model's window")
     say(f"{exported.folder / 'predictor.json'}: classes, inputs and outputs, checksums")
-    say(
-        f"{exported.folder / SCRIPT}: runs it, with numpy, av and {_RUNTIMES[options.format]} alone"
-    )
+    say(f"{exported.folder / SCRIPT}: runs it with numpy, av and {_RUNTIMES[options.format]} only")

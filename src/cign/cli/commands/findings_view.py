@@ -1,4 +1,4 @@
-"""What is odd about a source or a store, for a person: the most severe first, few lines each."""
+"""Problems of a source or a store as text: most severe first, a few lines each."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _WIDTH = 80
 _SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 _WITHOUT = {
     "train": "cannot be learned",
-    "val": "do not count when the threshold for unknown clips is set",
+    "val": "are ignored when the unknown threshold is set",
     "test": "get no accuracy",
 }
 _WITHOUT_ALL = {
-    "train": "nothing can be learned from this",
-    "val": "without them a model calls nothing unknown",
+    "train": "no model can be trained",
+    "val": "the model will have no unknown threshold",
     "test": "no accuracy can be measured",
 }
 
@@ -37,14 +37,14 @@ def show_severe(
     *,
     num_listed: int,
 ) -> None:
-    """Show what makes results wrong or impossible: lost clips, leaks, classes without clips.
+    """Show problems that invalidate results: lost clips, leaks, classes without clips.
 
     Args:
-        problems: Of the clips.
+        problems: Problems of the clips.
         shared_sources: See `cign.data.prepare.findings.shared_sources`.
         counts: Clips per split and class.
-        class_names: The classes to be taught.
-        num_listed: Clips in the list.
+        class_names: The classes to learn.
+        num_listed: Number of clips in the list.
     """
     lost = [problem for problem in problems if problem.severity == 0]
     if lost:
@@ -68,13 +68,13 @@ def show_severe(
 
 
 def show_remarks(problems: Sequence[Problem], conditions: Mapping[str, int]) -> None:
-    """Show what is odd about clips that are used all the same, and count what is harmless."""
+    """Show remarks on clips that are used, and count harmless conditions."""
     remarks = [problem for problem in problems if problem.severity == 2]
     repeated = [problem for problem in remarks if problem.condition == "short"]
     remarks = [problem for problem in remarks if problem.condition != "short"]
     if remarks:
         number = len({problem.clip for problem in remarks})
-        say(f"\nused, but worth a look: {number} {'clip' if number == 1 else 'clips'}")
+        say(f"\nused, but suspicious: {number} {'clip' if number == 1 else 'clips'}")
         _show_groups(remarks, _MAX_REMARKS)
     harmless = [f"{conditions[name]} {name}" for name in COUNTED_ONLY if conditions.get(name)]
     if repeated:
@@ -84,12 +84,12 @@ def show_remarks(problems: Sequence[Problem], conditions: Mapping[str, int]) -> 
 
 
 def has_leaks(problems: Sequence[Problem], shared_sources: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether two splits are known to have something in common."""
+    """Whether splits are known to overlap."""
     return bool(shared_sources) or any(problem.severity == 1 for problem in problems)
 
 
 def _without(counts: Mapping[str, Mapping[str, int]], class_names: Sequence[str]) -> Iterable[str]:
-    """Name the classes of which a split has no clip."""
+    """One line for each split that lacks clips of some classes."""
     for split in ("test", "train", "val"):
         lost = classes_without(split, counts, class_names)
         name = _SPLIT_NAMES[split]
@@ -103,13 +103,13 @@ def _without(counts: Mapping[str, Mapping[str, int]], class_names: Sequence[str]
 
 
 def _wrapped(line: str) -> str:
-    """Break a line of words at the width of a terminal."""
+    """Wrap a line at 80 characters."""
     how: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
     return textwrap.fill(line, _WIDTH, subsequent_indent="  ", **how)
 
 
 def _show_groups(problems: Sequence[Problem], most: int) -> None:
-    """Show the clips of each condition, the details once where there are few."""
+    """Show the clips of each condition; few distinct details are shown once per group."""
     details: dict[str, set[str]] = {}
     for problem in problems:
         details.setdefault(problem.condition, set()).add(problem.detail)

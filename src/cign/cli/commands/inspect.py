@@ -1,4 +1,4 @@
-"""`cign inspect SOURCE`: what is in a dataset; lists alone are enough."""
+"""`cign inspect SOURCE`: summarise a dataset, even if only its lists are present."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cign.data.names import escape_name
 from cign.errors import InputError
 from cign.utils.terminal import make_progress, note, say, show_table
 
-SUMMARY = "Say what is in a dataset (lists alone are enough) or in a prepared store."
+SUMMARY = "Summarise a dataset (its lists are enough) or a prepared store, and report problems."
 EXAMPLE = "cign inspect work/clips"
 _MAX_CLASSES = 60
 _MAX_PAIRS = 10
@@ -29,34 +29,34 @@ _MAX_MISSING = 3
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     parser.add_argument(
-        "source", metavar="SOURCE", type=path, help="folder, CSV, Parquet, or a prepared store"
+        "source", metavar="SOURCE", type=path, help="folder, CSV, Parquet, or prepared store"
     )
-    parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
+    parser.add_argument("--format", metavar="NAME", help="format of the source (default: detected)")
     add_media(parser)
     add_split(parser)
     add_benchmark(parser, "format, split and classes")
     parser.add_argument(
         "--decode",
         action="store_true",
-        help="decode every clip, to find broken, silent, still and (nearly) duplicate ones",
+        help="decode every clip to find broken, silent, still and (near-)duplicate clips",
     )
     parser.add_argument(
         "--listen",
         action="store_true",
-        help="of a prepared store: look for clips of two splits that sound nearly alike",
+        help="for a prepared store: find clips in different splits with nearly identical audio",
     )
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="of a prepared store: read everything, and find what a disk or a copy has changed",
+        help="for a prepared store: read all data and check it against its checksums",
     )
     parser.add_argument(
         "--write-table",
         metavar="FILE",
         type=path,
-        help="write the list as CSV, to be read and prepared as a table",
+        help="write the list as a CSV table that cign can read and prepare",
     )
     parser.add_argument(
         "--write-shards",
@@ -65,7 +65,7 @@ def add_options(parser: CommandParser) -> None:
         help="write the clips as tar files, with their labels and splits",
     )
     parser.add_argument(
-        "--per-shard", metavar="N", type=whole(1), help="clips of a tar file (default: 1000)"
+        "--per-shard", metavar="N", type=whole(1), help="clips per tar file (default: 1000)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
@@ -79,8 +79,8 @@ def run(options: Any) -> None:
         for name in names:
             if options[name]:
                 raise InputError(
-                    f"--{name.replace('_', '-')} says nothing about a prepared store, which "
-                    f"{options.source} is: "
+                    f"--{name.replace('_', '-')} does not apply to a prepared store such as "
+                    f"{options.source}: "
                     "leave it out, or name the source"
                 )
         facts = _store(options.source, options.listen, options.verify)
@@ -88,7 +88,7 @@ def run(options: Any) -> None:
         for name in ("listen", "verify"):
             if options[name]:
                 raise InputError(
-                    f"--{name} is for a prepared store, and {options.source} is none: use --decode"
+                    f"--{name} needs a prepared store; {options.source} is not one: use --decode"
                 )
         facts = _source(options)
     if options.json:
@@ -100,7 +100,7 @@ def run(options: Any) -> None:
 def _source(options: Any) -> dict[str, Any]:
     from cign.data.formats import existing
 
-    existing(options.source)  # what follows takes seconds to import
+    existing(options.source)  # checked before slow imports
     from cign.data.benchmarks import load_benchmark
     from cign.data.prepare.inspection import inspect_source
 
@@ -133,7 +133,7 @@ def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
 
     store = Store.open(folder)
     report = read_report(store)
-    table = folder / "problems.csv"  # older stores have it as Parquet alone
+    table = folder / "problems.csv"  # older stores have it only as Parquet
     verified = _verify(store) if verify else None
     return {
         "kind": "store",
@@ -153,7 +153,7 @@ def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
 
 
 def _verify(store: Any) -> dict[str, bool]:
-    """Read everything; for each part whether it had a checksum to be held against."""
+    """Check all data; returns for each part whether it has a checksum to compare with."""
     from cign.data.intact import check_media, check_tokens
 
     check_media(store)
@@ -162,7 +162,7 @@ def _verify(store: Any) -> dict[str, bool]:
 
 
 def _show(facts: dict[str, Any]) -> None:
-    """Show what is severe first, then the counts, then what is harmless."""
+    """Show severe problems first, then the counts, then harmless remarks."""
     from cign.cli.commands.findings_view import has_leaks, show_remarks, show_severe
     from cign.data.prepare.findings import Problem
 
@@ -197,23 +197,23 @@ def _show(facts: dict[str, Any]) -> None:
 
 
 def _closing(facts: dict[str, Any], leaks: bool, odd: bool) -> Iterator[str]:
-    """What is as it should be, and what was written."""
+    """Checks that passed, and files that were written."""
     if not leaks:
         yield "no two splits share a recording"
     if facts["conditions"] is not None and not odd:
-        yield "decoding found nothing that needs a look"
+        yield "decoding found no problem"
     if facts["problems_file"] and (odd or facts["ignored"]):
-        yield f"all of it, file by file: {facts['problems_file']}"
+        yield f"full list, file by file: {facts['problems_file']}"
     if facts.get("shards"):
         written = facts["shards"]
         yield f"written: {written['num_clips']} clips in {written['num_shards']} shards"
     for part, known in (facts.get("verified") or {}).items():
-        yield f"{part}: {'as written' if known else 'made by a version that kept no checksums'}"
+        yield f"{part}: {'intact' if known else 'made by a version without checksums'}"
 
 
 def _show_near_duplicates(pairs: Sequence[dict[str, Any]]) -> None:
-    """Say which clips of two splits sound nearly alike, or that none do."""
-    say(f"{len(pairs) or 'no'} pairs of clips in two splits sound nearly alike")
+    """Print pairs of clips in different splits with nearly identical audio."""
+    say(f"{len(pairs) or 'no'} pairs of clips in different splits have nearly identical audio")
     for pair in pairs[:_MAX_PAIRS]:
         say(
             f"  {pair['clip']} ({pair['split']}) and {pair['other']} ({pair['other_split']}),\n"
@@ -226,8 +226,8 @@ def _show_near_duplicates(pairs: Sequence[dict[str, Any]]) -> None:
 def _count_rows(
     counts: dict[str, dict[str, int]], class_names: list[str]
 ) -> list[tuple[str | int, ...]]:
-    """Clips per class and split; of very many classes only the extremes."""
-    taught = set(class_names)
+    """Clips per class and split; with very many classes only the extremes."""
+    trained = set(class_names)
     rows: list[tuple[str | int, ...]] = []
     if len(class_names) <= _MAX_CLASSES:
         rows += [(name, *(count.get(name, 0) for count in counts.values())) for name in class_names]
@@ -235,9 +235,9 @@ def _count_rows(
         for label, pick in (("fewest in a class", min), ("most in a class", max)):
             per_split = [[count.get(name, 0) for name in class_names] for count in counts.values()]
             rows.append((label, *(pick(numbers) for numbers in per_split)))
-    strange = {name for count in counts.values() for name in count} - taught
-    if strange:
-        sums = [sum(count.get(name, 0) for name in strange) for count in counts.values()]
-        rows.append((f"({len(strange)} classes never taught)", *sums))
+    unknown = {name for count in counts.values() for name in count} - trained
+    if unknown:
+        sums = [sum(count.get(name, 0) for name in unknown) for count in counts.values()]
+        rows.append((f"({len(unknown)} unknown classes)", *sums))
     rows.append(("all labels", *(sum(count.values()) for count in counts.values())))
     return rows

@@ -1,4 +1,4 @@
-"""`cign metrics RUN...`: every number of runs, old ones too, read anew from what they stored."""
+"""`cign metrics RUN...`: compute all metrics of runs from their stored predictions."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from cign.cli.arguments import CommandParser, add_runs
 from cign.cli.commands.train import MODALITY_NAMES
 from cign.utils.terminal import note, say, show_table
 
-SUMMARY = "Compute every number of runs from their predictions and embeddings, with its formula."
+SUMMARY = "Compute all metrics of runs from their predictions and embeddings, with formulas."
 EXAMPLE = "cign metrics work/run"
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
-    add_runs(parser, "RUN", "run folder, or a folder of runs; all of one store")
+    """Declare the arguments."""
+    add_runs(parser, "RUN", "run folder, or a folder of runs; all on one store")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
 def run(options: Any) -> None:
-    """Compute the numbers, and show them in groups with their formulas below."""
+    """Compute the metrics and show them in groups, with the formulas below."""
     from cign.metrics.catalogue import GROUPS, RUN, measure
     from cign.metrics.classes import num_tested
     from cign.report.runs import lacking, load_runs, stored
@@ -52,11 +52,11 @@ def run(options: Any) -> None:
                 ),
             )
         if one.predictions.num_tasks_done and not num_tested(one.predictions):
-            note(f"{one.name}: no test clips, so that accuracies and recalls are not defined")
+            note(f"{one.name}: no test clips: accuracies and recalls are not defined")
         for sentence in lacking(one).values():
             note(f"{one.name}: {sentence}")
         say()
-    say(f"Formulas; accuracies, recalls and errors in percent, {DASH} where not defined")
+    say(f"Formulas; accuracies, recalls and errors in percent, {DASH} if not defined")
     for name, formulas in shown.items():
         say(f"\n{GROUPS[name].title}")
         for key, text in formulas.items():
@@ -64,7 +64,7 @@ def run(options: Any) -> None:
 
 
 def _values(one: Any, runs: Any) -> dict[str, Any]:
-    """A run's numbers as plain values, with the tables behind them."""
+    """A run's metrics as plain values, with the underlying tables."""
     from cign.metrics import breakdown, calibration
     from cign.metrics.catalogue import GROUPS, measure
     from cign.metrics.incremental import accuracy_matrix, class_recall
@@ -104,5 +104,5 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
 
 
 def _percents(values: Any) -> list[float | None]:
-    """Shares as percentages; JSON has no NaN."""
+    """Fractions as percentages, None for NaN, which JSON lacks."""
     return [None if value != value else 100.0 * float(value) for value in values]

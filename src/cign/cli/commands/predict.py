@@ -1,4 +1,4 @@
-"""`cign predict MODEL FILE...`: which classes files show."""
+"""`cign predict MODEL FILE...`: classify files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from cign.errors import InputError
 from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import make_progress, note, say
 
-SUMMARY = (
-    "Predict the classes of files: audio, visual and audio-visual, with unknown clips flagged."
-)
+SUMMARY = "Classify files: audio, visual and audio-visual predictions, with unknown clips flagged."
 EXAMPLE = "cign predict work/run clip.mp4 another.wav"
 _NOTE_EVERY_S = 10.0
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     add_model(parser)
     parser.add_argument(
         "files",
@@ -36,28 +34,34 @@ def add_options(parser: CommandParser) -> None:
         "--top", metavar="K", type=whole(1), default=3, help="classes per modality (default: 3)"
     )
     parser.add_argument(
-        "--every", metavar="SECONDS", type=seconds, help="slide a window over long files"
+        "--every",
+        metavar="SECONDS",
+        type=seconds,
+        help="predict a window every SECONDS instead of the centre window",
     )
     parser.add_argument(
         "--unknown-threshold",
         metavar="X",
         type=_threshold,
-        help="unknown score, 0 to 1, above which a clip is called unknown; 0 disables it "
+        help="unknown score in [0, 1] above which a clip is called unknown; 0 disables it "
         "(default: the model's own)",
     )
     parser.add_argument(
-        "--explain", metavar="DIR", type=path, help="draw where and when each class was found"
+        "--explain",
+        metavar="DIR",
+        type=path,
+        help="write images or videos of where and when each class was found",
     )
     parser.add_argument(
         "--explain-as",
         metavar="KIND",
-        help="png: a picture of each file or window; mp4: a film of each file (default: png)",
+        help="png: an image per file or window; mp4: a video per file (default: png)",
     )
     parser.add_argument("--wide", action="store_true", help="show all columns at full length")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print a JSON array and nothing else")
     parser.add_argument(
-        "--jsonl", action="store_true", help="print one JSON object per line, as files are done"
+        "--jsonl", action="store_true", help="print one JSON object per line, as files finish"
     )
     parser.add_argument("--csv", action="store_true", help="print CSV and nothing else")
 
@@ -69,12 +73,14 @@ def _threshold(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1 (0 disables it)")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is invalid: it must be in [0, 1]; 0 disables it"
+        )
     return value
 
 
 def run(options: Any) -> None:
-    """Predict the files; fail if none of them could be read."""
+    """Predict the files; fail if none could be read."""
     _check(options)
     refuse_missing(options.model)
     files = _inputs(options.files)
@@ -83,7 +89,7 @@ def run(options: Any) -> None:
         return
     from cign.cli.commands.predict_output import outliving_readers
 
-    with outliving_readers():  # all pictures and films are made, whoever reads the rows
+    with outliving_readers():  # all images and videos are written even if the pipe is closed
         _predict(options, files)
 
 
@@ -106,27 +112,27 @@ def _predict(options: Any, files: Any) -> None:
         )
         _show(counted, options, learner, progress)
     if explainer is not None:
-        _tell_of(explainer, learner)
+        _report_files(explainer, learner)
     if not counted.num_good:
         if not counted.num_all:
-            raise InputError("no file was named on standard input: write one name per line")
+            raise InputError("no file name on standard input: write one name per line")
         raise InputError(
             f"none of the {counted.num_all} files could be read ({counted.first_error}): "
-            "check the names and that they are audio or video"
+            "check the names, and that the files are audio or video"
         )
 
 
 def _check(options: Any) -> None:
-    """Refuse options that exclude each other or would be ignored."""
+    """Refuse options that exclude each other or have no effect."""
     chosen = [f"--{name}" for name in ("json", "jsonl", "csv", "wide") if options[name]]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)} exclude each other: choose one")
     if options.explain_as and not options.explain:
-        raise InputError("--explain-as says how to draw, and nothing is drawn: give --explain DIR")
+        raise InputError("--explain-as has no effect without --explain: give --explain DIR")
 
 
 def _inputs(given: list[str]) -> Any:
-    """Files, folders and patterns as a list; as an iterator where names still arrive."""
+    """Files, folders and patterns as a list; an iterator if names arrive on standard input."""
     from cign.inference.inputs import as_inputs
 
     if "-" not in given:
@@ -135,7 +141,7 @@ def _inputs(given: list[str]) -> Any:
 
 
 def _with_arriving(given: list[str]) -> Iterator[Any]:
-    """The names, with ``-`` replaced by those that arrive on standard input."""
+    """The names, with ``-`` replaced by the names from standard input."""
     from cign.cli.name_stream import arriving_names
 
     for name in given:
@@ -146,7 +152,7 @@ def _with_arriving(given: list[str]) -> Iterator[Any]:
 
 
 def _progress(options: Any, files: Any) -> Any:
-    """A bar; lines where the number of files is not known; nothing between rows on a terminal."""
+    """A bar; lines if the number of files is unknown; nothing between rows on a terminal."""
     from cign.utils.progress import Silent
 
     streams = options.json or options.jsonl or options.csv
@@ -156,16 +162,16 @@ def _progress(options: Any, files: Any) -> Any:
 
 
 class _Arriving:
-    """Progress of files whose number is not known: a line every ten seconds."""
+    """Progress for an unknown number of files: a line every ten seconds."""
 
     def __init__(self) -> None:
         self._done, self._last = 0, time.monotonic()
 
     def start(self, title: str, total: int) -> None:
-        """Nothing: the total is not known."""
+        """Ignore: the total is unknown."""
 
     def advance(self, steps: int = 1) -> None:
-        """Count; show a line when the last one is old."""
+        """Count; show a line at most every ten seconds."""
         self._done += steps
         if time.monotonic() - self._last >= _NOTE_EVERY_S:
             self._last = time.monotonic()
@@ -176,11 +182,11 @@ class _Arriving:
         note(text)
 
     def stop(self) -> None:
-        """Nothing is on the screen."""
+        """Nothing to clear."""
 
 
 def _show(predictions: Iterable[Any], options: Any, learner: Any, progress: Any) -> None:
-    """Print the predictions in the form that was asked for."""
+    """Print the predictions in the requested format."""
     from cign.cli.commands import predict_output as output
 
     if options.json:
@@ -201,7 +207,7 @@ def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
 
     if not rows:
         return
-    # A pipe has no width; the table shall not be cut to a guess.
+    # A pipe has no width, so the table is not truncated.
     is_narrow = sys.stdout.isatty() and not options.wide
     table = make_table(rows, shutil.get_terminal_size().columns if is_narrow else None)
     is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
@@ -210,15 +216,15 @@ def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
     if table.hidden:
         note(f"not shown at this width: {', '.join(table.hidden)}; --wide shows all columns")
     if options.unknown_threshold is None:
-        note(_where_threshold_is_from(learner.model.unknown))
+        note(_threshold_origin(learner.model.unknown))
 
 
-def _where_threshold_is_from(rule: Any) -> str:
-    """On how many clips the model's unknown threshold is based."""
+def _threshold_origin(rule: Any) -> str:
+    """The number of clips that the model's unknown threshold is based on."""
     if not rule.thresholds:
         return (
-            "this model has no unknown threshold, because no validation clips set one: nothing is "
-            "called unknown; --unknown-threshold X sets one"
+            "this model has no unknown threshold, because it was trained without validation clips: "
+            "nothing is called unknown; --unknown-threshold X sets one"
         )
     number = f"{rule.num_clips}" if rule.num_clips else "an unknown number of"
     clips = "clip" if rule.num_clips == 1 else "clips"
@@ -229,7 +235,7 @@ def _where_threshold_is_from(rule: Any) -> str:
 
 
 def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
-    """What draws, if anything is to be drawn; open until the stack is left."""
+    """The writer of images or videos, if requested; closed with the stack."""
     if options.explain is None:
         return None
     from cign.explain.writer import Explainer
@@ -240,24 +246,24 @@ def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
     )
 
 
-def _tell_of(explainer: Any, learner: Any) -> None:
+def _report_files(explainer: Any, learner: Any) -> None:
     from cign.explain.canvas import without_glyph
     from cign.methods.capabilities import has_maps
 
-    what = {"png": ("picture", "pictures"), "mp4": ("film", "films")}[explainer.kind]
+    what = {"png": ("image", "images"), "mp4": ("video", "videos")}[explainer.kind]
     note(f"{explainer.num_written} {what[explainer.num_written != 1]} in {explainer.folder}")
     lacking = without_glyph(learner.model.classes)
     if lacking:
         note(
-            f"no font here has {lacking[:10]}: boxes stand for such characters; install one that "
-            "has them, for example Noto Sans CJK"
+            f"no installed font has {lacking[:10]}: such characters are shown as boxes; install a "
+            "font that has them, for example Noto Sans CJK"
         )
     if not has_maps(learner.model.method):
-        note(f"method {learner.model.method.name} has no maps: where and when is not shown")
+        note(f"method {learner.model.method.name} has no maps: the output shows no locations")
 
 
 class _Counted:
-    """Passes predictions on and remembers whether any file could be read."""
+    """Passes predictions through and counts those that could be read."""
 
     def __init__(self, predictions: Iterable[Any]) -> None:
         self._predictions = predictions

@@ -1,4 +1,4 @@
-"""What `cign predict` writes for programs: JSON, JSON lines, CSV; and readers that leave early."""
+"""Machine-readable output of `cign predict`: JSON, JSON lines, CSV; and closed pipes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cign.utils.terminal import say
 
 
 def write_json(predictions: Iterable[Any]) -> None:
-    """One array, each object written as soon as it is there."""
+    """One array; each object is written as soon as it is available."""
     say("[")
     is_first = True
     for one in predictions:
@@ -24,13 +24,13 @@ def write_json(predictions: Iterable[Any]) -> None:
 
 
 def write_json_lines(predictions: Iterable[Any]) -> None:
-    """One object on each line, written as soon as it is there."""
+    """One object per line, written as soon as it is available."""
     for one in predictions:
         _write(_as_json(one) + "\n")
 
 
 def write_csv(predictions: Iterable[Any]) -> None:
-    """One row for each prediction below a header, written as soon as it is there."""
+    """A header and one row per prediction, written as soon as it is available."""
     from cign.inference.prediction import COLUMNS
 
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
@@ -41,7 +41,7 @@ def write_csv(predictions: Iterable[Any]) -> None:
 
 
 def _as_json(prediction: Any) -> str:
-    # JSON is UTF-8; a stream of another encoding takes its ASCII form, which means the same.
+    # JSON is UTF-8. For a stream of another encoding, use the equivalent ASCII form.
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
     return json.dumps(prediction.to_dict(), ensure_ascii=encoding != "utf8", allow_nan=False)
 
@@ -53,9 +53,9 @@ def _write(text: str) -> None:
 
 @contextlib.contextmanager
 def outliving_readers() -> Iterator[None]:
-    """Go on when whoever reads standard output or standard error leaves early.
+    """Continue when the reader of standard output or standard error closes the pipe.
 
-    What is written from then on is dropped.
+    Later output is discarded.
     """
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_Outliving(stream) for stream in before)
@@ -77,7 +77,7 @@ class _Outliving:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write, or drop the text if nobody reads it."""
+        """Write the text, or discard it if the pipe is closed."""
         try:
             self._stream.write(text)
         except BrokenPipeError:
@@ -85,14 +85,14 @@ class _Outliving:
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or drop what is left if nobody reads it."""
+        """Flush, or discard the buffer if the pipe is closed."""
         try:
             self._stream.flush()
         except BrokenPipeError:
             self._drop()
 
     def _drop(self) -> None:
-        """Point the stream at nothing, so that what it still holds goes there too."""
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, self._stream.fileno())
-        os.close(nothing)
+        """Redirect the stream to the null device, so that its buffer is discarded too."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)

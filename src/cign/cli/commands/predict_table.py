@@ -1,4 +1,4 @@
-"""The table of `cign predict`: file, label, probability and unknown flag whole at any width."""
+"""The table of `cign predict`: file, label, probability and unknown flag fit any width."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 from cign.utils.file_text import name_to_text
 
 _GAP = "  "
-_LEAST_TEXT = 12  # of a file name or a label, where the terminal has room for it
-_CONFIDENT = 0.5  # an unknown clip whose class is more probable than this is explained
+_LEAST_TEXT = 12  # minimum width of a file name or a label, if the terminal has room
+_CONFIDENT = 0.5  # unknown clips with a class above this probability get an explanation
 _MODALITIES = {"audio": "no audio", "visual": "no video"}
 
 
 @dataclass
 class Column:
-    """A column of text; `width` is that of its widest cell until it is set."""
+    """A column of text; `width` defaults to that of its widest cell."""
 
     heading: str
     cells: list[str]
@@ -31,11 +31,11 @@ class Column:
         self.width = max(map(cell_len, (self.heading, *self.cells)))
 
     def cut(self, row: int) -> list[str]:
-        """A cell in lines of the column's width, between words where there are any."""
+        """A cell wrapped to the column's width, between words if it has any."""
         text = self.cells[row]
         if cell_len(text) <= self.width:
             return [text]
-        # `textwrap` does not know the width of wide characters.
+        # `textwrap` ignores the width of wide characters.
         if self.has_words and cell_len(text) == len(text):
             return textwrap.wrap(text, self.width, break_on_hyphens=False)
         return chop_cells(text, self.width)
@@ -43,13 +43,13 @@ class Column:
 
 @dataclass
 class Table:
-    """What is shown of predictions at a width.
+    """The visible part of predictions at a width.
 
     Attributes:
         columns: From left to right.
-        beneath: A remark below each row; empty where there is none.
-        hidden: Headings of the columns for which there is no room.
-        width: Of the terminal, in characters; None where lines may have any length.
+        beneath: A remark below each row; empty if there is none.
+        hidden: Headings of the columns that do not fit.
+        width: Width of the terminal in characters; None for lines of any length.
     """
 
     columns: list[Column]
@@ -61,7 +61,7 @@ class Table:
         """The table, line by line, without line breaks.
 
         Args:
-            rule: Character of the line below the headings.
+            rule: Character of the rule below the headings.
         """
         yield _line([one.heading for one in self.columns], self.columns)
         yield _line([rule * one.width for one in self.columns], self.columns)
@@ -82,13 +82,13 @@ def make_table(predictions: Sequence[Any], width: int | None) -> Table:
     """Lay out predictions.
 
     Args:
-        predictions: What is shown.
-        width: Of the terminal, in characters; None shows all columns on lines of any length.
+        predictions: The predictions to show.
+        width: Width of the terminal in characters; None shows all columns at full length.
 
     Returns:
-        The table. File names that are too long lose their middle or, where two would then look the
-        same, go over several lines. Columns that do not fit are hidden; remarks, which matter, go
-        below their row instead.
+        The table. Long file names are shortened in the middle or, if two would then look the same,
+        wrapped. Columns that do not fit are hidden; remarks are never hidden but move below their
+        row.
     """
     names = [_printable(name_to_text(one.file)) for one in predictions]
     file = Column("file", names, has_words=False)
@@ -119,11 +119,11 @@ def make_table(predictions: Sequence[Any], width: int | None) -> Table:
 
 
 def _others(predictions: Sequence[Any], *, is_whole: bool) -> Iterator[Column]:
-    """The other columns, the most wanted first.
+    """The other columns, the most useful first.
 
     Args:
-        predictions: What is shown.
-        is_whole: Whether all classes of a modality are shown, or the first one alone.
+        predictions: The predictions to show.
+        is_whole: Whether all classes of a modality are shown, or only the first.
     """
     most = None if is_whole else 1
     yield Column("seconds", [_window(one) for one in predictions])
@@ -134,13 +134,13 @@ def _others(predictions: Sequence[Any], *, is_whole: bool) -> Iterator[Column]:
 
 
 def _fit(file: Column, label: Column, room: int) -> None:
-    """Share the room of file names and labels: labels are whole, up to half of it."""
+    """Divide the room between file names and labels: labels get up to half of it."""
     if file.width + label.width <= room:
         return
     most = max(_LEAST_TEXT, room // 2)
     label.width = min(label.width, max(most, room - file.width))
     file.width = max(_LEAST_TEXT, room - label.width)
-    # The end tells files apart more often than the beginning.
+    # The end of a name distinguishes files more often than the beginning.
     for begin in ((file.width - 1) // 3, 0, 2 * (file.width - 1) // 3):
         shown = [_without_middle(name, file.width, begin) for name in file.cells]
         if len(set(shown)) == len(set(file.cells)):
@@ -149,7 +149,7 @@ def _fit(file: Column, label: Column, room: int) -> None:
 
 
 def _without_middle(text: str, width: int, begin: int) -> str:
-    """A text that is too long without its middle: so many characters of its beginning remain."""
+    """Shorten a long text in the middle, keeping ``begin`` characters of its beginning."""
     if cell_len(text) <= width:
         return text
     end, length = "", 0
@@ -170,7 +170,7 @@ def _line(cells: Sequence[str], columns: Sequence[Column]) -> str:
 
 
 def _printable(text: str) -> str:
-    """A text that a terminal shows as it is: control characters as escapes."""
+    """A text with control characters replaced by escapes."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
@@ -181,7 +181,7 @@ def _number(value: float | None) -> str:
 
 
 def _flag(prediction: Any) -> str:
-    """Yes or no; a dash where nothing can be called unknown."""
+    """Yes or no; a dash if no threshold applies."""
     if prediction.error is not None or prediction.unknown_threshold is None:
         return "-"
     return "yes" if prediction.is_unknown else "no"
@@ -194,14 +194,14 @@ def _window(prediction: Any) -> str:
 
 
 def _classes(prediction: Any, modality: str, most: int | None) -> str:
-    """The classes of a modality with their probabilities, the first ones or all."""
+    """The first ``most`` classes of a modality, or all, with their probabilities."""
     classes = prediction.modalities[modality][:most]
-    told = ", ".join(f"{one['label']} {one['probability']:.2f}" for one in classes)
-    return _printable(told or "-")
+    listed = ", ".join(f"{one['label']} {one['probability']:.2f}" for one in classes)
+    return _printable(listed or "-")
 
 
 def _remarks(prediction: Any) -> str:
-    """What a reader must know of a row: the error, a missing modality, why it is unknown."""
+    """Remarks on a row: the error, a missing modality, why it is unknown."""
     if prediction.error is not None:
         return f"error: {name_to_text(prediction.error)}"
     parts = [_MODALITIES[name] for name in prediction.missing]

@@ -24,35 +24,38 @@ from cign.errors import InputError, one_of
 from cign.utils.connection import ask_ahead
 from cign.utils.terminal import make_progress, note, say, show_table
 
-SUMMARY = "Decode the clips of a source once into a store, and cache the tokens of a backbone."
+SUMMARY = "Decode the clips of a source into a store and cache the tokens of a backbone."
 EXAMPLE = "cign prepare work/clips work/store"
 GO_ON = "run the same command again"
-KEPT = "decoded clips are kept"
+KEPT = "decoded clips are saved"
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     parser.add_argument(
-        "source", metavar="SOURCE", type=path, help="folder of class folders, or a CSV or Parquet"
+        "source",
+        metavar="SOURCE",
+        type=path,
+        help="folder of class folders, or a CSV or Parquet table",
     )
     parser.add_argument("store", metavar="STORE", type=path, help="folder for the store")
-    parser.add_argument("--format", metavar="NAME", help="of the source (default: found out)")
+    parser.add_argument("--format", metavar="NAME", help="format of the source (default: detected)")
     add_media(parser)
     add_split(parser)
     add_benchmark(parser, "format, split and classes")
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="whose tokens are cached: small, small-random, small-stem (for prompt methods), "
-        "resnet18, resnet18-random, a local folder with weights, VISUAL+AUDIO (a picture and a "
-        "sound network by hub name or folder), or none (default: small for clips of `cign synth`; "
-        "else required)",
+        help="backbone whose tokens are cached: small, small-random, small-stem (for prompt "
+        "methods), resnet18, resnet18-random, a local folder with weights, VISUAL+AUDIO (a visual "
+        "and an audio encoder by hub name or folder), or none (default: small for clips of "
+        "`cign synth`, otherwise required)",
     )
     parser.add_argument(
         "--tokens",
         metavar="GRID",
-        help="how many: full (default), pooled (one of each modality), PxQ (rows and columns of a "
-        "frame; the sound as one row of at most 16 moments) or PxQ+FxT (and the sound's grid)",
+        help="token grid: full (default), pooled (one token per modality), PxQ (rows and columns "
+        "per frame; audio as one row of at most 16 time steps) or PxQ+FxT (also the audio grid)",
     )
     parser.add_argument(
         "--frames", metavar="K", type=whole(1, 64), help="frames per clip (default: 1)"
@@ -60,8 +63,8 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--preset",
         metavar="NAME",
-        help="frames, picture size, sampling rate and window: release, small, av_cil, ast, "
-        "cav_mae or pe_av (default: the backbone's)",
+        help="number of frames, frame size, sampling rate and window: release, small, av_cil, "
+        "ast, cav_mae or pe_av (default: that of the backbone)",
     )
     add_decoders(parser)
     add_device(parser)
@@ -69,10 +72,10 @@ def add_options(parser: CommandParser) -> None:
 
 
 def run(options: Any) -> None:
-    """Prepare, and show what was found."""
+    """Prepare the source and show the report."""
     from cign.data.formats import existing
 
-    existing(options.source)  # what follows takes seconds to import
+    existing(options.source)  # checked before slow imports
     from cign.data.benchmarks import load_benchmark
     from cign.data.media.presets import PRESETS
     from cign.data.prepare.pipeline import prepare
@@ -87,7 +90,7 @@ def run(options: Any) -> None:
     backbone = None
     if name == "none":
         if options.tokens is not None:
-            raise InputError("--tokens says how many tokens a backbone makes: leave it out")
+            raise InputError("--tokens has no effect with --backbone none: leave it out")
         preset = "small" if _is_synth(options.source) else "release"
         spec = PRESETS[benchmark.preset if benchmark else preset]
     else:
@@ -129,25 +132,25 @@ def _is_synth(source: Path) -> bool:
 
 
 def _backbone_name(source: Path, asked: str | None) -> str:
-    """The backbone to use; the small one goes without asking only where it belongs."""
+    """The backbone to use; ``small`` is the default only for clips of `cign synth`."""
     if _is_synth(source):
         return asked or "small"
     if asked is None:
         raise InputError(
-            "these clips were not made by `cign synth`: say which encoders to use with --backbone "
-            "(resnet18, a local folder with weights, or none; small is trained on procedural "
-            "shapes and a poor choice here)"
+            "these clips were not made by `cign synth`: choose the encoders with --backbone "
+            "(resnet18, a local folder with weights, or none; small is trained on synthetic clips "
+            "and unsuitable here)"
         )
     if asked in ("small", "small-stem"):
         note(
-            "warning: the small encoders were trained on procedural shapes and sounds; "
-            "expect poor features of real clips"
+            "warning: the small encoders were trained on synthetic clips; "
+            "expect poor features for real clips"
         )
     return asked
 
 
 def show_report(report: Any) -> None:
-    """Show what is in a store: what is severe first, then the counts, then what is harmless."""
+    """Show the report of a store: severe problems first, then the counts, then remarks."""
     from cign.cli.commands.findings_view import has_leaks, show_remarks, show_severe
 
     for line in report.notes:
@@ -177,7 +180,7 @@ def show_report(report: Any) -> None:
     if not has_leaks(report.problems, report.shared_sources):
         say("no two splits share a recording")
     if report.problems or report.ignored:
-        say(f"all of it, file by file: {store}/problems.csv")
+        say(f"full list, file by file: {store}/problems.csv")
     say(f"list hash {report.list_hash[:16]}")
 
 

@@ -1,4 +1,4 @@
-"""`cign rename MODEL OLD NEW`: another name for a class."""
+"""`cign rename MODEL OLD NEW`: rename a class."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from cign.cli.arguments import CommandParser, path
 from cign.cli.commands.add import add_out
 from cign.utils.terminal import say
 
-SUMMARY = "Give a class of a model another name."
+SUMMARY = "Rename a class of a model."
 EXAMPLE = "cign rename work/model 'old name' 'new name'"
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("model", metavar="MODEL", type=path, help="a model; a run with --out")
-    parser.add_argument("old", metavar="OLD", help="name of the class")
-    parser.add_argument("new", metavar="NEW", help="its name from now on")
+    """Declare the arguments."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
+    )
+    parser.add_argument("old", metavar="OLD", help="current name of the class")
+    parser.add_argument("new", metavar="NEW", help="new name of the class")
     add_out(parser)
 
 
 def run(options: Any) -> None:
-    """Rename."""
+    """Rename the class."""
     from cign.saved_model.versions import changing
 
     with changing(options.model, options.out) as work:
-        from cign.learner import Learner  # takes seconds, for a model that is there
+        from cign.learner import Learner  # slow import: only after the model was found
 
         learner = Learner.load(work.place, device="cpu")
         learner.rename(options.old, options.new)

@@ -1,4 +1,4 @@
-"""`cign report RUN_OR_BENCH...`: one HTML page about runs on the same clips, or about a bench."""
+"""`cign report RUN_OR_BENCH...`: write an HTML report on runs or on a bench."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from cign.cli.arguments import CommandParser, add_runs, path
 from cign.errors import InputError
 from cign.utils.terminal import say
 
-SUMMARY = "Make one self-contained HTML page about runs on the same clips, or about a bench."
+SUMMARY = "Write one self-contained HTML report on runs over the same clips, or on a bench."
 EXAMPLE = "cign report work/run work/joint --out work/report.html"
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     what = "run folder, a folder of runs, or the folder of one bench"
     add_runs(parser, "RUN_OR_BENCH", what)
     parser.add_argument(
         "--out",
         metavar="FILE",
         type=path,
-        help="the page (default: report.html in the run; with several runs, in this folder)",
+        help="file to write (default: report.html in the run folder; with several runs, in the "
+        "current folder)",
     )
     parser.add_argument(
         "--no-frames",
         action="store_true",
-        help="show wrongly classified clips by their paths alone (default: with a frame each, "
-        "where the store is still there)",
+        help="list misclassified clips by path only (default: with one frame each, if the store "
+        "still exists)",
     )
 
 
 def run(options: Any) -> None:
-    """Write the page, and say where it is."""
+    """Write the report and print its path."""
     from cign.report import write_report
     from cign.report.bench import is_bench, write_bench_report
 
@@ -44,12 +45,12 @@ def run(options: Any) -> None:
     benches = [folder for folder in options.runs if is_bench(folder)]
     if benches and len(options.runs) > 1:
         raise InputError(
-            f"{benches[0]} is a bench and goes on a page of its own: name it alone, or runs in "
+            f"{benches[0]} is a bench, which needs its own report: name it alone, or name runs in "
             f"{benches[0] / 'runs'}"
         )
     if benches and options.no_frames:
         raise InputError(
-            f"{benches[0]} is a bench, whose page has no frames: leave out --no-frames"
+            f"{benches[0]} is a bench, whose report has no frames: leave out --no-frames"
         )
     if benches:
         write_bench_report(benches[0], out)

@@ -1,4 +1,4 @@
-"""`cign synth OUT`: write a synthetic corpus."""
+"""`cign synth OUT`: render a synthetic dataset."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from cign.errors import InputError
 from cign.synthetic.config import VARIANTS, SynthConfig
 from cign.utils.terminal import make_progress, note, say
 
-SUMMARY = "Write a corpus of procedural instruments that are seen and heard, as MP4 files."
+SUMMARY = "Render a synthetic audio-visual dataset of procedural instruments as MP4 files."
 EXAMPLE = "cign synth work/clips --classes 12 --train 40 --test 30"
 GO_ON = "run the same command again"
 
-# option -> field of SynthConfig, and what it means
+# option -> field of SynthConfig, and its meaning
 _FIELDS = {
-    "classes": ("num_classes", "classes that are taught"),
+    "classes": ("num_classes", "number of classes to learn"),
     "train": ("num_train", "training clips per class"),
     "val": ("num_val", "validation clips per class"),
     "test": ("num_test", "test clips per class"),
-    "world": ("world", "draws the classes and the settings of the generator"),
-    "seed": ("seed", "draws the clips"),
+    "world": (
+        "world",
+        "seed of the classes and the generator settings; each value is another dataset",
+    ),
+    "seed": ("seed", "seed of the clips"),
     "variant": ("variant", f"one of {', '.join(VARIANTS)}"),
-    "size": ("size_px", "height and width of the frames in pixels, even"),
-    "seconds": ("duration_s", "length of a clip"),
+    "size": ("size_px", "height and width of the frames in pixels, an even number"),
+    "seconds": ("duration_s", "length of a clip in seconds"),
 }
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     defaults = {field.name: field.default for field in dataclasses.fields(SynthConfig)}
     parser.add_argument("out", metavar="OUT", type=path, help="folder for the clips")
     for option, (field, meaning) in _FIELDS.items():
@@ -42,12 +45,12 @@ def add_options(parser: CommandParser) -> None:
             help=f"{meaning} (default: {defaults[field]})",
         )
     parser.add_argument(
-        "--workers", metavar="N", type=whole(1), help="processes (default: one for each core)"
+        "--workers", metavar="N", type=whole(1), help="processes (default: one per core)"
     )
 
 
 def run(options: Any) -> None:
-    """Render the clips, and say where the list is."""
+    """Render the clips and print the path of their list."""
     from cign.synthetic import synthesize
 
     values = {_FIELDS[name][0]: value for name, value in given(options, list(_FIELDS)).items()}
@@ -62,7 +65,7 @@ def run(options: Any) -> None:
 
 
 def _in_options(message: str) -> str:
-    """Name options as they are typed, not the fields behind them."""
+    """Replace names of fields by the options that set them."""
     for option, (field, _) in _FIELDS.items():
         message = message.replace(f"{field} is", f"--{option} is")
     return message

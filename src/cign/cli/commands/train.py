@@ -18,7 +18,7 @@ from cign.cli.arguments import (
 from cign.errors import InputError, Interrupted
 from cign.utils.terminal import make_progress, note, percent, say, show_device, show_table
 
-SUMMARY = "Learn the classes of a store, in one task or several, into a run folder."
+SUMMARY = "Train a model on the classes of a store, in one or several tasks, into a run folder."
 EXAMPLE = """\
 cign train work/store --out work/run
 cign train work/store --out work/joint --method joint --tasks 4"""
@@ -27,84 +27,95 @@ MODALITY_NAMES = {"audio": "audio", "visual": "visual", "audio_visual": "audio-v
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("store", metavar="STORE", type=path, help="made by `cign prepare`")
+    """Declare the arguments."""
+    parser.add_argument("store", metavar="STORE", type=path, help="store made by `cign prepare`")
     parser.add_argument(
-        "--out", metavar="RUN", type=path, required=True, help="folder for the run (required)"
+        "--out", metavar="RUN", type=path, required=True, help="folder of the run (required)"
     )
-    parser.add_argument("--method", metavar="NAME", help="default: cign_analytic, or the recipe's")
     parser.add_argument(
-        "--recipe", metavar="FILE", type=path, help="YAML of options (default: the method's own)"
+        "--method", metavar="NAME", help="method (default: cign_analytic, or that of the recipe)"
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="FILE",
+        type=path,
+        help="YAML file of options (default: the method's own)",
     )
     parser.add_argument(
         "--tasks",
         metavar="T",
         type=whole(1),
-        help="cut the classes into so many tasks (default: 1)",
+        help="split the classes into T tasks (default: 1)",
     )
     parser.add_argument(
         "--task-file", metavar="FILE", type=path, help="JSON or YAML list of lists of class names"
     )
     add_benchmark(parser, "tasks and memory")
     parser.add_argument(
-        "--order", metavar="K", type=whole(0), help="class order; 0 (default) is the data's own"
+        "--order",
+        metavar="K",
+        type=whole(0),
+        help="seed of the class order; 0 (default) is the order of the data",
     )
     parser.add_argument(
-        "--seed", metavar="S", type=whole(0), help="of weights, shuffling and noise (default: 0)"
+        "--seed",
+        metavar="S",
+        type=whole(0),
+        help="seed of weights, shuffling and noise (default: 0)",
     )
     parser.add_argument(
         "--memory",
         metavar="M",
-        help="clips kept of old classes: in total (120), per class (20/class) or as bytes (64MB); "
-        "default: 0",
+        help="exemplar budget for old classes: in total (120), per class (20/class) or in bytes "
+        "(64MB); default: 0",
     )
     parser.add_argument(
         "--regime",
         metavar="NAME",
-        help="frozen (on cached tokens, default) or end-to-end (encoders are trained)",
+        help="frozen (train on cached tokens, default) or end-to-end (train the encoders too)",
     )
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="whose tokens are read, or which is trained (default: the store's)",
+        help="backbone whose tokens are read, or which is trained (default: that of the store)",
     )
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="train on clips that lack a modality, too",
+        help="also train on clips that lack a modality",
     )
     add_bf16(parser)
     add_device(parser)
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out, to the same bits"
+        "--resume", action="store_true", help="resume the run in --out; the result is bit-exact"
     )
     parser.add_argument(
         "--branch-from",
         metavar="RUN@TASK",
-        help="begin with the state of a run after one of its tasks, with another --recipe, --seed "
-        "or later tasks (--task-file); the run was made with --keep-tasks",
+        help="start from the state of a run after one of its tasks; --recipe, --seed and later "
+        "tasks (--task-file) may differ; the run needs states saved by --keep-tasks",
     )
     parser.add_argument(
         "--keep-tasks",
         action="store_true",
-        help="keep the state after each task in the run, for --branch-from",
+        help="save the state after each task in the run folder, for --branch-from",
     )
     parser.add_argument(
         "--processes",
         metavar="N",
         type=whole(1),
-        help="refuse to run unless torchrun has started so many",
+        help="require exactly N processes, started by torchrun",
     )
     parser.add_argument(
         "--peer-timeout",
         metavar="S",
         type=seconds,
-        help="with several processes: seconds to wait for another one (default: 600)",
+        help="with several processes: seconds to wait for another process (default: 600)",
     )
 
 
 def run(options: Any) -> None:
-    """Learn, and show the numbers; of several processes the first one shows them."""
+    """Train and show the metrics; with several processes only rank 0 shows them."""
     from cign.cli.commands.train_options import check_tasks_named
     from cign.data.store import read_info
 
@@ -117,12 +128,12 @@ def run(options: Any) -> None:
         how = GO_ON if begun else "run the same command again"
         if begun and options.branch_from is not None:
             how = f"{GO_ON} instead of --branch-from"
-        kept = getattr(interrupt, "kept", "nothing was learned since it was started")
+        kept = getattr(interrupt, "kept", "nothing has been learned since the start")
         raise Interrupted(kept, how) from None
 
 
 def _run(options: Any) -> None:
-    from cign.training.distributed.processes import joined  # this and what follows takes seconds
+    from cign.training.distributed.processes import joined  # slow import
 
     with joined(options.processes, options.peer_timeout, options.device) as comm:
         if not comm.is_alone and comm.is_first:
@@ -133,7 +144,7 @@ def _run(options: Any) -> None:
 
 
 def _learn(options: Any, is_first: bool) -> Any:
-    """The learner that did as the options say."""
+    """Train as the options specify, and return the learner."""
     from cign.cli.commands.train_options import begun, branched, recipe_of, tasks_of
     from cign.learner import Learner
     from cign.methods import method_class
@@ -142,7 +153,7 @@ def _learn(options: Any, is_first: bool) -> Any:
     if options.resume:
         if options.branch_from is not None:
             raise InputError(
-                "--resume goes on with the run in --out, --branch-from begins one: leave one out"
+                "--resume continues the run in --out, --branch-from starts a new one: leave one out"
             )
         learner = begun(options)
         tasks: Any = learner.config.tasks
@@ -166,7 +177,7 @@ def _learn(options: Any, is_first: bool) -> Any:
     if is_first:
         show_device(config.device)
     if is_first and config.memory != "0" and not method_class(config.method).uses_memory:
-        note(f"{config.method} keeps no clips: --memory {config.memory} counts as 0")
+        note(f"{config.method} uses no exemplars: --memory {config.memory} is treated as 0")
     learner.learn(
         options.store,
         tasks=tasks,
@@ -181,7 +192,7 @@ def _learn(options: Any, is_first: bool) -> Any:
 
 
 def _show(learner: Any, out: Path) -> None:
-    """Write the report of a finished run, and show its numbers."""
+    """Write the report of a finished run and show its metrics."""
     from cign.report import write_report
 
     page = out / "report.html"
@@ -191,7 +202,7 @@ def _show(learner: Any, out: Path) -> None:
 
 
 def show_results(metrics: dict[str, Any]) -> None:
-    """Show the named numbers of a run; of a run with one task accuracy alone."""
+    """Show the metrics of a run; for a single task only the accuracy."""
     from cign.metrics.classes import percent_interval
 
     modalities = metrics["readings"]
@@ -226,11 +237,11 @@ def show_results(metrics: dict[str, Any]) -> None:
 
 
 def show_accuracy(modalities: Mapping[str, Mapping[str, Any]]) -> None:
-    """Show accuracy with its interval for each modality, or mean average precision.
+    """Show the accuracy of each modality with its interval, or mean average precision.
 
     Args:
-        modalities: For each ``measure``, ``value`` in percent, and ``interval``, which is not shown
-            for mean average precisions.
+        modalities: ``measure``, ``value`` in percent and ``interval`` of each; the interval is
+            not shown for mean average precision.
     """
     is_map = any(one["measure"] == "map" for one in modalities.values())
     headings = ("", "mean average precision, %" if is_map else "accuracy, %", "95 % interval")
@@ -243,5 +254,5 @@ def show_accuracy(modalities: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def interval(low: float | None, high: float | None) -> str | None:
-    """Both ends of an interval in percent."""
+    """The bounds of an interval in percent."""
     return None if low is None or high is None else f"{low:.1f} to {high:.1f}"

@@ -1,4 +1,4 @@
-"""How `cign train` is to run: anew, gone on with, or branched from another run."""
+"""Options of `cign train` for a new run, a resumed run, or a run branched from another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cign.errors import InputError
 
 
 def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
-    """Method and options; without a recipe file, those of the method."""
+    """Method and options; without a recipe file, options is None (the method's own recipe)."""
     if options.recipe is None:
         from cign.methods import DEFAULT_METHOD
 
@@ -25,13 +25,13 @@ def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
 
 
 def check_tasks_named(options: Any) -> None:
-    """Refuse a new run whose tasks are named twice.
+    """Refuse a new run with both --tasks and --task-file.
 
     Raises:
-        InputError: If so.
+        InputError: If both are given.
     """
-    goes_on = options.resume or options.branch_from is not None
-    if goes_on or options.benchmark is not None:
+    continues = options.resume or options.branch_from is not None
+    if continues or options.benchmark is not None:
         return
     if options.tasks is not None and options.task_file is not None:
         raise InputError(
@@ -41,7 +41,7 @@ def check_tasks_named(options: Any) -> None:
 
 
 def tasks_of(options: Any) -> Any:
-    """Number of tasks, 1 if none is given, or the tasks of a file or a benchmark."""
+    """The number of tasks (1 by default), or the tasks of a file or a benchmark."""
     if options.benchmark is not None:
         return _benchmark_tasks(options)
     if options.task_file is None:
@@ -54,12 +54,12 @@ def tasks_of(options: Any) -> Any:
 
 
 def _benchmark_tasks(options: Any) -> Any:
-    """A benchmark's tasks; its memory, too, where none is given."""
+    """A benchmark's tasks. Also sets the benchmark's memory unless --memory is given."""
     from cign.data.benchmarks import load_benchmark, published_tasks
     from cign.data.store import Store
 
     if options.task_file is not None:
-        raise InputError("--benchmark names the tasks, and so does --task-file: leave one out")
+        raise InputError("--benchmark and --task-file both define the tasks: leave one out")
     benchmark = load_benchmark(options.benchmark)
     number = benchmark.choose_tasks(options.tasks)
     names = Store.open(options.store).class_names
@@ -72,7 +72,7 @@ def _benchmark_tasks(options: Any) -> Any:
 
 
 def branched(options: Any) -> tuple[Any, Any]:
-    """A learner as the run that is branched from has it, and the tasks; options may change some."""
+    """A learner configured like the parent run, with the options that may differ, and the tasks."""
     from cign.learner import Learner
     from cign.runs.branching import Branch
 
@@ -80,12 +80,12 @@ def branched(options: Any) -> tuple[Any, Any]:
     for name in ("tasks", "benchmark", "order", "memory", "regime", "backbone"):
         if options[name] is not None:
             raise InputError(
-                f"--{name} is that of the run that is branched from: leave it out; --recipe, "
-                "--seed and --task-file may be others"
+                f"--{name} cannot differ from the run that is branched from: leave it out; only "
+                "--recipe, --seed and --task-file may differ"
             )
     if options.method not in (None, config.method):
         raise InputError(
-            f"--method is {options.method}, run {options.branch_from} is of {config.method}: "
+            f"--method is {options.method}, but run {options.branch_from} uses {config.method}: "
             "leave it out"
         )
     options.method = config.method
@@ -106,7 +106,7 @@ def branched(options: Any) -> tuple[Any, Any]:
 
 
 def begun(options: Any) -> Any:
-    """A learner with the configuration that a run was begun with; options must agree."""
+    """A learner with the saved configuration of a run; given options must agree with it."""
     from cign.learner import Learner
     from cign.runs.configuration import RunConfig
 
@@ -132,9 +132,9 @@ def begun(options: Any) -> Any:
         known["backbone"] = cache_name(config.backbone)
         asked["backbone"] = cache_name(in_full(options.backbone))
     if options.benchmark is not None:
-        wanted = _benchmark_tasks(options)
-        groups = config.tasks if isinstance(wanted, int) else wanted.groups
-        number = wanted if isinstance(wanted, int) else len(groups)
+        named = _benchmark_tasks(options)
+        groups = config.tasks if isinstance(named, int) else named.groups
+        number = named if isinstance(named, int) else len(groups)
         same = (number, groups) == (len(config.tasks), config.tasks)
         known["benchmark"], asked["benchmark"] = (
             options.benchmark if same else "",
@@ -143,14 +143,14 @@ def begun(options: Any) -> Any:
     if options.task_file is not None:
         known["task-file"], asked["task-file"] = config.tasks, tasks_of(options).groups
     if recipe is not None:
-        wanted = Learner(config.method, options=recipe, regime=config.regime).config.options
-        known["recipe"], asked["recipe"] = config.options, wanted
+        complete = Learner(config.method, options=recipe, regime=config.regime).config.options
+        known["recipe"], asked["recipe"] = config.options, complete
     for name, value in asked.items():
         if known[name] != value:
             was = "another" if name in ("recipe", "task-file") else known[name]
             how = f"without --{name}" if was is False else f"with --{name} {was}"
             raise InputError(
-                f"run {options.out} was begun {how}: --resume keeps that; leave "
+                f"run {options.out} was started {how}, which --resume cannot change: leave "
                 f"--{name} out, or start a new run in another folder"
             )
     return learner

@@ -1,4 +1,4 @@
-"""`cign versions MODEL`: what was changed and when, and the way back."""
+"""`cign versions MODEL`: list the changes of a model with their dates, or revert the last."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from typing import Any
 from cign.cli.arguments import CommandParser, add_model
 from cign.utils.terminal import say, show_table
 
-SUMMARY = "List the versions of a model, or go back to the one before."
+SUMMARY = "List the versions of a model, or revert to the previous one."
 EXAMPLE = "cign versions work/model"
 
 
 def add_options(parser: CommandParser) -> None:
-    """Declare what the command takes."""
+    """Declare the arguments."""
     add_model(parser)
     parser.add_argument(
-        "--undo", action="store_true", help="drop the current version, the one before answers again"
+        "--undo",
+        action="store_true",
+        help="delete the current version and revert to the previous one",
     )
 
 
 def run(options: Any) -> None:
-    """List, or go back."""
+    """List the versions, or revert to the previous one."""
     from cign.saved_model.versions import list_versions, undo
 
     if options.undo:
         number = undo(options.model)
-        say(f"{options.model}: version {number} again")
+        say(f"{options.model}: reverted to version {number}")
         return
     show_table(
-        ("version", "change", "date", "classes", "kept clips"),
+        ("version", "change", "date", "classes", "validation clips"),
         (
             (
                 f"{one.number}{' (current)' if one.is_current else ''}",

@@ -1,1 +1,1 @@
-"""One run shared by several processes."""
+"""Distributed training: one run on several processes."""

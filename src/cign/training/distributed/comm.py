@@ -1,8 +1,8 @@
-"""What the processes of one run exchange; with a single process nothing is exchanged.
+"""Collective operations of the processes of one run; no-ops with a single process.
 
-Numbers alone are exchanged, as tensors: nothing is unpickled. Batches, orders, steps and random
-numbers are those of one process; the sums are made by several. docs/machines.md says what is equal
-to the bit and what to rounding.
+Only tensors of numbers are exchanged: nothing is unpickled. Batches, orders, steps and random
+numbers are the same as with one process; only sums are computed in parts. docs/machines.md lists
+what is bit-exact and what is equal up to rounding.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Share:
     """This process's part of a batch.
 
     Attributes:
-        rows: Where its clips stand in the batch, shape [n]; the first clip alone where it has none.
-        total: Clips of the batch.
-        fraction: Its clips over all; 0 where it has none.
+        rows: Positions of its clips in the batch, shape [n]; only the first clip if it has none.
+        total: Number of clips in the batch.
+        fraction: Number of its clips over ``total``; 0 if it has none.
     """
 
     rows: IntArray
@@ -39,13 +39,13 @@ class Share:
 
 @dataclass(frozen=True)
 class Comm:
-    """The processes of a run, as one of them sees them.
+    """The process group of a run, seen from one rank.
 
-    With a single process, the default, every exchange does nothing.
+    With a single process, the default, every operation is a no-op.
 
     Attributes:
-        rank: Number of this process, from 0.
-        size: How many there are.
+        rank: Rank of this process, from 0.
+        size: Number of processes.
     """
 
     rank: int = 0
@@ -53,55 +53,55 @@ class Comm:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes files."""
+        """Whether this is rank 0, which writes files."""
         return self.rank == 0
 
     @property
     def is_alone(self) -> bool:
-        """Whether there are no others."""
+        """Whether this is the only process."""
         return self.size == 1
 
     def sum_(self, tensors: Iterable[Tensor]) -> None:
-        """Make each tensor the sum over the processes, in place, the same bits in each."""
+        """All-reduce each tensor in place; the result is bit-exact on all ranks."""
         self._exchange(tensors, dist.all_reduce)
 
     def move_to_first_(self, tensors: Iterable[Tensor]) -> None:
-        """Give the first process the sum of each tensor, and the others zeros, in place."""
+        """Reduce each tensor to rank 0 in place, and set it to zero on the others."""
         tensors = list(tensors)
         self._exchange(tensors, lambda tensor: dist.reduce(tensor, dst=0))
         self.leave_to_first_(tensors)
 
     def leave_to_first_(self, tensors: Iterable[Tensor]) -> None:
-        """Set tensors that are the same everywhere to zero but in the first process, in place.
+        """Set tensors that are equal on all ranks to zero except on rank 0, in place.
 
-        From then on the truth is the sum over the processes, as `sum_` and `move_to_first_` want.
+        Their value is then the sum over the ranks, as `sum_` and `move_to_first_` expect.
         """
         for tensor in tensors:
             if not self.is_first:
                 tensor.zero_()
 
     def take_from_first_(self, tensors: Iterable[Tensor]) -> None:
-        """Give each process the first one's values, in place."""
+        """Broadcast the values of rank 0 to all ranks, in place."""
         self._exchange(tensors, lambda tensor: dist.broadcast(tensor, src=0))
 
     def first_says(self, value: bool) -> bool:
-        """The first process's answer, in each."""
+        """The value of rank 0, on every rank."""
         flag = torch.tensor([int(value)])
         self.take_from_first_([flag])
         return bool(flag)
 
     def largest(self, value: int) -> int:
-        """The largest of the processes' numbers."""
+        """The maximum over the ranks."""
         flag = torch.tensor([value])
         self._exchange([flag], lambda tensor: dist.all_reduce(tensor, op=dist.ReduceOp.MAX))
         return int(flag)
 
     @contextlib.contextmanager
     def agreeing(self) -> Iterator[None]:
-        """Do what is inside in all processes or in none: where one is refused, all stop.
+        """Run a block on all ranks or on none: if it fails on one rank, all ranks stop.
 
         Raises:
-            CignError: The process's own, or that another one was refused.
+            CignError: This rank's own error, or that another rank failed.
         """
         try:
             yield
@@ -109,15 +109,13 @@ class Comm:
             self.largest(1)
             raise
         if self.largest(0):
-            raise RunError(
-                f"{self._name} stops because another process was refused: see its message"
-            )
+            raise RunError(f"{self._name} stopped because another rank failed: see its message")
 
     def _exchange(self, tensors: Iterable[Tensor], how: Callable[[Tensor], object]) -> None:
-        """Exchange tensors one after another.
+        """Apply a collective operation to each tensor.
 
         Raises:
-            RunError: If another process does not answer.
+            RunError: If it fails or times out.
         """
         if self.is_alone:
             return
@@ -125,10 +123,10 @@ class Comm:
             dense = tensor.detach().contiguous()
             try:
                 how(dense)
-            except RuntimeError as error:  # also what torch.distributed raises
+            except RuntimeError as error:  # the base class of torch.distributed's errors
                 raise RunError(
                     f"{self._name}: collective operation failed or timed out ({reason(error)}): "
-                    "see the other processes' messages, then run the same command with --resume"
+                    "see the messages of the other ranks, then run the same command with --resume"
                 ) from None
             if dense.data_ptr() != tensor.data_ptr():
                 tensor.detach().copy_(dense)
@@ -150,14 +148,14 @@ class Comm:
         return found
 
     def draws(self, share: Share) -> contextlib.AbstractContextManager[object]:
-        """Inside, random numbers of clips are those that they have in the whole batch."""
+        """Context in which each clip gets the random numbers it has in the whole batch."""
         return (
             contextlib.nullcontext() if self.is_alone else WholeBatchDraws(share.rows, share.total)
         )
 
     @torch.no_grad()
     def average_gradients_(self, optimizer: torch.optim.Optimizer, share: Share) -> None:
-        """Make each gradient that of the batch's mean loss, in place, in one exchange."""
+        """Turn each gradient into that of the batch's mean loss, in place, in one all-reduce."""
         if self.is_alone:
             return
         grads = [
@@ -174,7 +172,7 @@ class Comm:
 
     @torch.no_grad()
     def average_statistics_(self, module: nn.Module) -> None:
-        """Make the running statistics that layers keep of batches their mean over the processes."""
+        """Average the running batch-norm statistics over the ranks."""
         if self.is_alone:
             return
         running = [
@@ -190,5 +188,5 @@ class Comm:
 
 
 def reason(error: Exception) -> str:
-    """The first line of what the transport says, without its place in the source."""
+    """The first line of a transport error, without its source location."""
     return re.sub(r"^\[\S+\] ?", "", str(error).splitlines()[0]).rstrip(". ")

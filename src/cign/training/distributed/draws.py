@@ -1,8 +1,8 @@
-"""Random numbers of a batch of which a process has some clips: those they have in the whole batch.
+"""Random numbers for a process's part of a batch, equal to those of the whole batch.
 
-In a step everything that is drawn belongs to a clip: dropped branches, crops, noise of a hard
-assignment, all with the clips as the first dimension. Each process draws for the whole batch from
-the step's stream and keeps its clips' rows, so that a clip's numbers do not depend on who has it.
+In a step every random tensor has the clips as its first dimension: dropped branches, crops, noise
+of a hard assignment. Each process draws for the whole batch from the step's stream and takes the
+rows of its clips, so that a clip's random numbers do not depend on the process.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from cign.data.tasks import IntArray
 
-# Functions that make new tensors: where their sizes stand among the arguments.
+# Functions that create tensors -> position of the sizes among their arguments.
 _MAKERS: dict[Any, int] = {torch.rand: 0, torch.randn: 0, torch.randint: 2}
 _FILLERS = frozenset({Tensor.exponential_, Tensor.uniform_, Tensor.normal_, Tensor.bernoulli_})
-# Others that draw, which nothing in a step uses.
+# Other random functions, which no step uses.
 _OTHERS = frozenset(
     {torch.rand_like, torch.randn_like, torch.randint_like, torch.randperm, torch.multinomial}
     | {torch.bernoulli, torch.normal, torch.poisson, Tensor.random_, Tensor.cauchy_}
@@ -29,11 +29,11 @@ _DROPOUTS = frozenset({torch.nn.functional.dropout, torch.dropout})
 
 
 class WholeBatchDraws(TorchFunctionMode):
-    """Inside, what is drawn for clips is drawn for the whole batch, and its rows are taken.
+    """Mode that draws random tensors for the whole batch and takes the rows of this process.
 
     Args:
-        rows: Where the process's clips stand in the batch, shape [n].
-        total: Clips of the batch.
+        rows: Positions of the process's clips in the batch, shape [n].
+        total: Number of clips in the batch.
     """
 
     def __init__(self, rows: IntArray, total: int) -> None:
@@ -47,7 +47,7 @@ class WholeBatchDraws(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Call a function of torch's, or what stands for it."""
+        """Call a torch function, or its replacement if it draws."""
         kwargs = kwargs or {}
         if func in _MAKERS:
             return self._make(func, args, kwargs)
@@ -71,7 +71,7 @@ class WholeBatchDraws(TorchFunctionMode):
         return own.copy_(whole[self._rows.to(own.device)])
 
     def _checked(self, func: Any, size: Sequence[int]) -> tuple[int, ...]:
-        """All dimensions but that of the clips."""
+        """All dimensions except that of the clips."""
         assert len(size), f"{func.__name__} draws one number for all clips"
         assert size[0] == len(self._rows), (
             f"{func.__name__} draws {tuple(size)} for {len(self._rows)} clips"
@@ -80,7 +80,7 @@ class WholeBatchDraws(TorchFunctionMode):
 
 
 def _drops(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether a call of a dropout draws: not with rate 0, nor outside of training."""
+    """Whether a dropout call draws: only with a positive rate and in training."""
     rate = args[1] if len(args) > 1 else kwargs.get("p", 0.5)
     training = args[2] if len(args) > 2 else kwargs.get("training", kwargs.get("train", True))
     return bool(training) and rate > 0

@@ -1,7 +1,7 @@
-"""Joining the processes that `torchrun` started to train one model.
+"""Process group of the processes that `torchrun` started to train one model.
 
-Each reads its rank from environment variables. A process that fails, hangs or is killed ends the
-others with a sentence, at once where its connections close, after the timeout where it hangs.
+Each process reads its rank from environment variables. If one fails, hangs or is killed, the
+others stop with one sentence: at once when its connections close, or after the timeout if it hangs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LAUNCH = "torchrun --nproc_per_node N -m cign train ..."
 
 
 def current() -> Comm:
-    """The processes of this run: those that were joined, or this one alone."""
+    """The process group of this run; a single process without one."""
     if not dist.is_available() or not dist.is_initialized():
         return Comm()
     return Comm(dist.get_rank(), dist.get_world_size())
@@ -35,18 +35,18 @@ def current() -> Comm:
 def joined(
     expected: int | None = None, timeout_s: float | None = None, device: str = AUTO
 ) -> Iterator[Comm]:
-    """Join the processes that `torchrun` started; without it this one is alone.
+    """Join the process group that `torchrun` started; without torchrun a single process.
 
     Args:
-        expected: How many there have to be; a launcher that silently starts one is found out.
-        timeout_s: How long to wait for another process, `TIMEOUT_S` by default; it must be longer
-            than the longest stretch that one works alone, such as writing the model.
-        device: Where they compute; see `cign.utils.devices.resolve_device`.
+        expected: Required number of processes; detects a launcher that starts only one.
+        timeout_s: Time to wait for another process, `TIMEOUT_S` by default; it must exceed the
+            longest work of a single rank, such as writing the model.
+        device: Compute device; see `cign.utils.devices.resolve_device`.
 
     Raises:
-        InputError: If there is another number of processes, or nobody to wait for, or all of them
-            would compute on one GPU.
-        RunError: If the others cannot be reached.
+        InputError: If the number of processes differs, a timeout is given for a single process, or
+            all processes would compute on one GPU.
+        RunError: If the other processes cannot be reached.
     """
     number = int(os.environ.get("WORLD_SIZE", "1"))
     if expected is not None and number != expected:
@@ -57,7 +57,7 @@ def joined(
     if number == 1:
         if timeout_s is not None:
             raise InputError(
-                "--peer-timeout has no effect on one process: leave it out, or start several with "
+                "--peer-timeout has no effect with one process: leave it out, or start more with "
                 f"`{LAUNCH}`"
             )
         yield Comm()
@@ -83,11 +83,11 @@ def joined(
 
 
 def _begin(timeout_s: float, *, on_gpu: bool) -> None:
-    """Form the group: gloo for what lies in memory, NCCL for what lies on GPUs.
+    """Create the process group: gloo for tensors in main memory, NCCL for tensors on GPUs.
 
-    Optimizers import ``torch._dynamo`` at their first step, and functions that come with it take
-    the group that is there for a default: its threads then outlive `destroy_process_group`, and may
-    abort the process at its end. Imported before, it finds none.
+    Optimizers import ``torch._dynamo`` at their first step, and functions in it take an existing
+    group as a default argument: its threads then outlive `destroy_process_group` and may abort the
+    process at exit. Importing it before the group exists avoids this.
     """
     import torch._dynamo
 
@@ -96,7 +96,7 @@ def _begin(timeout_s: float, *, on_gpu: bool) -> None:
         local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= found:
             raise InputError(
-                f"process {local} of this machine has no GPU of its own, it has {found}: use "
+                f"local rank {local} has no GPU, this machine has {found}: use "
                 f"--nproc_per_node {found}, or --device cpu"
             )
         torch.cuda.set_device(local)
@@ -112,6 +112,6 @@ def _begin(timeout_s: float, *, on_gpu: bool) -> None:
 
 def _ended_by_launcher(number: int, frame: FrameType | None) -> None:
     raise RunError(
-        "stopped by the launcher, for another process failed: see its message, then run the same "
+        "stopped by the launcher because another rank failed: see its message, then run the same "
         "command with --resume"
     )

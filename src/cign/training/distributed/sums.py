@@ -1,7 +1,7 @@
-"""Sums over clips while several processes take some clips of each batch.
+"""Sums over clips when several processes share each batch.
 
-Within a phase a process holds its part of each sum; after it, and before a checkpoint, the parts
-are added up.
+Within a phase each process holds partial sums; they are reduced after the phase and before a
+checkpoint.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Marks = dict[str, tuple[int, int]]
 
 
 def refuse_whole_batch(method: Method, *, keeps_clips: bool) -> None:
-    """Refuse a method whose loss is not a mean over clips, which parts of a batch cannot give.
+    """Refuse a method whose loss is not a mean over clips and so cannot be split by clips.
 
     Raises:
-        InputError: Naming the reason.
+        InputError: With the reason.
     """
     why = method.whole_batch_reason(keeps_clips=keeps_clips)
     if why:
@@ -30,12 +30,12 @@ def refuse_whole_batch(method: Method, *, keeps_clips: bool) -> None:
 
 
 def partial_sums(method: Method, losses: Mapping[str, Tensor], *, absorbs: bool) -> list[Tensor]:
-    """What holds only the clips of one process within a phase.
+    """The tensors that are sums over the clips of one process within a phase.
 
     Args:
-        method: Its buffers count where it absorbs clips.
+        method: The method; its sum buffers are included if the phase absorbs clips.
         losses: Sums of the epoch's losses.
-        absorbs: Whether the phase absorbs clips instead of taking gradient steps.
+        absorbs: Whether the phase absorbs clips in closed form instead of taking gradient steps.
     """
     sums = list(losses.values())
     if absorbs:
@@ -45,16 +45,16 @@ def partial_sums(method: Method, losses: Mapping[str, Tensor], *, absorbs: bool)
 
 
 def marks_of(method: Method) -> Marks:
-    """Which tensor each buffer is, and how often it was written to."""
+    """Identity and version counter of each buffer."""
     return {name: (id(x), x._version) for name, x in method.named_buffers()}
 
 
 def check_sums(method: Method, before: Marks) -> None:
-    """Refuse a closed form that takes clips into what would not be added up.
+    """Refuse a closed-form method that changes buffers which are not summed over processes.
 
     Args:
-        method: Has absorbed a batch.
-        before: Marks of its buffers before that.
+        method: A method that has just absorbed a batch.
+        before: Marks of its buffers before the batch.
 
     Raises:
         InputError: With the first such buffer.
@@ -63,6 +63,6 @@ def check_sums(method: Method, before: Marks) -> None:
     odd = [name for name in moved if name.rpartition(".")[2] not in method.sums_over_clips]
     if odd:
         raise InputError(
-            f"method {method.name} takes clips into {odd[0]}, which several processes do "
-            "not add up: name it in its sums_over_clips, or train it in one process"
+            f"method {method.name} changes buffer {odd[0]}, which is not summed over "
+            "processes: list it in sums_over_clips, or train in one process"
         )
