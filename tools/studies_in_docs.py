@@ -1,12 +1,15 @@
-"""MkDocs hook: add the studies' pages and figures, and an overview of them, to the site.
+"""MkDocs hooks: pages that are in the site without being named in ``mkdocs.yml``.
 
-`benchmarks/study.py` writes them to ``benchmarks/results/studies``; they are not copied into
+An entry ``FOLDER/*`` of the navigation stands for all pages of a folder that are not named beside
+it. The pages and figures of the studies, which `benchmarks/study.py` writes to
+``benchmarks/results/studies``, are added with an overview of them; they are not copied into
 ``docs``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
@@ -21,6 +24,28 @@ Its configuration is `benchmarks/studies/NAME.yaml`. All results are for the syn
 their encoders: they show how methods differ under one protocol, not how they perform on real clips.
 [All studies together](times.md) take less than six hours on two cores.
 """
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Replace ``FOLDER/*`` in the navigation by the pages of the folder, in alphabetical order."""
+    config.nav = [_expanded(entry, Path(config.docs_dir)) for entry in config.nav or []]
+    return config
+
+
+def _expanded(entry: Any, docs: Path) -> Any:
+    """A navigation entry in which every ``FOLDER/*`` is replaced by pages."""
+    if isinstance(entry, dict):
+        return {title: _expanded(value, docs) for title, value in entry.items()}
+    if not isinstance(entry, list):
+        return entry
+    expanded: list[Any] = []
+    for item in entry:
+        if isinstance(item, str) and item.endswith("/*"):
+            pages = (path.relative_to(docs).as_posix() for path in docs.glob(f"{item[:-1]}*.md"))
+            expanded += [page for page in sorted(pages) if page not in entry]
+        else:
+            expanded.append(_expanded(item, docs))
+    return expanded
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
