@@ -64,7 +64,9 @@ def test_vgg_sound_sources_leaves_out_the_first_of_the_rarest_classes():
 
 
 def test_another_number_of_classes_is_refused():
-    with pytest.raises(InputError, match="benchmark ave has 28 classes, the source has 27: give"):
+    with pytest.raises(
+        InputError, match="benchmark ave has 28 classes, but the source has 27: give"
+    ):
         load_benchmark("ave").select(table(27))
     assert load_benchmark("ave").select(table(28)).class_names[0] == "c000"
     with pytest.raises(InputError, match="unknown benchmark 'avr': use one of"):
@@ -88,7 +90,7 @@ def test_the_commands_heed_it(cign, tiny, tmp_path):
     ):
         code, _, err = cign(*command)
         assert code == 2
-        assert "benchmark ave has 28 classes, store" in err
+        assert "benchmark ave has 28 classes, but store" in err
     code, _, err = cign("inspect", tiny[0], "--benchmark", "ave", "--format", "folders")
     assert code == 2
     code, _, err = cign("bench", tiny[1], "--out", tmp_path / "b", "--methods", "analytic")

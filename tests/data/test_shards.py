@@ -318,7 +318,7 @@ def test_what_cannot_be_read_by_index_or_has_no_meaning_is_refused(cign, tiny, t
 def test_a_class_number_beyond_the_names_is_refused(tmp_path, mp4):
     write_tar(tmp_path / "train-0.tar", [("a.mp4", mp4), ("a.cls", b"2")])
     (tmp_path / "classnames.txt").write_text("dog\ncat\n")
-    with pytest.raises(InputError, match=r"a.cls is 2, classnames.txt names 2"):
+    with pytest.raises(InputError, match=r"a.cls is 2, but classnames.txt has only 2 classes"):
         read_source(tmp_path)
 
 

@@ -133,7 +133,7 @@ def test_stores_that_do_not_fit_together_are_refused(store, tmp_path):
     ):
         Store.open(tmp_path / "broken0")
     np.save(folder / "audio.npy", np.zeros((NUM_ROWS, 99), np.int16))
-    with pytest.raises(InputError, match=r"int16 \[11, 99\] where int16 \[11, 100\]"):
+    with pytest.raises(InputError, match=r"int16 \[11, 99\], but int16 \[11, 100\]"):
         Store.open(folder)
     (folder / "audio.npy").unlink()
     with pytest.raises(InputError, match=r"lacks audio.npy"):

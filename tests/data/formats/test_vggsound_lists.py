@@ -186,7 +186,7 @@ def test_vgg_sound_sources(tmp_path):
     assert {clip.split for clip in table.clips} == {"test"}
     assert said(table, "3 annotated clips with 3 boxes")
     assert said(table, "2 further boxes are empty")
-    assert said(table, "1 of the annotated clips have no other")
+    assert said(table, "1 of the annotated clips have no valid box")
     assert said(table, "test clips only")
     train = [f"aaaaaaaaaaa,{n},cat,train" for n in (60, 90)]
     train += [f"ddddddddd{n:02d},{n},dog,train" for n in range(20)]

@@ -149,7 +149,7 @@ def _fingerprints(
 def listen_to_store(store: Store, progress: Progress | None = None) -> tuple[dict[str, Any], ...]:
     """Find near duplicates by audio between the splits of a prepared store."""
     progress = progress or Silent()
-    progress.start("listening", store.num_clips)
+    progress.start("audio fingerprints", store.num_clips)
 
     def fingerprints() -> Iterator[tuple[int, Words, NDArray[np.bool_]]]:
         for row in range(store.num_clips):
