@@ -175,7 +175,7 @@ def test_pictures_and_films_are_all_made_when_the_reader_leaves(world, tmp_path,
     drawn = sorted((tmp_path / "drawn").glob(f"*.{kind}"))
     assert len(drawn) == 4
     assert all(path.stat().st_size > 1000 for path in drawn)
-    kinds = {"png": "pictures", "mp4": "films"}
+    kinds = {"png": "images", "mp4": "videos"}
     assert f"4 {kinds[kind]} in {tmp_path / 'drawn'}" in (tmp_path / "err").read_text()
 
 
