@@ -8,7 +8,6 @@ on standard output. The commands run in their order in one temporary folder.
 
 from __future__ import annotations
 
-import glob
 import os
 import pty
 import re
@@ -33,7 +32,7 @@ def output_of(command: str, folder: Path) -> str:
     words = [
         word
         for part in shlex.split(command)[1:]
-        for word in (sorted(glob.glob(part, root_dir=folder)) if "*" in part else [part])
+        for word in (_matching(part, folder) if "*" in part else [part])
     ]
     process = subprocess.Popen(
         [sys.executable, "-m", "cign", *words],
@@ -59,6 +58,11 @@ def output_of(command: str, folder: Path) -> str:
         raise SystemExit(f"{command}: {errors.decode()}")
     text = re.sub(r"\x1b\[[0-9;]*m", "", found.decode().replace("\r", ""))
     return "\n".join(line.rstrip() for line in text.rstrip().split("\n"))
+
+
+def _matching(pattern: str, folder: Path) -> list[str]:
+    """Paths below a folder that match a pattern, as a shell gives them."""
+    return sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))
 
 
 def main() -> None:
