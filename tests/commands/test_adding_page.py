@@ -50,4 +50,4 @@ def test_the_commands_of_the_page_do_what_it_says(tiny, tmp_path, monkeypatch, c
     out = capsys.readouterr().out
     assert "new classes: old name (5 clips)" in out
     assert "more clips, merged: old name" in out
-    assert "work/model: version 2 again" in out
+    assert "work/model: reverted to version 2" in out
