@@ -63,7 +63,7 @@ def test_a_clip_is_answered_taught_and_answered_again(look, address, taught):
     page.wait_for_selector("#told .cign-taught")
     told = page.inner_text("#told")
     assert f"{new} (5 clips learned)" in told
-    assert "8 clips kept" in told
+    assert "validation clips (8 clips" in told
     assert "before" in told
     tab(page, "Classes")
     page.wait_for_function(f"() => document.querySelector('#classes').innerText.includes('{new}')")
