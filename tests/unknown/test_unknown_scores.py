@@ -18,7 +18,6 @@ from cign.open_set.scores import (
     margin,
     max_logit,
     max_probability,
-    spare_token,
 )
 
 
@@ -35,7 +34,6 @@ def test_scores_of_logits_are_scipys(logits):
     assert np.allclose(energy(logits), -logsumexp(z, axis=1), atol=1e-12)
     assert np.allclose(joint_energy(logits), -np.logaddexp(0, z).sum(axis=1), atol=1e-10)
     assert np.allclose(max_logit(logits), -z.max(axis=1))
-    assert np.allclose(spare_token(logits), 1 - z.sum(axis=1))
 
 
 def test_margin_orders_clips_whose_probability_rounds_to_one():

@@ -60,15 +60,6 @@ def disagreement(first: Tensor, second: Tensor) -> Tensor:
     return value.clamp(0.0, 1.0)
 
 
-def spare_token(scores: Tensor) -> Tensor:
-    """The score of an additional class token for unknown classes; [B, C] to [B].
-
-    Our own score. Its target is 1 minus the sum of a clip's labels. Ridge scores s_i are linear in
-    the targets, so its score is 1 - sum_i s_i up to the effect of the ridge.
-    """
-    return 1.0 - scores.sum(dim=-1)
-
-
 class Leverage:
     """f^T (G + ridge I)^-1 f: distance of features from the training data of a ridge solution.
 
