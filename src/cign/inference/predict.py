@@ -64,22 +64,35 @@ def predict_files(
     """
     progress = progress or Silent()
     for batch in _batches(_decoded(files, model, every_s, progress)):
-        good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
-        read = read_batch(model, backbone, good, maps=observer is not None)
-        row = 0
-        for file, decoded in batch:
-            if not isinstance(decoded, Decoded):
-                yield Prediction(file=file, error=decoded)
-                continue
-            threshold = _threshold(model, decoded, unknown_threshold)
-            prediction = _prediction(model, file, decoded, read, row, top, threshold)
-            if observer is not None:
-                observer(prediction, decoded, None if read.maps is None else read.maps.of(row))
-            yield prediction
-            row += 1
+        yield from _of_batch(model, backbone, batch, top, unknown_threshold, observer)
+        del batch  # not held while the next one is collected
 
 
 Item = tuple[str, Decoded | str]
+
+
+def _of_batch(
+    model: Model,
+    backbone: Backbone | None,
+    batch: list[Item],
+    top: int,
+    unknown_threshold: float | None,
+    observer: Observer | None,
+) -> Iterator[Prediction]:
+    """The predictions of a batch, in its order."""
+    good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
+    read = read_batch(model, backbone, good, maps=observer is not None)
+    row = 0
+    for file, decoded in batch:
+        if not isinstance(decoded, Decoded):
+            yield Prediction(file=file, error=decoded)
+            continue
+        threshold = _threshold(model, decoded, unknown_threshold)
+        prediction = _prediction(model, file, decoded, read, row, top, threshold)
+        if observer is not None:
+            observer(prediction, decoded, None if read.maps is None else read.maps.of(row))
+        yield prediction
+        row += 1
 
 
 def _batches(items: Iterable[Item | Pause]) -> Iterator[list[Item]]:
