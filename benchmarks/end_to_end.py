@@ -102,9 +102,7 @@ def tune(store: Path, folder: Path, *, slow: bool) -> None:
         tasks=(4,),
         memories=(MEMORY,),
         recipes=folder / "recipes",
-        regime="end-to-end",
-        backbone="small",
-        bf16=True,
+        settings={"regime": "end-to-end", "backbone": "small", "bf16": True},
     )
     table = run_bench(config, folder, keep_models=False).table
     rows = {row["method"]: row for row in table["rows"] if row["store"] == "all"}

@@ -24,16 +24,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from cign.bench.made_with import code_of, made_with, write_codes
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
 from cign.metrics.predictions import Predictions
 from cign.report.runs import RANKED_FIRST
+from cign.runs.configuration import RunConfig
 from cign.utils.files import read_json, replacing, write_json, write_text
 from cign.vocabulary import MODALITIES
 
 # Files of a run that are archived unchanged.
-TEXTS = ("config.yaml", "metrics.json")
+CONFIG = "config.yaml"
+TEXTS = (CONFIG, "metrics.json")
 BENCH = "bench.json"
 # Folder of the test clips of each store, which all its runs share.
 CLIPS = "clips"
@@ -92,6 +95,7 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_text(folder / name, text)
+        _convert_configuration(folder)
         write_codes(folder, codes)
         metrics = read_json(folder / "metrics.json", "metrics")
         write_json(folder / "metrics.json", metrics | {"scores": RANKED_FIRST})
@@ -114,6 +118,14 @@ def older_runs(kept: Path) -> list[str]:
         if codes != [code_of(method)]:
             older.append(file.stem)
     return older
+
+
+def _convert_configuration(folder: Path) -> None:
+    """Rewrite the configuration of a run that was archived in format 1, without groups."""
+    values = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
+    if "format" not in values:
+        values["tasks"] = tuple(map(tuple, values["tasks"]))
+        RunConfig.of(**values).save(folder)
 
 
 def _copy_configuration(source: Path, target: Path) -> None:

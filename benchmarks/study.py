@@ -51,6 +51,8 @@ def config_of(bench: dict[str, Any], against: str | None = None) -> BenchConfig:
     odd = sorted(set(bench) - known)
     if odd:
         raise InputError(f"unknown key {odd[0]!r} in a bench: use {', '.join(sorted(known))}")
+    settings = {name: bench[name] for name in ("regime", "backbone") if name in bench}
+    settings["bf16"] = True
     return BenchConfig(
         stores=tuple(map(Path, bench["stores"])),
         methods=tuple(bench["methods"]),
@@ -59,10 +61,8 @@ def config_of(bench: dict[str, Any], against: str | None = None) -> BenchConfig:
         num_orders=tuple(bench.get("orders", [1])),
         num_seeds=bench.get("seeds", 1),
         test_stores=tuple(map(Path, bench.get("test_stores", []))),
-        backbone=bench.get("backbone"),
+        settings=settings,
         recipes=Path(bench["recipes"]) if "recipes" in bench else None,
-        regime=bench.get("regime", "frozen"),
-        bf16=True,
         against=against,
         only=dict(Part.parse(text) for text in bench.get("only", [])),
     )

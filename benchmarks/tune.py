@@ -62,7 +62,7 @@ def run_trials(
         tasks=(4,),
         memories=tuple(entry["memory"]),
         recipes=recipes,
-        bf16=True,
+        settings={"bf16": True},
     )
     result = run_bench(config, folder, keep_models=False)
     figures = []

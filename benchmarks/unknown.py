@@ -155,7 +155,7 @@ def run(folder: Path, num_tasks: int) -> World:
     store = Store.open(folder)
     tasks = split_into_tasks(store.class_names, num_tasks).groups
     config = Learner("cign_analytic", backbone=BACKBONE).config
-    loop = build_loop(dataclasses.replace(config, tasks=tasks, backbone=BACKBONE), store)
+    loop = build_loop(dataclasses.replace(config, tasks=tasks), store)
     test, loop.test = loop.test, loop.test[:1]  # evaluated in `measure`, not by the loop
     loop.predictions = dataclasses.replace(
         loop.predictions,

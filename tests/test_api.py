@@ -244,7 +244,7 @@ def test_repr_and_classes_say_what_a_learner_is(learner, tiny):
 
     assert learner.classes == learner.model.classes
     assert set(learner.classes) == set(Store.open(tiny[1]).class_names)
-    device = learner.config.device
+    device = learner.config.compute.device
     assert repr(learner) == (
         "Learner('cign_analytic', 4 classes in 2 tasks, backbone='small-random', "
         f"regime='frozen', device='{device}')"

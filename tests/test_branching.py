@@ -145,9 +145,9 @@ def test_the_command(cign, tiny, tmp_path):
     assert cign(*branch, "--seed", 5)[0] == 0
     check_same(tmp_path / "second", first, num_tasks=2)
     for more, text in (
-        (("--memory", 8), "--memory cannot differ from the run"),
+        (("--memory", 8), "was trained with memory 0, not 8"),
         (("--tasks", 4), "--tasks cannot differ from the run"),
-        (("--method", "ewc"), "uses lwf: leave it out"),
+        (("--method", "ewc"), "was trained with method lwf, not ewc"),
         (("--resume",), "--branch-from starts a new one: leave one out"),
     ):
         command = ("train", store, "--out", tmp_path / "third", "--branch-from", f"{first}@2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -12,23 +13,22 @@ from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
 from cign.inference.evaluate import evaluate_model
-from cign.methods import DEFAULT_METHOD, METHODS, default_recipe, method_class
+from cign.methods import METHODS
 from cign.runs.branching import Branch
 from cign.runs.build import build_loop, fitting_backbone
-from cign.runs.configuration import RunConfig, refuse_begun
+from cign.runs.configuration import RunConfig, refuse_begun, run_options
 from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import run_folder
 from cign.runs.record import as_made, describe
+from cign.runs.request import Request
 from cign.saved_model.files import ABOUT, checksum, model_place
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
 from cign.trained import Trained
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
-from cign.utils.devices import resolve_device
 from cign.utils.display import displayed
 from cign.utils.files import write_json
-from cign.utils.options import configure
 from cign.utils.progress import Progress
 
 
@@ -38,54 +38,30 @@ class Learner(Trained):
     ``Learner().learn(store, tasks=4).predict("clip.mp4").one()``
 
     Args:
-        method: Name of the method; default: `cign_analytic`, which stores no clips.
-        options: Options of the method that differ from its recipe.
-        regime: ``frozen`` on cached tokens or ``end-to-end``.
-        backbone: Backbone whose tokens are read; None takes the only one in the store.
-        memory: Budget of exemplars: ``"120"``, ``"20/class"`` or ``"64MB"``.
-        selection: ``herding`` or ``random``.
-        seed: Seed of weights, shuffling and noise.
-        allow_missing: Whether training includes clips that lack audio or video.
-        bf16: Whether encoders and transformers compute in bfloat16, which is several times faster
-            on processors with bfloat16 units; losses and linear heads stay float32.
-        device: Compute device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None and
-            ``auto`` take a GPU if there is one.
+        method: Name of the method; None takes `cign_analytic`, which stores no clips, or the
+            method of the run that is resumed or branched from.
+        options: Options of the method that differ from its defaults; None takes its recipe.
+        **settings: Run options by name, as `cign.runs.configuration` declares them, for example
+            ``memory="120"`` or ``device="cuda"``; ``help(Learner)`` lists them. One that is None
+            or not given has its default, or the value of the run that is resumed or branched from.
+            ``device`` has the default ``auto``: a GPU if there is one. ``backbone`` has the default
+            of the only backbone whose tokens are in the store.
 
     Raises:
         InputError: If a name or a value is unknown, or this machine does not have the device.
+        TypeError: If a run option is unknown.
     """
 
     def __init__(
         self,
-        method: str = DEFAULT_METHOD,
+        method: str | None = None,
         *,
         options: Mapping[str, Any] | None = None,
-        regime: str = "frozen",
-        backbone: str | None = None,
-        memory: str = "0",
-        selection: str = "herding",
-        seed: int = 0,
-        allow_missing: bool = False,
-        bf16: bool = False,
-        device: str | None = None,
+        **settings: Any,
     ) -> None:
         super().__init__()
-        cls = method_class(method)
-        recipe = default_recipe(method).options if options is None else dict(options)
-        filled: Any = configure(cls.Options, recipe, f"recipe of {method}")
-        cls.check_regime(filled, regime)
-        self._backbone_name, self._asked_device = backbone, device
-        self.config = RunConfig(
-            method=METHODS.reference(cls),
-            options=dataclasses.asdict(filled),
-            seed=seed,
-            memory=memory,
-            selection=selection,
-            regime=regime,
-            allow_missing=allow_missing,
-            bf16=bf16,
-            device=resolve_device(device),
-        )
+        self._request = Request.of(method, options, settings)
+        self.config = self._request.new()
         self.metrics: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -93,15 +69,15 @@ class Learner(Trained):
         parts = [repr(config.method)]
         if model is None:
             parts.append("not trained")
-            backbone = self._backbone_name
+            backbone = self._request.settings.get("backbone")
         else:
             num_tasks = sum(1 for group in model.groups if group)
             parts.append(f"{len(model.classes)} classes in {num_tasks} tasks")
             backbone = model.backbone
         parts += [
             f"backbone={backbone!r}",
-            f"regime={config.regime!r}",
-            f"device={config.device!r}",
+            f"regime={config.data.regime!r}",
+            f"device={config.compute.device!r}",
         ]
         return f"Learner({', '.join(parts)})"
 
@@ -111,8 +87,8 @@ class Learner(Trained):
         self,
         store: Store | Path | str,
         *,
-        tasks: int | TaskSequence = 1,
-        order: int = 0,
+        tasks: int | TaskSequence | None = None,
+        order: int | None = None,
         out: Path | str | None = None,
         resume: bool = False,
         checkpoint_every_s: float = 30.0,
@@ -125,17 +101,20 @@ class Learner(Trained):
 
         Args:
             store: A prepared store or its folder.
-            tasks: Number of tasks, or the tasks themselves.
-            order: Class-order seed, 0 for the order of the data; if ``tasks`` is a sequence, it is
-                only recorded.
+            tasks: Number of tasks, or the tasks themselves; default: 1, or those of the run that is
+                resumed or branched from.
+            order: Class-order seed, 0 (default) for the order of the data; if ``tasks`` is a
+                sequence, it is only recorded.
             out: RUN folder for configuration, checkpoints, metrics, predictions and model.
-            resume: Resume the run in ``out`` with its saved configuration.
+            resume: Resume the run in ``out`` with its saved configuration. Values that were given
+                explicitly, here or to the constructor, must agree with it, except those that do not
+                affect the results.
             checkpoint_every_s: Seconds between checkpoints.
             test_store: A store with the same classes whose test clips are scored instead of the
                 store's own.
             branch_from: ``RUN@TASK``: start from the state of a run after one of its tasks, which
                 must have been saved (``keep_tasks``). Options, seed and later tasks may differ
-                from that run; if ``tasks`` is a number, the tasks of that run are used.
+                from that run; if ``tasks`` is no sequence, the tasks of that run are used.
             keep_tasks: Save the state after each task in ``out``.
             progress: Receives the progress of steps; None shows a bar in a terminal or notebook,
                 False shows none.
@@ -144,7 +123,8 @@ class Learner(Trained):
             This learner; `metrics` holds the contents of ``metrics.json``.
 
         Raises:
-            InputError: If stores, tasks and folder do not match.
+            InputError: If stores, tasks and folder do not match, or an explicitly given value
+                differs from that of the run that is resumed or branched from.
         """
         store = _opened(store)
         tested = None if test_store is None else _opened(test_store)
@@ -169,15 +149,16 @@ class Learner(Trained):
         tested: Store | None,
         branch: Branch | None,
         folder: Path | None,
-        tasks: int | TaskSequence,
-        order: int,
+        tasks: int | TaskSequence | None,
+        order: int | None,
         resume: bool,
         progress: Progress,
     ) -> Loop:
         """Complete the configuration and build the run; errors occur before anything is written."""
         with current().agreeing():
             if folder is not None and resume:
-                self.config, branch = RunConfig.load(folder).on(self._asked_device), None
+                saved, branch = RunConfig.load(folder), None
+                self.config = self._request.resumed(saved, folder, tasks, order)
             else:
                 if folder is not None:
                     refuse_begun(folder)
@@ -188,20 +169,28 @@ class Learner(Trained):
         return loop
 
     def _configure(
-        self, store: Store, tasks: int | TaskSequence, order: int, branch: Branch | None
+        self,
+        store: Store,
+        tasks: int | TaskSequence | None,
+        order: int | None,
+        branch: Branch | None,
     ) -> None:
         """Set tasks and backbone from the store and from the run that is branched from."""
-        if isinstance(tasks, int) and branch is not None:
-            tasks, order = TaskSequence(branch.config.tasks), branch.config.order
-        elif isinstance(tasks, int):
-            tasks = split_into_tasks(store.class_names, tasks, order)
-        backbone = None if self._backbone_name is None else in_full(self._backbone_name)
-        if self.config.regime == "frozen":
-            name = backbone or fitting_backbone(store, self.config.method)
-            backbone = source_of(store.tokens(name).info)
-        self.config = dataclasses.replace(
-            self.config, tasks=tasks.groups, order=order, backbone=backbone or "small"
-        )
+        request, order = self._request, order or 0
+        if branch is not None:
+            request = request.completed(branch.config, branch.run)
+            if not isinstance(tasks, TaskSequence):
+                tasks, order = TaskSequence(branch.config.tasks), branch.config.order
+        if not isinstance(tasks, TaskSequence):
+            tasks = split_into_tasks(store.class_names, 1 if tasks is None else tasks, order)
+        config = request.new()
+        if "backbone" in request.settings:
+            config = config.with_settings(backbone=in_full(config.data.backbone))
+        if config.data.regime == "frozen":
+            given = "backbone" in request.settings
+            name = config.data.backbone if given else fitting_backbone(store, config.method)
+            config = config.with_settings(backbone=source_of(store.tokens(name).info))
+        self.config = dataclasses.replace(config, tasks=tasks.groups, order=order)
         if branch is not None:
             self.config = branch.configured(self.config)
 
@@ -216,7 +205,7 @@ class Learner(Trained):
             self.metrics = as_made(folder, self.metrics)
             save_model(self.model, folder / "model")
             write_json(folder / "metrics.json", self.metrics)
-        self.model.to(self.config.device)
+        self.model.to(self.config.compute.device)
         return self
 
     # --------------------------------------------------------- evaluate, load
@@ -271,8 +260,26 @@ class Learner(Trained):
             backbone=model.backbone,
             device=device,
         )
-        learner.model, learner._seen = model.to(learner.config.device), seen
+        learner.model, learner._seen = model.to(learner.config.compute.device), seen
         return learner
+
+
+def _signature() -> inspect.Signature:
+    """The signature of `Learner` with the run options by name."""
+    *own, _ = inspect.signature(Learner.__init__).parameters.values()
+    settings = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=f"{one.kind.__name__} | None",
+        )
+        for one in run_options()
+    ]
+    return inspect.Signature([*own, *settings])
+
+
+Learner.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def _opened(store: Store | Path | str) -> Store:

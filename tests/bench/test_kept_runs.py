@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import yaml
 
 from benchmark_scripts import BENCHMARKS, script
 from cign.bench import run_bench
@@ -13,6 +14,7 @@ from cign.bench.made_with import made_with, write_codes
 from cign.errors import InputError
 from cign.metrics.catalogue import measure
 from cign.report.runs import lacking, load_runs, stored
+from cign.runs.configuration import RunConfig
 from cign.utils.files import read_json
 
 
@@ -37,6 +39,21 @@ def test_a_bench_goes_on_from_kept_runs(kept_runs, two_methods, tmp_path):
     result = run_bench(config, again, num_workers=1, program=("false",))
     assert result.failed == {}
     assert result.table["rows"] == read_json(out / "table.json", "table")["rows"]
+
+
+def test_runs_that_were_archived_in_an_earlier_format_are_converted(
+    kept_runs, two_methods, tmp_path
+):
+    out, _, _ = two_methods
+    kept_runs.keep(out, tmp_path / "kept")
+    (file,) = (tmp_path / "kept").glob("analytic-one-t2-*.npz")
+    config = RunConfig.load(out / "runs" / file.stem)
+    with np.load(file) as run:
+        arrays = dict(run)
+    arrays["config.yaml"] = np.array(yaml.safe_dump(config.flat()))
+    np.savez(file, **arrays)
+    kept_runs.restore(tmp_path / "kept", tmp_path / "again")
+    assert RunConfig.load(tmp_path / "again" / "runs" / file.stem) == config
 
 
 def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, two_methods, tmp_path):

@@ -175,7 +175,7 @@ def test_what_needs_a_memory_is_skipped_at_0_and_listed():
 
 
 def test_what_does_not_run_in_the_regime_is_skipped_and_listed():
-    plan = plan_of("l2p", "finetune", regime="end-to-end", worlds=[spec_world()])
+    plan = plan_of("l2p", "finetune", settings={"regime": "end-to-end"}, worlds=[spec_world()])
     assert [(one.method, one.reason) for one in plan.skipped] == [
         ("l2p", "does not run in regime end-to-end")
     ]
@@ -183,7 +183,9 @@ def test_what_does_not_run_in_the_regime_is_skipped_and_listed():
 
 
 def test_a_closed_form_end_to_end_runs_every_order_and_says_that_it_adapts_once():
-    plan = plan_of("analytic", regime="end-to-end", num_orders=(2,), worlds=[spec_world()])
+    plan = plan_of(
+        "analytic", settings={"regime": "end-to-end"}, num_orders=(2,), worlds=[spec_world()]
+    )
     assert sorted(run.order for run in plan.runs) == [0, 1]
     assert "trained on the first task only" in "; ".join(plan.cells[0].notes)
 
@@ -201,7 +203,7 @@ def test_prompt_methods_take_the_tokens_of_the_stem():
     plan = plan_of("l2p", "finetune", worlds=worlds)
     backbones = {run.entry.name: run.backbone for run in plan.runs}
     assert backbones == {"l2p": "small-stem", "finetune": "small"}
-    plan = plan_of("l2p", "finetune", worlds=worlds, backbone="small")
+    plan = plan_of("l2p", "finetune", worlds=worlds, settings={"backbone": "small"})
     assert {run.entry.name: run.backbone for run in plan.runs} == backbones
 
 
@@ -226,7 +228,7 @@ def test_more_tasks_than_classes_are_refused():
         ({"methods": ()}, "at least one of --methods"),
         ({"tasks": (2, 2)}, "--tasks names 2 twice"),
         ({"memories": ("lots",)}, "20/class"),
-        ({"regime": "warm"}, "use one of frozen, end-to-end"),
+        ({"settings": {"regime": "warm"}}, "use one of frozen, end-to-end"),
         ({"num_orders": (1, 2, 3)}, "3 numbers for 1 numbers of tasks"),
         ({"num_seeds": 0}, "use 1 or more"),
         ({"against": "joint"}, "use one of finetune"),

@@ -155,7 +155,10 @@ def test_a_flag_that_the_run_was_begun_without(flag, refusal, world, tmp_path):
     run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", "analytic")
     assert main([str(word) for word in run]) == 0
     wanted = ("train", world.store, "--out", tmp_path / "run", "--resume", flag)
-    assert refusal(*wanted).startswith(f"run {tmp_path / 'run'} was started without {flag}, ")
+    name = flag.removeprefix("--").replace("-", "_")
+    assert refusal(*wanted).startswith(
+        f"run {tmp_path / 'run'} was started with {name} False, not True, "
+    )
 
 
 def test_a_path_that_leads_nowhere(refusal, world, tmp_path):

@@ -147,9 +147,9 @@ def test_resume_of_a_finished_run_changes_nothing(cign, world, tmp_path, recipe)
     assert code == 0
     assert (run / "predictions.parquet").read_bytes() == before
     again = ("train", world.store, "--out", run, "--resume")
-    refused(cign(*again, "--tasks", 3), "was started with --tasks 2")
-    refused(cign(*again, "--method", "joint"), "was started with --method finetune")
-    refused(cign(*again, "--seed", 5), "was started with --seed 0")
+    refused(cign(*again, "--tasks", 3), "was started with tasks 2, not 3")
+    refused(cign(*again, "--method", "joint"), "was started with method finetune, not joint")
+    refused(cign(*again, "--seed", 5), "was started with seed 0, not 5")
     assert cign(*again, "--recipe", recipe, "--seed", 0)[0] == 0
     refused(
         cign("train", world.store, "--out", tmp_path / "none", "--resume"), "is not a run folder"

@@ -46,7 +46,7 @@ def test_what_other_settings_made_is_made_anew(monkeypatch, tmp_path):
 
     class Learns:
         def __init__(self, method, options, memory, device):
-            self.config = RunConfig(method=method, options=options, memory=memory)
+            self.config = RunConfig.of(method, options=options, memory=memory)
             self.metrics = {"ridge": options["ridge"]}
 
         def learn(self, store, *, tasks, out, resume, progress):

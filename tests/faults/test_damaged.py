@@ -110,7 +110,7 @@ def test_a_model_with_a_flipped_bit_is_refused_or_says_the_same(tmp_path):
 
 
 def test_a_run_configuration_with_a_flipped_bit_never_crashes(tmp_path):
-    RunConfig(method="finetune", tasks=(("a", "b"), ("ç",)), seed=3).save(tmp_path)
+    RunConfig.of("finetune", tasks=(("a", "b"), ("ç",)), seed=3).save(tmp_path)
     path = tmp_path / "config.yaml"
     whole = path.read_bytes()
     for seed in range(4 * FLIPS):

@@ -35,7 +35,7 @@ def test_run_model_and_files_agree(name, tiny, stem_store, tmp_path):
     learner = Learner(name, options=options, memory="8").learn(
         stem_store, tasks=2, out=tmp_path / "run"
     )
-    assert learner.config.backbone == "small-random-stem"  # the only fitting tokens of the two
+    assert learner.config.data.backbone == "small-random-stem"  # the only fitting tokens of the two
     assert learner.metrics["costs"]["bytes_kept"] == 0
     files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
     again = Learner.load(tmp_path / "run")
@@ -60,7 +60,7 @@ def test_finished_tokens_are_refused_before_anything_is_learned(tiny, tmp_path):
 
 def test_other_methods_take_the_finished_tokens_of_the_same_store(stem_store):
     learner = Learner("finetune", options={"training": {"num_epochs": 1}})
-    assert learner.learn(stem_store, tasks=2).config.backbone == "small-random"
+    assert learner.learn(stem_store, tasks=2).config.data.backbone == "small-random"
 
 
 def test_a_model_of_several_frames_finds_its_backbone():

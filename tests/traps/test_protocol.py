@@ -73,7 +73,7 @@ def test_trap_06_a_method_is_given_no_test_and_no_validation_clips(tiny):
     }
     store = Store.open(tiny[1])
     tasks = split_into_tasks(store.class_names, 2).groups
-    loop = build_loop(RunConfig(method="joint", tasks=tasks, backbone="small-random"), store)
+    loop = build_loop(RunConfig.of("joint", tasks=tasks, backbone="small-random"), store)
     splits = {store.table.clips[i].split for i in loop.train}
     assert splits == {"train"}
     assert {store.table.clips[i].split for i in loop.test} == {"test"}
@@ -101,7 +101,7 @@ def taught(tiny, tmp_path_factory):
 def test_trap_07_both_seeds_are_recorded(taught, tiny):
     _, metrics, config = taught
     assert metrics["seeds"] == {"order": 3, "run": 5}
-    assert (config["order"], config["seed"]) == (3, 5)
+    assert (config["order"], config["training"]["seed"]) == (3, 5)
     names = Store.open(tiny[1]).class_names
     assert metrics["classes"] == list(split_into_tasks(names, 2, 3).class_order) != list(names)
 
@@ -110,10 +110,10 @@ def test_trap_07_both_seeds_are_recorded(taught, tiny):
 def test_trap_07_first_weights_come_from_the_run_seed_alone(name):
     def first(**kwargs):
         tasks = split_into_tasks(["a", "b", "c", "d"], 2, kwargs.get("order", 0)).groups
-        config = RunConfig(method=name, options=quick_options(name), tasks=tasks, **kwargs)
+        config = RunConfig.of(name, options=quick_options(name), tasks=tasks, **kwargs)
         blocks = toy_blocks() if METHODS[name].needs_blocks else None
         method = build_method(config, SHAPE, None, multi_label=False, blocks=blocks)
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.training.seed)
         method.grow(2)
         return state_of(method)
 

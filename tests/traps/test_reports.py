@@ -74,8 +74,8 @@ def test_trap_11_no_clip_stands_in_for_it(broken):
 def test_trap_11_every_method_has_the_same_clips(name, broken):
     _, _, store = broken
     cls = METHODS[name]
-    config = RunConfig(
-        method=name,
+    config = RunConfig.of(
+        name,
         options=quick_options(name),
         tasks=split_into_tasks(store.class_names, 2).groups,
         memory="2" if cls.uses_memory else "0",
@@ -142,7 +142,7 @@ def test_trap_14_bytes_of_exemplars_and_statistics_are_reported(name, both_token
     learner = Learner(name, options=quick_options(name, training), memory="8")
     learner.learn(both_tokens, tasks=2, out=tmp_path / "run")
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    tokens = both_tokens / "tokens" / learner.config.backbone
+    tokens = both_tokens / "tokens" / learner.config.data.backbone
     arrays = [np.load(tokens / f"{kind}.npy", mmap_mode="r") for kind in ("audio", "visual")]
     clip_bytes = sum(array[0].nbytes for array in arrays)
     num_kept = 8 if name in WITH_MEMORY else 24 if METHODS[name].replays_everything else 0

@@ -48,7 +48,6 @@ def run_bench(
     keep_models: bool = True,
     now: Sequence[str] = (),
     engine: str = "local",
-    device: str | None = None,
     view: View | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> BenchResult:
@@ -63,8 +62,6 @@ def run_bench(
         keep_models: Whether the models of the runs are saved.
         now: Methods to run this time; the other methods are left for later. Empty: all.
         engine: ``local``, or ``ray`` to start the processes on the machines of a cluster.
-        device: Device of the runs, as `cign.utils.devices.resolve_device` takes it; with ``ray``,
-            of each machine. None: an interrupted run resumes on the device it started on.
         view: Displays progress.
         program: Command line of a worker process.
 
@@ -91,10 +88,7 @@ def run_bench(
             if run.name not in summary.results and (not now or run.entry.name in now)
         ]
         threads = None if num_workers == 0 else max(1, cores // num_workers)
-        jobs = [
-            {**_job(run, worlds, out, threads, keep_models, config), "device": device}
-            for run in todo
-        ]
+        jobs = [_job(run, worlds, out, threads, keep_models, config) for run in todo]
         files = _Files(out, summary, num_workers)
         files.write(intervals=False)
         view.begin(len(summary.results) + len(todo), len(summary.results))
@@ -136,14 +130,16 @@ def _job(
         "options": run.entry.options,
         "groups": [list(group) for group in run.groups],
         "order": run.order,
-        "seed": run.seed,
-        "memory": run.memory,
-        "regime": config.regime,
-        "backbone": run.backbone,
-        "bf16": config.bf16,
+        "settings": run_settings(run, config),
         "threads": threads,
         "keep_model": keep_models,
     }
+
+
+def run_settings(run: PlannedRun, config: BenchConfig) -> dict[str, Any]:
+    """The run options of a run: those of all runs, and those that the grid varies."""
+    own = {"seed": run.seed, "memory": run.memory, "backbone": run.backbone}
+    return {**config.settings, **own}
 
 
 def _record(folder: Path, outcome: Outcome) -> None:

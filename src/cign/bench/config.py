@@ -16,6 +16,7 @@ from cign.errors import InputError
 from cign.methods import METHODS, default_recipe, method_class
 from cign.methods.phases import TrainingOptions
 from cign.runs.build import fitting_backbone
+from cign.runs.configuration import run_options
 from cign.utils.files import read_json, write_json
 from cign.utils.options import Recipe, configure, read_recipe
 
@@ -164,14 +165,23 @@ def identity(
         "orders": [config.orders_of(number) for number in config.tasks],
         "seeds": config.num_seeds,
         "only": {name: dataclasses.asdict(part) for name, part in config.only.items()},
-        "regime": config.regime,
-        "backbone": config.backbone,
-        "bf16": config.bf16,
+        **shared_settings(config),
     }
     if config.keeps_groups:
         values["groups"] = "published"
     plain: dict[str, Any] = json.loads(json.dumps(values))  # JSON has lists, not tuples
     return plain
+
+
+def shared_settings(config: BenchConfig) -> dict[str, Any]:
+    """The run options of all runs that affect the results, by name; backbone None if not given."""
+    names = [one.name for one in run_options() if one.affects_results and not one.is_grid_axis]
+    return {name: config.settings.get(name, _defaults()[name]) for name in names}
+
+
+def _defaults() -> dict[str, Any]:
+    """The values of run options that a bench did not name or did not know."""
+    return {one.name: one.default for one in run_options()} | {"backbone": None}
 
 
 def _prepared(store: Store) -> dict[str, Any]:
@@ -194,9 +204,10 @@ def begin(folder: Path, current: dict[str, Any]) -> None:
         raise InputError(f"{path} is not of format {FORMAT}: use another folder for --out")
     config = found.get("config", {})
     for name, value in current.items():
-        if config.get(name) != value and not _is_compatible(name, config, value):
+        was = config.get(name, _defaults().get(name))  # an option that was added since
+        if was != value and not _is_compatible(name, config, value):
             raise InputError(
-                f"bench {folder} was begun with {_difference(name, config.get(name), value)}: "
+                f"bench {folder} was begun with {_difference(name, was, value)}: "
                 "repeat the original command, or give another --out"
             )
     if config != current:
@@ -264,4 +275,4 @@ def _difference(name: str, was: Any, now: Any) -> str:
     shown = [
         ",".join(map(str, value)) if isinstance(value, list) else str(value) for value in (was, now)
     ]
-    return f"--{name} {shown[0]}, not {shown[1]}"
+    return f"--{name.replace('_', '-')} {shown[0]}, not {shown[1]}"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cign.data.exemplar_memory import MemoryBudget
 from cign.errors import InputError, one_of
-from cign.vocabulary import REGIMES
+from cign.runs.configuration import run_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +104,9 @@ class BenchConfig:
         against: Reference method, or ``METHOD@MEMORY``, of the reported differences.
         test_stores: Stores whose test clips are used instead: one for all ``stores``, or one
             for each.
-        regime: ``frozen`` or ``end-to-end``.
-        backbone: Backbone whose tokens are used, or which is trained; None takes the only one
+        settings: Run options of all runs by name, except those that the grid varies; see
+            `cign.runs.configuration`. Those left out have their defaults.
         recipes: Folder of ``NAME.yaml``; a method without a file there uses its default recipe.
-        bf16: Whether encoders and transformers multiply in bfloat16.
         only: Methods that are run on a part of the grid.
         keeps_groups: Whether to use published groups: tasks are cut from the class order of the
             data, and a class order permutes whole tasks.
@@ -123,10 +123,8 @@ class BenchConfig:
     num_seeds: int = 1
     against: str | None = None
     test_stores: tuple[Path, ...] = ()
-    regime: str = "frozen"
-    backbone: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
     recipes: Path | None = None
-    bf16: bool = False
     only: Mapping[str, Part] = field(default_factory=dict)
     keeps_groups: bool = False
 
@@ -140,8 +138,11 @@ class BenchConfig:
                 raise InputError(f"--{name} names {twice[0]} twice: name each once")
         for text in self.memories:
             MemoryBudget.parse(text)
-        if self.regime not in REGIMES:
-            raise one_of(self.regime, REGIMES, "regime")
+        shared = {one.name: one for one in run_options() if not one.is_grid_axis}
+        for name, value in self.settings.items():
+            if name not in shared:
+                raise one_of(name, shared, "setting of a bench")
+            shared[name].check(value)
         if len(self.num_orders) not in (1, len(self.tasks)):
             raise InputError(
                 f"--orders has {len(self.num_orders)} numbers for {len(self.tasks)} numbers of "
@@ -168,6 +169,16 @@ class BenchConfig:
                 MemoryBudget.parse(text)
         if self.against is not None and self.against.partition("@")[0] not in self.methods:
             raise one_of(self.against, self.methods, "method to compare --against")
+
+    @property
+    def regime(self) -> str:
+        """``frozen`` or ``end-to-end``."""
+        return str(self.settings.get("regime", "frozen"))
+
+    @property
+    def backbone(self) -> str | None:
+        """Backbone whose tokens are used, or which is trained; None takes the only one."""
+        return self.settings.get("backbone")
 
     def tasks_of(self, name: str) -> tuple[int, ...]:
         """The numbers of tasks that a method is run with."""

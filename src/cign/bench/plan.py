@@ -116,7 +116,7 @@ def make_plan(
     drafts: list[tuple[Cell, list[str]]] = []
     budgets = {entry.name: _budgets(config, entry, plan.skipped) for entry in entries}
     for number, world in enumerate(worlds):
-        clips = _Clips(world)
+        clips = _Clips(world, allow_missing=bool(config.settings.get("allow_missing")))
         for tasks in config.tasks:
             for entry in entries:
                 if tasks not in config.tasks_of(entry.name):
@@ -258,9 +258,9 @@ def _held(memory: str, counts: IntArray, clip_bytes: int) -> tuple[list[Any], bo
 class _Clips:
     """Training clips of a store, counted by class."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, allow_missing: bool) -> None:
         self._labels = [clip.labels for clip in world.store.table.clips]
-        self._train = training_clips(world.store)
+        self._train = training_clips(world.store, allow_missing=allow_missing)
         self._counts: dict[tuple[tuple[str, ...], ...], IntArray] = {}
 
     def per_class(self, groups: tuple[tuple[str, ...], ...]) -> IntArray:

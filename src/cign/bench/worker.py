@@ -38,9 +38,10 @@ def make_run(job: Job, progress: Progress) -> None:
     """Make or resume a run in its folder; does nothing if the run is finished.
 
     Args:
-        job: ``folder, store, test_store, method, options, groups, order, seed, memory, regime,
-            backbone, bf16, threads, keep_model``, and optionally ``device``.
-            ``threads`` None does not change torch's setting.
+        job: ``folder, store, test_store, method, options, groups, order, settings, threads,
+            keep_model``. ``settings`` are run options by name; without ``device`` among them, an
+            interrupted run resumes on the device it started on. ``threads`` None does not change
+            torch's setting.
         progress: Receives the steps.
     """
     import torch
@@ -58,16 +59,7 @@ def make_run(job: Job, progress: Progress) -> None:
     if not begun:  # interrupted after config.yaml was written, before the first task was learned
         (folder / "config.yaml").unlink(missing_ok=True)
     note_code(folder, job["method"], goes_on=begun)
-    learner = Learner(
-        job["method"],
-        options=job["options"],
-        regime=job["regime"],
-        backbone=job["backbone"],
-        memory=job["memory"],
-        seed=job["seed"],
-        bf16=job["bf16"],
-        device=job.get("device"),
-    )
+    learner = Learner(job["method"], options=job["options"], **job["settings"])
     test_store = None if job["test_store"] is None else Store.open(Path(job["test_store"]))
     learner.learn(
         job["store"],

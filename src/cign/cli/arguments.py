@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from cign.cli.option_groups import HEADINGS, heading_of
 from cign.errors import InputError
-from cign.utils.devices import AUTO, NAMES, is_device_name, resolve_device
+from cign.utils.devices import AUTO, DEVICE_HELP, NAMES, is_device_name, resolve_device
 from cign.utils.terminal import show_device
 
 
@@ -247,7 +247,7 @@ def add_device(parser: CommandParser) -> None:
         metavar="NAME",
         type=device_name,
         default=AUTO,
-        help=f"compute device: {NAMES} (default: auto, a CUDA GPU if available, else cpu)",
+        help=DEVICE_HELP,
     )
 
 
@@ -260,12 +260,3 @@ def device_of(options: Namespace) -> str:
     device = resolve_device(options.device)
     show_device(device)
     return device
-
-
-def add_bf16(parser: CommandParser) -> None:
-    """Declare ``--bf16``, for commands that train."""
-    parser.add_argument(
-        "--bf16",
-        action="store_true",
-        help="compute encoders and transformers in bfloat16, faster if the processor supports it",
-    )

@@ -12,6 +12,7 @@ from typing import Any
 from cign.backbones.registry import load_backbone
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
+from cign.errors import InputError
 from cign.learner import Learner
 from cign.report import write_report
 from cign.runs.configuration import RunConfig
@@ -134,7 +135,7 @@ def _learn(
     """
     learner = Learner(run.method, options=run.options, memory=run.memory, device=device)
     begun = (out / "config.yaml").exists()
-    if begun and RunConfig.load(out).options != learner.config.options:
+    if begun and not _is_same(out, learner.config):
         shutil.rmtree(out)
         begun = False
     if begun and (out / "model" / "model.json").exists():
@@ -143,3 +144,11 @@ def _learn(
     progress.note(f"{run.title}, memory {run.memory}")
     learner.learn(store, tasks=NUM_TASKS, out=out, resume=begun, progress=progress)
     return learner.metrics
+
+
+def _is_same(run: Path, config: RunConfig) -> bool:
+    """Whether a run has the given options; one of an earlier version has not."""
+    try:
+        return RunConfig.load(run).options == config.options
+    except InputError:
+        return False

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from cign.runs.configuration import run_options
+
 # Heading -> options, in display order. An option has the same meaning in every command that takes
-# it; exceptions are below.
+# it; exceptions are below. The options of a run name their headings themselves.
 HEADINGS: dict[str, tuple[str, ...]] = {
     "clips to render": (
         *("--classes", "--train", "--val", "--test", "--world", "--variant", "--size"),
         "--seconds",
     ),
-    "input": ("--format", "--media", "--split", "--benchmark", "--allow-missing", "--test-store"),
+    "input": ("--format", "--media", "--split", "--benchmark", "--test-store"),
     "output": (
         *("--out", "--json", "--jsonl", "--csv", "--wide", "--explain", "--explain-as"),
         *("--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames"),
     ),
     "checks": ("--decode", "--listen", "--verify", "--clips"),
-    "encoders": ("--backbone", "--tokens", "--frames", "--preset", "--regime"),
-    "method": ("--method", "--methods", "--recipe", "--recipes", "--memory", "--bf16"),
-    "tasks and seeds": ("--tasks", "--task-file", "--order", "--orders", "--seed", "--seeds"),
+    "encoders": ("--backbone", "--tokens", "--frames", "--preset"),
+    "method": ("--method", "--methods", "--recipe", "--recipes"),
+    "tasks and seeds": ("--tasks", "--task-file", "--order", "--orders", "--seeds"),
     "grid": ("--against", "--only", "--now"),
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
     "prediction": ("--top", "--every", "--unknown-threshold"),
@@ -32,7 +34,9 @@ _ELSEWHERE = {
     ("export", "--format"): "output",
 }
 
-_HEADING_OF = {option: heading for heading, options in HEADINGS.items() for option in options}
+_HEADING_OF = {one.flag: one.heading for one in run_options()} | {
+    option: heading for heading, options in HEADINGS.items() for option in options
+}
 
 
 def heading_of(command: str, option: str) -> str | None:

@@ -39,7 +39,7 @@ def evaluate_model(
     """See `cign.learner.Learner.evaluate`."""
     if out is not None:
         check_results_file(out)
-    config = dataclasses.replace(config, backbone=model.backbone, regime=model.regime)
+    config = config.with_settings(backbone=model.backbone, regime=model.regime)
     known = set(model.classes)
     clips = store.table.clips
     chosen = [i for i in store.indices(split) if known & set(clips[i].labels)]

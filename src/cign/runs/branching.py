@@ -11,15 +11,13 @@ from pathlib import Path
 
 from cign.errors import InputError
 from cign.metrics.predictions import Predictions
-from cign.runs.configuration import RunConfig
+from cign.runs.configuration import RunConfig, run_options
 from cign.training.loop import Loop
 from cign.training.place import Place
 from cign.utils.files import replacing
 
 # Folder in a RUN for its state after each task.
 STATES = "tasks"
-# Settings that may differ from the parent run's; the others determined the saved state.
-FREE = ("options", "seed", "tasks", "order", "branched_from", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +78,13 @@ class Branch:
         Raises:
             InputError: If a setting that determined the state differs.
         """
-        for name in (part.name for part in dataclasses.fields(config)):
-            was, now = getattr(self.config, name), getattr(config, name)
-            if name not in FREE and was != now:
+        before, values = self.config.settings, config.settings
+        for one in run_options():
+            was, now = before[one.name], values[one.name]
+            if one.affects_results and not one.may_change_in_branch and was != now:
                 raise InputError(
-                    f"run {self.run} was trained with {name} {was}, not {now}, and a branch cannot "
-                    "change it: use the same value, or start a new run"
+                    f"run {self.run} was trained with {one.name} {was}, not {now}, and a branch "
+                    "cannot change it: use the same value, or start a new run"
                 )
         if config.tasks[: self.task] != self.config.tasks[: self.task]:
             raise InputError(

@@ -42,13 +42,13 @@ def build_method(
     """A method without classes, initialised from the run's seed."""
     cls = method_class(config.method)
     options: Any = configure(cls.Options, config.options, f"recipe of {config.method}")
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.training.seed)
     setup = Setup(
         shape=shape,
-        backbone=backbone if config.regime == "end-to-end" else None,
+        backbone=backbone if config.data.regime == "end-to-end" else None,
         blocks=blocks,
         multi_label=multi_label,
-        bf16=config.bf16,
+        bf16=config.compute.bf16,
     )
     return cls(setup, options)
 
@@ -77,12 +77,16 @@ def build_loop(
             f"{len(store.class_names)} different ones: use the store the run was trained on"
         )
     clips = TaskClips.of([clip.labels for clip in store.table.clips], TaskSequence(config.tasks))
-    train = training_clips(store, allow_missing=config.allow_missing)
+    train = training_clips(store, allow_missing=config.data.allow_missing)
     _check_training_clips(config, store, clips, train)
     if num_left_out := len(store.indices("train")) - len(train):
         (progress or Silent()).note(
             f"{num_left_out} training clip{'s' if num_left_out > 1 else ''} without audio or "
             "video left out: --allow-missing includes them"
+        )
+    if config.effective_memory != config.exemplars.memory and config.exemplars.memory != "0":
+        (progress or Silent()).note(
+            f"{config.method} uses no exemplars: --memory {config.exemplars.memory} is treated as 0"
         )
     source, shape, backbone = clip_source(config, store)
     tested = store if test_store is None else test_store
@@ -94,9 +98,9 @@ def build_loop(
     budget.quotas(len(names), source.bytes_per_clip)  # refuses a budget too small for the last task
     blocks = None
     if method_class(config.method).needs_blocks:
-        fingerprint = store.tokens(config.backbone).fingerprint
+        fingerprint = store.tokens(config.data.backbone).fingerprint
         blocks = load_blocks(
-            config.backbone, config.method, spec=store.spec, fingerprint=fingerprint
+            config.data.backbone, config.method, spec=store.spec, fingerprint=fingerprint
         )
     method = build_method(config, shape, backbone, multi_label=clips.is_multi_label, blocks=blocks)
     return Loop(
@@ -108,12 +112,12 @@ def build_loop(
         test_source=test_source,
         memory=ExemplarMemory(
             budget,
-            selection=config.selection,  # type: ignore[arg-type]
-            seed=config.seed,
+            selection=config.exemplars.selection,  # type: ignore[arg-type]
+            seed=config.training.seed,
         ),
         predictions=empty_predictions(tested, test, clips.tasks),
-        seed=config.seed,
-        device=config.device,
+        seed=config.training.seed,
+        device=config.compute.device,
         progress=progress or Silent(),
         comm=current(),
     )
@@ -127,8 +131,8 @@ def _check_training_clips(
     Raises:
         InputError: With the first of them.
     """
-    kind = "training clip" if config.allow_missing else "training clip with audio and video"
-    remedy = "add clips" if config.allow_missing else "use --allow-missing or add clips"
+    kind = "training clip" if config.data.allow_missing else "training clip with audio and video"
+    remedy = "add clips" if config.data.allow_missing else "use --allow-missing or add clips"
     trained = {name for i in train for name in store.table.clips[i].labels}
     for task, group in enumerate(config.tasks):
         if len(clips.of_task(train, task)) == 0:
@@ -156,9 +160,9 @@ def bytes_per_clip(regime: str, backbone: str, store: Store) -> int:
 
 def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShape, Backbone | None]:
     """Cached tokens, or media together with the backbone that encodes them."""
-    if config.regime == "frozen":
-        cache = store.tokens(config.backbone)
-        check_tokens(store, config.backbone)
+    if config.data.regime == "frozen":
+        cache = store.tokens(config.data.backbone)
+        check_tokens(store, config.data.backbone)
         info = cache.info
         shape = TokenShape(
             audio_dim=info["audio_dim"],
@@ -168,15 +172,15 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
             audio_grid=info.get("audio_grid"),
             visual_grid=info.get("visual_grid"),
         )
-        num_bytes = bytes_per_clip(config.regime, config.backbone, store)
+        num_bytes = bytes_per_clip(config.data.regime, config.data.backbone, store)
         available = store.audio_ok, store.visual_ok
         return ArraySource(cache.audio, cache.visual, num_bytes, *available), shape, None
-    backbone = load_backbone(config.backbone)
+    backbone = load_backbone(config.data.backbone)
     fit(backbone, store.spec)
     if backbone.spec != store.spec:
-        raise other_media(config.backbone, backbone.spec, store)
+        raise other_media(config.data.backbone, backbone.spec, store)
     check_media(store)
-    num_bytes = bytes_per_clip(config.regime, config.backbone, store)
+    num_bytes = bytes_per_clip(config.data.regime, config.data.backbone, store)
     return media_source(store, num_bytes), token_shape(backbone), backbone
 
 
@@ -197,8 +201,8 @@ def _test_source(config: RunConfig, store: Store, test_store: Store) -> ArraySou
             f"test store {test_store.folder} has other classes than {store.folder}, for example "
             f"{odd[0]!r}: use stores with the same classes"
         )
-    if config.regime == "frozen":
-        name = config.backbone
+    if config.data.regime == "frozen":
+        name = config.data.backbone
         if test_store.tokens(name).fingerprint != store.tokens(name).fingerprint:
             raise InputError(
                 f"test store {test_store.folder} has tokens from other weights of backbone {name} "

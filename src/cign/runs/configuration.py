@@ -1,20 +1,100 @@
-"""The configuration of a run: everything that determines its results."""
+"""The configuration of a run. A run option is one field of a group below.
+
+The flags of `cign train` and `cign bench`, the keyword arguments of `cign.learner.Learner`, the
+jobs of a bench, ``config.yaml`` and the check of a resumed run are derived from these fields. The
+options of a method are its own, see `cign.methods`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cign.data.exemplar_memory import MemoryBudget
 from cign.errors import InputError, one_of
-from cign.methods import method_class
-from cign.utils.devices import AUTO, resolve_device
+from cign.runs.options import RunOption, option, options_of
+from cign.utils.devices import AUTO, DEVICE_HELP, resolve_device
 from cign.utils.files import write_text
+from cign.utils.options import configure
 from cign.vocabulary import REGIMES
+
+FORMAT = 2
+FILE = "config.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What a run is trained on."""
+
+    regime: str = option(
+        "frozen",
+        "frozen (train on cached tokens, default) or end-to-end (train the encoders too)",
+        heading="encoders",
+        choices=REGIMES,
+    )
+    backbone: str = option(
+        "small",
+        "backbone whose tokens are read, or which is trained (default: that of the store)",
+        heading="encoders",
+    )
+    allow_missing: bool = option(False, "also train on clips that lack a modality", heading="input")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExemplarConfig:
+    """The memory of clips of old classes."""
+
+    memory: str = option(
+        "0",
+        "exemplar budget for old classes: in total (120), per class (20/class) or in bytes "
+        "(64MB); default: 0",
+        heading="method",
+        metavar="M",
+        is_grid_axis=True,
+    )
+    selection: str = option(
+        "herding",
+        "how exemplars are chosen: herding (default) or random",
+        heading="method",
+        choices=("herding", "random"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a run is trained, whatever its method."""
+
+    seed: int = option(
+        0,
+        "seed of weights, shuffling and noise (default: 0)",
+        heading="tasks and seeds",
+        metavar="S",
+        least=0,
+        is_grid_axis=True,
+        may_change_in_branch=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """Where and how precisely a run is computed."""
+
+    device: str = option(
+        "cpu",
+        DEVICE_HELP,
+        heading="execution",
+        affects_results=False,
+    )
+    bf16: bool = option(
+        False,
+        "compute encoders and transformers in bfloat16, faster if the processor supports it",
+        heading="method",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,48 +106,93 @@ class RunConfig:
         options: All options of the method.
         tasks: Class names of each task, in the order in which they are taught.
         order: Class-order seed that ``tasks`` came from; recorded, not used again.
-        seed: Seed of weights, shuffling and noise. Independent of ``order``.
-        memory: Budget of exemplars, as `MemoryBudget` reads it.
-        selection: How exemplars are chosen: ``herding`` or ``random``.
-        regime: ``frozen`` on cached tokens or ``end-to-end``.
-        backbone: Name of the backbone whose tokens are read or which is trained.
-        allow_missing: Whether training takes clips that lack a modality.
-        bf16: Whether encoders and transformers multiply in bfloat16.
-        device: Compute device.
         branched_from: ``RUN@TASK`` whose state it started from; empty for other runs.
+        data: What it is trained on.
+        exemplars: The memory of clips of old classes.
+        training: How it is trained.
+        compute: Where and how precisely it is computed.
     """
 
     method: str
     options: dict[str, Any] = field(default_factory=dict)
     tasks: tuple[tuple[str, ...], ...] = ()
     order: int = 0
-    seed: int = 0
-    memory: str = "0"
-    selection: str = "herding"
-    regime: str = "frozen"
-    backbone: str = "small"
-    allow_missing: bool = False
-    bf16: bool = False
-    device: str = "cpu"
     branched_from: str = ""
+    data: DataConfig = field(default_factory=DataConfig)
+    exemplars: ExemplarConfig = field(default_factory=ExemplarConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
     def __post_init__(self) -> None:
-        if self.regime not in REGIMES:
-            raise one_of(self.regime, REGIMES, "regime")
+        from cign.data.exemplar_memory import MemoryBudget  # slow imports
+        from cign.methods import method_class
+
+        for one in run_options():
+            one.check(getattr(getattr(self, one.group), one.name))
         cls = method_class(self.method)
-        if self.regime not in cls.regimes:
+        if self.data.regime not in cls.regimes:
             raise InputError(
-                f"method {self.method} does not run in regime {self.regime}: "
+                f"method {self.method} does not run in regime {self.data.regime}: "
                 f"use --regime {cls.regimes[0]}"
             )
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed} is negative: use 0 or more")
-        MemoryBudget.parse(self.memory)
+        MemoryBudget.parse(self.exemplars.memory)
+
+    @classmethod
+    def of(
+        cls,
+        method: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        tasks: tuple[tuple[str, ...], ...] = (),
+        order: int = 0,
+        branched_from: str = "",
+        **settings: Any,
+    ) -> RunConfig:
+        """A configuration from values of run options by name, without their groups.
+
+        Raises:
+            InputError: If a name or a value is invalid.
+        """
+        config = cls(
+            method=method,
+            options=dict(options or {}),
+            tasks=tasks,
+            order=order,
+            branched_from=branched_from,
+        )
+        return config.with_settings(**settings)
+
+    def with_settings(self, **settings: Any) -> RunConfig:
+        """A copy with other values of run options, given by name.
+
+        Raises:
+            InputError: If a name or a value is invalid.
+        """
+        by_name = {one.name: one for one in run_options()}
+        changes: dict[str, dict[str, Any]] = {}
+        for name, value in settings.items():
+            if name not in by_name:
+                raise one_of(name, by_name, "run option")
+            one = by_name[name]
+            text = str(value) if one.kind is str else value  # a memory may be given as a number
+            changes.setdefault(one.group, dataclasses.asdict(getattr(self, one.group)))[name] = text
+        classes = groups()
+        changed: dict[str, Any] = {
+            group: configure(classes[group], to, "run") for group, to in changes.items()
+        }
+        return dataclasses.replace(self, **changed)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The values of all run options by name, without their groups."""
+        return {one.name: getattr(getattr(self, one.group), one.name) for one in run_options()}
 
     @property
     def effective_memory(self) -> str:
         """The budget, or 0 for a method that does not use exemplars."""
-        return self.memory if method_class(self.method).uses_memory else "0"
+        from cign.methods import method_class
+
+        return self.exemplars.memory if method_class(self.method).uses_memory else "0"
 
     def on(self, device: str | None) -> RunConfig:
         """This configuration on the given device; None and ``auto`` leave its own device.
@@ -76,31 +201,91 @@ class RunConfig:
             InputError: If this machine does not have the device.
         """
         own = device in (None, AUTO)
-        return dataclasses.replace(self, device=resolve_device(self.device if own else device))
+        return self.with_settings(device=resolve_device(self.compute.device if own else device))
+
+    def flat(self) -> dict[str, Any]:
+        """All values without groups, as plain values for ``metrics.json``."""
+        return {
+            "method": self.method,
+            "options": self.options,
+            "tasks": [list(group) for group in self.tasks],
+            "order": self.order,
+            **self.settings,
+            "branched_from": self.branched_from,
+        }
 
     def save(self, folder: Path) -> None:
         """Write ``config.yaml``."""
-        values = dataclasses.asdict(self)
+        values = {"format": FORMAT} | dataclasses.asdict(self)
         values["tasks"] = [list(group) for group in self.tasks]
-        write_text(folder / "config.yaml", yaml.safe_dump(values, sort_keys=False))
+        write_text(folder / FILE, yaml.safe_dump(values, sort_keys=False))
 
     @classmethod
     def load(cls, folder: Path) -> RunConfig:
-        """Read ``config.yaml``.
+        """Read ``config.yaml``; an option that was added since has its default.
 
         Raises:
-            InputError: If the file is missing or invalid.
+            InputError: If the file is missing, invalid or of another format.
         """
-        path = folder / "config.yaml"
+        path = folder / FILE
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
-            values["tasks"] = tuple(tuple(group) for group in values["tasks"])
-            return cls(**values)
+            _check_format(folder, values)
+            return configure(cls, {k: v for k, v in values.items() if k != "format"}, FILE)
         except FileNotFoundError:
-            raise InputError(f"{folder} is not a run folder: config.yaml is missing") from None
-        except (OSError, TypeError, KeyError, ValueError, yaml.YAMLError) as error:
+            raise InputError(f"{folder} is not a run folder: {FILE} is missing") from None
+        except _FormatError:
+            raise
+        except (
+            InputError,
+            OSError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            yaml.YAMLError,
+        ) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path} cannot be read ({reason}): restore it") from None
+
+
+def run_options() -> tuple[RunOption, ...]:
+    """The run options of all groups, in the order of their declaration."""
+    return tuple(one for group, cls in groups().items() for one in options_of(group, cls))
+
+
+def groups() -> dict[str, type]:
+    """The fields of `RunConfig` that are groups of run options, with their classes."""
+    hints = typing.get_type_hints(RunConfig)
+    return {
+        name: hint
+        for name, hint in hints.items()
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+    }
+
+
+class _FormatError(InputError):
+    """A run folder of another format."""
+
+
+def _check_format(folder: Path, values: Any) -> None:
+    """Refuse a configuration of another format.
+
+    Raises:
+        InputError: If it is of another format, or not a mapping.
+    """
+    if not isinstance(values, dict) or not isinstance(values.get("method"), str):
+        raise ValueError("it names no method")
+    version = values.get("format", 1)  # the first format did not record it
+    if type(version) is int and version > FORMAT:
+        raise _FormatError(
+            f"run {folder} has format {version}, this version reads up to {FORMAT}: update cign"
+        )
+    if version != FORMAT:
+        raise _FormatError(
+            f"run {folder} has format {version} of an earlier version of cign, this one reads "
+            f"{FORMAT}: train it again with `cign train STORE --out RUN --method "
+            f"{values['method']}`"
+        )
 
 
 def refuse_begun(folder: Path) -> None:
@@ -109,7 +294,7 @@ def refuse_begun(folder: Path) -> None:
     Raises:
         InputError: If it contains one.
     """
-    if (folder / "config.yaml").exists():
+    if (folder / FILE).exists():
         raise InputError(
             f"{folder} already contains a run: resume it with --resume or name another folder"
         )

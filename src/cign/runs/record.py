@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import resource
 from importlib import metadata
@@ -71,15 +70,13 @@ def describe(
     """
     tasks = loop.clips.tasks
     finished = loop.place.task >= tasks.num_tasks
-    values = dataclasses.asdict(config)
-    values["tasks"] = [list(group) for group in config.tasks]
     parameters = [p for p in loop.method.parameters() if p.requires_grad]
     return {
         "format": FORMAT,
         "status": "finished" if finished else "running",
         "method": config.method,
         "memory": config.effective_memory,
-        "config": values,
+        "config": config.flat(),
         "classes": list(tasks.class_order),
         "tasks": [list(group) for group in tasks.groups],
         "readings": summarise(loop.predictions) if loop.predictions.scores else {},
@@ -97,7 +94,7 @@ def describe(
         },
         "model_selection": MODEL_SELECTION,
         "losses": loop.losses,
-        "seeds": {"order": config.order, "run": config.seed},
+        "seeds": {"order": config.order, "run": config.training.seed},
         "store": {
             "path": str(store.folder),
             "list_hash": store.list_hash,

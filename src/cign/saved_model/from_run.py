@@ -32,14 +32,14 @@ def model_of(
         kept: See `kept_validation_clips`.
         results: Metrics for the model card.
     """
-    is_frozen = config.regime == "frozen"
+    is_frozen = config.data.regime == "frozen"
     unknown = unknown_rule(loop, store, kept)
     return Model(
         method=loop.method.to("cpu").eval(),
         groups=loop.clips.tasks.groups,
-        regime=config.regime,
-        backbone=config.backbone,
-        fingerprint=store.tokens(config.backbone).fingerprint if is_frozen else "",
+        regime=config.data.regime,
+        backbone=config.data.backbone,
+        fingerprint=store.tokens(config.data.backbone).fingerprint if is_frozen else "",
         spec=store.spec,
         unknown=unknown,
         results=results,
@@ -67,9 +67,9 @@ def kept_validation_clips(config: RunConfig, clips: TaskClips, store: Store) -> 
 
     A model with its own encoders cannot be changed, and the store's tokens are from other encoders.
     """
-    if not is_updatable(method_class(config.method)) or config.regime != "frozen":
+    if not is_updatable(method_class(config.method)) or config.data.regime != "frozen":
         return None
     labels = [clip.labels for clip in store.table.clips]
     candidates = validation_clips(store, clips.tasks.class_order)
     chosen = choose_kept(labels, candidates, Counter())
-    return read_kept(store, store.tokens(config.backbone), chosen)
+    return read_kept(store, store.tokens(config.data.backbone), chosen)

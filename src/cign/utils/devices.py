@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # slow import, not needed to check names
 
 AUTO = "auto"
 NAMES = "auto, cpu, cuda, cuda:N or mps"
+DEVICE_HELP = f"compute device: {NAMES} (default: auto, a CUDA GPU if available, else cpu)"
 _NAME = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 

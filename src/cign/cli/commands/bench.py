@@ -8,14 +8,13 @@ from typing import Any
 from cign.cli.arguments import (
     CommandParser,
     add_benchmark,
-    add_bf16,
-    add_device,
     add_engine,
     path,
     paths,
     whole,
 )
 from cign.cli.run_bars import make_run_view
+from cign.cli.run_options import add_run_options, given_run_options, shared_run_options
 from cign.errors import InputError, RunError
 from cign.utils.devices import resolve_device
 from cign.utils.terminal import note, percent, say, show_table
@@ -104,19 +103,7 @@ def add_options(parser: CommandParser) -> None:
         help="score the test clips of this store, which must have the same classes; repeat it "
         "once per STORE",
     )
-    parser.add_argument(
-        "--regime",
-        metavar="NAME",
-        default="frozen",
-        help="frozen (train on cached tokens, default) or end-to-end (train the encoders too)",
-    )
-    parser.add_argument(
-        "--backbone",
-        metavar="NAME",
-        help="backbone whose tokens are read, or which is trained (default: that of the stores)",
-    )
-    add_bf16(parser)
-    add_device(parser)
+    add_run_options(parser, shared_run_options())
     parser.add_argument(
         "--recipes",
         metavar="DIR",
@@ -144,6 +131,7 @@ def run(options: Any) -> None:
     from cign.bench.grid import parse_parts
 
     tasks, memories, keeps_groups = numbers_of_tasks(options)
+    settings = given_run_options(options, shared_run_options())
     config = BenchConfig(
         stores=tuple(options.stores),
         methods=tuple(options.methods),
@@ -154,10 +142,8 @@ def run(options: Any) -> None:
         num_seeds=options.seeds,
         against=options.against,
         test_stores=tuple(paths(options.test_store)),
-        regime=options.regime,
-        backbone=options.backbone,
+        settings=settings,
         recipes=options.recipes,
-        bf16=options.bf16,
         only=parse_parts(options.only or ()),
     )
     here = resolve_device(options.device) if options.engine == "local" else None
@@ -168,7 +154,6 @@ def run(options: Any) -> None:
         keep_models=not options.no_models,
         now=tuple(options.now or ()),
         engine=options.engine,
-        device=options.device,
         view=make_run_view(here),
     )
     show_comparison(result.table)

@@ -9,13 +9,13 @@ from typing import Any
 from cign.cli.arguments import (
     CommandParser,
     add_benchmark,
-    add_bf16,
-    add_device,
     path,
     seconds,
     whole,
 )
-from cign.errors import InputError, Interrupted
+from cign.cli.run_options import add_run_options, given_run_options
+from cign.errors import Interrupted
+from cign.runs.configuration import RunConfig, run_options
 from cign.utils.terminal import make_progress, note, percent, say, show_device, show_table
 
 SUMMARY = "Train a model on the classes of a store, in one or several tasks, into a run folder."
@@ -57,35 +57,7 @@ def add_options(parser: CommandParser) -> None:
         type=whole(0),
         help="seed of the class order; 0 (default) is the order of the data",
     )
-    parser.add_argument(
-        "--seed",
-        metavar="S",
-        type=whole(0),
-        help="seed of weights, shuffling and noise (default: 0)",
-    )
-    parser.add_argument(
-        "--memory",
-        metavar="M",
-        help="exemplar budget for old classes: in total (120), per class (20/class) or in bytes "
-        "(64MB); default: 0",
-    )
-    parser.add_argument(
-        "--regime",
-        metavar="NAME",
-        help="frozen (train on cached tokens, default) or end-to-end (train the encoders too)",
-    )
-    parser.add_argument(
-        "--backbone",
-        metavar="NAME",
-        help="backbone whose tokens are read, or which is trained (default: that of the store)",
-    )
-    parser.add_argument(
-        "--allow-missing",
-        action="store_true",
-        help="also train on clips that lack a modality",
-    )
-    add_bf16(parser)
-    add_device(parser)
+    add_run_options(parser, run_options())
     parser.add_argument(
         "--resume", action="store_true", help="resume the run in --out; the result is bit-exact"
     )
@@ -145,43 +117,22 @@ def _run(options: Any) -> None:
 
 def _learn(options: Any, is_first: bool) -> Any:
     """Train as the options specify, and return the learner."""
-    from cign.cli.commands.train_options import begun, branched, recipe_of, tasks_of
+    from cign.cli.commands.train_options import check_branch, recipe_of, tasks_of
     from cign.learner import Learner
-    from cign.methods import method_class
     from cign.utils.progress import Silent
 
-    if options.resume:
-        if options.branch_from is not None:
-            raise InputError(
-                "--resume continues the run in --out, --branch-from starts a new one: leave one out"
-            )
-        learner = begun(options)
-        tasks: Any = learner.config.tasks
-    elif options.branch_from is not None:
-        learner, tasks = branched(options)
-    else:
-        method, recipe = recipe_of(options)
-        tasks = tasks_of(options)
-        learner = Learner(
-            method,
-            options=recipe,
-            regime=options.regime or "frozen",
-            backbone=options.backbone,
-            memory=options.memory or "0",
-            seed=options.seed or 0,
-            allow_missing=options.allow_missing,
-            bf16=options.bf16,
-            device=options.device,
-        )
-    config = learner.config
+    check_branch(options)
+    method, recipe = recipe_of(options)
+    tasks = tasks_of(options)  # also sets the memory of a benchmark
+    given = given_run_options(options, run_options())
+    learner = Learner(method, options=recipe, **given)
     if is_first:
-        show_device(config.device)
-    if is_first and config.memory != "0" and not method_class(config.method).uses_memory:
-        note(f"{config.method} uses no exemplars: --memory {config.memory} is treated as 0")
+        resumed = RunConfig.load(options.out).on(options.device) if options.resume else None
+        show_device((resumed or learner.config).compute.device)
     learner.learn(
         options.store,
         tasks=tasks,
-        order=options.order or 0,
+        order=options.order,
         out=options.out,
         resume=options.resume,
         branch_from=options.branch_from,

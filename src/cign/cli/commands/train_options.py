@@ -7,12 +7,10 @@ from typing import Any
 from cign.errors import InputError
 
 
-def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
-    """Method and options; without a recipe file, options is None (the method's own recipe)."""
+def recipe_of(options: Any) -> tuple[str | None, dict[str, Any] | None]:
+    """Method and its options; None for what is not given."""
     if options.recipe is None:
-        from cign.methods import DEFAULT_METHOD
-
-        return options.method or DEFAULT_METHOD, None
+        return options.method, None
     from cign.utils.options import read_recipe
 
     recipe = read_recipe(options.recipe)
@@ -41,11 +39,11 @@ def check_tasks_named(options: Any) -> None:
 
 
 def tasks_of(options: Any) -> Any:
-    """The number of tasks (1 by default), or the tasks of a file or a benchmark."""
+    """The number of tasks, or the tasks of a file or a benchmark; None if not given."""
     if options.benchmark is not None:
         return _benchmark_tasks(options)
     if options.task_file is None:
-        return options.tasks or 1
+        return options.tasks
     from cign.data.store import Store
     from cign.data.tasks import read_task_file
 
@@ -54,7 +52,7 @@ def tasks_of(options: Any) -> Any:
 
 
 def _benchmark_tasks(options: Any) -> Any:
-    """A benchmark's tasks. Also sets the benchmark's memory unless --memory is given."""
+    """A benchmark's tasks. Also sets the memory of a new run unless --memory is given."""
     from cign.data.benchmarks import load_benchmark, published_tasks
     from cign.data.store import Store
 
@@ -64,93 +62,28 @@ def _benchmark_tasks(options: Any) -> Any:
     number = benchmark.choose_tasks(options.tasks)
     names = Store.open(options.store).class_names
     benchmark.check_classes(len(names), f"store {options.store}")
-    if options.memory is None:
+    if options.memory is None and not options.resume:
         options.memory = benchmark.tasks[number]
     if benchmark.keeps_groups:
         return published_tasks(names, number, options.order or 0)
     return number
 
 
-def branched(options: Any) -> tuple[Any, Any]:
-    """A learner configured like the parent run, with the options that may differ, and the tasks."""
-    from cign.learner import Learner
-    from cign.runs.branching import Branch
+def check_branch(options: Any) -> None:
+    """Refuse options that do not go with --branch-from.
 
-    config = Branch.parse(options.branch_from).config
-    for name in ("tasks", "benchmark", "order", "memory", "regime", "backbone"):
+    Raises:
+        InputError: With the first of them.
+    """
+    if options.branch_from is None:
+        return
+    if options.resume:
+        raise InputError(
+            "--resume continues the run in --out, --branch-from starts a new one: leave one out"
+        )
+    for name in ("tasks", "benchmark", "order"):
         if options[name] is not None:
             raise InputError(
-                f"--{name} cannot differ from the run that is branched from: leave it out; only "
-                "--recipe, --seed and --task-file may differ"
+                f"--{name} cannot differ from the run that is branched from: leave it out; later "
+                "tasks may differ, with --task-file"
             )
-    if options.method not in (None, config.method):
-        raise InputError(
-            f"--method is {options.method}, but run {options.branch_from} uses {config.method}: "
-            "leave it out"
-        )
-    options.method = config.method
-    _, recipe = recipe_of(options)
-    learner = Learner(
-        config.method,
-        options=config.options if recipe is None else recipe,
-        regime=config.regime,
-        backbone=config.backbone,
-        memory=config.memory,
-        selection=config.selection,
-        seed=config.seed if options.seed is None else options.seed,
-        allow_missing=config.allow_missing,
-        bf16=config.bf16,
-        device=options.device,
-    )
-    return learner, 1 if options.task_file is None else tasks_of(options)
-
-
-def begun(options: Any) -> Any:
-    """A learner with the saved configuration of a run; given options must agree with it."""
-    from cign.learner import Learner
-    from cign.runs.configuration import RunConfig
-
-    config = RunConfig.load(options.out)
-    method, recipe = recipe_of(options) if options.method or options.recipe else (None, None)
-    learner = Learner(
-        config.method, options=config.options, regime=config.regime, device=options.device
-    )
-    learner.config = config.on(options.device)
-    known = {"tasks": len(config.tasks), "method": config.method}
-    known |= {name: getattr(config, name) for name in ("order", "seed", "memory", "regime")}
-    asked = {name: options[name] for name in known if options[name] is not None}
-    for name in ("allow_missing", "bf16"):
-        if options[name]:
-            flag = name.replace("_", "-")
-            known[flag], asked[flag] = getattr(config, name), True
-    if method is not None:
-        asked["method"] = method
-    if options.backbone is not None:
-        from cign.backbones.registry import in_full
-        from cign.data.tokens import cache_name
-
-        known["backbone"] = cache_name(config.backbone)
-        asked["backbone"] = cache_name(in_full(options.backbone))
-    if options.benchmark is not None:
-        named = _benchmark_tasks(options)
-        groups = config.tasks if isinstance(named, int) else named.groups
-        number = named if isinstance(named, int) else len(groups)
-        same = (number, groups) == (len(config.tasks), config.tasks)
-        known["benchmark"], asked["benchmark"] = (
-            options.benchmark if same else "",
-            options.benchmark,
-        )
-    if options.task_file is not None:
-        known["task-file"], asked["task-file"] = config.tasks, tasks_of(options).groups
-    if recipe is not None:
-        complete = Learner(config.method, options=recipe, regime=config.regime).config.options
-        known["recipe"], asked["recipe"] = config.options, complete
-    for name, value in asked.items():
-        if known[name] != value:
-            was = "another" if name in ("recipe", "task-file") else known[name]
-            how = f"without --{name}" if was is False else f"with --{name} {was}"
-            raise InputError(
-                f"run {options.out} was started {how}, which --resume cannot change: leave "
-                f"--{name} out, or start a new run in another folder"
-            )
-    return learner

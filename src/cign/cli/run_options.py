@@ -1,0 +1,55 @@
+"""Flags of the run options, derived from `cign.runs.configuration`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from jsonargparse import Namespace
+
+from cign.cli.arguments import CommandParser, device_name, seconds, whole
+from cign.runs.configuration import run_options
+from cign.runs.options import RunOption
+
+
+def add_run_options(parser: CommandParser, options: Iterable[RunOption]) -> None:
+    """Declare a flag for each run option; one that is not given is None."""
+    for one in options:
+        if one.kind is bool:
+            parser.add_argument(one.flag, action="store_true", default=None, help=one.help)
+        else:
+            parser.add_argument(one.flag, metavar=one.metavar, type=_type_of(one), help=one.help)
+
+
+def given_run_options(values: Namespace, options: Iterable[RunOption]) -> dict[str, Any]:
+    """The given values among those of the flags, by name."""
+    found = {one.name: values[one.name] for one in options}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def shared_run_options() -> tuple[RunOption, ...]:
+    """The run options that have one value for all runs of a bench."""
+    return tuple(one for one in run_options() if not one.is_grid_axis)
+
+
+def _type_of(one: RunOption) -> Callable[[str], Any]:
+    """The type of a flag's value."""
+    if one.name == "device":
+        return device_name
+    if one.kind is int:
+        return whole(int(one.least or 0))
+    if one.kind is float:
+        return seconds
+    return _text_of(one)
+
+
+def _text_of(one: RunOption) -> Callable[[str], str]:
+    """A type for texts, one of the choices if there are any."""
+
+    def parse(text: str) -> str:
+        if one.choices and text not in one.choices:
+            raise argparse.ArgumentTypeError(f"{text!r}: use one of {', '.join(one.choices)}")
+        return str(text)
+
+    return parse

@@ -1,0 +1,208 @@
+"""A run option is declared once, as a field; a resumed run keeps the values it was started with."""
+
+import dataclasses
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cign import Learner
+from cign.bench.bench import run_settings
+from cign.bench.config import identity
+from cign.bench.grid import BenchConfig
+from cign.bench.plan import PlannedRun
+from cign.cli.arguments import CommandParser
+from cign.cli.entry_point import _find
+from cign.cli.option_groups import heading_of
+from cign.errors import InputError
+from cign.runs.configuration import RunConfig, run_options
+from cign.runs.request import Request
+
+OTHER = {"regime": "end-to-end", "selection": "random", "device": "mps", "memory": "8"}
+OPTIONS = {"width": 60}
+
+
+def other(option):
+    """An allowed value of an option that is not its default."""
+    kinds = {bool: True, int: (option.default or 0) + 1 if option.kind is int else 0, str: "other"}
+    return OTHER.get(option.name, kinds[option.kind])
+
+
+def flags(command):
+    parser = CommandParser(command, "")
+    _find(command).add_options(parser)
+    return {text for action in parser._actions for text in action.option_strings}
+
+
+@pytest.mark.parametrize("option", run_options(), ids=lambda option: option.name)
+def test_a_run_option_is_known_everywhere(option, tmp_path):
+    value = other(option)
+    # Flags, under a heading.
+    assert option.flag in flags("train")
+    assert option.is_grid_axis or option.flag in flags("bench")
+    assert heading_of("train", option.flag)
+    # Keyword of `Learner`.
+    assert option.name in inspect.signature(Learner).parameters
+    # config.yaml and metrics.json.
+    config = RunConfig.of("finetune", **{option.name: value})
+    config.save(tmp_path)
+    saved = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert saved[option.group][option.name] == config.flat()[option.name] == value
+    assert RunConfig.load(tmp_path) == config
+    # Jobs of a bench.
+    run = PlannedRun(
+        name="", entry=None, world=0, groups=(), memory="8", order=0, seed=1, backbone="other"
+    )
+    settings = {} if option.is_grid_axis else {option.name: value}
+    grid = BenchConfig(stores=(tmp_path,), methods=("m",), tasks=(1,), settings=settings)
+    assert run_settings(run, grid)[option.name] == value
+    recorded = identity(grid, [], [])
+    if option.affects_results and not option.is_grid_axis:
+        assert recorded[option.name] == value
+    # The check of a resumed run.
+    request = Request.of(None, None, {option.name: value})
+    begun = RunConfig.of("finetune")
+    if option.affects_results:
+        with pytest.raises(InputError) as caught:
+            request.resumed(begun, Path("run"), None, None)
+        was = begun.settings[option.name]
+        assert f"started with {option.name} {was}, not {value}," in str(caught.value)
+    else:
+        assert list(request._differing_settings(begun)) == []
+
+
+# One field of one file, and everything that must know it.
+ONE_FIELD = """
+import importlib.util, sys, types
+from pathlib import Path
+
+name = "cign.runs.configuration"
+path = Path(importlib.util.find_spec(name).origin)
+module = types.ModuleType(name)
+module.__file__ = str(path)
+sys.modules[name] = module
+field = '    extra_steps: int = option(3, "steps more", heading="method", least=1)\\n'
+text = path.read_text()
+assert text.count("    bf16: bool = option(") == 1
+text = text.replace("    bf16: bool = option(", field + "    bf16: bool = option(")
+exec(compile(text, str(path), "exec"), module.__dict__)
+
+sys.path.insert(0, {tests!r})
+from test_run_options import test_a_run_option_is_known_everywhere as check
+from cign import Learner
+
+(option,) = [one for one in module.run_options() if one.name == "extra_steps"]
+check(option, Path({folder!r}))
+assert Learner("finetune", extra_steps=4).config.compute.extra_steps == 4
+assert Learner("finetune").config.compute.extra_steps == 3
+"""
+
+
+def test_one_field_in_one_file_adds_a_run_option(tmp_path):
+    code = ONE_FIELD.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_unknown_run_option_is_an_error():
+    with pytest.raises(TypeError, match="'sede'; did you mean 'seed'"):
+        Learner("finetune", sede=1)
+    with pytest.raises(InputError, match="unknown setting of a bench 'memory'"):
+        BenchConfig(stores=("s",), methods=("m",), tasks=(1,), settings={"memory": "8"})
+    with pytest.raises(InputError, match="unknown selection 'best': use one of herding, random"):
+        Learner("finetune", selection="best")
+    with pytest.raises(InputError, match="seed -1 is too small: use 0 or more"):
+        Learner("finetune", seed=-1)
+
+
+# ------------------------------------------------------------------------- resuming
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    """A finished run: its store and its folder."""
+    out = tmp_path_factory.mktemp("resumed") / "run"
+    Learner("analytic", options=OPTIONS, seed=3).learn(tiny[1], tasks=2, order=1, out=out)
+    return tiny[1], out
+
+
+@pytest.mark.parametrize(
+    ("learner", "how", "says"),
+    [
+        ({"method": "ewc"}, {}, "method analytic, not ewc"),
+        ({"seed": 4}, {}, "seed 3, not 4"),
+        ({"memory": 20}, {}, "memory 0, not 20"),
+        ({"bf16": True}, {}, "bf16 False, not True"),
+        ({"options": {"width": 70}}, {}, "width 60, not 70"),
+        ({"backbone": "small"}, {}, "backbone small-random, not small"),
+        ({}, {"tasks": 4}, "tasks 2, not 4"),
+        ({}, {"order": 2}, "order 1, not 2"),
+    ],
+)
+def test_resuming_refuses_another_value_in_one_sentence(learner, how, says, run):
+    store, out = run
+    before = (out / "config.yaml").read_text()
+    if "options" in learner:
+        learner = {"method": "analytic", **learner}
+    with pytest.raises(InputError) as caught:
+        Learner(**learner).learn(store, out=out, resume=True, **how)
+    text = str(caught.value)
+    assert text.startswith(f"run {out} was started with {says}, and resuming cannot change it: ")
+    assert (out / "config.yaml").read_text() == before
+
+
+def test_resuming_takes_the_saved_values_of_what_is_not_given(run):
+    store, out = run
+    learner = Learner(device="cpu").learn(store, out=out, resume=True)
+    assert learner.config == RunConfig.load(out)
+    assert learner.config.method == "analytic"
+    assert learner.config.options["width"] == 60
+    assert (learner.config.training.seed, learner.config.order) == (3, 1)
+    again = Learner("analytic", options=OPTIONS, seed=3, backbone="small-random")
+    tasks = again.learn(store, tasks=2, order=1, out=out, resume=True).config.tasks
+    assert tasks == learner.config.tasks
+
+
+# ------------------------------------------------------------------------- the format
+
+
+def test_a_run_of_an_earlier_format_is_refused_with_the_command_that_repeats_it(tmp_path):
+    config = RunConfig.of("lwf", tasks=(("a",),))
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config.flat()))
+    with pytest.raises(InputError) as caught:
+        RunConfig.load(tmp_path)
+    assert str(caught.value) == (
+        f"run {tmp_path} has format 1 of an earlier version of cign, this one reads 2: train it "
+        "again with `cign train STORE --out RUN --method lwf`"
+    )
+
+
+def test_a_run_of_a_later_format_is_refused(tmp_path):
+    RunConfig.of("lwf").save(tmp_path)
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("format: 2", "format: 3"))
+    with pytest.raises(InputError, match="has format 3, this version reads up to 2: update cign"):
+        RunConfig.load(tmp_path)
+
+
+def test_an_option_that_a_run_did_not_know_has_its_default(tmp_path):
+    config = RunConfig.of("lwf", tasks=(("a",),), seed=3)
+    config.save(tmp_path)
+    path = tmp_path / "config.yaml"
+    values = yaml.safe_load(path.read_text())
+    del values["compute"]["bf16"]
+    path.write_text(yaml.safe_dump(values))
+    assert RunConfig.load(tmp_path) == config
+
+
+def test_all_fields_of_groups_are_run_options():
+    config = RunConfig.of("finetune")
+    names = {
+        name
+        for group in ("data", "exemplars", "training", "compute")
+        for name in dataclasses.asdict(config)[group]
+    }
+    assert names == set(config.settings)
