@@ -27,6 +27,7 @@ import torch
 
 from cign.data.store import Store
 from cign.learner import Learner
+from cign.runs.training_data import token_source
 from cign.saved_model.validation_clips import KeptClips, read_kept
 from cign.updating.impact import answers
 from cign.utils.files import write_text
@@ -95,7 +96,9 @@ def added(run: Path, source: Path, out: Path, *options: str) -> float:
 
 def test_clips(store: Store, classes: list[str]) -> KeptClips:
     chosen = [i for i in store.indices("test") if store.table.clips[i].labels[0] in classes]
-    found = read_kept(store, store.tokens(BACKBONE), np.array(chosen, dtype=np.int64))
+    labels = [clip.labels for clip in store.table.clips]
+    source, _ = token_source(store, BACKBONE)
+    found = read_kept(source, labels, np.array(chosen, dtype=np.int64))
     assert found is not None
     return found
 

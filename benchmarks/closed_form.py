@@ -26,7 +26,7 @@ from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
-from cign.runs.build import token_shape
+from cign.runs.training_data import token_shape
 from cign.utils.files import write_text
 from cign.utils.options import builtin_recipe, configure
 from cign.vocabulary import MODALITIES

@@ -30,6 +30,7 @@ from cign.metrics.open_set import answered_right, auroc, is_known, open_set
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import SCORES, default_score, possible_scores, read_evidence, rule_on
 from cign.runs.build import build_loop
+from cign.runs.training_data import TrainingData
 from cign.saved_model.validation_clips import choose_kept, validation_clips
 from cign.training.loop import Loop
 from cign.utils.files import write_text
@@ -133,7 +134,9 @@ def measure(loop: Loop, store: Store, test: np.ndarray, task: int) -> Step | Non
     loop.method.eval()
     reader = EvidenceReader(loop.method, with_distance=True)
     of_clips = [clip.labels for clip in store.table.clips]
-    chosen = choose_kept(of_clips, validation_clips(store, classes), Counter())
+    chosen = choose_kept(
+        of_clips, validation_clips(loop.source, of_clips, store.indices("val"), classes), Counter()
+    )
     validation = read_evidence(reader, loop.source, chosen)
     tested = read_evidence(reader, loop.source, test)
     trained = loop.train[[set(classes).issuperset(of_clips[i]) for i in loop.train]]
@@ -155,7 +158,8 @@ def run(folder: Path, num_tasks: int) -> World:
     store = Store.open(folder)
     tasks = split_into_tasks(store.class_names, num_tasks).groups
     config = Learner("cign_analytic", backbone=BACKBONE).config
-    loop = build_loop(dataclasses.replace(config, tasks=tasks), store)
+    config = dataclasses.replace(config, tasks=tasks)
+    loop = build_loop(config, TrainingData.open(config, store))
     test, loop.test = loop.test, loop.test[:1]  # evaluated in `measure`, not by the loop
     loop.predictions = dataclasses.replace(
         loop.predictions,

@@ -11,7 +11,7 @@ from cign.backbones.registry import load_backbone
 from cign.errors import InputError
 from cign.methods.base import Setup
 from cign.methods.finetune import Finetune, HeadsOptions
-from cign.runs.build import token_shape
+from cign.runs.training_data import token_shape
 from cign.saved_model.files import ABOUT
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.model import Model

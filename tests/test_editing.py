@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cign.data.batches import ArraySource
 from cign.errors import InputError, RunError
 from cign.methods.cign_analytic import CignAnalytic
 from cign.networks.token_ridge import TokenStatistics
@@ -102,11 +103,8 @@ class FakeClips:
     notes, order, ids, list_hash = (), ("new",), list("abc"), "0"
     labels = [("new",)] * 3
     learned, validation, kept = np.arange(3), np.zeros(0, int), np.zeros(0, int)
-    store = None
 
-    class tokens:  # noqa: N801
-        audio = staticmethod(lambda i: toy_tokens()[1][i])
-        visual = staticmethod(lambda i: toy_tokens()[2][i])
+    source = ArraySource(lambda i: toy_tokens()[1][i], lambda i: toy_tokens()[2][i], 0)
 
 
 def test_kept_clips_are_the_first_five_of_each_class():

@@ -76,6 +76,31 @@ def test_no_import_goes_upward():
     assert upward == []
 
 
+# The modules below `learner` that read a store: each opens the clips for one purpose, once.
+READ_STORES = {
+    "runs.training_data",  # training
+    "inference.sources",  # evaluation
+    "updating.new_clips",  # additions
+    "report.clips",  # frames and audio in a report
+}
+
+
+def test_below_the_learner_a_store_is_read_in_few_places():
+    lower = {
+        name
+        for name in MODULES
+        if name.split(".")[0] != "data" and RANK[name.split(".")[0]] < RANK["learner"]
+    }
+    assert {name for name in lower if "data.store" in EDGES[name]} == READ_STORES
+    passed_on = [
+        f"{name}: {node.arg}"
+        for name in sorted(lower - READ_STORES)
+        for node in ast.walk(ast.parse(MODULES[name].read_bytes()))
+        if isinstance(node, ast.arg) and node.arg in ("store", "test_store")
+    ]
+    assert passed_on == ["runs.preparing: store"]  # a path
+
+
 def test_no_module_imports_itself_by_way_of_others():
     state = defaultdict(int)  # 1: on the path, 2: done
     circles = []

@@ -13,7 +13,7 @@ import argparse
 from part import ROOT, Found, Row, part
 
 from cign.backbones.registry import load_backbone
-from cign.runs.build import token_shape
+from cign.runs.training_data import token_shape
 
 BOUND_S = 1.0
 

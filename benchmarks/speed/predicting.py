@@ -27,7 +27,7 @@ from cign.backbones.registry import load_backbone
 from cign.inference import predict as predictor
 from cign.learner import Learner
 from cign.methods.phases import Phase, TrainingOptions
-from cign.runs.build import token_shape
+from cign.runs.training_data import token_shape
 from cign.saved_model.folder import save_model
 from cign.saved_model.model import Model
 

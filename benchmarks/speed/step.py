@@ -25,7 +25,7 @@ from cign.backbones.resnet import ResNetPair, resnet_pair
 from cign.methods.base import Batch, Setup
 from cign.methods.cign import Cign, CignOptions
 from cign.methods.phases import Phase, make_optimizer
-from cign.runs.build import token_shape
+from cign.runs.training_data import token_shape
 
 CLASSES = (36, 220)
 RELEASE, PLAIN, OURS, RELEASE_BF16 = (

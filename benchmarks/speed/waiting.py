@@ -31,7 +31,7 @@ from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
-from cign.runs.build import token_shape
+from cign.runs.training_data import token_shape
 from cign.training.distributed.comm import Share
 from cign.training.loop import Loop
 from cign.utils.options import builtin_recipe, configure

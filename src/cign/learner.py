@@ -12,15 +12,18 @@ from cign.backbones.registry import in_full
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
+from cign.inference.clip_results import check_results_file
 from cign.inference.evaluate import evaluate_model
+from cign.inference.sources import TestClips
 from cign.methods import METHODS
 from cign.runs.branching import Branch
-from cign.runs.build import build_loop, fitting_backbone
+from cign.runs.build import build_loop
 from cign.runs.configuration import RunConfig, refuse_begun, run_options
 from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import run_folder
 from cign.runs.record import as_made, describe
 from cign.runs.request import Request
+from cign.runs.training_data import TrainingData, fitting_backbone
 from cign.saved_model.files import ABOUT, checksum, model_place
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
@@ -132,16 +135,16 @@ class Learner(Trained):
         folder, comm = None if out is None else Path(out), current()
         how = {"resume": resume, "keep_tasks": keep_tasks}
         with displayed(progress if comm.is_first or progress else False) as shown:
-            loop = self._begin(store, tested, branch, folder, tasks, order, resume, shown)
+            data, loop = self._begin(store, tested, branch, folder, tasks, order, resume, shown)
             if folder is None:
                 loop.run()
-                return self._finish(loop, store, tested, None)
-            with run_folder(folder, self.config, loop, store, tested, **how):
+                return self._finish(loop, data, None)
+            with run_folder(folder, self.config, loop, data, **how):
                 loop.checkpoint_every_s = checkpoint_every_s
                 loop.run()
                 if comm.is_first:
                     write_embeddings(folder, loop)
-                return self._finish(loop, store, tested, folder if comm.is_first else None)
+                return self._finish(loop, data, folder if comm.is_first else None)
 
     def _begin(
         self,
@@ -153,7 +156,7 @@ class Learner(Trained):
         order: int | None,
         resume: bool,
         progress: Progress,
-    ) -> Loop:
+    ) -> tuple[TrainingData, Loop]:
         """Complete the configuration and build the run; errors occur before anything is written."""
         with current().agreeing():
             if folder is not None and resume:
@@ -163,10 +166,11 @@ class Learner(Trained):
                 if folder is not None:
                     refuse_begun(folder)
                 self._configure(store, tasks, order, branch)
-            loop = build_loop(self.config, store, progress, tested)
+            data = TrainingData.open(self.config, store, tested)
+            loop = build_loop(self.config, data, progress)
             if branch is not None:
                 branch.begin(loop)
-        return loop
+        return data, loop
 
     def _configure(
         self,
@@ -194,12 +198,12 @@ class Learner(Trained):
         if branch is not None:
             self.config = branch.configured(self.config)
 
-    def _finish(self, loop: Loop, store: Store, tested: Store | None, folder: Path | None) -> Self:
+    def _finish(self, loop: Loop, data: TrainingData, folder: Path | None) -> Self:
         """Turn the finished loop into a model and complete the run folder."""
-        kept = kept_validation_clips(self.config, loop.clips, store)
+        kept = kept_validation_clips(self.config, data)
         num_bytes = 0 if kept is None else kept.num_bytes
-        self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
-        self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
+        self.metrics = describe(self.config, loop, data, validation_bytes=num_bytes)
+        self.model = model_of(self.config, loop, data, kept, self.metrics["readings"])
         self._backbone = None  # belongs to the previous model
         if folder is not None:
             self.metrics = as_made(folder, self.metrics)
@@ -236,7 +240,10 @@ class Learner(Trained):
                 another suffix.
         """
         place = None if out is None else Path(out)
-        return evaluate_model(self._trained(), self.config, _opened(store), split, place)
+        model = self._trained()
+        if place is not None:
+            check_results_file(place)
+        return evaluate_model(model, TestClips.open(model, _opened(store), split), place)
 
     @classmethod
     def load(cls, folder: Path | str, *, device: str | None = None) -> Learner:

@@ -16,7 +16,7 @@ from cign.methods.base import Batch, Setup
 from cign.methods.phases import Phase, TrainingOptions
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule, rule_on
-from cign.runs.build import token_shape
+from cign.runs.training_data import token_shape
 from cign.saved_model.model import Model
 from cign.utils.options import configure
 from cign.utils.progress import Silent

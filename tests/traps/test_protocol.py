@@ -17,6 +17,7 @@ from cign.methods import METHODS
 from cign.methods.base import TaskData
 from cign.runs.build import build_loop, build_method
 from cign.runs.configuration import RunConfig
+from cign.runs.training_data import TrainingData
 from toy import SHAPE, quick_options, toy_blocks
 from traps.runs import NAMES, learned, make, same, state_of
 
@@ -73,7 +74,8 @@ def test_trap_06_a_method_is_given_no_test_and_no_validation_clips(tiny):
     }
     store = Store.open(tiny[1])
     tasks = split_into_tasks(store.class_names, 2).groups
-    loop = build_loop(RunConfig.of("joint", tasks=tasks, backbone="small-random"), store)
+    config = RunConfig.of("joint", tasks=tasks, backbone="small-random")
+    loop = build_loop(config, TrainingData.open(config, store))
     splits = {store.table.clips[i].split for i in loop.train}
     assert splits == {"train"}
     assert {store.table.clips[i].split for i in loop.test} == {"test"}

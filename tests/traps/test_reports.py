@@ -19,6 +19,7 @@ from cign.learner import Learner
 from cign.methods import METHODS
 from cign.runs.build import build_loop
 from cign.runs.configuration import RunConfig
+from cign.runs.training_data import TrainingData
 from toy import quick_options
 from traps.runs import NAMES, WITH_MEMORY, learned
 
@@ -81,7 +82,7 @@ def test_trap_11_every_method_has_the_same_clips(name, broken):
         memory="2" if cls.uses_memory else "0",
         backbone="small-random-stem" if cls.needs_blocks else "small-random",
     )
-    loop = build_loop(config, store)
+    loop = build_loop(config, TrainingData.open(config, store))
     ids = [clip.id for clip in store.table.clips]
     assert [loop.train.tolist(), loop.test.tolist()] == [
         [i for i, clip in enumerate(store.table.clips) if clip.split == split]

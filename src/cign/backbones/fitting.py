@@ -31,8 +31,8 @@ def fit(backbone: Backbone, spec: MediaSpec) -> None:
     """Configure a backbone for a decoding as far as possible.
 
     A backbone with fixed input only accepts another number of frames.
-    `cign.data.prepare.token_making.check_backbone` and `cign.runs.build.clip_source` reject all
-    remaining differences.
+    `cign.data.prepare.token_making.check_backbone` and `cign.runs.training_data.clip_source`
+    reject all remaining differences.
 
     Raises:
         InputError: If the networks of the backbone do not support it.

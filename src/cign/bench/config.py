@@ -15,8 +15,8 @@ from cign.data.store import Store
 from cign.errors import InputError
 from cign.methods import METHODS, default_recipe, method_class
 from cign.methods.phases import TrainingOptions
-from cign.runs.build import fitting_backbone
 from cign.runs.configuration import run_options
+from cign.runs.training_data import fitting_backbone
 from cign.utils.files import read_json, write_json
 from cign.utils.options import Recipe, configure, read_recipe
 

@@ -17,7 +17,7 @@ from cign.data.exemplar_memory import MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
 from cign.errors import InputError
 from cign.methods import method_class
-from cign.runs.build import bytes_per_clip, training_clips
+from cign.runs.training_data import bytes_per_clip, training_clips
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.batches import BoolArray
-from cign.data.store import Store
+from cign.data.clips import Clip
 from cign.data.tasks import IntArray
-from cign.errors import InputError
-from cign.inference.clip_results import ClipResults, check_results_file, joined
-from cign.inference.sources import model_source
+from cign.inference.clip_results import ClipResults, joined
+from cign.inference.sources import TestClips
 from cign.metrics.classes import (
     class_recalls,
     num_tested,
@@ -27,34 +27,19 @@ from cign.metrics.open_set import answered_right, is_known, open_set
 from cign.metrics.predictions import Predictions
 from cign.open_set.evidence import Evidence, EvidenceReader
 from cign.open_set.rule import COMBINED, UnknownRule, possible_scores, read_evidence, rule_on
-from cign.runs.configuration import RunConfig
 from cign.saved_model.model import Model
 from cign.training.scoring import judge_by_what_is_there
 from cign.vocabulary import MODALITIES
 
 
-def evaluate_model(
-    model: Model, config: RunConfig, store: Store, split: str, out: Path | None = None
-) -> dict[str, Any]:
+def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> dict[str, Any]:
     """See `cign.learner.Learner.evaluate`."""
-    if out is not None:
-        check_results_file(out)
-    config = config.with_settings(backbone=model.backbone, regime=model.regime)
-    known = set(model.classes)
-    clips = store.table.clips
-    chosen = [i for i in store.indices(split) if known & set(clips[i].labels)]
-    if not chosen:
-        raise InputError(
-            f"store {store.folder} has no {split} clip of a class the model knows: "
-            "use another store or split"
-        )
-    source = model_source(model, config, store)
+    source, indices = tested.source, tested.known
     reader = EvidenceReader(model.method, with_distance=True)
-    indices = np.array(chosen, dtype=np.int64)
     evidence = read_evidence(reader, source, indices)
     predictions = Predictions(
-        clip_ids=[clips[i].id for i in indices],
-        labels=[clips[i].labels for i in indices],
+        clip_ids=[tested.clips[i].id for i in indices],
+        labels=[tested.clips[i].labels for i in indices],
         class_names=model.classes,
         task_sizes=(len(model.classes),),
     )
@@ -67,12 +52,12 @@ def evaluate_model(
         "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
         "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
     }
-    unknown = _unknown_clips(model, store, split)
-    results = [_clip_results(model, store, indices, known_clips)]
+    unknown = tested.unknown
+    results = [_clip_results(model, tested.clips, indices, known_clips)]
     if len(unknown):
         unknown_clips = _Read(read_evidence(reader, source, unknown), *source.there(unknown))
         result["open_set"] = _open_set(model, reader, known_clips, unknown_clips, predictions)
-        results.append(_clip_results(model, store, unknown, unknown_clips))
+        results.append(_clip_results(model, tested.clips, unknown, unknown_clips))
     if out is not None:
         joined(results).write(out)
     return result
@@ -91,14 +76,14 @@ def _with_intervals(predictions: Predictions) -> dict[str, Any]:
 
 def _clip_results(
     model: Model,
-    store: Store,
+    listed: Sequence[Clip],
     indices: IntArray,
     clips: _Read,
 ) -> ClipResults:
     """Per-clip results of the model."""
     rule = model.unknown
     return ClipResults(
-        clips=tuple(store.table.clips[i] for i in indices),
+        clips=tuple(listed[i] for i in indices),
         class_names=model.classes,
         probabilities=clips.probabilities(),
         unknown=clips.values(rule)["audio_visual"],
@@ -106,14 +91,6 @@ def _clip_results(
         has_audio=clips.has_audio,
         has_visual=clips.has_visual,
     )
-
-
-def _unknown_clips(model: Model, store: Store, split: str) -> IntArray:
-    """Clips of ``split`` and of split ``unknown`` that show only unknown classes."""
-    found = np.unique(np.concatenate([store.indices(split), store.indices("unknown")]))
-    known = set(model.classes)
-    rows = [i for i in found if known.isdisjoint(store.table.clips[i].labels)]
-    return np.array(rows, dtype=np.int64)
 
 
 @dataclass(frozen=True)

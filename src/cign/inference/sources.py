@@ -1,16 +1,65 @@
-"""Read the clips of a store as inputs of a model."""
+"""The clips of a store that a model is evaluated on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
 from cign.data.batches import ArraySource
+from cign.data.clips import Clip
 from cign.data.store import Store
+from cign.data.tasks import IntArray
 from cign.errors import InputError
-from cign.runs.build import bytes_per_clip, clip_source, media_source, other_media
-from cign.runs.configuration import RunConfig
+from cign.runs.training_data import bytes_per_clip, media_source, other_media, token_source
 from cign.saved_model.model import Model
 
 
-def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
+@dataclass(frozen=True, kw_only=True)
+class TestClips:
+    """Clips for an evaluation.
+
+    Attributes:
+        clips: All clips of the store.
+        source: Reads them as inputs of the model.
+        known: Indices of the clips of the split with a class that the model knows.
+        unknown: Indices of those of the split and of split ``unknown`` with unknown classes only.
+    """
+
+    __test__ = False  # not a test of pytest
+
+    clips: Sequence[Clip]
+    source: ArraySource
+    known: IntArray
+    unknown: IntArray
+
+    @classmethod
+    def open(cls, model: Model, store: Store, split: str) -> Self:
+        """Open the clips of a store.
+
+        Raises:
+            InputError: If there is no clip of a known class, or the store does not suit the model.
+        """
+        names, clips = set(model.classes), store.table.clips
+        known = [i for i in store.indices(split) if names & set(clips[i].labels)]
+        if not known:
+            raise InputError(
+                f"store {store.folder} has no {split} clip of a class the model knows: "
+                "use another store or split"
+            )
+        others = np.unique(np.concatenate([store.indices(split), store.indices("unknown")]))
+        unknown = [i for i in others if names.isdisjoint(clips[i].labels)]
+        return cls(
+            clips=clips,
+            source=model_source(model, store),
+            known=np.array(known, dtype=np.int64),
+            unknown=np.array(unknown, dtype=np.int64),
+        )
+
+
+def model_source(model: Model, store: Store) -> ArraySource:
     """Clip source of a store for a model.
 
     Raises:
@@ -20,12 +69,11 @@ def model_source(model: Model, config: RunConfig, store: Store) -> ArraySource:
     if model.regime != "frozen":
         if store.spec != model.spec:
             raise other_media(model.backbone, model.spec, store)
-        num_bytes = bytes_per_clip(model.regime, model.backbone, store)
-        return media_source(store, num_bytes)
+        return media_source(store, bytes_per_clip(model.regime, model.backbone, store))
     found = store.tokens(model.backbone).fingerprint
     if found != model.fingerprint:
         raise InputError(
             f"store {store.folder} has tokens from other weights of backbone "
             f"{model.backbone} than the model: prepare it again with the model's backbone"
         )
-    return clip_source(config, store)[0]
+    return token_source(store, model.backbone)[0]

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cign.data.store import Store
 from cign.runs.branching import STATES, keep_state
 from cign.runs.build import resume_loop
 from cign.runs.configuration import RunConfig, refuse_begun
 from cign.runs.record import write_metrics
+from cign.runs.training_data import TrainingData
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
 from cign.utils.leftovers import held_folder
@@ -21,8 +21,7 @@ def run_folder(
     folder: Path,
     config: RunConfig,
     loop: Loop,
-    store: Store,
-    tested: Store | None,
+    data: TrainingData,
     *,
     resume: bool,
     keep_tasks: bool = False,
@@ -35,8 +34,7 @@ def run_folder(
         folder: The RUN folder.
         config: Configuration of the run.
         loop: The training loop; it is set to the saved position and saves to the folder.
-        store: Store of the training clips.
-        tested: Another store whose test clips are scored, if any.
+        data: The data of the run.
         resume: Resume the run in the folder.
         keep_tasks: Save the state after each task, for runs that branch from it.
 
@@ -53,7 +51,7 @@ def run_folder(
             loop.checkpoint = folder / "checkpoint.safetensors"
             loop.predictions_path = folder / "predictions.parquet"
             if resume:
-                resume_loop(loop, folder, store, tested)
+                resume_loop(loop, folder, data)
         if not comm.is_first:
             loop.checkpoint = loop.predictions_path = None
             yield
@@ -64,12 +62,12 @@ def run_folder(
             loop.save()
             loop.predictions.save(loop.predictions_path)
         if not (resume and (folder / "metrics.json").exists()):
-            write_metrics(folder, config, loop, store, tested)
+            write_metrics(folder, config, loop, data)
         if not resume:
             config.save(folder)  # written last: a folder without it is not a run
 
         def after_task() -> None:
-            write_metrics(folder, config, loop, store, tested)
+            write_metrics(folder, config, loop, data)
             keep_state(folder, loop)
 
         loop.after_task = after_task

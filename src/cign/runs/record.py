@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from cign.data.store import Store
 from cign.metrics import open_set
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.runs.configuration import RunConfig
+from cign.runs.training_data import Origin, TrainingData
 from cign.training.loop import Loop
 from cign.utils.files import read_json, write_json
 
@@ -25,11 +25,10 @@ def write_metrics(
     folder: Path,
     config: RunConfig,
     loop: Loop,
-    store: Store,
-    test_store: Store | None = None,
+    data: TrainingData,
 ) -> None:
     """Write ``metrics.json`` for the current state of the run."""
-    write_json(folder / "metrics.json", describe(config, loop, store, test_store))
+    write_json(folder / "metrics.json", describe(config, loop, data))
 
 
 def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -53,8 +52,7 @@ def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
 def describe(
     config: RunConfig,
     loop: Loop,
-    store: Store,
-    test_store: Store | None = None,
+    data: TrainingData,
     *,
     validation_bytes: int = 0,
 ) -> dict[str, Any]:
@@ -63,8 +61,7 @@ def describe(
     Args:
         config: Configuration of the run.
         loop: The training loop of the run.
-        store: Store of the training clips.
-        test_store: Store of the test clips, if it is another one.
+        data: The data of the run.
         validation_bytes: Size of the validation clips in the model, which measure changes; not part
             of ``bytes_kept``, which is the memory that the method itself needs.
     """
@@ -96,11 +93,11 @@ def describe(
         "losses": loop.losses,
         "seeds": {"order": config.order, "run": config.training.seed},
         "store": {
-            "path": str(store.folder),
-            "list_hash": store.list_hash,
+            "path": data.origin.path,
+            "list_hash": data.origin.list_hash,
             "num_train": len(loop.train),
             "num_test": len(loop.test),
-            **_tested(test_store),
+            **_tested(data.test_origin),
         },
         "num_train_per_class": {
             name: int(count)
@@ -108,7 +105,7 @@ def describe(
                 tasks.class_order, loop.clips.targets[loop.train].sum(axis=0), strict=True
             )
         },
-        "limit": limit_percent(store if test_store is None else test_store),
+        "limit": data.limit,
         "versions": versions(),
         "machine": machine(),
     }
@@ -120,17 +117,11 @@ def _bytes_kept(loop: Loop) -> int:
     return len(kept) * loop.source.bytes_per_clip + loop.method.state_bytes
 
 
-def _tested(test_store: Store | None) -> dict[str, str]:
+def _tested(origin: Origin | None) -> dict[str, str]:
     """Path and list hash of the test store, if it is another one."""
-    if test_store is None:
+    if origin is None:
         return {}
-    return {"test_path": str(test_store.folder), "test_list_hash": test_store.list_hash}
-
-
-def limit_percent(store: Store) -> float | None:
-    """The best possible accuracy in percent, for synthetic data whose limit is known."""
-    limit = (store.info.get("synth") or {}).get("limit")
-    return None if limit is None else round(100.0 * float(limit), 3)
+    return {"test_path": origin.path, "test_list_hash": origin.list_hash}
 
 
 def peak_memory_mb() -> float:

@@ -7,40 +7,42 @@ from typing import Any
 
 import numpy as np
 
-from cign.data.store import Store
-from cign.data.tasks import TaskClips
 from cign.methods import method_class
 from cign.methods.capabilities import is_updatable
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule, fit_rule
 from cign.runs.configuration import RunConfig
 from cign.runs.record import versions
+from cign.runs.training_data import TrainingData
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips, choose_kept, read_kept, validation_clips
 from cign.training.loop import Loop
 
 
 def model_of(
-    config: RunConfig, loop: Loop, store: Store, kept: KeptClips | None, results: dict[str, Any]
+    config: RunConfig,
+    loop: Loop,
+    data: TrainingData,
+    kept: KeptClips | None,
+    results: dict[str, Any],
 ) -> Model:
     """Build the model of a finished run; moves the loop's method to the CPU.
 
     Args:
         config: Configuration of the run.
         loop: The finished training loop.
-        store: Store of the training clips.
+        data: The data of the run.
         kept: See `kept_validation_clips`.
         results: Metrics for the model card.
     """
-    is_frozen = config.data.regime == "frozen"
-    unknown = unknown_rule(loop, store, kept)
+    unknown = unknown_rule(loop, data, kept)
     return Model(
         method=loop.method.to("cpu").eval(),
         groups=loop.clips.tasks.groups,
         regime=config.data.regime,
         backbone=config.data.backbone,
-        fingerprint=store.tokens(config.data.backbone).fingerprint if is_frozen else "",
-        spec=store.spec,
+        fingerprint=data.fingerprint,
+        spec=data.spec,
         unknown=unknown,
         results=results,
         versions=versions(),
@@ -48,7 +50,7 @@ def model_of(
     )
 
 
-def unknown_rule(loop: Loop, store: Store, kept: KeptClips | None) -> UnknownRule:
+def unknown_rule(loop: Loop, data: TrainingData, kept: KeptClips | None) -> UnknownRule:
     """Fit the rule for unknown clips on validation clips.
 
     Uses those stored with the model, which cover all classes. A model without them uses those of
@@ -58,18 +60,18 @@ def unknown_rule(loop: Loop, store: Store, kept: KeptClips | None) -> UnknownRul
         reader = EvidenceReader(loop.method)
         return fit_rule(reader, kept.source, np.arange(kept.num_clips), device=loop.device)
     clips = loop.clips
-    validation = clips.of_task(store.indices("val"), clips.tasks.num_tasks - 1)
+    validation = clips.of_task(data.validation, clips.tasks.num_tasks - 1)
     return fit_rule(EvidenceReader(loop.method), loop.source, validation, device=loop.device)
 
 
-def kept_validation_clips(config: RunConfig, clips: TaskClips, store: Store) -> KeptClips | None:
+def kept_validation_clips(config: RunConfig, data: TrainingData) -> KeptClips | None:
     """Validation clips for a model, if classes can be added to it without old clips; else None.
 
     A model with its own encoders cannot be changed, and the store's tokens are from other encoders.
     """
     if not is_updatable(method_class(config.method)) or config.data.regime != "frozen":
         return None
-    labels = [clip.labels for clip in store.table.clips]
-    candidates = validation_clips(store, clips.tasks.class_order)
-    chosen = choose_kept(labels, candidates, Counter())
-    return read_kept(store, store.tokens(config.data.backbone), chosen)
+    classes = data.clips.tasks.class_order
+    candidates = validation_clips(data.source, data.labels, data.validation, classes)
+    chosen = choose_kept(data.labels, candidates, Counter())
+    return read_kept(data.source, data.labels, chosen)

@@ -19,9 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from cign.data.batches import ArraySource
-from cign.data.store import Store
 from cign.data.tasks import IntArray
-from cign.data.tokens import TokenCache
 from cign.errors import InputError
 from cign.networks.encoder import TokenShape
 
@@ -165,14 +163,20 @@ def joined(first: KeptClips | None, second: KeptClips | None) -> KeptClips | Non
     )
 
 
-def read_kept(store: Store, cache: TokenCache, indices: IntArray) -> KeptClips | None:
-    """Read the tokens of clips from a store; None without clips."""
+def read_kept(source: ArraySource, labels: Labels, indices: IntArray) -> KeptClips | None:
+    """Read the tokens of clips; None without clips.
+
+    Args:
+        source: Reads cached tokens.
+        labels: Class names of all clips of the source.
+        indices: The clips to read.
+    """
     if len(indices) == 0:
         return None
     return KeptClips(
-        audio=torch.from_numpy(cache.audio(indices)),
-        visual=torch.from_numpy(cache.visual(indices)),
-        labels=tuple(store.table.clips[i].labels for i in indices),
+        audio=torch.from_numpy(source.audio(indices)),
+        visual=torch.from_numpy(source.visual(indices)),
+        labels=tuple(labels[i] for i in indices),
     )
 
 
@@ -196,14 +200,11 @@ def choose_kept(labels: Labels, candidates: IntArray, have: Counter[str]) -> Int
     return np.array(chosen, dtype=np.int64)
 
 
-def validation_clips(store: Store, classes: Iterable[str]) -> IntArray:
-    """Validation clips with audio and video whose labels are all in ``classes``."""
+def validation_clips(
+    source: ArraySource, labels: Labels, candidates: IntArray, classes: Iterable[str]
+) -> IntArray:
+    """Those of the candidates with audio and video whose labels are all in ``classes``."""
     known = set(classes)
-    found = [
-        i
-        for i in store.indices("val")
-        if store.audio_ok[i]
-        and store.visual_ok[i]
-        and known.issuperset(store.table.clips[i].labels)
-    ]
-    return np.array(found, dtype=np.int64)
+    audio, visual = source.there(candidates)
+    whole = candidates[audio & visual]
+    return np.array([i for i in whole if known.issuperset(labels[i])], dtype=np.int64)

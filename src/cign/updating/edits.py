@@ -13,14 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cign.backbones.base import Backbone
-from cign.data.batches import ArraySource, cut
-from cign.data.store import Store
+from cign.data.batches import cut
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError, one_of
 from cign.methods import METHODS
@@ -34,7 +32,7 @@ from cign.training.feed import Feed
 from cign.training.scoring import EVALUATION_BATCH
 from cign.updating.impact import Addition, answers, measure_cost, right
 from cign.updating.new_classes import check_listed, check_name, new_classes
-from cign.updating.new_clips import NewClips, Source, choose_clips, is_store, opened
+from cign.updating.new_clips import NewClips, Source, choose_clips, opened, unprepared
 from cign.utils.devices import device_of
 
 
@@ -92,12 +90,13 @@ def add_source(
     began = time.monotonic()
     check_updatable(model)  # before anything is decoded
     encoders = None
-    if not isinstance(source, Store) and not is_store(source):
+    path = unprepared(source)
+    if path is not None:
         listed = {name: how[name] for name in ("format", "media") if name in how}
-        check_listed(model, Path(source), **listed)
+        check_listed(model, path, **listed)
         encoders = backbone()
-    with opened(source, encoders, **how) as (store, bare, notes):
-        chosen = choose_clips(model, store, has_no_splits=bare, keep=keep, notes=notes)
+    with opened(source, encoders, **how) as (found, bare, notes):
+        chosen = choose_clips(model, found, has_no_splits=bare, keep=keep, notes=notes)
         changed, addition = add_clips(model, chosen)
     return changed, replace(addition, seconds=time.monotonic() - began)
 
@@ -124,8 +123,8 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     _absorb(method, clips, groups, len(new))
 
     classes = tuple(name for group in groups for name in group)
-    validation = read_kept(clips.store, clips.tokens, clips.validation)
-    kept = joined(model.kept, read_kept(clips.store, clips.tokens, clips.kept))
+    validation = read_kept(clips.source, clips.labels, clips.validation)
+    kept = joined(model.kept, read_kept(clips.source, clips.labels, clips.kept))
     known = {name: number for name, number in learned.items() if name not in new}
     changed = replace(model, method=method, groups=groups, kept=kept)
     more = {"list_hash": clips.list_hash}
@@ -157,9 +156,8 @@ def _absorb(
     """Train the method on the clips as the training loop does for a task."""
     task = len(groups) - 1
     tasks = TaskClips.of(clips.labels, TaskSequence(groups))
-    source = ArraySource(clips.tokens.audio, clips.tokens.visual, 0)
     device = device_of(method)
-    feed = Feed(clips=tasks, source=source, device=device)
+    feed = Feed(clips=tasks, source=clips.source, device=device)
     data = TaskData(
         task=task,
         num_old=method.num_classes,

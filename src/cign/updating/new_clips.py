@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cign.backbones.base import Backbone
+from cign.data.batches import ArraySource
 from cign.data.clips import Clip
 from cign.data.formats.folders import read_folders
 from cign.data.intact import check_tokens
@@ -29,48 +30,36 @@ Source = Store | Path | str
 
 @dataclass(frozen=True, kw_only=True)
 class NewClips:
-    """Training clips and validation clips of a store.
+    """Training clips and validation clips of a source.
 
     Attributes:
-        store: The clips.
-        tokens: Tokens from the model's backbone.
+        labels: Class names of all its clips.
+        ids: Names of all its clips.
+        list_hash: Hash of the whole list of clips.
+        order: The class order of the source.
+        source: Reads the clips' tokens from the model's backbone.
         learned: Indices of the training clips.
         validation: Indices of the clips that measure the new classes.
         kept: Those of ``validation`` that the model stores.
         notes: What was left out, and why; one sentence each.
     """
 
-    store: Store
-    tokens: TokenCache
+    labels: Sequence[tuple[str, ...]]
+    ids: Sequence[str]
+    list_hash: str
+    order: tuple[str, ...]
+    source: ArraySource
     learned: IntArray
     validation: IntArray
     kept: IntArray
     notes: tuple[str, ...]
 
-    @property
-    def labels(self) -> list[tuple[str, ...]]:
-        """Class names of all clips of the store."""
-        return [clip.labels for clip in self.store.table.clips]
 
-    @property
-    def ids(self) -> list[str]:
-        """Names of all clips of the store."""
-        return [clip.id for clip in self.store.table.clips]
-
-    @property
-    def list_hash(self) -> str:
-        """Hash of the whole list of clips."""
-        return self.store.list_hash
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """The class order of the source."""
-        return self.store.class_names
-
-
-def is_store(source: Source) -> bool:
-    """Whether the source is a prepared store."""
-    return isinstance(source, Store) or (Path(source) / "store.json").is_file()
+def unprepared(source: Source) -> Path | None:
+    """The path of a source whose clips must be decoded; None for a prepared store."""
+    if isinstance(source, Store) or (Path(source) / "store.json").is_file():
+        return None
+    return Path(source)
 
 
 @contextmanager
@@ -99,7 +88,8 @@ def opened(
     Raises:
         InputError: If the source is invalid, or none of its clips can be decoded.
     """
-    if isinstance(source, Store) or is_store(source):
+    path = unprepared(source)
+    if path is None:
         if format is not None or media:
             raise InputError(f"{source} is a prepared store: leave out --format and --media")
         yield (source if isinstance(source, Store) else Store.open(Path(source))), False, ()
@@ -108,7 +98,7 @@ def opened(
     with tempfile.TemporaryDirectory(prefix="cign-add-") as folder:
         place = Path(folder) / "store"
         report = prepare(
-            Path(source),
+            path,
             place,
             backbone=backbone,
             format=format,
@@ -128,7 +118,7 @@ def opened(
                 f"example {lost[0].clip} ({lost[0].condition}: {lost[0].detail})"
             )
         store = Store.open(place)
-        yield store, without_splits(Path(source), store.table.clips), tuple(notes)
+        yield store, without_splits(path, store.table.clips), tuple(notes)
 
 
 def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
@@ -203,8 +193,11 @@ def choose_clips(
             "split train"
         )
     return NewClips(
-        store=store,
-        tokens=tokens,
+        labels=labels,
+        ids=[clip.id for clip in store.table.clips],
+        list_hash=store.list_hash,
+        order=store.class_names,
+        source=ArraySource(tokens.audio, tokens.visual, 0),
         learned=learned,
         validation=validation,
         kept=kept,
