@@ -15,10 +15,13 @@ from cign.bench.config import identity
 from cign.bench.grid import BenchConfig
 from cign.bench.plan import PlannedRun
 from cign.cli.arguments import CommandParser
-from cign.cli.entry_point import _find
+from cign.cli.entry_point import _find, main
 from cign.cli.option_groups import heading_of
+from cign.cli.run_options import add_run_options, given_run_options
 from cign.errors import InputError
+from cign.methods.finetune import Finetune
 from cign.runs.configuration import RunConfig, run_options
+from cign.runs.options import RunOption
 from cign.runs.request import Request
 
 OTHER = {"regime": "end-to-end", "selection": "random", "device": "mps", "memory": "8"}
@@ -27,8 +30,11 @@ OPTIONS = {"width": 60}
 
 def other(option):
     """An allowed value of an option that is not its default."""
-    kinds = {bool: True, int: (option.default or 0) + 1 if option.kind is int else 0, str: "other"}
-    return OTHER.get(option.name, kinds[option.kind])
+    if option.name in OTHER:
+        return OTHER[option.name]
+    if option.kind is bool:
+        return not option.default
+    return "other" if option.kind is str else option.default + 1
 
 
 def flags(command):
@@ -44,6 +50,10 @@ def test_a_run_option_is_known_everywhere(option, tmp_path):
     assert option.flag in flags("train")
     assert option.is_grid_axis or option.flag in flags("bench")
     assert heading_of("train", option.flag)
+    parser = CommandParser("train", "")
+    add_run_options(parser, run_options())
+    words = [option.flag] if option.kind is bool else [option.flag, str(value)]
+    assert given_run_options(parser.parse_args(words), run_options()) == {option.name: value}
     # Keyword of `Learner`.
     assert option.name in inspect.signature(Learner).parameters
     # config.yaml and metrics.json.
@@ -84,7 +94,7 @@ path = Path(importlib.util.find_spec(name).origin)
 module = types.ModuleType(name)
 module.__file__ = str(path)
 sys.modules[name] = module
-field = '    extra_steps: int = option(3, "steps more", heading="method", least=1)\\n'
+field = '    extra_rate: float = option(0.5, "rate", heading="method", least=0)\\n'
 text = path.read_text()
 assert text.count("    bf16: bool = option(") == 1
 text = text.replace("    bf16: bool = option(", field + "    bf16: bool = option(")
@@ -94,10 +104,10 @@ sys.path.insert(0, {tests!r})
 from test_run_options import test_a_run_option_is_known_everywhere as check
 from cign import Learner
 
-(option,) = [one for one in module.run_options() if one.name == "extra_steps"]
+(option,) = [one for one in module.run_options() if one.name == "extra_rate"]
 check(option, Path({folder!r}))
-assert Learner("finetune", extra_steps=4).config.compute.extra_steps == 4
-assert Learner("finetune").config.compute.extra_steps == 3
+assert Learner("finetune", extra_rate=2).config.compute.extra_rate == 2.0
+assert Learner("finetune").config.compute.extra_rate == 0.5
 """
 
 
@@ -116,6 +126,52 @@ def test_an_unknown_run_option_is_an_error():
         Learner("finetune", selection="best")
     with pytest.raises(InputError, match="seed -1 is too small: use 0 or more"):
         Learner("finetune", seed=-1)
+
+
+@pytest.mark.parametrize("regime", ["frozen", "end-to-end"])
+def test_eval_batch_size_bounds_the_forward_passes_of_evaluation(regime, tiny, monkeypatch):
+    sizes = []
+
+    def recording(name):
+        method = getattr(Finetune, name)
+
+        def called(self, audio, visual):
+            sizes.append(len(audio))
+            return method(self, audio, visual)
+
+        return called
+
+    for name in ("predict", "embed"):
+        monkeypatch.setattr(Finetune, name, recording(name))
+    results = []
+    for size in (None, 3):
+        sizes.clear()
+        learner = Learner(
+            "finetune",
+            options={"training": {"num_epochs": 1}},
+            regime=regime,
+            backbone="small-random",
+            memory="4",
+            eval_batch_size=size,
+        )
+        results.append(learner.learn(tiny[1], tasks=2).metrics["readings"])
+        assert (max(sizes) <= 4) == (size == 3)  # a last batch of one clip joins the one before
+    assert results[0] == results[1]
+
+
+def test_a_number_out_of_range_is_refused(capsys):
+    for words in (["--seed", "-1"], ["--seed", "x"], ["--eval-batch-size", "0"]):
+        assert main(["train", "store", "--out", "run", *words]) == 2
+        assert f"{words[0]}: {words[1]!r} is not a whole number from" in capsys.readouterr().err
+    option = RunOption(
+        name="rate", group="g", kind=float, default=1.0, help="h", heading="method", least=0.0
+    )
+    parser = CommandParser("train", "")
+    add_run_options(parser, [option])
+    assert parser.parse_args(["--rate", "0.5"]).rate == 0.5
+    for text in ("-1", "nan", "x"):
+        with pytest.raises(InputError, match=f"--rate: '{text}' is not a number from 0 up"):
+            parser.parse_args(["--rate", text])
 
 
 # ------------------------------------------------------------------------- resuming

@@ -18,9 +18,9 @@ from cign.inference.sources import TestClips
 from cign.methods import METHODS
 from cign.runs.branching import Branch
 from cign.runs.build import build_loop
-from cign.runs.configuration import RunConfig, refuse_begun, run_options
+from cign.runs.configuration import RunConfig, run_options
 from cign.runs.embeddings import write_embeddings
-from cign.runs.folder import run_folder
+from cign.runs.folder import refuse_begun, run_folder
 from cign.runs.record import as_made, describe
 from cign.runs.request import Request
 from cign.runs.training_data import TrainingData, fitting_backbone

@@ -4,3 +4,6 @@ UNIMODAL = ("audio", "visual")
 MODALITIES = (*UNIMODAL, "audio_visual")
 SPLITS = ("train", "val", "test", "unknown")
 REGIMES = ("frozen", "end-to-end")
+
+EVALUATION_BATCH = 256
+"""Default number of clips per forward pass where nothing is trained."""

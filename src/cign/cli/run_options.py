@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from jsonargparse import Namespace
 
-from cign.cli.arguments import CommandParser, device_name, seconds, whole
+from cign.cli.arguments import CommandParser, device_name, whole
 from cign.runs.configuration import run_options
 from cign.runs.options import RunOption
 
@@ -40,8 +41,24 @@ def _type_of(one: RunOption) -> Callable[[str], Any]:
     if one.kind is int:
         return whole(int(one.least or 0))
     if one.kind is float:
-        return seconds
+        return _number_of(one)
     return _text_of(one)
+
+
+def _number_of(one: RunOption) -> Callable[[str], float]:
+    """A type for numbers from the least allowed one up."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or (one.least is not None and value < one.least):
+            bound = "" if one.least is None else f" from {one.least:g} up"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number{bound}")
+        return value
+
+    return parse
 
 
 def _text_of(one: RunOption) -> Callable[[str], str]:

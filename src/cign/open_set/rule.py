@@ -20,9 +20,8 @@ from cign.data.tasks import IntArray
 from cign.errors import InputError, one_of
 from cign.open_set import scores
 from cign.open_set.evidence import Evidence, EvidenceReader
-from cign.training.scoring import EVALUATION_BATCH
 from cign.utils.devices import device_of
-from cign.vocabulary import MODALITIES
+from cign.vocabulary import EVALUATION_BATCH, MODALITIES
 
 # Fraction of validation clips below the threshold.
 KNOWN_SHARE = 0.95
@@ -182,6 +181,7 @@ def fit_rule(
     *,
     score: str | None = None,
     device: str | torch.device | None = None,
+    batch_size: int | None = None,
 ) -> UnknownRule:
     """Fit a rule on validation clips.
 
@@ -191,6 +191,7 @@ def fit_rule(
         indices: Validation clips; at most `MOST_CLIPS` of them, evenly spaced, are used.
         score: One of `possible_scores`; None takes the best.
         device: Device of the method; None takes that of its weights.
+        batch_size: Clips per forward pass; None takes `EVALUATION_BATCH`.
 
     Returns:
         The rule; without clips, ``max_probability`` without thresholds.
@@ -199,7 +200,7 @@ def fit_rule(
         return UnknownRule()
     if len(indices) > MOST_CLIPS:
         indices = indices[np.linspace(0, len(indices) - 1, MOST_CLIPS).round().astype(np.int64)]
-    batches = read_evidence(reader, source, indices, device)
+    batches = read_evidence(reader, source, indices, device, batch_size)
     return rule_on(
         batches, score or default_score(reader), multi_label=reader.method.setup.multi_label
     )
@@ -232,13 +233,14 @@ def read_evidence(
     source: ClipSource,
     indices: IntArray,
     device: str | torch.device | None = None,
+    batch_size: int | None = None,
 ) -> list[Evidence]:
     """Evidence of clips, in the batches of `cign.training.scoring.score_clips`."""
     device = device_of(reader.method) if device is None else device
     reader.method.eval()
     found = []
     with torch.inference_mode():
-        for some in cut(indices, EVALUATION_BATCH):
+        for some in cut(indices, batch_size or EVALUATION_BATCH):
             audio, visual = source.read(some)
             found.append(reader.read(audio.to(device), visual.to(device)))
     return found

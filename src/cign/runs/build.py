@@ -96,6 +96,7 @@ def build_loop(config: RunConfig, data: TrainingData, progress: Progress | None 
         device=config.compute.device,
         progress=progress,
         comm=current(),
+        eval_batch_size=config.compute.eval_batch_size,
     )
 
 

@@ -21,7 +21,7 @@ from cign.runs.options import RunOption, option, options_of
 from cign.utils.devices import AUTO, DEVICE_HELP, resolve_device
 from cign.utils.files import write_text
 from cign.utils.options import configure
-from cign.vocabulary import REGIMES
+from cign.vocabulary import EVALUATION_BATCH, REGIMES
 
 FORMAT = 2
 FILE = "config.yaml"
@@ -94,6 +94,14 @@ class ComputeConfig:
         False,
         "compute encoders and transformers in bfloat16, faster if the processor supports it",
         heading="method",
+    )
+    eval_batch_size: int = option(
+        EVALUATION_BATCH,
+        "clips per forward pass where nothing is trained; fewer need less memory (default: "
+        f"{EVALUATION_BATCH})",
+        heading="execution",
+        metavar="B",
+        least=1,
     )
 
 
@@ -285,16 +293,4 @@ def _check_format(folder: Path, values: Any) -> None:
             f"run {folder} has format {version} of an earlier version of cign, this one reads "
             f"{FORMAT}: train it again with `cign train STORE --out RUN --method "
             f"{values['method']}`"
-        )
-
-
-def refuse_begun(folder: Path) -> None:
-    """Refuse a folder that already contains a run.
-
-    Raises:
-        InputError: If it contains one.
-    """
-    if (folder / FILE).exists():
-        raise InputError(
-            f"{folder} already contains a run: resume it with --resume or name another folder"
         )

@@ -14,7 +14,7 @@ from cign.data.tasks import IntArray
 from cign.methods.base import Method
 from cign.metrics.embedded import FILE, MAX_CLIPS, Embeddings, sample_clips
 from cign.training.loop import Loop
-from cign.training.scoring import EVALUATION_BATCH
+from cign.vocabulary import EVALUATION_BATCH
 
 _PROBED = 32
 _TOLERANCE = (
@@ -24,7 +24,11 @@ _TOLERANCE = (
 
 @torch.inference_mode()
 def embed_clips(
-    method: Method, source: ClipSource, indices: IntArray, device: str | torch.device = "cpu"
+    method: Method,
+    source: ClipSource,
+    indices: IntArray,
+    device: str | torch.device = "cpu",
+    batch_size: int = EVALUATION_BATCH,
 ) -> NDArray[np.float32]:
     """Embed clips.
 
@@ -33,13 +37,14 @@ def embed_clips(
         source: Reads the clips.
         indices: Indices of the clips, shape [N], at least one.
         device: Device of the method.
+        batch_size: Clips per forward pass.
 
     Returns:
         float32 [N, E].
     """
     method.eval()
     parts = []
-    for some in cut(indices, EVALUATION_BATCH):
+    for some in cut(indices, batch_size):
         audio, visual = source.read(some)
         parts.append(method.embed(audio.to(device), visual.to(device)).float().cpu().numpy())
     return np.concatenate(parts)
@@ -93,8 +98,8 @@ def write_embeddings(folder: Path, loop: Loop, most: int = MAX_CLIPS) -> None:
     predictions, method, device = loop.predictions, loop.method, loop.device
     rows = sample_clips(predictions.clip_ids, most)
     source, indices = loop.test_source or loop.source, loop.test[rows]
-    vectors = embed_clips(method, source, indices, device)
-    audio, visual = source.read(indices[:_PROBED])
+    vectors = embed_clips(method, source, indices, device, loop.eval_batch_size)
+    audio, visual = source.read(indices[: min(_PROBED, max(2, loop.eval_batch_size))])
     split, mixed = modality_split(method, audio.to(device), visual.to(device))
     Embeddings(
         clip_ids=[predictions.clip_ids[row] for row in rows],

@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from cign.errors import InputError
 from cign.runs.branching import STATES, keep_state
 from cign.runs.build import resume_loop
-from cign.runs.configuration import RunConfig, refuse_begun
+from cign.runs.configuration import FILE, RunConfig
 from cign.runs.record import write_metrics
 from cign.runs.training_data import TrainingData
 from cign.training.distributed.processes import current
@@ -72,3 +73,15 @@ def run_folder(
 
         loop.after_task = after_task
         yield
+
+
+def refuse_begun(folder: Path) -> None:
+    """Refuse a folder that already contains a run.
+
+    Raises:
+        InputError: If it contains one.
+    """
+    if (folder / FILE).exists():
+        raise InputError(
+            f"{folder} already contains a run: resume it with --resume or name another folder"
+        )

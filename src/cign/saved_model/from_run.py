@@ -56,12 +56,12 @@ def unknown_rule(loop: Loop, data: TrainingData, kept: KeptClips | None) -> Unkn
     Uses those stored with the model, which cover all classes. A model without them uses those of
     the last task, because earlier ones are no longer available then.
     """
+    reader, clips = EvidenceReader(loop.method), loop.clips
+    how: dict[str, Any] = {"device": loop.device, "batch_size": loop.eval_batch_size}
     if kept is not None:
-        reader = EvidenceReader(loop.method)
-        return fit_rule(reader, kept.source, np.arange(kept.num_clips), device=loop.device)
-    clips = loop.clips
+        return fit_rule(reader, kept.source, np.arange(kept.num_clips), **how)
     validation = clips.of_task(data.validation, clips.tasks.num_tasks - 1)
-    return fit_rule(EvidenceReader(loop.method), loop.source, validation, device=loop.device)
+    return fit_rule(reader, loop.source, validation, **how)
 
 
 def kept_validation_clips(config: RunConfig, data: TrainingData) -> KeptClips | None:

@@ -13,9 +13,9 @@ from cign.data.exemplar_memory import ExemplarMemory, FloatArray
 from cign.data.tasks import IntArray, TaskClips
 from cign.methods.base import Batch, Method, TaskData
 from cign.training.distributed.comm import Comm, Share
-from cign.training.scoring import EVALUATION_BATCH, score_clips
+from cign.training.scoring import score_clips
 from cign.utils.progress import Progress
-from cign.vocabulary import MODALITIES
+from cign.vocabulary import EVALUATION_BATCH, MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +27,14 @@ class Feed:
         source: Reads clips by index.
         device: Device of the batches.
         comm: The processes that share batches.
+        eval_batch_size: Clips per forward pass where nothing is trained.
     """
 
     clips: TaskClips
     source: ClipSource
     device: str | torch.device
     comm: Comm = field(default_factory=Comm)
+    eval_batch_size: int = EVALUATION_BATCH
 
     def shared_batches(
         self, batches: list[IntArray], task: int
@@ -85,7 +87,7 @@ class Feed:
         """The method's embeddings of clips, float32, shape [N, E]."""
         parts = [
             method.embed(batch.audio, batch.visual).float().cpu().numpy()
-            for batch in self.batches(cut(indices, EVALUATION_BATCH), task)
+            for batch in self.batches(cut(indices, self.eval_batch_size), task)
         ]
         return np.concatenate(parts)
 
@@ -139,13 +141,14 @@ class Feed:
         self, method: Method, source: ClipSource, indices: IntArray, progress: Progress
     ) -> dict[str, FloatArray]:
         """Scores of clips by modality, shape [N, C]; each process scores some of the batches."""
+        size = self.eval_batch_size
         if self.comm.is_alone:
-            return score_clips(method, source, indices, self.device, progress)
+            return score_clips(method, source, indices, self.device, progress, size)
         shape = (len(indices), method.num_classes)
         scores = {modality: np.zeros(shape, dtype=np.float32) for modality in MODALITIES}
-        for number, place in enumerate(cut(np.arange(len(indices)), EVALUATION_BATCH)):
+        for number, place in enumerate(cut(np.arange(len(indices)), size)):
             if number % self.comm.size == self.comm.rank:
-                own = score_clips(method, source, indices[place], self.device)
+                own = score_clips(method, source, indices[place], self.device, batch_size=size)
                 for modality in MODALITIES:
                     scores[modality][place] = own[modality]
             progress.advance(len(place))

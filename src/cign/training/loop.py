@@ -31,7 +31,6 @@ from cign.training.feed import Feed
 from cign.training.interrupts import Interrupts
 from cign.training.loss_text import loss_of_epoch, loss_so_far
 from cign.training.place import Place
-from cign.training.scoring import EVALUATION_BATCH
 from cign.utils.checkpoint import (
     load_module,
     load_optimizer_state,
@@ -42,6 +41,7 @@ from cign.utils.checkpoint import (
 from cign.utils.devices import move_to
 from cign.utils.progress import Measuring, Progress, Silent
 from cign.utils.seeding import seed_torch, stream
+from cign.vocabulary import EVALUATION_BATCH
 
 SAVE_EVERY_STEPS = 16
 """With several processes: steps between possible checkpoints."""
@@ -71,6 +71,7 @@ class Loop:
         progress: Receives the progress of steps.
         after_task: Called after a task is learned, scored and saved.
         comm: The processes that share the batches; by default only this one.
+        eval_batch_size: Clips per forward pass where nothing is trained.
 
     Raises:
         InputError: If several processes cannot share the method's batches.
@@ -93,6 +94,7 @@ class Loop:
     progress: Progress = field(default_factory=Silent)
     after_task: Callable[[], None] = lambda: None
     comm: Comm = field(default_factory=Comm)
+    eval_batch_size: int = EVALUATION_BATCH
 
     def __post_init__(self) -> None:
         if not self.comm.is_alone:
@@ -246,7 +248,13 @@ class Loop:
 
     @property
     def _feed(self) -> Feed:
-        return Feed(clips=self.clips, source=self.source, device=self.device, comm=self.comm)
+        return Feed(
+            clips=self.clips,
+            source=self.source,
+            device=self.device,
+            comm=self.comm,
+            eval_batch_size=self.eval_batch_size,
+        )
 
     def _task_data(self, task: int) -> TaskData:
         """The data of a task that the method may use."""
@@ -259,7 +267,7 @@ class Loop:
             new=self.clips.of_task(self.train, task),
             memory=self.memory.indices,
             earlier=earlier if self.method.replays_everything else earlier[:0],
-            batches=lambda indices: self._feed.batches(cut(indices, EVALUATION_BATCH), task),
+            batches=lambda indices: self._feed.batches(cut(indices, self.eval_batch_size), task),
             class_of=self.clips.class_of,
             features=lambda indices: self._feed.features(self.method, indices, task),
             bytes_per_clip=self.source.bytes_per_clip,

@@ -14,9 +14,7 @@ from cign.data.tasks import IntArray
 from cign.methods.base import Method
 from cign.utils.devices import device_of
 from cign.utils.progress import Progress, Silent
-from cign.vocabulary import MODALITIES
-
-EVALUATION_BATCH = 256
+from cign.vocabulary import EVALUATION_BATCH, MODALITIES
 
 
 def judge_by_what_is_there(
@@ -43,6 +41,7 @@ def score_clips(
     indices: IntArray,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
+    batch_size: int | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Score clips on the classes seen so far.
 
@@ -52,6 +51,7 @@ def score_clips(
         indices: Indices of the clips, shape [N].
         device: Device of the method; None takes that of its weights.
         progress: Advanced for each clip.
+        batch_size: Clips per forward pass; None takes `EVALUATION_BATCH`.
 
     Returns:
         For each modality float32 scores, shape [N, C]; see `judge_by_what_is_there`.
@@ -60,7 +60,7 @@ def score_clips(
     device = device_of(method) if device is None else device
     method.eval()
     parts: dict[str, list[NDArray[np.float32]]] = {modality: [] for modality in MODALITIES}
-    for some in cut(indices, EVALUATION_BATCH):
+    for some in cut(indices, batch_size or EVALUATION_BATCH):
         audio, visual = source.read(some)
         scores = method.predict(audio.to(device), visual.to(device)).probabilities
         for modality in MODALITIES:

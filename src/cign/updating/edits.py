@@ -29,11 +29,11 @@ from cign.open_set.rule import fit_rule
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import joined, read_kept
 from cign.training.feed import Feed
-from cign.training.scoring import EVALUATION_BATCH
 from cign.updating.impact import Addition, answers, measure_cost, right
 from cign.updating.new_classes import check_listed, check_name, new_classes
 from cign.updating.new_clips import NewClips, Source, choose_clips, opened, unprepared
 from cign.utils.devices import device_of
+from cign.vocabulary import EVALUATION_BATCH
 
 
 def check_updatable(model: Model) -> None:
