@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,13 +18,14 @@ from cign.runs.build import build_loop, fitting_backbone
 from cign.runs.configuration import RunConfig, refuse_begun
 from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import run_folder
-from cign.runs.record import as_made, describe
+from cign.runs.record import as_made, codes_with_current, describe
 from cign.saved_model.files import ABOUT, checksum, model_place
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
 from cign.trained import Trained
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
+from cign.utils.code_version import CodeVersion
 from cign.utils.devices import resolve_device
 from cign.utils.display import displayed
 from cign.utils.files import write_json
@@ -153,15 +154,18 @@ class Learner(Trained):
         how = {"resume": resume, "keep_tasks": keep_tasks}
         with displayed(progress if comm.is_first or progress else False) as shown:
             loop = self._begin(store, tested, branch, folder, tasks, order, resume, shown)
+            parent = None if branch is None else branch.run
+            code = codes_with_current(folder if resume else parent)
             if folder is None:
                 loop.run()
-                return self._finish(loop, store, tested, None)
-            with run_folder(folder, self.config, loop, store, tested, **how):
+                return self._finish(loop, store, tested, None, code)
+            with run_folder(folder, self.config, loop, store, tested, code=code, **how):
                 loop.checkpoint_every_s = checkpoint_every_s
                 loop.run()
                 if comm.is_first:
                     write_embeddings(folder, loop)
-                return self._finish(loop, store, tested, folder if comm.is_first else None)
+                place = folder if comm.is_first else None
+                return self._finish(loop, store, tested, place, code)
 
     def _begin(
         self,
@@ -205,11 +209,20 @@ class Learner(Trained):
         if branch is not None:
             self.config = branch.configured(self.config)
 
-    def _finish(self, loop: Loop, store: Store, tested: Store | None, folder: Path | None) -> Self:
+    def _finish(
+        self,
+        loop: Loop,
+        store: Store,
+        tested: Store | None,
+        folder: Path | None,
+        code: Sequence[CodeVersion],
+    ) -> Self:
         """Turn the finished loop into a model and complete the run folder."""
         kept = kept_validation_clips(self.config, loop.clips, store)
         num_bytes = 0 if kept is None else kept.num_bytes
-        self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
+        self.metrics = describe(
+            self.config, loop, store, tested, code=code, validation_bytes=num_bytes
+        )
         self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
         self._backbone = None  # belongs to the previous model
         if folder is not None:

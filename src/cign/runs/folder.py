@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cign.data.store import Store
@@ -13,6 +13,7 @@ from cign.runs.configuration import RunConfig, refuse_begun
 from cign.runs.record import write_metrics
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
+from cign.utils.code_version import CodeVersion
 from cign.utils.leftovers import held_folder
 
 
@@ -24,6 +25,7 @@ def run_folder(
     store: Store,
     tested: Store | None,
     *,
+    code: Sequence[CodeVersion],
     resume: bool,
     keep_tasks: bool = False,
 ) -> Iterator[None]:
@@ -37,6 +39,7 @@ def run_folder(
         loop: The training loop; it is set to the saved position and saves to the folder.
         store: Store of the training clips.
         tested: Another store whose test clips are scored, if any.
+        code: Versions of the code that the run is made with.
         resume: Resume the run in the folder.
         keep_tasks: Save the state after each task, for runs that branch from it.
 
@@ -64,12 +67,12 @@ def run_folder(
             loop.save()
             loop.predictions.save(loop.predictions_path)
         if not (resume and (folder / "metrics.json").exists()):
-            write_metrics(folder, config, loop, store, tested)
+            write_metrics(folder, config, loop, store, tested, code=code)
         if not resume:
             config.save(folder)  # written last: a folder without it is not a run
 
         def after_task() -> None:
-            write_metrics(folder, config, loop, store, tested)
+            write_metrics(folder, config, loop, store, tested, code=code)
             keep_state(folder, loop)
 
         loop.after_task = after_task
