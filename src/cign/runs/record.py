@@ -55,7 +55,8 @@ def codes_with_current(before: Path | None) -> list[CodeVersion]:
     codes: list[CodeVersion] = []
     if before is not None and (before / "metrics.json").exists():
         metrics = read_json(before / "metrics.json", "metrics")
-        unknown = {"version": metrics["versions"]["cign"], "commit": None, "dirty": None}
+        version = metrics.get("versions", {}).get("cign", "unknown")
+        unknown = {"version": version, "commit": None, "dirty": None}
         codes = codes_of(metrics) or [unknown]
     current = code_version()
     return codes if codes[-1:] == [current] else [*codes, current]
