@@ -51,8 +51,8 @@ licences sbom audit: install
 faults: install
 	$(BIN)/python benchmarks/faults.py
 
-# The speed table, all rows as ratios; writes benchmarks/results/speed.md. Results of the same code
-# are reused: AGAIN=1 repeats them, PARTS=step,reading selects parts.
+# The speed table, all rows as ratios; writes benchmarks/results/speed.md. Results of the same
+# commit without uncommitted changes are reused: AGAIN=1 repeats them, PARTS=step,reading selects.
 bench: install
 	$(BIN)/python benchmarks/speed/run.py $(if $(AGAIN),--again) $(if $(PARTS),--parts $(PARTS))
 

@@ -1,8 +1,8 @@
 """Regenerate the table of expected results of each method on a small problem.
 
 The problem has tokens of 12 overlapping classes in 4 tasks, drawn by NumPy from a fixed seed. A
-method's results are recorded with the hash of the code they depend on. `make test-slow` repeats
-every run and compares it with the record.
+method's results are recorded with the commit of the code. `make test-slow` repeats every run and
+compares it with the record.
 
     python benchmarks/expected.py [--methods ewc,lwf]
 """
@@ -30,7 +30,7 @@ from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
 from cign.runs.record import versions
 from cign.training.loop import Loop
-from cign.utils.code_hash import code_hash
+from cign.utils.code_version import PACKAGE, code_version
 from cign.utils.files import read_json, write_json
 from cign.utils.options import configure
 
@@ -143,12 +143,6 @@ def run(name: str, memory: str) -> dict[str, dict[str, float]]:
     }
 
 
-def hash_of(name: str) -> str:
-    """Hash of the code that a method's results depend on, including this file."""
-    modules = [METHODS[name].__module__, "cign.training.loop", "cign.metrics.incremental"]
-    return code_hash(modules, [Path(__file__)])
-
-
 def main() -> None:
     """Compute the results and write them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -156,12 +150,12 @@ def main() -> None:
     chosen = parser.parse_args().methods.split(",")
     torch.set_num_threads(1)
     before = read_json(RESULTS, "expected figures")["figures"] if RESULTS.exists() else {}
-    codes = {name: hash_of(name) for name in METHODS}  # of the code at the start
+    code = code_version(PACKAGE, Path(__file__))
     figures = {}
     for name, memory in cases():
         key = f"{name}@{memory}"
         if name in chosen:
-            figures[key] = {**run(name, memory), "code": codes[name]}
+            figures[key] = {**run(name, memory), "code": code}
             print(key, figures[key], flush=True)
         elif key in before:
             figures[key] = before[key]

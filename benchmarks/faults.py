@@ -3,8 +3,8 @@
     python benchmarks/faults.py [--trials 60] [--files 10000] [--seed 0]
 
 writes ``benchmarks/results/faults.md``. It takes about 5 s per trial and 0.25 s per file on two
-busy cores. An interrupted run resumes: results on the same code are saved in pieces under
-``work/faults``. The trials are defined in ``tests/faults/``.
+busy cores. An interrupted run resumes: results at the same commit are saved in pieces under
+``work/faults``, unless there are uncommitted changes. The trials are defined in ``tests/faults/``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,13 +20,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cign.utils.code_hash import code_hash
+from cign.utils.code_version import PACKAGE, CodeVersion, code_version, described, is_same_code
 from cign.utils.files import read_json, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 PROGRAMS = ROOT / "tests" / "faults"
 PAGE = Path(__file__).with_name("results") / "faults.md"
-MODULES = tuple(f"cign.cli.commands.{name}" for name in ("prepare", "train", "bench", "add"))
 PIECES = {"campaign.py": 12, "fuzz.py": 1_000}
 """Number of trials of each kind, or of files, saved as one piece."""
 KINDS = ("kill", "disk", "clock")
@@ -74,6 +74,19 @@ def run_in_pieces(program: str, number: int, seed: int, kept: Path) -> dict[str,
     return {"counts": counts, "problems": problems, "seconds": round(seconds, 1)}
 
 
+def pieces_of(code: CodeVersion, root: Path) -> Path:
+    """Folder of the finished pieces of a version of the code; empty unless the version is certain.
+
+    Args:
+        code: The version.
+        root: Folder of the pieces of all versions.
+    """
+    if is_same_code(code, code):
+        return root / str(code["commit"])
+    shutil.rmtree(root / "uncommitted", ignore_errors=True)
+    return root / "uncommitted"
+
+
 def trial_rows(counts: dict[str, int], commands: tuple[str, ...]) -> list[str]:
     """Rows of the table: one for each fault and command."""
     kinds = ("injected", "too late", "lost", "wrong", "rude")
@@ -87,7 +100,7 @@ def trial_rows(counts: dict[str, int], commands: tuple[str, ...]) -> list[str]:
     return rows
 
 
-def page(trials: dict[str, Any], files: dict[str, Any], command: str) -> str:
+def page(trials: dict[str, Any], files: dict[str, Any], command: str, code: CodeVersion) -> str:
     """The results as Markdown."""
     problems = [*trials["problems"], *files["problems"]]
     columns = ("files", "decoded", "left out", "process died", "took too long", "over its memory")
@@ -95,7 +108,7 @@ def page(trials: dict[str, Any], files: dict[str, Any], command: str) -> str:
         "# Faults",
         "",
         f"`{command}`, {len(os.sched_getaffinity(0))} cores; {trials['seconds']:g} s for the "
-        f"trials, {files['seconds']:g} s for the files.",
+        f"trials, {files['seconds']:g} s for the files; {described(code)}.",
         "",
         "A fault is injected at a random time or before a random file operation. Then the command "
         "is run again as a user would, and the result is compared with that of an undisturbed run: "
@@ -127,12 +140,12 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    code = code_hash(MODULES, sorted(PROGRAMS.glob("*.py")))
-    kept = ROOT / "work" / "faults" / code
+    code = code_version(PACKAGE, PROGRAMS)
+    kept = pieces_of(code, ROOT / "work" / "faults")
     trials = run_in_pieces("campaign.py", options.trials, options.seed, kept)
     files = run_in_pieces("fuzz.py", options.files, options.seed, kept)
     named = f"python benchmarks/faults.py --trials {options.trials} --files {options.files}"
-    write_text(PAGE, page(trials, files, f"{named} --seed {options.seed}"))
+    write_text(PAGE, page(trials, files, f"{named} --seed {options.seed}", code))
     print(PAGE.read_text())
     raise SystemExit(1 if trials["problems"] or files["problems"] else 0)
 

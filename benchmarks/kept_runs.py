@@ -4,7 +4,7 @@
     python benchmarks/kept_runs.py restore benchmarks/results/runs/main_table.tar.xz work/table
 
 The archive holds the configuration of the bench, so that resuming with another one is refused. For
-each run it holds configuration, metrics and losses, the hash of its code, and, instead of all
+each run it holds configuration, metrics and losses, the commit of its code, and, instead of all
 scores, the class that each modality ranked first for every test clip after every task. Accuracy,
 forgetting and their intervals follow from these exactly. Open-set and calibration metrics need the
 scores: restored predictions have 1 for the first class and 0 for all others, and `metrics.json`
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import lzma
 import tarfile
 import tempfile
@@ -26,7 +25,6 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cign.bench.made_with import code_of, made_with, write_codes
 from cign.bench.worker import FORMAT, RECORD, is_done, save_resampled
 from cign.metrics.predictions import Predictions
 from cign.report.runs import RANKED_FIRST
@@ -68,18 +66,17 @@ def keep(bench: Path, kept: Path) -> int:
             file,
             answers=np.stack([_ranked_first(scores) for scores in predictions.scores]),
             clips=np.array(clips),
-            code=np.array(made_with(folder)),
             **{name: np.array((folder / name).read_text(encoding="utf-8")) for name in TEXTS},
         )
         added += 1
     return added
 
 
-def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
+def restore(kept: Path, bench: Path) -> int:
     """Restore archived runs to a bench's folder; existing runs are not changed.
 
     Returns:
-        Number of restored runs, and the names of archived runs older than the code.
+        Number of restored runs.
     """
     restored = 0
     if (kept / BENCH).exists() and not (bench / BENCH).exists():
@@ -91,12 +88,10 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         with np.load(file, allow_pickle=False) as run:
             texts = {name: str(run[name]) for name in TEXTS}
             answers, clips = run["answers"], str(run["clips"])
-            codes = tuple(str(code) for code in run["code"])
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_text(folder / name, text)
         _convert_configuration(folder)
-        write_codes(folder, codes)
         metrics = read_json(folder / "metrics.json", "metrics")
         write_json(folder / "metrics.json", metrics | {"scores": RANKED_FIRST})
         tasks = metrics["tasks"]
@@ -106,18 +101,7 @@ def restore(kept: Path, bench: Path) -> tuple[int, list[str]]:
         save_resampled(folder)
         write_json(folder / RECORD, {"format": FORMAT, "status": "finished"})
         restored += 1
-    return restored, older_runs(kept)
-
-
-def older_runs(kept: Path) -> list[str]:
-    """Names of archived runs that were made with different code."""
-    older = []
-    for file in sorted(kept.glob("*.npz")):
-        with np.load(file, allow_pickle=False) as run:
-            method, codes = json.loads(str(run["metrics.json"]))["method"], run["code"].tolist()
-        if codes != [code_of(method)]:
-            older.append(file.stem)
-    return older
+    return restored
 
 
 def _convert_configuration(folder: Path) -> None:
@@ -218,8 +202,8 @@ def main() -> None:
         print(f"{added} runs added, {total} in {arguments.target}")
         return
     with unpacked(arguments.source) as folder:
-        restored, older = restore(folder, arguments.target)
-    print(f"{restored} runs restored; of all archived, {len(older)} are older than the code")
+        restored = restore(folder, arguments.target)
+    print(f"{restored} runs restored")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
-"""Publish a bench's table as Markdown and CSV, with the command and the hash of its code.
+"""Publish a bench's table as Markdown and CSV, with its command, its commits and its recipes.
 
     python benchmarks/publish.py FOLDER NAME --command "cign bench ..." [--note TEXT]
 
-writes ``benchmarks/results/NAME.md`` and ``NAME.csv``. `make test-slow` reports published tables
-that are, or contain runs that are, older than the code.
+writes ``NAME.md``, ``NAME.csv`` and ``NAME.json`` in ``benchmarks/results``. The last has the
+commits of the runs and the options of each method, so that tables can be checked:
+
+    python benchmarks/publish.py --check NAME [--recipes FOLDER]
+
+lists commits that are not in the history, and recipes that have changed since the runs were made.
 """
 
 from __future__ import annotations
@@ -11,45 +15,87 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import re
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cign.bench.config import ALL_STORES
-from cign.bench.table import OTHER_CODE, differences
-from cign.methods import METHODS
-from cign.utils.code_hash import code_hash
+from cign.bench.config import ALL_STORES, plain_entry, read_entries, with_defaults
+from cign.bench.grid import BenchConfig
+from cign.bench.table import differences
 from cign.utils.files import read_json, write_json, write_text
 
 RESULTS = Path(__file__).with_name("results")
-LINE = "Code: `{}` (`python benchmarks/publish.py --check {}`)."
-OLDER = OTHER_CODE  # sentence in a table with such runs
+RECIPES = Path(__file__).with_name("recipes")
+FORMAT = 1
 
 
-def hash_of(methods: list[str]) -> str:
-    """Hash of the code and recipes that a comparison of these methods depends on."""
-    modules = [
-        "cign.training.loop",
-        "cign.bench.intervals",
-        "cign.bench.resampling",
-        "cign.backbones.small",
-    ]
-    modules += sorted({METHODS[name].__module__ for name in methods if name in METHODS})
-    recipes = Path(__file__).parent.parent / "src" / "cign" / "recipes"
-    files = [recipes / f"{name}.yaml" for name in sorted(methods)]
-    return code_hash(modules, [path for path in files if path.exists()])[:16]
+def is_in_history(commit: str, repository: Path = RESULTS) -> bool | None:
+    """Whether a commit is HEAD or an ancestor of it; None if the history is not available."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", "-C", str(repository), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    try:
+        shallow = git("rev-parse", "--is-shallow-repository")
+        if shallow.returncode or shallow.stdout.strip() != "false":
+            return None
+        return git("merge-base", "--is-ancestor", commit, "HEAD").returncode == 0
+    except OSError:  # git is not installed
+        return None
 
 
-def check(name: str) -> bool:
-    """Whether a published table was made with the current code."""
-    text = (RESULTS / f"{name}.md").read_text()
-    found = re.search(r"^Code: `(\w+)`", text, re.MULTILINE)
-    methods = re.search(r"^Methods: (.*)\.$", text, re.MULTILINE)
-    if found is None or methods is None:
-        raise SystemExit(f"{name}.md was not written by publish.py")
-    if re.search(OLDER.format(r"\d+"), text):
-        return False
-    return found.group(1) == hash_of(methods.group(1).split(", "))
+def commits_of(name: str) -> list[str]:
+    """The known commits at which the runs of a published table were made."""
+    code = _published(name)["code"]
+    found = [version["commit"] for one in code for version in one["versions"]]
+    return sorted({commit for commit in found if commit is not None})
+
+
+def changed_recipes(name: str, recipes: Path = RECIPES) -> list[str]:
+    """Methods of a published table whose recipe is no longer that of its runs.
+
+    Args:
+        name: Of the table.
+        recipes: Folder of recipes that the bench used in addition to those of the package.
+    """
+    record = _published(name)
+    config = BenchConfig(
+        stores=(Path(),),  # not opened
+        methods=tuple(record["methods"]),
+        tasks=(1,),
+        recipes=recipes,
+        regime=record["regime"],
+    )
+    now = {entry.name: plain_entry(entry) for entry in read_entries(config)}
+    return sorted(
+        name for name, begun in record["methods"].items() if with_defaults(begun) != now[name]
+    )
+
+
+def _published(name: str) -> dict[str, Any]:
+    record: dict[str, Any] = read_json(RESULTS / f"{name}.json", "record of a published table")
+    return record
+
+
+def check(name: str, recipes: Path) -> list[str]:
+    """What is out of date in a published table, as sentences."""
+    unknown = [commit for commit in commits_of(name) if is_in_history(commit) is False]
+    problems = [f"commit {commit} is not in the history" for commit in unknown]
+    changed = changed_recipes(name, recipes)
+    return problems + [f"the recipe of {label} has changed since its runs" for label in changed]
+
+
+def record_of(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Contents of ``NAME.json``: commits of the runs, and options of the methods in a regime."""
+    config = table["config"]
+    return {
+        "format": FORMAT,
+        "code": table["code"],
+        "regime": config["regime"],
+        "methods": config["methods"],
+    }
 
 
 def by_modality(table: dict[str, Any]) -> str:
@@ -92,11 +138,12 @@ def main() -> None:
     parser.add_argument("--command")
     parser.add_argument("--note", action="append", default=[])
     parser.add_argument("--check", metavar="NAME")
+    parser.add_argument("--recipes", type=Path, default=RECIPES, help="as for `cign bench`")
     arguments = parser.parse_args()
     if arguments.check:
-        fresh = check(arguments.check)
-        print(f"{arguments.check}: {'up to date' if fresh else 'older than the code'}")
-        raise SystemExit(0 if fresh else 1)
+        problems = check(arguments.check, arguments.recipes)
+        print("\n".join(f"{arguments.check}: {text}" for text in problems or ["up to date"]))
+        raise SystemExit(1 if problems else 0)
     table = read_json(arguments.folder / "table.json", "table of the bench")
     methods = sorted(table["config"]["methods"])
     head, _, rest = (arguments.folder / "table.md").read_text().partition("\n\n")
@@ -105,11 +152,12 @@ def main() -> None:
     notes = "".join(f"{note}\n\n" for note in arguments.note)
     text = (
         f"{head}\n\n`{arguments.command}`\n\n"
-        f"{LINE.format(hash_of(methods), arguments.name)}\n\nMethods: {', '.join(methods)}.\n\n"
+        f"Methods: {', '.join(methods)}.\n\n"
         f"Machine: {machine}.\n\n{notes}{modalities(table['config'])}\n\n"
         f"{rest.rstrip()}\n\n{by_modality(table)}"
     )
     write_text(RESULTS / f"{arguments.name}.md", text)
+    write_json(RESULTS / f"{arguments.name}.json", record_of(table))
     write_text(RESULTS / f"{arguments.name}.csv", (arguments.folder / "table.csv").read_text())
 
 

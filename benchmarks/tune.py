@@ -1,7 +1,8 @@
 """Tune every method's recipe with the same number of trials, on a dataset that no table uses.
 
 The score of a trial is the last audio-visual accuracy on synthetic dataset 1 (4 tasks, class order
-0), averaged over the memories in `tuning.yaml`. ``--write`` writes the best trial to the recipe.
+0), averaged over its memories. Memories and trials of a method are in its recipe under `tuning`;
+what all trials share is in `tuning.yaml`. ``--write`` writes the best trial to the recipe.
 
     python benchmarks/tune.py work/stores/world1 [--methods a,b] [--write]
 """
@@ -10,19 +11,22 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import io
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cign.bench import BenchConfig, run_bench
+from cign.methods import METHODS, default_recipe, method_class
+from cign.utils.code_version import PACKAGE
 from cign.utils.files import write_text
-from cign.utils.options import builtin_recipe
+from cign.utils.options import read_recipe
 
-SPACE = Path(__file__).with_name("tuning.yaml")
+COMMON = Path(__file__).with_name("tuning.yaml")
 RESULTS = Path(__file__).with_name("results")
+RECIPES = PACKAGE / "recipes"
 COLUMNS = ("audio", "visual", "audio_visual")
 
 
@@ -35,25 +39,29 @@ def merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def trial_options(space: dict[str, Any], method: str, trial: dict[str, Any]) -> dict[str, Any]:
+def tuned_methods() -> list[str]:
+    """Names of the methods whose recipe lists trials."""
+    return [name for name in METHODS if default_recipe(name).tuning]
+
+
+def trial_options(method: str, trial: dict[str, Any]) -> dict[str, Any]:
     """All options that a trial sets; the others keep the method's defaults."""
-    trial = dict(trial)
-    base = space["bases"][trial.pop("base")]
-    training = {} if method == "analytic" else {"training": space["training"]}
+    common, trial = yaml.safe_load(COMMON.read_text()), dict(trial)
+    base = common["bases"][trial.pop("base", "none")]
+    has_training = "training" in {f.name for f in dataclasses.fields(method_class(method).Options)}
+    training = {"training": common["training"]} if has_training else {}
     return merged(merged(training, base), trial)
 
 
-def run_trials(
-    space: dict[str, Any], method: str, store: Path, folder: Path
-) -> list[dict[str, Any]]:
+def run_trials(method: str, store: Path, folder: Path) -> list[dict[str, Any]]:
     """Run the remaining trials of a method; returns the results of all its trials."""
-    entry = space["methods"][method]
+    entry = default_recipe(method).tuning
     recipes = folder / "recipes"
     recipes.mkdir(parents=True, exist_ok=True)
     names = []
     for number, trial in enumerate(entry["trials"], 1):
         names.append(f"{method}-{number}")
-        options = trial_options(space, method, trial)
+        options = trial_options(method, trial)
         text = yaml.safe_dump({"method": method, "options": options}, sort_keys=False)
         write_text(recipes / f"{names[-1]}.yaml", text)
     config = BenchConfig(
@@ -91,20 +99,26 @@ def run_trials(
     return figures
 
 
-def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
-    """Write a trial's options to the method's recipe; other options keep their sources."""
-    options = trial_options(space, method, space["methods"][method]["trials"][trial - 1])
-    path = Path(str(resources.files("cign"))) / "recipes" / f"{method}.yaml"
-    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    recipe = builtin_recipe(method)
+def write_recipe(path: Path, trial: int) -> None:
+    """Write a trial's options to a method's recipe; other options keep their sources.
+
+    Args:
+        path: The recipe, which lists the trials.
+        trial: Number of the trial, from 1.
+    """
+    recipe = read_recipe(path)
+    method, trials = recipe.method, recipe.tuning["trials"]
+    options = trial_options(method, trials[trial - 1])
+    written = path.read_text()
+    head = [line for line in written.splitlines() if line.startswith("#")]
+    tuning = written[written.index("\ntuning:\n") + 1 :]  # unchanged, with its comments
     same_trunk = options.get("trunk") == recipe.options.get("trunk")
     unchanged = {
         name: value
         for name, value in recipe.options.items()
         if name not in ("training", *options) and (same_trunk or name not in ("depth", "num_heads"))
     }
-    num_trials = len(space["methods"][method]["trials"])
-    source = f"trial {trial} of {num_trials} (benchmarks/results/tuning.md)"
+    source = f"trial {trial} of {len(trials)} (benchmarks/results/tuning.md)"
     text = yaml.safe_dump(
         {
             "method": method,
@@ -117,7 +131,7 @@ def write_recipe(space: dict[str, Any], method: str, trial: int) -> None:
         sort_keys=False,
         width=99,
     )
-    write_text(path, "\n".join(head) + "\n" + text)
+    write_text(path, "\n".join(head) + "\n" + text + tuning)
 
 
 def write_results(figures: list[dict[str, Any]]) -> None:
@@ -138,7 +152,7 @@ def write_results(figures: list[dict[str, Any]]) -> None:
         "",
         "Last accuracy on synthetic dataset 1 in percent (24 classes, 4 tasks, order 0, 2,400 test",
         "clips: standard error about 0.7). `python benchmarks/tune.py work/stores/world1 --write`;",
-        "the trials are in `benchmarks/tuning.yaml`. The chosen trial has the best audio-visual",
+        "the trials are those of the recipes. The chosen trial has the best audio-visual",
         "accuracy, averaged over the memories. Seconds: of a run, with two processes in parallel.",
         "",
         "| method | trial | memory | audio | visual | audio-visual | s | options | chosen |",
@@ -157,15 +171,14 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=Path("work/tuning"))
     parser.add_argument("--write", action="store_true", help="write the best trials to the recipes")
     arguments = parser.parse_args()
-    space = yaml.safe_load(SPACE.read_text())
-    names = arguments.methods.split(",") if arguments.methods else list(space["methods"])
+    names = arguments.methods.split(",") if arguments.methods else tuned_methods()
     for method in names:
-        figures = run_trials(space, method, arguments.store, arguments.to / method)
+        figures = run_trials(method, arguments.store, arguments.to / method)
         write_results(figures)
         best = next(figure for figure in figures if figure["chosen"])
         print(f"{method}: trial {best['trial']}, {best['audio_visual']} %", flush=True)
         if arguments.write:
-            write_recipe(space, method, best["trial"])
+            write_recipe(RECIPES / f"{method}.yaml", best["trial"])
 
 
 if __name__ == "__main__":

@@ -92,17 +92,20 @@ def test_peak_memory_is_seen_and_forgotten():
     assert part.forget_peak() < before + 50
 
 
-def result(tmp_path, monkeypatch, *words, calls):
+CLEAN = {"version": "1.0", "commit": "a" * 40, "dirty": False}
+
+
+def result(tmp_path, monkeypatch, *words, calls, code=CLEAN):
     def measure(options):
         calls.append(options.size)
         return part.Found(rows=[part.Row(what="this by that", ratio=2.0, at_least=3.0)])
 
+    monkeypatch.setattr(part, "current_code", lambda: code)
     monkeypatch.setattr(sys, "argv", ["x", "--json", str(tmp_path / "x.json"), *words])
     part.part(
         "A part",
         measure,
         script=str(BENCHMARKS / "speed" / "start.py"),
-        modules=["cign.errors"],
         options={"size": (7, "size")},
     )
 
@@ -115,10 +118,12 @@ def test_a_part_is_kept_until_its_code_or_options_change(tmp_path, monkeypatch, 
     result(tmp_path, monkeypatch, "--size", "8", calls=calls)
     result(tmp_path, monkeypatch, "--size", "8", "--again", calls=calls)
     assert calls == [7, 8, 8]
-    text = (tmp_path / "x.json").read_text()
-    (tmp_path / "x.json").write_text(text.replace('"code": "', '"code": "0'))
-    result(tmp_path, monkeypatch, "--size", "8", calls=calls)
+    other = CLEAN | {"commit": "b" * 40}
+    result(tmp_path, monkeypatch, "--size", "8", calls=calls, code=other)
     assert calls == [7, 8, 8, 8]
+    for _ in range(2):  # uncommitted changes are not known to be the same
+        result(tmp_path, monkeypatch, "--size", "8", calls=calls, code=other | {"dirty": True})
+    assert calls == [7, 8, 8, 8, 8, 8]
     assert "| this by that | 2 | >= 3 | MISSED |" in capsys.readouterr().out
 
 
@@ -129,6 +134,7 @@ def test_the_page_says_what_is_missing(tmp_path, monkeypatch):
     assert "Not measured yet: step, cached" in text
     assert "start" not in text.split("Not measured yet")[1].split("\n")[0]
     assert "## A part" in text
+    assert "Measured at commit aaaaaaaaaa: start." in text
     assert all((BENCHMARKS / "speed" / f"{name}.py").is_file() for name in run.PARTS)
 
 

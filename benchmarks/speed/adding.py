@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 
-from part import ROOT, Found, Row, part
+from part import Found, Row, part
 
 from cign.backbones.registry import load_backbone
 from cign.runs.training_data import token_shape
@@ -45,7 +45,5 @@ if __name__ == "__main__":
         "Adding a class of 60 cached clips, closed form",
         measure,
         script=__file__,
-        modules=["cign.methods.cign_analytic"],
-        files=[ROOT / "benchmarks" / "closed_form.py"],
         options={"known": (1000, "known classes")},
     )

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from part import ROOT, Found, Row, part, take_turns
+from part import Found, Row, part, take_turns
 from step import cign_method, cign_step, clips
 
 from cign.backbones.resnet import ResNetPair
@@ -170,11 +170,6 @@ if __name__ == "__main__":
         "Learning on cached tokens",
         measure,
         script=__file__,
-        modules=["cign.methods.cign", "cign.methods.cign_analytic", "cign.backbones.resnet"],
-        files=[
-            ROOT / "src" / "cign" / "recipes" / "cign_analytic.yaml",
-            ROOT / "benchmarks" / "speed" / "step.py",
-        ],
         options={
             "rounds": (5, "timed rounds"),
             "clips": (1024, "clips per round of cign_analytic"),

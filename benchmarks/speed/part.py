@@ -2,7 +2,8 @@
 
 A part measures everything it compares in one run, in alternating rounds, so that load on the
 machine affects all contestants equally, and reports ratios of medians. It writes its result as JSON
-with the hash of its code; a repeated run with the same code and options reuses the result.
+with the commit of its code; a repeated run at the same commit, without uncommitted changes and with
+the same options, reuses the result.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cign.utils.code_hash import code_hash
+from cign.utils.code_version import PACKAGE, CodeVersion, code_version, is_same_code
 from cign.utils.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
@@ -76,8 +77,6 @@ def part(
     measure: Callable[[argparse.Namespace], Found],
     *,
     script: str,
-    modules: Sequence[str],
-    files: Sequence[Path] = (),
     options: Mapping[str, tuple[int, str]],
 ) -> None:
     """Run a part as a command.
@@ -86,8 +85,6 @@ def part(
         title: Title of its section.
         measure: Makes the measurements.
         script: Path of its script.
-        modules: Modules of `cign` that it depends on.
-        files: Other files that it depends on.
         options: Integer options by name, with default and help.
     """
     parser = argparse.ArgumentParser(description=title)
@@ -97,12 +94,12 @@ def part(
     parser.add_argument("--again", action="store_true", help="repeat existing measurements")
     given = parser.parse_args()
     asked = {name: getattr(given, name) for name in options}
-    rests_on = [Path(script), Path(__file__), *files]
-    code = code_hash(modules, rests_on)
+    code = current_code()
     if given.json is not None and given.json.is_file() and not given.again:
         old = read_json(given.json, "part of the speed page")
-        if (old["code"], old["options"], old["machine"]) == (code, asked, machine()):
-            print(f"{given.json}: already measured with this code; use --again to repeat")
+        same = (old["options"], old["machine"]) == (asked, machine())
+        if same and is_same_code(old["code"], code):
+            print(f"{given.json}: already measured at this commit; use --again to repeat")
             return
     began = time.perf_counter()
     found = measure(given)
@@ -113,7 +110,6 @@ def part(
         "title": title,
         "command": command,
         "code": code,
-        "rests_on": {"modules": list(modules), "files": [str(file) for file in rests_on]},
         "options": asked,
         "machine": machine(),
         "load": os.getloadavg()[0],
@@ -128,11 +124,9 @@ def part(
         write_json(given.json, result)
 
 
-def is_older_than_its_code(result: Mapping[str, Any]) -> bool:
-    """Whether the code of a part has changed since its result was measured."""
-    rests_on = result["rests_on"]
-    now: str = code_hash(rests_on["modules"], [Path(file) for file in rests_on["files"]])
-    return now != result["code"]
+def current_code() -> CodeVersion:
+    """Version of the package and of the benchmark scripts."""
+    return code_version(PACKAGE, *sorted(ROOT.glob("benchmarks/**/*.py")))
 
 
 def section(result: Mapping[str, Any]) -> str:

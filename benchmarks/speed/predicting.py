@@ -21,7 +21,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-from part import ROOT, Found, Row, part
+from part import Found, Row, part
 
 from cign.backbones.registry import load_backbone
 from cign.inference import predict as predictor
@@ -120,7 +120,5 @@ if __name__ == "__main__":
         "Reading files: `predict` with the small encoders",
         measure,
         script=__file__,
-        modules=["cign.inference.predict", "cign.learner", "cign.methods.cign_analytic"],
-        files=[ROOT / "benchmarks" / name for name in ("prepare_speed.py", "closed_form.py")],
         options={"clips": (24, "clips"), "rounds": (3, "timed rounds")},
     )

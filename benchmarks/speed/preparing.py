@@ -13,7 +13,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from part import ROOT, Found, Row, part
+from part import Found, Row, part
 
 
 def measure(options: argparse.Namespace) -> Found:
@@ -48,7 +48,5 @@ if __name__ == "__main__":
         "Preparing without tokens",
         measure,
         script=__file__,
-        modules=["cign.data.prepare.pipeline", "cign.data.prepare.worker"],
-        files=[ROOT / "benchmarks" / "prepare_speed.py"],
         options={"clips": (24, "clips"), "rounds": (3, "timed rounds")},
     )

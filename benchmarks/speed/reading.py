@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from part import ROOT, Found, Row, part, take_turns
+from part import Found, Row, part, take_turns
 
 BATCHES = 8
 
@@ -55,7 +55,5 @@ if __name__ == "__main__":
         "Reading batches of 64 clips by index",
         measure,
         script=__file__,
-        modules=["cign.data.arrays"],
-        files=[ROOT / "benchmarks" / "store_reading.py"],
         options={"clips": (600, "clips"), "rounds": (7, "timed rounds")},
     )

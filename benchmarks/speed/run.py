@@ -3,9 +3,9 @@
     python benchmarks/speed/run.py [--parts step,reading] [--again] [--quick]
 
 Each part is a separate program, so that its peak memory can be measured, and saves its result in
-``work/speed``. Results of the same code, options and machine are reused, so that an interrupted run
-resumes. The page contains all available parts and lists those that are missing or older than the
-code.
+``work/speed``. Results of the same commit, options and machine are reused, so that an interrupted
+run resumes. The page contains all available parts, lists those that are missing and states the
+commits.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from part import ROOT, is_older_than_its_code, section
+from part import ROOT, section
 
+from cign.utils.code_version import described
 from cign.utils.files import read_json, write_text
 
 HERE = Path(__file__).parent
@@ -56,9 +57,11 @@ def page(results: dict[str, dict[str, Any]], title: str = "Speed") -> str:
     missing = [name for name in PARTS if name not in results]
     if missing:
         lines += [f"Not measured yet: {', '.join(missing)}.", ""]
-    older = [name for name, one in results.items() if is_older_than_its_code(one)]
-    if older:
-        lines += [f"Older than the code: {', '.join(older)}.", ""]
+    measured: dict[str, list[str]] = {}
+    for name, one in results.items():
+        measured.setdefault(described(one["code"]), []).append(name)
+    for code, names in measured.items():
+        lines += [f"Measured at {code}: {', '.join(names)}.", ""]
     lines += [section(results[name]) for name in PARTS if name in results]
     return "\n".join(lines).rstrip() + "\n"
 

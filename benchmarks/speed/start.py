@@ -63,6 +63,5 @@ if __name__ == "__main__":
         "Start-up",
         measure,
         script=__file__,
-        modules=["cign.cli.entry_point"],
         options={"rounds": (7, "timed rounds")},
     )

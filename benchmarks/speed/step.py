@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -170,7 +169,5 @@ if __name__ == "__main__":
         "A training step end to end",
         measure,
         script=__file__,
-        modules=["cign.methods.cign", "cign.backbones.resnet"],
-        files=[Path(__file__).with_name("release.py")],
         options={"rounds": (5, "timed steps of each"), "batch": (16, "batch size")},
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from part import ROOT, Found, Row, part
+from part import Found, Row, part
 
 from cign.backbones.resnet import resnet_pair
 from cign.data.arrays import RowWriter, create_array, map_array
@@ -155,7 +155,5 @@ if __name__ == "__main__":
         "Waiting for data in training",
         measure,
         script=__file__,
-        modules=["cign.training.loop", "cign.methods.cign", "cign.methods.cign_analytic"],
-        files=[ROOT / "src" / "cign" / "recipes" / "cign_analytic.yaml"],
         options={"steps": (12, "steps of the slowest case")},
     )

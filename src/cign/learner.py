@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from cign.runs.build import build_loop
 from cign.runs.configuration import RunConfig, run_options
 from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import refuse_begun, run_folder
-from cign.runs.record import as_made, describe
+from cign.runs.record import as_made, codes_with_current, describe
 from cign.runs.request import Request
 from cign.runs.training_data import TrainingData, fitting_backbone
 from cign.saved_model.files import ABOUT, checksum, model_place
@@ -30,6 +30,7 @@ from cign.saved_model.from_run import kept_validation_clips, model_of
 from cign.trained import Trained
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
+from cign.utils.code_version import CodeVersion
 from cign.utils.display import displayed
 from cign.utils.files import write_json
 from cign.utils.progress import Progress
@@ -136,15 +137,17 @@ class Learner(Trained):
         how = {"resume": resume, "keep_tasks": keep_tasks}
         with displayed(progress if comm.is_first or progress else False) as shown:
             data, loop = self._begin(store, tested, branch, folder, tasks, order, resume, shown)
+            parent = None if branch is None else branch.run
+            code = codes_with_current(folder if resume else parent)
             if folder is None:
                 loop.run()
-                return self._finish(loop, data, None)
-            with run_folder(folder, self.config, loop, data, **how):
+                return self._finish(loop, data, None, code)
+            with run_folder(folder, self.config, loop, data, code=code, **how):
                 loop.checkpoint_every_s = checkpoint_every_s
                 loop.run()
                 if comm.is_first:
                     write_embeddings(folder, loop)
-                return self._finish(loop, data, folder if comm.is_first else None)
+                return self._finish(loop, data, folder if comm.is_first else None, code)
 
     def _begin(
         self,
@@ -198,11 +201,13 @@ class Learner(Trained):
         if branch is not None:
             self.config = branch.configured(self.config)
 
-    def _finish(self, loop: Loop, data: TrainingData, folder: Path | None) -> Self:
+    def _finish(
+        self, loop: Loop, data: TrainingData, folder: Path | None, code: Sequence[CodeVersion]
+    ) -> Self:
         """Turn the finished loop into a model and complete the run folder."""
         kept = kept_validation_clips(self.config, data)
         num_bytes = 0 if kept is None else kept.num_bytes
-        self.metrics = describe(self.config, loop, data, validation_bytes=num_bytes)
+        self.metrics = describe(self.config, loop, data, code=code, validation_bytes=num_bytes)
         self.model = model_of(self.config, loop, data, kept, self.metrics["readings"])
         self._backbone = None  # belongs to the previous model
         if folder is not None:

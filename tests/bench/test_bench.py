@@ -139,7 +139,7 @@ def test_finished_runs_are_complete_and_keep_no_checkpoint(bench):
     names = {path.name for path in run.iterdir() if path.name != ".lock"}
     assert names == {
         *("config.yaml", "metrics.json", "predictions.parquet", "embeddings.parquet", "model"),
-        *("run.json", "code.json", "resampled.npy"),
+        *("run.json", "resampled.npy"),
     }
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["seeds"] == {"order": 1, "run": 0}

@@ -10,12 +10,11 @@ import yaml
 
 from benchmark_scripts import BENCHMARKS, script
 from cign.bench import run_bench
-from cign.bench.made_with import made_with, write_codes
 from cign.errors import InputError
 from cign.metrics.catalogue import measure
 from cign.report.runs import lacking, load_runs, stored
 from cign.runs.configuration import RunConfig
-from cign.utils.files import read_json
+from cign.utils.files import read_json, write_json
 
 
 @pytest.fixture
@@ -29,8 +28,8 @@ def test_a_bench_goes_on_from_kept_runs(kept_runs, two_methods, tmp_path):
     assert kept_runs.keep(out, tmp_path / "kept") == 4
     assert kept_runs.keep(out, tmp_path / "kept") == 0
     again = tmp_path / "again"
-    assert kept_runs.restore(tmp_path / "kept", again) == (4, [])
-    assert kept_runs.restore(tmp_path / "kept", again) == (0, [])
+    assert kept_runs.restore(tmp_path / "kept", again) == 4
+    assert kept_runs.restore(tmp_path / "kept", again) == 0
     for run in (out / "runs").iterdir():
         other = again / "runs" / run.name
         numbers = np.load(run / "resampled.npy")
@@ -69,7 +68,7 @@ def test_what_needs_scores_is_not_told_of_runs_that_were_put_back(kept_runs, two
     assert "only the top-ranked class" in lacking(after)["calibration"]
     assert kept_runs.keep(tmp_path / "again", tmp_path / "kept twice") == 4
     restored = kept_runs.restore(tmp_path / "kept twice", tmp_path / "twice")
-    assert restored == (4, [])
+    assert restored == 4
 
 
 def test_another_configuration_does_not_go_on_from_kept_runs(
@@ -85,26 +84,18 @@ def test_another_configuration_does_not_go_on_from_kept_runs(
         run_bench(dataclasses.replace(config, recipes=others), tmp_path / "again", num_workers=0)
 
 
-def test_runs_of_older_code_are_told_apart(kept_runs, two_methods, tmp_path, monkeypatch):
-    kept_runs.keep(two_methods[0], tmp_path / "kept")
-    judge = sys.modules[kept_runs.older_runs.__module__]
-    known = judge.code_of
-    monkeypatch.setattr(judge, "code_of", lambda name: known(name) + "x" * (name == "analytic"))
-    _, older = kept_runs.restore(tmp_path / "kept", tmp_path / "again")
-    assert len(older) == 2
-    assert all(name.startswith("analytic-") for name in older)
-
-
 def test_the_code_that_is_kept_is_that_of_the_run_and_not_of_the_moment(
     kept_runs, two_methods, tmp_path
 ):
     copy = shutil.copytree(two_methods[0], tmp_path / "bench")
     name = "analytic-one-t2-m0-o0-s0"
-    write_codes(copy / "runs" / name, ("0" * 16,))
+    made_with = [{"version": "1.0", "commit": "a" * 40, "dirty": True}]
+    path = copy / "runs" / name / "metrics.json"
+    write_json(path, read_json(path, "metrics") | {"code": made_with})
     kept_runs.keep(copy, tmp_path / "kept")
-    _, older = kept_runs.restore(tmp_path / "kept", tmp_path / "again")
-    assert older == [name]
-    assert made_with(tmp_path / "again" / "runs" / name) == ("0" * 16,)
+    kept_runs.restore(tmp_path / "kept", tmp_path / "again")
+    restored = read_json(tmp_path / "again" / "runs" / name / "metrics.json", "metrics")
+    assert restored["code"] == made_with
 
 
 def test_runs_on_other_clips_are_not_kept_beside_these(kept_runs, two_methods, tmp_path):

@@ -181,7 +181,7 @@ class _Files:
             "against": summary.config.against,
             "runs_done": len(summary.results),
             "runs_planned": len(plan.runs),
-            "runs_of_other_code": summary.of_other_code(),
+            "code": summary.code(),
             "stores": self._stores(plan),
             "rows": summary.rows(intervals=intervals),
             "skipped": [dataclasses.asdict(one) for one in plan.skipped],

@@ -155,7 +155,7 @@ def identity(
 ) -> dict[str, Any]:
     """All settings that determine the results of a bench, as plain values for ``bench.json``."""
     values = {
-        "methods": {entry.name: [entry.method, entry.options] for entry in entries},
+        "methods": {entry.name: plain_entry(entry) for entry in entries},
         "stores": {world.name: _prepared(world.store) for world in worlds},
         "test-store": {
             world.name: _prepared(world.test_store) for world in worlds if world.test_store
@@ -214,6 +214,12 @@ def begin(folder: Path, current: dict[str, Any]) -> None:
         write_json(path, {"format": FORMAT, "config": current})
 
 
+def plain_entry(entry: Entry) -> list[Any]:
+    """Method and options of an entry as plain values, in the form of ``bench.json``."""
+    plain: list[Any] = json.loads(json.dumps([entry.method, entry.options]))  # lists, not tuples
+    return plain
+
+
 def _is_compatible(name: str, begun: dict[str, Any], now: Any) -> bool:
     """Whether the finished runs of a bench remain valid although a setting has changed.
 
@@ -223,7 +229,7 @@ def _is_compatible(name: str, begun: dict[str, Any], now: Any) -> bool:
     """
     was = begun.get(name)
     if name == "methods" and isinstance(was, dict):
-        return all(key in now and now[key] == _with_defaults(was[key]) for key in was)
+        return all(key in now and now[key] == with_defaults(was[key]) for key in was)
     if name == "only" and isinstance(was, dict):
         # An added method may have its own part; the parts of the others must be unchanged.
         begun_with = {key: value for key, value in now.items() if key in begun.get("methods", {})}
@@ -236,7 +242,7 @@ def _is_compatible(name: str, begun: dict[str, Any], now: Any) -> bool:
     return False
 
 
-def _with_defaults(begun: list[Any]) -> list[Any]:
+def with_defaults(begun: list[Any]) -> list[Any]:
     """A recorded method and its options, completed by the defaults of options added later."""
     method, options = begun
     try:

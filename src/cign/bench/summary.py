@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,12 @@ import numpy.typing as npt
 from cign.bench.config import ALL_STORES, World
 from cign.bench.grid import BenchConfig
 from cign.bench.intervals import Intervals, paired_intervals
-from cign.bench.made_with import is_of_this_code
 from cign.bench.plan import Cell, Plan
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.worker import RESAMPLED, is_done, save_resampled
 from cign.errors import InputError
+from cign.runs.record import codes_of
+from cign.utils.code_version import CodeVersion, count_versions
 from cign.utils.files import read_json
 from cign.vocabulary import MODALITIES
 
@@ -37,7 +37,7 @@ class RunResult:
         costs: By name, see `COSTS`; ``bytes_kept`` includes the validation clips of old tasks.
         limit: The best score possible on its clips, percent, if known.
         threads: Number of threads of its process.
-        is_of_this_code: Whether it was made with the current code.
+        code: Versions of the code that it was made with.
     """
 
     numbers: npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class RunResult:
     costs: dict[str, float]
     limit: float | None
     threads: int
-    is_of_this_code: bool
+    code: tuple[CodeVersion, ...]
 
     @classmethod
     def read(cls, folder: Path) -> RunResult:
@@ -59,7 +59,7 @@ class RunResult:
             costs=_costs(metrics["costs"]),
             limit=metrics["limit"],
             threads=int(metrics["machine"]["threads"]),
-            is_of_this_code=is_of_this_code(folder, metrics["method"]),
+            code=tuple(codes_of(metrics)),
         )
 
 
@@ -130,10 +130,9 @@ class Summary:
             rows.append({**head, "store": ALL_STORES, **row})
         return rows
 
-    def of_other_code(self) -> dict[str, int]:
-        """Number of finished runs of each method made with different code, where not zero."""
-        done = [run for run in self.plan.runs if run.name in self.results]
-        return dict(Counter(r.entry.name for r in done if not self.results[r.name].is_of_this_code))
+    def code(self) -> list[dict[str, Any]]:
+        """Versions of the code that the finished runs were made with, counted."""
+        return count_versions(result.code for result in self.results.values())
 
     def counterpart(self, cell: Cell) -> tuple[str, int, str] | None:
         """The group that a cell is compared with; None for that group itself, or without one.

@@ -11,12 +11,12 @@ from cign.bench.config import ALL_STORES
 from cign.bench.resampling import NUMBERS
 from cign.bench.summary import COSTS
 from cign.report.text import number
+from cign.utils.code_version import statement, warning
 from cign.vocabulary import MODALITIES
 
 Row = Mapping[str, Any]
 Table = Mapping[str, Any]
 
-OTHER_CODE = "{} runs were made with another version of the code"
 _KEYS = ("method", "tasks", "memory", "regime", "store", "metric")
 CSV_COLUMNS = (
     *_KEYS,
@@ -80,16 +80,12 @@ def _opening(table: Table) -> str:
     stores = ", ".join(table["stores"])
     done, planned = table["runs_done"], table["runs_planned"]
     state = "" if done == planned else f" **{done} of {planned} runs are done.**"
-    if table["runs_of_other_code"]:
-        state += f" **{_of_other_code(table)}.**"
-    return f"# Comparison on {stores}\n\nPercent; means over stores, class orders and seeds.{state}"
-
-
-def _of_other_code(table: Table) -> str:
-    """The number of runs made with a different version of the code, in words."""
-    counts: Mapping[str, int] = table["runs_of_other_code"]
-    each = ", ".join(f"{name} {count}" for name, count in counts.items())
-    return f"{OTHER_CODE.format(sum(counts.values()))}: {each}"
+    about = "Percent; means over stores, class orders and seeds."
+    lines = [f"# Comparison on {stores}", f"{about}{state}"]
+    if table["code"]:
+        caution = warning(table["code"])
+        lines.append(statement(table["code"]) + (f" **{caution}**" if caution else ""))
+    return "\n\n".join(lines)
 
 
 def _main(rows: Sequence[Row], table: Table) -> str:

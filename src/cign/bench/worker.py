@@ -20,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cign.bench.made_with import note_code
 from cign.errors import CignError
 from cign.metrics import embedded
 from cign.utils.files import read_json, replacing, write_json
@@ -58,7 +57,6 @@ def make_run(job: Job, progress: Progress) -> None:
     begun = (folder / "config.yaml").exists() and (folder / "metrics.json").exists()
     if not begun:  # interrupted after config.yaml was written, before the first task was learned
         (folder / "config.yaml").unlink(missing_ok=True)
-    note_code(folder, job["method"], goes_on=begun)
     learner = Learner(job["method"], options=job["options"], **job["settings"])
     test_store = None if job["test_store"] is None else Store.open(Path(job["test_store"]))
     learner.learn(

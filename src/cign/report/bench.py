@@ -12,6 +12,7 @@ from cign.report.interval_chart import Difference, interval_chart
 from cign.report.numbers import MODALITY_NAMES
 from cign.report.page import HEADLINE, LABELS
 from cign.report.text import flatten
+from cign.utils.code_version import statement, warning
 from cign.utils.files import read_json, write_text
 from cign.vocabulary import MODALITIES
 
@@ -80,6 +81,8 @@ def _page(table: Mapping[str, Any]) -> dict[str, Any]:
         "labels": LABELS,
         "measures": sorted({row["metric"] for row in rows}),
         "config": flatten(table["config"]),
+        "code": statement(table["code"]) if table.get("code") else "",
+        "caution": warning(table.get("code", ())),
         "versions": flatten({"versions": table["versions"], "machine": table["machine"]}),
     }
 

@@ -16,6 +16,7 @@ from cign.metrics.classes import (
 from cign.report.diagrams import interval_bar
 from cign.report.runs import Run
 from cign.report.text import DASH, flatten, number
+from cign.utils.code_version import described
 from cign.vocabulary import MODALITIES
 
 _SEEDS = {"run": "seed", "order": "class order"}
@@ -93,10 +94,11 @@ def facts_of(run: Run) -> dict[str, str]:
 
 
 def provenance(run: Run) -> str:
-    """Seed, class order, clip list and versions in one line."""
+    """Seed, class order, clip list, versions and commit in one line."""
     seeds, versions = run.metrics.get("seeds", {}), run.metrics.get("versions", {})
     parts = [f"{what} {seeds[key]}" for key, what in _SEEDS.items() if key in seeds]
     lists = " + ".join(part[:12] for part in run.list_hash.split(" + "))
     parts.append(f"list {lists}")
     parts += [f"{name} {versions[name]}" for name in ("cign", "torch") if name in versions]
+    parts += [described(version) for version in run.metrics.get("code", []) if version["commit"]]
     return ", ".join(parts)

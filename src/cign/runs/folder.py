@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cign.errors import InputError
@@ -14,6 +14,7 @@ from cign.runs.record import write_metrics
 from cign.runs.training_data import TrainingData
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
+from cign.utils.code_version import CodeVersion
 from cign.utils.leftovers import held_folder
 
 
@@ -24,6 +25,7 @@ def run_folder(
     loop: Loop,
     data: TrainingData,
     *,
+    code: Sequence[CodeVersion],
     resume: bool,
     keep_tasks: bool = False,
 ) -> Iterator[None]:
@@ -36,6 +38,7 @@ def run_folder(
         config: Configuration of the run.
         loop: The training loop; it is set to the saved position and saves to the folder.
         data: The data of the run.
+        code: Versions of the code that the run is made with.
         resume: Resume the run in the folder.
         keep_tasks: Save the state after each task, for runs that branch from it.
 
@@ -63,12 +66,12 @@ def run_folder(
             loop.save()
             loop.predictions.save(loop.predictions_path)
         if not (resume and (folder / "metrics.json").exists()):
-            write_metrics(folder, config, loop, data)
+            write_metrics(folder, config, loop, data, code=code)
         if not resume:
             config.save(folder)  # written last: a folder without it is not a run
 
         def after_task() -> None:
-            write_metrics(folder, config, loop, data)
+            write_metrics(folder, config, loop, data, code=code)
             keep_state(folder, loop)
 
         loop.after_task = after_task

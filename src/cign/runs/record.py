@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.runs.configuration import RunConfig
 from cign.runs.training_data import Origin, TrainingData
 from cign.training.loop import Loop
+from cign.utils.code_version import CodeVersion, code_version
 from cign.utils.files import read_json, write_json
 
 FORMAT = 1
@@ -26,13 +28,40 @@ def write_metrics(
     config: RunConfig,
     loop: Loop,
     data: TrainingData,
+    *,
+    code: Sequence[CodeVersion],
 ) -> None:
     """Write ``metrics.json`` for the current state of the run."""
-    write_json(folder / "metrics.json", describe(config, loop, data))
+    write_json(folder / "metrics.json", describe(config, loop, data, code=code))
+
+
+def codes_of(metrics: dict[str, Any]) -> list[CodeVersion]:
+    """Versions of the code that a run was made with; empty if they were not recorded.
+
+    Args:
+        metrics: The contents of its ``metrics.json``.
+    """
+    return list(metrics.get("code", ()))
+
+
+def codes_with_current(before: Path | None) -> list[CodeVersion]:
+    """Versions of the code that a run is made with, the current one last.
+
+    Args:
+        before: Folder of the run whose state is continued, if any.
+    """
+    codes: list[CodeVersion] = []
+    if before is not None and (before / "metrics.json").exists():
+        metrics = read_json(before / "metrics.json", "metrics")
+        version = metrics.get("versions", {}).get("cign", "unknown")
+        unknown = {"version": version, "commit": None, "dirty": None}
+        codes = codes_of(metrics) or [unknown]
+    current = code_version()
+    return codes if codes[-1:] == [current] else [*codes, current]
 
 
 def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Metrics with the original costs, versions and machine of the run.
+    """Metrics with the original costs, versions, code and machine of the run.
 
     Resuming a finished run only adds entries that a later version writes. What is measured then is
     not the cost of the run.
@@ -46,6 +75,7 @@ def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     before = read_json(folder / "metrics.json", "metrics")
     costs = before["costs"] | {"validation_bytes": metrics["costs"]["validation_bytes"]}
     kept = {key: before[key] for key in ("versions", "machine") if key in before}
+    kept["code"] = codes_of(before)
     return metrics | kept | {"costs": costs}
 
 
@@ -54,6 +84,7 @@ def describe(
     loop: Loop,
     data: TrainingData,
     *,
+    code: Sequence[CodeVersion],
     validation_bytes: int = 0,
 ) -> dict[str, Any]:
     """The contents of ``metrics.json`` as plain values: metrics, costs, seeds, versions.
@@ -62,6 +93,7 @@ def describe(
         config: Configuration of the run.
         loop: The training loop of the run.
         data: The data of the run.
+        code: Versions of the code that the run was made with.
         validation_bytes: Size of the validation clips in the model, which measure changes; not part
             of ``bytes_kept``, which is the memory that the method itself needs.
     """
@@ -106,6 +138,7 @@ def describe(
             )
         },
         "limit": data.limit,
+        "code": list(code),
         "versions": versions(),
         "machine": machine(),
     }

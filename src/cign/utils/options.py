@@ -148,12 +148,16 @@ class Recipe:
         method: Name of the method.
         options: Options of the method.
         sources: Source of each value; documentation that the program ignores.
+        tuning: Trials among which the options were chosen: ``memory``, budgets over which a trial's
+            accuracy is averaged, and ``trials``, the options of each. Runs ignore it;
+            `benchmarks/tune.py` runs the trials.
         name: File or built-in recipe it was read from.
     """
 
     method: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
+    tuning: dict[str, Any] = dataclasses.field(default_factory=dict)
     name: str = ""
 
 
@@ -182,7 +186,7 @@ def builtin_recipe(method: str) -> Recipe:
 def _recipe(value: Any, name: str) -> Recipe:
     if not isinstance(value, dict) or not isinstance(value.get("method"), str):
         raise InputError(f"recipe {name} must be a mapping with at least 'method'")
-    for group in ("options", "sources"):
+    for group in ("options", "sources", "tuning"):
         if not isinstance(value.get(group, {}), dict):
             raise InputError(f"recipe {name}: {group} must be a mapping")
     return configure(Recipe, {**value, "name": name}, f"recipe {name}")
