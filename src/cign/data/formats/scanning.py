@@ -9,8 +9,8 @@ from pathlib import Path
 from cign.data.clips import Ignored
 from cign.data.media.image_files import PICTURE_FOLDER, PICTURE_SUFFIXES
 from cign.data.media.recognition import has_media_suffix, is_media
-from cign.data.names import escape_name
 from cign.data.walking import visible, walk
+from cign.utils.file_text import escape_name
 
 NOT_MEDIA = "not media"
 NAMED_LIKE_MEDIA = "a folder named like a media file"
