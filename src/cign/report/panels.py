@@ -22,10 +22,10 @@ from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.metrics.open_set import num_unknown, summarise_open_set
 from cign.report import confusion as confusions
 from cign.report import diagrams
+from cign.report.charts import Mark, scatter
 from cign.report.maps import NUM_LOOKS, dot, lay_out, map_of
 from cign.report.numbers import MAX_MAPS, MODALITY_NAMES
 from cign.report.runs import Run
-from cign.report.scatter import Mark, scatter
 from cign.report.text import number, value_of
 from cign.vocabulary import MODALITIES
 
