@@ -150,7 +150,7 @@ class Axes:
     def rows(
         self, ticks: Iterable[float], texts: Iterable[str] | None = None, zero: str = "grid"
     ) -> str:
-        """Horizontal lines with texts (default: their values); ``zero`` is the style of that at 0."""
+        """Horizontal lines with texts (default: their values); ``zero`` is the style at 0."""
         ticks = list(ticks)
         texts = [f"{tick:g}" for tick in ticks] if texts is None else texts
         return "".join(
