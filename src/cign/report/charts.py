@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -13,7 +13,7 @@ from cign.report.svg import Axes, circle, drawing, look_of, mark, path, text
 
 WIDTH, HEIGHT = 400, 290
 LEFT, RIGHT, TOP, BOTTOM = 40, 14, 22, 46
-_AREA = {"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "bottom": HEIGHT - BOTTOM}
+_AREA = Axes(left=LEFT, right=WIDTH - RIGHT, top=TOP, bottom=HEIGHT - BOTTOM)
 _ZERO = 46  # width reserved for runs of cost 0, which a logarithmic axis cannot show
 
 
@@ -76,7 +76,7 @@ def line_chart(
         An ``<svg>`` element.
     """
     xs = sorted({x for one in series for x, _ in one.points})
-    axes = Axes(**_AREA, x_range=(xs[0], xs[-1]) if xs else (0.0, 1.0), inset=10)
+    axes = replace(_AREA, x_range=(xs[0], xs[-1]) if xs else (0.0, 1.0), inset=10)
     step = -(-len(xs) // 12)  # at most a dozen labels, always including the last
     shown = [x for i, x in enumerate(reversed(xs)) if i % step == 0]
     parts = [
@@ -127,11 +127,9 @@ def scatter(marks: Sequence[Mark], *, title: str, x_label: str) -> Markup:
     step = 20 if max(values) - min(values) > 40 else 10
     floor = max(0, step * math.floor((min(values) - 2) / step))
     ceiling = min(100, step * math.ceil((max(values) + 2) / step))
-    axes = Axes(**_AREA, y_range=(floor, ceiling))
-    powers = Axes(
-        **_AREA | {"left": LEFT + (_ZERO if has_zero else 8), "right": axes.right - 8},
-        x_range=(low, high),
-    )
+    axes = replace(_AREA, y_range=(floor, ceiling))
+    left = LEFT + (_ZERO if has_zero else 8)
+    powers = replace(_AREA, left=left, right=_AREA.right - 8, x_range=(low, high))
 
     def place(one: Mark) -> tuple[float, float]:
         x = powers.x(math.log10(one.cost)) if one.cost > 0 else LEFT + 12

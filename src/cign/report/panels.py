@@ -13,11 +13,10 @@ from cign.metrics.breakdown import (
     confusion,
     is_new,
     old_and_new,
-    task_forgetting,
 )
 from cign.metrics.calibration import confidence_pairs, reliability
 from cign.metrics.catalogue import GROUPS, Numbers
-from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label
+from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label, task_forgetting
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.metrics.open_set import num_unknown, summarise_open_set
 from cign.report import confusion as confusions
