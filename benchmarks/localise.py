@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from localisation import Localisation, localise_moments, localise_patches
 
 from cign.bench.intervals import paired_intervals
 from cign.bench.resampling import NUM_DRAWS
 from cign.data.store import Store
 from cign.learner import Learner
-from cign.metrics.localisation import Localisation, localise_moments, localise_patches
 from cign.utils.files import write_text
 
 

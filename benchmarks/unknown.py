@@ -1,4 +1,4 @@
-"""Detection of unknown classes by `cign_analytic`, for every score that it supports.
+"""Detection of unknown classes by `cign_analytic`, for its own score and others.
 
 Learns each store in four tasks and evaluates its test clips after each. After step k, clips of the
 classes not yet learned are unknown, as are clips of split `unknown` if the store has them.
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from unknown_scores import NAMES, parts_of_method, standardised
 
 from cign.bench.intervals import paired_intervals
 from cign.data.store import Store
@@ -28,7 +29,7 @@ from cign.data.tasks import split_into_tasks
 from cign.learner import Learner
 from cign.metrics.open_set import answered_right, auroc, is_known, open_set
 from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import SCORES, default_score, possible_scores, read_evidence, rule_on
+from cign.open_set.rule import SCORES, default_score, read_evidence, rule_on
 from cign.runs.build import build_loop
 from cign.runs.training_data import TrainingData
 from cign.saved_model.validation_clips import choose_kept, validation_clips
@@ -95,7 +96,9 @@ class World:
 
     @property
     def scores(self) -> list[str]:
-        return [name for name in (*SCORES, ORACLE) if name in self.steps[0].values[MODALITY]]
+        return [
+            name for name in (*SCORES, *NAMES, ORACLE) if name in self.steps[0].values[MODALITY]
+        ]
 
     def mean(self, score: str, number: str, modality: str = MODALITY, last: bool = False) -> float:
         """Mean of a metric over the steps, or its value after the last; NaN if undefined."""
@@ -132,7 +135,7 @@ def measure(loop: Loop, store: Store, test: np.ndarray, task: int) -> Step | Non
     rows = np.arange(len(test))
     step = Step(known=np.isin(rows, known), unknown=np.isin(rows, unknown))
     loop.method.eval()
-    reader = EvidenceReader(loop.method, with_distance=True)
+    reader = EvidenceReader(loop.method)
     of_clips = [clip.labels for clip in store.table.clips]
     chosen = choose_kept(
         of_clips, validation_clips(loop.source, of_clips, store.indices("val"), classes), Counter()
@@ -145,7 +148,10 @@ def measure(loop: Loop, store: Store, test: np.ndarray, task: int) -> Step | Non
         answers = np.concatenate([one.probabilities[modality].numpy() for one in tested])
         step.right[modality] = answered_right(answers, labels, classes)
         step.values[modality], step.thresholds[modality] = {ORACLE: apart}, {}
-        for name in possible_scores(reader):
+        for name, part in parts_of_method(loop.method).items():
+            found = standardised(part, validation, tested, modality)
+            step.values[modality][name], step.thresholds[modality][name] = found
+        for name in SCORES:
             rule = rule_on(validation, name, multi_label=loop.method.setup.multi_label)
             values = [rule.values(one, modality) for one in tested]
             step.values[modality][name] = np.concatenate(values)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cign.utils.file_text import name_to_text, text_to_name
+from cign.utils.file_text import escape_name, unescape_name
 
 # Bytes of which escapes and characters are made are more frequent than chance would have them.
 NAMES = st.lists(
@@ -25,22 +25,24 @@ NAMES = st.lists(
         (b"caf\xe9.mp4", r"caf\xe9.mp4"),
         (b"back\\slash.mp4", "back\\slash.mp4"),
         (b"\xff\\x", r"\xff\\x"),
+        (b"a\nb", r"a\x0ab"),
+        ("\x9f".encode(), r"\xc2\x9f"),
         (rb"caf\xe9.mp4", r"caf\\xe9.mp4"),  # a name that looks like an encoded one
     ],
 )
 def test_a_name_becomes_this_text(raw, text):
-    assert name_to_text(os.fsdecode(raw)) == text
-    assert os.fsencode(text_to_name(text)) == raw
+    assert escape_name(os.fsdecode(raw)) == text
+    assert os.fsencode(unescape_name(text)) == raw
 
 
 @given(NAMES)
 def test_any_name_comes_back_and_is_utf8(raw):
-    text = name_to_text(os.fsdecode(raw))
+    text = escape_name(os.fsdecode(raw))
     assert json.loads(json.dumps(text, ensure_ascii=False).encode("utf-8")) == text
-    assert os.fsencode(text_to_name(text)) == raw
+    assert os.fsencode(unescape_name(text)) == raw
 
 
 @given(NAMES, NAMES)
 def test_two_names_never_become_one_text(first, second):
     if first != second:
-        assert name_to_text(os.fsdecode(first)) != name_to_text(os.fsdecode(second))
+        assert escape_name(os.fsdecode(first)) != escape_name(os.fsdecode(second))

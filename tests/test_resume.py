@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,6 +16,7 @@ from cign.methods import METHODS
 from cign.metrics.predictions import Predictions
 from cign.utils.leftovers import held_folder
 from toy import quick_options, toy_loop
+from traps.runs import assert_same_results
 
 SPECIAL = {
     "av_cil": {"training": {"num_epochs": 2, "batch_size": 6}, "trunk": "transformer", "depth": 1},
@@ -76,18 +76,6 @@ def resumed(name, folder, **kwargs):
     return loop
 
 
-def assert_same(loop, other):
-    ours, theirs = loop.method.state_dict(), other.method.state_dict()
-    assert ours.keys() == theirs.keys()
-    for key, value in ours.items():
-        assert torch.equal(value, theirs[key]), key
-    assert loop.losses == other.losses
-    assert loop.memory.state() == other.memory.state()
-    for scores, expected in zip(loop.predictions.scores, other.predictions.scores, strict=True):
-        for modality, value in scores.items():
-            np.testing.assert_array_equal(value, expected[modality])
-
-
 @pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
@@ -112,7 +100,7 @@ def test_stopped_at_random_steps_and_resumed_gives_the_same_bits(name, tmp_path)
         )
         loop.run()
     assert stops >= 3
-    assert_same(resumed(name, tmp_path / "broken"), unbroken)
+    assert_same_results(resumed(name, tmp_path / "broken"), unbroken)
 
 
 def run_child(folder: str) -> None:
@@ -141,7 +129,7 @@ def test_killed_at_random_moments_and_resumed_gives_the_same_bits(tmp_path):
         kills += 1
     assert kills >= 2, "the run ended before it could be killed twice: make it longer"
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-    assert_same(resumed("cign", folder), unbroken)
+    assert_same_results(resumed("cign", folder), unbroken)
     with held_folder(folder, "the run"):  # as a command holds it
         assert not list(folder.glob(".*.tmp"))
 

@@ -1,21 +1,32 @@
-"""What `benchmarks/unknown.py` says of made-up scores, against scikit-learn."""
+"""`benchmarks/unknown.py` and its scores, against SciPy and scikit-learn."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from scipy.spatial.distance import jensenshannon
+from scipy.special import logsumexp
 from scipy.stats import ttest_1samp
+from sklearn.covariance import EmpiricalCovariance
 from sklearn.metrics import roc_auc_score
 
-from benchmark_scripts import script
+from benchmark_scripts import BENCHMARKS, script
 
 MODALITIES = ("audio", "visual", "audio_visual")
 
 
 @pytest.fixture(scope="module")
 def unknown():
-    return script("unknown")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)  # it imports the scores beside it
+        return script("unknown")
+
+
+@pytest.fixture(scope="module")
+def scores():
+    return script("unknown_scores")
 
 
 def world(module, seed, **skill):
@@ -74,3 +85,37 @@ def test_what_does_not_hold_is_said(unknown):
     (line,) = [line for line in unknown.verdict([even]) if line.startswith("| world6")]
     assert "yes (" in line
     assert "not required: the oracle is" in line
+
+
+def test_energies_are_scipys(scores):
+    z = np.random.default_rng(0).normal(0, 4, (20, 7))
+    logits = torch.from_numpy(z)
+    assert np.allclose(scores.energy(logits), -logsumexp(z, axis=1), atol=1e-12)
+    assert np.allclose(scores.joint_energy(logits), -np.logaddexp(0, z).sum(axis=1), atol=1e-10)
+
+
+def test_disagreement_is_scipys_divergence(scores):
+    rng = np.random.default_rng(1)
+    p, q = rng.dirichlet(np.ones(6), 12), rng.dirichlet(np.ones(6), 12)
+    found = scores.disagreement(torch.from_numpy(p), torch.from_numpy(3 * q))  # normalised itself
+    assert np.allclose(found, jensenshannon(p, q, axis=1, base=2) ** 2, atol=1e-12)
+    one, other = torch.eye(2)
+    assert scores.disagreement(one, other) == 1
+    assert scores.disagreement(one, one) == 0
+
+
+def test_mahalanobis_is_scikit_learns_with_means_and_scatter_from_sums(scores):
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(3), [20, 10, 40])
+    x = rng.normal(size=(70, 5)) + 3 * rng.normal(size=(3, 5))[labels]
+    new = rng.normal(0, 2, (11, 5))
+    y = np.eye(3)[labels]
+    sums = (x.T @ x, x.T @ y, y.sum(axis=0))
+    found = scores.Mahalanobis(*(torch.from_numpy(one) for one in sums), ridge=1e-9)(
+        torch.from_numpy(new)
+    )
+    centred = x - np.stack([x[labels == c].mean(axis=0) for c in range(3)])[labels]
+    fitted = EmpiricalCovariance(assume_centered=True).fit(centred)
+    for c in range(3):
+        wanted = fitted.mahalanobis(new - x[labels == c].mean(axis=0)) / len(x)
+        assert np.allclose(found[:, c], wanted, rtol=1e-3)

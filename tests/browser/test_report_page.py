@@ -7,7 +7,7 @@ import pytest
 from browser.layout import broken_words, overlaps, require_sound, sideways
 from cign.report import write_report
 from cign.report.bench import write_bench_report
-from report.runs_on_paper import draw_embeddings, draw_predictions, write_run
+from report.runs_on_paper import as_probabilities, draw_embeddings, draw_predictions, write_run
 from report.test_bench_page import table
 
 pytestmark = pytest.mark.browser
@@ -56,16 +56,8 @@ def unfold(page):
         details.evaluate("one => { one.open = true }")
 
 
-def probabilities(predictions):
-    for scores in predictions.scores:
-        for modality, values in scores.items():
-            e = 2.0 ** (values - values.max(axis=1, keepdims=True))
-            scores[modality] = e / e.sum(axis=1, keepdims=True)
-    return predictions
-
-
 def drawn(sizes, **how):
-    predictions = probabilities(draw_predictions(sizes, class_names=NAMES, skill=1.0, **how))
+    predictions = as_probabilities(draw_predictions(sizes, class_names=NAMES, skill=1.0, **how))
     return {"predictions": predictions, "embeddings": draw_embeddings(predictions)}
 
 
@@ -77,7 +69,7 @@ def make_report(kind, folder):
         write_run(folder / name, name, **drawn(sizes, seed=seed))
     if kind == "forty classes":
         labels = tuple(f"{NAMES[i % 10]} number {i}" for i in range(40))
-        predictions = probabilities(
+        predictions = as_probabilities(
             draw_predictions((10,) * 4, class_names=labels, skill=0.5, clips_per_class=4)
         )
         write_run(folder / "forty", "cign", predictions=predictions)

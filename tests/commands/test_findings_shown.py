@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from cign.data.formats import read_source
-from cign.data.names import unescape_name
 from cign.data.store import Store
+from cign.utils.file_text import unescape_name
 
 ODD_NAME = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
 

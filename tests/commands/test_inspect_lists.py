@@ -6,6 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
+from .adding import refused
+
 
 @pytest.fixture
 def lists(tmp_path):
@@ -45,14 +47,6 @@ def test_corrected_splits_and_their_table(cign, lists):
     again = json.loads(cign("inspect", table, "--media", lists / "clips", "--json")[1])
     assert again["counts"] == corrected["counts"]
     assert again["num_missing"] == 150
-
-
-def refused(result, *parts):
-    code, out, err = result
-    assert (code, out) == (2, "")
-    (sentence,) = [line for line in err.splitlines() if line.startswith("cign: ")]
-    for part in parts:
-        assert part in sentence
 
 
 def test_refusals(cign, lists, tmp_path, world):

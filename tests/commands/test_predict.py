@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cign.utils.file_text import text_to_name
+from cign.utils.file_text import unescape_name
 
 from .adding import refused
 
@@ -68,6 +68,21 @@ def test_a_terminal_shows_rows_that_fit(world, tmp_path, columns):
     assert str(long / "recording-of-the-day-part-0.mp4") in wide
     assert "audio-visual" in wide.splitlines()[0]
     assert "--wide" not in err
+
+
+def test_a_pipe_gets_the_first_four_columns_and_all_with_wide(cign, world):
+    clip = world.test_clips()[0]
+    code, out, err = cign("predict", world.run, clip)
+    assert (code, out.splitlines()[0].split()[:4]) == (
+        0,
+        ["file", "label", "probability", "unknown"],
+    )
+    assert "audio-visual" not in out
+    assert out.splitlines()[2].startswith(clip)
+    assert "not shown: seconds, audio, visual, unknown score, audio-visual; --wide" in err
+    _, wide, err = cign("predict", world.run, clip, "--wide")
+    assert "audio-visual" in wide.splitlines()[0]
+    assert "not shown" not in err
 
 
 def test_folders_and_patterns_are_searched(cign, world, tmp_path):
@@ -156,7 +171,7 @@ def test_names_that_are_not_utf8_are_text_that_leads_back_to_them(world, tmp_pat
         assert r"caf\xe9" in text
         assert text.splitlines()[1][0] == {"C": "-"}.get(locale, "─")
         return
-    assert os.fsencode(text_to_name(one["file"])) == raw
+    assert os.fsencode(unescape_name(one["file"])) == raw
     assert one["label"]
 
 

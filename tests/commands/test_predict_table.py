@@ -118,6 +118,22 @@ def test_without_a_width_each_row_is_one_line_with_all_columns(predictions):
     assert lines[-1].endswith("error: unreadable: it does not open: no such format")
 
 
+def test_a_pipe_gets_the_first_four_columns_whole_and_remarks(predictions):
+    table = make_table(predictions, None, is_brief=True)
+    headings = [one.heading for one in table.columns]
+    assert headings == ["file", "label", "probability", "unknown", "remarks"]
+    lines = list(table.lines())
+    assert len(lines) == 2 + len(predictions)
+    for line, one in zip(lines[2:], predictions, strict=True):
+        assert line.startswith(one.file)
+        assert (one.label or "error: unreadable") in line
+    plain = make_table(predictions[:3], None, is_brief=True)
+    assert [one.heading for one in plain.columns] == headings[:4]
+    windows = [good("long.mp4"), good("long.mp4")]
+    shown = make_table(windows, None, is_brief=True).columns
+    assert [one.heading for one in shown] == [*headings[:4], "seconds"]
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -140,7 +156,7 @@ def test_wide_characters_and_control_characters_keep_the_columns_straight():
         assert max(map(cell_len, lines)) <= width
         assert all(line.isprintable() for line in lines)
     lines = text_of(make_table(predictions, None))
-    assert r"two\nlines\x1b[31m.mp4" in lines
+    assert r"two\x0alines\x1b[31m.mp4" in lines
     assert r"caf\xe9.mp4" in lines
 
 

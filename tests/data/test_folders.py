@@ -11,8 +11,8 @@ import pytest
 from cign.data.clips import Clip
 from cign.data.formats import read_source
 from cign.data.formats.folders import divide
-from cign.data.names import unescape_name
 from cign.errors import InputError
+from cign.utils.file_text import unescape_name
 
 from .conftest import by_id, touch
 

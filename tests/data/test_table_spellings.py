@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from cign.data.formats import read_source
-from cign.data.names import escape_name, unescape_name
 from cign.errors import InputError
 
 from .conftest import touch
@@ -241,18 +240,6 @@ def test_classes_that_look_alike_are_told(tmp_path):
 
 
 # --- names that are not UTF-8 ---
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [b"caf\xe9.mp4", b"\xff\xfe", "猫 é.mp4".encode(), b"a\nb", b"\\xe9", b"a\\b\xe9", b"a\\\\b"],
-)
-def test_escapes_are_reversible(raw):
-    name = raw.decode("utf-8", "surrogateescape")
-    text = escape_name(name)
-    assert text.encode().decode() == text
-    assert unescape_name(text).encode("utf-8", "surrogateescape") == raw
-    assert "\n" not in text
 
 
 def test_tables_name_files_that_are_not_utf8(tmp_path):

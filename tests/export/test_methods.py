@@ -86,10 +86,9 @@ def test_the_network_of_every_unknown_score(score):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("score", [name for name in SCORES if name != "combined"])
-def test_the_file_of_every_unknown_score(score, tmp_path):
+def test_the_file_of_a_closed_form_with_the_score_of_others(tmp_path):
     pytest.importorskip("onnxscript", reason="needs the extra export")
-    model = toy_model("cign_analytic", score)
+    model = toy_model("cign_analytic", "max_probability")
     exported = export_model(model, ToyBackbone(), tmp_path / "out", format="onnx")
     check_file(model, exported, "onnx")
 

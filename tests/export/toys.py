@@ -6,7 +6,7 @@ from torch import nn
 from cign.backbones.base import Backbone
 from cign.data.media.decode import MediaSpec
 from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import fit_rule
+from cign.open_set.rule import default_score, read_evidence, rule_on
 from cign.saved_model.model import Model
 from test_resume import OPTIONS
 from toy import SHAPE, toy_loop
@@ -39,6 +39,12 @@ def toy_model(name, score=None, **kwargs):
     loop = toy_loop(name, options=OPTIONS[name], memory="12", **kwargs)
     loop.run()
     method = loop.method.eval()
+    reader = EvidenceReader(method)
+    rule = rule_on(
+        read_evidence(reader, loop.source, loop.test),
+        score or default_score(reader),
+        multi_label=False,
+    )
     return Model(
         method=method,
         groups=loop.clips.tasks.groups,
@@ -46,7 +52,5 @@ def toy_model(name, score=None, **kwargs):
         backbone="toy",
         fingerprint="",
         spec=ToyBackbone().spec,
-        unknown=fit_rule(
-            EvidenceReader(method, with_distance=True), loop.source, loop.test, score=score
-        ),
+        unknown=rule,
     )

@@ -67,10 +67,10 @@ def test_one_task_and_several_labels_have_no_old_and_new():
 def test_mean_forgetting_of_the_tasks_is_forgetting():
     for seed in range(5):
         matrix = incremental.accuracy_matrix(draw(seed=seed), "audio")
-        tasks = breakdown.task_forgetting(matrix)
+        tasks = incremental.task_forgetting(matrix)
         assert len(tasks) == 2
         assert tasks.mean() == pytest.approx(incremental.forgetting(matrix))
-    assert breakdown.task_forgetting(np.array([[1.0]])).tolist() == []
+    assert incremental.task_forgetting(np.array([[1.0]])).tolist() == []
 
 
 def test_costs_are_divided_by_what_their_names_say():

@@ -7,6 +7,7 @@ from sklearn.metrics import recall_score
 
 from cign.metrics import classes as found
 from cign.metrics.predictions import Predictions
+from cign.utils.wording import listed
 from cign.vocabulary import MODALITIES
 
 from .test_breakdown import draw
@@ -111,5 +112,5 @@ def test_before_the_first_task_nothing_is_wrong():
 
 
 def test_long_lists_of_names_are_cut():
-    assert found.named_in_short(["a", "b"]) == "a, b"
-    assert found.named_in_short(list("abcdefghijkl"), 3) == "a, b, c and 9 more"
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(list("abcdefghijkl"), 3) == "a, b, c and 9 more"

@@ -200,18 +200,6 @@ def test_of_tokens_that_count_alike_those_taken_singly_lie_all_over_the_clip():
     assert ends.diff().max() <= 13  # 81 / 12 = 6.75
 
 
-def test_sums_of_two_machines_merge_to_those_of_one():
-    features, shares, targets = (torch.from_numpy(x) for x in problem())
-    one, first, second = (TokenStatistics(W, torch.float64) for _ in range(3))
-    for sums, some in ((one, slice(0, B)), (first, slice(0, 4)), (second, slice(4, B))):
-        known = 2 if sums is second else C  # a machine that has not met the last class
-        sums.grow(known)
-        sums.absorb_tokens([(features[some], shares[some])], targets[some][:, :known], 0.2)
-    first.merge(second)
-    assert torch.allclose(first.gram, one.gram, atol=1e-12)
-    assert torch.allclose(first.cross[:, :2], one.cross[:, :2], atol=1e-12)
-
-
 def test_assignment_is_a_soft_max_over_tokens_with_saliency_as_prior():
     rng = np.random.default_rng(1)
     scores, (_, shares, _) = rng.normal(size=(B, N, C)), problem()

@@ -126,3 +126,12 @@ def write_run(
     }
     write_json(folder / "metrics.json", metrics | about)
     return predictions
+
+
+def as_probabilities(predictions):
+    """The same with probabilities for scores, as methods give them."""
+    for scores in predictions.scores:
+        for modality, values in scores.items():
+            e = 2.0 ** (values - values.max(axis=1, keepdims=True))
+            scores[modality] = e / e.sum(axis=1, keepdims=True)
+    return predictions

@@ -9,7 +9,7 @@ from cign.bench.resampling import NUMBERS
 from cign.errors import InputError
 from cign.metrics.incremental import DEFINITIONS
 from cign.report.bench import write_bench_report
-from cign.report.interval_chart import Difference, interval_chart
+from cign.report.charts import Difference, interval_chart
 
 from .test_page import Page
 

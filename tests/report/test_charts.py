@@ -4,7 +4,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from cign.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Series, line_chart, swatch
+from cign.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Series, line_chart
+from cign.report.svg import swatch
 
 
 def places(svg):
@@ -19,7 +20,6 @@ def places(svg):
 
 def series(ys, look=0):
     return Series(
-        name="s",
         points=tuple((float(x), y) for x, y in enumerate(ys)),
         titles=tuple(f"p{x}" for x in range(len(ys))),
         look=look,
@@ -51,7 +51,7 @@ def test_single_point_and_no_point_are_drawn():
 
 
 def test_texts_are_escaped():
-    odd = Series(name="<&>", points=((1.0, 2.0),), titles=("<&>",), look=0)
+    odd = Series(points=((1.0, 2.0),), titles=("<&>",), look=0)
     assert list(places(line_chart([odd], title='"<&>"', x_label="<&>"))) == ["<&>"]
 
 

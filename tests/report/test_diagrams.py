@@ -8,8 +8,8 @@ import pytest
 
 from cign.metrics.calibration import reliability
 from cign.report import diagrams
+from cign.report.charts import Mark, scatter
 from cign.report.confusion import confusion_diagram
-from cign.report.scatter import Mark, scatter
 
 
 def titles(svg):

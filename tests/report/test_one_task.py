@@ -9,22 +9,13 @@ from scipy.stats import binomtest
 from cign.metrics.incremental import DEFINITIONS
 from cign.report.text import number
 
-from .runs_on_paper import draw_embeddings, draw_predictions, write_run
+from .runs_on_paper import as_probabilities, draw_embeddings, draw_predictions, write_run
 from .test_page import Page, report
-
-
-def probabilities(predictions):
-    """The same with probabilities for scores, as methods give them."""
-    for scores in predictions.scores:
-        for modality, values in scores.items():
-            e = 2.0 ** (values - values.max(axis=1, keepdims=True))
-            scores[modality] = e / e.sum(axis=1, keepdims=True)
-    return predictions
 
 
 @pytest.fixture(scope="module")
 def drawn():
-    return probabilities(draw_predictions((5,), skill=0.7, seed=4))
+    return as_probabilities(draw_predictions((5,), skill=0.7, seed=4))
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import (
     KNOWN_SHARE,
     MOST_CLIPS,
-    PARTS,
     SCORES,
     UnknownRule,
     default_score,
@@ -103,7 +102,7 @@ def test_the_default_score_of_a_closed_form_tells_unknown_clips(name):
 
 def test_every_possible_score_of_a_method_gives_a_rule_that_survives_a_file():
     method, source, test, _ = taught("cign_analytic")
-    reader = EvidenceReader(method, with_distance=True)
+    reader = EvidenceReader(method)
     assert set(possible_scores(reader)) == set(SCORES)
     batches = read_evidence(reader, source, test)
     for score in possible_scores(reader):
@@ -125,7 +124,7 @@ def test_a_method_that_gives_probabilities_alone_falls_back():
     (evidence,) = read_evidence(reader, source, test)
     wanted = 1 - evidence.probabilities["audio"].amax(dim=1)
     assert np.allclose(rule.values(evidence, "audio"), wanted, atol=1e-7)
-    assert set(possible_scores(reader)) == {"max_probability", "disagreement"}
+    assert set(possible_scores(reader)) == {"max_probability"}
 
 
 def test_without_validation_clips_there_is_no_threshold():
@@ -154,10 +153,9 @@ def test_many_validation_clips_are_thinned_evenly():
 def test_several_labels_use_no_margin():
     method, source, test, _ = taught("cign_analytic")
     method.setup = dataclasses.replace(method.setup, multi_label=True)
-    reader = EvidenceReader(method, with_distance=True)
+    reader = EvidenceReader(method)
     rule = fit_rule(reader, source, test)
     assert set(rule.moments["audio"]) == {"max_logit", "leverage"}
-    assert not {"margin", "mahalanobis"} & set(possible_scores(reader))
 
 
 def test_a_model_keeps_its_rule_and_one_of_before_reads_its_threshold(tmp_path):
@@ -178,7 +176,3 @@ def test_a_model_keeps_its_rule_and_one_of_before_reads_its_threshold(tmp_path):
     old = load_model(tmp_path / "new").unknown
     assert old.score == "max_probability"
     assert old.thresholds == dict.fromkeys(MODALITIES, 0.25)
-
-
-def test_the_parts_of_the_combined_score_are_named():
-    assert {"max_logit", "margin", "leverage"} <= set(PARTS)

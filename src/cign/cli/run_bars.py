@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cign.utils.terminal import duration, show_device, until_restored
+from cign.utils.terminal import duration, make_bars, show_device, until_restored
 
 if TYPE_CHECKING:
     from cign.bench.runner import View
@@ -60,20 +60,7 @@ class RunBars:
     """For terminals. Drawn from the calls themselves, without an extra thread."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        self._console = Console(stderr=True, highlight=False)
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Remaining(compact=True),
-            TextColumn("{task.fields[stage]}", markup=False),
-            console=self._console,
-            auto_refresh=False,
-        )
+        self._bars = make_bars("stage")
         self._all: Any = None
         self._running: dict[str, Any] = {}
         self._last_refresh = 0.0
@@ -101,7 +88,7 @@ class RunBars:
         if error is None:
             self._bars.advance(self._all)
         else:
-            self._console.print(f"{name} failed: {error}", markup=False)
+            self._bars.console.print(f"{name} failed: {error}", markup=False)
         self._bars.refresh()
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cign.data.clips import Clip
-from cign.data.names import escape_name, unescape_name
+from cign.utils.file_text import escape_name, unescape_name
 from cign.utils.files import replacing
 
 _SCHEMA = pa.schema(

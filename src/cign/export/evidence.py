@@ -1,4 +1,4 @@
-"""Leverage and Mahalanobis distance, from which unknown scores are computed, without solvers.
+"""Leverage, from which unknown scores are computed, without solvers.
 
 Legend: B clips, W width of the features.
 """
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from cign.open_set.evidence import EvidenceReader
-from cign.open_set.scores import Mahalanobis
 
 
 class Whitening(nn.Module):
@@ -32,11 +31,6 @@ class Whitening(nn.Module):
         return self.inverse @ features.to(self.inverse.dtype).T
 
 
-def distances(rows: Tensor, others: Tensor) -> Tensor:
-    """`torch.cdist` of [B, W] and [C, W], shape [B, C], in operators that converters support."""
-    return (rows.unsqueeze(1) - others).square().sum(dim=2).sqrt()
-
-
 def without_triangular_systems(reader: EvidenceReader) -> nn.ModuleDict:
     """Make a reader use matrix products in place of solving triangular systems.
 
@@ -47,8 +41,6 @@ def without_triangular_systems(reader: EvidenceReader) -> nn.ModuleDict:
         The modules with its matrices, to be part of a network.
     """
     parts = nn.ModuleDict()
-    for name, measure in reader.measures().items():
-        measure.whiten = parts[name] = Whitening(measure.factor)
-        if isinstance(measure, Mahalanobis):
-            measure.apart = distances
+    for name, leverage in (reader.leverage if reader.with_leverage else {}).items():
+        leverage.whiten = parts[name] = Whitening(leverage.factor)
     return parts

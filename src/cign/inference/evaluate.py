@@ -26,7 +26,7 @@ from cign.metrics.incremental import summarise
 from cign.metrics.open_set import answered_right, is_known, open_set
 from cign.metrics.predictions import Predictions
 from cign.open_set.evidence import Evidence, EvidenceReader
-from cign.open_set.rule import COMBINED, UnknownRule, possible_scores, read_evidence, rule_on
+from cign.open_set.rule import UnknownRule, read_evidence
 from cign.saved_model.model import Model
 from cign.training.scoring import judge_by_what_is_there
 from cign.vocabulary import MODALITIES
@@ -35,7 +35,7 @@ from cign.vocabulary import MODALITIES
 def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> dict[str, Any]:
     """See `cign.learner.Learner.evaluate`."""
     source, indices = tested.source, tested.known
-    reader = EvidenceReader(model.method, with_distance=True)
+    reader = EvidenceReader(model.method)
     evidence = read_evidence(reader, source, indices)
     predictions = Predictions(
         clip_ids=[tested.clips[i].id for i in indices],
@@ -56,7 +56,7 @@ def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> 
     results = [_clip_results(model, tested.clips, indices, known_clips)]
     if len(unknown):
         unknown_clips = _Read(read_evidence(reader, source, unknown), *source.there(unknown))
-        result["open_set"] = _open_set(model, reader, known_clips, unknown_clips, predictions)
+        result["open_set"] = _open_set(model, known_clips, unknown_clips, predictions)
         results.append(_clip_results(model, tested.clips, unknown, unknown_clips))
     if out is not None:
         joined(results).write(out)
@@ -142,24 +142,12 @@ class _Read:
 
 
 def _open_set(
-    model: Model, reader: EvidenceReader, known: _Read, unknown: _Read, predictions: Predictions
+    model: Model, known: _Read, unknown: _Read, predictions: Predictions
 ) -> dict[str, Any]:
-    """Detection of unknown clips by the model's own score and others, for each modality.
-
-    A score that needs validation clips is reported only if it is the model's own, or if the model
-    stores validation clips.
-    """
+    """Detection of unknown clips by the model's own score and by ``max_probability``."""
     rows, _ = is_known(predictions.labels, model.classes)
     labels = [predictions.labels[i] for i in rows]
-    rules = {model.unknown.score: model.unknown}
-    if model.kept is not None:
-        validation = read_evidence(reader, model.kept.source, np.arange(model.kept.num_clips))
-    for name in possible_scores(reader):
-        if name in rules or (name == COMBINED and model.kept is None):
-            continue
-        # Without validation clips use the known clips: they only determine the scale.
-        base = validation if model.kept is not None else known.evidence
-        rules[name] = rule_on(base, name, multi_label=model.method.setup.multi_label)
+    rules = {rule.score: rule for rule in (model.unknown, UnknownRule())}
     modalities: dict[str, Any] = {modality: {} for modality in MODALITIES}
     for name, rule in rules.items():
         of_known, of_unknown = known.values(rule), unknown.values(rule)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cign.open_set.words import why_unknown
-from cign.utils.file_text import name_to_text
+from cign.utils.file_text import escape_name
 from cign.vocabulary import MODALITIES
 
 
@@ -70,10 +70,10 @@ class Prediction:
 
         Returns:
             ``file, start_s, end_s, label, unknown, is_unknown, modalities, missing, error``.
-            ``file`` is encoded by `cign.utils.file_text.name_to_text`.
+            ``file`` is encoded by `cign.utils.file_text.escape_name`.
         """
         return {
-            "file": name_to_text(self.file),
+            "file": escape_name(self.file),
             "start_s": self.start_s,
             "end_s": self.end_s,
             "label": self.label,
@@ -83,13 +83,13 @@ class Prediction:
                 name: [dict(one) for one in self.modalities[name]] for name in MODALITIES
             },
             "missing": list(self.missing),
-            "error": None if self.error is None else name_to_text(self.error),
+            "error": None if self.error is None else escape_name(self.error),
         }
 
     def to_row(self) -> dict[str, Any]:
         """The prediction as a flat row: `to_dict` with the best class of each modality."""
         row: dict[str, Any] = {
-            "file": name_to_text(self.file),
+            "file": escape_name(self.file),
             "start_s": self.start_s,
             "end_s": self.end_s,
             "label": self.label,
@@ -100,7 +100,7 @@ class Prediction:
         for name in MODALITIES[:2]:
             row[f"{name}_label"], row[f"{name}_probability"] = self.best(name)
         row["missing"] = "|".join(self.missing)
-        row["error"] = None if self.error is None else name_to_text(self.error)
+        row["error"] = None if self.error is None else escape_name(self.error)
         return row
 
 

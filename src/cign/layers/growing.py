@@ -45,20 +45,13 @@ class GrowingLinear(nn.Module):
 
     Args:
         in_features: D.
-        bias: Whether there is a bias.
     """
 
-    def __init__(self, in_features: int, *, bias: bool = True) -> None:
+    def __init__(self, in_features: int) -> None:
         super().__init__()
         self.in_features = in_features
-        self.has_bias = bias
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-
-    @property
-    def out_features(self) -> int:
-        """Current number of outputs, C."""
-        return sum(weight.shape[0] for weight in self.weights)
 
     def grow(self, num_new: int) -> None:
         """Add ``num_new`` outputs."""
@@ -66,8 +59,7 @@ class GrowingLinear(nn.Module):
         self.weights.append(
             nn.Parameter(torch.empty(num_new, self.in_features).uniform_(-bound, bound))
         )
-        if self.has_bias:
-            self.biases.append(nn.Parameter(torch.empty(num_new).uniform_(-bound, bound)))
+        self.biases.append(nn.Parameter(torch.empty(num_new).uniform_(-bound, bound)))
 
     def freeze_old(self) -> None:
         """Freeze all rows but those of the last task."""
@@ -76,8 +68,7 @@ class GrowingLinear(nn.Module):
 
     def newest(self, x: Tensor) -> Tensor:
         """Map [..., D] to the outputs of the last task only."""
-        bias = self.biases[-1] if self.has_bias else None
-        return nn.functional.linear(x, self.weights[-1], bias)
+        return nn.functional.linear(x, self.weights[-1], self.biases[-1])
 
     def weight(self) -> Tensor:
         """All weights, shape [C, D]."""
@@ -85,8 +76,7 @@ class GrowingLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., D] to [..., C]."""
-        bias = torch.cat(list(self.biases)) if self.has_bias else None
-        return nn.functional.linear(x, self.weight(), bias)
+        return nn.functional.linear(x, self.weight(), torch.cat(list(self.biases)))
 
 
 class TokenMixing(nn.Module):

@@ -97,11 +97,7 @@ class AvCil(WithTeacher):
         o = self.options
         return GuidedNetwork(
             Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16),
-            trunk=o.trunk,
-            width=o.width,
-            depth=o.depth,
-            num_heads=o.num_heads,
-            drop_path=o.drop_path,
+            **o.trunk_arguments(),
             common_dim=o.common_dim,
         )
 

@@ -46,17 +46,6 @@ class SumsOverClips(Protocol):
 
 
 @runtime_checkable
-class ClassSums(SumsOverClips, Protocol):
-    """A method that stores the sum of the features and the number of clips of each class."""
-
-    class_clips: Tensor
-    """Number of training clips of each class, shape [C]."""
-
-    def cross(self, modality: str) -> Tensor:
-        """Sum of f y^T over the training clips, shape [W, C]."""
-
-
-@runtime_checkable
 class HasMaps(Protocol):
     """A method that assigns tokens to classes, see `Output.assignment`."""
 
@@ -78,11 +67,6 @@ def is_updatable(cls: type[Method]) -> bool:
 def sums_over_clips(method: Method) -> SumsOverClips | None:
     """The method if it stores Gram matrices, else None."""
     return method if isinstance(method, SumsOverClips) else None
-
-
-def class_sums(method: Method) -> ClassSums | None:
-    """The method if it stores sums for each class, else None."""
-    return method if isinstance(method, ClassSums) else None
 
 
 def has_maps(method: Method) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -22,6 +22,8 @@ from cign.networks.encoder import Encoder
 from cign.networks.heads import HeadsNetwork, Trunk
 from cign.utils.options import refuse_ignored
 from cign.vocabulary import MODALITIES
+
+_TRANSFORMER = ("width", "depth", "num_heads", "drop_path")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +49,11 @@ class HeadsOptions:
     def __post_init__(self) -> None:
         """Reject options that would be ignored."""
         if self.trunk == "linear":
-            names = ("width", "depth", "num_heads", "drop_path")
-            refuse_ignored(self, names, "trunk linear", "use trunk transformer")
+            refuse_ignored(self, _TRANSFORMER, "trunk linear", "use trunk transformer")
+
+    def trunk_arguments(self) -> dict[str, Any]:
+        """The arguments of `HeadsNetwork` about its trunk."""
+        return {name: getattr(self, name) for name in ("trunk", *_TRANSFORMER)}
 
 
 @register_method("finetune")
@@ -64,15 +69,8 @@ class Finetune(GradientMethod):
 
     def build_network(self) -> HeadsNetwork:
         """A network without classes."""
-        o = self.options
-        return HeadsNetwork(
-            Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16),
-            trunk=o.trunk,
-            width=o.width,
-            depth=o.depth,
-            num_heads=o.num_heads,
-            drop_path=o.drop_path,
-        )
+        encoder = Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16)
+        return HeadsNetwork(encoder, **self.options.trunk_arguments())
 
     def grow(self, num_new: int) -> None:
         """See `Method`."""

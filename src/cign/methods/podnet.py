@@ -93,11 +93,7 @@ class Podnet(WithTeacher):
         o = self.options
         return HeadsNetwork(
             Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16),
-            trunk=o.trunk,
-            width=o.width,
-            depth=o.depth,
-            num_heads=o.num_heads,
-            drop_path=o.drop_path,
+            **o.trunk_arguments(),
             make_head=lambda width: ProxyHead(width, o.num_proxies, o.initial_scale),
         )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import pkgutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,14 +32,7 @@ def _check(what: str, part: Any) -> None:
         part.name = part.__name__.lower()
 
 
-def _discover() -> None:
-    """Import every module of this package, so that its methods register themselves."""
-    package = importlib.import_module(__name__.rpartition(".")[0])
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
-
-
-METHODS: Registry[type[Method]] = Registry("method", "cign.methods", _check, _discover)
+METHODS: Registry[type[Method]] = Registry("method", "cign.methods", _check, __package__)
 
 
 def register_method(name: str, *, contract: int = CONTRACT) -> Callable[[M], M]:

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.metrics.incremental import (
-    Matrix,
     class_targets,
     is_multi_label,
     predicted_classes,
@@ -73,15 +72,6 @@ def is_new(predictions: Predictions) -> npt.NDArray[np.bool_]:
     """Which of the classes seen belong to the last task learned, ``[C]``."""
     last = predictions.num_tasks_done - 1
     return np.asarray(task_of_class(predictions)[: predictions.num_seen(last)] == last)
-
-
-def task_forgetting(matrix: Matrix) -> npt.NDArray[np.float64]:
-    """Forgetting of each task but the last: best earlier minus last accuracy (Chaudhry 2018).
-
-    Returns:
-        ``[T - 1]``; NaN for a task without test clips. The mean is `incremental.forgetting`.
-    """
-    return np.asarray([matrix[j:-1, j].max() - matrix[-1, j] for j in range(len(matrix) - 1)])
 
 
 def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:

@@ -156,20 +156,17 @@ def class_recalls(predictions: Predictions, modality: str) -> list[ClassRecall]:
     return result
 
 
-def worst_confusions(
-    predictions: Predictions, modality: str = "audio_visual", most: int = MAX_CONFUSIONS
-) -> list[Confusion]:
-    """The confusions with the most clips; ties are sorted by the smaller true class first.
+def worst_confusions(predictions: Predictions, most: int = MAX_CONFUSIONS) -> list[Confusion]:
+    """The most frequent audio-visual confusions; ties: the smaller true class first.
 
     Args:
         predictions: Predictions of a run or an evaluation.
-        modality: One of ``MODALITIES``.
         most: Maximum number of confusions to return.
 
     Returns:
         An empty list before the first task and if clips have several labels.
     """
-    table: Any = confusion(predictions, modality)
+    table: Any = confusion(predictions, "audio_visual")
     if table is None:
         return []
     names, totals = predictions.class_names, table.sum(axis=1)
@@ -183,20 +180,20 @@ def worst_confusions(
     ]
 
 
-def wrong_clips(predictions: Predictions, modality: str = "audio_visual") -> list[WrongClip]:
-    """The test clips whose predicted class is wrong, sorted by descending score.
+def wrong_clips(predictions: Predictions) -> list[WrongClip]:
+    """The test clips whose audio-visual prediction is wrong, sorted by descending score.
 
     Clips without a label among the learned classes are excluded.
     """
     last = predictions.num_tasks_done - 1
     if last < 0:
         return []
-    predicted_N = predicted_classes(predictions, last, modality)
+    predicted_N = predicted_classes(predictions, last, "audio_visual")
     tasks_N = clip_tasks(predictions)
     targets_NC = class_targets(predictions)
     right_N = targets_NC[np.arange(predictions.num_clips), predicted_N]
     rows = np.flatnonzero((tasks_N >= 0) & (tasks_N <= last) & ~right_N)
-    scores_N = predictions.scores[last][modality][rows, predicted_N[rows]]
+    scores_N = predictions.scores[last]["audio_visual"][rows, predicted_N[rows]]
     return [
         WrongClip(
             row=int(row),
@@ -214,9 +211,3 @@ def untested_classes(predictions: Predictions) -> list[str]:
     num_seen = predictions.num_seen(predictions.num_tasks_done - 1)
     counts = class_targets(predictions).sum(axis=0)[:num_seen]
     return [predictions.class_names[i] for i in np.flatnonzero(counts == 0)]
-
-
-def named_in_short(names: list[str], most: int = 10) -> str:
-    """Join names with commas and abbreviate the list after ``most`` of them."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -174,15 +174,15 @@ def seen_accuracy(predictions: Predictions, modality: str) -> npt.NDArray[np.flo
     return np.asarray(values, dtype=np.float64)
 
 
-def class_recall(predictions: Predictions, modality: str, task: int = -1) -> Matrix:
-    """Share of each class's clips that are predicted as it after ``task`` (default: the last).
+def class_recall(predictions: Predictions, modality: str) -> Matrix:
+    """Share of each class's clips that are predicted as it after the last task.
 
     If clips have several labels, it is the average precision of the class.
 
     Returns:
         ``[num_classes_seen]`` in [0, 1]; NaN for a class without test clips.
     """
-    task = range(predictions.num_tasks_done)[task]
+    task = predictions.num_tasks_done - 1
     targets_NC = class_targets(predictions)[:, : predictions.num_seen(task)]
     rows = targets_NC.any(axis=1)
     if is_multi_label(predictions):
@@ -206,6 +206,15 @@ def task_mean(matrix: Matrix) -> float | None:
     return _known(_mean(matrix[-1])) if len(matrix) else None
 
 
+def task_forgetting(matrix: Matrix) -> npt.NDArray[np.float64]:
+    """Forgetting of each task but the last: best earlier minus last accuracy (Chaudhry 2018).
+
+    Returns:
+        ``[T - 1]``; NaN for a task without test clips. The mean is `forgetting`.
+    """
+    return np.asarray([matrix[j:-1, j].max() - matrix[-1, j] for j in range(len(matrix) - 1)])
+
+
 def forgetting(matrix: Matrix) -> float | None:
     """Mean over j < T of [ max over l in j..T-1 of a(l, j) - a(T, j) ] (Chaudhry et al. 2018).
 
@@ -213,9 +222,7 @@ def forgetting(matrix: Matrix) -> float | None:
         The forgetting; None for a single task, which has no earlier task to forget. Tasks without
         test clips are excluded.
     """
-    num_tasks = len(matrix)
-    drops = [matrix[j:-1, j].max() - matrix[-1, j] for j in range(num_tasks - 1)]
-    return _known(_mean(np.asarray(drops)))
+    return _known(_mean(task_forgetting(matrix)))
 
 
 def forgetting_av_cil(matrix: Matrix) -> float | None:

@@ -8,13 +8,13 @@ Legend: B clips, N visual tokens, D width, E width of the common space.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cign.networks.encoder import Encoder
-from cign.networks.heads import HeadsNetwork, OnMap, Trunk
+from cign.networks.heads import HeadsNetwork, OnMap
 
 
 class GuidedOutput(NamedTuple):
@@ -38,33 +38,12 @@ class GuidedNetwork(HeadsNetwork):
 
     Args:
         encoder: Encoder that provides the tokens of a batch.
-        trunk: As in `HeadsNetwork`.
-        width: As in `HeadsNetwork`.
-        depth: As in `HeadsNetwork`.
-        num_heads: As in `HeadsNetwork`.
-        drop_path: As in `HeadsNetwork`.
         common_dim: E; None uses the width of the visual features.
+        **trunk: Further arguments of `HeadsNetwork`.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        trunk: Trunk = "linear",
-        width: int | None = None,
-        depth: int = 2,
-        num_heads: int = 8,
-        drop_path: float = 0.1,
-        common_dim: int | None = None,
-    ) -> None:
-        super().__init__(
-            encoder,
-            trunk=trunk,
-            width=width,
-            depth=depth,
-            num_heads=num_heads,
-            drop_path=drop_path,
-        )
+    def __init__(self, encoder: Encoder, *, common_dim: int | None = None, **trunk: Any) -> None:
+        super().__init__(encoder, **trunk)
         common_dim = common_dim or self.dims["visual"]
         # Without bias: an audio bias would add the same attention to every clip.
         self.audio_projection = nn.Linear(self.dims["audio"], common_dim, bias=False)

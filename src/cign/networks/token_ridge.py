@@ -115,15 +115,6 @@ class TokenStatistics(RidgeStatistics):
                 self.gram[begin:, begin : begin + BLOCK] += product
         self.cross += (means.T @ targets.to(means.dtype)).to(self.cross.dtype)
 
-    def merge(self, other: RidgeStatistics) -> None:
-        """Add the sums of another machine over other clips, in place.
-
-        Args:
-            other: Statistics of the same width; its classes are the first ones of this object.
-        """
-        self.gram += other.gram
-        self.cross[:, : other.cross.shape[1]] += other.cross
-
 
 def _clip_rows(
     features: Tensor, shares: Tensor, token_share: float, num_single: int | None

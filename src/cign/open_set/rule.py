@@ -34,20 +34,14 @@ PARTS: dict[str, Part] = {
     "max_probability": lambda e, r: scores.max_probability(e.probabilities[r]),
     "max_logit": lambda e, r: scores.max_logit(e.logits[r]),
     "margin": lambda e, r: scores.margin(e.logits[r]),
-    "energy": lambda e, r: scores.energy(e.logits[r]),
-    "joint_energy": lambda e, r: scores.joint_energy(e.logits[r]),
-    "disagreement": lambda e, r: scores.disagreement(
-        e.probabilities["audio"], e.probabilities["visual"]
-    ),
     "leverage": lambda e, r: e.leverage[r].clamp_min(1e-12).log(),
-    "mahalanobis": lambda e, r: e.distance[r].clamp_min(1e-12).log(),
 }
 # The mean of three parts, each standardised on validation clips: low scores for all classes, a low
 # margin between the classes, and a large distance from the training data. With several labels per
 # clip the margin is meaningless and left out.
 COMBINED = "combined"
 _COMBINED_OF = {False: ("max_logit", "margin", "leverage"), True: ("max_logit", "leverage")}
-SCORES = (COMBINED, *PARTS)
+SCORES = (COMBINED, "max_probability")
 
 
 def default_score(reader: EvidenceReader) -> str:
@@ -57,14 +51,7 @@ def default_score(reader: EvidenceReader) -> str:
 
 def possible_scores(reader: EvidenceReader) -> tuple[str, ...]:
     """The scores that a method supports."""
-    possible = ["max_probability", "disagreement"]
-    if reader.has_statistics:
-        possible += [COMBINED, "max_logit", "energy", "joint_energy", "leverage"]
-        if not reader.method.setup.multi_label:
-            possible.append("margin")
-    if reader.has_distance:
-        possible.append("mahalanobis")
-    return tuple(name for name in SCORES if name in possible)
+    return SCORES if reader.has_statistics else SCORES[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,9 +156,7 @@ class UnknownRule:
 
 def parts_of(score: str, *, multi_label: bool) -> tuple[str, ...]:
     """The parts of a score that need moments."""
-    if score == "max_probability":
-        return ()
-    return _COMBINED_OF[multi_label] if score == COMBINED else (score,)
+    return _COMBINED_OF[multi_label] if score == COMBINED else ()
 
 
 def fit_rule(
@@ -179,17 +164,15 @@ def fit_rule(
     source: ClipSource,
     indices: IntArray,
     *,
-    score: str | None = None,
     device: str | torch.device | None = None,
     batch_size: int | None = None,
 ) -> UnknownRule:
-    """Fit a rule on validation clips.
+    """Fit the best rule that the method supports on validation clips.
 
     Args:
         reader: Evidence reader of the method.
         source: Reads the clips.
         indices: Validation clips; at most `MOST_CLIPS` of them, evenly spaced, are used.
-        score: One of `possible_scores`; None takes the best.
         device: Device of the method; None takes that of its weights.
         batch_size: Clips per forward pass; None takes `EVALUATION_BATCH`.
 
@@ -201,9 +184,7 @@ def fit_rule(
     if len(indices) > MOST_CLIPS:
         indices = indices[np.linspace(0, len(indices) - 1, MOST_CLIPS).round().astype(np.int64)]
     batches = read_evidence(reader, source, indices, device, batch_size)
-    return rule_on(
-        batches, score or default_score(reader), multi_label=reader.method.setup.multi_label
-    )
+    return rule_on(batches, default_score(reader), multi_label=reader.method.setup.multi_label)
 
 
 def rule_on(batches: list[Evidence], score: str, *, multi_label: bool) -> UnknownRule:
@@ -211,7 +192,7 @@ def rule_on(batches: list[Evidence], score: str, *, multi_label: bool) -> Unknow
     moments = {}
     if names := parts_of(score, multi_label=multi_label):
         moments = {
-            modality: {name: _moments(PARTS[name], batches, modality) for name in names}
+            modality: {name: moments_of(PARTS[name], batches, modality) for name in names}
             for modality in MODALITIES
         }
     rule = UnknownRule(score=score, moments=moments)
@@ -246,8 +227,8 @@ def read_evidence(
     return found
 
 
-def _moments(part: Part, batches: list[Evidence], modality: str) -> tuple[float, float]:
-    """Mean and standard deviation; the latter is 1 if all values are equal."""
+def moments_of(part: Part, batches: list[Evidence], modality: str) -> tuple[float, float]:
+    """Mean and standard deviation of a part; the latter is 1 if all values are equal."""
     values = np.concatenate([_numbers(part(evidence, modality)) for evidence in batches])
     values = values.astype(np.float64)
     spread = float(values.std())

@@ -9,13 +9,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 # Inverse of a factor times features [B, W], shape [W, B].
 Whiten = Callable[[Tensor], Tensor]
-# Distances between rows of [B, W] and [C, W], shape [B, C].
-Apart = Callable[[Tensor, Tensor], Tensor]
 
 
 def max_probability(probabilities: Tensor) -> Tensor:
@@ -41,25 +38,6 @@ def margin(logits: Tensor) -> Tensor:
     return others - highest.squeeze(-1)
 
 
-def energy(logits: Tensor) -> Tensor:
-    """Free energy -log sum_i exp z_i (Liu et al. 2020); [B, C] to [B]."""
-    return -logits.logsumexp(dim=-1)
-
-
-def joint_energy(logits: Tensor) -> Tensor:
-    """-sum_i log(1 + exp z_i), for several labels (Wang et al. 2021); [B, C] to [B]."""
-    return -F.softplus(logits).sum(dim=-1)
-
-
-def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Jensen-Shannon divergence in bits of two modalities, normalised; [B, C] each to [B], 0..1."""
-    p, q = (x / x.sum(dim=-1, keepdim=True).clamp_min(1e-12) for x in (first, second))
-    mean = (p + q) / 2
-    bits = torch.special.entr(mean) - (torch.special.entr(p) + torch.special.entr(q)) / 2
-    value: Tensor = bits.sum(dim=-1) / torch.log(bits.new_tensor(2.0))
-    return value.clamp(0.0, 1.0)
-
-
 class Leverage:
     """f^T (G + ridge I)^-1 f: distance of features from the training data of a ridge solution.
 
@@ -74,42 +52,15 @@ class Leverage:
 
     def __init__(self, gram: Tensor, ridge: float) -> None:
         # Factorised in float64, stored in float32, which suffices for a sum of squares.
-        self.factor = _factor(gram, ridge).float()
-        self.whiten: Whiten = partial(_whiten, self.factor)
+        self.factor = cholesky_factor(gram, ridge).float()
+        self.whiten: Whiten = partial(whiten, self.factor)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Leverage of features [B, W], shape [B], at least 0."""
         return self.whiten(features).square().sum(dim=0)
 
 
-class Mahalanobis:
-    """Squared distances to class means under the covariance within classes (Lee et al. 2018).
-
-    Means are Q_i / n_i and the scatter is G - sum_i n_i mean_i mean_i^T, computed from the sums of
-    a ridge solution. Each clip must have one label.
-
-    Args:
-        gram: G, shape [W, W].
-        cross: Q, shape [W, C].
-        counts: n_i, number of clips of each class, shape [C].
-        ridge: Added to the diagonal of the scatter.
-    """
-
-    def __init__(self, gram: Tensor, cross: Tensor, counts: Tensor, ridge: float) -> None:
-        counts = counts.to(gram.dtype).clamp_min(1.0)
-        means = cross / counts
-        scatter = gram - (means * counts) @ means.T
-        self.factor = _factor(scatter, ridge).float()
-        self.whiten: Whiten = partial(_whiten, self.factor)
-        self.means = self.whiten(means.T.float()).T  # [C, W]
-        self.apart: Apart = torch.cdist
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """Squared distance of features [B, W] to each class, shape [B, C]."""
-        return self.apart(self.whiten(features).T, self.means).square()
-
-
-def _factor(matrix: Tensor, ridge: float) -> Tensor:
+def cholesky_factor(matrix: Tensor, ridge: float) -> Tensor:
     """Cholesky factor of a matrix plus a ridge, which is increased until the matrix is definite."""
     matrix = matrix.to(torch.float64, copy=True)
     size = len(matrix)
@@ -124,7 +75,7 @@ def _factor(matrix: Tensor, ridge: float) -> Tensor:
     return factor
 
 
-def _whiten(factor: Tensor, features: Tensor) -> Tensor:
+def whiten(factor: Tensor, features: Tensor) -> Tensor:
     """L^-1 f for features [B, W], shape [W, B]."""
     solved: Tensor = torch.linalg.solve_triangular(factor, features.to(factor.dtype).T, upper=False)
     return solved

@@ -10,11 +10,7 @@ _WORDS = {
     "max_probability": "no class is probable",
     "max_logit": "no class has a high score before normalisation",
     "margin": "no class stands out from the others",
-    "energy": "the combined score of all classes is low",
-    "joint_energy": "the combined score of all classes is low",
-    "disagreement": "the audio and the visual prediction disagree",
     "leverage": "its features are far from those of all training clips",
-    "mahalanobis": "its features are far from the mean of every class",
 }
 
 
@@ -40,13 +36,10 @@ def why_unknown(evidence: Mapping[str, float], probability: float, threshold: fl
         )
     decisive, value = max(evidence.items(), key=lambda item: item[1])
     side = "above" if value >= 0 else "below"
-    text = f"{_WORDS[decisive]} ({decisive} {_deviations(abs(value))} {side} the mean of validation"
-    if len(evidence) == 1:
-        return f"{text} clips)"
+    text = (
+        f"{_WORDS[decisive]} ({decisive} {abs(value):.1f} standard deviations {side} the mean of "
+        "validation clips"
+    )
     mean = sum(evidence.values()) / len(evidence)
     limit = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.nan
-    return f"{text} clips; mean of {len(evidence)} such values {mean:.1f}, threshold {limit:.1f})"
-
-
-def _deviations(value: float) -> str:
-    return f"{value:.1f} standard deviations"
+    return f"{text}; mean of {len(evidence)} such values {mean:.1f}, threshold {limit:.1f})"

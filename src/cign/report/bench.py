@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError
+from cign.report.charts import Difference, interval_chart
 from cign.report.html import fill
-from cign.report.interval_chart import Difference, interval_chart
 from cign.report.numbers import MODALITY_NAMES
 from cign.report.page import HEADLINE, LABELS
 from cign.report.text import flatten

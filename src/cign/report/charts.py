@@ -1,31 +1,20 @@
-"""Line charts as inline SVG: no script, no external request, colours from the style sheet.
-
-Series differ by colour (class ``s0`` .. ``s7`` of the style sheet), marker and, from the ninth
-series on, line dashes. References (``finetune``, ``joint``) are grey and dashed.
-"""
+"""Charts that compare runs: accuracy over classes, accuracy against a cost, differences."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
+from cign.metrics.costs import unbeaten
+from cign.report.svg import Axes, circle, drawing, look_of, mark, path, text
+
 WIDTH, HEIGHT = 400, 290
 LEFT, RIGHT, TOP, BOTTOM = 40, 14, 22, 46
-NUM_COLOURS = 8
-
-_DASHES = ("none", "6 3", "2 3", "8 3 2 3")
-_MARKERS = (  # paths around the origin, about 8 units across
-    "M-3.6 0a3.6 3.6 0 1 0 7.2 0a3.6 3.6 0 1 0-7.2 0Z",  # circle
-    "M-3.3-3.3h6.6v6.6h-6.6Z",  # square
-    "M0-4.4L4.3 3.2H-4.3Z",  # triangle
-    "M0-4.6L4.2 0 0 4.6-4.2 0Z",  # diamond
-    "M0 4.4L4.3-3.2H-4.3Z",  # triangle, upside down
-    "M-1.4-4.2h2.8v2.8h2.8v2.8h-2.8v2.8h-2.8v-2.8h-2.8v-2.8h2.8Z",  # plus
-    "M-4.2-1.8L0-4.4 4.2-1.8 2.6 3.6H-2.6Z",  # pentagon
-    "M-4.4 0L-2.2-3.8H2.2L4.4 0 2.2 3.8H-2.2Z",  # hexagon
-)
+_AREA = Axes(left=LEFT, right=WIDTH - RIGHT, top=TOP, bottom=HEIGHT - BOTTOM)
+_ZERO = 46  # width reserved for runs of cost 0, which a logarithmic axis cannot show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,35 +22,43 @@ class Series:
     """One line.
 
     Attributes:
-        name: Name in the tooltips.
         points: ``(x, y)``; None as y leaves a gap.
         titles: Tooltips, one per point.
-        look: Selects colour, marker and dashes: a number from 0, or the name of a reference.
+        look: See `cign.report.svg.look_of`.
     """
 
-    name: str
     points: tuple[tuple[float, float | None], ...]
     titles: tuple[str, ...]
     look: int | str
 
 
-def swatch(look: int | str) -> Markup:
-    """Legend entry of a series: a piece of its line with its marker."""
-    colour, marker, dash = look_of(look)
-    return Markup(
-        f'<svg class="swatch {colour}" width="34" height="12" viewBox="-17 -6 34 12" '
-        f'aria-hidden="true"><path class="line" d="M-16 0H16" stroke-dasharray="{dash}"/>'
-        f'<path class="dot" d="{marker}"/></svg>'
-    )
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One run.
+
+    Attributes:
+        cost: Cost, at least 0.
+        value: Accuracy in percent.
+        title: Tooltip.
+        look: See `cign.report.svg.look_of`.
+        counts: Whether it may be on the Pareto front; False for references.
+    """
+
+    cost: float
+    value: float
+    title: str
+    look: int | str
+    counts: bool = True
 
 
-def look_of(look: int | str) -> tuple[str, str, str]:
-    """Style class, marker path and dash pattern of a look; see `Series`."""
-    if isinstance(look, str):
-        is_joint = look == "joint"
-        return "reference", _MARKERS[3 if is_joint else 0], "6 4" if is_joint else "2 4"
-    dash = _DASHES[look // NUM_COLOURS % len(_DASHES)]
-    return f"s{look % NUM_COLOURS}", _MARKERS[look % len(_MARKERS)], dash
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A difference with its interval, in points, and the name at its left."""
+
+    name: str
+    value: float
+    low: float
+    high: float
 
 
 def line_chart(
@@ -79,71 +76,136 @@ def line_chart(
         An ``<svg>`` element.
     """
     xs = sorted({x for one in series for x, _ in one.points})
-    parts = [_grid(), _x_axis(xs, x_label)]
-    if limit is not None:
-        y = _y(limit)
-        parts.append(
-            f'<path class="limit" d="M{LEFT} {y}H{WIDTH - RIGHT}"/><text class="limit-text" '
-            f'text-anchor="end" x="{WIDTH - RIGHT}" y="{TOP - 7}">best possible {limit:g} %</text>'
-        )
-    parts += [_line(one, xs) for one in series]
-    return Markup(
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(parts)}</svg>'
-    )
-
-
-def _x(value: float, xs: Sequence[float]) -> float:
-    low, high = (xs[0], xs[-1]) if xs else (0.0, 1.0)
-    share = (value - low) / (high - low) if high > low else 0.5
-    return round(LEFT + 10 + share * (WIDTH - LEFT - RIGHT - 20), 1)
-
-
-def _y(percent: float) -> float:
-    return round(HEIGHT - BOTTOM - percent / 100 * (HEIGHT - TOP - BOTTOM), 1)
-
-
-def _grid() -> str:
-    lines = [
-        f'<path class="grid" d="M{LEFT} {_y(p)}H{WIDTH - RIGHT}"/>'
-        f'<text class="tick" text-anchor="end" x="{LEFT - 6}" y="{_y(p) + 4:g}">{p}</text>'
-        for p in range(0, 101, 20)
-    ]
-    return "".join(lines) + f'<text class="tick" x="{LEFT}" y="{TOP - 7}">%</text>'
-
-
-def _x_axis(xs: Sequence[float], label: str) -> str:
+    axes = replace(_AREA, x_range=(xs[0], xs[-1]) if xs else (0.0, 1.0), inset=10)
     step = -(-len(xs) // 12)  # at most a dozen labels, always including the last
-    shown = [x for i, x in enumerate(reversed(xs)) if i % step == 0] if xs else []
-    ticks = [
-        f'<path class="grid" d="M{_x(x, xs)} {_y(0)}v4"/>'
-        f'<text class="tick" text-anchor="middle" x="{_x(x, xs)}" y="{_y(0) + 17:g}">{x:g}</text>'
-        for x in shown
+    shown = [x for i, x in enumerate(reversed(xs)) if i % step == 0]
+    parts = [
+        axes.rows(range(0, 101, 20)),
+        text(LEFT, TOP - 7, "%", "start"),
+        axes.marks_below((axes.x(x), f"{x:g}") for x in shown),
+        axes.label(x_label, BOTTOM - 8),
     ]
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    ticks.append(
-        f'<text class="tick" text-anchor="middle" x="{middle:g}" y="{HEIGHT - 8}">'
-        f"{escape(label)}</text>"
-    )
-    return "".join(ticks)
+    if limit is not None:
+        parts += [
+            path("limit", f"M{LEFT} {axes.y(limit)}H{axes.right}"),
+            text(axes.right, TOP - 7, f"best possible {limit:g} %", "end", "limit-text"),
+        ]
+    parts += [_line(one, axes) for one in series]
+    return drawing("", (0, 0, WIDTH, HEIGHT), title, parts)
 
 
-def _line(series: Series, xs: Sequence[float]) -> str:
-    colour, marker, dash = look_of(series.look)
-    path, pen = [], "M"
-    dots = []
+def _line(series: Series, axes: Axes) -> str:
+    colour, _, dash = look_of(series.look)
+    steps, pen, marks = "", "M", ""
     for (x, y), title in zip(series.points, series.titles, strict=True):
         if y is None:
             pen = "M"
             continue
-        place = f"{_x(x, xs)} {_y(y)}"
-        path.append(f"{pen}{place}")
+        steps += f"{pen}{axes.x(x)} {axes.y(y)}"
         pen = "L"
-        dots.append(
-            f'<g transform="translate({place})"><title>{escape(title)}</title>'
-            f'<circle class="touch" r="11"/><path class="dot" d="{marker}"/></g>'
+        marks += mark(axes.x(x), axes.y(y), series.look, title)
+    line = path("line", steps, **{"stroke-dasharray": dash})
+    return f'<g class="{colour}">{line}{marks}</g>'
+
+
+def scatter(marks: Sequence[Mark], *, title: str, x_label: str) -> Markup:
+    """Draw runs over a logarithmic cost axis, with the Pareto front as a stepped line.
+
+    Args:
+        marks: At least one.
+        title: Title for screen readers.
+        x_label: Label of the x axis, with its unit.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    positive = [one.cost for one in marks if one.cost > 0]
+    has_zero = len(positive) < len(marks)
+    low = math.floor(math.log10(min(positive))) if positive else 0
+    high = max(math.ceil(math.log10(max(positive))) if positive else 1, low + 1)
+    values = [one.value for one in marks]
+    step = 20 if max(values) - min(values) > 40 else 10
+    floor = max(0, step * math.floor((min(values) - 2) / step))
+    ceiling = min(100, step * math.ceil((max(values) + 2) / step))
+    axes = replace(_AREA, y_range=(floor, ceiling))
+    left = LEFT + (_ZERO if has_zero else 8)
+    powers = replace(_AREA, left=left, right=_AREA.right - 8, x_range=(low, high))
+
+    def place(one: Mark) -> tuple[float, float]:
+        x = powers.x(math.log10(one.cost)) if one.cost > 0 else LEFT + 12
+        return x, axes.y(one.value)
+
+    ticks = [
+        (powers.x(power), _power(power)) for power in range(low, high + 1, -(-(high - low) // 5))
+    ]
+    parts = [
+        axes.rows(range(ceiling, floor - 1, -step)),
+        text(LEFT, TOP - 7, "%", "start"),
+        axes.marks_below([(LEFT + 12, "0")] * has_zero + ticks),
+        axes.label(x_label, BOTTOM - 8),
+    ]
+    ours = [one for one in marks if one.counts]
+    on_front = unbeaten([one.cost for one in ours], [one.value for one in ours])
+    best = sorted(place(one) for one, is_on in zip(ours, on_front, strict=True) if is_on)
+    if len(best) > 1:
+        steps = "".join(f"H{x}V{y}" for x, y in best[1:])
+        parts.append(path("front", f"M{best[0][0]} {best[0][1]}{steps}"))
+    parts += [mark(*place(one), one.look, one.title) for one in marks]
+    return drawing("", (0, 0, WIDTH, HEIGHT), title, parts)
+
+
+def _power(power: int) -> str:
+    """A power of ten with a unit prefix."""
+    if 0 <= power <= 3:
+        return str(10**power)
+    names = {4: "10 k", 5: "100 k", 6: "1 M", 7: "10 M", 8: "100 M", 9: "1 G", 10: "10 G"}
+    return names.get(power, f"{10.0**power:g}")
+
+
+def interval_chart(lines: Sequence[Difference], *, title: str, x_label: str) -> Markup:
+    """Draw differences below each other, on an axis that always includes zero.
+
+    Args:
+        lines: From top to bottom.
+        title: Title for screen readers.
+        x_label: Label of the axis.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    low, high, step = _round_ticks(lines)
+    top, row = 8, 24
+    bottom = top + row * len(lines) + 4
+    axes = Axes(left=190, right=616, top=top, bottom=bottom, x_range=(low, high))
+    parts = []
+    for i in range(round((high - low) / step) + 1):
+        tick = low + i * step
+        style = "zero" if abs(tick) < step / 2 else "grid"
+        parts.append(path(style, f"M{axes.x(tick)} {top}V{bottom}"))
+        parts.append(text(axes.x(tick), bottom + 16, _signed(tick)))
+    for i, line in enumerate(lines):
+        y = top + row * i + row / 2
+        low_x, high_x = axes.x(line.low), axes.x(line.high)
+        label = f"{line.name}: {line.value:+.1f} [{line.low:+.1f}, {line.high:+.1f}] points"
+        ends = f"M{low_x} {y:g}H{high_x}M{low_x} {y - 4:g}v8M{high_x} {y - 4:g}v8"
+        parts.append(
+            f'<g class="s0"><title>{escape(label)}</title>'
+            f"{text(axes.left - 12, y + 4, line.name, 'end', 'name')}{path('line', ends)}"
+            f"{circle(axes.x(line.value), y, 4)}</g>"
         )
-    return (
-        f'<g class="{colour}"><path class="line" d="{"".join(path)}" stroke-dasharray="{dash}"/>'
-        f"{''.join(dots)}</g>"
-    )
+    parts.append(axes.label(x_label, 36))
+    return drawing("intervals", (0, 0, 640, bottom + 42), title, parts)
+
+
+def _round_ticks(lines: Sequence[Difference]) -> tuple[float, float, float]:
+    """First tick, last tick and step: about six round numbers that cover all intervals."""
+    low = min(0.0, *(line.low for line in lines))
+    high = max(0.0, *(line.high for line in lines))
+    rough = max(high - low, 0.1) / 6
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
+    return math.floor(low / step) * step, max(math.ceil(high / step), 1) * step, step
+
+
+def _signed(value: float) -> str:
+    return f"{value:+g}".replace("-", "\N{MINUS SIGN}") if abs(value) > 1e-9 else "0"

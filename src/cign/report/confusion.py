@@ -1,4 +1,4 @@
-"""The confusion matrix as inline SVG: class names up to 40 classes, task numbers above."""
+"""The confusion matrix: class names up to 40 classes, task numbers above."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup, escape
+
+from cign.report.svg import drawing, path, task_name, text, upright
 
 Ints = npt.NDArray[np.integer[Any]]
 
@@ -47,24 +49,20 @@ def confusion_diagram(
     step = max(13.0, min(26.0, 520 / size)) if is_named else _UNNAMED_SIDE / size
     side = step * size
     levels = _levels(table)
-    parts = [f'<path class="frame" d="M0 0H{side:g}V{side:g}H0Z"/>', *_cells(levels, step)]
+    parts = [path("frame", f"M0 0H{side:g}V{side:g}H0Z"), *_cells(levels, step)]
     if is_named and with_counts:
         parts += _counts(table, levels, step)
     for end in np.cumsum(task_sizes)[:-1]:
         at = f"{end * step:.1f}"
-        parts.append(f'<path class="part" d="M0 {at}H{side:g}M{at} 0V{side:g}"/>')
+        parts.append(path("part", f"M0 {at}H{side:g}M{at} 0V{side:g}"))
     labels, box = (
         _class_labels(names, task_sizes, step) if is_named else _task_labels(task_sizes, size, step)
     )
     label = f"{title}: classes in the order learned, {', '.join(names[:3])}"
-    left, top, width, height = box
     # Text keeps its size: a figure wider than the screen scrolls in its own frame.
-    style = f'style="width:{width:.0f}px;max-width:none"' if is_named else ""
-    return Markup(
-        f'<svg class="chart {"named" if is_named else "square"}" {style} '
-        f'viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" role="img" '
-        f'aria-label="{escape(label)}">{"".join([*parts, *labels])}</svg>'
-    )
+    css = f"width:{box[2]:.0f}px;max-width:none" if is_named else ""
+    style = "named" if is_named else "square"
+    return drawing(style, [round(one) for one in box], label, [*parts, *labels], css)
 
 
 def shortened(name: str, most: int = _MAX_UNITS) -> str:
@@ -100,11 +98,10 @@ def _cells(levels: Ints, step: float) -> list[str]:
         for level in range(1, _LEVELS + 1):
             cells = np.argwhere((levels == level) & mask)
             if len(cells):
-                path = "".join(f"M{j} {i}h1v1h-1z" for i, j in cells)
-                parts.append(
-                    f'<path class="cell{name}" transform="scale({step:.4g})" '
-                    f'opacity="{0.15 + 0.85 * level / _LEVELS:.2f}" d="{path}"/>'
-                )
+                steps = "".join(f"M{j} {i}h1v1h-1z" for i, j in cells)
+                opacity = f"{0.15 + 0.85 * level / _LEVELS:.2f}"
+                style = f"cell{name}"
+                parts.append(path(style, steps, transform=f"scale({step:.4g})", opacity=opacity))
     return parts
 
 
@@ -113,13 +110,13 @@ def _counts(table: Ints, levels: Ints, step: float) -> list[str]:
     font = 10 if step > 17 else 8
     parts = [f'<g class="counts" font-size="{font}">']
     for i, j in np.argwhere(table):
-        text = str(table[i, j])
-        if len(text) * font * 0.6 > step:
+        count = str(table[i, j])
+        if len(count) * font * 0.6 > step:
             continue
         light = ' class="light"' if levels[i, j] >= _ON_DARK else ""
         parts.append(
             f'<text{light} x="{(j + 0.5) * step:.1f}" y="{(i + 0.5) * step + 0.35 * font:.1f}">'
-            f"{text}</text>"
+            f"{count}</text>"
         )
     return [*parts, "</g>"]
 
@@ -134,21 +131,19 @@ def _class_labels(
     room = max(map(_units, shown), default=0) * font * 0.62 + 12
     middles = [(i + 0.5) * step + 0.35 * font for i in range(len(names))]
     titles = [
-        f"<title>{escape(full)}</title>" if full != text else ""
-        for full, text in zip(names, shown, strict=True)
+        f"<title>{escape(full)}</title>" if full != short else ""
+        for full, short in zip(names, shown, strict=True)
     ]
     words = "".join(
-        f'<text x="-7" y="{y:.1f}">{escape(text)}{title}</text>'
-        for y, text, title in zip(middles, shown, titles, strict=True)
+        f'<text x="-7" y="{y:.1f}">{escape(short)}{title}</text>'
+        for y, short, title in zip(middles, shown, titles, strict=True)
     )
     parts = [  # the same text twice: rotated around the lower left corner it labels the columns
         f'<g class="names" font-size="{font}">{words}</g>',
         f'<g class="names" font-size="{font}" transform="translate(0 {side:g})rotate(-90)">'
         f"{words}</g>",
-        f'<text class="tick" text-anchor="middle" x="{side / 2:.1f}" y="{side + room + 14:.1f}">'
-        "predicted class</text>",
-        f'<text class="tick" text-anchor="middle" '
-        f'transform="translate({-room - 6:.1f} {side / 2:.1f})rotate(-90)">true class</text>',
+        text(side / 2, side + room + 14, "predicted class"),
+        upright(-room - 6, side / 2, "true class"),
     ]
     top = 4.0
     if len(task_sizes) > 1:
@@ -161,14 +156,11 @@ def _class_labels(
 def _task_numbers(task_sizes: Sequence[int], step: float, side: float) -> list[str]:
     """The number of each task above its columns and right of its rows."""
     parts, first = [], 0
-    for task, count in enumerate(task_sizes):
+    for task, count in enumerate(task_sizes, start=1):
         middle = (first + count / 2) * step
         first += count
-        word = "task " if count * step > 45 else ""
-        parts.append(
-            f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="-6">{word}{task + 1}'
-            f'</text><text class="tick" x="{side + 6:g}" y="{middle + 4:.1f}">{task + 1}</text>'
-        )
+        parts.append(text(middle, -6, task_name(task, count * step, 45)))
+        parts.append(text(side + 6, middle + 4, task, "start"))
     return parts
 
 
@@ -177,18 +169,12 @@ def _task_labels(
 ) -> tuple[list[str], tuple[float, float, float, float]]:
     """Task numbers instead of names, and the view box."""
     parts, first, side = [], 0, _UNNAMED_SIDE
-    for task, count in enumerate(task_sizes):
+    for task, count in enumerate(task_sizes, start=1):
         middle = (first + count / 2) * step
         if side * count / size > 12:
-            parts.append(
-                f'<text class="tick" text-anchor="middle" x="{middle:.1f}" y="254">{task + 1}'
-                f'</text><text class="tick" text-anchor="end" x="-5" y="{middle + 4:.1f}">'
-                f"{task + 1}</text>"
-            )
+            parts.append(text(middle, side + 14, task))
+            parts.append(text(-5, middle + 4, task, "end"))
         first += count
-    parts.append(
-        '<text class="tick" text-anchor="middle" x="120" y="270">task of the predicted class</text>'
-        '<text class="tick" text-anchor="middle" transform="translate(-20 120)rotate(-90)">'
-        "task of the true class</text>"
-    )
+    parts.append(text(side / 2, side + 30, "task of the predicted class"))
+    parts.append(upright(-20, side / 2, "task of the true class"))
     return parts, (-34, -4, 282, 280)

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from cign.metrics.embedded import Embeddings, sample_clips
 from cign.metrics.embeddings import taught
-from cign.report.charts import NUM_COLOURS
+from cign.report.svg import NUM_COLOURS
 
 MAX_POINTS = 400
 SIZE = 1000

@@ -9,7 +9,7 @@ from typing import Any
 
 from cign.metrics.classes import num_tested, percent_interval
 from cign.metrics.incremental import DEFINITIONS, is_multi_label
-from cign.report.charts import Series, line_chart, swatch
+from cign.report.charts import Series, line_chart
 from cign.report.clips import Stores, wrong_clips_of
 from cign.report.html import fill
 from cign.report.numbers import MODALITY_NAMES, formulas, measured, number_tables
@@ -29,6 +29,7 @@ from cign.report.sections import (
     provenance,
     untested_of,
 )
+from cign.report.svg import swatch
 from cign.report.text import DASH, flatten, number
 from cign.utils.files import write_text
 from cign.vocabulary import MODALITIES
@@ -238,7 +239,7 @@ def _chart(runs: Sequence[Run], modality: str, limit: float | None) -> Any:
             for k, value in enumerate(seen)
         )
         points = tuple(zip(map(float, classes), seen, strict=True))
-        series.append(Series(name=run.name, points=points, titles=titles, look=look))
+        series.append(Series(points=points, titles=titles, look=look))
     title = f"{MODALITY_NAMES[modality]} accuracy over the classes learned so far, after each task"
     return line_chart(series, title=title, x_label="classes learned", limit=limit)
 

@@ -13,19 +13,18 @@ from cign.metrics.breakdown import (
     confusion,
     is_new,
     old_and_new,
-    task_forgetting,
 )
 from cign.metrics.calibration import confidence_pairs, reliability
 from cign.metrics.catalogue import GROUPS, Numbers
-from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label
+from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label, task_forgetting
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.metrics.open_set import num_unknown, summarise_open_set
 from cign.report import confusion as confusions
 from cign.report import diagrams
+from cign.report.charts import Mark, scatter
 from cign.report.maps import NUM_LOOKS, dot, lay_out, map_of
 from cign.report.numbers import MAX_MAPS, MODALITY_NAMES
 from cign.report.runs import Run
-from cign.report.scatter import Mark, scatter
 from cign.report.text import number, value_of
 from cign.vocabulary import MODALITIES
 

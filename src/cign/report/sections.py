@@ -8,7 +8,6 @@ from cign.metrics.classes import (
     ClassRecall,
     Confusion,
     class_recalls,
-    named_in_short,
     num_tested,
     untested_classes,
     worst_confusions,
@@ -17,6 +16,7 @@ from cign.report.diagrams import interval_bar
 from cign.report.runs import Run
 from cign.report.text import DASH, flatten, number
 from cign.utils.code_version import described
+from cign.utils.wording import listed
 from cign.vocabulary import MODALITIES
 
 _SEEDS = {"run": "seed", "order": "class order"}
@@ -80,7 +80,7 @@ def untested_of(run: Run) -> str | None:
             "(split test) and use `cign evaluate`."
         )
     what = "this class" if len(names) == 1 else f"these {len(names)} classes"
-    return f"No test clips of {what}, whose recall is not measured: {named_in_short(names)}."
+    return f"No test clips of {what}, whose recall is not measured: {listed(names)}."
 
 
 def facts_of(run: Run) -> dict[str, str]:

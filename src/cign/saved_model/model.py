@@ -85,9 +85,7 @@ class Model:
     def evidence_reader(self) -> EvidenceReader:
         """Computes the evidence for unknown scores; cached, because it factorises matrices."""
         parts = {name for moments in self.unknown.moments.values() for name in moments}
-        return EvidenceReader(
-            self.method, with_leverage="leverage" in parts, with_distance="mahalanobis" in parts
-        )
+        return EvidenceReader(self.method, with_leverage="leverage" in parts)
 
     def load_backbone(self) -> Backbone:
         """Load the backbone that computes this model's tokens, on the device of the method.

@@ -33,6 +33,7 @@ from cign.updating.impact import Addition, answers, measure_cost, right
 from cign.updating.new_classes import check_listed, check_name, new_classes
 from cign.updating.new_clips import NewClips, Source, choose_clips, opened, unprepared
 from cign.utils.devices import device_of
+from cign.utils.wording import listed
 from cign.vocabulary import EVALUATION_BATCH
 
 
@@ -187,15 +188,10 @@ def _none() -> IntArray:
 
 
 def _what_was_added(new: tuple[str, ...], known: dict[str, int]) -> str:
-    parts = [f"added {_listed(new)}"] if new else []
+    parts = [f"added {listed(new, 5)}"] if new else []
     if known:
-        parts.append(f"{sum(known.values())} more clips of {_listed(tuple(known))}")
+        parts.append(f"{sum(known.values())} more clips of {listed(known, 5)}")
     return ", ".join(parts)
-
-
-def _listed(names: tuple[str, ...], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _with_change(model: Model, text: str, more: Mapping[str, str] | None = None) -> Model:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import pkgutil
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Generic, TypeVar
 
@@ -29,7 +30,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
         kind: Kind of component, for messages, for example ``"method"``.
         group: Group of the entry points.
         check: Raises an error for an object that is not such a component.
-        discover: Registers the components of this package before the first look-up.
+        package: Its modules register components when they are imported, before the first look-up.
     """
 
     def __init__(
@@ -37,10 +38,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
         kind: str,
         group: str,
         check: Callable[[str, Any], None],
-        discover: Callable[[], None] = lambda: None,
+        package: str | None = None,
     ) -> None:
         self.kind, self.group = kind, group
-        self._check, self._discover = check, discover
+        self._check, self._package = check, package
         self._parts: dict[str, T] = {}
         self._is_discovered = False
 
@@ -71,7 +72,10 @@ class Registry(MutableMapping[str, T], Generic[T]):
     def _all(self) -> dict[str, T]:
         if not self._is_discovered:
             self._is_discovered = True
-            self._discover()
+            if self._package is not None:
+                package = importlib.import_module(self._package)
+                for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+                    importlib.import_module(module.name)
         return self._parts
 
     def __getitem__(self, name: str) -> T:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _LINE_EVERY_S = 10.0
 _REFRESH_EVERY_S = 0.1
@@ -105,30 +108,34 @@ class PlainProgress:
             self.note(stage.last_line(time.monotonic()))
 
 
-class BarProgress:
-    """A bar at the bottom of a terminal.
+def make_bars(field: str) -> Progress:
+    """Bars on standard error, each followed by the text of a field.
 
-    It is drawn from the calls themselves, without an extra thread: worker processes are started
-    while it is shown, and forking a process with threads can deadlock.
+    They are drawn from the calls themselves, without an extra thread: worker processes are started
+    while they are shown, and forking a process with threads can deadlock.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Remaining(compact=True, elapsed_when_finished=True),
+        TextColumn(f"{{task.fields[{field}]}}", markup=False),
+        console=Console(stderr=True, highlight=False),
+        auto_refresh=False,
+        # Otherwise printed text would go to the bar's stream instead of a file or a pipe.
+        redirect_stdout=sys.stdout.isatty(),
+    )
+
+
+class BarProgress:
+    """A bar at the bottom of a terminal."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as Remaining
-
-        self._console = Console(stderr=True, highlight=False)
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            Remaining(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[measured]}", markup=False),
-            console=self._console,
-            auto_refresh=False,
-            # Otherwise printed text would go to the bar's stream instead of a file or a pipe.
-            redirect_stdout=sys.stdout.isatty(),
-        )
+        self._bar = make_bars("measured")
         self._task: Any = None
         self._stage: _Stage | None = None
         self._last_refresh = self._last_measured = 0.0
@@ -169,7 +176,7 @@ class BarProgress:
 
     def note(self, text: str) -> None:
         """Show a line above the bar."""
-        self._console.print(text, markup=False)
+        self._bar.console.print(text, markup=False)
 
     def stop(self) -> None:
         """Leave the finished bars on screen and release the terminal."""

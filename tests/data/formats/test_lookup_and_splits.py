@@ -15,14 +15,7 @@ from cign.data.formats.listing import Listing
 from cign.data.formats.lookup import TRIMMED_CLIP, YOUTUBE_CLIP, MediaFinder, Name
 from cign.data.formats.splits import SHARES, choose_split, divide_sources
 from cign.errors import InputError
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
-
+from data.conftest import touch
 
 # --- names of files ---
 

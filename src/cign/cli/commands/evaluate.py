@@ -9,6 +9,7 @@ from cign.cli.arguments import CommandParser, add_device, add_model, device_of, 
 from cign.cli.commands.train import interval, show_accuracy
 from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import note, percent, say, show_table
+from cign.utils.wording import listed
 
 SUMMARY = "Evaluate a model on those clips of a store whose classes it knows."
 EXAMPLE = "cign evaluate work/run work/store"
@@ -72,8 +73,6 @@ def run(options: Any) -> None:
 
 def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:
     """Recall per class, lowest first, then the classes without test clips."""
-    from cign.metrics.classes import named_in_short
-
     what = "average precision" if measure == "map" else "recall"
     tested = [one for one in classes if one["num_clips"]]
     say(f"\n{what} per class, audio-visual, lowest first")
@@ -86,7 +85,7 @@ def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:
     show_table(headings[:num_columns], (row[:num_columns] for row in rows))
     if lacking := [one["name"] for one in classes if not one["num_clips"]]:
         classes_are = "1 class has" if len(lacking) == 1 else f"{len(lacking)} classes have"
-        say(f"{classes_are} no clip and therefore no {what}: {named_in_short(lacking)}")
+        say(f"{classes_are} no clip and therefore no {what}: {listed(lacking)}")
 
 
 def _show_confusions(confusions: list[dict[str, Any]], measure: str) -> None:

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cign.data.formats.scanning import listed
 from cign.data.prepare.findings import COUNTED_ONLY, Problem, classes_without
 from cign.utils.terminal import say
+from cign.utils.wording import listed
 
 _MAX_CLIPS = 5
 _MAX_REMARKS = 3

@@ -17,8 +17,8 @@ from cign.cli.arguments import (
     paths,
     whole,
 )
-from cign.data.names import escape_name
 from cign.errors import InputError
+from cign.utils.file_text import escape_name
 from cign.utils.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Summarise a dataset (its lists are enough) or a prepared store, and report problems."

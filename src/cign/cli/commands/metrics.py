@@ -67,7 +67,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
     """A run's metrics as plain values, with the underlying tables."""
     from cign.metrics import breakdown, calibration
     from cign.metrics.catalogue import GROUPS, measure
-    from cign.metrics.incremental import accuracy_matrix, class_recall
+    from cign.metrics.incremental import accuracy_matrix, class_recall, task_forgetting
     from cign.metrics.open_set import summarise_open_set
     from cign.report.runs import lacking, stored
     from cign.vocabulary import MODALITIES
@@ -76,7 +76,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
     is_begun = predictions.num_tasks_done > 0
     recalls = {r: class_recall(predictions, r) for r in MODALITIES} if is_begun else {}
     drops = {
-        r: breakdown.task_forgetting(accuracy_matrix(predictions, r))
+        r: task_forgetting(accuracy_matrix(predictions, r))
         for r in (MODALITIES if is_begun else ())
     }
     confused = breakdown.confusion(predictions, "audio_visual")

@@ -207,14 +207,15 @@ def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
 
     if not rows:
         return
-    # A pipe has no width, so the table is not truncated.
-    is_narrow = sys.stdout.isatty() and not options.wide
-    table = make_table(rows, shutil.get_terminal_size().columns if is_narrow else None)
+    # A pipe has no width: names and labels are in full, and only --wide adds more columns.
+    is_pipe = not sys.stdout.isatty()
+    width = None if options.wide or is_pipe else shutil.get_terminal_size().columns
+    table = make_table(rows, width, is_brief=is_pipe and not options.wide)
     is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
     for line in table.lines("─" if is_utf8 else "-"):
         say(line)
     if table.hidden:
-        note(f"not shown at this width: {', '.join(table.hidden)}; --wide shows all columns")
+        note(f"not shown: {', '.join(table.hidden)}; --wide shows all columns")
     if options.unknown_threshold is None:
         note(_threshold_origin(learner.model.unknown))
 

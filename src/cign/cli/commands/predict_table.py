@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from cign.utils.file_text import name_to_text
+from cign.utils.file_text import escape_name
 
 _GAP = "  "
 _LEAST_TEXT = 12  # minimum width of a file name or a label, if the terminal has room
@@ -78,19 +78,21 @@ class Table:
                 )
 
 
-def make_table(predictions: Sequence[Any], width: int | None) -> Table:
+def make_table(predictions: Sequence[Any], width: int | None, *, is_brief: bool = False) -> Table:
     """Lay out predictions.
 
     Args:
         predictions: The predictions to show.
-        width: Width of the terminal in characters; None shows all columns at full length.
+        width: Width of the terminal in characters; None shows columns at full length.
+        is_brief: Whether to show no more than file, label, probability, unknown flag and remarks,
+            and the window where a file has several.
 
     Returns:
         The table. Long file names are shortened in the middle or, if two would then look the same,
         wrapped. Columns that do not fit are hidden; remarks are never hidden but move below their
         row.
     """
-    names = [_printable(name_to_text(one.file)) for one in predictions]
+    names = [_printable(escape_name(one.file)) for one in predictions]
     file = Column("file", names, has_words=False)
     label = Column("label", [_printable(one.label or "-") for one in predictions])
     columns = [
@@ -109,8 +111,9 @@ def make_table(predictions: Sequence[Any], width: int | None) -> Table:
         if column.width <= room:
             beneath, last = [""] * len(remarks), [column]
             room -= column.width + len(_GAP)
+    has_windows = len(set(names)) < len(names)
     for column in _others(predictions, is_whole=width is None):
-        if column.width <= room:
+        if column.width <= room and (not is_brief or (column.heading == "seconds" and has_windows)):
             columns.append(column)
             room -= column.width + len(_GAP)
         else:
@@ -203,7 +206,7 @@ def _classes(prediction: Any, modality: str, most: int | None) -> str:
 def _remarks(prediction: Any) -> str:
     """Remarks on a row: the error, a missing modality, why it is unknown."""
     if prediction.error is not None:
-        return f"error: {name_to_text(prediction.error)}"
+        return f"error: {escape_name(prediction.error)}"
     parts = [_MODALITIES[name] for name in prediction.missing]
     if prediction.is_unknown and prediction.probability >= _CONFIDENT:
         parts.append(

@@ -19,9 +19,9 @@ from cign.cli.arguments import (
     paths,
     whole,
 )
-from cign.data.names import escape_name
 from cign.errors import InputError, one_of
 from cign.utils.connection import ask_ahead
+from cign.utils.file_text import escape_name
 from cign.utils.terminal import make_progress, note, say, show_table
 
 SUMMARY = "Decode the clips of a source into a store and cache the tokens of a backbone."

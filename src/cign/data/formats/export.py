@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cign.data.clips import Clip, ClipTable
-from cign.data.names import escape_name
 from cign.errors import InputError
+from cign.utils.file_text import escape_name
 from cign.utils.files import write_text
 
 _COLUMNS = ("path", "labels", "split", "start_s", "end_s", "source", "box")

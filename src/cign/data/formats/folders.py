@@ -9,11 +9,12 @@ from cign.data.clips import Clip, check_label
 from cign.data.formats.dividing import divide
 from cign.data.formats.listing import Listing
 from cign.data.formats.registry import register_format
-from cign.data.formats.scanning import EMPTY, LOOSE, Scan, listed
+from cign.data.formats.scanning import EMPTY, LOOSE, MAX_NAMED, Scan
 from cign.data.formats.split_names import mentions_split, split_word, splits_of
 from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES, VIDEO_SUFFIXES
 from cign.data.walking import visible_folders
 from cign.errors import InputError
+from cign.utils.wording import listed
 from cign.vocabulary import SPLITS
 
 __all__ = ["AUDIO_SUFFIXES", "MEDIA_SUFFIXES", "VIDEO_SUFFIXES", "divide", "read_folders"]
@@ -132,7 +133,7 @@ def _refuse_hidden_splits(scan: Scan, folders: Sequence[Path]) -> None:
     nested = [folder for folder, below in inside.items() if below and not scan.media_in(folder)]
     mentioned = {folder: split for folder in nested if (split := mentions_split(folder.name))}
     if len(set(mentioned.values())) > 1:
-        names = listed(repr(folder.name) for folder in mentioned)
+        names = listed((repr(folder.name) for folder in mentioned), MAX_NAMED)
         raise InputError(
             f"folders {names} of source {scan.source} look like splits: name them "
             f"{', '.join(SPLITS)}, or flatten the folders if they are classes"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES, kind_of
-from cign.data.names import escape_name
+from cign.utils.file_text import escape_name
 
 # File names without suffix, as format strings; `*` matches digits.
 YOUTUBE_CLIP = (

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from cign.data.names import escape_name, is_escaped, unescape_name
 from cign.errors import InputError
+from cign.utils.file_text import is_escaped, unescape_name
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -19,7 +19,7 @@ def local_path(text: str, roots: Sequence[Path], where: str) -> str:
     r"""Turn a listed path into a path of this machine.
 
     ``file://`` URLs, a leading ``~``, Windows backslashes (``dog\1.mp4``) and the escapes of
-    `cign.data.names` are resolved. A file whose name is exactly as listed takes precedence.
+    `cign.utils.file_text` are resolved. A file whose name is exactly as listed takes precedence.
 
     Args:
         text: The path as listed.
@@ -78,7 +78,7 @@ def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
     if not text or "\0" in text:
         raise _no_name(text, where)
     try:
-        escape_name(text)
+        text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise InputError(f"{where}: path {text!r} is not valid text; correct it") from None
     if PurePosixPath(text).is_absolute():

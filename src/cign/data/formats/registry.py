@@ -6,8 +6,6 @@ A format is a function that takes the source's absolute path and the media folde
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,14 +28,7 @@ def _check(what: str, part: Any) -> None:
         raise InputError(f"{what} is not a reader: register a function")
 
 
-def _discover() -> None:
-    """Import every module of this package, to register its formats."""
-    package = importlib.import_module(__name__.rpartition(".")[0])
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
-
-
-FORMATS: Registry[Reader] = Registry("format", "cign.formats", _check, _discover)
+FORMATS: Registry[Reader] = Registry("format", "cign.formats", _check, __package__)
 
 
 def register_format(name: str, *, contract: int = CONTRACT) -> Callable[[R], R]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cign.data.clips import Ignored
 from cign.data.media.image_files import PICTURE_FOLDER, PICTURE_SUFFIXES
 from cign.data.media.recognition import has_media_suffix, is_media
-from cign.data.names import escape_name
 from cign.data.walking import visible, walk
+from cign.utils.file_text import escape_name
+from cign.utils.wording import listed
 
 NOT_MEDIA = "not media"
 NAMED_LIKE_MEDIA = "a folder named like a media file"
@@ -35,7 +35,7 @@ _ONE = {
     LOOSE: "media file outside the class folders was ignored",
     EMPTY: "class folder without media was not read as a class",
 }
-_MAX_NAMED = 3
+MAX_NAMED = 3
 
 
 @dataclass
@@ -100,15 +100,8 @@ class Scan:
             names = [path for path, why in self.ignored if why == reason]
             if names:
                 what = f"{len(names)} {(_ONE if len(names) == 1 else _SEVERAL)[reason]}"
-                notes.append(f"{what}: {listed(names)}")
+                notes.append(f"{what}: {listed(names, MAX_NAMED)}")
         return tuple(notes)
-
-
-def listed(names: Iterable[str], most: int = _MAX_NAMED) -> str:
-    """Join the first names of a list, with the number of remaining ones."""
-    names = list(names)
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _is_picture(path: Path) -> bool:

@@ -14,8 +14,8 @@ from cign.data.formats.listing import Listing
 from cign.data.formats.paths import find_media, local_path, relative_inside
 from cign.data.formats.registry import register_format
 from cign.data.formats.split_names import sure_split
-from cign.data.names import escape_name
 from cign.errors import InputError, one_of
+from cign.utils.file_text import escape_name
 from cign.vocabulary import SPLITS
 
 Rows = Iterator[tuple[str, Mapping[str, Any]]]
@@ -175,10 +175,12 @@ def _source(value: Any, where: str) -> str:
     """Return the recording; empty for a missing value in any spelling."""
     if is_missing(value):
         return ""
+    text = _text(value)
     try:
-        return escape_name(_text(value))
+        text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise InputError(f"{where}: source {value!r} is not valid text; correct it") from None
+    return escape_name(text)
 
 
 def _number(value: Any, name: str, where: str) -> float | None:

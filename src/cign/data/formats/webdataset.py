@@ -24,9 +24,9 @@ from cign.data.formats.registry import register_format
 from cign.data.formats.split_names import split_word, splits_of
 from cign.data.formats.table import clip_of_row
 from cign.data.media.recognition import AUDIO_SUFFIXES, VIDEO_SUFFIXES, is_text, kind_of
-from cign.data.names import escape_name
 from cign.data.shards import ShardIndex, as_file, find_shards, key_of, read_index
 from cign.errors import InputError
+from cign.utils.file_text import escape_name
 from cign.utils.files import parse_json
 
 CLASS_NAMES = "classnames.txt"

@@ -15,7 +15,6 @@ from cign.data.clip_file import write_clips
 from cign.data.clips import ClipTable, Ignored
 from cign.data.intact import checksum
 from cign.data.media.decode import THRESHOLDS, MediaSpec
-from cign.data.names import escape_name
 from cign.data.prepare.findings import (
     Findings,
     Problem,
@@ -28,6 +27,7 @@ from cign.data.prepare.findings import (
 from cign.data.prepare.worker import Answer
 from cign.data.store import FORMAT, Store
 from cign.errors import InputError
+from cign.utils.file_text import escape_name
 from cign.utils.files import read_json, write_json
 
 

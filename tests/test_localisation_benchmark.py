@@ -5,7 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from cign.metrics.localisation import Localisation, localise_moments, localise_patches
+from benchmark_scripts import script
+
+_SCRIPT = script("localisation")
+Localisation = _SCRIPT.Localisation
+localise_moments, localise_patches = _SCRIPT.localise_moments, _SCRIPT.localise_patches
 
 GRID = (2, 4)  # centres at x = 1/8, 3/8, 5/8, 7/8 and y = 1/4, 3/4
 

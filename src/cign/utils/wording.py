@@ -1,0 +1,10 @@
+"""Wording of messages."""
+
+from collections.abc import Iterable
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Join the first names of a list with commas, with the number of remaining ones."""
+    names = list(names)
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
