@@ -189,6 +189,22 @@ def test_the_files_of_a_version_do_not_change(model, place):
     assert contents(folder_in_use(place)) == original
 
 
+def test_earlier_versions_may_be_deleted(model, place):
+    for name in ("a", "b", "c"):
+        publish(rename_class(model, "class 0", name), place)
+    shutil.rmtree(place / "versions" / "1")
+    (place / "versions" / "2" / "model.json").unlink()
+    (place / "versions" / "notes").mkdir()
+    (place / "README.md").write_text("of the owner")
+    assert [one.number for one in list_versions(place)] == [3, 4]
+    assert undo(place) == 3
+    with pytest.raises(InputError, match="has no version before 3"):
+        undo(place)
+    assert publish(model, place) == 4
+    assert (place / "versions" / "notes").is_dir()
+    assert (place / "README.md").read_text() == "of the owner"
+
+
 @pytest.mark.parametrize("text", ["", "0", "-1", "../2", "2x", "1" * 5000, "2\n\n", "\u0662"])
 def test_a_damaged_current_file_is_refused(text, model, place):
     publish(rename_class(model, "class 0", "zero"), place)

@@ -26,7 +26,7 @@ WEIGHTS, KEPT, CARD, ABOUT = "model.safetensors", "kept.safetensors", "README.md
 DATA = (WEIGHTS, KEPT)
 VERSIONS, CURRENT = "versions", "CURRENT"
 MOST_BYTES = 2**26  # largest model.json
-_TRIES = 3
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
 
 
 def has_model(folder: Path) -> bool:
@@ -57,12 +57,11 @@ def current_number(place: Path) -> int | None:
     Raises:
         InputError: If ``CURRENT`` is damaged.
     """
-    path = place / CURRENT
     try:
-        text = path.read_bytes()
+        text = (place / CURRENT).read_text(encoding="utf-8", errors="replace").removesuffix("\n")
     except FileNotFoundError:
         return None
-    if not re.fullmatch(rb"[1-9][0-9]{0,8}\n?", text):
+    if not _NUMBER.fullmatch(text):
         raise InputError(
             f"model {place}: {CURRENT} must hold the number of a folder in {place / VERSIONS}: "
             "write it there, or restore the folder"
@@ -78,11 +77,10 @@ def folder_in_use(place: Path) -> Path:
 
 def version_numbers(place: Path) -> list[int]:
     """Numbers of the versions up to the one in use, in ascending order."""
-    current = current_number(place)
-    if current is None:
-        return [1]
-    found = {int(path.name) for path in (place / VERSIONS).glob("*") if path.name.isdigit()}
-    return sorted({number for number in found if number < current} | {current})
+    current = current_number(place) or 1
+    names = (path.parent.name for path in (place / VERSIONS).glob(f"*/{ABOUT}"))
+    found = {int(name) for name in names if _NUMBER.fullmatch(name)}
+    return [*sorted(number for number in found if number < current), current]
 
 
 def state_of(place: Path) -> str | None:
@@ -129,18 +127,16 @@ def read_model_files(place: Path) -> tuple[Path, dict[str, Any], dict[str, bytes
     Raises:
         InputError: If a file is missing, or its checksum does not match.
     """
-    for attempt in range(_TRIES):
-        before = state_of(place)
-        folder = folder_in_use(place)
-        try:
-            about = read_about(folder)
-            guarded = [name for name in DATA if name in about["checksums"]]
-            return folder, about, {name: _intact(folder, about, name) for name in guarded}
-        except InputError:
-            # Another process may have removed the version in between (undo).
-            if attempt == _TRIES - 1 or state_of(place) == before:
-                raise
-    raise AssertionError("unreachable")
+    before = state_of(place)
+    folder = folder_in_use(place)
+    try:
+        about = read_about(folder)
+        guarded = [name for name in DATA if name in about["checksums"]]
+        return folder, about, {name: _intact(folder, about, name) for name in guarded}
+    except InputError:
+        if state_of(place) == before:
+            raise
+    return read_model_files(place)  # another process removed the version in between
 
 
 def _intact(folder: Path, about: dict[str, Any], name: str) -> bytes:
@@ -201,11 +197,10 @@ def tidy(place: Path) -> int:
     current = current_number(place)
     for left in place.glob(".*.tmp"):
         left.unlink()
-    for folder in (place / VERSIONS).glob("*"):
-        if folder.name.startswith(".") or (
-            folder.name.isdigit() and int(folder.name) > (current or 0)
-        ):
-            shutil.rmtree(folder)
+    for path in (place / VERSIONS).glob("*"):
+        is_later = _NUMBER.fullmatch(path.name) and int(path.name) > (current or 0)
+        if is_later or path.name.startswith("."):
+            shutil.rmtree(path)
     if current is None:
         add_version(place, 1, lambda staging: _copy_files(place, staging))
     if (place / ABOUT).is_file():  # last, so that an interrupted move is completed
