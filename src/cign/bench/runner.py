@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from cign.bench.worker import Job, failure_of, make_run
-from cign.utils.pool import Ending, Program, run_tasks
+from cign.bench.worker import Job, work
+from cign.utils.pool import Ending, Message, Program, run_tasks
 
 # -P: a file of the working folder must not stand in for a module.
 PROGRAM = (sys.executable, "-P", "-c", "from cign.bench.worker import main; main()")
@@ -81,10 +83,6 @@ def run_all(
         One outcome for each job, in order of completion. Closing the iterator early, also by an
         exception, ends the processes; the files they have saved remain.
     """
-    if num_workers == 0:
-        for job in jobs:
-            yield _run_here(job, view)
-        return
 
     def moved(job: Job, at: list[Any]) -> None:
         view.moved(job["name"], *at)
@@ -96,14 +94,19 @@ def run_all(
         log = folder / "worker.log"
         return Program(command=program, num_threads=job["threads"], log=log)
 
-    for ending in run_tasks(jobs, started, num_workers=num_workers, moved=moved):
-        outcome = _outcome(ending)
-        view.ended(outcome.name, ending.seconds, outcome.error)
-        yield outcome
+    if num_workers == 0:
+        endings = _run_here(jobs, moved)
+    else:
+        endings = run_tasks(jobs, started, num_workers=num_workers, moved=moved)
+    with contextlib.closing(endings):
+        for ending in endings:
+            outcome = _outcome(ending)
+            view.ended(outcome.name, ending.seconds, outcome.error)
+            yield outcome
 
 
 def _outcome(ending: Ending) -> Outcome:
-    """The outcome of a run in a process."""
+    """The outcome of a run."""
     name, answer = ending.task["name"], ending.answer
     if answer is not None:
         return Outcome(name=name, error=answer.get("failed"), traceback=answer.get("traceback", ""))
@@ -113,35 +116,15 @@ def _outcome(ending: Ending) -> Outcome:
     return Outcome(name=name, error=f"its process was killed by {ending.signal}{hint}")
 
 
-def _run_here(job: Job, view: View) -> Outcome:
-    """Make one run in this process."""
-    begin = time.monotonic()
-    error, trace = None, ""
-    try:
-        make_run(job, _Here(job["name"], view))
-    except Exception as caught:
-        failure = failure_of(caught)
-        error, trace = failure["failed"], failure["traceback"]
-    view.ended(job["name"], time.monotonic() - begin, error)
-    return Outcome(name=job["name"], error=error, traceback=trace)
+def _run_here(
+    jobs: Sequence[Job], moved: Callable[[Job, Any], None]
+) -> Generator[Ending, None, None]:
+    """Make runs in this process."""
+    for job in jobs:
+        begin = time.monotonic()
+        answer = work(job, partial(_report, moved, job))
+        yield Ending(task=job, answer=answer, seconds=time.monotonic() - begin)
 
 
-class _Here:
-    """Forwards the progress of a run to the view."""
-
-    def __init__(self, name: str, view: View) -> None:
-        self._name, self._view = name, view
-        self._title, self._done, self._total = "", 0, 0
-
-    def start(self, title: str, total: int) -> None:
-        self._title, self._done, self._total = title, 0, total
-
-    def advance(self, steps: int = 1) -> None:
-        self._done += steps
-        self._view.moved(self._name, self._title, self._done, self._total)
-
-    def note(self, text: str) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
+def _report(moved: Callable[[Job, Any], None], job: Job, message: Message) -> None:
+    moved(job, message["at"])

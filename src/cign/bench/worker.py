@@ -17,7 +17,7 @@ from cign.errors import CignError
 from cign.metrics import embedded
 from cign.utils.files import read_json, replacing, write_json
 from cign.utils.pool import Message, Send, serve
-from cign.utils.progress import Progress
+from cign.utils.progress import Progress, Silent
 
 Job = dict[str, Any]
 
@@ -111,7 +111,7 @@ def failure_of(error: Exception) -> Message:
     return {"failed": text, "traceback": "".join(lines)}
 
 
-class _Reporter:
+class _Reporter(Silent):
     """Progress that sends messages, at most two per second."""
 
     def __init__(self, send: Send) -> None:
@@ -129,12 +129,6 @@ class _Reporter:
         if now - self._last >= _REPORT_EVERY_S:
             self._last = now
             self._send({"at": [self._title, self._done, self._total]})
-
-    def note(self, text: str) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
 
 
 def work(job: Job, send: Send) -> Message:

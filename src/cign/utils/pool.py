@@ -19,7 +19,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -85,7 +85,7 @@ def run_tasks(
     num_retries: int = 0,
     timeout_s: float = math.inf,
     moved: Callable[[Task, Any], None] = lambda task, at: None,
-) -> Iterator[Ending]:
+) -> Generator[Ending, None, None]:
     """Run tasks in parallel processes.
 
     Args:
@@ -99,7 +99,7 @@ def run_tasks(
         moved: Called with a task and the value of ``at`` for each progress message.
 
     Yields:
-        One ending per task, in order of completion. Closing the iterator kills the processes.
+        One ending per task, in order of completion. Closing the generator kills the processes.
     """
     waiting = deque((task, num_retries) for task in tasks)
     working: set[_Process] = set()

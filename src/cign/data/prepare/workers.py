@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -50,15 +51,17 @@ def decode_all(
         return
     setup = {"spec": spec.to_dict(), "folder": None if folder is None else str(folder)}
     program = Program(command=(*PROGRAM, json.dumps(setup)), num_threads=1)
-    for ending in run_tasks(
+    endings = run_tasks(
         tasks,
         lambda _: program,
         num_workers=num_workers,
         reuse=True,
         num_retries=1,
         timeout_s=timeout_s,
-    ):
-        yield ending.answer or _lost(ending, program, timeout_s)
+    )
+    with contextlib.closing(endings):
+        for ending in endings:
+            yield ending.answer or _lost(ending, program, timeout_s)
 
 
 def _lost(ending: Ending, program: Program, timeout_s: float) -> Answer:
