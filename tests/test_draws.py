@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from cign.errors import RunError
 from cign.methods import METHODS
 from cign.methods.base import Batch, GradientMethod
 from cign.methods.phases import Phase, TrainingOptions
-from cign.training.distributed.draws import WholeBatchDraws
 from cign.training.place import Place
+from cign.utils.seeding import per_clip, rows_of_batch
 from toy import quick_options, toy_loop
 
 ROWS = np.array([1, 3])
@@ -28,20 +29,20 @@ MORE = {
     "draw",
     [
         lambda n: torch.rand((n, 1, 1)),
-        lambda n: torch.rand(n, 3),
-        lambda n: torch.rand(n),
+        torch.rand,
         lambda n: torch.randn(n, 2),
         lambda n: torch.randint(0, 9, (n, 2)),
         lambda n: torch.empty(n, 4).exponential_(),
-        lambda n: torch.empty_like(torch.zeros(n, 2, 2)).uniform_(-1, 1),
     ],
 )
 def test_rows_of_what_the_whole_batch_draws(draw):
     torch.manual_seed(5)
     whole = [draw(5), draw(5)]
     torch.manual_seed(5)
-    with WholeBatchDraws(ROWS, 5):
-        own = [draw(2), draw(2)]
+    assert all(torch.equal(per_clip(draw, 5), drawn) for drawn in whole), "one process"
+    torch.manual_seed(5)
+    with rows_of_batch(ROWS, 5):
+        own = [per_clip(draw, 2), per_clip(draw, 2)]
     for mine, all_rows in zip(own, whole, strict=True):
         torch.testing.assert_close(mine, all_rows[ROWS], rtol=0, atol=0)
 
@@ -49,21 +50,35 @@ def test_rows_of_what_the_whole_batch_draws(draw):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: torch.rand(()),
-        lambda: torch.rand(5, 2),
+        lambda: torch.rand(2),
         lambda: torch.randperm(2),
-        lambda: torch.rand_like(torch.zeros(2)),
-        lambda: torch.bernoulli(torch.full((2,), 0.5)),
+        lambda: torch.zeros(2).normal_(),
         lambda: torch.nn.functional.dropout(torch.ones(2), 0.5),
     ],
 )
-def test_what_has_no_row_for_each_clip_is_found_out(draw):
-    with pytest.raises(AssertionError, match="draws"), WholeBatchDraws(ROWS, 5):
-        draw()
+@pytest.mark.parametrize("then", [lambda: None, lambda: per_clip(torch.rand, 2)])
+def test_other_draws_are_found_out(draw, then):
+    def step():
+        with rows_of_batch(ROWS, 5):
+            per_clip(torch.rand, 2)
+            draw()
+            then()
+
+    with pytest.raises(RunError, match=r"draw them with cign\.utils\.seeding\.per_clip"):
+        step()
+    assert per_clip(torch.rand, 7).shape == (7,), "nothing of the step is left"
 
 
-def test_a_dropout_that_drops_nothing_is_none_of_our_business():
-    with WholeBatchDraws(ROWS, 5):
+def test_draws_of_another_number_than_the_clips_are_refused():
+    with (
+        pytest.raises(RunError, match="of 5 clips are drawn in a step on 2"),
+        rows_of_batch(ROWS, 5),
+    ):
+        per_clip(torch.rand, 5)
+
+
+def test_a_dropout_that_drops_nothing_is_allowed():
+    with rows_of_batch(ROWS, 5):
         x = torch.nn.functional.dropout(torch.ones(2), 0.0)
         x = torch.nn.functional.dropout(x, 0.5, training=False)
     assert x.tolist() == [1.0, 1.0]
@@ -107,7 +122,7 @@ def gradients(method, parts, total):
     sums = 0.0
     for rows, batch in parts:
         torch.manual_seed(7)
-        with WholeBatchDraws(rows, total):
+        with rows_of_batch(rows, total):
             losses = method.learn(batch, phase())
         loss = torch.stack(list(losses.values())).sum() * (len(rows) / total)
         loss.backward()

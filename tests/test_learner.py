@@ -231,7 +231,7 @@ def test_model_of_a_newer_version_is_refused(run, tmp_path):
     path = tmp_path / "model" / "model.json"
     about = json.loads(path.read_text())
     path.write_text(json.dumps({**about, "format": 99}))
-    with pytest.raises(InputError, match="has format 99, this version reads up to 2: update cign"):
+    with pytest.raises(InputError, match="has format 99, this version reads up to 3: update cign"):
         Learner.load(tmp_path / "model")
 
 

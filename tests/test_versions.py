@@ -15,6 +15,7 @@ import torch
 
 from cign.errors import InputError
 from cign.learner import Learner
+from cign.saved_model.files import folder_in_use
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.versions import changing, list_versions, publish, save_or_publish, undo
 from cign.updating.edits import remove_class, rename_class
@@ -46,7 +47,7 @@ def test_kept_clips_come_back_with_the_model(model, place):
 def test_a_model_without_kept_clips_or_versions_loads(model, place):
     """As it was written before there were any."""
     about = json.loads((place / "model.json").read_text())
-    for key in ("version", "kept", "changes"):
+    for key in ("kept", "changes"):
         del about[key]
     del about["checksums"]["kept.safetensors"]
     (place / "model.json").write_text(json.dumps(about))
@@ -71,11 +72,11 @@ def test_versions_are_listed_and_undone_one_by_one(model, place):
     assert [one.num_classes for one in listed] == [6, 6, 5]
     assert [one.num_kept for one in listed] == [12, 12, 10]
     assert [one.is_current for one in listed] == [False, False, True]
-    assert "- task 3: class 5" in (place / "README.md").read_text()
-    # An earlier version is a model itself, and takes no more of the disk than a link.
-    assert load_model(place / "versions" / "1").classes == model.classes
-    own = place / "versions" / "3" / "model.safetensors"
-    assert own.samefile(place / "model.safetensors")
+    assert "- task 3: class 5" in (place / "versions/3/README.md").read_text()
+    assert load_model(place / "versions" / "1").classes == model.classes  # a model itself
+    # No file of the folder is stale, and nothing is stored twice.
+    assert sorted(p.name for p in place.iterdir()) == ["CURRENT", "versions"]
+    assert (place / "CURRENT").read_text() == "3\n"
 
     assert undo(place) == 2
     assert load_model(place).classes == first.classes
@@ -94,7 +95,7 @@ def test_undoing_to_a_version_without_kept_clips_takes_them_away(model, place):
     publish(model, place)
     assert load_model(place).kept is not None
     undo(place)
-    assert not (place / "kept.safetensors").exists()
+    assert not (folder_in_use(place) / "kept.safetensors").exists()
     assert load_model(place).kept is None
 
 
@@ -108,17 +109,19 @@ def test_saving_over_a_model_keeps_it_as_a_version(model, place):
 @pytest.mark.parametrize("name", ["model.safetensors", "kept.safetensors"])
 def test_a_changed_byte_is_refused_also_where_a_version_has_the_right_one(name, model, place):
     publish(rename_class(model, "class 0", "zero"), place)
-    copy = shutil.copytree(place, place.parent / "copy")
-    data = bytearray((copy / name).read_bytes())
+    path = place / "versions" / "2" / name
+    data = bytearray(path.read_bytes())
     data[-1] ^= 1
-    (copy / name).write_bytes(bytes(data))
+    path.write_bytes(bytes(data))
     with pytest.raises(InputError, match=f"was changed or damaged: the checksum of {name}"):
-        load_model(copy)
+        load_model(place)
     with pytest.raises(InputError, match="was changed or damaged"):
-        publish(model, copy)
-    (copy / name).unlink()
+        publish(model, place)
+    path.unlink()
     with pytest.raises(InputError, match=f"lacks {name}: restore the folder"):
-        load_model(copy)
+        load_model(place)
+    assert undo(place) == 1
+    assert same_answers(scores(load_model(place)), scores(model))
 
 
 def test_a_damaged_earlier_version_is_not_gone_back_to(model, place):
@@ -142,22 +145,99 @@ def test_a_folder_in_use_is_refused(model, place):
     assert not (place / "none").exists()
 
 
-def test_a_model_read_while_it_is_changed_is_one_version(model, place, monkeypatch):
+@pytest.mark.parametrize("first", [(), ("renamed",)])
+@pytest.mark.parametrize("change", ["publish", "undo", "undo and publish"])
+def test_a_model_read_while_it_is_changed_is_one_version(first, change, model, place, monkeypatch):
     """The description is read, then the version changes, then the weights are read."""
     from cign.saved_model import files as model_files
 
     real = model_files._intact
-    late = [rename_class(model, "class 0", "zero")]
+    before = rename_class(model, "class 0", "zero")
+    if first or "undo" in change:
+        publish(before, place)
+    late = [remove_class(before, "class 1")]
 
     def read(*args):
         if late:
-            publish(remove_class(late.pop(), "class 1"), place)
+            after = late.pop()
+            if "undo" in change:
+                undo(place)
+            if "publish" in change:
+                publish(after, place)
         return real(*args)
 
     monkeypatch.setattr(model_files, "_intact", read)
     again = load_model(place)
-    assert again.classes in (model.classes, ("zero", *NAMES[2:]))
+    assert again.classes in (model.classes, before.classes, ("zero", *NAMES[2:]))
     assert again.method.num_classes == len(again.classes)
+
+
+def test_the_files_of_a_version_do_not_change(model, place):
+    """A change moves them and undo restores them, byte for byte."""
+
+    def contents(folder):
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    original = contents(place)
+    publish(rename_class(model, "class 0", "zero"), place)
+    assert contents(place / "versions" / "1") == original
+    second = contents(place / "versions" / "2")
+    publish(remove_class(load_model(place), "class 1"), place)
+    undo(place)
+    assert contents(place / "versions" / "2") == contents(folder_in_use(place)) == second
+    undo(place)
+    assert contents(folder_in_use(place)) == original
+
+
+def test_earlier_versions_may_be_deleted(model, place):
+    for name in ("a", "b", "c"):
+        publish(rename_class(model, "class 0", name), place)
+    shutil.rmtree(place / "versions" / "1")
+    (place / "versions" / "2" / "model.json").unlink()
+    (place / "versions" / "notes").mkdir()
+    (place / "README.md").write_text("of the owner")
+    assert [one.number for one in list_versions(place)] == [3, 4]
+    assert undo(place) == 3
+    with pytest.raises(InputError, match="has no version before 3"):
+        undo(place)
+    assert publish(model, place) == 4
+    assert (place / "versions" / "notes").is_dir()
+    assert (place / "README.md").read_text() == "of the owner"
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "../2", "2x", "1" * 5000, "2\n\n", "\u0662"])
+def test_a_damaged_current_file_is_refused(text, model, place):
+    publish(rename_class(model, "class 0", "zero"), place)
+    (place / "CURRENT").write_text(text, encoding="utf-8")
+    for act in (load_model, list_versions, undo, lambda folder: publish(model, folder)):
+        with pytest.raises(InputError, match="CURRENT must hold the number of a folder"):
+            act(place)
+    (place / "CURRENT").write_text("7")
+    with pytest.raises(InputError, match="model not found"):
+        load_model(place)
+    (place / "CURRENT").write_text("2")
+    assert load_model(place).classes[0] == "zero"
+
+
+def test_a_version_itself_is_not_changed(model, place, tmp_path):
+    publish(rename_class(model, "class 0", "zero"), place)
+    first = place / "versions" / "1"
+    learner = Learner.load(first)
+    with pytest.raises(InputError, match="is a version of model"):
+        learner.save(first)
+    with pytest.raises(InputError, match="is a version of model"), changing(first, None):
+        pass
+    learner.save(tmp_path / "copy")
+    assert sorted(p.name for p in first.iterdir()) == sorted(
+        ["README.md", "kept.safetensors", "model.json", "model.safetensors"]
+    )
+
+
+def test_an_earlier_layout_is_refused_with_the_way_to_recreate_it(place):
+    about = json.loads((place / "model.json").read_text())
+    (place / "model.json").write_text(json.dumps({**about, "format": 2, "version": 1}))
+    with pytest.raises(InputError, match=r"has format 2 .* train it again with `cign train"):
+        load_model(place)
 
 
 def test_a_learner_changes_and_saves(model, place):
@@ -219,7 +299,6 @@ def test_a_run_and_a_page_of_somebody_are_not_written_over(model, tmp_path):
 def test_a_disk_that_fills_up_while_flushing_cuts_no_file_that_was_whole(
     model, place, tmp_path, monkeypatch
 ):
-    """Versions share files by links: nothing may be written to what another name stands for."""
     changed = rename_class(model, "class 0", "zero")
     flush, num_flushes, left = os.fsync, 0, [0]
 

@@ -24,7 +24,7 @@ from cign.runs.folder import refuse_begun, run_folder
 from cign.runs.record import as_made, codes_with_current, describe
 from cign.runs.request import Request
 from cign.runs.training_data import TrainingData, fitting_backbone
-from cign.saved_model.files import ABOUT, checksum, model_place
+from cign.saved_model.files import model_place, state_of
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
 from cign.trained import Trained
@@ -263,7 +263,7 @@ class Learner(Trained):
                 does not have the device.
         """
         place = model_place(Path(folder)).resolve()  # a hub name has no local file here
-        seen = {place: checksum(place / ABOUT)} if (place / ABOUT).is_file() else {}
+        seen = {place: state_of(place)}
         model = load_model(Path(folder))
         learner = cls(
             METHODS.reference(type(model.method)),

@@ -18,7 +18,7 @@ from cign.inference.inputs import Given, as_inputs
 from cign.inference.predict import Observer, predict_files
 from cign.inference.prediction import Prediction
 from cign.inference.prediction_stream import PredictionStream
-from cign.saved_model.files import ABOUT, checksum
+from cign.saved_model.files import state_of
 from cign.saved_model.folder import save_model
 from cign.saved_model.hub import upload
 from cign.saved_model.model import Model
@@ -43,8 +43,8 @@ class Trained:
     def __init__(self) -> None:
         self.model: Model | None = None
         self._backbone: Backbone | None = None
-        # Checksum of model.json by folder, from when this model was read or written.
-        self._seen: dict[Path, str] = {}
+        # State of each folder (`state_of`) when this model was read or written.
+        self._seen: dict[Path, str | None] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -196,7 +196,7 @@ class Trained:
         """
         place = Path(folder).resolve()
         save_or_publish(self._trained(), place, self._seen.get(place))
-        self._seen[place] = checksum(place / ABOUT)
+        self._seen[place] = state_of(place)
 
     def push(
         self, name: str, *, private: bool = True, keep: bool = False, licence: str | None = None

@@ -184,7 +184,7 @@ def test_a_bench_that_is_done_makes_no_run_again(bench, monkeypatch):
     out, config, result = bench
     made = []
     monkeypatch.setattr(
-        "cign.bench.runner.make_run", lambda job, progress: made.append(job["name"])
+        "cign.bench.worker.make_run", lambda job, progress: made.append(job["name"])
     )
     before = (out / "table.csv").read_bytes()
     again = run_bench(config, out, num_workers=0)
@@ -219,7 +219,7 @@ def test_a_bench_may_gain_a_method(bench, recipes, tmp_path, monkeypatch):
     source, config, _ = bench
     out = shutil.copytree(source, tmp_path / "bench")
     made = []
-    monkeypatch.setattr("cign.bench.runner.make_run", lambda job, _: made.append(job["name"]))
+    monkeypatch.setattr("cign.bench.worker.make_run", lambda job, _: made.append(job["name"]))
     more = dataclasses.replace(config, methods=(*config.methods, "joint"), recipes=recipes)
     run_bench(more, out, num_workers=0)
     failed = {name for name in made if name.startswith("diverging-")}  # these are tried again
@@ -230,7 +230,7 @@ def test_a_bench_may_gain_a_method(bench, recipes, tmp_path, monkeypatch):
 
 def test_what_only_changes_the_table_may_change(bench, monkeypatch):
     out, config, _ = bench
-    monkeypatch.setattr("cign.bench.runner.make_run", lambda job, progress: None)
+    monkeypatch.setattr("cign.bench.worker.make_run", lambda job, progress: None)
     table = run_bench(dataclasses.replace(config, against="icarl@4"), out, num_workers=0).table
     compared = {(r["method"], r["memory"]) for r in table["rows"] if r["against"]}
     assert compared == {("finetune", "0"), ("finetune", "4"), ("analytic", "0")}

@@ -12,6 +12,7 @@ from cign.backbones.registry import load_backbone
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.learner import Learner
+from cign.saved_model.files import folder_in_use, read_about
 
 from .adding import OPTIONS, add, refused, write
 
@@ -135,15 +136,11 @@ def test_more_clips_of_a_known_class_are_merged_and_it_is_said(cign, runs, rows,
     assert "new classes" not in out
     got, wanted = (
         load_file(folder / "model.safetensors")
-        for folder in (model, runs / "cign_analytic" / "model")
+        for folder in (folder_in_use(model), runs / "cign_analytic" / "model")
     )
     for name, value in wanted.items():
         np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
-    assert [one["task"] for one in json.loads((model / "model.json").read_text())["classes"]] == [
-        1,
-        1,
-        2,
-    ]
+    assert [one["task"] for one in read_about(model)["classes"]] == [1, 1, 2]
 
 
 def test_class_folders_without_splits_are_learned_but_for_the_kept_clips(
@@ -202,7 +199,7 @@ def test_a_model_without_kept_clips_says_that_the_cost_is_not_known(cign, model,
     code, out, _ = add(cign, model, tables[1], tiny, "--no-keep")
     assert code == 0
     assert "this model stores no validation clips, so the effect is unknown" in out
-    assert not (model / "kept.safetensors").exists()
+    assert not (folder_in_use(model) / "kept.safetensors").exists()
 
 
 def test_rename_and_remove(cign, model, rows):

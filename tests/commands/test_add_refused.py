@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from cign.errors import InputError
 from cign.learner import Learner
+from cign.saved_model.files import folder_in_use
 from cign.utils.files import folder_lock
 
 from .adding import add, refused, state_of, write
@@ -124,12 +125,14 @@ def test_a_singular_solution_leaves_the_model_as_it_was(cign, model, tables, tin
     learner = Learner.load(model)
     learner.model.method.audio.statistics.gram.fill_(float("inf"))
     learner.save(model)
-    before = (model / "model.safetensors").read_bytes()
+    path = folder_in_use(model) / "model.safetensors"
+    before = path.read_bytes()
     code, _, err = add(cign, model, tables[1], tiny)
     assert code == 1
     assert "is singular with ridge" in err
-    assert (model / "model.safetensors").read_bytes() == before
-    assert set(weights) == set(load_file(model / "model.safetensors"))
+    assert path.read_bytes() == before
+    assert set(weights) == set(load_file(path))
+    assert folder_in_use(model) == path.parent
     assert len(Learner.load(model).model.classes) == 3
 
 

@@ -159,11 +159,7 @@ def test_a_decoder_that_dies_or_hangs_costs_its_file_alone(media, tmp_path, monk
     source = make_pair(tmp_path / "source", media, "plain.mp4")
     for name in ("crash", "hang"):
         shutil.copy(media("quiet.mp4"), source / "train" / "a" / f"{name}.mp4")
-    popen = subprocess.Popen
-    monkeypatch.setattr(
-        "cign.data.prepare.workers.subprocess.Popen",
-        lambda command, **kwargs: popen([sys.executable, "-c", CRASH], **kwargs),
-    )
+    monkeypatch.setattr("cign.data.prepare.workers.PROGRAM", (sys.executable, "-c", CRASH))
     report = prepare(source, tmp_path / "store", spec=SPEC, num_workers=2, timeout_s=3.0)
     assert report.num_usable == 3
     details = {p.clip: p.detail for p in report.problems if p.condition == "unreadable"}
@@ -172,11 +168,8 @@ def test_a_decoder_that_dies_or_hangs_costs_its_file_alone(media, tmp_path, monk
 
 
 def test_decoders_that_cannot_start_are_an_error(corpus, tmp_path, monkeypatch):
-    popen = subprocess.Popen
-    monkeypatch.setattr(
-        "cign.data.prepare.workers.subprocess.Popen",
-        lambda command, **kwargs: popen([sys.executable, "-c", "import nothing"], **kwargs),
-    )
+    command = (sys.executable, "-c", "import nothing")
+    monkeypatch.setattr("cign.data.prepare.workers.PROGRAM", command)
     with pytest.raises(RunError, match="cannot start"):
         prepare(corpus, tmp_path / "store", spec=SPEC, num_workers=2)
 

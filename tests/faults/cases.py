@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cign.saved_model.files import current_number, folder_in_use
+
 SYNTH = ["--classes", "4", "--train", "4", "--val", "1", "--test", "2", "--seconds", "1"]
 QUICK = "{num_epochs: 6, min_steps: 0, batch_size: 4}"
 RECIPES = {
@@ -237,6 +239,6 @@ def model_result(place: Path) -> dict[str, Any]:
     """What a reader of a model sees: weights, kept clips, classes, number of its version."""
     about: dict[str, Any] = {}
     with contextlib.suppress(FileNotFoundError):
-        about = json.loads((place / "model.json").read_text())
-    kept = ("checksums", "classes", "kept", "version", "unknown_threshold")
-    return {name: about.get(name) for name in kept}
+        about = json.loads((folder_in_use(place) / "model.json").read_text())
+    kept = ("checksums", "classes", "kept", "unknown_threshold")
+    return {"number": current_number(place), **{name: about.get(name) for name in kept}}

@@ -150,11 +150,7 @@ worker.main()
 
 
 def test_a_file_that_asks_for_too_much_memory_costs_itself_alone(tiny, monkeypatch):
-    popen = subprocess.Popen
-    monkeypatch.setattr(
-        "cign.data.prepare.workers.subprocess.Popen",
-        lambda command, **kwargs: popen([sys.executable, "-c", GREEDY], **kwargs),
-    )
+    monkeypatch.setattr("cign.data.prepare.workers.PROGRAM", (sys.executable, "-c", GREEDY))
     clip = next((tiny[0] / "train").rglob("*.mp4"))
     task = {"row": 0, "path": str(clip), "start_s": None, "end_s": None}
     (answer,) = decode_all([task], SPEC, None, num_workers=1)

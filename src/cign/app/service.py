@@ -5,7 +5,6 @@ Predictions continue while the model is taught: the changed model is built besid
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from cign.explain.scene import Scene, make_scene
 from cign.inference.localization import Maps
 from cign.inference.predict import predict_files
 from cign.inference.prediction import Prediction
-from cign.saved_model.files import ABOUT, is_of_run, model_place
+from cign.saved_model.files import is_of_run, model_place, state_of
 from cign.saved_model.folder import load_model
 from cign.saved_model.hub import hub_name, local_place
 from cign.saved_model.model import Model
@@ -103,17 +102,13 @@ class Service:
         self._writing = threading.Lock()
         self._loading = threading.RLock()
         self._backbone: Backbone | None = None
-        self._model, self._state = model, self._file_state()
-
-    def _file_state(self) -> tuple[int, int]:
-        about = os.stat(self.place / ABOUT)  # noqa: PTH116 (one call for both)
-        return about.st_mtime_ns, about.st_ino
+        self._model, self._state = model, state_of(self.place)
 
     @property
     def model(self) -> Model:
         """The current model; reloaded if another process has changed the folder."""
         with self._loading:
-            state = self._file_state()
+            state = state_of(self.place)
             if state != self._state:
                 self._model, self._state = load_model(self.place).to(self._device), state
             return self._model

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cign.backbones.blocks import FrozenBlocks
 from cign.data.media.decode import MediaSpec
+from cign.utils.seeding import per_clip
 
 
 class Backbone(nn.Module, ABC):
@@ -109,8 +110,8 @@ def crop_and_flip(frames: Tensor, size_px: int) -> Tensor:
         Frames, shape [B, K, 3, P, P]; the frames of a clip share their crop and flip.
     """
     batch, _, _, size, _ = frames.shape
-    offsets = torch.randint(0, size - size_px + 1, (batch, 2))
-    flips = torch.rand(batch) < 0.5
+    offsets = per_clip(lambda n: torch.randint(0, size - size_px + 1, (n, 2)), batch)
+    flips = per_clip(torch.rand, batch) < 0.5
     out = []
     for clip, (y, x), flip in zip(frames, offsets.tolist(), flips.tolist(), strict=True):
         crop = clip[..., y : y + size_px, x : x + size_px]

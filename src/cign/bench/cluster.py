@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -14,7 +13,7 @@ from typing import Any
 from cign.bench.runner import NoView, Outcome, View, run_all
 from cign.bench.worker import Job, is_done
 from cign.errors import InputError
-from cign.utils.cluster import call_all, connected, num_cpus
+from cign.utils.cluster import Report, call_all, connected, num_cpus
 from cign.utils.files import folder_lock
 
 Runner = Callable[[Sequence[Job], int, View, Sequence[str]], Iterator[Outcome]]
@@ -44,16 +43,10 @@ def run_on_cluster(
 
     As on one machine, each run has its own process, so that its peak memory can be measured.
     """
-    board = ray.remote(num_cpus=0)(Board).remote()
-    calls = [(job, tuple(program), board) for job in jobs]
-
-    def tick() -> None:
-        for event in ray.get(board.take.remote()):
-            view.moved(*event)
-
+    calls = [(job, tuple(program)) for job in jobs]
     cpus = max((job["threads"] or 1 for job in jobs), default=1)
-    for number, result in call_all(ray, make_job, calls, limit=num_workers, cpus=cpus, tick=tick):
-        machine, seconds, outcome = result
+    how: dict[str, Any] = {"limit": num_workers, "cpus": cpus, "moved": view.moved}
+    for number, machine, (seconds, outcome) in call_all(ray, make_job, calls, **how):
         folder = Path(jobs[number]["folder"])
         if outcome.error is None and not is_done(folder):
             sentence = (
@@ -65,44 +58,27 @@ def run_on_cluster(
         yield outcome
 
 
-class Board:
-    """Actor that collects the progress of runs from all machines until it is displayed."""
+class _Reporting(NoView):
+    """A view that only reports progress."""
 
-    def __init__(self) -> None:
-        self._at: dict[str, tuple[str, str, int, int]] = {}
-
-    def moved(self, name: str, stage: str, done: int, total: int) -> None:
-        """Record the progress of a run."""
-        self._at[name] = (name, stage, done, total)
-
-    def take(self) -> list[tuple[str, str, int, int]]:
-        """The progress recorded since the last call."""
-        events = list(self._at.values())
-        self._at.clear()
-        return events
-
-
-class _BoardView(NoView):
-    """A view that forwards progress to a board."""
-
-    def __init__(self, board: Any) -> None:
-        self._board = board
+    def __init__(self, report: Report) -> None:
+        self._report = report
 
     def moved(self, name: str, stage: str, done: int, total: int) -> None:
-        """Forward."""
-        self._board.moved.remote(name, stage, done, total)
+        """Report."""
+        self._report(name, stage, done, total)
 
 
-def make_job(job: Job, program: Sequence[str], board: Any) -> tuple[str, float, Outcome]:
+def make_job(job: Job, program: Sequence[str], report: Report) -> tuple[float, Outcome]:
     """Make a run on this machine.
 
     Returns:
-        The machine's name, the duration in seconds, and the outcome.
+        The duration in seconds, and the outcome.
     """
     begin = time.monotonic()
     _wait_until_free(Path(job["folder"]))
-    (outcome,) = run_all([job], 1, _BoardView(board), program)
-    return platform.node(), time.monotonic() - begin, outcome
+    (outcome,) = run_all([job], 1, _Reporting(report), program)
+    return time.monotonic() - begin, outcome
 
 
 def _wait_until_free(folder: Path) -> None:

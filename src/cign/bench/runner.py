@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import selectors
-import signal
-import subprocess
 import sys
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Any, Protocol
 
-import cign
-from cign.bench.worker import Event, Job, failure_of, make_run
+from cign.bench.worker import Job, work
+from cign.utils.pool import Ending, Message, Program, run_tasks
 
 # -P: a file of the working folder must not stand in for a module.
 PROGRAM = (sys.executable, "-P", "-c", "from cign.bench.worker import main; main()")
@@ -88,133 +83,48 @@ def run_all(
         One outcome for each job, in order of completion. Closing the iterator early, also by an
         exception, ends the processes; the files they have saved remain.
     """
-    if num_workers == 0:
-        for job in jobs:
-            yield _run_here(job, view)
-        return
-    waiting, working = deque(jobs), set[_Process]()
-    with selectors.DefaultSelector() as selector:
-        try:
-            while waiting or working:
-                while waiting and len(working) < num_workers:
-                    process = _Process(waiting.popleft(), program)
-                    working.add(process)
-                    selector.register(process.events, selectors.EVENT_READ, process)
-                for key, _ in selector.select():
-                    process = key.data
-                    for event in process.read():
-                        if "at" in event:
-                            view.moved(process.name, *event["at"])
-                    if process.has_ended:
-                        selector.unregister(process.events)
-                        working.remove(process)
-                        outcome = process.join()
-                        view.ended(process.name, process.seconds, outcome.error)
-                        yield outcome
-        finally:
-            for process in working:
-                process.process.kill()
-            for process in working:
-                process.join()
 
+    def moved(job: Job, at: list[Any]) -> None:
+        view.moved(job["name"], *at)
 
-def _run_here(job: Job, view: View) -> Outcome:
-    """Make one run in this process."""
-    begin = time.monotonic()
-    error, trace = None, ""
-    try:
-        make_run(job, _Here(job["name"], view))
-    except Exception as caught:
-        failure = failure_of(caught)
-        error, trace = failure["failed"], failure["traceback"]
-    view.ended(job["name"], time.monotonic() - begin, error)
-    return Outcome(name=job["name"], error=error, traceback=trace)
-
-
-class _Here:
-    """Forwards the progress of a run to the view."""
-
-    def __init__(self, name: str, view: View) -> None:
-        self._name, self._view = name, view
-        self._title, self._done, self._total = "", 0, 0
-
-    def start(self, title: str, total: int) -> None:
-        self._title, self._done, self._total = title, 0, total
-
-    def advance(self, steps: int = 1) -> None:
-        self._done += steps
-        self._view.moved(self._name, self._title, self._done, self._total)
-
-    def note(self, text: str) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-
-class _Process:
-    """A worker process and its run."""
-
-    def __init__(self, job: Job, program: Sequence[str]) -> None:
-        self.name = str(job["name"])
+    def started(job: Job) -> Program:
         folder = Path(job["folder"])
         folder.mkdir(parents=True, exist_ok=True)
-        root = str(Path(cign.__file__).parents[1])
-        threads = str(job["threads"] or "")
-        environment = dict(os.environ, OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads)
-        environment["PYTHONPATH"] = os.pathsep.join(
-            filter(None, (root, environment.get("PYTHONPATH")))
-        )
-        self._begin = time.monotonic()
-        # Output of libraries, and the error output of a process that crashes.
-        with (folder / "worker.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                list(program),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=environment,
-            )
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self._input: IO[bytes] = self.process.stdin
-        self.events: IO[bytes] = self.process.stdout
-        self._buffer = b""
-        self._last: Event = {}
-        self.has_ended = False
-        with contextlib.suppress(BrokenPipeError):  # `join` reports why it ended
-            self._input.write(json.dumps(job).encode() + b"\n")
-            self._input.flush()
+        # The log takes output of libraries, and the error output of a process that crashes.
+        log = folder / "worker.log"
+        return Program(command=program, num_threads=job["threads"], log=log)
 
-    @property
-    def seconds(self) -> float:
-        """Time since the process was started."""
-        return time.monotonic() - self._begin
+    if num_workers == 0:
+        endings = _run_here(jobs, moved)
+    else:
+        endings = run_tasks(jobs, started, num_workers=num_workers, moved=moved)
+    with contextlib.closing(endings):
+        for ending in endings:
+            outcome = _outcome(ending)
+            view.ended(outcome.name, ending.seconds, outcome.error)
+            yield outcome
 
-    def read(self) -> list[Event]:
-        """The complete events received so far."""
-        chunk = os.read(self.events.fileno(), 1 << 16)
-        self.has_ended = not chunk
-        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        events: list[Event] = [json.loads(line) for line in lines]
-        if events:
-            self._last = events[-1]
-        return events
 
-    def join(self) -> Outcome:
-        """Wait for the process to end, and return its outcome."""
-        with contextlib.suppress(BrokenPipeError):
-            self._input.close()
-        self.events.close()
-        code = self.process.wait()
-        if "done" in self._last:  # whatever the exit code: closing its input may end it
-            return Outcome(name=self.name)
-        if "failed" in self._last:
-            return Outcome(
-                name=self.name, error=self._last["failed"], traceback=self._last["traceback"]
-            )
-        if code < 0:
-            name = signal.Signals(-code).name
-            hint = "; is there enough memory? use fewer --workers" if name == "SIGKILL" else ""
-            return Outcome(name=self.name, error=f"its process was killed by {name}{hint}")
-        return Outcome(name=self.name, error=f"its process ended with exit code {code}")
+def _outcome(ending: Ending) -> Outcome:
+    """The outcome of a run."""
+    name, answer = ending.task["name"], ending.answer
+    if answer is not None:
+        return Outcome(name=name, error=answer.get("failed"), traceback=answer.get("traceback", ""))
+    if not ending.signal:
+        return Outcome(name=name, error=f"its process ended with exit code {ending.exit_code}")
+    hint = "; is there enough memory? use fewer --workers" if ending.signal == "SIGKILL" else ""
+    return Outcome(name=name, error=f"its process was killed by {ending.signal}{hint}")
+
+
+def _run_here(
+    jobs: Sequence[Job], moved: Callable[[Job, Any], None]
+) -> Generator[Ending, None, None]:
+    """Make runs in this process."""
+    for job in jobs:
+        begin = time.monotonic()
+        answer = work(job, partial(_report, moved, job))
+        yield Ending(task=job, answer=answer, seconds=time.monotonic() - begin)
+
+
+def _report(moved: Callable[[Job, Any], None], job: Job, message: Message) -> None:
+    moved(job, message["at"])

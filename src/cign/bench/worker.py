@@ -1,32 +1,24 @@
-"""Worker process that makes one run: reads the job as a line of JSON, writes events as lines.
+"""Worker process that makes one run (see `cign.utils.pool`).
 
 Each run has its own process, so that its peak memory can be measured and a crash does not affect
-other runs. It is started as a program and not by multiprocessing, so that no code of the calling
-program runs in it. It ends when its standard input closes, that is, when its parent process ends.
+other runs.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import shutil
-import signal
-import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cign.errors import CignError
 from cign.metrics import embedded
 from cign.utils.files import read_json, replacing, write_json
-from cign.utils.progress import Progress
+from cign.utils.pool import Message, Send, serve
+from cign.utils.progress import Progress, Silent
 
 Job = dict[str, Any]
-Event = dict[str, Any]
 
 FORMAT = 1
 RECORD, RESAMPLED = "run.json", "resampled.npy"
@@ -97,8 +89,8 @@ def is_done(folder: Path) -> bool:
     return path.exists() and read_json(path, "record of the run").get("status") == "finished"
 
 
-def failure_of(error: Exception) -> Event:
-    """Event that reports an exception: a sentence and the traceback."""
+def failure_of(error: Exception) -> Message:
+    """Answer that reports an exception: a sentence and the traceback."""
     if isinstance(error, CignError):
         text = str(error)
     elif isinstance(error, MemoryError):
@@ -109,10 +101,10 @@ def failure_of(error: Exception) -> Event:
     return {"failed": text, "traceback": "".join(lines)}
 
 
-class _Reporter:
-    """Progress that sends events, at most two per second."""
+class _Reporter(Silent):
+    """Progress that sends messages, at most two per second."""
 
-    def __init__(self, send: Callable[[Event], None]) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
         self._title, self._done, self._total = "", 0, 0
         self._last = 0.0
@@ -128,45 +120,19 @@ class _Reporter:
             self._last = now
             self._send({"at": [self._title, self._done, self._total]})
 
-    def note(self, text: str) -> None:
-        pass
 
-    def stop(self) -> None:
-        pass
-
-
-def _end_with_parent() -> None:
-    """Exit at once when the input closes; atomic writes keep the files on disk consistent."""
-    with contextlib.suppress(Exception):
-        while os.read(0, 1 << 16):
-            pass
-    os._exit(1)
+def work(job: Job, send: Send) -> Message:
+    """Make a run; the answer is ``done``, or a failure."""
+    try:
+        make_run(job, _Reporter(send))
+    except Exception as error:
+        return failure_of(error)
+    return {"done": True}
 
 
 def main() -> None:
-    """Make the run described by the first line of the input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints must not mix with the events
-
-    def send(event: Event) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            events.write(json.dumps(event) + "\n")
-            events.flush()
-
-    line = b""
-    while not line.endswith(b"\n"):  # unbuffered: a buffer would read past the line
-        part = os.read(0, 1 << 16)
-        if not part:
-            return
-        line += part
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        make_run(json.loads(line), _Reporter(send))
-    except Exception as error:
-        send(failure_of(error))
-        sys.exit(1)
-    send({"done": True})
+    """Make the runs that the parent process asks for."""
+    serve(work)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cign.errors import InputError
+from cign.utils.seeding import per_clip
 
 
 class DropPath(nn.Module):
@@ -29,8 +30,9 @@ class DropPath(nn.Module):
         """Drop samples of the branch [B, ...] in training; pass it through in evaluation."""
         if not self.training or self.rate == 0.0:
             return branch
-        shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-        keep = torch.rand(shape, device=branch.device) >= self.rate
+        ones = (1,) * (branch.ndim - 1)
+        keep = per_clip(lambda n: torch.rand(n, *ones, device=branch.device), len(branch))
+        keep = keep >= self.rate
         return branch * keep.to(branch.dtype) / (1.0 - self.rate)
 
 

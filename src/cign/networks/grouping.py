@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cign.errors import one_of
 from cign.layers.growing import TokenMixing
 from cign.layers.transformer import CrossBlock, mlp
+from cign.utils.seeding import per_clip
 
 Assignment = Literal["soft", "hard"]
 
@@ -36,20 +37,23 @@ def assign(scores: Tensor, kind: Assignment, *, training: bool) -> Tensor:
     """Convert scores to an assignment of each feature to the classes.
 
     Args:
-        scores: Scores, shape [..., N, C].
+        scores: Scores, shape [B, ..., N, C].
         kind: ``soft`` is a soft-max. ``hard`` is one for the arg-max and zero for the rest, with
             Gumbel noise (tau 1) in training and the gradient of the soft-max (straight-through).
             [MGN, release]
         training: Whether to add noise to ``hard``.
 
     Returns:
-        The assignment, shape [..., N, C], which sums to one over the last axis.
+        The assignment, shape [B, ..., N, C], which sums to one over the last axis.
     """
     if kind == "soft":
         return scores.softmax(dim=-1)
     if training:
         # -log of an exponential variable is Gumbel noise.
-        scores = scores - torch.empty_like(scores).exponential_().log()
+        noise = per_clip(
+            lambda n: scores.new_empty(n, *scores.shape[1:]).exponential_(), len(scores)
+        )
+        scores = scores - noise.log()
     soft = scores.softmax(dim=-1)
     hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(dim=-1, keepdim=True), 1.0)
     return hard + soft - soft.detach()

@@ -1,15 +1,17 @@
 """The files of a MODEL folder and of its versions. An interrupted change leaves a valid model.
 
-A version is written to ``versions/N``, itself a MODEL folder, and then becomes the current one: its
-files are hard-linked over those of the folder, ``model.json`` last. That file names the current
-version. If a writer is interrupted before it, the folder mixes files of the next version with the
-old description; the old files are then read from their version folder.
+A model that was never changed has its files in the folder itself. The first change moves them to
+``versions/1``; each version then has a folder ``versions/N``, and the file ``CURRENT`` holds the
+number of the one in use. A new version is complete and on disk before ``CURRENT`` is replaced, so
+that readers, who read it once, find all files of one version. Versions above ``CURRENT`` are
+leftovers of interrupted changes, which the next change removes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +19,25 @@ from typing import Any
 
 from cign.errors import InputError
 from cign.saved_model.schema import check_about
-from cign.utils.files import read_json, replacing
+from cign.utils.files import read_json, replacing, sync_folder, write_text
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS, KEPT, CARD, ABOUT = "model.safetensors", "kept.safetensors", "README.md", "model.json"
 DATA = (WEIGHTS, KEPT)
-VERSIONS = "versions"
+VERSIONS, CURRENT = "versions", "CURRENT"
 MOST_BYTES = 2**26  # largest model.json
-_TRIES = 3
+_NUMBER = re.compile("[1-9][0-9]{0,8}")
+
+
+def has_model(folder: Path) -> bool:
+    """Whether a folder is a MODEL."""
+    return (folder / CURRENT).is_file() or (folder / ABOUT).is_file()
 
 
 def model_place(folder: Path) -> Path:
     """The MODEL folder: the folder itself, or ``model`` in a RUN."""
     inner = folder / "model"
-    return inner if (inner / ABOUT).is_file() else folder
+    return inner if has_model(inner) else folder
 
 
 def is_of_run(place: Path) -> bool:
@@ -44,25 +51,53 @@ def version_folder(place: Path, number: int) -> Path:
     return place / VERSIONS / str(number)
 
 
+def current_number(place: Path) -> int | None:
+    """Number of the version in use; None for a model that was never changed.
+
+    Raises:
+        InputError: If ``CURRENT`` is damaged.
+    """
+    try:
+        text = (place / CURRENT).read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+    except FileNotFoundError:
+        return None
+    if not _NUMBER.fullmatch(text):
+        raise InputError(
+            f"model {place}: {CURRENT} must hold the number of a folder in {place / VERSIONS}: "
+            "write it there, or restore the folder"
+        )
+    return int(text)
+
+
+def folder_in_use(place: Path) -> Path:
+    """The folder with the files of the version in use."""
+    number = current_number(place)
+    return place if number is None else version_folder(place, number)
+
+
 def version_numbers(place: Path) -> list[int]:
-    """Numbers of the versions in the folder, in ascending order."""
-    found = (place / VERSIONS).glob("[0-9]*")
-    return sorted(int(path.name) for path in found if path.name.isdigit())
+    """Numbers of the versions up to the one in use, in ascending order."""
+    current = current_number(place) or 1
+    names = (path.parent.name for path in (place / VERSIONS).glob(f"*/{ABOUT}"))
+    found = {int(name) for name in names if _NUMBER.fullmatch(name)}
+    return [*sorted(number for number in found if number < current), current]
 
 
-def number_of(about: dict[str, Any]) -> int:
-    """Version number of a description; 1 for a model that was never changed."""
-    return int(about.get("version", 1))
+def state_of(place: Path) -> str | None:
+    """Checksum of the description in use, which every change alters; None if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return checksum(folder_in_use(place) / ABOUT)
+    return None
 
 
 def read_about(place: Path) -> dict[str, Any]:
-    """Read ``model.json``.
+    """Read ``model.json`` of the version in use.
 
     Raises:
         InputError: If it is missing, damaged, of another version, or invalid
             (`cign.saved_model.schema`).
     """
-    path = place / ABOUT
+    path = folder_in_use(place) / ABOUT
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise InputError(
             f"model {path} has more than {MOST_BYTES} bytes, the maximum for a description: "
@@ -83,52 +118,39 @@ def read_about(place: Path) -> dict[str, Any]:
     return check_about(about, f"model {path}")
 
 
-def read_model_files(place: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+def read_model_files(place: Path) -> tuple[Path, dict[str, Any], dict[str, bytes]]:
     """Read the description and the data files with checksums, all from one version.
+
+    Returns:
+        The folder of the version, the description and the files by name.
 
     Raises:
         InputError: If a file is missing, or its checksum does not match.
     """
-    for attempt in range(_TRIES):
-        about = read_about(place)
-        try:
-            guarded = [name for name in DATA if name in about["checksums"]]
-            return about, {name: _intact(place, about, name) for name in guarded}
-        except InputError:
-            # Another process may have switched to a new version in between.
-            if attempt == _TRIES - 1 or read_about(place) == about:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _intact(place: Path, about: dict[str, Any], name: str) -> bytes:
-    """The bytes of a file, checked against the checksum in the description."""
-    expected = about["checksums"][name]
+    before = state_of(place)
+    folder = folder_in_use(place)
     try:
-        data = (place / name).read_bytes()
+        about = read_about(folder)
+        guarded = [name for name in DATA if name in about["checksums"]]
+        return folder, about, {name: _intact(folder, about, name) for name in guarded}
+    except InputError:
+        if state_of(place) == before:
+            raise
+    return read_model_files(place)  # another process removed the version in between
+
+
+def _intact(folder: Path, about: dict[str, Any], name: str) -> bytes:
+    """The bytes of a file, checked against the checksum in the description."""
+    try:
+        data = (folder / name).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"model {place} lacks {name}: restore the folder") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if digest == expected:
-        return data
-    own = version_folder(place, number_of(about)) / name
-    if _belongs_to_a_version(place, name, digest) and own.is_file():
-        data = own.read_bytes()
-        if hashlib.sha256(data).hexdigest() == expected:
-            return data
-    raise InputError(
-        f"model {place} was changed or damaged: the checksum of {name} does not match; restore "
-        "the folder"
-    )
-
-
-def _belongs_to_a_version(place: Path, name: str, digest: str) -> bool:
-    """Whether a file is from another version: a change was interrupted, nothing is damaged."""
-    for number in version_numbers(place):
-        path = version_folder(place, number) / ABOUT
-        if path.is_file() and read_about(path.parent)["checksums"].get(name) == digest:
-            return True
-    return False
+        raise InputError(f"model {folder} lacks {name}: restore the folder") from None
+    if hashlib.sha256(data).hexdigest() != about["checksums"][name]:
+        raise InputError(
+            f"model {folder} was changed or damaged: the checksum of {name} does not match; "
+            "restore the folder"
+        )
+    return data
 
 
 def checksum(path: Path) -> str:
@@ -140,28 +162,30 @@ def checksum(path: Path) -> str:
 # ---------------------------------------------- writing: the caller holds the folder's lock
 
 
-def stage_version(place: Path, number: int, write: Callable[[Path], None]) -> None:
-    """Write a version under a temporary name, and rename it when complete."""
+def add_version(place: Path, number: int, write: Callable[[Path], None]) -> None:
+    """Write a version under a temporary name, rename it when complete, and make it current.
+
+    Args:
+        place: The MODEL folder, without leftovers (`tidy`).
+        number: The number after that of the current version.
+        write: Writes and flushes the files to a given folder.
+    """
     final = version_folder(place, number)
     staging = final.with_name(f".{number}.tmp")
-    remove_folder(staging)
     staging.mkdir(parents=True)
     write(staging)
     staging.rename(final)
+    sync_folder(final.parent)
+    point_to(place, number)
 
 
 def point_to(place: Path, number: int) -> None:
-    """Make a version current; readers see the old one until ``model.json`` is replaced."""
-    version = version_folder(place, number)
-    for name in (WEIGHTS, KEPT, CARD, ABOUT):
-        if (version / name).is_file():
-            _link(version / name, place / name)
-    if not (version / KEPT).is_file():
-        (place / KEPT).unlink(missing_ok=True)
+    """Make a version current: readers see either the old number or the new one."""
+    write_text(place / CURRENT, f"{number}\n")
 
 
 def tidy(place: Path) -> int:
-    """Remove leftovers of an interrupted change, and store the current version among the versions.
+    """Prepare a MODEL folder for a change: remove leftovers, move an unchanged model to version 1.
 
     Returns:
         The number of the current version.
@@ -169,46 +193,24 @@ def tidy(place: Path) -> int:
     Raises:
         InputError: If the model is damaged; nothing is changed then.
     """
-    about, _ = read_model_files(place)
-    number = number_of(about)
-    own = version_folder(place, number)
-    is_stored = (own / ABOUT).is_file() and checksum(own / ABOUT) == checksum(place / ABOUT)
-    if is_stored:
-        for name, expected in about["checksums"].items():
-            if checksum(place / name) != expected:
-                _link(own / name, place / name)
-        _link(own / CARD, place / CARD)
+    read_model_files(place)
+    current = current_number(place)
     for left in place.glob(".*.tmp"):
         left.unlink()
-    if not is_stored:
-        remove_folder(own)
-        stage_version(place, number, lambda staging: _link_files(place, staging))
-    for other in (place / VERSIONS).iterdir():
-        if other.name.startswith(".") or (other.name.isdigit() and int(other.name) > number):
-            remove_folder(other)
-    return number
+    for path in (place / VERSIONS).glob("*"):
+        is_later = _NUMBER.fullmatch(path.name) and int(path.name) > (current or 0)
+        if is_later or path.name.startswith("."):
+            shutil.rmtree(path)
+    if current is None:
+        add_version(place, 1, lambda staging: _copy_files(place, staging))
+    if (place / ABOUT).is_file():  # last, so that an interrupted move is completed
+        for name in (WEIGHTS, KEPT, CARD, ABOUT):
+            (place / name).unlink(missing_ok=True)
+    return current or 1
 
 
-def remove_folder(folder: Path) -> None:
-    """Remove a folder, model.json first, so that a partly removed one never counts as a version."""
-    (folder / ABOUT).unlink(missing_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
-
-
-def _link_files(source: Path, target: Path) -> None:
+def _copy_files(source: Path, target: Path) -> None:
     for name in (WEIGHTS, KEPT, CARD, ABOUT):
         if (source / name).is_file():
-            _link(source / name, target / name)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Hard-link a file to a second path, or copy it if the file system has no hard links."""
-    if target.exists() and target.samefile(source):
-        return  # renaming over a hard link of the same file would leave both names
-    try:
-        with replacing(target, flush=False) as temporary:
-            os.link(source, temporary)
-    except OSError:
-        with replacing(target) as temporary:
-            shutil.copyfile(source, temporary)
+            with replacing(target / name) as temporary:
+                shutil.copyfile(source / name, temporary)

@@ -36,13 +36,12 @@ from cign.utils.files import replacing, write_json, write_text
 from cign.vocabulary import MODALITIES
 
 
-def save_model(model: Model, folder: Path, version: int = 1, licence: str | None = None) -> None:
+def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
     """Write a MODEL folder; each file is written atomically, model.json last.
 
     Args:
         model: The model.
         folder: A new folder; `cign.saved_model.versions.publish` updates an existing model.
-        version: Version number.
         licence: Licence of the weights for the model card; None for not stated.
     """
     state = {
@@ -58,7 +57,6 @@ def save_model(model: Model, folder: Path, version: int = 1, licence: str | None
         folder / ABOUT,
         {
             "format": FORMAT,
-            "version": version,
             "method": METHODS.reference(type(model.method)),
             "options": dataclasses.asdict(model.method.options),
             "classes": [
@@ -110,7 +108,7 @@ def load_model(folder: Path) -> Model:
         InputError: If it is missing, damaged, changed or of a newer version.
     """
     named, folder = folder, model_place(local_place(folder))
-    about, files = read_model_files(folder)
+    folder, about, files = read_model_files(folder)
     if hub_name(named) is not None:
         check_backbone(about["backbone"], f"model {named}")
     try:

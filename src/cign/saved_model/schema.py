@@ -56,7 +56,6 @@ def _check(about: dict[str, Any]) -> None:
         if any(unicodedata.category(mark) in ("Cc", "Cs") for mark in text):
             raise _WrongError(f"{place} holds a control character")
     _whole(about, "format", 1, 10**9)
-    _whole(about, "version", 1, 10**9, default=1)
     _has(about, "method", str, "text")
     _has(about, "options", dict, "a mapping")
     _check_classes(_has(about, "classes", list, "a list"))
@@ -214,9 +213,8 @@ def _whole(
     high: int,
     *,
     where: str = "",
-    default: int | None = None,
 ) -> None:
-    value = values.get(name, default) if default is not None else _got(values, name, where)
+    value = _got(values, name, where)
     if not _is_whole(value) or not low <= value <= high:
         raise _WrongError(
             f"{where}{name} is {_shown(value)}, not a whole number from {low} to {high}"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,16 +17,19 @@ from cign.errors import InputError
 from cign.saved_model.files import (
     ABOUT,
     CARD,
+    CURRENT,
+    VERSIONS,
     WEIGHTS,
-    checksum,
+    add_version,
+    current_number,
+    folder_in_use,
+    has_model,
     is_of_run,
     model_place,
-    number_of,
     point_to,
     read_about,
     read_model_files,
-    remove_folder,
-    stage_version,
+    state_of,
     tidy,
     version_folder,
     version_numbers,
@@ -65,15 +69,12 @@ def list_versions(folder: Path) -> list[Version]:
         InputError: If there is no model, or a description is damaged.
     """
     place = model_place(folder)
-    current = number_of(read_about(place))
-    places = {
-        number: version_folder(place, number)
-        for number in version_numbers(place)
-        if number < current and (version_folder(place, number) / ABOUT).is_file()
-    }
+    read_about(place)
+    *earlier, current = version_numbers(place)
     found: list[Version] = []
     previous: list[dict[str, str]] = []  # changes listed by the previous version
-    for number, where in [*places.items(), (current, place)]:
+    for number in [*earlier, current]:
+        where = folder_in_use(place) if number == current else version_folder(place, number)
         about = read_about(where)
         changes = about.get("changes", [])
         same = itertools.takewhile(
@@ -109,8 +110,7 @@ def publish(model: Model, place: Path) -> int:
         InputError: If the model in the folder is damaged.
     """
     number = tidy(place) + 1
-    stage_version(place, number, lambda staging: _save(model, staging, number))
-    point_to(place, number)
+    add_version(place, number, lambda staging: _save(model, staging))
     return number
 
 
@@ -120,18 +120,18 @@ def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
     Args:
         model: The model.
         place: The folder.
-        seen: Checksum of model.json in the folder when the model was read; None if it was read from
-            elsewhere.
+        seen: `state_of` the folder when the model was read; None if it was read from elsewhere.
 
     Raises:
-        InputError: If the folder belongs to a run, has a README.md that is not a model card, was
-            changed since the model was read, is being changed, or is damaged.
+        InputError: If the folder belongs to a run or is a version, has a README.md that is not a
+            model card, was changed since the model was read, is being changed, or is damaged.
     """
     if is_of_run(place) or (place / "metrics.json").is_file():
         raise InputError(
             f"{place} belongs to a run, whose metrics are those of its model: name another folder"
         )
-    if not (place / ABOUT).is_file():
+    _refuse_version(place)
+    if not has_model(place):
         if (place / CARD).exists() and not (place / WEIGHTS).exists():
             raise InputError(
                 f"{place} contains a {CARD} that is not a model card: name another folder"
@@ -139,7 +139,7 @@ def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
         _save(model, place)
         return
     with folder_lock(place, "model"):
-        if seen is not None and checksum(place / ABOUT) != seen:
+        if seen is not None and state_of(place) != seen:
             raise InputError(
                 f"model {place} was changed since it was loaded: load it again and repeat the "
                 "change, or name another folder"
@@ -159,17 +159,16 @@ def undo(folder: Path) -> int:
     place = model_place(folder)
     read_about(place)  # before a lock file is created in a folder without a model
     with folder_lock(place, "model"):
-        number = number_of(read_about(place))
+        number = current_number(place) or 1
         earlier = version_folder(place, number - 1)
         if not (earlier / ABOUT).is_file():
             raise InputError(
                 f"model {place} has no version before {number}: `cign versions {place}` lists "
                 "those it has"
             )
-        tidy(place)
         read_model_files(earlier)
         point_to(place, number - 1)
-        remove_folder(version_folder(place, number))
+        tidy(place)
         return number - 1
 
 
@@ -206,8 +205,8 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
         out: A new folder for a changed copy.
 
     Raises:
-        InputError: If there is no model, it belongs to a run and ``out`` is not given, ``out`` is
-            not empty, or another process has locked the model.
+        InputError: If there is no model, it belongs to a run or is a version and ``out`` is not
+            given, ``out`` is not empty, or another process has locked the model.
     """
     if out is None and hub_name(folder):
         raise InputError(f"{folder} is on the hub: name a folder for a changed copy with --out")
@@ -219,6 +218,7 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
                 f"{folder} belongs to a run, whose metrics are those of its model: name a folder "
                 "for a changed copy with --out"
             )
+        _refuse_version(place)
         with folder_lock(place, "model"):
             yield Workplace(place=place, out=None)
         return
@@ -230,11 +230,21 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
             yield Workplace(place=place, out=out)
     finally:
         if not existed and out.is_dir() and [p.name for p in out.iterdir()] == [".lock"]:
-            remove_folder(out)  # no copy was written
+            shutil.rmtree(out)  # no copy was written
 
 
-def _save(model: Model, folder: Path, number: int = 1) -> None:
+def _refuse_version(place: Path) -> None:
+    """Refuse to change one version of a model: undo would then not restore it."""
+    parent, model = place.resolve().parent, place.resolve().parent.parent
+    if parent.name == VERSIONS and (model / CURRENT).is_file():
+        raise InputError(
+            f"{place} is a version of model {model}: change that model, or name another folder for "
+            "a changed copy"
+        )
+
+
+def _save(model: Model, folder: Path) -> None:
     """Write a model. Imported here because the import is slow and listing does not need it."""
     from cign.saved_model.folder import save_model
 
-    save_model(model, folder, number)
+    save_model(model, folder)

@@ -7,6 +7,7 @@ media, stores and run folders.
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
@@ -17,6 +18,8 @@ from cign.errors import InputError, RunError, one_of
 ENGINES = ("local", "ray")
 # Retries of a call whose machine or process died.
 NUM_RETRIES = 3
+# Reports progress: name of what progresses, and its values.
+Report = Callable[..., None]
 
 
 def check_engine(name: str, num_workers: int | None) -> None:
@@ -85,8 +88,8 @@ def call_all(
     *,
     limit: int,
     cpus: int = 1,
-    tick: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[int, Any]]:
+    moved: Report | None = None,
+) -> Iterator[tuple[int, str, Any]]:
     """Call a function on the cluster, once for each tuple of arguments.
 
     Args:
@@ -95,30 +98,57 @@ def call_all(
         calls: Arguments of each call.
         limit: Maximum number of concurrent calls.
         cpus: CPUs per call.
-        tick: Called about twice a second.
+        moved: Receives the progress about twice a second. The function then gets as its last
+            argument a function to report with.
 
     Yields:
-        Index and result of each call, in order of completion. Closing the iterator cancels pending
-        calls.
+        Index of each call, name of the machine and result, in order of completion. Closing the
+        iterator cancels pending calls.
 
     Raises:
         RunError: If a call fails, or its process dies repeatedly.
     """
-    remote = ray.remote(num_cpus=cpus, max_retries=NUM_RETRIES)(function)
+    board = None if moved is None else ray.remote(num_cpus=0)(_Board).remote()
+    remote = ray.remote(num_cpus=cpus, max_retries=NUM_RETRIES)(_call)
+    remote = remote.options(name=function.__name__)
     waiting, pending = deque(enumerate(calls)), dict[Any, int]()
     try:
         while waiting or pending:
             while waiting and len(pending) < limit:
                 number, arguments = waiting.popleft()
-                pending[remote.remote(*arguments)] = number
+                pending[remote.remote(function, arguments, board)] = number
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=0.5)
-            tick()
+            if moved is not None and board is not None:
+                for event in ray.get(board.take.remote()):
+                    moved(*event)
             for reference in ready:
                 number = pending.pop(reference)
-                yield number, _result(ray, reference)
+                yield number, *_result(ray, reference)
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
+
+
+class _Board:
+    """Actor that holds the latest progress by name, from all machines, until it is taken."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, tuple[Any, ...]] = {}
+
+    def put(self, name: str, *at: Any) -> None:
+        self._at[name] = (name, *at)
+
+    def take(self) -> list[tuple[Any, ...]]:
+        events = list(self._at.values())
+        self._at.clear()
+        return events
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...], board: Any) -> tuple[str, Any]:
+    """Call a function on this machine; returns the name of the machine and the result."""
+    if board is not None:
+        arguments = (*arguments, lambda *event: board.put.remote(*event))
+    return platform.node(), function(*arguments)
 
 
 def _result(ray: Any, reference: Any) -> Any:

@@ -18,12 +18,13 @@ import numpy as np
 from cign.data.arrays import RowWriter, create_array
 from cign.data.media.decode import MediaSpec
 from cign.data.prepare.findings import is_usable
-from cign.data.prepare.worker import Answer, Task
+from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
 from cign.data.shards import is_there
 from cign.data.store import frames_shape
 from cign.errors import RunError
 from cign.utils.cluster import call_all, connected, num_cpus
+from cign.utils.pool import Task
 
 # Clips per call: large enough to amortise the start of a decoder, small enough that the failure
 # of a machine loses little work.
@@ -50,7 +51,7 @@ def decode_on_cluster(
     with connected() as ray:
         calls = [(chunk, spec.to_dict(), timeout_s) for chunk in chunks]
         limit = num_workers or num_cpus(ray)
-        for number, (machine, decoded) in call_all(ray, decode_chunk, calls, limit=limit):
+        for number, machine, decoded in call_all(ray, decode_chunk, calls, limit=limit):
             for task, (answer, clip_frames, samples) in zip(chunks[number], decoded, strict=True):
                 _check_access(task, answer, machine)
                 if frames is not None and audio is not None and is_usable(answer):
@@ -61,11 +62,11 @@ def decode_on_cluster(
 
 def decode_chunk(
     tasks: Sequence[Task], spec_fields: dict[str, Any], timeout_s: float
-) -> tuple[str, list[tuple[Answer, Any, Any]]]:
+) -> list[tuple[Answer, Any, Any]]:
     """Decode some clips on this machine.
 
     Returns:
-        The name of the machine, and the answer, frames and audio of each task, in order.
+        The answer, frames and audio of each task, in order.
     """
     spec = MediaSpec(**spec_fields)
     with tempfile.TemporaryDirectory(prefix="cign-") as name:
@@ -83,11 +84,10 @@ def decode_chunk(
         frames, audio = (
             np.load(folder / f"{kind}.npy", allow_pickle=False) for kind in ("frames", "audio")
         )
-    parts = [
+    return [
         ({**by_row[row], "row": task["row"]}, frames[row], audio[row])
         for row, task in enumerate(tasks)
     ]
-    return platform.node(), parts
 
 
 def _check_access(task: Task, answer: Answer, machine: str) -> None:

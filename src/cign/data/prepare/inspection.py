@@ -17,10 +17,11 @@ from cign.data.formats.shard_export import ShardReport, write_shards
 from cign.data.media.decode import MediaSpec
 from cign.data.prepare.findings import Findings, shared_sources, summarise
 from cign.data.prepare.near_duplicates import NUM_WORDS, Words, across_splits, sound_words
-from cign.data.prepare.worker import Answer, Task
+from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
 from cign.data.shards import is_there
 from cign.data.store import Store
+from cign.utils.pool import Task
 from cign.utils.progress import Progress, Silent
 
 # Sufficient to find broken, silent, still and duplicate clips; small, since nothing is stored.

@@ -30,7 +30,7 @@ from cign.data.prepare.token_making import (
     describe_tokens,
     make_tokens,
 )
-from cign.data.prepare.worker import Answer, Task
+from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
 from cign.data.shards import on_disk
 from cign.data.store import FORMAT, Store, frames_shape
@@ -39,6 +39,7 @@ from cign.utils.cluster import check_engine
 from cign.utils.display import displayed
 from cign.utils.files import read_json
 from cign.utils.leftovers import held_folder
+from cign.utils.pool import Task
 from cign.utils.progress import Progress
 
 Decode = Callable[..., Iterator[Answer]]

@@ -1,16 +1,9 @@
-"""Worker process that decodes clips: reads tasks and writes answers as lines of JSON.
-
-It is started as a separate program, not by multiprocessing, so that no code of the calling
-program runs again in it, torch is never imported, and a codec crash loses only the current file.
-It ends when its input ends, that is, with the process that started it.
-"""
+"""Worker process that decodes clips (see `cign.utils.pool`); it never imports torch."""
 
 from __future__ import annotations
 
 import json
-import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,12 +12,12 @@ from cign.data.arrays import RowWriter
 from cign.data.media.decode import Decoded, MediaError, MediaSpec, decode
 from cign.data.prepare.near_duplicates import sound_words
 from cign.data.shards import as_file
+from cign.utils.pool import Task, serve
 
 # Memory limit of a decoding process: a damaged header can request any amount. A 10-bit video of
 # 7680x4320 pixels took 0.9 GB.
 MAX_DATA_BYTES = 4 * 2**30
 
-Task = dict[str, Any]
 Answer = dict[str, Any]
 
 
@@ -110,17 +103,12 @@ def limit_memory(num_bytes: int) -> None:
 
 
 def main() -> None:
-    """Serve the parent process until it closes its end of the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles interrupts
+    """Decode for the parent process; the argument gives spec and folder as JSON."""
     limit_memory(MAX_DATA_BYTES)
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # output printed by a codec must not mix with the answers
-    setup = json.loads(sys.stdin.readline())
+    setup = json.loads(sys.argv[1])
     folder = None if setup["folder"] is None else Path(setup["folder"])
     decoder = Decoder(MediaSpec(**setup["spec"]), folder)
-    for line in sys.stdin:
-        answers.write(json.dumps(decoder(json.loads(line))) + "\n")
-        answers.flush()
+    serve(lambda task, _: decoder(task))
 
 
 if __name__ == "__main__":

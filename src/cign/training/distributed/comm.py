@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cign.data.tasks import IntArray
 from cign.errors import CignError, RunError
-from cign.training.distributed.draws import WholeBatchDraws
+from cign.utils.seeding import rows_of_batch
 
 
 @dataclass(frozen=True)
@@ -149,9 +149,7 @@ class Comm:
 
     def draws(self, share: Share) -> contextlib.AbstractContextManager[object]:
         """Context in which each clip gets the random numbers it has in the whole batch."""
-        return (
-            contextlib.nullcontext() if self.is_alone else WholeBatchDraws(share.rows, share.total)
-        )
+        return contextlib.nullcontext() if self.is_alone else rows_of_batch(share.rows, share.total)
 
     @torch.no_grad()
     def average_gradients_(self, optimizer: torch.optim.Optimizer, share: Share) -> None:
