@@ -39,7 +39,8 @@ class Learner(Trained):
 
     Args:
         method: Name of the method; default: `cign_analytic`, which stores no clips.
-        options: Options of the method that differ from its recipe.
+        options: Options of the method instead of its recipe; those left out have the defaults of
+            the dataclass ``Options``, not the values of the recipe. None takes the recipe.
         regime: ``frozen`` on cached tokens or ``end-to-end``.
         backbone: Backbone whose tokens are read; None takes the only one in the store.
         memory: Budget of exemplars: ``"120"``, ``"20/class"`` or ``"64MB"``.

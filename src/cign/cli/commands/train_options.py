@@ -7,8 +7,31 @@ from typing import Any
 from cign.errors import InputError
 
 
-def recipe_of(options: Any) -> tuple[str, dict[str, Any] | None]:
-    """Method and options; without a recipe file, options is None (the method's own recipe)."""
+def recipe_of(
+    options: Any, base: dict[str, Any] | None = None
+) -> tuple[str, dict[str, Any] | None]:
+    """Method and options, with the settings of --set.
+
+    Args:
+        options: Options of the command.
+        base: What --set changes without a recipe file; the method's own recipe by default.
+
+    Returns:
+        Options are None without a recipe file and settings: the method's own recipe.
+    """
+    method, recipe = _recipe_file(options)
+    if options.set:
+        from cign.methods import default_recipe
+        from cign.utils.options import with_settings
+
+        if recipe is None:
+            recipe = default_recipe(method).options if base is None else base
+        recipe = with_settings(recipe, options.set)
+    return method, recipe
+
+
+def _recipe_file(options: Any) -> tuple[str, dict[str, Any] | None]:
+    """Method and options of --method and --recipe; options is None without a recipe file."""
     if options.recipe is None:
         from cign.methods import DEFAULT_METHOD
 
@@ -81,7 +104,7 @@ def branched(options: Any) -> tuple[Any, Any]:
         if options[name] is not None:
             raise InputError(
                 f"--{name} cannot differ from the run that is branched from: leave it out; only "
-                "--recipe, --seed and --task-file may differ"
+                "--recipe, --set, --seed and --task-file may differ"
             )
     if options.method not in (None, config.method):
         raise InputError(
@@ -89,7 +112,7 @@ def branched(options: Any) -> tuple[Any, Any]:
             "leave it out"
         )
     options.method = config.method
-    _, recipe = recipe_of(options)
+    _, recipe = recipe_of(options, config.options)
     learner = Learner(
         config.method,
         options=config.options if recipe is None else recipe,
@@ -111,6 +134,8 @@ def begun(options: Any) -> Any:
     from cign.runs.configuration import RunConfig
 
     config = RunConfig.load(options.out)
+    if options.set and options.recipe is None:
+        options.method = options.method or config.method
     method, recipe = recipe_of(options) if options.method or options.recipe else (None, None)
     learner = Learner(
         config.method, options=config.options, regime=config.regime, device=options.device
@@ -144,10 +169,11 @@ def begun(options: Any) -> Any:
         known["task-file"], asked["task-file"] = config.tasks, tasks_of(options).groups
     if recipe is not None:
         complete = Learner(config.method, options=recipe, regime=config.regime).config.options
-        known["recipe"], asked["recipe"] = config.options, complete
+        given = "set" if options.set else "recipe"
+        known[given], asked[given] = config.options, complete
     for name, value in asked.items():
         if known[name] != value:
-            was = "another" if name in ("recipe", "task-file") else known[name]
+            was = "another" if name in ("recipe", "set", "task-file") else known[name]
             how = f"without --{name}" if was is False else f"with --{name} {was}"
             raise InputError(
                 f"run {options.out} was started {how}, which --resume cannot change: leave "
