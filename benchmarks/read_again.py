@@ -16,7 +16,7 @@ import numpy as np
 from cign.bench.config import ALL_STORES
 from cign.bench.plan import run_name
 from cign.bench.worker import is_done
-from cign.metrics.catalogue import GROUPS, Stored
+from cign.metrics.catalogue import METRICS, Stored
 from cign.metrics.predictions import Predictions
 from cign.report.runs import has_scores
 from cign.utils.files import read_json, write_text
@@ -38,7 +38,7 @@ Numbers = dict[tuple[str, str], float]
 def numbers_of(run: Path) -> Numbers:
     """The metrics of a run; NaN where undefined."""
     stored = Stored(predictions=Predictions.load(run / "predictions.parquet"))
-    groups = {group: GROUPS[group].compute(stored)[MODALITY] for group, _, _ in SHOWN}
+    groups = {group: METRICS[group].compute(stored)[MODALITY] for group, _, _ in SHOWN}
     values = ((group, name, groups[group][name]) for group, name, _ in SHOWN)
     return {(group, name): np.nan if x is None else float(x) for group, name, x in values}
 
@@ -78,7 +78,7 @@ def page(folder: Path, tasks: int) -> list[str]:
         cells = []
         for group, name, _ in SHOWN:
             means = [np.mean([n[group, name] for n in runs]) for runs in by_world.values()]
-            decimals = GROUPS[group].decimals.get(name, 1)
+            decimals = METRICS[group].decimals.get(name, 1)
             spread = f" ± {np.std(means, ddof=1):.{decimals}f}" if len(means) > 1 else ""
             cells.append(f"{np.mean(means):.{decimals}f}{spread}")
         lines.append(

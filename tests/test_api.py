@@ -225,7 +225,10 @@ def test_a_dataframe_needs_pandas_and_says_so(learner, clips, monkeypatch):
 
 
 def test_to_dict_has_the_names_of_the_contract(learner, clips):
-    names = "file start_s end_s label unknown is_unknown modalities missing error"
+    names = (
+        "file start_s end_s label unknown is_unknown unknown_threshold unknown_evidence "
+        "why_unknown modalities missing error"
+    )
     good = learner.predict(clips[0]).one().to_dict()
     failed = Prediction(file="caf\udce9.mp4", error="unreadable").to_dict()
     for one in (good, failed):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cign.inference.prediction_stream import to_dataframe as to_dataframe
     from cign.learner import Learner as Learner
     from cign.methods import register_method as register_method
+    from cign.metrics.catalogue import register_metrics as register_metrics
     from cign.runs.preparing import prepare as prepare
 
 __version__ = "0.1.0.dev0"
@@ -33,6 +34,7 @@ _PUBLIC = {
     "register_backbone": "cign.backbones.registered",
     "register_format": "cign.data.formats",
     "register_method": "cign.methods",
+    "register_metrics": "cign.metrics.catalogue",
     "to_columns": "cign.inference.prediction_stream",
     "to_dataframe": "cign.inference.prediction_stream",
 }
@@ -47,6 +49,7 @@ __all__ = [
     "register_backbone",
     "register_format",
     "register_method",
+    "register_metrics",
     "to_columns",
     "to_dataframe",
 ]

@@ -44,7 +44,8 @@ class Learner(Trained):
     Args:
         method: Name of the method; None takes `cign_analytic`, which stores no clips, or the
             method of the run that is resumed or branched from.
-        options: Options of the method that differ from its defaults; None takes its recipe.
+        options: Options of the method instead of its recipe; those left out have the defaults of
+            the dataclass ``Options``, not the values of the recipe. None takes the recipe.
         **settings: Run options by name, as `cign.runs.configuration` declares them, for example
             ``memory="120"`` or ``device="cuda"``; ``help(Learner)`` lists them. One that is None
             or not given has its default, or the value of the run that is resumed or branched from.

@@ -5,13 +5,12 @@ All other names are hub names or folders, see `cign.backbones.registry`.
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from cign.backbones.base import Backbone
-from cign.backbones.hub.pair import HUB_RESNET
-from cign.backbones.resnet import resnet_pair
-from cign.backbones.small import SmallPair
 from cign.errors import InputError
 from cign.utils.plugins import CONTRACT, Registry
 
@@ -40,7 +39,14 @@ def _check(what: str, part: Any) -> None:
         raise InputError(f"{what} is not a backbone: register a function or a class")
 
 
-BACKBONES: Registry[BackboneFactory] = Registry("backbone", "cign.backbones", _check)
+def _discover() -> None:
+    """Import every module of this package, so that its backbones register themselves."""
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
+BACKBONES: Registry[BackboneFactory] = Registry("backbone", "cign.backbones", _check, _discover)
 
 
 def register_backbone(name: str, *, contract: int = CONTRACT) -> Callable[[F], F]:
@@ -77,23 +83,3 @@ def build_registered(name: str, *, weights: bool) -> Backbone:
         )
     backbone.name = name
     return backbone
-
-
-@register_backbone("small")
-def _small(*, weights: bool) -> Backbone:
-    return SmallPair("small", weights=weights)
-
-
-@register_backbone("small-random")
-def _small_random(*, weights: bool) -> Backbone:
-    return SmallPair("small-random", weights=weights)
-
-
-@register_backbone("resnet18")
-def _resnet(*, weights: bool) -> Backbone:
-    return resnet_pair(HUB_RESNET if weights else None)
-
-
-@register_backbone("resnet18-random")
-def _resnet_random(*, weights: bool) -> Backbone:
-    return resnet_pair(None)

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from cign.backbones.base import Backbone, to_input
 from cign.backbones.hub.loading import is_unreachable, refuse_absent
 from cign.backbones.preprocessing.spectrogram import LogSpectrogram
+from cign.backbones.registered import register_backbone
 from cign.data.media.decode import PRESETS, MediaSpec
 from cign.errors import InputError
+
+HUB_RESNET = "microsoft/resnet-18"
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -144,3 +147,13 @@ def resnet_pair(visual_weights: str | Path | None, *, seed: int = 0) -> ResNetPa
                 )
     name = "resnet18-random" if visual_weights is None else "resnet18"
     return ResNetPair(name, cast(nn.Module, visual), cast(nn.Module, audio))
+
+
+@register_backbone("resnet18")
+def _resnet(*, weights: bool) -> Backbone:
+    return resnet_pair(HUB_RESNET if weights else None)
+
+
+@register_backbone("resnet18-random")
+def _resnet_random(*, weights: bool) -> Backbone:
+    return resnet_pair(None)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from cign.backbones.base import Backbone, to_input
 from cign.backbones.blocks import FrozenBlocks, TokenBlocks
 from cign.backbones.preprocessing.mel import LogMel
+from cign.backbones.registered import register_backbone
 from cign.data.media.decode import PRESETS
 from cign.errors import InputError
 from cign.layers.transformer import Block
@@ -263,3 +264,13 @@ class SmallPair(Backbone):
             ),
             TokenBlocks(visual.blocks, visual.norm, width=visual.width, num_tokens=num_patches),
         )
+
+
+@register_backbone("small")
+def _small(*, weights: bool) -> Backbone:
+    return SmallPair("small", weights=weights)
+
+
+@register_backbone("small-random")
+def _small_random(*, weights: bool) -> Backbone:
+    return SmallPair("small-random", weights=weights)

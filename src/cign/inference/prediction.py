@@ -69,7 +69,8 @@ class Prediction:
         """The prediction as plain values, as ``cign predict --json`` prints it.
 
         Returns:
-            ``file, start_s, end_s, label, unknown, is_unknown, modalities, missing, error``.
+            ``file, start_s, end_s, label, unknown, is_unknown, unknown_threshold,
+            unknown_evidence, why_unknown, modalities, missing, error``.
             ``file`` is encoded by `cign.utils.file_text.escape_name`.
         """
         return {
@@ -79,6 +80,9 @@ class Prediction:
             "label": self.label,
             "unknown": self.unknown,
             "is_unknown": self.is_unknown,
+            "unknown_threshold": self.unknown_threshold,
+            "unknown_evidence": dict(self.unknown_evidence),
+            "why_unknown": self.why_unknown,
             "modalities": {
                 name: [dict(one) for one in self.modalities[name]] for name in MODALITIES
             },

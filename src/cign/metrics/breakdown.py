@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cign.metrics.catalogue import MetricGroup, Numbers, Stored, register_metrics
 from cign.metrics.incremental import (
     class_targets,
     is_multi_label,
@@ -83,3 +84,17 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
             dict.fromkeys(DEFINITIONS) if table is None else old_and_new(table, is_new(predictions))
         )
     return result
+
+
+@register_metrics("old_and_new")
+class OldAndNew(MetricGroup):
+    """Confusions between old and new classes."""
+
+    title = "Old and new classes, after the last task"
+    position = 20
+    definitions = DEFINITIONS
+
+    @staticmethod
+    def compute(stored: Stored) -> Numbers:
+        """See `MetricGroup`."""
+        return summarise(stored.predictions)

@@ -9,12 +9,14 @@ Legend: P pairs of a confidence and whether the prediction was correct; M bins.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from cign.metrics.catalogue import MetricGroup, Numbers, Stored, register_metrics
 from cign.metrics.incremental import class_targets, is_multi_label
 from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
@@ -183,3 +185,18 @@ def _probabilities(
     targets_NC = class_targets(predictions)[:, : predictions.num_seen(last)]
     rows_N = targets_NC.any(axis=1)
     return predictions.scores[last][modality][rows_N].astype(np.float64), targets_NC[rows_N]
+
+
+@register_metrics("calibration")
+class Calibration(MetricGroup):
+    """Confidence compared with accuracy."""
+
+    title = "Calibration, after the last task"
+    position = 50
+    definitions = DEFINITIONS
+    decimals: ClassVar[Mapping[str, int]] = {"brier": 3}
+
+    @staticmethod
+    def compute(stored: Stored) -> Numbers:
+        """See `MetricGroup`."""
+        return dict(summarise(stored.predictions)) if stored.has_scores else {}

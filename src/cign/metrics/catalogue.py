@@ -1,30 +1,23 @@
 """The catalogue of all metrics of a run: groups of named metrics, each with its formula.
 
-To add a group, add one entry to `GROUPS`: its title, the formulas of its metrics, and a pure
-function from the stored data of a run to ``modality -> name -> value``. The command
-``cign metrics`` and the report show every group in `GROUPS`.
+A group is a subclass of `MetricGroup` with `register_metrics`. ``cign metrics`` and the report show
+every group of the modules of this package and of installed packages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-
-from cign.metrics import (
-    breakdown,
-    calibration,
-    costs,
-    embeddings,
-    imbalance,
-    incremental,
-    open_set,
-)
+from cign.errors import InputError
 from cign.metrics.embedded import Embeddings
 from cign.metrics.predictions import Predictions
-from cign.vocabulary import MODALITIES
+from cign.utils.plugins import CONTRACT, Registry
 
 Numbers = dict[str, dict[str, Any]]
 # Key of metrics that belong to the whole run rather than to one modality.
@@ -54,123 +47,98 @@ class Stored:
     joint: Predictions | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
+class MetricGroup(ABC):
     """A group of related metrics.
 
-    Attributes:
+    Class attributes:
         title: Heading shown to users.
         definitions: The formula of each metric.
-        compute: Returns modality (or `RUN`) -> name -> value, with None for an undefined value;
-            an empty dictionary if the run lacks the data.
         decimals: Number of decimals to show, for metrics that do not show one.
+        position: Groups are shown in increasing order of it, then by name.
     """
 
-    title: str
-    definitions: Mapping[str, str]
-    compute: Callable[[Stored], Numbers]
-    decimals: Mapping[str, int] = field(default_factory=dict)
+    title: ClassVar[str]
+    definitions: ClassVar[Mapping[str, str]]
+    decimals: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    position: ClassVar[int] = 100
+
+    @staticmethod
+    @abstractmethod
+    def compute(stored: Stored) -> Numbers:
+        """Compute the metrics.
+
+        Returns:
+            modality (or `RUN`) -> name -> value, with None for an undefined value; an empty
+            dictionary if the run lacks the data. Accuracies and other shares are in percent.
+        """
 
 
-def _incremental(stored: Stored) -> Numbers:
-    found = incremental.summarise(stored.predictions)
-    result: Numbers = {
-        modality: {name: found[modality][name] for name in _INCREMENTAL} for modality in found
-    }
-    if stored.joint is not None:
-        for modality in MODALITIES:
-            gaps = incremental.intransigence(
-                incremental.accuracy_matrix(stored.predictions, modality),
-                incremental.accuracy_matrix(stored.joint, modality),
-            )
-            known = gaps[~np.isnan(gaps)]
-            result[modality]["intransigence"] = 100.0 * float(known.mean()) if len(known) else None
-    return result
+G = TypeVar("G", bound=type[MetricGroup])
 
 
-def _costs(stored: Stored) -> Numbers:
-    num_classes = len(stored.predictions.class_names)
-    return {
-        RUN: dict(
-            costs.summarise(stored.costs, num_train=stored.total_train, num_classes=num_classes)
+def _check(what: str, part: Any) -> None:
+    """Reject an object that is not a valid group of metrics.
+
+    Raises:
+        InputError: Names the fault.
+    """
+    if not (isinstance(part, type) and issubclass(part, MetricGroup)):
+        raise InputError(
+            f"{what} is not a group of metrics: make it a subclass of "
+            "cign.metrics.catalogue.MetricGroup"
         )
-    }
+    needed = ("title", "definitions")
+    missing = [name for name in needed if not hasattr(part, name)]
+    if missing := [*missing, *sorted(part.__abstractmethods__)]:
+        raise InputError(f"{what} does not define {', '.join(missing)}: add it")
 
 
-_INCREMENTAL = {
-    name: incremental.DEFINITIONS[name]
-    for name in ("last", "average", "task_mean", "forgetting", "forgetting_av_cil", "bwt")
-}
-_OF_CLASSES = ("silhouette", "davies_bouldin", "knn", "nmi")
-
-GROUPS: dict[str, Group] = {
-    "incremental": Group(
-        title="Class-incremental learning",
-        definitions=_INCREMENTAL
-        | {
-            "last": f"A_T; {incremental.DEFINITIONS['seen']}",
-            "task_mean": f"mean over j of a(T,j); {incremental.DEFINITIONS['matrix']}",
-            "intransigence": f"mean over k of {incremental.DEFINITIONS['intransigence']}",
-        },
-        compute=_incremental,
-    ),
-    "old_and_new": Group(
-        title="Old and new classes, after the last task",
-        definitions=breakdown.DEFINITIONS,
-        compute=lambda stored: breakdown.summarise(stored.predictions),
-    ),
-    "open_set": Group(
-        title="Open set: clips of unknown classes",
-        definitions=open_set.RUN_DEFINITIONS,
-        compute=lambda stored: (
-            dict(open_set.summarise(stored.predictions)) if stored.has_scores else {}
-        ),
-    ),
-    "imbalance": Group(
-        title="Imbalance, after the last task",
-        definitions=imbalance.DEFINITIONS,
-        compute=lambda stored: dict(imbalance.summarise(stored.predictions, stored.num_train)),
-    ),
-    "calibration": Group(
-        title="Calibration, after the last task",
-        definitions=calibration.DEFINITIONS,
-        compute=lambda stored: (
-            dict(calibration.summarise(stored.predictions)) if stored.has_scores else {}
-        ),
-        decimals={"brier": 3},
-    ),
-    "embeddings": Group(
-        title="Embeddings of the final model",
-        definitions={
-            name + suffix: text if not suffix else f"{name} of {alone}"
-            for suffix, alone in embeddings.SUBSETS.items()
-            for name, text in embeddings.DEFINITIONS.items()
-            if not suffix or name in _OF_CLASSES
-        },
-        compute=lambda stored: (
-            {} if stored.embeddings is None else dict(embeddings.summarise(stored.embeddings))
-        ),
-        decimals={
-            name + suffix: 3
-            for suffix in embeddings.SUBSETS
-            for name in ("silhouette", "davies_bouldin", "nmi")
-        }
-        | {"modality_gap": 3},
-    ),
-    "costs": Group(
-        title="Costs",
-        definitions=costs.DEFINITIONS,
-        compute=_costs,
-        decimals=dict.fromkeys(costs.DEFINITIONS, 0) | {"seconds": 1, "seconds_per_clip": 4},
-    ),
-}
+def _discover() -> None:
+    """Import every module of this package, so that its groups register themselves."""
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
 
 
-def measure(stored: Stored, names: tuple[str, ...] = tuple(GROUPS)) -> dict[str, Numbers]:
-    """All metrics of a run: group -> modality -> name -> value.
+METRICS: Registry[type[MetricGroup]] = Registry("metrics", "cign.metrics", _check, _discover)
+
+
+def register_metrics(name: str, *, contract: int = CONTRACT) -> Callable[[G], G]:
+    """Class decorator that registers a group of metrics under a name.
+
+    Args:
+        name: Name in ``cign metrics --json`` and for ``--groups``.
+        contract: Version of the interface that the group implements.
+
+    Raises:
+        InputError: If the name is taken, the class is not a group, or the contract differs.
+    """
+
+    def register(cls: G) -> G:
+        METRICS.register(name, cls, contract=contract)
+        return cls
+
+    return register
+
+
+def metric_groups(names: Iterable[str] | None = None) -> dict[str, type[MetricGroup]]:
+    """Groups of metrics by name, in the order in which they are shown.
+
+    Args:
+        names: Registered names, entry points or ``package.module:Name``; all groups if None.
+
+    Raises:
+        InputError: If there is no such group, or its module cannot be imported.
+    """
+    found = {name: METRICS.find(name) for name in (METRICS.names if names is None else names)}
+    return dict(sorted(found.items(), key=lambda item: (item[1].position, item[0])))
+
+
+def measure(stored: Stored, names: Iterable[str] | None = None) -> dict[str, Numbers]:
+    """Metrics of a run: group -> modality -> name -> value.
 
     Args:
         stored: The stored data of the run.
-        names: Names of the groups to compute.
+        names: As in `metric_groups`.
     """
-    return {name: GROUPS[name].compute(stored) for name in names}
+    return {name: group.compute(stored) for name, group in metric_groups(names).items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cign.metrics.catalogue import RUN, MetricGroup, Numbers, Stored, register_metrics
+
 DEFINITIONS: dict[str, str] = {
     "seconds": "wall-clock seconds of training, exemplar selection and testing after each "
     "task, without encoding the clips as tokens",
@@ -51,3 +53,20 @@ def unbeaten(prices: Sequence[float], values: Sequence[float]) -> list[bool]:
         not any(p <= price and v >= value and (p < price or v > value) for p, v in points)
         for price, value in points
     ]
+
+
+@register_metrics("costs")
+class Costs(MetricGroup):
+    """Costs recorded with the run."""
+
+    title = "Costs"
+    position = 70
+    definitions = DEFINITIONS
+    decimals = dict.fromkeys(DEFINITIONS, 0) | {"seconds": 1, "seconds_per_clip": 4}
+
+    @staticmethod
+    def compute(stored: Stored) -> Numbers:
+        """See `MetricGroup`."""
+        num_classes = len(stored.predictions.class_names)
+        found = summarise(stored.costs, num_train=stored.total_train, num_classes=num_classes)
+        return {RUN: dict(found)}

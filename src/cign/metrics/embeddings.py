@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cign.metrics.catalogue import MetricGroup, Numbers, Stored, register_metrics
 from cign.metrics.embedded import Embeddings
 from cign.vocabulary import MODALITIES
 
@@ -43,6 +44,8 @@ DEFINITIONS: dict[str, str] = {
     "modality_gap": "distance between the mean audio vector and the mean visual vector, each "
     "vector normalised to length 1, 0..2 (Liang 2022)",
 }
+_OF_CLASSES = ("silhouette", "davies_bouldin", "knn", "nmi")
+_UNITLESS = ("silhouette", "davies_bouldin", "nmi")
 SUBSETS = {"": "all", "_old": "classes of tasks 1..T-1 only", "_new": "those of the last task"}
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -185,7 +188,7 @@ def summarise(embeddings: Embeddings) -> dict[str, dict[str, float | None]]:
             result[modality] = {}
             for suffix, mask in groups.items():
                 found = (
-                    dict.fromkeys(("silhouette", "davies_bouldin", "knn", "nmi"))
+                    dict.fromkeys(_OF_CLASSES)
                     if part is None
                     else _of_classes(part[rows][mask], classes_M[mask])
                 )
@@ -220,3 +223,25 @@ def _unit(vectors_ME: Floats) -> npt.NDArray[np.float64]:
     vectors = vectors_ME.astype(np.float64)
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(length > 0, length, 1.0))
+
+
+@register_metrics("embeddings")
+class EmbeddingMetrics(MetricGroup):
+    """Separation of classes and alignment of modalities, with class metrics of old and new ones."""
+
+    title = "Embeddings of the final model"
+    position = 60
+    definitions = DEFINITIONS | {
+        f"{name}{suffix}": f"{name} of {classes}"
+        for suffix, classes in SUBSETS.items()
+        for name in _OF_CLASSES
+        if suffix
+    }
+    decimals = {f"{name}{suffix}": 3 for suffix in SUBSETS for name in _UNITLESS} | {
+        "modality_gap": 3
+    }
+
+    @staticmethod
+    def compute(stored: Stored) -> Numbers:
+        """See `MetricGroup`."""
+        return {} if stored.embeddings is None else dict(summarise(stored.embeddings))

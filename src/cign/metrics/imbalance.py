@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cign.errors import InputError
+from cign.metrics.catalogue import MetricGroup, Numbers, Stored, register_metrics
 from cign.metrics.incremental import class_recall
 from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
@@ -97,3 +98,17 @@ def summarise(
             "worst_tenth": worst_tenth(recall_C),
         }
     return result
+
+
+@register_metrics("imbalance")
+class Imbalance(MetricGroup):
+    """Accuracies in which every class has the same weight."""
+
+    title = "Imbalance, after the last task"
+    position = 40
+    definitions = DEFINITIONS
+
+    @staticmethod
+    def compute(stored: Stored) -> Numbers:
+        """See `MetricGroup`."""
+        return dict(summarise(stored.predictions, stored.num_train))

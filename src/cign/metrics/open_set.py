@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cign.metrics.catalogue import MetricGroup, Numbers, Stored, register_metrics
 from cign.metrics.incremental import class_targets
 from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
@@ -226,3 +227,17 @@ def _after(
         score = -scores.max(axis=1)
         result[modality] = open_set(score[known], right[known], score[unknown])
     return result
+
+
+@register_metrics("open_set")
+class OpenSet(MetricGroup):
+    """Detection of unknown classes by the class scores."""
+
+    title = "Open set: clips of unknown classes"
+    position = 30
+    definitions = RUN_DEFINITIONS
+
+    @staticmethod
+    def compute(stored: Stored) -> Numbers:
+        """See `MetricGroup`."""
+        return dict(summarise(stored.predictions)) if stored.has_scores else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cign.metrics.catalogue import GROUPS, RUN, Numbers, Stored, measure
+from cign.metrics.catalogue import METRICS, RUN, Numbers, Stored, measure, metric_groups
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.report.runs import Run, lacking
 from cign.report.text import value_of
@@ -17,8 +17,9 @@ MAX_MAPS = 16  # embedding maps on a page
 
 def measured(stored: Stored, with_embeddings: bool) -> dict[str, Numbers]:
     """All metrics of a run; those of embeddings are slow and computed only if they are shown."""
-    names = tuple(name for name in GROUPS if with_embeddings or name != "embeddings")
-    return {name: {} for name in GROUPS} | measure(stored, names)
+    groups = metric_groups()
+    names = [name for name in groups if with_embeddings or name != "embeddings"]
+    return {name: {} for name in groups} | measure(stored, names)
 
 
 def number_tables(
@@ -28,7 +29,7 @@ def number_tables(
     sentences = lacking(run)
     result = []
     for name, found in numbers.items():
-        group = GROUPS[name]
+        group = METRICS[name]
         rows = []
         for key, formula in group.definitions.items():
             if not any(key in values for values in found.values()):
@@ -71,7 +72,7 @@ def _needs_tasks(group: str, name: str) -> bool:
 def formulas(numbers: Sequence[Mapping[str, Numbers]]) -> list[dict[str, Any]]:
     """The formulas of all metrics that at least one run has."""
     result = []
-    for name, group in GROUPS.items():
+    for name, group in metric_groups().items():
         found = {key for one in numbers for values in one[name].values() for key in values}
         shown = {key: text for key, text in group.definitions.items() if key in found}
         if shown:

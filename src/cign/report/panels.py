@@ -15,7 +15,7 @@ from cign.metrics.breakdown import (
     old_and_new,
 )
 from cign.metrics.calibration import confidence_pairs, reliability
-from cign.metrics.catalogue import GROUPS, Numbers
+from cign.metrics.catalogue import METRICS, Numbers
 from cign.metrics.incremental import accuracy_matrix, class_recall, is_multi_label, task_forgetting
 from cign.metrics.open_set import DEFINITIONS as OPEN_SET
 from cign.metrics.open_set import num_unknown, summarise_open_set
@@ -149,11 +149,11 @@ def overview(numbers: Sequence[Mapping[str, Numbers]]) -> dict[str, Any]:
     for one in numbers:
         values = [one[group].get("audio_visual", {}).get(name) for group, name in columns]
         texts = [
-            value_of(value, GROUPS[group].decimals.get(name, 1))
+            value_of(value, METRICS[group].decimals.get(name, 1))
             for value, (group, name) in zip(values, columns, strict=True)
         ]
         rows.append(list(zip(values, texts, strict=True)))
-    heads = [(OVERVIEW[key], GROUPS[key[0]].definitions[key[1]]) for key in columns]
+    heads = [(OVERVIEW[key], METRICS[key[0]].definitions[key[1]]) for key in columns]
     return {"heads": heads, "rows": rows}
 
 
@@ -184,7 +184,7 @@ def embedding_maps(
     looks = {name: i for i, name in enumerate(names)}
     same_tasks = all(run.metrics["tasks"] == first.metrics["tasks"] for run in chosen)
     groups = first.metrics["tasks"] if same_tasks else [list(names)]
-    decimals = GROUPS["embeddings"].decimals
+    decimals = METRICS["embeddings"].decimals
     figures = []
     for i, run, layout in zip(shown, chosen, layouts, strict=True):
         found = numbers[i]["embeddings"]
@@ -215,7 +215,7 @@ def embedding_maps(
         "same_tasks": same_tasks and len(groups) > 1,
         "num_looks": NUM_LOOKS,
         "num_classes": len(names),
-        "measures": {key: GROUPS["embeddings"].definitions[key] for key in BESIDE_MAPS},
+        "measures": {key: METRICS["embeddings"].definitions[key] for key in BESIDE_MAPS},
         "left_out": sum(run.embeddings is not None for run in runs) - len(shown),
         "without": [run.name for run in runs if run.embeddings is None],
     }

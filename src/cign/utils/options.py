@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import typing
@@ -88,6 +89,39 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
         return value
     expected = getattr(hint, "__name__", str(hint))
     raise InputError(f"{where} is {value!r}: it must be of type {expected}")
+
+
+def with_settings(options: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Options with some values changed.
+
+    Args:
+        options: Options of a recipe; they are not modified.
+        settings: ``NAME=VALUE`` with the value in YAML; an option of a group is ``GROUP.NAME``.
+
+    Raises:
+        InputError: If a setting has another form. Unknown names are refused by `configure`.
+    """
+    changed = copy.deepcopy(dict(options))
+    for setting in settings:
+        name, separator, text = setting.partition("=")
+        *groups, last = name.split(".")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            separator = ""
+        if not separator or not all((*groups, last)):
+            raise InputError(
+                f"setting {setting!r} is invalid: use NAME=VALUE, for example "
+                "training.learning_rate=0.001"
+            )
+        group = changed
+        for part in groups:
+            inner = group.setdefault(part, {})
+            if not isinstance(inner, dict):
+                raise InputError(f"setting {setting!r}: {part} is one value, not a group")
+            group = inner
+        group[last] = value
+    return changed
 
 
 def check_sizes(options: object, least: dict[str, int]) -> None:

@@ -18,11 +18,10 @@ from cign.backbones.hub.loading import (
 )
 from cign.backbones.hub.pictures import PictureHalf, PictureInput, load_pictures
 from cign.backbones.hub.sounds import ResNetSound, SoundHalf, check_window, load_sounds
-from cign.backbones.resnet import resnet_pair
+from cign.backbones.resnet import HUB_RESNET, resnet_pair
 from cign.data.media.decode import PRESETS, MediaSpec
 from cign.errors import InputError
 
-HUB_RESNET = "microsoft/resnet-18"
 RELEASE = {"resnet18": HUB_RESNET, "resnet18-random": None}
 
 

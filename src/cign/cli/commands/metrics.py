@@ -16,27 +16,34 @@ EXAMPLE = "cign metrics work/run"
 def add_options(parser: CommandParser) -> None:
     """Declare the arguments."""
     add_runs(parser, "RUN", "run folder, or a folder of runs; all on one store")
+    parser.add_argument(
+        "--groups",
+        metavar="NAMES",
+        help="compute only these groups of numbers, separated by commas: names as in --json, or "
+        "package.module:Class for one of your own (default: all)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
 def run(options: Any) -> None:
     """Compute the metrics and show them in groups, with the formulas below."""
-    from cign.metrics.catalogue import GROUPS, RUN, measure
+    from cign.metrics.catalogue import RUN, measure, metric_groups
     from cign.metrics.classes import num_tested
     from cign.report.runs import lacking, load_runs, stored
     from cign.report.text import DASH, value_of
     from cign.vocabulary import MODALITIES
 
+    groups = metric_groups(None if options.groups is None else options.groups.split(","))
     runs = load_runs(options.runs)
     if options.json:
-        say(json.dumps([_values(one, runs) for one in runs], indent=2, ensure_ascii=False))
+        say(json.dumps([_values(one, runs, groups) for one in runs], indent=2, ensure_ascii=False))
         return
     shown: dict[str, dict[str, str]] = {}
     for one in runs:
         done = f"{one.predictions.num_tasks_done} of {len(one.task_sizes)} tasks"
         say(f"{one.name} ({one.folder}): {one.state}, {done}, list {one.list_hash[:16]}")
-        for name, found in measure(stored(one, runs)).items():
-            group = GROUPS[name]
+        for name, found in measure(stored(one, runs), groups).items():
+            group = groups[name]
             columns = [column for column in (*MODALITIES, RUN) if column in found]
             names = [key for key in group.definitions if any(key in found[c] for c in columns)]
             if not names:
@@ -58,15 +65,15 @@ def run(options: Any) -> None:
         say()
     say(f"Formulas; accuracies, recalls and errors in percent, {DASH} if not defined")
     for name, formulas in shown.items():
-        say(f"\n{GROUPS[name].title}")
+        say(f"\n{groups[name].title}")
         for key, text in formulas.items():
             say(f"  {key} = {text}")
 
 
-def _values(one: Any, runs: Any) -> dict[str, Any]:
+def _values(one: Any, runs: Any, groups: Any) -> dict[str, Any]:
     """A run's metrics as plain values, with the underlying tables."""
     from cign.metrics import breakdown, calibration
-    from cign.metrics.catalogue import GROUPS, measure
+    from cign.metrics.catalogue import measure
     from cign.metrics.incremental import accuracy_matrix, class_recall, task_forgetting
     from cign.metrics.open_set import summarise_open_set
     from cign.report.runs import lacking, stored
@@ -88,7 +95,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
         "list_hash": one.list_hash,
         "seeds": one.metrics.get("seeds", {}),
         "versions": one.metrics.get("versions", {}),
-        "numbers": measure(stored(one, runs)),
+        "numbers": measure(stored(one, runs), groups),
         "lacking": lacking(one),
         "tables": {
             "classes": list(predictions.class_names),
@@ -98,7 +105,7 @@ def _values(one: Any, runs: Any) -> dict[str, Any]:
             "confusion_audio_visual": None if confused is None else confused.tolist(),
             "reliability": calibration.tables(predictions) if one.has_scores else None,
         },
-        "definitions": {name: dict(group.definitions) for name, group in GROUPS.items()}
+        "definitions": {name: dict(group.definitions) for name, group in groups.items()}
         | {"task_forgetting": breakdown.TASK_FORGETTING},
     }
 

@@ -42,6 +42,13 @@ def add_options(parser: CommandParser) -> None:
         help="YAML file of options (default: the method's own)",
     )
     parser.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        help="change one option of the recipe, for example training.schedule=cosine; may be "
+        "repeated",
+    )
+    parser.add_argument(
         "--tasks",
         metavar="T",
         type=whole(1),
@@ -64,8 +71,8 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--branch-from",
         metavar="RUN@TASK",
-        help="start from the state of a run after one of its tasks; --recipe, --seed and later "
-        "tasks (--task-file) may differ; the run needs states saved by --keep-tasks",
+        help="start from the state of a run after one of its tasks; --recipe, --set, --seed and "
+        "later tasks (--task-file) may differ; the run needs states saved by --keep-tasks",
     )
     parser.add_argument(
         "--keep-tasks",

@@ -8,7 +8,36 @@ from cign.errors import InputError
 
 
 def recipe_of(options: Any) -> tuple[str | None, dict[str, Any] | None]:
-    """Method and its options; None for what is not given."""
+    """Method and its options; None for what is not given.
+
+    Settings of --set change the recipe file or, without one, the options of the run that is resumed
+    or branched from, or else the method's own recipe.
+    """
+    method, recipe = _recipe_file(options)
+    if options.set:
+        from cign.utils.options import with_settings
+
+        recipe = with_settings(
+            _options_to_change(options) if recipe is None else recipe, options.set
+        )
+    return method, recipe
+
+
+def _options_to_change(options: Any) -> dict[str, Any]:
+    """The options that --set changes without a recipe file."""
+    from cign.methods import DEFAULT_METHOD, default_recipe
+    from cign.runs.branching import Branch
+    from cign.runs.configuration import RunConfig
+
+    if options.branch_from is not None:
+        return dict(Branch.parse(options.branch_from).config.options)
+    if options.resume:
+        return dict(RunConfig.load(options.out).options)
+    return dict(default_recipe(options.method or DEFAULT_METHOD).options)
+
+
+def _recipe_file(options: Any) -> tuple[str | None, dict[str, Any] | None]:
+    """Method and options of --method and --recipe; options is None without a recipe file."""
     if options.recipe is None:
         return options.method, None
     from cign.utils.options import read_recipe

@@ -24,7 +24,7 @@ _SPLITS = ("train", "val", "test")
 _WITH_START = re.compile(r"([A-Za-z0-9_-]{11})_([0-9]{6})")
 
 
-@register_format("av-cil")
+@register_format("av-cil", files=(LABELS,))
 def read_av_cil(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``all_id_category_dict.npy``, in the class order of ``category_encode_dict.npy``.
 

@@ -20,7 +20,7 @@ SPLIT_LISTS = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.tx
 _HEADER = "category&videoid&"
 
 
-@register_format("ave")
+@register_format("ave", files=(ANNOTATIONS, SPLIT_LISTS["train"]))
 def read_ave(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the three split files, or ``Annotations.txt`` alone, which has no splits.
 

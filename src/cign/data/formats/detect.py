@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from cign.data.formats import av_cil, ave, instruments, vggsound, vggsound_sources
+from cign.data.formats.registry import FORMATS, MARKS
 from cign.data.formats.split_names import split_word
 from cign.data.formats.table import TABLE_SUFFIXES, table_in
 from cign.data.shards import SUFFIX, holds_shards
-
-# File names that identify a format; the first existing file decides.
-_MARKS = (
-    (vggsound_sources.BOXES, "vgg-sound-sources"),
-    (vggsound.FULL_LIST, "vggsound"),
-    (av_cil.LABELS, "av-cil"),
-    (ave.ANNOTATIONS, "ave"),
-    (ave.SPLIT_LISTS["train"], "ave"),
-)
+from cign.errors import InputError
 
 
 def detect_format(source: Path) -> str | None:
-    """Return the name of a source's format by its files; None if no reader accepts it."""
+    """Return the name of a source's format by its files; None if no reader accepts it.
+
+    Raises:
+        InputError: If the files identify several formats.
+    """
     if not source.is_dir():
-        if source.suffix.lower() in TABLE_SUFFIXES and source.name != vggsound.FULL_LIST:
-            return "table"
-        if source.suffix.lower() == SUFFIX:
-            return "webdataset"
-        return next((name for mark, name in _MARKS if source.name == mark), None)
+        if name := _marked([source], source):
+            return name
+        suffix = source.suffix.lower()
+        return "table" if suffix in TABLE_SUFFIXES else "webdataset" if suffix == SUFFIX else None
     if table_in(source):
         return "table"
-    for mark, name in _MARKS:
-        if (source / mark).is_file():
-            return name
-    names = (path.name for path in source.iterdir())
-    if any(instruments.GROUP_LIST.fullmatch(name) for name in names):
-        return "vggsound-instruments"
-    splits = [path for path in source.iterdir() if split_word(path.name)]
+    paths = list(source.iterdir())
+    if name := _marked(paths, source):
+        return name
+    splits = [path for path in paths if split_word(path.name)]
     if any(holds_shards(folder) for folder in (source, *splits)):
         return "webdataset"
     return "folders"
+
+
+def _marked(paths: Sequence[Path], source: Path) -> str | None:
+    """The format that one of these files identifies; None if there is none."""
+    found = {
+        name
+        for name in FORMATS
+        if name in MARKS and any(MARKS[name].match(path.name) and path.is_file() for path in paths)
+    }
+    found -= {weaker for name in found for weaker in MARKS[name].over}
+    if len(found) > 1:
+        raise InputError(
+            f"source {source} has lists of several formats: choose one with --format "
+            f"{' or --format '.join(sorted(found))}"
+        )
+    return next(iter(found), None)

@@ -21,7 +21,7 @@ _SPLITS = ("train", "val", "test")
 _COLUMNS = "VIDEO_START,class"
 
 
-@register_format("vggsound-instruments")
+@register_format("vggsound-instruments", files=(GROUP_LIST,))
 def read_instruments(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read the lists of the groups, and the labels of the full list if it exists.
 

@@ -33,7 +33,7 @@ SPLIT_LISTS = ("train.csv", "test.csv")
 Row = tuple[Name | None, str, str, str]
 
 
-@register_format("vggsound")
+@register_format("vggsound", files=(FULL_LIST,))
 def read_vggsound(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``vggsound.csv``, or ``train.csv`` and ``test.csv``, or one of them.
 

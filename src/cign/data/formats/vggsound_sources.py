@@ -21,7 +21,7 @@ BOXES = "vggss.json"
 Box = tuple[float, float, float, float]
 
 
-@register_format("vgg-sound-sources")
+@register_format("vgg-sound-sources", files=(BOXES,), over=("vggsound",))
 def read_vggsound_sources(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``vggss.json`` as test clips, and VGGSound's training clips of its labels.
 

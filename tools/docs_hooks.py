@@ -1,4 +1,4 @@
-"""MkDocs hooks: pages that are in the site without being named in ``mkdocs.yml``.
+"""MkDocs hooks: pages that are in the site without being in ``docs`` or named in ``mkdocs.yml``.
 
 An entry ``FOLDER/*`` of the navigation stands for all pages of a folder that are not named beside
 it. The pages and figures of the studies, which `benchmarks/study.py` writes to
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
 STUDIES, RESULTS = ROOT / "benchmarks" / "studies", ROOT / "benchmarks" / "results" / "studies"
@@ -72,3 +73,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         )
     files.append(File.generated(config, "studies/index.md", content="\n".join(overview)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Insert ``CONTRIBUTING.md``, with links as seen from ``docs``, into its page."""
+    if page.file.src_uri != "contributing.md":
+        return markdown
+    return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "](")
