@@ -5,8 +5,6 @@ All other names are hub names or folders, see `cign.backbones.registry`.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -39,14 +37,7 @@ def _check(what: str, part: Any) -> None:
         raise InputError(f"{what} is not a backbone: register a function or a class")
 
 
-def _discover() -> None:
-    """Import every module of this package, so that its backbones register themselves."""
-    package = importlib.import_module(__name__.rpartition(".")[0])
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
-
-
-BACKBONES: Registry[BackboneFactory] = Registry("backbone", "cign.backbones", _check, _discover)
+BACKBONES: Registry[BackboneFactory] = Registry("backbone", "cign.backbones", _check, __package__)
 
 
 def register_backbone(name: str, *, contract: int = CONTRACT) -> Callable[[F], F]:

@@ -6,8 +6,6 @@ every group of the modules of this package and of installed packages.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -93,14 +91,7 @@ def _check(what: str, part: Any) -> None:
         raise InputError(f"{what} does not define {', '.join(missing)}: add it")
 
 
-def _discover() -> None:
-    """Import every module of this package, so that its groups register themselves."""
-    package = importlib.import_module(__name__.rpartition(".")[0])
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        importlib.import_module(module.name)
-
-
-METRICS: Registry[type[MetricGroup]] = Registry("metrics", "cign.metrics", _check, _discover)
+METRICS: Registry[type[MetricGroup]] = Registry("metrics", "cign.metrics", _check, __package__)
 
 
 def register_metrics(name: str, *, contract: int = CONTRACT) -> Callable[[G], G]:
