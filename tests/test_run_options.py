@@ -189,6 +189,7 @@ def run(tiny, tmp_path_factory):
     ("learner", "how", "says"),
     [
         ({"method": "ewc"}, {}, "method analytic, not ewc"),
+        ({"method": "ewc", "options": {"trunk": "linear"}}, {}, "method analytic, not ewc"),
         ({"seed": 4}, {}, "seed 3, not 4"),
         ({"memory": 20}, {}, "memory 0, not 20"),
         ({"bf16": True}, {}, "bf16 False, not True"),

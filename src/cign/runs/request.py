@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +87,12 @@ class Request:
         Raises:
             InputError: If a given value that affects the results differs from the saved one.
         """
-        differences = [
-            *self._differing_method(saved),
-            *_differing_tasks(saved, tasks, order),
-            *self._differing_options(saved),
-            *self._differing_settings(saved),
-        ]
+        differences = chain(  # lazily: only a run of the same method has these options
+            self._differing_method(saved),
+            _differing_tasks(saved, tasks, order),
+            self._differing_options(saved),
+            self._differing_settings(saved),
+        )
         for name, was, now in differences:
             raise InputError(
                 f"run {run} was started with {name} {was}, not {now}, and resuming cannot change "
