@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from cign.backbones.registry import in_full
+from cign.backbones.registry import resolve_name
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
@@ -18,7 +18,7 @@ from cign.runs.build import build_loop, fitting_backbone
 from cign.runs.configuration import RunConfig, refuse_begun
 from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import run_folder
-from cign.runs.record import as_made, describe
+from cign.runs.record import describe, with_original_costs
 from cign.saved_model.files import ABOUT, checksum, model_place
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
@@ -196,7 +196,7 @@ class Learner(Trained):
             tasks, order = TaskSequence(branch.config.tasks), branch.config.order
         elif isinstance(tasks, int):
             tasks = split_into_tasks(store.class_names, tasks, order)
-        backbone = None if self._backbone_name is None else in_full(self._backbone_name)
+        backbone = None if self._backbone_name is None else resolve_name(self._backbone_name)
         if self.config.regime == "frozen":
             name = backbone or fitting_backbone(store, self.config.method)
             backbone = source_of(store.tokens(name).info)
@@ -211,10 +211,10 @@ class Learner(Trained):
         kept = kept_validation_clips(self.config, loop.clips, store)
         num_bytes = 0 if kept is None else kept.num_bytes
         self.metrics = describe(self.config, loop, store, tested, validation_bytes=num_bytes)
-        self.model = model_of(self.config, loop, store, kept, self.metrics["readings"])
+        self.model = model_of(self.config, loop, store, kept, self.metrics["modalities"])
         self._backbone = None  # belongs to the previous model
         if folder is not None:
-            self.metrics = as_made(folder, self.metrics)
+            self.metrics = with_original_costs(folder, self.metrics)
             save_model(self.model, folder / "model")
             write_json(folder / "metrics.json", self.metrics)
         self.model.to(self.config.device)
@@ -238,7 +238,7 @@ class Learner(Trained):
                 (`cign.inference.clip_results.ClipResults`); None writes no file.
 
         Returns:
-            ``readings``: for each modality the metrics of ``metrics.json`` for a single task and
+            ``modalities``: for each modality the metrics of ``metrics.json`` for a single task and
             the 95 % interval of accuracy, in percent. ``classes``: recall of each class,
             audio-visual, with its interval. ``confusions``: the most frequent ones. ``open_set``,
             if the store has clips of unknown classes.

@@ -29,7 +29,7 @@ from cign.open_set.evidence import Evidence, EvidenceReader
 from cign.open_set.rule import COMBINED, UnknownRule, possible_scores, read_evidence, rule_on
 from cign.runs.configuration import RunConfig
 from cign.saved_model.model import Model
-from cign.training.scoring import judge_by_what_is_there
+from cign.training.scoring import fall_back_to_present_modality
 from cign.vocabulary import MODALITIES
 
 
@@ -58,19 +58,19 @@ def evaluate_model(
         class_names=model.classes,
         task_sizes=(len(model.classes),),
     )
-    known_clips = _Read(evidence, *source.there(indices))
+    known_clips = _Read(evidence, *source.availability(indices))
     probabilities = known_clips.probabilities()
     predictions.add_task(probabilities)
     result: dict[str, Any] = {
         "num_clips": len(indices),
-        "readings": _with_intervals(predictions),
+        "modalities": _with_intervals(predictions),
         "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
         "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
     }
     unknown = _unknown_clips(model, store, split)
     results = [_clip_results(model, store, indices, known_clips)]
     if len(unknown):
-        unknown_clips = _Read(read_evidence(reader, source, unknown), *source.there(unknown))
+        unknown_clips = _Read(read_evidence(reader, source, unknown), *source.availability(unknown))
         result["open_set"] = _open_set(model, reader, known_clips, unknown_clips, predictions)
         results.append(_clip_results(model, store, unknown, unknown_clips))
     if out is not None:
@@ -130,7 +130,7 @@ class _Read:
             modality: np.concatenate([rule.values(one, modality) for one in self.evidence])
             for modality in MODALITIES
         }
-        judge_by_what_is_there(values, self.has_audio, self.has_visual)
+        fall_back_to_present_modality(values, self.has_audio, self.has_visual)
         return values
 
     def probabilities(self) -> dict[str, NDArray[np.float32]]:
@@ -141,7 +141,7 @@ class _Read:
             )
             for modality in MODALITIES
         }
-        judge_by_what_is_there(found, self.has_audio, self.has_visual)
+        fall_back_to_present_modality(found, self.has_audio, self.has_visual)
         return found
 
     def above_threshold(self, rule: UnknownRule) -> BoolArray | None:
@@ -153,7 +153,7 @@ class _Read:
             modality: np.full(len(self.has_audio), rule.thresholds[modality])
             for modality in MODALITIES
         }
-        judge_by_what_is_there(limits, self.has_audio, self.has_visual)
+        fall_back_to_present_modality(limits, self.has_audio, self.has_visual)
         return np.asarray(self.values(rule)["audio_visual"] > limits["audio_visual"])
 
     def percent_unknown(self, rule: UnknownRule, rows: IntArray | slice) -> float | None:
@@ -198,5 +198,5 @@ def _open_set(
         "threshold": model.unknown.thresholds.get("audio_visual"),
         "known_called_unknown": known.percent_unknown(model.unknown, rows),
         "unknown_called_unknown": unknown.percent_unknown(model.unknown, slice(None)),
-        "readings": modalities,
+        "modalities": modalities,
     }

@@ -18,7 +18,7 @@ from cign.runs.configuration import RunConfig
 from cign.training.loop import Loop
 from cign.utils.files import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 MODEL_SELECTION = "last epoch; no clip is held out to choose another"
 
 
@@ -33,7 +33,7 @@ def write_metrics(
     write_json(folder / "metrics.json", describe(config, loop, store, test_store))
 
 
-def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+def with_original_costs(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics with the original costs, versions and machine of the run.
 
     Resuming a finished run only adds entries that a later version writes. What is measured then is
@@ -82,9 +82,9 @@ def describe(
         "config": values,
         "classes": list(tasks.class_order),
         "tasks": [list(group) for group in tasks.groups],
-        "readings": summarise(loop.predictions) if loop.predictions.scores else {},
+        "modalities": summarise(loop.predictions) if loop.predictions.scores else {},
         "open_set": {
-            "readings": open_set.summarise(loop.predictions),
+            "modalities": open_set.summarise(loop.predictions),
             "after_each_task": open_set.summarise_open_set(loop.predictions),
         },
         "definitions": dict(DEFINITIONS) | open_set.RUN_DEFINITIONS,

@@ -151,11 +151,11 @@ def begun(options: Any) -> Any:
     if method is not None:
         asked["method"] = method
     if options.backbone is not None:
-        from cign.backbones.registry import in_full
+        from cign.backbones.registry import resolve_name
         from cign.data.tokens import cache_name
 
         known["backbone"] = cache_name(config.backbone)
-        asked["backbone"] = cache_name(in_full(options.backbone))
+        asked["backbone"] = cache_name(resolve_name(options.backbone))
     if options.benchmark is not None:
         named = _benchmark_tasks(options)
         groups = config.tasks if isinstance(named, int) else named.groups
