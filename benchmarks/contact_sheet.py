@@ -13,14 +13,14 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from cign.synthetic import SynthConfig, World, plan, render_audio, render_frames
+from cign.synthetic import SynthConfig, SyntheticDataset, plan, render_audio, render_frames
 
 NUM_CLASSES, NUM_FRAMES, SIZE_PX = 8, 3, 144
 OUT = Path(__file__).parent.parent / "docs" / "images" / "synthetic.png"
 
 
 def main() -> None:
-    world = World(1)
+    world = SyntheticDataset(1)
     config = SynthConfig(num_classes=NUM_CLASSES, num_train=12, size_px=SIZE_PX)
     true = [c for c in plan(config) if c.split == "train" and c.condition == "true"]
     figure, axes = plt.subplots(

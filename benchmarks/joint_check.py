@@ -70,7 +70,7 @@ def main() -> None:
     for folder in arguments.stores:
         store = Store.open(folder)
         learner = Learner("joint").learn(store, tasks=arguments.tasks)
-        joint = {r: learner.metrics["readings"][r]["last"] for r in MODALITIES}
+        joint = {r: learner.metrics["modalities"][r]["last"] for r in MODALITIES}
         regression = regression_accuracy(store)
         gain = joint["audio_visual"] - max(joint["audio"], joint["visual"])
         lines.append(

@@ -111,12 +111,12 @@ def by_modality(table: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def modalities(config: dict[str, Any]) -> str:
+def evaluated_recipes(config: dict[str, Any]) -> str:
     """State how many recipes of each method have been evaluated on the test clips of the table.
 
-    The recipes are recorded in ``results/readings.json`` by regime, method and hash of the options.
+    They are recorded in ``results/evaluated_recipes.json`` by regime, method and options hash.
     """
-    path = RESULTS / "readings.json"
+    path = RESULTS / "evaluated_recipes.json"
     recorded = read_json(path, "evaluated recipes") if path.is_file() else {}
     counts = {}
     for label, (_, options) in sorted(config["methods"].items()):
@@ -153,7 +153,7 @@ def main() -> None:
     text = (
         f"{head}\n\n`{arguments.command}`\n\n"
         f"Methods: {', '.join(methods)}.\n\n"
-        f"Machine: {machine}.\n\n{notes}{modalities(table['config'])}\n\n"
+        f"Machine: {machine}.\n\n{notes}{evaluated_recipes(table['config'])}\n\n"
         f"{rest.rstrip()}\n\n{by_modality(table)}"
     )
     write_text(RESULTS / f"{arguments.name}.md", text)

@@ -12,7 +12,7 @@ from cign.utils.files import write_text
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- main table -->", "<!-- end of main table -->"
-SHOWN = ("method", "memory", "audio-visual", "difference", "forgetting", "kept")
+SHOWN = ("method", "memory", "audio-visual", "difference", "forgetting", "stored")
 ROWS = (
     ("finetune", "0"),
     ("cign", "0"),

@@ -87,7 +87,7 @@ class Simulated:
         audio, visual = (torch.from_numpy(np.stack(part)) for part in parts)
         return audio, visual
 
-    def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
+    def availability(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
         """See `cign.data.batches.ClipSource`."""
         all_available = np.ones(len(indices), dtype=np.bool_)
         return all_available, all_available

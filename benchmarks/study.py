@@ -91,7 +91,7 @@ def run(name: str, study: dict[str, Any], folder: Path, now: tuple[str, ...]) ->
 def over_runs(runs: Path, row: Row) -> dict[str, dict[str, Any]]:
     """The metrics of a row with their standard deviation over its runs, and the value per run."""
     name = run_name(row["method"], "*", row["tasks"], row["memory"], "*", "*")
-    each = [read_json(path / "metrics.json", "metrics")["readings"] for path in runs.glob(name)]
+    each = [read_json(path / "metrics.json", "metrics")["modalities"] for path in runs.glob(name)]
     found = {}
     for number, entry in row["numbers"].items():
         metric, _, modality = number.partition("_")

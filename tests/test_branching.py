@@ -57,7 +57,7 @@ def test_a_branch_with_nothing_changed_comes_to_the_same_bits(run, task, tiny, t
     kept = Predictions.load(run[1] / "predictions.parquet")
     assert kept.num_tasks_done == 4  # the run itself is as it was
     in_memory = again(run).learn(tiny[1], branch_from=f"{run[1]}@{task}")
-    assert in_memory.metrics["readings"] == run[0].metrics["readings"]
+    assert in_memory.metrics["modalities"] == run[0].metrics["modalities"]
 
 
 def test_tasks_to_come_may_be_others(run, tiny, tmp_path):

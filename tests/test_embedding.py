@@ -1,4 +1,4 @@
-"""What a run writes of its final model: which clips, and which columns are sound and picture."""
+"""What a run writes of its final model: which clips, and which columns are audio and images."""
 
 import numpy as np
 import pytest

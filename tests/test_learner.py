@@ -33,8 +33,8 @@ def test_a_run_folder_holds_what_the_contract_names(run):
         assert (out / name).is_file(), name
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["status"] == "finished"
-    assert metrics["readings"] == learner.metrics["readings"]
-    assert set(metrics["readings"]) == set(MODALITIES)
+    assert metrics["modalities"] == learner.metrics["modalities"]
+    assert set(metrics["modalities"]) == set(MODALITIES)
     assert metrics["seeds"] == {"order": 0, "run": 0}
     assert metrics["limit"] == 98.0
     assert (
@@ -72,7 +72,9 @@ def test_saved_model_evaluates_to_the_runs_last_accuracy(run, tiny, tmp_path):
     learner.save(tmp_path / "model")
     again = Learner.load(tmp_path / "model").evaluate(tiny[1])
     for modality in MODALITIES:
-        assert again["readings"][modality]["last"] == learner.metrics["readings"][modality]["last"]
+        assert (
+            again["modalities"][modality]["last"] == learner.metrics["modalities"][modality]["last"]
+        )
 
 
 @pytest.mark.parametrize("lacks", ["audio", "visual"])
@@ -83,9 +85,11 @@ def test_clips_that_lack_a_modality_are_measured_as_they_are_predicted(lacks, ti
     store = dataclasses.replace(store, **{f"{lacks}_ok": there})
     other = "visual" if lacks == "audio" else "audio"
     learner = Learner("cign_analytic").learn(store, tasks=2, out=tmp_path / "run")
-    modalities = learner.metrics["readings"]
+    modalities = learner.metrics["modalities"]
     assert modalities["audio_visual"] == modalities[other]
-    assert learner.evaluate(store)["readings"]["audio_visual"]["last"] == modalities[other]["last"]
+    assert (
+        learner.evaluate(store)["modalities"]["audio_visual"]["last"] == modalities[other]["last"]
+    )
     predictions = Predictions.load(tmp_path / "run" / "predictions.parquet")
     for scores in predictions.scores:
         assert np.array_equal(scores["audio_visual"], scores[other])
@@ -94,7 +98,7 @@ def test_clips_that_lack_a_modality_are_measured_as_they_are_predicted(lacks, ti
 def test_a_run_without_a_folder_gives_the_same_numbers(run, tiny):
     torch.manual_seed(99)  # what went on before must not matter
     learner = Learner("cign", options={**QUICK, "depth": 1}, memory="4").learn(tiny[1], tasks=2)
-    assert learner.metrics["readings"] == run[0].metrics["readings"]
+    assert learner.metrics["modalities"] == run[0].metrics["modalities"]
     assert learner.metrics["losses"] == run[0].metrics["losses"]
 
 
@@ -180,7 +184,7 @@ def test_a_closed_form_end_to_end_adapts_its_encoders_on_the_first_task_alone(
 def test_resuming_a_finished_run_changes_nothing(run, tiny, tmp_path):
     shutil.copytree(run[1], tmp_path / "copy")
     learner = Learner("cign").learn(tiny[1], out=tmp_path / "copy", resume=True)
-    assert learner.metrics["readings"] == run[0].metrics["readings"]
+    assert learner.metrics["modalities"] == run[0].metrics["modalities"]
 
 
 def test_a_folder_with_a_run_is_not_overwritten(run, tiny):

@@ -24,7 +24,7 @@ NUM_FILES = 400
 
 
 class FakeBackbone:
-    """Tokens out of whatever is stored in place of sound and frames."""
+    """Tokens out of whatever is stored in place of audio and frames."""
 
     def audio_tokens(self, audio):
         return audio.float().reshape(len(audio), SHAPE.num_audio_tokens, -1)

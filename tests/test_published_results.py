@@ -107,7 +107,7 @@ def test_each_recipe_that_has_read_the_test_clips_is_counted_once(monkeypatch, t
 
     def said(regime, **ridges):
         methods = {label: ["analytic", {"ridge": ridge}] for label, ridge in ridges.items()}
-        return module.modalities({"regime": regime, "methods": methods})
+        return module.evaluated_recipes({"regime": regime, "methods": methods})
 
     once = "One recipe of each method has been evaluated on these test clips"
     assert said("frozen", one=1.0, other=1.0) == f"{once}."

@@ -53,5 +53,5 @@ def test_the_command_killed_at_random_moments_gives_the_same_files(tiny, tmp_pat
     for name in ("model/model.safetensors", "predictions.parquet"):
         assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
     ours, theirs = (json.loads((f / "metrics.json").read_text()) for f in (broken, whole))
-    assert ours["readings"] == theirs["readings"]
+    assert ours["modalities"] == theirs["modalities"]
     assert ours["losses"] == theirs["losses"]

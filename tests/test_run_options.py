@@ -154,7 +154,7 @@ def test_eval_batch_size_bounds_the_forward_passes_of_evaluation(regime, tiny, m
             memory="4",
             eval_batch_size=size,
         )
-        results.append(learner.learn(tiny[1], tasks=2).metrics["readings"])
+        results.append(learner.learn(tiny[1], tasks=2).metrics["modalities"])
         assert (max(sizes) <= 4) == (size == 3)  # a last batch of one clip joins the one before
     assert results[0] == results[1]
 

@@ -286,9 +286,9 @@ def test_train_by_two_processes_writes_one_run(tiny, tmp_path):
     assert sentences(both.stderr)[0] == "cign: 2 processes share every batch"
     assert len([line for line in both.stderr.splitlines() if "task 2 test" in line]) == 1
     assert both.stdout.count("audio-visual") == 1
-    assert two["readings"].keys() == one["readings"].keys()
-    for modality, numbers in one["readings"].items():
-        assert two["readings"][modality]["last"] == pytest.approx(numbers["last"])
+    assert two["modalities"].keys() == one["modalities"].keys()
+    for modality, numbers in one["modalities"].items():
+        assert two["modalities"][modality]["last"] == pytest.approx(numbers["last"])
     folders = [sorted(p.name for p in (tmp_path / n).iterdir()) for n in ("one", "two")]
     assert folders[0] == folders[1]
 

@@ -70,7 +70,7 @@ def test_it_is_the_method_analytic_on_pooled_tokens(tiny):
         np.testing.assert_allclose(probabilities, wanted.probabilities[name][:, columns], atol=2e-4)
     np.testing.assert_array_equal(ours.predict_proba(X_test), found["audio_visual"])
     accuracy = 100 * ours.score(X_test, y_test)
-    assert accuracy == pytest.approx(learner.metrics["readings"]["audio_visual"]["last"])
+    assert accuracy == pytest.approx(learner.metrics["modalities"]["audio_visual"]["last"])
 
 
 @pytest.fixture(scope="module")

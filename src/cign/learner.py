@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cign.backbones.registry import in_full
+from cign.backbones.registry import resolve_name
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
@@ -21,7 +21,7 @@ from cign.runs.build import build_loop
 from cign.runs.configuration import RunConfig, run_options
 from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import refuse_begun, run_folder
-from cign.runs.record import as_made, codes_with_current, describe
+from cign.runs.record import codes_with_current, describe, with_original_costs
 from cign.runs.request import Request
 from cign.runs.training_data import TrainingData, fitting_backbone
 from cign.saved_model.files import model_place, state_of
@@ -193,7 +193,7 @@ class Learner(Trained):
             tasks = split_into_tasks(store.class_names, 1 if tasks is None else tasks, order)
         config = request.new()
         if "backbone" in request.settings:
-            config = config.with_settings(backbone=in_full(config.data.backbone))
+            config = config.with_settings(backbone=resolve_name(config.data.backbone))
         if config.data.regime == "frozen":
             given = "backbone" in request.settings
             name = config.data.backbone if given else fitting_backbone(store, config.method)
@@ -209,10 +209,10 @@ class Learner(Trained):
         kept = kept_validation_clips(self.config, data)
         num_bytes = 0 if kept is None else kept.num_bytes
         self.metrics = describe(self.config, loop, data, code=code, validation_bytes=num_bytes)
-        self.model = model_of(self.config, loop, data, kept, self.metrics["readings"])
+        self.model = model_of(self.config, loop, data, kept, self.metrics["modalities"])
         self._backbone = None  # belongs to the previous model
         if folder is not None:
-            self.metrics = as_made(folder, self.metrics)
+            self.metrics = with_original_costs(folder, self.metrics)
             save_model(self.model, folder / "model")
             write_json(folder / "metrics.json", self.metrics)
         self.model.to(self.config.compute.device)
@@ -236,7 +236,7 @@ class Learner(Trained):
                 (`cign.inference.clip_results.ClipResults`); None writes no file.
 
         Returns:
-            ``readings``: for each modality the metrics of ``metrics.json`` for a single task and
+            ``modalities``: for each modality the metrics of ``metrics.json`` for a single task and
             the 95 % interval of accuracy, in percent. ``classes``: recall of each class,
             audio-visual, with its interval. ``confusions``: the most frequent ones. ``open_set``,
             if the store has clips of unknown classes.

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from cign.bench.config import Entry, World
+from cign.bench.config import BenchStore, Entry
 from cign.bench.grid import BenchConfig
 from cign.methods import method_class
 
@@ -26,7 +26,7 @@ def world(name="w", num_classes=4, per_class=6, backbones=("small",)):
         indices=lambda split: everything if split == "train" else everything[:0],
         tokens=lambda backbone: SimpleNamespace(info=INFO),
     )
-    return World(name=name, store=store)
+    return BenchStore(name=name, store=store)
 
 
 def config(**kwargs):

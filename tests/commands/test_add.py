@@ -18,7 +18,7 @@ from .adding import OPTIONS, add, refused, write
 
 
 def told(learner, files):
-    """Probabilities of each reading by class name."""
+    """Probabilities of each modality by class name."""
     return {
         (p.file, name, one["label"]): one["probability"]
         for p in learner.predict(files, top=99)
@@ -53,8 +53,8 @@ def test_adding_gives_what_learning_all_at_once_gives(method, cign, runs, tables
     assert len(wanted) == 12 * 3 * 4
     keys = sorted(wanted)
     np.testing.assert_allclose([found[k] for k in keys], [wanted[k] for k in keys], atol=2e-3)
-    again = Learner.load(model).evaluate(tiny[1])["readings"]
-    for name, numbers in at_once.metrics["readings"].items():
+    again = Learner.load(model).evaluate(tiny[1])["modalities"]
+    for name, numbers in at_once.metrics["modalities"].items():
         assert again[name]["last"] == numbers["last"]
 
 

@@ -136,7 +136,7 @@ def test_a_bench_gone_on_with_by_another_configuration(refusal, world, tmp_path,
 
 
 def test_a_class_that_nothing_can_be_learned_about(refusal, world, tmp_path, monkeypatch):
-    """One whose training clips all lack a sound track, in a task with another that has some."""
+    """One whose training clips all lack an audio track, in a task with another that has some."""
     store = Store.open(world.store)
     first = store.class_names[0]
     heard = store.audio_ok.copy()

@@ -94,13 +94,13 @@ def test_run_folder_is_complete(world):
     metrics = json.loads((world.run / "metrics.json").read_text())
     assert metrics["status"] == "finished"
     assert metrics["limit"] == 98.0
-    assert len(metrics["readings"]["audio"]["matrix"]) == 2
+    assert len(metrics["modalities"]["audio"]["matrix"]) == 2
 
 
 def test_report_of_a_real_run_shows_its_numbers(world):
     page = (world.run / "report.html").read_text()
     metrics = json.loads((world.run / "metrics.json").read_text())
-    for modality in metrics["readings"].values():
+    for modality in metrics["modalities"].values():
         assert f">{modality['last']:.1f}</td>" in page
     assert metrics["store"]["list_hash"] in page
     assert "98.0 %" in page
@@ -163,8 +163,8 @@ def test_evaluate_agrees_with_the_run(cign, world):
     code, out, _ = cign("evaluate", world.run, world.store, "--json")
     found = json.loads(out)
     assert (code, found["num_clips"]) == (0, 12)
-    metrics = json.loads((world.run / "metrics.json").read_text())["readings"]
-    for modality, one in found["readings"].items():
+    metrics = json.loads((world.run / "metrics.json").read_text())["modalities"]
+    for modality, one in found["modalities"].items():
         assert one["value"] == pytest.approx(metrics[modality]["last"])
     assert "12 test clips" in cign("evaluate", world.run / "model", world.store)[1]
     refused(cign("evaluate", world.run, world.store, "--split", "unknown"), "unknown clip")
@@ -253,7 +253,7 @@ def test_metrics_of_a_run_are_its_own_with_formulas(cign, world):
     code, out, err = cign("metrics", world.run)
     metrics = json.loads((world.run / "metrics.json").read_text())
     assert (code, err) == (0, "")
-    lasts = [f"{metrics['readings'][r]['last']:.1f}" for r in metrics["readings"]]
+    lasts = [f"{metrics['modalities'][r]['last']:.1f}" for r in metrics["modalities"]]
     assert ["last", *lasts] in [line.split() for line in out.splitlines()]
     for name in ("forgetting_av_cil", "worst_tenth", "adaptive_ece", "modality_gap"):
         assert f"  {name} = " in out
@@ -266,7 +266,7 @@ def test_metrics_as_json(cign, world):
     (found,) = json.loads(out)
     assert (code, err) == (0, "")
     metrics = json.loads((world.run / "metrics.json").read_text())
-    for modality, wanted in metrics["readings"].items():
+    for modality, wanted in metrics["modalities"].items():
         ours = found["numbers"]["incremental"][modality]
         assert {name: wanted[name] for name in ours} == ours
     assert found["lacking"] == {}

@@ -11,7 +11,7 @@ from cign.utils.progress import Silent
 
 def test_demo_shows_its_table(monkeypatch, tmp_path, capsys):
     numbers = {"last": 81.25, "average": 90.0, "forgetting": None}
-    metrics = {"readings": dict.fromkeys(("audio", "visual", "audio_visual"), numbers)}
+    metrics = {"modalities": dict.fromkeys(("audio", "visual", "audio_visual"), numbers)}
     rows = [
         (
             SimpleNamespace(title="cign (quick)", method="cign", memory="120"),
@@ -85,7 +85,7 @@ def test_the_demo_learns_what_no_setting_was_chosen_on():
 def test_the_widest_row_fits_80_columns(monkeypatch, tmp_path, capsys):
     """With two digits before each point, in every cell."""
     numbers = {"last": 99.9, "average": 99.9, "forgetting": 99.9}
-    metrics = {"readings": dict.fromkeys(("audio", "visual", "audio_visual"), numbers)}
+    metrics = {"modalities": dict.fromkeys(("audio", "visual", "audio_visual"), numbers)}
     rows = [(run, metrics) for run in cign.cli.demo.RUNS]
     monkeypatch.setattr(cign.cli.demo, "run_demo", lambda *_: rows)
     assert main(["demo", "--out", str(tmp_path)]) == 0

@@ -183,7 +183,7 @@ def test_a_closed_form_is_trained_on_the_device(old_store, world, name, tmp_path
     with fake_gpu():
         there, same = trained("cuda:0")
     assert same == answers
-    assert there.metrics["readings"] == here.metrics["readings"]
+    assert there.metrics["modalities"] == here.metrics["modalities"]
     assert (tmp_path / "cuda-0" / "config.yaml").read_text().count("device: cuda:0") == 1
 
 

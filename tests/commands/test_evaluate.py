@@ -56,7 +56,7 @@ def test_recall_of_each_class_and_confusions_are_those_of_the_predictions(cign, 
     assert wanted
     right = sum(true == said.label for true, said in answers.values())
     ends = binomtest(right, 12).proportion_ci(method="wilson")
-    interval = found["readings"]["audio_visual"]["interval"]
+    interval = found["modalities"]["audio_visual"]["interval"]
     assert interval == pytest.approx([100 * ends.low, 100 * ends.high])
 
     out = cign("evaluate", world.run, world.store)[1]
@@ -66,8 +66,8 @@ def test_recall_of_each_class_and_confusions_are_those_of_the_predictions(cign, 
         shown = [one["name"], "3", f"{one['recall']:.1f}"]
         assert [*shown, f"{one['low']:.1f}", "to", f"{one['high']:.1f}"] in rows
     (true, predicted), count = wanted.most_common(1)[0]
-    assert f"was called {predicted} in {count} of 3 clips ({100 * count / 3:.0f} %)" in out
-    assert f"  {true} was called" in out
+    assert f"was predicted as {predicted} in {count} of 3 clips ({100 * count / 3:.0f} %)" in out
+    assert f"  {true} was predicted as" in out
     recalls = [float(row[2]) for row in rows if len(row) == 6 and row[4] == "to"]
     assert len(recalls) == 4
     assert recalls == sorted(recalls)
@@ -197,7 +197,7 @@ def test_a_run_with_one_task_is_shown_without_forgetting(cign, world, recipe, tm
     run = tmp_path / "run"
     code, out, _ = cign("train", world.store, "--out", run, "--recipe", recipe, "--tasks", 1)
     assert code == 0
-    found = json.loads(cign("evaluate", run, world.store, "--json")[1])["readings"]
+    found = json.loads(cign("evaluate", run, world.store, "--json")[1])["modalities"]
     rows = [line.split() for line in out.splitlines()]
     for modality, one in found.items():
         low, high = one["interval"]

@@ -22,7 +22,7 @@ ODD_NAME = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
 
 
 def film(path: Path, hz: int, seconds: float = 4) -> None:
-    """A moving picture with a tone."""
+    """A moving image with a tone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     command = (
         f"-y -v error -f lavfi -i testsrc2=size=64x64:rate=10:duration={seconds} "

@@ -20,7 +20,7 @@ MOST_MORE_LATER = 8_000  # less than the sound of nine minutes as it is read, 17
 
 
 def film(path, seconds):
-    """Moving pictures and a tone that rises and falls, H.264 and AAC, by ffmpeg."""
+    """Moving images and a tone that rises and falls, H.264 and AAC, by ffmpeg."""
     tone = f"aevalsrc=0.4*sin(2*PI*(300+80*sin(t))*t)|0.3*sin(1700*t):d={seconds}:s=44100"
     subprocess.run(
         [

@@ -32,7 +32,7 @@ def test_evaluate_reports_how_unknown_clips_are_told(cign, world, stranger):
     report = found["open_set"]
     assert (report["num_known"], report["num_unknown"]) == (9, 3)
     assert report["score"] == "combined"
-    assert set(SCORES) == set(report["readings"]["audio"])
+    assert set(SCORES) == set(report["modalities"]["audio"])
     # The model's own score, once more from its predictions on the files.
     files = world.test_clips()
     learner = Learner.load(stranger)
@@ -41,9 +41,9 @@ def test_evaluate_reports_how_unknown_clips_are_told(cign, world, stranger):
     assert sum(unknown) == 3
     wanted = 100 * roc_auc_score(unknown, [one.unknown for one in predictions])
     # Scores of files are rounded, and a pair may change places.
-    assert report["readings"]["audio_visual"]["combined"]["auroc"] == pytest.approx(wanted, abs=4)
+    assert report["modalities"]["audio_visual"]["combined"]["auroc"] == pytest.approx(wanted, abs=4)
     right = [one.label in one.file for one in predictions]
-    assert report["readings"]["audio_visual"]["combined"]["oscr"] <= 100 * np.mean(
+    assert report["modalities"]["audio_visual"]["combined"]["oscr"] <= 100 * np.mean(
         np.array(right)[~np.array(unknown)]
     )
     out = cign("evaluate", stranger, world.store)[1]
@@ -80,16 +80,16 @@ def test_a_run_on_a_store_with_unknown_clips_has_its_open_set_numbers(
             wanted.append(100 * roc_auc_score(unknown, [-max(row[modality]) for row in some]))
         steps = numbers["after_each_task"][modality]
         assert [step["auroc"] for step in steps] == pytest.approx(wanted)
-        assert numbers["readings"][modality]["auroc"] == pytest.approx(np.mean(wanted))
-        assert numbers["readings"][modality]["auroc_last"] == pytest.approx(wanted[-1])
-        assert numbers["readings"][modality]["oscr"] <= 100
+        assert numbers["modalities"][modality]["auroc"] == pytest.approx(np.mean(wanted))
+        assert numbers["modalities"][modality]["auroc_last"] == pytest.approx(wanted[-1])
+        assert numbers["modalities"][modality]["oscr"] <= 100
 
     out = cign("metrics", run)[1]
-    shown = [f"{numbers['readings'][r]['oscr']:.1f}" for r in ("audio", "visual", "audio_visual")]
+    shown = [f"{numbers['modalities'][r]['oscr']:.1f}" for r in ("audio", "visual", "audio_visual")]
     assert ["oscr", *shown] in [line.split() for line in out.splitlines()]
     assert "  oscr = open-set classification rate, area under" in out
     (plain,) = json.loads(cign("metrics", run, "--json")[1])
-    assert plain["numbers"]["open_set"] == numbers["readings"]
+    assert plain["numbers"]["open_set"] == numbers["modalities"]
     assert plain["tables"]["open_set_after_each_task"] == numbers["after_each_task"]
     page = (run / "report.html").read_text()
     assert "Detection of unknown classes" in page

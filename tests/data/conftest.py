@@ -154,7 +154,7 @@ def by_id(read: ClipTable) -> dict[str, Clip]:
 
 
 def sound_by_ffmpeg(path: Path, rate_hz: int) -> np.ndarray:
-    """The whole sound, mixed to one channel, from time 0 on."""
+    """The whole audio, mixed to one channel, from time 0 on."""
     raw = ffmpeg(
         *("-i", str(path), "-af", "aresample=async=1:first_pts=0", "-ac", "1"),
         *("-ar", str(rate_hz), "-f", "s16le", "-"),

@@ -1,4 +1,4 @@
-"""Sounds that ffmpeg encoded again are found again; others are not."""
+"""Audio that ffmpeg encoded again is found; others are not."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ def melody(seed, seconds=4.0):
 
 
 def recoded(samples, *arguments):
-    """What is left of a sound after ffmpeg encoded and decoded it."""
+    """What is left of the audio after ffmpeg encoded and decoded it."""
     return script("near_duplicates").recoded(samples, RATE, arguments)
 
 

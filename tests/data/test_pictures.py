@@ -1,4 +1,4 @@
-"""Sound and pictures in separate files, made and read again by ffmpeg."""
+"""Audio and images in separate files, made and read again by ffmpeg."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ SPEC = MediaSpec(num_frames=1, frame_px=32, rate_hz=16000)
 
 @pytest.fixture
 def make(media, tmp_path):
-    """Puts a sound of 4 s and pictures of one grey level each into their folders."""
+    """Puts audio of 4 s and images of one grey level each into their folders."""
 
     def build(levels, name="clip", folder=None):
         sound = tmp_path / "corpus" / "audio" / f"{name}.wav"

@@ -12,7 +12,7 @@ import pytest
 from cign.data.formats import read_source
 from cign.data.media.decode import MediaSpec, decode
 from cign.data.prepare.pipeline import prepare
-from cign.data.shards import as_file, is_there, key_of, on_disk, read_index
+from cign.data.shards import as_file, key_of, media_exists, on_disk, read_index
 from cign.data.store import Store
 from cign.errors import InputError
 
@@ -120,7 +120,7 @@ def test_webdataset_reads_what_is_written_and_we_read_what_it_writes(cign, tiny,
     table = read_source(tmp_path / "theirs")
     assert [clip.labels[0] for clip in table.clips] == ["dog", "cat"] * 5
     assert table.class_names == ("dog", "cat")
-    assert all(is_there(clip.path) for clip in table.clips)
+    assert all(media_exists(clip.path) for clip in table.clips)
 
 
 def test_a_sound_and_a_picture_are_one_clip(tmp_path):
@@ -206,7 +206,7 @@ def test_members_whose_names_are_not_utf8_are_clips(tmp_path, mp4):
     write_tar(tmp_path / "train-0.tar", [*samples(mp4), *more])
     (clip,) = [clip for clip in read_source(tmp_path).clips if "caf" in clip.id]
     assert clip.id == r"train-0/caf\xe9"
-    assert is_there(clip.path)
+    assert media_exists(clip.path)
     report = prepare(tmp_path / "train-0.tar", tmp_path / "store", spec=SMALL, num_workers=1)
     assert (report.num_listed, report.num_usable) == (7, 7)
 
@@ -231,7 +231,7 @@ def test_names_that_leave_the_tar_and_links_are_left_out(tmp_path, mp4):
     table = read_source(tmp_path / "shards")
     assert len(table.clips) == 6
     assert any("7 files links or have names that leave" in note for note in table.notes)
-    assert not is_there(tmp_path / "shards" / "train-0.tar" / "link.mp4")
+    assert not media_exists(tmp_path / "shards" / "train-0.tar" / "link.mp4")
     bad = record(labels=["a"], id="../../outside")
     write_tar(tmp_path / "shards" / "train-1.tar", [("z.mp4", mp4), ("z.json", bad)])
     with pytest.raises(InputError, match="leaves"):
@@ -276,7 +276,7 @@ def test_a_broken_clip_in_a_shard_is_a_line_in_the_report(tmp_path, mp4):
     assert (report.num_listed, report.num_usable) == (7, 6)
     assert report.conditions["unreadable"] == 1
     # A tar that was replaced since is decoded again, and a member that went is missing.
-    assert not is_there(tmp_path / "shards" / "train-0.tar" / "gone.mp4")
+    assert not media_exists(tmp_path / "shards" / "train-0.tar" / "gone.mp4")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ LEFT_OUT = (3, 7)
 
 
 def make_store(folder: Path) -> Store:
-    """A store of random clips, of which two did not decode, one is mute and one has no picture."""
+    """A store of random clips, two undecodable, one without audio, one without video."""
     rng = np.random.default_rng(0)
     clips, answers = [], {}
     folder.mkdir(parents=True)

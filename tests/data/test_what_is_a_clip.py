@@ -52,7 +52,7 @@ def odd(media, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def others(media, tmp_path_factory):
-    """Files that are not media: texts, pictures, arrays, archives, noise."""
+    """Files that are not media: texts, images, arrays, archives, noise."""
     folder = tmp_path_factory.mktemp("others")
     plain = media("plain.mp4")
     for suffix in ("jpg", "png", "bmp", "webp", "tiff"):

@@ -1,4 +1,4 @@
-"""Pictures of windows: what they show, whatever a clip lacks; their names; films that play."""
+"""Images of windows: what they show, whatever a clip lacks; their names; films that play."""
 
 import dataclasses
 import re

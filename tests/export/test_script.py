@@ -75,7 +75,7 @@ def check_answers(lines, wanted):
 
 
 def one_track(clip, folder):
-    """Copies of a clip with sound alone and with pictures alone."""
+    """Copies of a clip with audio alone and with images alone."""
     import imageio_ffmpeg
 
     made = []
@@ -88,7 +88,7 @@ def one_track(clip, folder):
 
 @pytest.fixture
 def odd_files(odd, tmp_path):
-    """Odd media, some that are no media, and a sound whose image is a file of its own."""
+    """Odd media, some that are no media, and audio whose image is a file of its own."""
     (tmp_path / "text.mp4").write_text("no media")
     with_image = tmp_path / "audio" / "x.wav"
     with_image.parent.mkdir()

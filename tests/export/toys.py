@@ -13,7 +13,7 @@ from toy import SHAPE, toy_loop
 
 
 class ToyBackbone(Backbone):
-    """Three tokens of sound and four of pictures, by a linear map each."""
+    """Three tokens of audio and four of images, by a linear map each."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ MOST_KILLS = 2  # of one trial, before it may end
 
 
 class Campaign:
-    """Trials of the cases of one world.
+    """Trials of the cases of one dataset.
 
     Args:
         world: Where clips, store and model lie.

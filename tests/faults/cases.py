@@ -213,7 +213,7 @@ def run_result(place: Path) -> dict[str, Any]:
     """Model, predictions and embeddings of a run byte for byte, and its numbers."""
     metrics = json.loads((place / "metrics.json").read_text())
     files = ("model/model.safetensors", "predictions.parquet", "embeddings.parquet")
-    kept = ("readings", "losses", "tasks", "status")
+    kept = ("modalities", "losses", "tasks", "status")
     return {
         "names": names(place),
         **{name: digest(place / name) for name in files},

@@ -154,7 +154,7 @@ def test_damage_is_told_by_inspect(cign, tiny, tmp_path):
     assert "tokens of small-random: intact" in out
     (folder / "tokens" / "small-random" / "checksums.json").unlink()
     code, out, _ = cign("inspect", folder, "--verify", "--json")
-    parts = {"frames and sound": True, "tokens of small-random": False}
+    parts = {"frames and audio": True, "tokens of small-random": False}
     assert json.loads(out)["verified"] == parts
     path = folder / "audio.npy"
     data = bytearray(path.read_bytes())

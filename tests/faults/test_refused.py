@@ -134,7 +134,7 @@ def test_resumed_after_a_kill_between_its_first_two_files(tiny, tmp_path):
     shutil.copy(tmp_path / "whole" / "config.yaml", tmp_path / "killed")
     again = Learner("finetune", options=options)
     again.learn(tiny[1], tasks=2, out=tmp_path / "killed", resume=True)
-    assert again.metrics["readings"] == whole.metrics["readings"]
+    assert again.metrics["modalities"] == whole.metrics["modalities"]
     assert (tmp_path / "killed" / "metrics.json").exists()
 
 

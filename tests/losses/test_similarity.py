@@ -25,7 +25,7 @@ def pairs():
 
 
 def exps(audio, visual, temperature):
-    """exp(cosine / temperature) of each sound with each picture, as nested lists."""
+    """exp(cosine / temperature) of each audio with each image, as nested lists."""
     table = []
     for a in audio.tolist():
         row = []

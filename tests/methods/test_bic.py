@@ -22,7 +22,7 @@ def _one_thread():
 
 
 def bias_of(method):
-    """(alpha, beta) of each step and reading."""
+    """(alpha, beta) of each step and modality."""
     return [
         {r: (layer.scale[r].item(), layer.shift[r].item()) for r in MODALITIES}
         for layer in method.bias

@@ -49,8 +49,8 @@ def test_run_model_and_files_agree(name, tiny, stem_store, tmp_path):
             told = {e["label"]: e["probability"] for e in prediction.modalities[modality]}
             values = [told[label] for label in learner.model.classes]
             np.testing.assert_allclose(values, scores.scores[-1][modality][row], atol=5e-3)
-    evaluated = again.evaluate(stem_store)["readings"]["audio_visual"]["last"]
-    assert evaluated == learner.metrics["readings"]["audio_visual"]["last"]
+    evaluated = again.evaluate(stem_store)["modalities"]["audio_visual"]["last"]
+    assert evaluated == learner.metrics["modalities"]["audio_visual"]["last"]
 
 
 def test_finished_tokens_are_refused_before_anything_is_learned(tiny, tmp_path):

@@ -71,10 +71,10 @@ def test_confusions_are_sentences_with_the_most_clips_first():
     run = by_hand(true, predicted)
     sentences = [str(one) for one in found.worst_confusions(run)]
     assert sentences == [
-        "dog was called wolf in 7 of 30 clips (23 %)",
-        "wolf was called dog in 2 of 4 clips (50 %)",
-        "dog was called cat in 2 of 30 clips (7 %)",
-        "cat was called dog in 1 of 1 clip (100 %)",
+        "dog was predicted as wolf in 7 of 30 clips (23 %)",
+        "wolf was predicted as dog in 2 of 4 clips (50 %)",
+        "dog was predicted as cat in 2 of 30 clips (7 %)",
+        "cat was predicted as dog in 1 of 1 clip (100 %)",
     ]
     assert [str(one) for one in found.worst_confusions(run, most=1)] == sentences[:1]
     assert found.worst_confusions(by_hand(["dog"], ["dog"])) == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cign.backbones.fitting import fit, source_of
-from cign.backbones.registry import in_full, load_backbone
+from cign.backbones.registry import load_backbone, resolve_name
 from cign.data.media.decode import MediaSpec
 from networks import PICTURES, SOUNDS, make_network, processor
 
@@ -176,7 +176,7 @@ def test_a_name_is_short_and_its_source_loads_from_anywhere(root, monkeypatch, t
     monkeypatch.chdir(root)
     backbone = load_backbone("vit+ast")
     assert backbone.name == "vit+ast"
-    assert source_of(backbone) == in_full("vit+ast") == f"{root / 'vit'}+{root / 'ast'}"
+    assert source_of(backbone) == resolve_name("vit+ast") == f"{root / 'vit'}+{root / 'ast'}"
     monkeypatch.chdir(tmp_path)
     again = load_backbone(source_of(backbone))
     assert (again.name, again.fingerprint) == (backbone.name, backbone.fingerprint)

@@ -1,4 +1,4 @@
-"""PE-AV's halves, from a small random network whose picture part is a ViT instead of timm's."""
+"""PE-AV's halves, from a small random network whose image part is a ViT instead of timm's."""
 
 import importlib.util
 import json

@@ -12,7 +12,7 @@ import torch
 from cign.backbones.pretrain.data import _render_job, held_out_clips, middle_frames, training_clips
 from cign.backbones.pretrain.training import PretrainConfig, fit_pair, pretrain
 from cign.backbones.small import load_small_pair, random_small_pair
-from cign.synthetic import ClipDraw, World
+from cign.synthetic import ClipDraw, SyntheticDataset
 from cign.utils.files import read_json
 from cign.utils.progress import Silent
 
@@ -49,7 +49,7 @@ def test_targets_say_what_every_token_shows() -> None:
     assert present.tolist() == [[True, False, True], [False] * 3, [False, True, False]]
     heard = part.audio_targets[..., :3].sum(axis=1) > 0
     assert heard.tolist() == [[True, False, True], [False, True, False], [False, False, True]]
-    assert World(0).look(0) != World(0).look(2)
+    assert SyntheticDataset(0).look(0) != SyntheticDataset(0).look(2)
 
 
 def test_training_moves_both_encoders_and_scores_them() -> None:

@@ -188,7 +188,7 @@ def test_pieces_are_summed_one_by_one_to_what_all_clips_give():
 
 
 def test_of_tokens_that_count_alike_those_taken_singly_lie_all_over_the_clip():
-    """81 tokens of one saliency, twelve counted: no stretch of a sound is left out."""
+    """81 tokens of one saliency, twelve counted: no stretch of the audio is left out."""
     features = torch.eye(81, dtype=torch.float64).unsqueeze(0)
     sums = TokenStatistics(81, torch.float64)
     sums.grow(1)

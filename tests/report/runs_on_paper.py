@@ -59,7 +59,7 @@ def draw_predictions(
 
 
 def draw_embeddings(predictions: Predictions, *, spread: float = 0.4, seed: int = 0) -> Embeddings:
-    """Vectors around a centre for each class, sound and picture side by side."""
+    """Vectors around a centre for each class, audio and images side by side."""
     generator = np.random.Generator(np.random.PCG64(seed))
     names = sorted({name for labels in predictions.labels for name in labels})
     centres = dict(zip(names, generator.normal(size=(len(names), 6)), strict=True))
@@ -109,7 +109,7 @@ def write_run(
         },
         "classes": list(names),
         "tasks": [list(names[a:b]) for a, b in pairwise(ends)],
-        "readings": summarise(predictions),
+        "modalities": summarise(predictions),
         "definitions": DEFINITIONS,
         "costs": {
             "seconds": 125.25,

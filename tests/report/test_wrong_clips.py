@@ -50,7 +50,7 @@ def run_on(store, folder, **about):
 
 
 def images(text):
-    """What the page embeds: text for readers without images -> the picture."""
+    """What the page embeds: text for readers without images -> the image."""
     found = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt="([^"]+)"', text)
     return {words: Image.open(io.BytesIO(base64.b64decode(data))) for data, words in found}
 

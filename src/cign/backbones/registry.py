@@ -54,22 +54,22 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
         InputError: If there is no such backbone, or it cannot be loaded.
     """
     base, tokens = (name, None) if Path(name).is_dir() else split_tokens(name)
-    source = in_full(name)
-    backbone = _load(base, cache_name(in_full(base)), weights=weights, record=record)
+    source = resolve_name(name)
+    backbone = _load(base, cache_name(resolve_name(base)), weights=weights, record=record)
     if tokens is not None:
         backbone = ReducedBackbone(backbone, tokens)
     set_source(backbone, source)
     return backbone.eval()
 
 
-def in_full(name: str) -> str:
+def resolve_name(name: str) -> str:
     """The name of a backbone with absolute folders, so that it loads from any directory."""
     if name in BACKBONES.names:
         return name
     if Path(name).is_dir():
         return str(Path(name).resolve())
     if name.endswith(STEM):
-        return in_full(name.removesuffix(STEM)) + STEM
+        return resolve_name(name.removesuffix(STEM)) + STEM
     base, tokens = split_tokens(name)
     parts = [str(Path(p).resolve()) if Path(p).is_dir() else p for p in base.split("+")]
     return "+".join(parts) + ("" if tokens is None else f"@{tokens}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cign.bench.cluster import on_engine
-from cign.bench.config import World, begin, identity, open_worlds, read_entries
+from cign.bench.config import BenchStore, begin, identity, open_stores, read_entries
 from cign.bench.grid import BenchConfig
 from cign.bench.plan import Plan, PlannedRun, make_plan
 from cign.bench.resampling import NUM_DRAWS
@@ -76,7 +76,7 @@ def run_bench(
     for name in now:
         if name not in config.methods:
             raise one_of(name, config.methods, "method in --now")
-    entries, worlds = read_entries(config), open_worlds(config)
+    entries, worlds = read_entries(config), open_stores(config)
     plan = make_plan(config, entries, worlds, how_far=lambda name: _how_far(out / RUNS / name))
     with held_folder(out, "bench folder"), on_engine(engine) as (cores, run_jobs):
         num_workers = cores if num_workers is None else num_workers
@@ -112,7 +112,7 @@ def _how_far(folder: Path) -> int:
 
 def _job(
     run: PlannedRun,
-    worlds: Sequence[World],
+    worlds: Sequence[BenchStore],
     out: Path,
     threads: int | None,
     keep_models: bool,
@@ -224,7 +224,7 @@ def definitions(summary: Summary) -> dict[str, str]:
     )
     if summary.config.against is not None:
         result["difference"] = _interval_definition(summary.config.against, num_stores)
-    result["kept"] = (
+    result["stored"] = (
         "bytes stored for old classes: exemplars, statistics of clips, and old tasks' validation "
         "clips, from which closed-form methods set the threshold for unknown classes"
     )

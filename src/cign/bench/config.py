@@ -40,7 +40,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class BenchStore:
     """A store and its name in the table.
 
     Attributes:
@@ -106,7 +106,7 @@ def _recipe(name: str, folder: Path | None) -> Recipe:
         raise InputError(f"{error}{where}") from None
 
 
-def open_worlds(config: BenchConfig) -> tuple[World, ...]:
+def open_stores(config: BenchConfig) -> tuple[BenchStore, ...]:
     """Open the stores.
 
     Raises:
@@ -120,7 +120,7 @@ def open_worlds(config: BenchConfig) -> tuple[World, ...]:
     if len(tests) < len(folders):
         tests *= len(folders)
     return tuple(
-        World(name=name, store=Store.open(folder), test_store=test)
+        BenchStore(name=name, store=Store.open(folder), test_store=test)
         for name, folder, test in zip(_names(folders), config.stores, tests, strict=True)
     )
 
@@ -134,7 +134,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     raise InputError(f"stores have no distinct names: rename one of {', '.join(map(str, folders))}")
 
 
-def backbone_of(config: BenchConfig, entry: Entry, world: World) -> str:
+def backbone_of(config: BenchConfig, entry: Entry, world: BenchStore) -> str:
     """The backbone of a method on a store.
 
     Raises:
@@ -151,7 +151,7 @@ def backbone_of(config: BenchConfig, entry: Entry, world: World) -> str:
 
 
 def identity(
-    config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[World]
+    config: BenchConfig, entries: Sequence[Entry], worlds: Sequence[BenchStore]
 ) -> dict[str, Any]:
     """All settings that determine the results of a bench, as plain values for ``bench.json``."""
     values = {

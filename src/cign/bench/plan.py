@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cign.bench.config import Entry, World, backbone_of
+from cign.bench.config import BenchStore, Entry, backbone_of
 from cign.bench.grid import BenchConfig
 from cign.data.benchmarks import published_tasks
 from cign.data.exemplar_memory import MemoryBudget
@@ -91,7 +91,7 @@ class Plan:
 def make_plan(
     config: BenchConfig,
     entries: Sequence[Entry],
-    worlds: Sequence[World],
+    worlds: Sequence[BenchStore],
     *,
     how_far: Callable[[str], int] = lambda name: 0,
 ) -> Plan:
@@ -185,7 +185,7 @@ def _runs(
     config: BenchConfig,
     entry: Entry,
     number: int,
-    world: World,
+    world: BenchStore,
     clips: _Clips,
     tasks: int,
     memory: str,
@@ -258,7 +258,7 @@ def _held(memory: str, counts: IntArray, clip_bytes: int) -> tuple[list[Any], bo
 class _Clips:
     """Training clips of a store, counted by class."""
 
-    def __init__(self, world: World, *, allow_missing: bool) -> None:
+    def __init__(self, world: BenchStore, *, allow_missing: bool) -> None:
         self._labels = [clip.labels for clip in world.store.table.clips]
         self._train = training_clips(world.store, allow_missing=allow_missing)
         self._counts: dict[tuple[tuple[str, ...], ...], IntArray] = {}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cign.bench.config import ALL_STORES, World
+from cign.bench.config import ALL_STORES, BenchStore
 from cign.bench.grid import BenchConfig
 from cign.bench.intervals import Intervals, paired_intervals
 from cign.bench.plan import Cell, Plan
@@ -49,9 +49,17 @@ class RunResult:
 
     @classmethod
     def read(cls, folder: Path) -> RunResult:
-        """Read the ``metrics.json`` of a finished run."""
+        """Read the ``metrics.json`` of a finished run.
+
+        Raises:
+            InputError: If an older version wrote it.
+        """
         metrics = read_json(folder / "metrics.json", "metrics")
-        modalities = metrics["readings"]
+        if "modalities" not in metrics:
+            raise InputError(
+                f"run {folder} was made by an older version: use another folder for --out"
+            )
+        modalities = metrics["modalities"]
         numbers = [modalities[modality][metric] for metric in METRICS for modality in MODALITIES]
         return cls(
             numbers=np.array([np.nan if x is None else x for x in numbers], dtype=np.float64),
@@ -76,7 +84,7 @@ class Summary:
     """
 
     config: BenchConfig
-    worlds: Sequence[World]
+    worlds: Sequence[BenchStore]
     plan: Plan
     folder: Path
     results: dict[str, RunResult] = field(default_factory=dict)

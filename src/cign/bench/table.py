@@ -93,7 +93,7 @@ def _main(rows: Sequence[Row], table: Table) -> str:
     against = table["against"]
     head = ["method", "memory", "audio-visual"]
     head += [f"difference from {against} [95 %]"] if against else []
-    head += ["audio", "visual", "average", "forgetting", "kept", "seconds", "runs"]
+    head += ["audio", "visual", "average", "forgetting", "stored", "seconds", "runs"]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
     for row in rows:
         numbers = row["numbers"]
@@ -103,8 +103,8 @@ def _main(rows: Sequence[Row], table: Table) -> str:
         cells += [
             number(numbers[f"{name}_audio_visual"]["value"]) for name in ("average", "forgetting")
         ]
-        kept = f"{row['bytes_kept'] / 1e6:.1f} MB"
-        lines.append([*cells, kept, f"{row['seconds']:.0f}", str(row["runs"])])
+        stored = f"{row['bytes_kept'] / 1e6:.1f} MB"
+        lines.append([*cells, stored, f"{row['seconds']:.0f}", str(row["runs"])])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

@@ -25,7 +25,7 @@ class ClipSource(Protocol):
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """Read audio and visual input: tokens [B, N, D], or audio samples [B, L] and frames."""
 
-    def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
+    def availability(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
         """Return whether clips have audio, and whether they have video; each of shape [B]."""
 
     @property
@@ -55,7 +55,7 @@ class ArraySource:
         """See `ClipSource`."""
         return torch.from_numpy(self.audio(indices)), torch.from_numpy(self.visual(indices))
 
-    def there(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
+    def availability(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
         """See `ClipSource`."""
         all_true = np.ones(len(indices), dtype=np.bool_)
         return (

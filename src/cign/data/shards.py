@@ -133,7 +133,7 @@ def on_disk(path: Path) -> Path:
     return path if found is None else found[0].path
 
 
-def is_there(path: Path) -> bool:
+def media_exists(path: Path) -> bool:
     """Return whether a file, or a member of a shard, exists."""
     if path.is_file():
         return True

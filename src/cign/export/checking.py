@@ -18,7 +18,7 @@ from cign.export.predictor import OUTPUTS, UNKNOWN, Predictor, example
 from cign.export.tracing import Traced
 from cign.inference.predict import BATCH, read_batch
 from cign.saved_model.model import Model
-from cign.synthetic import ClipDraw, World, render_audio, render_frames
+from cign.synthetic import ClipDraw, SyntheticDataset, render_audio, render_frames
 from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.utils.progress import Progress
 from cign.vocabulary import MODALITIES
@@ -51,7 +51,7 @@ def rendered_clips(spec: MediaSpec, num_clips: int = NUM_RENDERED) -> list[Decod
     The audio is rendered at 16 kHz and not resampled: for a model with a different sample rate its
     pitch is shifted, which does not matter here.
     """
-    world = World(_WORLD)
+    world = SyntheticDataset(_WORLD)
     clips = []
     for i in range(num_clips - 2):
         # Rounded up, so that no sample is missing.

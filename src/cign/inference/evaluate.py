@@ -28,7 +28,7 @@ from cign.metrics.predictions import Predictions
 from cign.open_set.evidence import Evidence, EvidenceReader
 from cign.open_set.rule import UnknownRule, read_evidence
 from cign.saved_model.model import Model
-from cign.training.scoring import judge_by_what_is_there
+from cign.training.scoring import fall_back_to_present_modality
 from cign.vocabulary import MODALITIES
 
 
@@ -43,19 +43,19 @@ def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> 
         class_names=model.classes,
         task_sizes=(len(model.classes),),
     )
-    known_clips = _Read(evidence, *source.there(indices))
+    known_clips = _Read(evidence, *source.availability(indices))
     probabilities = known_clips.probabilities()
     predictions.add_task(probabilities)
     result: dict[str, Any] = {
         "num_clips": len(indices),
-        "readings": _with_intervals(predictions),
+        "modalities": _with_intervals(predictions),
         "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
         "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
     }
     unknown = tested.unknown
     results = [_clip_results(model, tested.clips, indices, known_clips)]
     if len(unknown):
-        unknown_clips = _Read(read_evidence(reader, source, unknown), *source.there(unknown))
+        unknown_clips = _Read(read_evidence(reader, source, unknown), *source.availability(unknown))
         result["open_set"] = _open_set(model, known_clips, unknown_clips, predictions)
         results.append(_clip_results(model, tested.clips, unknown, unknown_clips))
     if out is not None:
@@ -107,7 +107,7 @@ class _Read:
             modality: np.concatenate([rule.values(one, modality) for one in self.evidence])
             for modality in MODALITIES
         }
-        judge_by_what_is_there(values, self.has_audio, self.has_visual)
+        fall_back_to_present_modality(values, self.has_audio, self.has_visual)
         return values
 
     def probabilities(self) -> dict[str, NDArray[np.float32]]:
@@ -118,7 +118,7 @@ class _Read:
             )
             for modality in MODALITIES
         }
-        judge_by_what_is_there(found, self.has_audio, self.has_visual)
+        fall_back_to_present_modality(found, self.has_audio, self.has_visual)
         return found
 
     def above_threshold(self, rule: UnknownRule) -> BoolArray | None:
@@ -130,7 +130,7 @@ class _Read:
             modality: np.full(len(self.has_audio), rule.thresholds[modality])
             for modality in MODALITIES
         }
-        judge_by_what_is_there(limits, self.has_audio, self.has_visual)
+        fall_back_to_present_modality(limits, self.has_audio, self.has_visual)
         return np.asarray(self.values(rule)["audio_visual"] > limits["audio_visual"])
 
     def percent_unknown(self, rule: UnknownRule, rows: IntArray | slice) -> float | None:
@@ -163,5 +163,5 @@ def _open_set(
         "threshold": model.unknown.thresholds.get("audio_visual"),
         "known_called_unknown": known.percent_unknown(model.unknown, rows),
         "unknown_called_unknown": unknown.percent_unknown(model.unknown, slice(None)),
-        "readings": modalities,
+        "modalities": modalities,
     }

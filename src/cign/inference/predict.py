@@ -23,7 +23,7 @@ from cign.inference.localization import Maps, maps_of
 from cign.inference.prediction import Prediction
 from cign.layers.rounding import plain_products
 from cign.saved_model.model import Model
-from cign.training.scoring import judge_by_what_is_there
+from cign.training.scoring import fall_back_to_present_modality
 from cign.utils.progress import Progress, Silent
 from cign.vocabulary import MODALITIES
 
@@ -207,7 +207,7 @@ def read_batch(
     has_audio = np.array([clip.has_audio for clip in clips])
     has_visual = np.array([clip.has_visual for clip in clips])
     for values in (scores, unknown, *parts.values()):
-        judge_by_what_is_there(values, has_audio, has_visual)
+        fall_back_to_present_modality(values, has_audio, has_visual)
     return Read(
         probabilities=scores,
         unknown=unknown,

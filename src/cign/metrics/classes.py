@@ -61,7 +61,7 @@ class Confusion:
     num_clips: int
 
     def __str__(self) -> str:
-        return f"{self.true} was called {self.predicted} in {self.share}"
+        return f"{self.true} was predicted as {self.predicted} in {self.share}"
 
     @property
     def share(self) -> str:

@@ -251,7 +251,7 @@ def intransigence(matrix: Matrix, joint_matrix: Matrix) -> npt.NDArray[np.float6
 
 
 def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
-    """All named metrics of a run, in percent, as in ``readings`` of ``metrics.json``.
+    """All named metrics of a run, in percent, as in ``modalities`` of ``metrics.json``.
 
     Returns:
         modality -> ``measure`` ("accuracy" or "map"), ``matrix`` and ``num_test`` (``[T][T]``,

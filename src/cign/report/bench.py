@@ -73,7 +73,7 @@ def _page(table: Mapping[str, Any]) -> dict[str, Any]:
         "all_stores": ALL_STORES,
         "main": MAIN,
         "main_columns": _MAIN_COLUMNS,
-        "readings": MODALITY_NAMES,
+        "modalities": MODALITY_NAMES,
         "numbers": {
             modality: [f"{name}_{modality}" for name in HEADLINE] for modality in MODALITIES
         },

@@ -102,8 +102,8 @@ def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
     numbers = [measured(stored(run, runs), i in shown) for i, run in enumerate(runs)]
     return {
         "title": first.name if len(runs) == 1 else f"{len(runs)} runs on the same clips",
-        "readings": MODALITY_NAMES,
-        "one_task_readings": dict(sorted(MODALITY_NAMES.items(), key=lambda x: x[0] != MAIN)),
+        "modalities": MODALITY_NAMES,
+        "one_task_modalities": dict(sorted(MODALITY_NAMES.items(), key=lambda x: x[0] != MAIN)),
         "headline": {name: (LABELS[name], DEFINITIONS[name]) for name in HEADLINE},
         "definitions": DEFINITIONS,
         "multi_label": multi_label,

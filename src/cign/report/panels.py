@@ -63,7 +63,7 @@ def open_set_table(run: Run, is_compact: bool = False) -> dict[str, Any] | None:
     modalities = MODALITIES[-1:] if is_compact else MODALITIES
     steps = summarise_open_set(run.predictions)
     return {
-        "readings": [MODALITY_NAMES[modality] for modality in modalities],
+        "modalities": [MODALITY_NAMES[modality] for modality in modalities],
         "names": ["OSCR", "AUROC", "FPR95"],
         "rows": [
             (

@@ -19,7 +19,7 @@ from cign.training.loop import Loop
 from cign.utils.code_version import CodeVersion, code_version
 from cign.utils.files import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 MODEL_SELECTION = "last epoch; no clip is held out to choose another"
 
 
@@ -60,7 +60,7 @@ def codes_with_current(before: Path | None) -> list[CodeVersion]:
     return codes if codes[-1:] == [current] else [*codes, current]
 
 
-def as_made(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+def with_original_costs(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
     """Metrics with the original costs, versions, code and machine of the run.
 
     Resuming a finished run only adds entries that a later version writes. What is measured then is
@@ -108,9 +108,9 @@ def describe(
         "config": config.flat(),
         "classes": list(tasks.class_order),
         "tasks": [list(group) for group in tasks.groups],
-        "readings": summarise(loop.predictions) if loop.predictions.scores else {},
+        "modalities": summarise(loop.predictions) if loop.predictions.scores else {},
         "open_set": {
-            "readings": open_set.summarise(loop.predictions),
+            "modalities": open_set.summarise(loop.predictions),
             "after_each_task": open_set.summarise_open_set(loop.predictions),
         },
         "definitions": dict(DEFINITIONS) | open_set.RUN_DEFINITIONS,

@@ -10,7 +10,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from cign.backbones.registry import in_full
+from cign.backbones.registry import resolve_name
 from cign.data.tasks import TaskSequence
 from cign.data.tokens import cache_name
 from cign.errors import InputError
@@ -150,7 +150,7 @@ class Request:
                 continue
             was, now = known[one.name], given[one.name]
             if one.name == "backbone":  # a name may be short or in full
-                was, now = cache_name(was), cache_name(in_full(now))
+                was, now = cache_name(was), cache_name(resolve_name(now))
             if was != now:
                 yield one.name, was, now
 

@@ -205,6 +205,6 @@ def validation_clips(
 ) -> IntArray:
     """Those of the candidates with audio and video whose labels are all in ``classes``."""
     known = set(classes)
-    audio, visual = source.there(candidates)
+    audio, visual = source.availability(candidates)
     whole = candidates[audio & visual]
     return np.array([i for i in whole if known.issuperset(labels[i])], dtype=np.int64)

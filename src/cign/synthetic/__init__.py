@@ -1,6 +1,6 @@
 """The embedded benchmark: procedural audio-visual instruments, rendered to real MP4 files."""
 
-from cign.synthetic.classes import World
+from cign.synthetic.classes import SyntheticDataset
 from cign.synthetic.clip import (
     Facts,
     Rendered,
@@ -19,7 +19,7 @@ __all__ = [
     "Facts",
     "Rendered",
     "SynthConfig",
-    "World",
+    "SyntheticDataset",
     "class_sizes",
     "clip_path",
     "plan",

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cign.synthetic.classes import OUTLINES, TEXTURES, Look, Settings
 from cign.synthetic.draws import Draws
-from cign.synthetic.picture import Float32, draw_pose, follow, paint
+from cign.synthetic.image import Float32, draw_pose, follow, paint
 
 
 def draw_debris(draws: Draws) -> Look:

@@ -169,7 +169,7 @@ def draw_look(draws: Draws) -> Look:
     )
 
 
-class World:
+class SyntheticDataset:
     """Classes, class names and recording conditions of a synthetic dataset.
 
     Args:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.synthetic import backdrop, picture, sound
+from cign.synthetic import backdrop, image, sound
 from cign.synthetic.classes import (
     CLIP_STREAM,
     FIRST_BYSTANDER,
     NUM_BYSTANDERS,
     Look,
-    World,
+    SyntheticDataset,
 )
 from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
 from cign.synthetic.draws import Draws
@@ -36,7 +36,7 @@ class Facts:
         sounds: Intervals in which the labelled sources sound, in seconds.
     """
 
-    boxes: tuple[picture.Box, ...]
+    boxes: tuple[image.Box, ...]
     sounds: tuple[tuple[float, float], ...]
 
 
@@ -62,7 +62,7 @@ class _Source:
     look_id: int
     sound_id: int
     performance: sound.Performance
-    pose: picture.Pose
+    pose: image.Pose
     is_labelled: bool
 
 
@@ -91,7 +91,7 @@ def _places(looks: Sequence[Look], radii: Sequence[float], draws: Draws) -> list
     for _ in range(8 if len(radii) > 1 else 1):
         places = []
         for look, radius in zip(looks, radii, strict=True):
-            above = min(picture.reach(look, radius), 0.9 - radius)
+            above = min(image.reach(look, radius), 0.9 - radius)
             places.append([draws.uniform(radius, 1 - radius), draws.uniform(above, 1 - radius)])
         gaps = [
             np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate(places) for b in places[:i]
@@ -102,7 +102,7 @@ def _places(looks: Sequence[Look], radii: Sequence[float], draws: Draws) -> list
     return best[1]
 
 
-def _scene(world: World, clip: ClipDraw) -> list[_Source]:
+def _scene(world: SyntheticDataset, clip: ClipDraw) -> list[_Source]:
     """Draw the sources of a clip: the labelled ones first, then bystanders."""
     draws = _stream(clip, 0)
     pairs = [(class_id, class_id) for class_id in clip.class_ids]
@@ -122,7 +122,7 @@ def _scene(world: World, clip: ClipDraw) -> list[_Source]:
     places = _places(looks, radii, draws)
     sources: list[_Source] = []
     for (look_id, sound_id), radius, place in zip(pairs, radii, places, strict=True):
-        pose = picture.draw_pose(world.settings, draws, radius, *place)
+        pose = image.draw_pose(world.settings, draws, radius, *place)
         performance = sound.perform(world.sound(sound_id), draws, *_interval(clip, draws))
         sources.append(
             _Source(
@@ -137,7 +137,7 @@ def _scene(world: World, clip: ClipDraw) -> list[_Source]:
 
 
 def _paint_scene(
-    world: World, clip: ClipDraw, sources: list[_Source], times_s: NDArray[np.float32]
+    world: SyntheticDataset, clip: ClipDraw, sources: list[_Source], times_s: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]], Draws]:
     """Paint all frames before exposure; return also the coverage of the labelled objects."""
     draws = _stream(clip, 1)
@@ -153,8 +153,8 @@ def _paint_scene(
             if draws.chance(0.5):
                 _paint_cover(canvas, world, source.pose, draws, times_s)
             continue
-        path = picture.follow(look, source.pose, source.performance, times_s)
-        coverage = picture.paint(canvas, look, source.pose, path)
+        path = image.follow(look, source.pose, source.performance, times_s)
+        coverage = image.paint(canvas, look, source.pose, path)
         if source.is_labelled:
             coverages.append(coverage)
     return canvas, coverages, draws
@@ -162,20 +162,20 @@ def _paint_scene(
 
 def _paint_cover(
     canvas: NDArray[np.float32],
-    world: World,
-    pose: picture.Pose,
+    world: SyntheticDataset,
+    pose: image.Pose,
     draws: Draws,
     times_s: NDArray[np.float32],
 ) -> None:
     """Paint a sheet that occludes the complete object, which itself is not painted."""
     sheet = replace(backdrop.draw_debris(draws), outline="polygon", fold=5, aspect=1.0)
-    over = picture.draw_pose(world.settings, draws, 1.5 * pose.radius, pose.x, pose.y)
-    path = picture.follow(sheet, over, None, times_s)
-    picture.paint(canvas, sheet, over, path)
+    over = image.draw_pose(world.settings, draws, 1.5 * pose.radius, pose.x, pose.y)
+    path = image.follow(sheet, over, None, times_s)
+    image.paint(canvas, sheet, over, path)
 
 
 def render_frames(
-    world: World, clip: ClipDraw, frame_numbers: Sequence[int] | None = None
+    world: SyntheticDataset, clip: ClipDraw, frame_numbers: Sequence[int] | None = None
 ) -> tuple[NDArray[np.uint8], list[NDArray[np.float32]]]:
     """Render some or all frames of a clip.
 
@@ -195,7 +195,7 @@ def render_frames(
     return backdrop.expose(canvas, world.settings, draws), coverages
 
 
-def render_audio(world: World, clip: ClipDraw) -> NDArray[np.int16]:
+def render_audio(world: SyntheticDataset, clip: ClipDraw) -> NDArray[np.int16]:
     """Render the audio of a clip, ``[L]``."""
     num_samples = round(clip.duration_s * SAMPLE_RATE_HZ)
     sources = _scene(world, clip)
@@ -210,14 +210,14 @@ def render_audio(world: World, clip: ClipDraw) -> NDArray[np.int16]:
     return sound.mix(labelled, bystander, is_drowned, world.settings, draws, num_samples)
 
 
-def true_intervals(world: World, clip: ClipDraw) -> list[tuple[float, float]]:
+def true_intervals(world: SyntheticDataset, clip: ClipDraw) -> list[tuple[float, float]]:
     """Return the sounding intervals of a clip's foreground sources of any class, in seconds."""
     sources = [source for source in _scene(world, clip) if source.is_labelled]
     return [(source.performance.start_s, source.performance.end_s) for source in sources]
 
 
 def facts_of(
-    world: World, clip: ClipDraw, coverages: list[NDArray[np.float32]] | None = None
+    world: SyntheticDataset, clip: ClipDraw, coverages: list[NDArray[np.float32]] | None = None
 ) -> Facts:
     """Return the ground truth of a clip; this is cheap, because it paints at most one frame.
 
@@ -231,7 +231,7 @@ def facts_of(
         coverages = [c[0] for c in render_frames(world, clip, [middle])[1]]
     elif coverages is not None:
         coverages = [c[middle] for c in coverages]
-    boxes = [picture.box_of(c) for c in coverages or []] if clip.visual_present else []
+    boxes = [image.box_of(c) for c in coverages or []] if clip.visual_present else []
     sounds = true_intervals(world, clip) if clip.audio_present else []
     return Facts(
         boxes=tuple(box for box in boxes if box is not None),
@@ -239,7 +239,7 @@ def facts_of(
     )
 
 
-def render_clip(world: World, clip: ClipDraw) -> Rendered:
+def render_clip(world: SyntheticDataset, clip: ClipDraw) -> Rendered:
     """Render a clip in memory: the frames and samples that are encoded to its file."""
     frames, coverages = render_frames(world, clip)
     audio = render_audio(world, clip)

@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from cign.errors import InputError
-from cign.synthetic.classes import World
+from cign.synthetic.classes import SyntheticDataset
 from cign.synthetic.clip import Facts, facts_of, render_clip
 from cign.synthetic.config import SynthConfig
 from cign.synthetic.encode import save_mp4
@@ -50,7 +50,9 @@ def synthesize(
     progress = progress or Silent()
     with held_folder(out, "the folder"):
         _claim(out, config)
-        names = World(config.world).names(config.num_classes + config.num_unknown_classes)
+        names = SyntheticDataset(config.world).names(
+            config.num_classes + config.num_unknown_classes
+        )
         clips = plan(config)
         paths = [clip_path(clip, names) for clip in clips]
         jobs = [
@@ -110,7 +112,7 @@ def _run(jobs: list[_Job], num_workers: int) -> Iterator[dict[str, Facts]]:
 def _render_job(job: _Job) -> dict[str, Facts]:
     """Render the clips that do not exist yet."""
     out, clips, paths = job
-    world = World(clips[0].world)
+    world = SyntheticDataset(clips[0].world)
     facts = {}
     for clip, path in zip(clips, paths, strict=True):
         if (out / path).exists():

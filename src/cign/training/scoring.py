@@ -17,7 +17,7 @@ from cign.utils.progress import Progress, Silent
 from cign.vocabulary import EVALUATION_BATCH, MODALITIES
 
 
-def judge_by_what_is_there(
+def fall_back_to_present_modality(
     values: Mapping[str, NDArray[Any]], has_audio: BoolArray, has_visual: BoolArray
 ) -> None:
     """If a modality of a clip is missing, replace audio-visual values by those of the other one.
@@ -54,7 +54,7 @@ def score_clips(
         batch_size: Clips per forward pass; None takes `EVALUATION_BATCH`.
 
     Returns:
-        For each modality float32 scores, shape [N, C]; see `judge_by_what_is_there`.
+        For each modality float32 scores, shape [N, C]; see `fall_back_to_present_modality`.
     """
     progress = progress or Silent()
     device = device_of(method) if device is None else device
@@ -68,5 +68,5 @@ def score_clips(
         progress.advance(len(some))
     empty = np.zeros((0, method.num_classes), dtype=np.float32)
     found = {name: np.concatenate(part) if part else empty for name, part in parts.items()}
-    judge_by_what_is_there(found, *source.there(indices))
+    fall_back_to_present_modality(found, *source.availability(indices))
     return found

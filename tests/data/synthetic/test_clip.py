@@ -1,4 +1,4 @@
-"""What a clip shows and sounds: the same for the same seed, and true to its table."""
+"""Images and audio of a clip: the same for the same seed, and true to its table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from cign.synthetic import (
     ClipDraw,
     SynthConfig,
-    World,
-    picture,
+    SyntheticDataset,
+    image,
     plan,
     render_audio,
     render_clip,
@@ -21,13 +21,13 @@ from cign.synthetic import (
 from cign.synthetic import clip as clip_module
 from cign.synthetic.config import SAMPLE_RATE_HZ
 
-WORLD = World(1)
+WORLD = SyntheticDataset(1)
 PLAIN = ClipDraw(world=1, seed=0, split="train", class_ids=(0,), index=0)
 
 
 def test_a_clip_is_its_address() -> None:
     first = render_clip(WORLD, PLAIN)
-    again = render_clip(World(1), replace(PLAIN))
+    again = render_clip(SyntheticDataset(1), replace(PLAIN))
     assert np.array_equal(first.frames, again.frames)
     assert np.array_equal(first.audio, again.audio)
     assert first.facts == again.facts
@@ -50,10 +50,10 @@ def test_the_draws_stay_what_they_were() -> None:
 
 
 def test_classes_depend_on_the_world_alone() -> None:
-    assert World(1).sound(3) == WORLD.sound(3)
-    assert World(1).look(3) == WORLD.look(3)
-    assert World(2).sound(3) != WORLD.sound(3)
-    assert World(2).look(3) != WORLD.look(3)
+    assert SyntheticDataset(1).sound(3) == WORLD.sound(3)
+    assert SyntheticDataset(1).look(3) == WORLD.look(3)
+    assert SyntheticDataset(2).sound(3) != WORLD.sound(3)
+    assert SyntheticDataset(2).look(3) != WORLD.look(3)
     assert WORLD.look(2) != WORLD.look(3)
 
 
@@ -111,7 +111,7 @@ def test_the_interval_holds_the_energy() -> None:
 
 
 def test_a_drowned_sound_is_far_below_the_noise() -> None:
-    """With the same draws, leaving the sound out altogether changes next to nothing."""
+    """With the same draws, leaving the audio out altogether changes next to nothing."""
     clip = replace(PLAIN, condition="drowned")
     tracks = clip_module._scene(WORLD, clip)
     heard = render_audio(WORLD, PLAIN).astype(float)
@@ -128,7 +128,7 @@ def test_the_object_moves_with_its_sound() -> None:
     world, clip = WORLD, replace(PLAIN, variant="clutter", class_ids=(2,))
     source = clip_module._scene(world, clip)[0]
     times = np.arange(0, 3, 1 / 12, dtype=np.float32)
-    path = picture.follow(world.look(2), source.pose, source.performance, times)
+    path = image.follow(world.look(2), source.pose, source.performance, times)
     playing = (times >= source.performance.start_s) & (times < source.performance.end_s)
     assert np.ptp(path.radius[~playing]) == 0
     assert np.ptp(path.y[~playing]) == 0
@@ -139,7 +139,7 @@ def test_the_object_moves_with_its_sound() -> None:
 def test_objects_never_leave_the_frame() -> None:
     for clip in plan(SynthConfig(num_classes=4, num_train=16, variant="clutter"))[:24]:
         for source in clip_module._scene(WORLD, clip):
-            path = picture.follow(
+            path = image.follow(
                 WORLD.look(source.look_id),
                 source.pose,
                 source.performance,

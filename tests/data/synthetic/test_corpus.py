@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cign.errors import InputError
-from cign.synthetic import SynthConfig, World, clip_path, plan, render_clip, synthesize
+from cign.synthetic import SynthConfig, SyntheticDataset, clip_path, plan, render_clip, synthesize
 from cign.synthetic.clip import facts_of
 from cign.synthetic.corpus import COLUMNS, _table
 from cign.utils.files import read_json
@@ -60,7 +60,7 @@ def test_the_record_says_what_was_made(corpus: Path) -> None:
 
 
 def test_files_hold_both_tracks_and_the_rendered_clip(corpus: Path) -> None:
-    world, clip = World(CONFIG.world), plan(CONFIG)[0]
+    world, clip = SyntheticDataset(CONFIG.world), plan(CONFIG)[0]
     rendered = render_clip(world, clip)
     path = corpus / clip_path(clip, world.names(2))
     with av.open(path) as container:
@@ -105,7 +105,7 @@ def test_two_labels_are_joined(tmp_path: Path) -> None:
         num_classes=2, num_train=11, num_val=1, num_test=1, variant="duet", duration_s=1.0
     )
     # The rows alone: no need to render 26 clips.
-    world, clips = World(1), [clip for clip in plan(config) if clip.split == "test"]
+    world, clips = SyntheticDataset(1), [clip for clip in plan(config) if clip.split == "test"]
     names = world.names(2)
     paths = [clip_path(clip, names) for clip in clips]
     facts = {path: facts_of(world, clip) for path, clip in zip(paths, clips, strict=True)}

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from cign.errors import InputError
-from cign.synthetic import SynthConfig, World, class_sizes, plan
+from cign.synthetic import SynthConfig, SyntheticDataset, class_sizes, plan
 from cign.synthetic.config import shares
 
 
@@ -71,11 +71,11 @@ def test_openset_adds_a_quarter_of_classes_never_taught() -> None:
 
 
 def test_names_are_unique_safe_and_drawn_by_the_world() -> None:
-    names = World(1).names(300)
+    names = SyntheticDataset(1).names(300)
     assert len(set(names)) == 300
     assert all(name.isascii() and name.isalpha() and name.islower() for name in names)
-    assert World(1).names(12) == names[:12]
-    assert World(2).names(12) != names[:12]
+    assert SyntheticDataset(1).names(12) == names[:12]
+    assert SyntheticDataset(2).names(12) != names[:12]
 
 
 @pytest.mark.parametrize(

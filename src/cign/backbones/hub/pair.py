@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from cign.backbones.fitting import FittedBackbone
+from cign.backbones.hub.audio import AudioEncoder, ResNetAudio, check_window, load_audio_encoder
 from cign.backbones.hub.loading import (
     PICTURES,
     SOUNDS,
@@ -16,8 +17,7 @@ from cign.backbones.hub.loading import (
     read_source,
     recorded,
 )
-from cign.backbones.hub.pictures import PictureHalf, PictureInput, load_pictures
-from cign.backbones.hub.sounds import ResNetSound, SoundHalf, check_window, load_sounds
+from cign.backbones.hub.visual import ImageInput, VisualEncoder, load_visual_encoder
 from cign.backbones.resnet import HUB_RESNET, resnet_pair
 from cign.data.media.decode import PRESETS, MediaSpec
 from cign.errors import InputError
@@ -34,7 +34,7 @@ class HubPair(FittedBackbone):
         audio: The audio encoder.
     """
 
-    def __init__(self, name: str, visual: PictureHalf, audio: SoundHalf) -> None:
+    def __init__(self, name: str, visual: VisualEncoder, audio: AudioEncoder) -> None:
         super().__init__()
         self.name = name
         self.visual, self.audio = visual, audio
@@ -150,17 +150,17 @@ def _release(name: str) -> Source:
     return Source(name=name, config={"model_type": "resnet"}, preprocessing=None)
 
 
-def _visual(source: Source | None) -> PictureHalf:
+def _visual(source: Source | None) -> VisualEncoder:
     if source is not None:
-        return load_pictures(source)
+        return load_visual_encoder(source)
     spec = PRESETS["release"]
     network = resnet_pair(None).visual
-    return PictureHalf(_release("resnet18-random"), network, PictureInput(), spec.frame_px)
+    return VisualEncoder(_release("resnet18-random"), network, ImageInput(), spec.frame_px)
 
 
-def _audio(source: Source | None) -> SoundHalf:
+def _audio(source: Source | None) -> AudioEncoder:
     if source is not None:
-        return load_sounds(source)
+        return load_audio_encoder(source)
     spec = PRESETS["release"]
     network = resnet_pair(None).audio
-    return ResNetSound(_release("resnet18-random"), network, spec.rate_hz, spec.window_s)
+    return ResNetAudio(_release("resnet18-random"), network, spec.rate_hz, spec.window_s)

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cign.backbones.hub.audio import CLIP_S, AudioEncoder
 from cign.backbones.hub.loading import Source, load_network
 from cign.backbones.hub.pair import HubPair
-from cign.backbones.hub.pictures import HALF, PictureHalf, PictureInput
-from cign.backbones.hub.sounds import CLIP_S, SoundHalf
+from cign.backbones.hub.visual import HALF, ImageInput, VisualEncoder
 from cign.errors import InputError
 
 RATE_HZ = 48_000
@@ -29,7 +29,7 @@ NUM_FRAMES = 16  # of the 16-frame checkpoints; the others accept any number
 INPUT_PX = 336
 
 
-class PePictures(PictureHalf):
+class PeVisual(VisualEncoder):
     """The video encoder of PE-AV: one token per frame, with attention between all frames.
 
     Args:
@@ -42,7 +42,7 @@ class PePictures(PictureHalf):
         settings = source.preprocessing or {}
         size_px = max(settings["size"].values()) if "size" in settings else INPUT_PX
         self.source, self.network = source, network
-        self.how = PictureInput(
+        self.how = ImageInput(
             mean=tuple(settings.get("image_mean") or HALF),
             std=tuple(settings.get("image_std") or HALF),
             resize_px=size_px,
@@ -62,7 +62,7 @@ class PePictures(PictureHalf):
         return tokens
 
 
-class PeSounds(SoundHalf):
+class PeAudio(AudioEncoder):
     """The audio encoder of PE-AV: one token per 1,920 samples, with reflection padding.
 
     Args:
@@ -79,16 +79,16 @@ class PeSounds(SoundHalf):
         self.settings = {"kind": source.kind, "rate_hz": RATE_HZ}
 
     def grid(self, num_samples: int) -> tuple[int, int]:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         return 1, -(-num_samples // self.hop)
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; shape [B, 1, samples]."""
+        """See `AudioEncoder`; shape [B, 1, samples]."""
         x = waveform.unsqueeze(1)
         return F.pad(x, (0, -x.shape[-1] % self.hop), mode="reflect")
 
     def tokens(self, features: Tensor, num_samples: int) -> Tensor:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         out: Tensor = self.network(input_values=features).last_hidden_state
         return out
 
@@ -114,8 +114,8 @@ def load_pe_av(source: Source, name: str) -> HubPair:
     whole: Any = load_network(source, transformers.PeAudioVideoModel)
     parts = whole.audio_video_encoder.embedder
     visual, audio = (
-        PePictures(source, parts.video_encoder),
-        PeSounds(source, parts.audio_encoder),
+        PeVisual(source, parts.video_encoder),
+        PeAudio(source, parts.audio_encoder),
     )
     pair = HubPair(name, visual, audio)
     pair.take(replace(pair.spec, num_frames=NUM_FRAMES))

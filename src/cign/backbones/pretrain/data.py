@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from cign.synthetic import (
     ClipDraw,
     SynthConfig,
-    World,
+    SyntheticDataset,
     plan,
     render_audio,
     render_frames,
@@ -136,7 +136,7 @@ def render_set(
 
 def _render_job(job: tuple[Sequence[ClipDraw], int, tuple[int, ...]]) -> PretrainSet:
     clips, num_classes, frame_numbers = job
-    world = World(clips[0].world)
+    world = SyntheticDataset(clips[0].world)
     frames, audio, visual_targets, audio_targets = [], [], [], []
     for clip in clips:
         raw_frames, coverages = render_frames(world, clip, frame_numbers)
@@ -192,7 +192,7 @@ def _visual_targets(
 
 
 def _audio_targets(
-    world: World, clip: ClipDraw, num_classes: int, num_samples: int
+    world: SyntheticDataset, clip: ClipDraw, num_classes: int, num_samples: int
 ) -> NDArray[np.float16]:
     """The class distribution in the middle of each audio token, ``[P_a, C + 1]``."""
     num_tokens = -(-(1 + num_samples // 256) // 16)

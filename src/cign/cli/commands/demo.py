@@ -53,5 +53,5 @@ def _memory(row: Any) -> str:
 
 
 def _cell(metrics: dict[str, Any], modality: str) -> str:
-    numbers = metrics["readings"][modality]
+    numbers = metrics["modalities"][modality]
     return "/".join(percent(numbers[name]) or "-" for name in _NUMBERS)

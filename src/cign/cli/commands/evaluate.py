@@ -50,10 +50,10 @@ def run(options: Any) -> None:
             "value": numbers["last"],
             "interval": numbers["interval"],
         }
-        for name, numbers in result["readings"].items()
+        for name, numbers in result["modalities"].items()
     }
     if options.json:
-        shown = {"num_clips": result["num_clips"], "readings": modalities}
+        shown = {"num_clips": result["num_clips"], "modalities": modalities}
         shown |= {name: result[name] for name in ("classes", "confusions")}
         if "open_set" in result:
             shown["open_set"] = result["open_set"]
@@ -109,7 +109,7 @@ def _show_open_set(found: dict[str, Any]) -> None:
         f"{found['num_unknown']} clips of unknown classes and {found['num_known']} of known "
         "classes, audio-visual, percent"
     )
-    scores = found["readings"]["audio_visual"]
+    scores = found["modalities"]["audio_visual"]
     show_table(
         ("unknown score", "AUROC", "FPR95", "OSCR"),
         (

@@ -158,7 +158,7 @@ def _verify(store: Any) -> dict[str, bool]:
 
     check_media(store)
     tokens = {name: check_tokens(store, name) for name in store.backbones}
-    return {"frames and sound": True, **{f"tokens of {n}": known for n, known in tokens.items()}}
+    return {"frames and audio": True, **{f"tokens of {n}": known for n, known in tokens.items()}}
 
 
 def _show(facts: dict[str, Any]) -> None:

@@ -163,7 +163,7 @@ def show_results(metrics: dict[str, Any]) -> None:
     """Show the metrics of a run; for a single task only the accuracy."""
     from cign.metrics.classes import percent_interval
 
-    modalities = metrics["readings"]
+    modalities = metrics["modalities"]
     num_clips = sum((modalities["audio_visual"]["num_test"] or [[]])[-1])
     if num_clips == 0:
         note(

@@ -13,7 +13,7 @@ from typing import Any
 from cign.data.arrays import disk_errors
 from cign.data.clips import Clip, ClipTable
 from cign.data.formats.webdataset import CLASS_NAMES
-from cign.data.shards import is_there, key_of, shard_of
+from cign.data.shards import key_of, media_exists, shard_of
 from cign.errors import InputError
 from cign.utils.files import replacing, write_text
 from cign.utils.progress import Progress
@@ -55,7 +55,7 @@ def write_shards(
         InputError: If the folder contains other files, or no clip's file exists.
         RunError: If the disk is full.
     """
-    missing = tuple(clip.id for clip in table.clips if not is_there(clip.path))
+    missing = tuple(clip.id for clip in table.clips if not media_exists(clip.path))
     available = [clip for clip in table.clips if clip.id not in set(missing)]
     if not available:
         raise InputError(f"none of the {len(table.clips)} listed files exists: check --media")

@@ -20,7 +20,7 @@ from cign.data.media.decode import MediaSpec
 from cign.data.prepare.findings import is_usable
 from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
-from cign.data.shards import is_there
+from cign.data.shards import media_exists
 from cign.data.store import frames_shape
 from cign.errors import RunError
 from cign.utils.cluster import call_all, connected, num_cpus
@@ -96,7 +96,7 @@ def _check_access(task: Task, answer: Answer, machine: str) -> None:
     Its clips would otherwise be reported as missing.
     """
     is_missing = any(condition == "missing" for condition, _ in answer.get("conditions", ()))
-    if is_missing and is_there(Path(task["path"])):
+    if is_missing and media_exists(Path(task["path"])):
         raise RunError(
             f"machine {machine} cannot access {task['path']}, but this machine can: mount the "
             "media under the same path on all machines, then run the same command again"

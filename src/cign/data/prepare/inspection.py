@@ -19,7 +19,7 @@ from cign.data.prepare.findings import Findings, shared_sources, summarise
 from cign.data.prepare.near_duplicates import NUM_WORDS, Words, across_splits, sound_words
 from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
-from cign.data.shards import is_there
+from cign.data.shards import media_exists
 from cign.data.store import Store
 from cign.utils.pool import Task
 from cign.utils.progress import Progress, Silent
@@ -105,7 +105,7 @@ def inspect_source(
     if shard_folder is not None:
         folder = Path(source) if Path(source).is_dir() else Path(source).parent
         shards = write_shards(table, shard_folder, per_shard, progress, folder / "synth.json")
-    missing = [clip.id for clip in table.clips if not is_there(clip.path)]
+    missing = [clip.id for clip in table.clips if not media_exists(clip.path)]
     findings = near = None
     if decode_files:
         tasks: list[Task] = [

@@ -28,7 +28,7 @@ _PUBLISHED = {"vit": (HALF, HALF)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureInput:
+class ImageInput:
     """How stored frames are converted to the input of the network.
 
     Attributes:
@@ -46,7 +46,7 @@ class PictureInput:
     bicubic: bool = False
 
 
-def read_picture_input(source: Source) -> PictureInput:
+def read_image_input(source: Source) -> ImageInput:
     """Read ``preprocessor_config.json``, with published values for missing settings.
 
     Stored frames are squares, so a processor that preserves the aspect ratio and then crops also
@@ -74,7 +74,7 @@ def read_picture_input(source: Source) -> PictureInput:
     mean, std = _PUBLISHED.get(source.kind, (IMAGENET_MEAN, IMAGENET_STD))
     if settings.get("do_normalize") is False:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return PictureInput(
+    return ImageInput(
         mean=tuple(settings.get("image_mean") or mean),
         std=tuple(settings.get("image_std") or std),
         resize_px=max(resize_px, input_px),
@@ -98,7 +98,7 @@ def _side(size: Any, source: Source) -> int:
     return sides[0]
 
 
-class PictureHalf(nn.Module):
+class VisualEncoder(nn.Module):
     """Encodes frames as tokens, without special tokens.
 
     Args:
@@ -112,7 +112,7 @@ class PictureHalf(nn.Module):
     std: Tensor
 
     def __init__(
-        self, source: Source, network: nn.Module, how: PictureInput, frame_px: int | None = None
+        self, source: Source, network: nn.Module, how: ImageInput, frame_px: int | None = None
     ) -> None:
         super().__init__()
         self.source, self.network, self.how = source, network, how
@@ -189,7 +189,7 @@ class PictureHalf(nn.Module):
         return out.unflatten(0, (frames.shape[0], -1)).flatten(1, 2)
 
 
-def load_pictures(source: Source) -> PictureHalf:
+def load_visual_encoder(source: Source) -> VisualEncoder:
     """Load a visual encoder from its source.
 
     Raises:
@@ -206,4 +206,4 @@ def load_pictures(source: Source) -> PictureHalf:
     }
     how = {"add_pooling_layer": False} if source.kind == "vit" else {}
     network = load_network(source, classes[source.kind], **how)
-    return PictureHalf(source, network, read_picture_input(source))
+    return VisualEncoder(source, network, read_image_input(source))

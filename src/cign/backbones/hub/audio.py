@@ -22,7 +22,7 @@ CLIP_S = 10.0  # length of benchmark clips: the window of networks that accept i
 MOST_SAMPLES = 2**26  # of an input, far more than any network takes
 
 
-class SoundHalf(nn.Module):
+class AudioEncoder(nn.Module):
     """Encodes samples as tokens, without special tokens and tokens of padding.
 
     Attributes:
@@ -63,7 +63,7 @@ class SoundHalf(nn.Module):
         return self.tokens(features, audio.shape[-1])
 
 
-class AstHalf(SoundHalf):
+class AstEncoder(AudioEncoder):
     """Audio Spectrogram Transformer (Gong et al. 2021, arXiv 2104.01778).
 
     The filter bank output of a window is padded with zeros to the input length of the network
@@ -95,24 +95,24 @@ class AstHalf(SoundHalf):
         }
 
     def grid(self, num_samples: int) -> tuple[int, int]:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         frames = self.filter_bank.num_frames(num_samples)
         return self.rows, min(self.columns, max(1, -(-frames // self.stride)))
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; shape [B, T, M]."""
+        """See `AudioEncoder`; shape [B, T, M]."""
         x = self.filter_bank(waveform)[:, : self.num_frames]
         x = F.pad(x, (0, 0, 0, self.num_frames - x.shape[1]))
         return (x - self.mean) / (2.0 * self.std) if self.normalised else x
 
     def tokens(self, features: Tensor, num_samples: int) -> Tensor:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         out = self.network(input_values=features).last_hidden_state[:, 2:]  # class, distillation
         out = out.unflatten(1, (self.rows, self.columns))
         return out[:, :, : self.grid(num_samples)[1]].flatten(1, 2)
 
 
-class ClapHalf(SoundHalf):
+class ClapEncoder(AudioEncoder):
     """The audio network of CLAP (Wu et al. 2023, arXiv 2211.06687).
 
     A window shorter than the network input is repeated as often as it fits and then padded, as in
@@ -162,11 +162,11 @@ class ClapHalf(SoundHalf):
         }
 
     def grid(self, num_samples: int) -> tuple[int, int]:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         return self._grid
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; shape [B, channels, T, M]."""
+        """See `AudioEncoder`; shape [B, channels, T, M]."""
         x, length = waveform, waveform.shape[-1]
         if length < self.num_samples:
             if self.padding.startswith("repeat"):
@@ -176,14 +176,14 @@ class ClapHalf(SoundHalf):
         return self.log_mel(x).unsqueeze(1).expand(-1, self.num_channels, -1, -1)
 
     def tokens(self, features: Tensor, num_samples: int) -> Tensor:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         is_longer = torch.zeros(len(features), 1, device=features.device)
         # [B, D, frequency, time]
         out = self.network(input_features=features, is_longer=is_longer).last_hidden_state
         return out.flatten(2).transpose(1, 2)
 
 
-class ResNetSound(SoundHalf):
+class ResNetAudio(AudioEncoder):
     """The audio network of the release: a ResNet-18 with one channel and random weights."""
 
     def __init__(self, source: Source, network: nn.Module, rate_hz: int, window_s: float) -> None:
@@ -197,22 +197,22 @@ class ResNetSound(SoundHalf):
         self.settings = {"kind": "resnet", "rate_hz": rate_hz}
 
     def grid(self, num_samples: int) -> tuple[int, int]:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         power = self.spectrogram.power
         frames = (num_samples - power.segment) // power.hop + 1
         return downsampled(power.segment // 2 + 1), downsampled(frames)
 
     def to_input(self, waveform: Tensor) -> Tensor:
-        """See `SoundHalf`; shape [B, 1, F, T]."""
+        """See `AudioEncoder`; shape [B, 1, F, T]."""
         return self.spectrogram(waveform).unsqueeze(1)
 
     def tokens(self, features: Tensor, num_samples: int) -> Tensor:
-        """See `SoundHalf`."""
+        """See `AudioEncoder`."""
         out = self.network(pixel_values=features).last_hidden_state
         return out.flatten(2).transpose(1, 2)
 
 
-def load_sounds(source: Source) -> SoundHalf:
+def load_audio_encoder(source: Source) -> AudioEncoder:
     """Load an audio encoder from its source.
 
     Raises:
@@ -221,18 +221,18 @@ def load_sounds(source: Source) -> SoundHalf:
     import transformers
 
     if source.kind == "audio-spectrogram-transformer":
-        return AstHalf(source, load_network(source, transformers.ASTModel))
+        return AstEncoder(source, load_network(source, transformers.ASTModel))
     if source.kind == "clap":
         whole: Any = load_network(source, transformers.ClapAudioModelWithProjection)
-        return ClapHalf(source, whole.audio_model)
+        return ClapEncoder(source, whole.audio_model)
     assert source.kind == "clap_audio_model"
     if "ClapAudioModelWithProjection" in (source.config.get("architectures") or ()):
         whole = load_network(source, transformers.ClapAudioModelWithProjection)
-        return ClapHalf(source, whole.audio_model)
-    return ClapHalf(source, load_network(source, transformers.ClapAudioModel))
+        return ClapEncoder(source, whole.audio_model)
+    return ClapEncoder(source, load_network(source, transformers.ClapAudioModel))
 
 
-def check_window(half: SoundHalf, name: str, rate_hz: int, window_s: float) -> None:
+def check_window(half: AudioEncoder, name: str, rate_hz: int, window_s: float) -> None:
     """Reject a sample rate or window that the network does not support.
 
     Raises:
