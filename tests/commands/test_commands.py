@@ -253,7 +253,7 @@ def test_metrics_of_a_run_are_its_own_with_formulas(cign, world):
     code, out, err = cign("metrics", world.run)
     metrics = json.loads((world.run / "metrics.json").read_text())
     assert (code, err) == (0, "")
-    lasts = [f"{metrics['readings'][r]['last']:.1f}" for r in metrics["modalities"]]
+    lasts = [f"{metrics['modalities'][r]['last']:.1f}" for r in metrics["modalities"]]
     assert ["last", *lasts] in [line.split() for line in out.splitlines()]
     for name in ("forgetting_av_cil", "worst_tenth", "adaptive_ece", "modality_gap"):
         assert f"  {name} = " in out

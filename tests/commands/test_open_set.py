@@ -84,7 +84,7 @@ def test_a_run_on_a_store_with_unknown_clips_has_its_open_set_numbers(
         assert numbers["modalities"][modality]["oscr"] <= 100
 
     out = cign("metrics", run)[1]
-    shown = [f"{numbers['readings'][r]['oscr']:.1f}" for r in ("audio", "visual", "audio_visual")]
+    shown = [f"{numbers['modalities'][r]['oscr']:.1f}" for r in ("audio", "visual", "audio_visual")]
     assert ["oscr", *shown] in [line.split() for line in out.splitlines()]
     assert "  oscr = open-set classification rate, area under" in out
     (plain,) = json.loads(cign("metrics", run, "--json")[1])
