@@ -225,11 +225,7 @@ def test_trap_08_bic_has_one_correction_per_step():
     for found in pairs:
         assert found == pairs[-1][: len(found)]  # a step's pair stays as it was fitted
     assert pairs[-1][:3] == [(1.0, 0.0)] * 3
-<<<<<<< HEAD
-    assert len(set(pairs[-1][3:])) == 9  # three steps times three predictions, no two alike
-=======
     assert len(set(pairs[-1][3:])) == 9  # three steps times three modalities, no two alike
->>>>>>> pages
     audio, visual = loop.source.read(loop.test)
     with torch.inference_mode():
         logits = loop.method.eval().network(audio, visual)
