@@ -18,6 +18,9 @@ from cign.utils.seeding import stream
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
+SOURCE_SEPARATOR = " + "
+"""Between the recordings of a clip that was mixed from several."""
+
 
 @dataclass(frozen=True)
 class TaskSequence:
@@ -135,15 +138,29 @@ class TaskClips:
         targets: Labels as a multi-hot matrix over the class order, shape [N, C].
         task_of_clip: Shape [N]: the latest task among a clip's classes (a clip belongs to exactly
             one task); -1 for clips with a class that is never learned.
+        sources: The recordings that each clip was cut from.
     """
 
     tasks: TaskSequence
     targets: BoolArray
     task_of_clip: IntArray
+    sources: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def of(cls, labels: Sequence[tuple[str, ...]], tasks: TaskSequence) -> TaskClips:
-        """Compute targets and tasks from each clip's labels."""
+    def of(
+        cls,
+        labels: Sequence[tuple[str, ...]],
+        tasks: TaskSequence,
+        sources: Sequence[str] | None = None,
+    ) -> TaskClips:
+        """Compute targets and tasks from each clip's labels.
+
+        Args:
+            labels: Class names of each clip.
+            tasks: The task sequence.
+            sources: Recording that each clip was cut from, several joined by `SOURCE_SEPARATOR`;
+                None if each clip is a recording of its own.
+        """
         position = {name: i for i, name in enumerate(tasks.class_order)}
         targets = np.zeros((len(labels), len(position)), dtype=np.bool_)
         task_of_clip = np.full(len(labels), -1, dtype=np.int64)
@@ -152,7 +169,10 @@ class TaskClips:
             targets[clip, columns] = True
             if len(columns) == len(names):
                 task_of_clip[clip] = tasks.task_of_class[columns].max()
-        return cls(tasks, targets, task_of_clip)
+        if sources is None:
+            sources = [str(number) for number in range(len(labels))]
+        recordings = tuple(tuple(source.split(SOURCE_SEPARATOR)) for source in sources)
+        return cls(tasks, targets, task_of_clip, recordings)
 
     @property
     def is_multi_label(self) -> bool:

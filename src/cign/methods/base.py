@@ -124,6 +124,7 @@ class TaskData:
             ``replays_everything``, empty for all others.
         batches: Yields batches of the given clips in the given order, without augmentation.
         class_of: Returns the class that each clip counts for in memory (`TaskClips.class_of`).
+        sources: Returns the recordings that each clip was cut from.
         features: Returns the vectors of `Method.embed` of clips, float32, shape [N, E].
         bytes_per_clip: Bytes needed to store one clip in memory.
         seed: Seed of the run.
@@ -137,6 +138,7 @@ class TaskData:
     earlier: IntArray
     batches: Callable[[IntArray], Iterator[Batch]]
     class_of: Callable[[IntArray], IntArray]
+    sources: Callable[[IntArray], list[tuple[str, ...]]]
     features: Callable[[IntArray], FloatArray]
     bytes_per_clip: int
     seed: int

@@ -1,14 +1,17 @@
 """Base of closed-form methods: one pass over a task's clips, sums over them, one solution.
 
-A closed-form method adds each clip once to its sums and solves them after the task. Up to rounding,
-the solution equals that of all clips so far at once: ACIL (Zhuang et al., NeurIPS 2022), RanPAC
-(McDonnell et al., NeurIPS 2023).
+A closed-form method adds each clip once to its sums and solves them after the task. Given its
+settings, the solution equals that of all clips so far at once, up to rounding: ACIL (Zhuang et al.,
+NeurIPS 2022), RanPAC (McDonnell et al., NeurIPS 2023). The settings are selected from the clips by
+`cign.methods.selection`.
+
+Legend: B clips, N tokens, C classes, D width of a token, W width of the random features.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -18,60 +21,55 @@ from cign.errors import InputError
 from cign.methods.adaptation import ADAPTATION, Adaptation
 from cign.methods.base import Batch, ByModality, Losses, Method, Output, Setup, TaskData
 from cign.methods.phases import Phase, TrainingOptions
-from cign.networks.ridge import RandomFeatures, RidgeStatistics, solve_ridge
+from cign.methods.closed_form_options import DTYPES, ClosedFormOptions
+from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.selection import (
+    balance,
+    chosen_clips,
+    losses_of_settings,
+    num_scored_classes,
+    positions,
+)
+from cign.networks.leave_out import ClipRows, scores_without
+from cign.networks.ridge import solve_ridge
+from cign.networks.token_ridge import TokenStatistics, assign_tokens, with_columns, without_entry
+from cign.networks.views import View
 from cign.vocabulary import UNIMODAL
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-class ModalityRidge(nn.Module):
-    """Ridge regression of one modality: random features, sums over clips, and their solution.
-
-    Args:
-        features: Maps tokens to W random features.
-        statistics: The sums; None if the sums of a concatenation contain them as a block.
-    """
-
-    weights: Tensor
-
-    def __init__(self, features: RandomFeatures, statistics: RidgeStatistics | None) -> None:
-        super().__init__()
-        self.features = features
-        self.statistics = statistics
-        self.register_buffer("weights", torch.zeros(features.width, 0))
-
-    def grow(self, num_new: int) -> None:
-        """Add columns of zeros; the next solution fills them for the new classes."""
-        if self.statistics is not None:
-            self.statistics.grow(num_new)
-        self.weights = with_columns(self.weights, num_new)
-
-    def remove(self, index: int) -> None:
-        """Remove the columns of a class; its clips stay in the Gram matrix."""
-        if self.statistics is not None:
-            self.statistics.cross = without_entry(self.statistics.cross, index)
-        self.weights = without_entry(self.weights, index)
+PIECE_BYTES = 2**24
+"""Bytes of features computed at a time in training: they are read repeatedly from a cache."""
+SELECTION_BYTES = 2**30
+"""Bytes of features of one view in memory during the selection."""
+LARGE_SHARE = 0.5
+"""A source whose rows exceed this share of W is subtracted from the sums as a whole."""
 
 
 class ClosedForm(Method):
     """A method that stores sums over clips instead of clips.
 
     It satisfies the protocols `cign.methods.capabilities.Updatable` and ``SumsOverClips``.
-
-    Subclasses set ``audio`` and ``visual`` (`ModalityRidge`) in their constructor.
     """
 
+    Options: ClassVar[type] = ClosedFormOptions
+    options: ClosedFormOptions
     uses_memory: ClassVar[bool] = False
     order_matters: ClassVar[bool] = False
     seed_matters: ClassVar[bool] = False
     needs_float64: ClassVar[bool] = True
-    sums_over_clips: ClassVar[frozenset[str]] = frozenset({"gram", "cross", "class_clips"})
-    audio: ModalityRidge
-    visual: ModalityRidge
+    sums_over_clips: ClassVar[frozenset[str]] = frozenset(
+        {"whole_gram", "whole_cross", "single_gram", "single_cross", "class_clips"}
+    )
+    class_clips: Tensor
 
     def __init__(self, setup: Setup, options: Any) -> None:
         super().__init__(setup, options)
         self.adaptation = None if setup.backbone is None else Adaptation(setup)
+        dims = (setup.shape.audio_dim, setup.shape.visual_dim)
+        settings = options.settings
+        self.audio, self.visual = (
+            ModalityRidge(dim, number, options, settings) for number, dim in enumerate(dims)
+        )
+        self.register_buffer("class_clips", torch.zeros(0, dtype=torch.float64))
 
     @classmethod
     def check_regime(cls, options: Any, regime: str) -> None:
@@ -90,35 +88,35 @@ class ClosedForm(Method):
             return "", 0
         return f"width {width:.3g} at tokens of width {dim}", width * dim
 
-    @abstractmethod
-    def absorb(self, batch: Batch) -> None:
-        """Add clips to the sums."""
-
-    @abstractmethod
-    def ridge_of(self, modality: str) -> float:
-        """The ridge strength of a modality's solution."""
-
     def of(self, modality: str) -> ModalityRidge:
         """The ridge regression of ``audio`` or ``visual``."""
         return self.audio if modality == "audio" else self.visual
 
+    @property
+    def has_maps(self) -> bool:
+        """Whether both modalities assign tokens to classes."""
+        return all(self.of(modality).setting.view.has_tokens for modality in UNIMODAL)
+
+    def ridge_of(self, modality: str) -> float:
+        """The ridge strength of a modality's solution."""
+        return self.of(modality).setting.ridge
+
     def gram(self, modality: str) -> Tensor:
         """The Gram matrix of a modality's features, shape [W, W]; use its lower triangle only."""
-        statistics = self.of(modality).statistics
-        assert statistics is not None
-        return statistics.gram
+        one = self.of(modality)
+        return one.statistics_of(one.setting.view).gram(one.setting.token_share)
 
     def cross(self, modality: str) -> Tensor:
         """The cross-correlation of a modality's features and the labels, shape [W, C]."""
-        statistics = self.of(modality).statistics
-        assert statistics is not None
-        return statistics.cross
+        one = self.of(modality)
+        return one.statistics_of(one.setting.view).cross(one.setting.token_share)
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of the sums."""
-        sums = (module for module in self.modules() if isinstance(module, RidgeStatistics))
-        return sum(statistics.num_bytes for statistics in sums)
+        """Bytes of the sums and counts."""
+        sums = (module for module in self.modules() if isinstance(module, TokenStatistics))
+        counts = self.class_clips.numel() * self.class_clips.element_size()
+        return sum(statistics.num_bytes for statistics in sums) + counts
 
     def grow(self, num_new: int) -> None:
         """Add columns for the new classes, which are solved after the task."""
@@ -126,6 +124,7 @@ class ClosedForm(Method):
             self.adaptation.grow(num_new)
         for modality in UNIMODAL:
             self.of(modality).grow(num_new)
+        self.class_clips = with_columns(self.class_clips, num_new)
         super().grow(num_new)
 
     def phases(self, data: TaskData) -> list[Phase]:
@@ -146,37 +145,119 @@ class ClosedForm(Method):
             self.absorb(batch)
         return None
 
+    def absorb(self, batch: Batch) -> None:
+        """Add clips to the sums."""
+        both = self.tokens(batch.audio, batch.visual)
+        for modality, tokens in zip(UNIMODAL, both, strict=True):
+            one = self.of(modality)
+            for view in one.settings.views:
+                one.statistics_of(view).absorb(
+                    self._pieces(one, view, tokens),
+                    batch.targets,
+                    rounding=self.options.precision == "bfloat16",
+                )
+        self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
+
+    def _pieces(
+        self, one: ModalityRidge, view: View, tokens: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield features and shares of a view, for as many clips as fit a cache."""
+        o, random = self.options, one.projection(view)
+        features_of = random.rounding() if o.precision == "bfloat16" else random
+        dtype = DTYPES.get(o.precision, torch.float32)
+        size = max(1, PIECE_BYTES // (tokens.shape[1] * o.width * dtype.itemsize))
+        for piece in tokens.split(size):
+            piece = piece.to(dtype)
+            yield features_of(view.vectors(piece)), view.shares(piece)
+
     def after_task(self, data: TaskData) -> None:
-        """Solve the sums."""
+        """Select the settings with the task's clips, and solve the sums."""
+        self.select(data)
         self.solve()
 
     @torch.no_grad()
+    def select(self, data: TaskData) -> None:
+        """Add the losses of clips under the solutions without their sources, and choose."""
+        o, settings = self.options, self.options.settings
+        if settings.size == 1 or o.most_selecting == 0 or len(data.new) == 0:
+            return
+        num_rows = 1 + (o.num_single if any(settings.token_shares) else 0)
+        largest = max(self.setup.shape.num_audio_tokens, self.setup.shape.num_visual_tokens)
+        fitting = SELECTION_BYTES // (4 * o.width * (largest + num_rows))
+        sets = chosen_clips(
+            data.class_of(data.new).tolist(),
+            data.sources(data.new),
+            min(o.most_selecting, fitting),
+            LARGE_SHARE * o.width / num_rows,
+        )
+        read, sets = positions(sets, data.new)
+        batches = list(data.batches(read))
+        targets = torch.cat([batch.targets for batch in batches])
+        scored = torch.tensor([i for one in sets for i in one.scored])
+        counts = self.class_clips.expand(len(read), -1).clone()
+        for one in sets:
+            counts[list(one.scored)] -= targets[list(one.clips)].sum(dim=0).to(counts)
+        num_classes = num_scored_classes(targets[scored], counts[scored])
+        if num_classes == 0:
+            return
+        tokens = [self.tokens(batch.audio, batch.visual) for batch in batches]
+        for modality, parts in zip(UNIMODAL, zip(*tokens, strict=True), strict=True):
+            one = self.of(modality)
+            for number, view in enumerate(settings.views):
+                pieces = [piece for part in parts for piece in self._copies(one, view, part)]
+                features = torch.cat([features for features, _ in pieces])
+                shares = torch.cat([shares for _, shares in pieces])
+                sums = one.statistics_of(view)
+                for s, share in enumerate(settings.shares_of(view)):
+                    fitted, weights = sums.fitted_rows(features, shares, share)
+                    rows = ClipRows(
+                        fitted=fitted, weights=weights, tokens=features, targets=targets
+                    )
+                    gram, cross = sums.gram(share), sums.cross(share)
+                    found = scores_without(gram, cross, settings.ridges, rows, sets)
+                    for r, (_, scores) in enumerate(found):
+                        losses = losses_of_settings(
+                            scores[scored],
+                            shares[scored],
+                            targets[scored],
+                            counts[scored],
+                            settings,
+                            view,
+                            multi_label=self.setup.multi_label,
+                        )
+                        one.losses[number, s, r, : len(losses)] += losses.to(one.losses)
+                        one.losses[number, s, r, len(losses) :] = math.inf
+                one.losses[number, len(settings.shares_of(view)) :] = math.inf
+            one.evidence += num_classes
+            one.choose()
+
+    def _copies(
+        self, one: ModalityRidge, view: View, tokens: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """`_pieces` that do not share memory."""
+        for features, shares in self._pieces(one, view, tokens):
+            yield features.clone(), shares
+
+    @torch.no_grad()
     def solve(self) -> None:
-        """Solve all ridge regressions; if one is singular, no solution is replaced.
+        """Solve both ridge regressions; if one is singular, no solution is replaced.
 
         Raises:
             RunError: If a system is singular.
         """
         solved = [
-            (target, solve_ridge(gram, cross, ridge, f"modality {name}"))
-            for name, target, gram, cross, ridge in self.systems()
+            solve_ridge(
+                self.gram(modality),
+                self.cross(modality),
+                self.ridge_of(modality),
+                f"modality {modality}",
+            )
+            for modality in UNIMODAL
         ]
-        for target, solution in solved:
-            module, buffer = target
-            # Row-major like a loaded tensor: products round differently with another layout.
-            weights = solution.to(module.get_buffer(buffer)).contiguous()
-            setattr(module, buffer, weights)
-
-    def systems(self) -> list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]]:
-        """Systems to solve: name, target of the solution (module, buffer), G, Q and the ridge."""
-        systems: list[tuple[str, tuple[nn.Module, str], Tensor, Tensor, float]] = []
-        for modality in UNIMODAL:
+        for modality, solution in zip(UNIMODAL, solved, strict=True):
             one = self.of(modality)
-            assert one.statistics is not None
-            sums = one.statistics
-            ridge = self.ridge_of(modality)
-            systems.append((modality, (one, "weights"), sums.gram, sums.cross, ridge))
-        return systems
+            # Row-major like a loaded tensor: products round differently with another layout.
+            one.weights = solution.to(one.weights).contiguous()
 
     def remove_class(self, index: int) -> None:
         """Remove the columns of a class; its clips stay in the Gram matrices.
@@ -189,6 +270,7 @@ class ClosedForm(Method):
         """
         for modality in UNIMODAL:
             self.of(modality).remove(index)
+        self.class_clips = without_entry(self.class_clips, index)
         last = 0
         for task, count in enumerate(self.class_counts):
             last += count
@@ -203,33 +285,80 @@ class ClosedForm(Method):
         audio, visual = self.adaptation.encoder(audio, visual)
         return audio, visual
 
-    def logits(self, scores: Tensor) -> Tensor:
-        """Ridge scores, about 0..1, as logits; with several labels a score of 1/2 has logit 0."""
-        if self.setup.multi_label:
-            scores = scores - 0.5
-        return scores / self.options.temperature
+    def class_tokens(self, modality: str) -> Tensor:
+        """The solved class tokens, shape [W, C], weighted by the counts."""
+        one = self.of(modality)
+        return one.weights * balance(self.class_clips, one.setting.count_power).to(one.weights)
 
-    def output(self, scores: ByModality, **more: ByModality) -> Output:
-        """Probabilities from ridge scores; audio-visual ones are derived if not given.
+    def predict(self, audio: Tensor, visual: Tensor) -> Output:
+        """Soft-max of the clips' scores; sigmoids around 1/2 if clips have several labels.
 
-        They are then the sum of the audio and visual log-probabilities (log-odds with several
-        labels), normalised again.
+        The score of class i is w_i . g_i with g_i = sum_n A[n,i] f_n, its grouped embedding. Each
+        class's column of the assignment sums to one over the tokens; it does not tell how probable
+        the class is.
         """
-        logits = {name: self.logits(values) for name, values in scores.items()}
-        if "audio_visual" not in logits:
-            logits["audio_visual"] = logits["audio"] + logits["visual"]
-        if self.setup.multi_label:
-            probabilities = {name: values.sigmoid() for name, values in logits.items()}
-        else:
-            probabilities = {name: values.softmax(dim=-1) for name, values in logits.items()}
-        return Output(probabilities=probabilities, logits=logits, **more)
+        return self._grouped(self.tokens(audio, visual))
 
+    def _grouped(self, both: tuple[Tensor, Tensor]) -> Output:
+        """The prediction from both modalities' tokens."""
+        logits, assignment, features = {}, {}, {}
+        for modality, tokens in zip(UNIMODAL, both, strict=True):
+            setting = self.of(modality).setting
+            scores, assigned, pooled = self.read_tokens(modality, tokens)
+            clip_scores = (assigned * scores).sum(dim=1)
+            if self.setup.multi_label:
+                clip_scores = clip_scores - 0.5  # a score of 1/2 has logit 0
+            logits[modality] = clip_scores / setting.temperature
+            features[modality] = pooled
+            if setting.view.has_tokens:
+                assignment[modality] = assigned
+        logits["audio_visual"] = logits["audio"] + logits["visual"]
+        return Output(
+            probabilities={
+                name: values.sigmoid() if self.setup.multi_label else values.softmax(dim=-1)
+                for name, values in logits.items()
+            },
+            logits=logits,
+            assignment=assignment if len(assignment) == len(UNIMODAL) else {},
+            features=features,
+        )
 
-def with_columns(values: Tensor, number: int) -> Tensor:
-    """A copy of [..., C] with columns of zeros added."""
-    return torch.cat([values, values.new_zeros(*values.shape[:-1], number)], dim=-1)
+    def read_tokens(self, modality: str, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Score each vector for each class, assign the vectors, and pool their features.
 
+        Args:
+            modality: ``audio`` or ``visual``.
+            tokens: Shape [B, N, D].
 
-def without_entry(values: Tensor, index: int) -> Tensor:
-    """A copy of [..., C] without one entry of the last dimension."""
-    return torch.cat([values[..., :index], values[..., index + 1 :]], dim=-1)
+        Returns:
+            Scores and assignment, each of shape [B, N', C], and the pooled features [B, W].
+        """
+        one, tokens = self.of(modality), tokens.float()
+        setting = one.setting
+        features = one.projection(setting.view)(setting.view.vectors(tokens))
+        shares = setting.view.shares(tokens)
+        scores = features @ self.class_tokens(modality)
+        pooled = (shares.unsqueeze(1) @ features).squeeze(1)
+        if math.isinf(setting.assignment_temperature):
+            return scores, shares.unsqueeze(-1).expand_as(scores), pooled
+        return scores, assign_tokens(scores, shares, setting.assignment_temperature), pooled
+
+    def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """Tokens grouped by the predicted classes, shape [B, D_a + D_v].
+
+        It is sum_i p_i sum_n A[n,i] x_n for each modality, x_n normalised; no true label is used.
+        Without an assignment it is their mean.
+        """
+        parts = []
+        both = self.tokens(audio, visual)
+        output = self._grouped(both)
+        for modality, tokens in zip(UNIMODAL, both, strict=True):
+            x = nn.functional.layer_norm(tokens.float(), tokens.shape[2:])
+            if modality not in output.assignment:
+                parts.append(x.mean(dim=1))
+                continue
+            p = output.probabilities[modality]
+            share = (p / p.sum(dim=1, keepdim=True)).unsqueeze(-1)
+            weight = output.assignment[modality] @ share  # [B, N, 1]
+            parts.append((weight * x).sum(dim=1))
+        return torch.cat(parts, dim=1)

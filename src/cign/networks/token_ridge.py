@@ -12,137 +12,177 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cign.layers.rounding import rounded, rounded_products
-from cign.networks.ridge import RidgeStatistics
 
 # Columns of the Gram matrix computed at a time; narrower blocks compute less of the upper triangle,
 # but are slower for their size.
 BLOCK = 500
 
 
-def saliency(tokens: Tensor, power: float) -> Tensor:
-    """How much each token differs from its clip: a fixed function of the clip.
-
-    u_n = |x_n - mean x|^(2 power) / sum_n |x_n - mean x|^(2 power): with power 1, the share of a
-    token in the variance of the clip. Most of an image is background; tokens that differ from it
-    may be an object.
-
-    Args:
-        tokens: Tokens, shape [B, N, D].
-        power: Exponent; 0 weights all tokens equally.
-
-    Returns:
-        Saliency, shape [B, N], which sums to one; 1 / N if all tokens are equal.
-    """
-    if power == 0:
-        return tokens.new_full(tokens.shape[:2], 1.0 / tokens.shape[1])
-    spread = (tokens - tokens.mean(dim=1, keepdim=True)).square_().sum(dim=2)
-    largest = spread.amax(dim=1, keepdim=True)
-    # Relative to the largest one, so that powers do not underflow or overflow.
-    raised = torch.where(largest > 0, spread / largest, torch.ones_like(spread)).pow(power)
-    return raised / raised.sum(dim=1, keepdim=True)
-
-
-def contrast(tokens: Tensor, share: float) -> Tensor:
-    """Subtract a share of the clip mean from tokens: x_n - share * mean x.
-
-    The part that all tokens of a clip have in common is mostly background. The `saliency` does not
-    change.
-
-    Args:
-        tokens: Tokens, shape [B, N, D].
-        share: 0 leaves the tokens unchanged, 1 subtracts the whole mean.
-
-    Returns:
-        Tokens, shape [B, N, D].
-    """
-    return tokens - share * tokens.mean(dim=1, keepdim=True) if share else tokens
-
-
-class TokenStatistics(RidgeStatistics):
+class TokenStatistics(nn.Module):
     """Sums over clips and single tokens from which the class tokens are solved.
 
-    The Gram matrix is symmetric, and only its lower triangle is valid. Do not use the values above
-    it; `cign.networks.ridge.solve_ridge` uses only the lower triangle.
+    The Gram matrices are symmetric, and only their lower triangles are valid;
+    `cign.networks.ridge.solve_ridge` uses no other values.
 
     A clip with features f_n, saliency u_n and label y adds, with F = sum_n u_n f_n,
 
-        G += (1 - s) F F^T + s sum_n v_n f_n f_n^T        Q += ((1 - s) F + s sum_n v_n f_n) y^T
+        whole:   G_w += F F^T                    Q_w += F y^T
+        single:  G_s += sum_n v_n f_n f_n^T      Q_s += sum_n v_n f_n y^T
 
-    so that the solution minimises, over all clips, (1 - s) |F X - y|^2 + s sum_n v_n |f_n X - y|^2
-    + ridge |X|^2: s = 0 fits the mean score of a clip to its label, s = 1 the score of every token.
-    v_n are the u_n of the most salient tokens, normalised again; the sum over single tokens takes
-    most of the time, and the other tokens hardly contribute to it.
+    For any s in [0, 1], G = (1 - s) G_w + s G_s and Q = (1 - s) Q_w + s Q_s give the solution that
+    minimises, over all clips, (1 - s) |F X - y|^2 + s sum_n v_n |f_n X - y|^2 + ridge |X|^2: s = 0
+    fits the mean score of a clip to its label, s = 1 the score of every token. v_n are the u_n of
+    the most salient tokens, normalised again; the sum over single tokens takes most of the time,
+    and the other tokens hardly contribute to it.
     With s = 0 the scores of single tokens are arbitrary as long as their mean fits; with s = 1 they
     are dominated by the background. With s in between, scores of single tokens are meaningful and
     clips are still separated.
+
+    Args:
+        width: W.
+        num_single: Number of tokens per clip that are added singly, the most salient first; 0
+            leaves the sums over single tokens out.
     """
 
-    def absorb_tokens(
-        self,
-        pieces: Iterable[tuple[Tensor, Tensor]],
-        targets: Tensor,
-        token_share: float,
-        num_single: int | None = None,
-        *,
-        rounding: bool = False,
+    whole_gram: Tensor
+    whole_cross: Tensor
+    single_gram: Tensor
+    single_cross: Tensor
+
+    def __init__(self, width: int, num_single: int) -> None:
+        super().__init__()
+        self.num_single = num_single
+        for kind in self.kinds:
+            self.register_buffer(f"{kind}_gram", torch.zeros(width, width, dtype=torch.float64))
+            self.register_buffer(f"{kind}_cross", torch.zeros(width, 0, dtype=torch.float64))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of rows that are summed."""
+        return ("whole", "single") if self.num_single else ("whole",)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the sums."""
+        return sum(sums.numel() * sums.element_size() for sums in self.buffers())
+
+    def grow(self, num_new: int) -> None:
+        """Add a column of zeros for each new class: no earlier clip had it as a label."""
+        for kind in self.kinds:
+            cross = getattr(self, f"{kind}_cross")
+            setattr(self, f"{kind}_cross", with_columns(cross, num_new))
+
+    def remove(self, index: int) -> None:
+        """Remove the column of a class; its clips stay in the Gram matrices."""
+        for kind in self.kinds:
+            cross = getattr(self, f"{kind}_cross")
+            setattr(self, f"{kind}_cross", without_entry(cross, index))
+
+    def gram(self, token_share: float) -> Tensor:
+        """G for s = ``token_share``, [W, W]; use its lower triangle only."""
+        return self._mixed("gram", token_share)
+
+    def cross(self, token_share: float) -> Tensor:
+        """Q for s = ``token_share``, [W, C]."""
+        return self._mixed("cross", token_share)
+
+    def _mixed(self, what: str, token_share: float) -> Tensor:
+        whole: Tensor = getattr(self, f"whole_{what}")
+        if token_share == 0:
+            return whole
+        single: Tensor = getattr(self, f"single_{what}")
+        return (1.0 - token_share) * whole + token_share * single
+
+    def absorb(
+        self, pieces: Iterable[tuple[Tensor, Tensor]], targets: Tensor, *, rounding: bool = False
     ) -> None:
-        """Add clips in place; products use the precision of features, sums that of the statistics.
+        """Add clips in place; products use the precision of features, sums are in float64.
 
         Args:
             pieces: f_n and u_n of some clips at a time, shapes [b, N, W] and [b, N]. Each piece is
                 processed before the next is requested: the features of all clips need not be in
                 memory at once, and those of a few clips stay in the processor cache.
             targets: Multi-hot labels of all clips, shape [B, C].
-            token_share: s.
-            num_single: Number of tokens that are added singly, the most salient first; all if
-                None.
-            rounding: Whether to round the float32 factors of the Gram matrix to bfloat16.
+            rounding: Whether to round the float32 factors of the Gram matrices to bfloat16.
         """
-        whole, single, labelled = [], [], []
+        rows: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds}
+        means: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds}
         for features, shares in pieces:
-            clip, tokens, mean = _clip_rows(features, shares, token_share, num_single)
-            whole.append(rounded(clip) if rounding else clip)
-            single.append(rounded(tokens) if rounding else tokens)
-            labelled.append(mean)
-        rows, means = torch.cat([*whole, *single]), torch.cat(labelled)
+            for kind in self.kinds:
+                one, weights = self.rows(kind, features, shares)
+                means[kind].append((weights.unsqueeze(1) @ one).squeeze(1))
+                flat = one.flatten(0, 1)
+                rows[kind].append(rounded(flat) if rounding else flat)
         with rounded_products(rounding):
-            for begin in range(0, rows.shape[1], BLOCK):
-                block = rows[:, begin : begin + BLOCK]
-                product = rows[:, begin:].T @ block
-                self.gram[begin:, begin : begin + BLOCK] += product
-        self.cross += (means.T @ targets.to(means.dtype)).to(self.cross.dtype)
+            for kind in self.kinds:
+                add_gram_(getattr(self, f"{kind}_gram"), torch.cat(rows[kind]))
+                mean = torch.cat(means[kind])
+                product = mean.T @ targets.to(mean.dtype)
+                getattr(self, f"{kind}_cross").add_(product.to(torch.float64))
+
+    def rows(self, kind: str, features: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows that clips add to a Gram matrix.
+
+        Args:
+            kind: ``whole`` or ``single``.
+            features: f_n, shape [b, N, W].
+            shares: u_n, shape [b, N].
+
+        Returns:
+            The rows, each with the square root of its weight: F [b, 1, W] or sqrt(v_n) f_n
+            [b, n, W]; and these roots, [b, 1] or [b, n].
+        """
+        if kind == "whole":
+            return shares.unsqueeze(1) @ features, torch.ones_like(shares[:, :1])
+        if self.num_single < shares.shape[1]:
+            begins = shares.shape[1] * torch.arange(len(shares), device=shares.device).unsqueeze(-1)
+            shares, chosen = _most_salient(shares, self.num_single)
+            shares = shares / shares.sum(dim=1, keepdim=True)
+            features = features.flatten(0, 1)[begins + chosen]  # faster than indexing elements
+        roots = shares.sqrt()
+        return features * roots.unsqueeze(-1), roots
+
+    def fitted_rows(
+        self, features: Tensor, shares: Tensor, token_share: float
+    ) -> tuple[Tensor, Tensor]:
+        """All rows of clips in the sums for s = ``token_share``, and the factors of their labels.
+
+        Args:
+            features: f_n, shape [b, N, W].
+            shares: u_n, shape [b, N].
+            token_share: s.
+
+        Returns:
+            Shapes [b, k, W] and [b, k]; see `cign.networks.leave_out.ClipRows`.
+        """
+        parts = [(math.sqrt(1.0 - token_share), "whole")]
+        if token_share > 0:
+            parts.append((math.sqrt(token_share), "single"))
+        found = [(root, *self.rows(kind, features, shares)) for root, kind in parts]
+        return (
+            torch.cat([root * rows for root, rows, _ in found], dim=1),
+            torch.cat([root * weights for root, _, weights in found], dim=1),
+        )
 
 
-def _clip_rows(
-    features: Tensor, shares: Tensor, token_share: float, num_single: int | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Contributions of clips to the sums: rows for the Gram matrix and for the cross-correlation.
+def add_gram_(gram: Tensor, rows: Tensor) -> None:
+    """Add X^T X of rows X [n, W] to the lower triangle of a Gram matrix, in place."""
+    for begin in range(0, rows.shape[1], BLOCK):
+        block = rows[:, begin : begin + BLOCK]
+        gram[begin:, begin : begin + BLOCK] += rows[:, begin:].T @ block
 
-    Args:
-        features: f_n, shape [b, N, W].
-        shares: u_n, shape [b, N].
-        token_share: s.
-        num_single: Number of tokens that are added singly; all if None.
 
-    Returns:
-        sqrt(1 - s) F, shape [b, W]; sqrt(s v_n) f_n of all single tokens, shape [n, W]; and
-        (1 - s) F + s sum_n v_n f_n, shape [b, W].
-    """
-    pooled = (shares.unsqueeze(1) @ features).squeeze(1)
-    whole = math.sqrt(1.0 - token_share) * pooled
-    if token_share == 0:
-        return whole, whole[:0], pooled
-    if num_single is not None and num_single < shares.shape[1]:
-        begins = shares.shape[1] * torch.arange(len(shares), device=shares.device).unsqueeze(-1)
-        shares, chosen = _most_salient(shares, num_single)
-        shares = shares / shares.sum(dim=1, keepdim=True)
-        features = features.flatten(0, 1)[begins + chosen]  # indexing rows is faster than elements
-    weighted = (features * (token_share * shares).sqrt().unsqueeze(-1)).flatten(0, 1)
-    single = (shares.unsqueeze(1) @ features).squeeze(1)
-    return whole, weighted, (1.0 - token_share) * pooled + token_share * single
+def with_columns(values: Tensor, number: int) -> Tensor:
+    """A copy of [..., C] with columns of zeros added."""
+    return torch.cat([values, values.new_zeros(*values.shape[:-1], number)], dim=-1)
+
+
+def without_entry(values: Tensor, index: int) -> Tensor:
+    """A copy of [..., C] without one entry of the last dimension."""
+    return torch.cat([values[..., :index], values[..., index + 1 :]], dim=-1)
 
 
 def _most_salient(shares: Tensor, number: int) -> tuple[Tensor, Tensor]:

@@ -106,7 +106,9 @@ class TrainingData:
                 f"{len(store.class_names)} different ones: use the store the run was trained on"
             )
         labels = [clip.labels for clip in store.table.clips]
-        clips = TaskClips.of(labels, TaskSequence(config.tasks))
+        clips = TaskClips.of(
+            labels, TaskSequence(config.tasks), [clip.source for clip in store.table.clips]
+        )
         train = training_clips(store, allow_missing=config.data.allow_missing)
         _check_training_clips(config, labels, clips, train)
         source, shape, backbone = clip_source(config, store)

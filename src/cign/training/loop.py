@@ -269,6 +269,7 @@ class Loop:
             earlier=earlier if self.method.replays_everything else earlier[:0],
             batches=lambda indices: self._feed.batches(cut(indices, self.eval_batch_size), task),
             class_of=self.clips.class_of,
+            sources=lambda indices: [self.clips.sources[i] for i in indices],
             features=lambda indices: self._feed.features(self.method, indices, task),
             bytes_per_clip=self.source.bytes_per_clip,
             seed=self.seed,

@@ -156,7 +156,7 @@ def _absorb(
 ) -> None:
     """Train the method on the clips as the training loop does for a task."""
     task = len(groups) - 1
-    tasks = TaskClips.of(clips.labels, TaskSequence(groups))
+    tasks = TaskClips.of(clips.labels, TaskSequence(groups), clips.sources)
     device = device_of(method)
     feed = Feed(clips=tasks, source=clips.source, device=device)
     data = TaskData(
@@ -168,6 +168,7 @@ def _absorb(
         earlier=_none(),
         batches=lambda indices: feed.batches(cut(indices, EVALUATION_BATCH), task),
         class_of=tasks.class_of,
+        sources=lambda indices: [tasks.sources[i] for i in indices],
         features=lambda indices: feed.features(method, indices, task),
         bytes_per_clip=0,
         seed=0,

@@ -35,6 +35,7 @@ class NewClips:
     Attributes:
         labels: Class names of all its clips.
         ids: Names of all its clips.
+        sources: Recordings that they were cut from, as in a list of clips.
         list_hash: Hash of the whole list of clips.
         order: The class order of the source.
         source: Reads the clips' tokens from the model's backbone.
@@ -46,6 +47,7 @@ class NewClips:
 
     labels: Sequence[tuple[str, ...]]
     ids: Sequence[str]
+    sources: Sequence[str]
     list_hash: str
     order: tuple[str, ...]
     source: ArraySource
@@ -195,6 +197,7 @@ def choose_clips(
     return NewClips(
         labels=labels,
         ids=[clip.id for clip in store.table.clips],
+        sources=[clip.source for clip in store.table.clips],
         list_hash=store.list_hash,
         order=store.class_names,
         source=ArraySource(tokens.audio, tokens.visual, 0),

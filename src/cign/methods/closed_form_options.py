@@ -1,0 +1,111 @@
+"""Options of closed-form methods: lists of values to select from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from cign.errors import InputError, one_of
+from cign.methods.adaptation import ADAPTATION
+from cign.methods.phases import TrainingOptions
+from cign.methods.selection import Settings
+from cign.networks.views import views_of
+from cign.utils.options import check_sizes
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+PRECISIONS = ("bfloat16", *DTYPES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClosedFormOptions:
+    """Options of closed-form methods; all values are ours.
+
+    Options that are lists hold the values among which each modality's are selected; the first of
+    each is the default, and a list of one value fixes it.
+
+    Attributes:
+        width: W, random features of each vector.
+        pooling: See `View.pooling`.
+        normalisation: See `View.normalisation`.
+        contrast: See `View.contrast`.
+        saliency: See `View.saliency`.
+        token_share: s of `TokenStatistics`: 0 fits only whole clips, 1 only single tokens.
+        ridge: Ridge strength, added to the diagonal of a Gram matrix.
+        assignment_temperature: tau of the assignment of tokens; infinity (``.inf``) weights them by
+            their saliency alone.
+        temperature: Divides the scores, which are about 0..1, before the soft-max.
+        count_power: Scores of a class with n_i training clips are multiplied by
+            (mean n / n_i)^power; 0 does not correct the low scores of rare classes.
+        num_single: Number of tokens per clip that enter the sums singly, the most salient first.
+        most_selecting: Clips of a task, at most, whose scores select settings, evenly over classes.
+        precision: Precision of products of features: ``bfloat16`` rounds the factors to bfloat16
+            and accumulates in float32; the sums over clips and the solution are always in float64.
+        projection_seed: Seed of the random projections; independent of the seed of the run.
+        batch_size: Clips absorbed at a time.
+        adaptation: How encoders are trained on the first task, end to end; see `Adaptation`.
+    """
+
+    width: int = 1000
+    pooling: tuple[str, ...] = ("tokens", "mean", "statistics")
+    normalisation: tuple[str, ...] = ("layer",)
+    contrast: tuple[float, ...] = (0.0, 0.5)
+    saliency: tuple[float, ...] = (0.0, 2.0)
+    token_share: tuple[float, ...] = (0.2, 0.0, 0.5)
+    ridge: tuple[float, ...] = (100.0, 20.0, 300.0, 1000.0, 3000.0)
+    assignment_temperature: tuple[float, ...] = (0.3, 0.1, math.inf)
+    temperature: tuple[float, ...] = (0.1, 0.05, 0.2)
+    count_power: tuple[float, ...] = (0.5, 0.0, 1.0)
+    num_single: int = 12
+    most_selecting: int = 2000
+    precision: Literal["bfloat16", "float32", "float64"] = "bfloat16"
+    projection_seed: int = 0
+    batch_size: int = 256
+    adaptation: TrainingOptions = ADAPTATION
+
+    def __post_init__(self) -> None:
+        """Reject invalid values."""
+        check_sizes(
+            self,
+            dict.fromkeys(("width", "num_single", "batch_size"), 1)
+            | dict.fromkeys(("projection_seed", "most_selecting"), 0),
+        )
+        if self.precision not in PRECISIONS:
+            raise one_of(self.precision, PRECISIONS, "precision")
+        for name, low, high in (
+            ("token_share", 0.0, 1.0),
+            ("ridge", 0.0, math.inf),
+            ("assignment_temperature", 1e-6, math.inf),
+            ("temperature", 1e-6, 1e6),
+            ("count_power", 0.0, 10.0),
+        ):
+            for value in getattr(self, name):
+                if not low <= value <= high:
+                    raise InputError(f"{name} {value} must be in [{low:g}, {high:g}]")
+        for name in ("pooling", "normalisation", "contrast", "saliency", *_LISTS):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"{name} {list(values)} must list different values, at least one")
+        _ = self.settings  # checks the views
+
+    @property
+    def settings(self) -> Settings:
+        """The settings to choose from."""
+        return Settings(
+            views=views_of(
+                pooling=self.pooling,
+                normalisation=self.normalisation,
+                contrast=self.contrast,
+                saliency=self.saliency,
+            ),
+            token_shares=self.token_share,
+            ridges=self.ridge,
+            assignment_temperatures=self.assignment_temperature,
+            temperatures=self.temperature,
+            count_powers=self.count_power,
+        )
+
+
+_LISTS = ("token_share", "ridge", "assignment_temperature", "temperature", "count_power")

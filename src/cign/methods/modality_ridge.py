@@ -1,0 +1,93 @@
+"""Ridge regression of one modality, with the sums of all views to select from."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cign.methods.closed_form_options import ClosedFormOptions
+from cign.methods.selection import Setting, Settings
+from cign.networks.ridge import RandomFeatures
+from cign.networks.token_ridge import TokenStatistics, with_columns, without_entry
+from cign.networks.views import View
+from cign.vocabulary import UNIMODAL
+
+
+class ModalityRidge(nn.Module):
+    """Ridge regression of one modality: sums over clips for each view, and one solution.
+
+    Args:
+        dim: D.
+        number: Number of the modality, which distinguishes its random projections.
+        options: Options of the method.
+        settings: The settings to choose from.
+    """
+
+    weights: Tensor
+    losses: Tensor
+    evidence: Tensor
+    chosen: Tensor
+
+    def __init__(
+        self, dim: int, number: int, options: ClosedFormOptions, settings: Settings
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        dims = {"tokens": (dim, number), "statistics": (3 * dim, number + len(UNIMODAL))}
+        self.projections = nn.ModuleDict(
+            {
+                name: RandomFeatures(
+                    dims[name][0],
+                    options.width,
+                    seed=options.projection_seed,
+                    number=dims[name][1],
+                )
+                for name in dict.fromkeys(view.projection for view in settings.views)
+            }
+        )
+        singles = any(settings.token_shares)
+        self.statistics = nn.ModuleList(
+            TokenStatistics(options.width, options.num_single if singles and view.has_tokens else 0)
+            for view in settings.views
+        )
+        self.register_buffer("weights", torch.zeros(options.width, 0))
+        self.register_buffer("losses", torch.zeros(settings.shape, dtype=torch.float64))
+        self.register_buffer("evidence", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def setting(self) -> Setting:
+        """The selected setting."""
+        return self.settings[int(self.chosen)]
+
+    def projection(self, view: View) -> RandomFeatures:
+        """The random features of a view."""
+        features = self.projections[view.projection]
+        assert isinstance(features, RandomFeatures)
+        return features
+
+    def statistics_of(self, view: View) -> TokenStatistics:
+        """The sums of a view."""
+        sums = self.statistics[self.settings.views.index(view)]
+        assert isinstance(sums, TokenStatistics)
+        return sums
+
+    def grow(self, num_new: int) -> None:
+        """Add columns of zeros; the next solution fills them for the new classes."""
+        for view in self.settings.views:
+            self.statistics_of(view).grow(num_new)
+        self.weights = with_columns(self.weights, num_new)
+
+    def remove(self, index: int) -> None:
+        """Remove the columns of a class; its clips stay in the Gram matrices."""
+        for view in self.settings.views:
+            self.statistics_of(view).remove(index)
+        self.weights = without_entry(self.weights, index)
+
+    def choose(self) -> None:
+        """Select the setting with the lowest loss; the default without evidence."""
+        if float(self.evidence) > 0:
+            lowest = self.losses.amin()
+            # Settings that cannot be distinguished: the one listed first.
+            first = (self.losses.flatten() <= lowest * (1 + 1e-9)).to(torch.uint8).argmax()
+            self.chosen = first.to(torch.int64)

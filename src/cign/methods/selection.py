@@ -1,0 +1,230 @@
+"""Selection of the settings of a closed-form method from the clips themselves.
+
+Each setting of a modality is scored by the log-loss of clips under the solution that never saw any
+clip of their source (`cign.networks.leave_out`). The scores of a task's clips are added to those of
+earlier tasks, so that no clip has to be stored. docs/methods/cign_analytic.md states what depends
+on the order of the tasks. All of it is ours.
+
+Legend: B clips, N tokens, C classes seen, K settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as binary_cross_entropy
+
+from cign.data.tasks import IntArray
+from cign.networks.leave_out import LeftOut, sets_by_source
+from cign.networks.token_ridge import assign_tokens
+from cign.networks.views import View
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a modality.
+
+    Attributes:
+        view: Which vectors of a clip are classified.
+        token_share: s of `cign.networks.token_ridge.TokenStatistics`.
+        ridge: Ridge strength.
+        assignment_temperature: tau of the assignment; infinity weights tokens by saliency alone.
+        temperature: Divides the scores before the soft-max.
+        count_power: Scores of a class with n_i training clips are multiplied by
+            (mean n / n_i)^power.
+    """
+
+    view: View
+    token_share: float
+    ridge: float
+    assignment_temperature: float
+    temperature: float
+    count_power: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings to choose from: the product of the values of each option.
+
+    The first of all is the default, which is used until clips prove another one better.
+    """
+
+    views: tuple[View, ...]
+    token_shares: tuple[float, ...]
+    ridges: tuple[float, ...]
+    assignment_temperatures: tuple[float, ...]
+    temperatures: tuple[float, ...]
+    count_powers: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Numbers of values, in the order of the attributes."""
+        return (
+            len(self.views),
+            len(self.token_shares),
+            len(self.ridges),
+            len(self.assignment_temperatures),
+            len(self.temperatures),
+            len(self.count_powers),
+        )
+
+    @property
+    def size(self) -> int:
+        """K, with settings that are repeated because an option has no effect on a view."""
+        return math.prod(self.shape)
+
+    def __getitem__(self, number: int) -> Setting:
+        view, share, ridge, tau, temperature, power = map(int, np.unravel_index(number, self.shape))
+        return Setting(
+            view=self.views[view],
+            token_share=self.token_shares[share] if self.views[view].has_tokens else 0.0,
+            ridge=self.ridges[ridge],
+            assignment_temperature=self.assignment_temperatures[tau]
+            if self.views[view].has_tokens
+            else math.inf,
+            temperature=self.temperatures[temperature],
+            count_power=self.count_powers[power],
+        )
+
+    def shares_of(self, view: View) -> tuple[float, ...]:
+        """The token shares that make a difference for a view."""
+        return self.token_shares if view.has_tokens else (0.0,)
+
+    def taus_of(self, view: View) -> tuple[float, ...]:
+        """The assignment temperatures that make a difference for a view."""
+        return self.assignment_temperatures if view.has_tokens else (math.inf,)
+
+
+def pooled_scores(scores: Tensor, shares: Tensor, tau: float) -> Tensor:
+    """Scores of clips from scores of tokens, [B, N, C] and [B, N] to [B, C]."""
+    if math.isinf(tau):
+        return (shares.unsqueeze(1) @ scores).squeeze(1)
+    return (assign_tokens(scores, shares, tau) * scores).sum(dim=1)
+
+
+def balance(counts: Tensor, power: float) -> Tensor:
+    """Factors of the scores of each class, (mean n / n_i)^power, for counts [..., C]."""
+    counts = counts.clamp_min(1.0)
+    return (counts.mean(dim=-1, keepdim=True) / counts).pow(power)
+
+
+def losses_of_settings(
+    scores: Tensor,
+    shares: Tensor,
+    targets: Tensor,
+    counts: Tensor,
+    settings: Settings,
+    view: View,
+    *,
+    multi_label: bool,
+) -> Tensor:
+    """The losses of all temperatures and powers, given the scores of tokens.
+
+    Args:
+        scores: Scores of tokens without the clip's sources, shape [B, N, C].
+        shares: u_n, shape [B, N].
+        targets: Multi-hot labels, shape [B, C].
+        counts: Clips of each class that remain without the clip's sources, shape [B, C].
+        settings: The settings.
+        view: The view that the scores belong to.
+        multi_label: Whether clips may have several labels.
+
+    Returns:
+        Sum over classes of the mean loss of their clips, shape [taus, temperatures, powers].
+    """
+    weights = _class_weights(targets, counts)
+    found = scores.new_empty(
+        len(settings.taus_of(view)), len(settings.temperatures), len(settings.count_powers)
+    )
+    for i, tau in enumerate(settings.taus_of(view)):
+        clip_scores = pooled_scores(scores, shares, tau)
+        for k, power in enumerate(settings.count_powers):
+            balanced = clip_scores * balance(counts, power).to(clip_scores)
+            for j, temperature in enumerate(settings.temperatures):
+                losses = clip_losses(balanced, targets, temperature, multi_label=multi_label)
+                found[i, j, k] = (weights * losses.unsqueeze(-1)).sum()
+    return found
+
+
+def clip_losses(
+    scores: Tensor, targets: Tensor, temperature: float, *, multi_label: bool
+) -> Tensor:
+    """Log-loss of each clip, shape [B]: of its label, or the mean over classes of sigmoids."""
+    if multi_label:
+        logits = (scores - 0.5) / temperature
+        return binary_cross_entropy(logits, targets.to(logits), reduction="none").mean(dim=-1)
+    logarithms = (scores / temperature).log_softmax(dim=-1)
+    return -(logarithms * targets.to(logarithms)).sum(dim=-1)
+
+
+def _class_weights(targets: Tensor, counts: Tensor) -> Tensor:
+    """Weights [B, C] whose product with losses sums to the sum over classes of mean losses.
+
+    A clip whose class has no clip left without it cannot be scored.
+    """
+    usable = targets.to(torch.float64) * (counts > 0)
+    return usable / usable.sum(dim=0).clamp_min(1.0)
+
+
+def num_scored_classes(targets: Tensor, counts: Tensor) -> int:
+    """Number of classes with a clip that `losses_of_settings` scores."""
+    return int(((targets > 0) & (counts > 0)).any(dim=0).sum())
+
+
+def chosen_clips(
+    classes: Sequence[int], sources: Sequence[tuple[str, ...]], most: int, large: float
+) -> list[LeftOut]:
+    """What to score and to leave out: all clips, or about ``most`` of them, evenly over classes.
+
+    The choice depends on the names of the sources, not on the order of the clips.
+
+    Args:
+        classes: Class of each clip.
+        sources: Sources of each clip.
+        most: Number of clips to read, with those that are left out.
+        large: See `sets_by_source`.
+    """
+    sets = sets_by_source(sources, large)
+    if len(classes) <= most:
+        return sets
+    by_class: dict[int, list[LeftOut]] = {}
+    for one in sorted(sets, key=lambda one: _mark(sources[one.scored[0]])):
+        by_class.setdefault(classes[one.scored[0]], []).append(one)
+    in_turns: Iterable[LeftOut] = (
+        one for turn in zip_longest(*by_class.values()) for one in turn if one is not None
+    )
+    chosen: list[LeftOut] = []
+    read: set[int] = set()
+    for one in in_turns:
+        more = read | set(one.clips)
+        if len(more) > most and chosen:
+            break
+        chosen.append(one)
+        read = more
+    return chosen
+
+
+def _mark(sources: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
+
+
+def positions(sets: Sequence[LeftOut], indices: IntArray) -> tuple[IntArray, list[LeftOut]]:
+    """The clips that the sets name, and the sets with positions among those clips."""
+    used = sorted({i for one in sets for i in (*one.scored, *one.clips)})
+    place = {clip: row for row, clip in enumerate(used)}
+
+    def moved(clips: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(place[i] for i in clips)
+
+    renamed = [
+        LeftOut(scored=moved(one.scored), without=moved(one.without), shared=moved(one.shared))
+        for one in sets
+    ]
+    return indices[used], renamed

@@ -1,0 +1,195 @@
+"""Scores of clips by the ridge regression that never saw them, in closed form.
+
+A clip i contributes its rows X_i to G = sum_i X_i^T X_i and Q = sum_i X_i^T Y_i. With
+A = (G + r I)^-1 and H = X A X^T for the rows X of any set of clips, a row z scores
+
+    z A Q - (z A X^T) (I - H)^-1 (Y - X A Q)
+
+by the regression on all other clips, which follows from the Woodbury identity (Hager, SIAM Review
+1989). For a set of one row it is the classical leave-one-out residual of linear smoothers (Allen,
+Technometrics 1974). One eigendecomposition of G serves all ridge strengths.
+
+Legend: B clips, k fitted rows of a clip, N tokens of a clip, C classes, W width, m left-out clips.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CHUNK_BYTES = 2**27
+"""Bytes of gathered rows processed at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRows:
+    """The rows of some clips.
+
+    Attributes:
+        fitted: Rows that entered the sums, shape [B, k, W].
+        weights: Factor of the label in each of those rows, shape [B, k].
+        tokens: Features of the tokens to score, shape [B, N, W].
+        targets: Labels, shape [B, C].
+    """
+
+    fitted: Tensor
+    weights: Tensor
+    tokens: Tensor
+    targets: Tensor
+
+    @property
+    def labelled(self) -> Tensor:
+        """Targets of the fitted rows, Y, shape [B, k, C]."""
+        return self.weights.unsqueeze(-1) * self.targets.to(self.weights).unsqueeze(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """Clips that are scored together by the regression without some clips.
+
+    Attributes:
+        scored: Positions of the clips to score.
+        without: Positions of clips to leave out.
+        shared: Positions of further clips to leave out, which many sets have in common; their
+            sums are subtracted once for all of those sets.
+    """
+
+    scored: tuple[int, ...]
+    without: tuple[int, ...]
+    shared: tuple[int, ...] = ()
+
+    @property
+    def clips(self) -> tuple[int, ...]:
+        """All clips to leave out; the scored ones are among them."""
+        return (*self.without, *self.shared)
+
+
+def sets_by_source(sources: Sequence[tuple[Hashable, ...]], large: float) -> list[LeftOut]:
+    """For each clip, leave out all clips that share a source with it.
+
+    Args:
+        sources: Sources of each clip; a clip without a known source has one of its own.
+        large: A source with more clips than this is subtracted as a whole (``LeftOut.shared``).
+
+    Returns:
+        One set per source if every clip has a single source, otherwise one per clip.
+    """
+    clips: dict[Hashable, list[int]] = defaultdict(list)
+    for number, of_clip in enumerate(sources):
+        for source in of_clip:
+            clips[source].append(number)
+    if all(len(of_clip) == 1 for of_clip in sources):
+        groups = [((source,), tuple(same)) for source, same in clips.items()]
+    else:
+        groups = [(of_clip, (number,)) for number, of_clip in enumerate(sources)]
+    sets = []
+    for of_group, scored in groups:
+        shared = {i for source in of_group if len(clips[source]) > large for i in clips[source]}
+        left = {i for source in of_group for i in clips[source]} - shared
+        sets.append(
+            LeftOut(scored=scored, without=tuple(sorted(left)), shared=tuple(sorted(shared)))
+        )
+    return sets
+
+
+def scores_without(
+    gram: Tensor,
+    cross: Tensor,
+    ridges: Sequence[float],
+    rows: ClipRows,
+    sets: Sequence[LeftOut],
+) -> Iterator[tuple[float, Tensor]]:
+    """Score clips by the regressions that never saw them.
+
+    Args:
+        gram: G of all clips, float64 [W, W]; only its lower triangle is used.
+        cross: Q of all clips, [W, C].
+        ridges: Ridge strengths r, above 0.
+        rows: Rows of the clips in ``sets``, which are part of the sums.
+        sets: What to score and what to leave out.
+
+    Yields:
+        Each ridge strength with the token scores, shape [B, N, C], in the precision of ``rows``;
+        NaN for clips that are in no set.
+    """
+    parts: dict[tuple[int, ...], list[LeftOut]] = defaultdict(list)
+    for one in sets:
+        parts[one.shared].append(one)
+    found = {ridge: _empty(rows) for ridge in ridges}
+    for shared, same in parts.items():
+        gram_of, cross_of = gram, cross
+        if shared:
+            x = rows.fitted[list(shared)].flatten(0, 1).to(gram.dtype)
+            y = rows.labelled[list(shared)].flatten(0, 1).to(gram.dtype)
+            gram_of, cross_of = gram - x.T @ x, cross - x.T @ y
+        used = sorted({i for one in same for i in (*one.scored, *one.without)})
+        place = {clip: row for row, clip in enumerate(used)}
+        moved = [
+            LeftOut(
+                scored=tuple(place[i] for i in one.scored),
+                without=tuple(place[i] for i in one.without),
+            )
+            for one in same
+        ]
+        scored = [clip for one in same for clip in one.scored]
+        rows_of_scored = [place[clip] for clip in scored]
+        for ridge, scores in _scores(gram_of, cross_of, ridges, _select(rows, used), moved):
+            found[ridge][scored] = scores[rows_of_scored]
+    yield from found.items()
+
+
+def _empty(rows: ClipRows) -> Tensor:
+    shape = (*rows.tokens.shape[:2], rows.targets.shape[1])
+    return rows.tokens.new_full(shape, torch.nan)
+
+
+def _select(rows: ClipRows, clips: list[int]) -> ClipRows:
+    if len(clips) == len(rows.fitted):
+        return rows
+    return ClipRows(
+        fitted=rows.fitted[clips],
+        weights=rows.weights[clips],
+        tokens=rows.tokens[clips],
+        targets=rows.targets[clips],
+    )
+
+
+def _scores(
+    gram: Tensor, cross: Tensor, ridges: Sequence[float], rows: ClipRows, sets: Sequence[LeftOut]
+) -> Iterator[tuple[float, Tensor]]:
+    """`scores_without` for sets without ``shared`` clips."""
+    values, vectors = torch.linalg.eigh(gram)
+    turn = vectors.to(rows.fitted.dtype)
+    fitted, tokens = rows.fitted @ turn, rows.tokens @ turn
+    turned = vectors.T @ cross.to(vectors.dtype)
+    labelled = rows.labelled
+    alike: dict[tuple[int, int], list[LeftOut]] = defaultdict(list)
+    for one in sets:
+        alike[len(one.scored), len(one.without)].append(one)
+    for ridge in ridges:
+        inverse = 1.0 / (values.clamp_min(0.0) + ridge)
+        solution = (inverse.unsqueeze(1) * turned).to(fitted.dtype)
+        scale = inverse.sqrt().to(fitted.dtype)
+        scores = tokens @ solution
+        residual = labelled - fitted @ solution
+        for (num_scored, num_without), same in alike.items():
+            if num_without == 0:
+                continue
+            bytes_each = (num_without * fitted.shape[1] + num_scored * tokens.shape[1]) * (
+                fitted.shape[2] * fitted.element_size()
+            )
+            size = max(1, CHUNK_BYTES // bytes_each)
+            for begin in range(0, len(same), size):
+                chunk = same[begin : begin + size]
+                at = torch.tensor([one.scored for one in chunk])
+                without = torch.tensor([one.without for one in chunk])
+                x = (fitted[without] * scale).flatten(1, 2)  # [g, m k, W]
+                z = (tokens[at] * scale).flatten(1, 2)  # [g, s N, W]
+                system = torch.eye(x.shape[1], dtype=x.dtype) - x @ x.mT
+                error = torch.linalg.solve(system, residual[without].flatten(1, 2))
+                scores[at] -= (z @ x.mT @ error).unflatten(1, (num_scored, -1))
+        yield ridge, scores

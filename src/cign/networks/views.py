@@ -1,0 +1,150 @@
+"""Views of a clip: fixed functions that give the vectors a closed-form method classifies.
+
+A view depends on a single clip and never on the data set, so that sums over clips stay exact in any
+order. All of it is ours, apart from pooling by mean and deviation (statistics pooling: Snyder et
+al., ICASSP 2018).
+
+Legend: B clips, N tokens, D width of a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+from cign.errors import InputError, one_of
+
+POOLINGS = ("tokens", "mean", "statistics")
+NORMALISATIONS = ("layer", "root")
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """Which vectors of a clip are classified, and how much each of them counts.
+
+    Attributes:
+        pooling: ``tokens`` keeps every token, ``mean`` their mean, ``statistics`` the mean, maximum
+            and standard deviation over the tokens, side by side.
+        normalisation: ``layer`` normalises each vector to mean 0 and variance 1; ``root`` takes
+            signed square roots before, which damps large activations (power normalisation:
+            Perronnin et al., ECCV 2010).
+        contrast: Share of the clip mean subtracted from tokens, see `contrast`.
+        saliency: Power of `saliency` of tokens; 0 weights all equally.
+    """
+
+    pooling: str = "tokens"
+    normalisation: str = "layer"
+    contrast: float = 0.0
+    saliency: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Reject unknown names and values out of range."""
+        for name, value, allowed in (
+            ("pooling", self.pooling, POOLINGS),
+            ("normalisation", self.normalisation, NORMALISATIONS),
+        ):
+            if value not in allowed:
+                raise one_of(value, allowed, name)
+        if not 0.0 <= self.contrast <= 1.0:
+            raise InputError(f"contrast {self.contrast} must be in [0, 1]")
+        if not 0.0 <= self.saliency < float("inf"):
+            raise InputError(f"saliency {self.saliency} must be 0 or more")
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether single tokens are classified."""
+        return self.pooling == "tokens"
+
+    @property
+    def projection(self) -> str:
+        """Name of the inputs that share random projections."""
+        return "statistics" if self.pooling == "statistics" else "tokens"
+
+    def vectors(self, tokens: Tensor) -> Tensor:
+        """The vectors to classify, [B, N, D] to [B, N', D'], before layer normalisation."""
+        if self.pooling == "tokens":
+            x = contrast(tokens, self.contrast)
+        elif self.pooling == "mean":
+            x = tokens.mean(dim=1, keepdim=True)
+        else:
+            parts = (
+                tokens.mean(dim=1),
+                tokens.amax(dim=1),
+                tokens.std(dim=1, correction=0),
+            )
+            return torch.cat([self._root(layer_norm(x, x.shape[1:])) for x in parts], 1).unsqueeze(
+                1
+            )
+        return self._root(x)
+
+    def _root(self, x: Tensor) -> Tensor:
+        return x.sign() * x.abs().sqrt() if self.normalisation == "root" else x
+
+    def shares(self, tokens: Tensor) -> Tensor:
+        """How much each vector counts in the clip, shape [B, N'], which sums to one."""
+        if not self.has_tokens:
+            return tokens.new_ones(len(tokens), 1)
+        return saliency(tokens, self.saliency)
+
+
+def views_of(**values: tuple[Any, ...]) -> tuple[View, ...]:
+    """All views with the given values; options of tokens do not multiply views without tokens."""
+    names = list(values)
+    views: dict[View, None] = {}
+    for combination in product(*values.values()):
+        options = dict(zip(names, combination, strict=True))
+        if options.get("pooling", "tokens") != "tokens":
+            options |= {"contrast": 0.0, "saliency": 0.0}
+        views[View(**options)] = None
+    return tuple(views)
+
+
+def describe(view: View) -> dict[str, Any]:
+    """The settings of a view that have an effect."""
+    settings = asdict(view)
+    if not view.has_tokens:
+        del settings["contrast"], settings["saliency"]
+    return settings
+
+
+def saliency(tokens: Tensor, power: float) -> Tensor:
+    """How much each token differs from its clip: a fixed function of the clip.
+
+    u_n = |x_n - mean x|^(2 power) / sum_n |x_n - mean x|^(2 power): with power 1, the share of a
+    token in the variance of the clip. Most of an image is background; tokens that differ from it
+    may be an object. Subtracting a share of the mean (`contrast`) does not change it.
+
+    Args:
+        tokens: Tokens, shape [B, N, D].
+        power: Exponent; 0 weights all tokens equally.
+
+    Returns:
+        Saliency, shape [B, N], which sums to one; 1 / N if all tokens are equal.
+    """
+    if power == 0:
+        return tokens.new_full(tokens.shape[:2], 1.0 / tokens.shape[1])
+    spread = (tokens - tokens.mean(dim=1, keepdim=True)).square_().sum(dim=2)
+    largest = spread.amax(dim=1, keepdim=True)
+    # Relative to the largest one, so that powers do not underflow or overflow.
+    raised = torch.where(largest > 0, spread / largest, torch.ones_like(spread)).pow(power)
+    return raised / raised.sum(dim=1, keepdim=True)
+
+
+def contrast(tokens: Tensor, share: float) -> Tensor:
+    """Subtract a share of the clip mean from tokens: x_n - share * mean x.
+
+    The part that all tokens of a clip have in common is mostly background.
+
+    Args:
+        tokens: Tokens, shape [B, N, D].
+        share: 0 leaves the tokens unchanged, 1 subtracts the whole mean.
+
+    Returns:
+        Tokens, shape [B, N, D].
+    """
+    return tokens - share * tokens.mean(dim=1, keepdim=True) if share else tokens
