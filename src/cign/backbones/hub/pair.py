@@ -10,19 +10,28 @@ from torch import Tensor
 
 from cign.backbones.fitting import FittedBackbone
 from cign.backbones.hub.loading import (
-    PICTURES,
-    SOUNDS,
+    AUDIO,
+    LITE0,
+    ONNX_AUDIO,
+    ONNX_VISUAL,
+    SFX,
+    VISUAL,
     Source,
-    read_source,
     recorded,
 )
-from cign.backbones.hub.pictures import PictureHalf, PictureInput, load_pictures
+from cign.backbones.hub.pictures import HubPicture, PictureHalf, PictureInput, load_pictures
 from cign.backbones.hub.sounds import ResNetSound, SoundHalf, check_window, load_sounds
+from cign.backbones.packaged.accelerated import ONNXRUNTIME, TORCH
+from cign.backbones.packaged.loading import load_lite0, load_sfx
 from cign.backbones.resnet import resnet_pair
+from cign.backbones.sources import find_source
+from cign.backbones.user_onnx import OnnxPicture, OnnxSound
 from cign.data.media.decode import PRESETS, MediaSpec
 from cign.errors import InputError
 
 HUB_RESNET = "microsoft/resnet-18"
+MOST_BY_DEFAULT = 4  # rows, columns, frequencies and time steps (ours)
+_REDUCED = {LITE0, SFX, ONNX_VISUAL, ONNX_AUDIO}
 RELEASE = {"resnet18": HUB_RESNET, "resnet18-random": None}
 
 
@@ -80,6 +89,22 @@ class HubPair(FittedBackbone):
         return tokens
 
     @property
+    def default_tokens(self) -> str | None:
+        """Reduction of the tokens that stores cache if none is asked for; None for none."""
+        if not {self.visual.source.kind, self.audio.source.kind} & _REDUCED:
+            return None
+        rows, columns, frequencies, moments = (
+            min(MOST_BY_DEFAULT, side) for side in (*self.visual_grid, *self.audio_grid)
+        )
+        return f"{rows}x{columns}+{frequencies}x{moments}"
+
+    @property
+    def runtime(self) -> str:
+        """See `Backbone`."""
+        runtimes = {getattr(half.network, "runtime", TORCH) for half in (self.visual, self.audio)}
+        return ONNXRUNTIME if ONNXRUNTIME in runtimes else TORCH
+
+    @property
     def record(self) -> dict[str, Any]:
         """See `FittedBackbone`."""
         return {"visual": self.visual.source.record, "audio": self.audio.source.record}
@@ -91,7 +116,9 @@ class HubPair(FittedBackbone):
             f"{encoder.source.name} has no preprocessor_config.json: its {what} input is prepared "
             f"as published for {encoder.source.kind}"
             for encoder, what in ((self.visual, "visual"), (self.audio, "audio"))
-            if encoder.source.preprocessing is None and encoder.source.name not in RELEASE
+            if encoder.source.preprocessing is None
+            and encoder.source.name not in RELEASE
+            and encoder.source.kind not in _REDUCED
         )
 
     @property
@@ -107,8 +134,9 @@ def load_pair(
     """Load a pair.
 
     Args:
-        visual: Hub name or folder of a visual network, ``resnet18`` or ``resnet18-random``.
-        audio: Hub name or folder of an audio network, or ``resnet18-random``.
+        visual: A visual network (see `cign.backbones.sources`), ``resnet18`` or
+            ``resnet18-random``.
+        audio: An audio network, or ``resnet18-random``.
         name: Name of the pair.
         weights: False leaves the weights random, because they are loaded afterwards.
         record: Value of `HubPair.record`, to build the same networks without their folders.
@@ -121,8 +149,8 @@ def load_pair(
     else:
         sources = [_source(encoder, weights) for encoder in (visual, audio)]
     for source, allowed, others, what in (
-        (sources[0], PICTURES, SOUNDS, "a visual"),
-        (sources[1], SOUNDS, PICTURES, "an audio"),
+        (sources[0], VISUAL, AUDIO, "a visual"),
+        (sources[1], AUDIO, VISUAL, "an audio"),
     ):
         if source is not None and source.kind not in allowed:
             remedy = (
@@ -130,7 +158,7 @@ def load_pair(
             )
             raise InputError(
                 f"backbone {source.name!r} is a {source.kind}, which is not {what} network "
-                f"({', '.join(allowed)}): {remedy}"
+                f"({', '.join(kind for kind in allowed if kind not in _REDUCED)}): {remedy}"
             )
     return HubPair(name, _visual(sources[0]), _audio(sources[1]))
 
@@ -139,12 +167,20 @@ def _source(name: str, weights: bool) -> Source | None:
     """The source of an encoder; None for the random networks of the release."""
     if name in RELEASE:
         hub = RELEASE[name]
-        return None if hub is None else read_source(hub, weights=weights)
-    return read_source(name, weights=weights)
+        return None if hub is None else find_source(hub, weights=weights)
+    return find_source(name, weights=weights)
 
 
 def _recorded(record: dict[str, Any]) -> Source | None:
-    return None if record["name"] in RELEASE else recorded(record)
+    if record["name"] in RELEASE:
+        return None
+    source = recorded(record)
+    if source.kind in (ONNX_VISUAL, ONNX_AUDIO):
+        raise InputError(
+            f"a model claims to have trained {source.name!r}, a network in ONNX, which cannot be "
+            "trained: restore or recreate the model"
+        )
+    return source
 
 
 def _release(name: str) -> Source:
@@ -152,16 +188,20 @@ def _release(name: str) -> Source:
 
 
 def _visual(source: Source | None) -> PictureHalf:
-    if source is not None:
-        return load_pictures(source)
-    spec = PRESETS["release"]
-    network = resnet_pair(None).visual
-    return PictureHalf(_release("resnet18-random"), network, PictureInput(), spec.frame_px)
+    if source is None:
+        spec = PRESETS["release"]
+        network = resnet_pair(None).visual
+        return HubPicture(_release("resnet18-random"), network, PictureInput(), spec.frame_px)
+    if source.kind == LITE0:
+        return load_lite0(source)
+    return OnnxPicture(source) if source.kind == ONNX_VISUAL else load_pictures(source)
 
 
 def _audio(source: Source | None) -> SoundHalf:
-    if source is not None:
-        return load_sounds(source)
-    spec = PRESETS["release"]
-    network = resnet_pair(None).audio
-    return ResNetSound(_release("resnet18-random"), network, spec.rate_hz, spec.window_s)
+    if source is None:
+        spec = PRESETS["release"]
+        network = resnet_pair(None).audio
+        return ResNetSound(_release("resnet18-random"), network, spec.rate_hz, spec.window_s)
+    if source.kind == SFX:
+        return load_sfx(source)
+    return OnnxSound(source) if source.kind == ONNX_AUDIO else load_sounds(source)
