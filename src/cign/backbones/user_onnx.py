@@ -37,7 +37,7 @@ from cign.utils.files import read_json
 ABOUT = "encoder.json"
 _KINDS = {"visual": ONNX_VISUAL, "audio": ONNX_AUDIO}
 _INPUTS = {"visual": ("NCHW", "NHWC"), "audio": ("NL", "NCL")}
-_GRIDS = {"visual": "HW", "audio": "FT"}
+_GRIDS = {"visual": ("H", "W"), "audio": ("F", "T")}
 _KEYS = {
     "": {"modality", "file", "input", "output"},
     "visual": {"name", "layout", "size_px", "mean", "std"},
@@ -84,7 +84,7 @@ def _check(about: dict[str, Any], modality: str, path: Path) -> None:
     if how["layout"] not in _INPUTS[modality]:
         raise one_of(str(how["layout"]), _INPUTS[modality], f"input layout in {path}")
     layout, shape = str(out["layout"]), out["shape"]
-    grid = _GRIDS[modality]
+    grid = "".join(_GRIDS[modality])
     letters = set(layout)
     if (
         layout[:1] != "N"

@@ -21,7 +21,7 @@ from cign.backbones.hub.loading import (
 )
 from cign.backbones.hub.pictures import HubPicture, PictureHalf, PictureInput, load_pictures
 from cign.backbones.hub.sounds import ResNetSound, SoundHalf, check_window, load_sounds
-from cign.backbones.packaged.accelerated import ONNXRUNTIME, TORCH
+from cign.backbones.packaged.accelerated import ONNXRUNTIME, TORCH, has_onnxruntime
 from cign.backbones.packaged.loading import load_lite0, load_sfx
 from cign.backbones.resnet import resnet_pair
 from cign.backbones.sources import find_source
@@ -112,14 +112,20 @@ class HubPair(FittedBackbone):
     @property
     def notes(self) -> tuple[str, ...]:
         """See `FittedBackbone`."""
-        return tuple(
+        notes = [
             f"{encoder.source.name} has no preprocessor_config.json: its {what} input is prepared "
             f"as published for {encoder.source.kind}"
             for encoder, what in ((self.visual, "visual"), (self.audio, "audio"))
             if encoder.source.preprocessing is None
             and encoder.source.name not in RELEASE
             and encoder.source.kind not in _REDUCED
-        )
+        ]
+        if self.visual.source.kind == LITE0 and not has_onnxruntime():
+            notes.append(
+                "lite0 takes about 3 times as long on a CPU without onnx and onnxruntime: "
+                "`pip install onnx onnxruntime`"
+            )
+        return tuple(notes)
 
     @property
     def fingerprint(self) -> str:

@@ -65,7 +65,7 @@ def add_options(parser: CommandParser) -> None:
         "--preset",
         metavar="NAME",
         help="number of frames, frame size, sampling rate and window: release, small, av_cil, "
-        "ast, cav_mae or pe_av (default: that of the backbone)",
+        "ast, cav_mae, pe_av or real_10s (default: that of the backbone)",
     )
     add_decoders(parser)
     add_device(parser)
