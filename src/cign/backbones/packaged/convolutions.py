@@ -5,7 +5,7 @@ Legend: B inputs, C channels, H x W positions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +47,8 @@ class Convolution(nn.Module):
             torch.empty(out_channels, in_channels // self.groups, kernel, kernel)
         )
         self.bias = nn.Parameter(torch.zeros(out_channels))
-        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        if not self.weight.is_meta:  # on that device torch would first import its compiler
+            nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
 
     @property
     def padding(self) -> tuple[int, int]:
@@ -86,6 +87,35 @@ class Residual(nn.Module):
 def convolutions(network: nn.Module) -> list[Convolution]:
     """The convolutions of a network in the order in which they are applied."""
     return [module for module in network.modules() if isinstance(module, Convolution)]
+
+
+def folded_state(
+    build: Callable[[], nn.Module],
+    state: Mapping[str, Tensor],
+    layers: Sequence[tuple[str, str]],
+    *,
+    eps: float,
+) -> dict[str, Tensor]:
+    """The state of a network from that of one with batch normalisation in evaluation mode.
+
+    Args:
+        build: Builds the network.
+        state: State of the other network.
+        layers: Names in it of each convolution, without bias, and of the batch normalisation that
+            follows, in the order of `convolutions`.
+        eps: Added to the variances.
+
+    Raises:
+        KeyError: If the state lacks a tensor.
+    """
+    with torch.device("meta"):
+        network = build()
+    names = [name for name, layer in network.named_modules() if isinstance(layer, Convolution)]
+    found: dict[str, Tensor] = {}
+    for name, (convolution, norm) in zip(names, layers, strict=True):
+        weight, bias = fold(state, convolution, norm, eps=eps)
+        found |= {f"{name}.weight": weight, f"{name}.bias": bias}
+    return found
 
 
 def fold(

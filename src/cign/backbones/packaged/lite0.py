@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cign.backbones.hub.loading import Source
 from cign.backbones.hub.pictures import PictureHalf, PictureInput
 from cign.backbones.packaged.accelerated import PRECISION, Accelerated
-from cign.backbones.packaged.convolutions import RELU6, Convolution, Residual, convolutions, fold
+from cign.backbones.packaged.convolutions import RELU6, Convolution, Residual, folded_state
 
 INPUT_PX, STEM_WIDTH, DIM = 224, 32, 1280
 REDUCTION = 32  # of the sides of a frame
@@ -84,11 +84,7 @@ def lite0_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         pairs.append((f"{block}._depthwise_conv", f"{block}._bn1"))
         pairs.append((f"{block}._project_conv", f"{block}._bn2"))
     pairs.append(("_conv_head", "_bn1"))
-    network = lite0_network()
-    for layer, names in zip(convolutions(network), pairs, strict=True):
-        weight, bias = fold(state, *names, eps=_EPS)
-        layer.weight.data, layer.bias.data = weight, bias
-    return network.state_dict()
+    return folded_state(lite0_network, state, pairs, eps=_EPS)
 
 
 class Lite0(PictureHalf):

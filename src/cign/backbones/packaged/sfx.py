@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from cign.backbones.hub.loading import Source
 from cign.backbones.hub.sounds import SoundHalf
 from cign.backbones.packaged.accelerated import PRECISION, Accelerated
-from cign.backbones.packaged.convolutions import RELU, Convolution, convolutions, fold
+from cign.backbones.packaged.convolutions import RELU, Convolution, folded_state
 from cign.errors import InputError
 
 RATE_HZ, N_FFT, HOP, NUM_MELS = 44_100, 2048, 1024, 96
@@ -96,13 +96,12 @@ def sfx_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         KeyError: If a tensor is missing.
     """
-    network = sfx_network()
-    for i, layer in enumerate(convolutions(network)):
-        block, number = f"embedding_net.conv_block{i // 2 + 1}", i % 2 + 1
-        layer.weight.data, layer.bias.data = fold(
-            state, f"{block}.conv{number}", f"{block}.bn{number}", eps=_EPS
-        )
-    return network.state_dict()
+    layers = [
+        (f"embedding_net.conv_block{block}.conv{i}", f"embedding_net.conv_block{block}.bn{i}")
+        for block in range(1, len(WIDTHS) + 1)
+        for i in (1, 2)
+    ]
+    return folded_state(sfx_network, state, layers, eps=_EPS)
 
 
 class Sfx(SoundHalf):
