@@ -209,5 +209,28 @@ def test_what_a_network_in_onnx_cannot_do(write):
         fit(pair, MediaSpec(frame_px=246, rate_hz=RATE_HZ, window_s=0.25))
     with pytest.raises(InputError, match="cannot be trained: restore or recreate the model"):
         load_backbone(pair.name, weights=False, record=pair.record)
+    pair.eval()
+    with pytest.raises(InputError, match="which torch cannot trace"):
+        torch.export.export(pair.audio, (torch.zeros(2, 4000),))
     (folder / "encoder.onnx").write_bytes(b"not a network")
     assert "cannot be opened by onnxruntime" in refusal(f"resnet18-random+{folder}")
+
+
+def test_commands_prepare_train_and_predict_with_them(write, tiny, cign, tmp_path):
+    torch.set_num_threads(1)
+    name = f"{write('eyes', 'visual')}+{write('ears', 'audio')}"
+    store, run = tmp_path / "store", tmp_path / "run"
+    code, _, err = cign("prepare", tiny[0], store, "--backbone", name, "--workers", 0)
+    assert code == 0, err
+    assert cign("train", store, "--out", run)[0] == 0
+    clip = min(tiny[0].rglob("test/**/*.mp4"))
+    code, out, err = cign("predict", run, clip, "--json")
+    assert code == 0, err
+    assert json.loads(out)[0]["error"] is None
+    write("ears", "audio", input__spectrogram="none", output__name="y", input__window_s=0.5)
+    assert cign("predict", run, clip)[0] == 0
+    network = tmp_path / "ears" / "encoder.onnx"
+    network.write_bytes(network.read_bytes() + b"\x72\x00")
+    code, out, err = cign("predict", run, clip)
+    assert (code, out) == (2, "")
+    assert "has other weights than the model was trained with" in err

@@ -185,6 +185,10 @@ class OnnxNetwork(nn.Module):
         Raises:
             InputError: If the network fails, or its output has another shape than declared.
         """
+        if torch.compiler.is_compiling() or type(x) is not Tensor:
+            raise InputError(
+                f"backbone {self.name!r} is a network in ONNX, which torch cannot trace"
+            )
         values = np.ascontiguousarray(x.detach().cpu().numpy(), dtype=np.float32)
         try:
             out: NDArray[Any] = self._session.run([self._output], {self._input: values})[0]
