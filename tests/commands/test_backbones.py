@@ -175,7 +175,7 @@ def test_a_folder_that_moved_keeps_its_tokens(folders, done, world, networks, tm
 
 
 def test_presets_decide_what_is_decoded(done, world, tmp_path, cign, folders):
-    assert set(PRESETS) == {"release", "small", "av_cil", "ast", "cav_mae", "pe_av"}
+    assert set(PRESETS) == {"release", "small", "av_cil", "ast", "cav_mae", "pe_av", "real_10s"}
     for name, px, rate in (("av_cil", 224, 16_000), ("pe_av", 336, 48_000)):
         store = tmp_path / name
         few = tmp_path / "few"
@@ -200,7 +200,7 @@ def test_presets_decide_what_is_decoded(done, world, tmp_path, cign, folders):
         assert (code, out) == (2, "")
         assert words in error
     code, _, error = cign("prepare", world.clips, tmp_path / "no", "--preset", "avcil")
-    assert "use one of release, small, av_cil, ast, cav_mae, pe_av" in error
+    assert "use one of release, small, av_cil, ast, cav_mae, pe_av, real_10s" in error
     assert not (tmp_path / "no").exists()
 
 

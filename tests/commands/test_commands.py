@@ -57,9 +57,12 @@ def test_inspect_counts_missing_files(cign, tmp_path):
     assert "3 of 3 files are missing: a.mp4" in out
 
 
-def test_prepare_asks_for_a_backbone_where_small_is_a_poor_choice(cign, world, tmp_path):
+def test_prepare_asks_for_a_backbone_where_small_is_a_poor_choice(
+    cign, world, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cign.backbones.packaged.packages.both_installed", lambda: False)
     real = shutil.copytree(world.clips / "train", tmp_path / "real")
-    refused(cign("prepare", real, tmp_path / "store"), "--backbone", "synthetic")
+    refused(cign("prepare", real, tmp_path / "store"), "--backbone", "aisfx==0.1.2")
     assert not (tmp_path / "store").exists()
     code, out, err = cign("prepare", real, tmp_path / "store", "--backbone", "none")
     assert code == 0

@@ -93,7 +93,7 @@ def test_halves_that_do_not_make_a_pair_are_refused(root):
     vit, ast = make_network(root, "vit"), make_network(root, "ast")
     assert refused(vit) == (
         f"backbone {str(vit)!r} is visual only: add an audio network, for example "
-        f"{vit}+MIT/ast-finetuned-audioset-10-10-0.4593, or {vit}+resnet18-random to train one end "
+        f"{vit}+sfx, or {vit}+resnet18-random to train one end "
         "to end"
     )
     assert "is audio only: put a visual network before it" in refused(ast)

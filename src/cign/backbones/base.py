@@ -53,6 +53,11 @@ class Backbone(nn.Module, ABC):
         """Notes for the user on weights and input, one sentence each."""
         return ()
 
+    @property
+    def runtime(self) -> str:
+        """What computes the tokens; others give the same tokens within float16's rounding."""
+        return "torch"
+
     @abstractmethod
     def audio_tokens(self, audio: Tensor) -> Tensor:
         """Encode audio.

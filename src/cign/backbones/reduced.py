@@ -131,6 +131,11 @@ class ReducedBackbone(FittedBackbone):
         return self.inner.notes
 
     @property
+    def runtime(self) -> str:
+        """See `Backbone`."""
+        return self.inner.runtime
+
+    @property
     def fingerprint(self) -> str:
         """See `Backbone`."""
         return hashlib.sha256(f"{self.inner.fingerprint} {self.tokens}".encode()).hexdigest()

@@ -10,21 +10,24 @@ from typing import Any
 from cign.backbones.base import Backbone
 from cign.backbones.blocks import STEM, FrozenBlocks
 from cign.backbones.fitting import set_source
-from cign.backbones.hub.loading import PICTURES, SOUNDS, read_source, where_it_is
-from cign.backbones.hub.pair import load_pair
+from cign.backbones.hub.loading import AUDIO, VISUAL, where_it_is
+from cign.backbones.hub.pair import HubPair, load_pair
 from cign.backbones.hub.pe_av import load_pe_av
-from cign.backbones.reduced import ReducedBackbone, split_tokens
+from cign.backbones.packaged.loading import is_packaged
+from cign.backbones.packaged.packages import PACKAGED
+from cign.backbones.reduced import ReducedBackbone, split_tokens, with_tokens
 from cign.backbones.registered import BACKBONES, build_registered
 from cign.backbones.resnet import resnet_pair
 from cign.backbones.small import RECORD_FILE, SmallPair
+from cign.backbones.sources import find_source
 from cign.backbones.stem import StemBackbone
 from cign.data.media.decode import MediaSpec
 from cign.data.tokens import cache_name
 from cign.errors import InputError
 
 # Examples in error messages for a missing network.
-_EXAMPLE_SOUND = "MIT/ast-finetuned-audioset-10-10-0.4593"
-_EXAMPLE_PICTURE = "facebook/dinov2-small"
+_EXAMPLE_SOUND = "sfx"
+_EXAMPLE_PICTURE = "lite0"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _PLUGIN = re.compile(r"[\w.]+:[\w.]+")
 _SMALL_STEM = f"small{STEM}"
@@ -40,8 +43,9 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
               written by ``python -m cign.backbones.pretrain.training``,
             - ``resnet18`` (visual weights from the hub), ``resnet18-random``, or the hub name or
               folder of a ResNet: the release's pair, whose audio encoder has random weights,
-            - ``VISUAL+AUDIO``: a visual and an audio network of transformers, each by its hub name
-              or folder, see `cign.backbones.hub.pair`,
+            - ``VISUAL+AUDIO``: a visual encoder (``lite0``, or a network of transformers) and an
+              audio encoder (``sfx``, or a network of transformers), each by its name, hub name,
+              wheel or folder, see `cign.backbones.sources`,
             - ``facebook/pe-av-...`` or a folder of such a network, which encodes both modalities,
             - a registered name (`cign.backbones.registered`) or ``package.module:Name``,
 
@@ -62,6 +66,27 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
     return backbone.eval()
 
 
+def load_to_prepare(name: str, tokens: str | None = None) -> Backbone:
+    """Load the backbone whose tokens a store caches.
+
+    Args:
+        name: See `load_backbone`.
+        tokens: See `cign.backbones.reduced.with_tokens`. None keeps the reduction of the name;
+            without one, pairs with ``lite0``, ``sfx`` or an ``encoder.json`` are reduced to at most
+            4 x 4 tokens each, all others are not.
+
+    Raises:
+        InputError: See `load_backbone`.
+    """
+    name = with_tokens(name, tokens)
+    backbone = load_backbone(name)
+    if tokens is None and isinstance(backbone, HubPair) and backbone.default_tokens is not None:
+        reduced = ReducedBackbone(backbone, backbone.default_tokens)
+        set_source(reduced, f"{resolve_name(name)}@{backbone.default_tokens}")
+        return reduced.eval()
+    return backbone
+
+
 def resolve_name(name: str) -> str:
     """The name of a backbone with absolute folders, so that it loads from any directory."""
     if name in BACKBONES.names:
@@ -71,8 +96,15 @@ def resolve_name(name: str) -> str:
     if name.endswith(STEM):
         return resolve_name(name.removesuffix(STEM)) + STEM
     base, tokens = split_tokens(name)
-    parts = [str(Path(p).resolve()) if Path(p).is_dir() else p for p in base.split("+")]
+    parts = [_resolve_part(part) for part in base.split("+")]
     return "+".join(parts) + ("" if tokens is None else f"@{tokens}")
+
+
+def _resolve_part(part: str) -> str:
+    """One name of a pair; that of a packaged encoder is never a folder."""
+    if part in PACKAGED or not (Path(part).is_dir() or is_packaged(part)):
+        return part
+    return str(Path(part).resolve())
 
 
 def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
@@ -85,6 +117,8 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
         record: See `load_backbone`.
     """
     folder = Path(base)
+    if is_packaged(base):
+        return _load_single(base, short, weights=weights)
     if not folder.is_dir() and (base in BACKBONES.names or _PLUGIN.fullmatch(base)):
         return build_registered(base, weights=weights)
     if base.endswith(STEM) and not folder.is_dir():
@@ -102,8 +136,8 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
     if not (folder.is_absolute() or folder.exists() or _HUB_NAME.fullmatch(base)):
         raise InputError(
             f"unknown backbone {base!r}: use one of {', '.join([*BACKBONES.names, _SMALL_STEM])}, "
-            "a local folder with config.json and weights, or a visual and an audio network by "
-            "their hub names or folders, VISUAL+AUDIO"
+            "a local folder with config.json and weights, or a visual and an audio network, "
+            "VISUAL+AUDIO: lite0+sfx, or hub names or folders in place of either"
         )
     return _load_single(base, short, weights=weights)
 
@@ -114,17 +148,17 @@ def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
     Raises:
         InputError: If it encodes only one modality.
     """
-    source = read_source(base, weights=weights)
+    source = find_source(base, weights=weights)
     if source.kind == "resnet":
         backbone = resnet_pair(source.name if weights else None)
         backbone.name = short
         return backbone
-    if source.kind in PICTURES:
+    if source.kind in VISUAL:
         raise InputError(
             f"backbone {base!r} is visual only: add an audio network, for example "
             f"{base}+{_EXAMPLE_SOUND}, or {base}+resnet18-random to train one end to end"
         )
-    if source.kind in SOUNDS:
+    if source.kind in AUDIO:
         raise InputError(
             f"backbone {base!r} is audio only: put a visual network before it, for example "
             f"{_EXAMPLE_PICTURE}+{base}"

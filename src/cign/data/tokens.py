@@ -27,8 +27,8 @@ class TokenCache:
     """The tokens of a store's clips by one backbone, memory-mapped.
 
     Attributes:
-        info: Contents of ``tokens.json``: ``backbone, source, fingerprint, num_audio_tokens,
-            audio_dim, audio_grid, num_visual_tokens, visual_dim, visual_grid``.
+        info: Contents of ``tokens.json``: ``backbone, source, fingerprint, runtime,
+            num_audio_tokens, audio_dim, audio_grid, num_visual_tokens, visual_dim, visual_grid``.
         rows: int64 [num_clips], the array row of each clip.
     """
 

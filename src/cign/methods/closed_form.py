@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from cign.errors import InputError
 from cign.methods.adaptation import ADAPTATION, Adaptation
-from cign.methods.base import Batch, ByModality, Losses, Method, Output, Setup, TaskData
-from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.base import Batch, Losses, Method, Output, Setup, TaskData
 from cign.methods.closed_form_options import DTYPES, ClosedFormOptions
 from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.selection import (
     balance,
     chosen_clips,
@@ -40,7 +40,7 @@ PIECE_BYTES = 2**24
 """Bytes of features computed at a time in training: they are read repeatedly from a cache."""
 SELECTION_BYTES = 2**30
 """Bytes of features of one view in memory during the selection."""
-LARGE_SHARE = 0.5
+LARGE_SHARE = 1.5
 """A source whose rows exceed this share of W is subtracted from the sums as a whole."""
 
 
@@ -209,7 +209,9 @@ class ClosedForm(Method):
                 shares = torch.cat([shares for _, shares in pieces])
                 sums = one.statistics_of(view)
                 for s, share in enumerate(settings.shares_of(view)):
-                    fitted, weights = sums.fitted_rows(features, shares, share)
+                    fitted, weights = sums.fitted_rows(
+                        features, shares, share, rounding=o.precision == "bfloat16"
+                    )
                     rows = ClipRows(
                         fitted=fitted, weights=weights, tokens=features, targets=targets
                     )

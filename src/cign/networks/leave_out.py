@@ -82,6 +82,7 @@ def sets_by_source(sources: Sequence[tuple[Hashable, ...]], large: float) -> lis
     for number, of_clip in enumerate(sources):
         for source in of_clip:
             clips[source].append(number)
+    groups: list[tuple[tuple[Hashable, ...], tuple[int, ...]]]
     if all(len(of_clip) == 1 for of_clip in sources):
         groups = [((source,), tuple(same)) for source, same in clips.items()]
     else:
@@ -189,7 +190,8 @@ def _scores(
                 without = torch.tensor([one.without for one in chunk])
                 x = (fitted[without] * scale).flatten(1, 2)  # [g, m k, W]
                 z = (tokens[at] * scale).flatten(1, 2)  # [g, s N, W]
-                system = torch.eye(x.shape[1], dtype=x.dtype) - x @ x.mT
-                error = torch.linalg.solve(system, residual[without].flatten(1, 2))
+                # Positive definite: its eigenvalues are those of r A or 1.
+                factor = torch.linalg.cholesky(torch.eye(x.shape[1], dtype=x.dtype) - x @ x.mT)
+                error = torch.cholesky_solve(residual[without].flatten(1, 2), factor)
                 scores[at] -= (z @ x.mT @ error).unflatten(1, (num_scored, -1))
         yield ridge, scores

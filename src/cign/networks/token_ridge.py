@@ -146,7 +146,7 @@ class TokenStatistics(nn.Module):
         return features * roots.unsqueeze(-1), roots
 
     def fitted_rows(
-        self, features: Tensor, shares: Tensor, token_share: float
+        self, features: Tensor, shares: Tensor, token_share: float, *, rounding: bool = False
     ) -> tuple[Tensor, Tensor]:
         """All rows of clips in the sums for s = ``token_share``, and the factors of their labels.
 
@@ -154,6 +154,7 @@ class TokenStatistics(nn.Module):
             features: f_n, shape [b, N, W].
             shares: u_n, shape [b, N].
             token_share: s.
+            rounding: As for `absorb`.
 
         Returns:
             Shapes [b, k, W] and [b, k]; see `cign.networks.leave_out.ClipRows`.
@@ -163,7 +164,10 @@ class TokenStatistics(nn.Module):
             parts.append((math.sqrt(token_share), "single"))
         found = [(root, *self.rows(kind, features, shares)) for root, kind in parts]
         return (
-            torch.cat([root * rows for root, rows, _ in found], dim=1),
+            torch.cat(
+                [root * (rounded(rows) if rounding else rows).to(rows) for root, rows, _ in found],
+                dim=1,
+            ),
             torch.cat([root * weights for root, _, weights in found], dim=1),
         )
 

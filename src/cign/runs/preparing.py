@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cign.backbones.base import Backbone
-from cign.backbones.registry import load_backbone
+from cign.backbones.registry import load_to_prepare
 from cign.data.prepare import pipeline
 from cign.data.prepare.finishing import PrepareReport
 from cign.utils.devices import resolve_device
@@ -31,8 +31,9 @@ def prepare(
         source: A folder of class folders, a table, or the lists of a benchmark.
         store: Folder of the store. A store that was prepared from the same source is completed,
             for example with the tokens of another backbone.
-        backbone: Name, folder or object; None caches no tokens. ``"small"`` suits generated clips
-            only.
+        backbone: Name, folder or object; None caches no tokens. ``"lite0+sfx"`` suits real clips
+            (by default with 4 x 4 tokens each, see `cign.backbones.registry.load_to_prepare`),
+            ``"small"`` suits generated clips only.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         split: See `cign.data.formats.read_source`.
@@ -49,7 +50,7 @@ def prepare(
         RunError: If the disk is full.
     """
     if isinstance(backbone, str):
-        backbone = load_backbone(backbone)
+        backbone = load_to_prepare(backbone)
     if backbone is not None:
         backbone = backbone.to(resolve_device(device))
     return pipeline.prepare(

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from cign.backbones.registry import load_backbone
+from cign.backbones.registry import load_to_prepare
 from cign.data.prepare.pipeline import prepare
 from cign.errors import InputError
 from cign.learner import Learner
@@ -78,7 +78,7 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 table,
                 store,
                 media=[media],
-                backbone=load_backbone(self.backbone),
+                backbone=load_to_prepare(self.backbone),
                 num_workers=self.num_workers,
                 progress=False,
             )

@@ -14,8 +14,11 @@ from torch import nn
 from cign.errors import InputError, one_of
 from cign.utils.connection import hub_trouble
 
+LITE0, SFX = "lite0", "sfx"  # encoders of `cign.backbones.packaged`
+ONNX_VISUAL, ONNX_AUDIO = "onnx-visual", "onnx-audio"  # of `cign.backbones.user_onnx`
 PICTURES = ("vit", "dinov2", "dinov3_vit", "videomae", "resnet")
 SOUNDS = ("audio-spectrogram-transformer", "clap", "clap_audio_model")
+VISUAL, AUDIO = (*PICTURES, LITE0, ONNX_VISUAL), (*SOUNDS, SFX, ONNX_AUDIO)
 BOTH = ("pe_audio_video",)
 _CONFIG = "config.json"
 _PREPROCESSING = (
@@ -97,7 +100,7 @@ def read_source(name: str, *, weights: bool = True) -> Source:
     source = Source(
         name=name, config=config, preprocessing=found[0] if found else None, weights=weights
     )
-    if source.kind not in PICTURES + SOUNDS + BOTH:
+    if source.kind not in (*PICTURES, *SOUNDS, *BOTH, LITE0, SFX):
         raise one_of(source.kind, PICTURES + SOUNDS + BOTH, f"architecture of backbone {name!r}")
     return source
 

@@ -11,17 +11,26 @@ from torch import Tensor
 from cign.backbones.fitting import FittedBackbone
 from cign.backbones.hub.audio import AudioEncoder, ResNetAudio, check_window, load_audio_encoder
 from cign.backbones.hub.loading import (
-    PICTURES,
-    SOUNDS,
+    AUDIO,
+    LITE0,
+    ONNX_AUDIO,
+    ONNX_VISUAL,
+    SFX,
+    VISUAL,
     Source,
-    read_source,
     recorded,
 )
-from cign.backbones.hub.visual import ImageInput, VisualEncoder, load_visual_encoder
+from cign.backbones.hub.visual import HubVisual, ImageInput, VisualEncoder, load_visual_encoder
+from cign.backbones.packaged.accelerated import ONNXRUNTIME, TORCH, has_onnxruntime
+from cign.backbones.packaged.loading import load_lite0, load_sfx
 from cign.backbones.resnet import HUB_RESNET, resnet_pair
+from cign.backbones.sources import find_source
+from cign.backbones.user_onnx import OnnxAudio, OnnxVisual
 from cign.data.media.decode import PRESETS, MediaSpec
 from cign.errors import InputError
 
+MOST_BY_DEFAULT = 4  # rows, columns, frequencies and time steps (ours)
+_REDUCED = {LITE0, SFX, ONNX_VISUAL, ONNX_AUDIO}
 RELEASE = {"resnet18": HUB_RESNET, "resnet18-random": None}
 
 
@@ -79,6 +88,22 @@ class HubPair(FittedBackbone):
         return tokens
 
     @property
+    def default_tokens(self) -> str | None:
+        """Reduction of the tokens that stores cache if none is asked for; None for none."""
+        if not {self.visual.source.kind, self.audio.source.kind} & _REDUCED:
+            return None
+        rows, columns, frequencies, moments = (
+            min(MOST_BY_DEFAULT, side) for side in (*self.visual_grid, *self.audio_grid)
+        )
+        return f"{rows}x{columns}+{frequencies}x{moments}"
+
+    @property
+    def runtime(self) -> str:
+        """See `Backbone`."""
+        runtimes = {getattr(half.network, "runtime", TORCH) for half in (self.visual, self.audio)}
+        return ONNXRUNTIME if ONNXRUNTIME in runtimes else TORCH
+
+    @property
     def record(self) -> dict[str, Any]:
         """See `FittedBackbone`."""
         return {"visual": self.visual.source.record, "audio": self.audio.source.record}
@@ -86,12 +111,20 @@ class HubPair(FittedBackbone):
     @property
     def notes(self) -> tuple[str, ...]:
         """See `FittedBackbone`."""
-        return tuple(
+        notes = [
             f"{encoder.source.name} has no preprocessor_config.json: its {what} input is prepared "
             f"as published for {encoder.source.kind}"
             for encoder, what in ((self.visual, "visual"), (self.audio, "audio"))
-            if encoder.source.preprocessing is None and encoder.source.name not in RELEASE
-        )
+            if encoder.source.preprocessing is None
+            and encoder.source.name not in RELEASE
+            and encoder.source.kind not in _REDUCED
+        ]
+        if self.visual.source.kind == LITE0 and not has_onnxruntime():
+            notes.append(
+                "lite0 takes about 3 times as long on a CPU without onnx and onnxruntime: "
+                "`pip install onnx onnxruntime`"
+            )
+        return tuple(notes)
 
     @property
     def fingerprint(self) -> str:
@@ -106,8 +139,9 @@ def load_pair(
     """Load a pair.
 
     Args:
-        visual: Hub name or folder of a visual network, ``resnet18`` or ``resnet18-random``.
-        audio: Hub name or folder of an audio network, or ``resnet18-random``.
+        visual: A visual network (see `cign.backbones.sources`), ``resnet18`` or
+            ``resnet18-random``.
+        audio: An audio network, or ``resnet18-random``.
         name: Name of the pair.
         weights: False leaves the weights random, because they are loaded afterwards.
         record: Value of `HubPair.record`, to build the same networks without their folders.
@@ -120,8 +154,8 @@ def load_pair(
     else:
         sources = [_source(encoder, weights) for encoder in (visual, audio)]
     for source, allowed, others, what in (
-        (sources[0], PICTURES, SOUNDS, "a visual"),
-        (sources[1], SOUNDS, PICTURES, "an audio"),
+        (sources[0], VISUAL, AUDIO, "a visual"),
+        (sources[1], AUDIO, VISUAL, "an audio"),
     ):
         if source is not None and source.kind not in allowed:
             remedy = (
@@ -129,7 +163,7 @@ def load_pair(
             )
             raise InputError(
                 f"backbone {source.name!r} is a {source.kind}, which is not {what} network "
-                f"({', '.join(allowed)}): {remedy}"
+                f"({', '.join(kind for kind in allowed if kind not in _REDUCED)}): {remedy}"
             )
     return HubPair(name, _visual(sources[0]), _audio(sources[1]))
 
@@ -138,12 +172,20 @@ def _source(name: str, weights: bool) -> Source | None:
     """The source of an encoder; None for the random networks of the release."""
     if name in RELEASE:
         hub = RELEASE[name]
-        return None if hub is None else read_source(hub, weights=weights)
-    return read_source(name, weights=weights)
+        return None if hub is None else find_source(hub, weights=weights)
+    return find_source(name, weights=weights)
 
 
 def _recorded(record: dict[str, Any]) -> Source | None:
-    return None if record["name"] in RELEASE else recorded(record)
+    if record["name"] in RELEASE:
+        return None
+    source = recorded(record)
+    if source.kind in (ONNX_VISUAL, ONNX_AUDIO):
+        raise InputError(
+            f"a model claims to have trained {source.name!r}, a network in ONNX, which cannot be "
+            "trained: restore or recreate the model"
+        )
+    return source
 
 
 def _release(name: str) -> Source:
@@ -151,16 +193,20 @@ def _release(name: str) -> Source:
 
 
 def _visual(source: Source | None) -> VisualEncoder:
-    if source is not None:
-        return load_visual_encoder(source)
-    spec = PRESETS["release"]
-    network = resnet_pair(None).visual
-    return VisualEncoder(_release("resnet18-random"), network, ImageInput(), spec.frame_px)
+    if source is None:
+        spec = PRESETS["release"]
+        network = resnet_pair(None).visual
+        return HubVisual(_release("resnet18-random"), network, ImageInput(), spec.frame_px)
+    if source.kind == LITE0:
+        return load_lite0(source)
+    return OnnxVisual(source) if source.kind == ONNX_VISUAL else load_visual_encoder(source)
 
 
 def _audio(source: Source | None) -> AudioEncoder:
-    if source is not None:
-        return load_audio_encoder(source)
-    spec = PRESETS["release"]
-    network = resnet_pair(None).audio
-    return ResNetAudio(_release("resnet18-random"), network, spec.rate_hz, spec.window_s)
+    if source is None:
+        spec = PRESETS["release"]
+        network = resnet_pair(None).audio
+        return ResNetAudio(_release("resnet18-random"), network, spec.rate_hz, spec.window_s)
+    if source.kind == SFX:
+        return load_sfx(source)
+    return OnnxAudio(source) if source.kind == ONNX_AUDIO else load_audio_encoder(source)

@@ -14,7 +14,6 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,26 +37,19 @@ class PeVisual(VisualEncoder):
     """
 
     def __init__(self, source: Source, network: nn.Module) -> None:
-        nn.Module.__init__(self)
         settings = source.preprocessing or {}
         size_px = max(settings["size"].values()) if "size" in settings else INPUT_PX
-        self.source, self.network = source, network
-        self.how = ImageInput(
+        how = ImageInput(
             mean=tuple(settings.get("image_mean") or HALF),
             std=tuple(settings.get("image_std") or HALF),
             resize_px=size_px,
             input_px=size_px,
         )
-        self.register_buffer("mean", torch.tensor(self.how.mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(self.how.std).view(3, 1, 1))
         config: Any = network.config
-        self.frame_px, self.dim, self.grid = size_px, int(config.hidden_size), (1, 1)
-        self.num_frames, self.frames_per_moment = None, 1
+        super().__init__(source, network, how, dim=int(config.hidden_size), grid=(1, 1))
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Map uint8 frames [B, K, S, S, 3] to [B, K, D]."""
-        with torch.autocast(frames.device.type, enabled=False):
-            x = self.to_input(frames)
+    def tokens(self, x: Tensor) -> Tensor:
+        """See `VisualEncoder`; shape [B, K, D]."""
         tokens: Tensor = self.network(pixel_values_videos=x).last_hidden_state
         return tokens
 

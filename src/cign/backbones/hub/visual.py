@@ -6,6 +6,7 @@ D width.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -103,37 +104,41 @@ class VisualEncoder(nn.Module):
 
     Args:
         source: Source of the network.
-        network: The network; it returns ``last_hidden_state``.
+        network: The network.
         how: Settings of its input.
+        dim: D.
+        grid: Tokens of a time step as (rows, columns).
         frame_px: Side of the stored frames; ``how.resize_px`` by default.
+        num_frames: Number of frames the network takes; None accepts any.
+        frames_per_moment: Frames of a time step.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, source: Source, network: nn.Module, how: ImageInput, frame_px: int | None = None
+        self,
+        source: Source,
+        network: nn.Module,
+        how: ImageInput,
+        *,
+        dim: int,
+        grid: tuple[int, int],
+        frame_px: int | None = None,
+        num_frames: int | None = None,
+        frames_per_moment: int = 1,
     ) -> None:
         super().__init__()
         self.source, self.network, self.how = source, network, how
+        self.dim, self.grid = dim, grid
         self.frame_px = frame_px or how.resize_px
+        self.num_frames, self.frames_per_moment = num_frames, frames_per_moment
         self.register_buffer("mean", torch.tensor(how.mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(how.std).view(3, 1, 1))
-        config: Any = network.config
-        self.is_map = source.kind == "resnet"
-        self.num_special = 1 + int(getattr(config, "num_register_tokens", 0))
-        self.num_frames: int | None = None  # any
-        self.frames_per_moment = 1
-        if self.is_map:
-            self.dim = int(config.hidden_sizes[-1])
-            side = downsampled(how.input_px)
-        else:
-            self.dim = int(config.hidden_size)
-            side = how.input_px // _side(config.patch_size, source)
-        if source.kind == "videomae":
-            self.num_special = 0
-            self.num_frames, self.frames_per_moment = config.num_frames, config.tubelet_size
-        self.grid = (side, side)
+
+    @abstractmethod
+    def tokens(self, x: Tensor) -> Tensor:
+        """Map the output of `to_input`, [B, K, 3, P, P], to tokens [B, M * rows * columns, D]."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -178,15 +183,56 @@ class VisualEncoder(nn.Module):
         """Map uint8 frames [B, K, S, S, 3] to [B, M * rows * columns, D], in order of time."""
         with torch.autocast(frames.device.type, enabled=False):
             x = self.to_input(frames)
+        return self.tokens(x)
+
+
+class HubVisual(VisualEncoder):
+    """A visual network of transformers.
+
+    Args:
+        source: Source of the network.
+        network: The network; it returns ``last_hidden_state``.
+        how: Settings of its input.
+        frame_px: Side of the stored frames; ``how.resize_px`` by default.
+    """
+
+    def __init__(
+        self, source: Source, network: nn.Module, how: ImageInput, frame_px: int | None = None
+    ) -> None:
+        config: Any = network.config
+        is_map = source.kind == "resnet"
+        if is_map:
+            dim, side = int(config.hidden_sizes[-1]), downsampled(how.input_px)
+        else:
+            dim = int(config.hidden_size)
+            side = how.input_px // _side(config.patch_size, source)
+        is_video = source.kind == "videomae"
+        super().__init__(
+            source,
+            network,
+            how,
+            dim=dim,
+            grid=(side, side),
+            frame_px=frame_px,
+            num_frames=config.num_frames if is_video else None,
+            frames_per_moment=config.tubelet_size if is_video else 1,
+        )
+        self.is_map = is_map
+        registers = int(getattr(config, "num_register_tokens", 0))
+        self.num_special = 0 if is_video else 1 + registers
+
+    def tokens(self, x: Tensor) -> Tensor:
+        """See `VisualEncoder`."""
         if self.num_frames is not None:
             tokens: Tensor = self.network(pixel_values=x).last_hidden_state
             return tokens
+        batch = x.shape[0]
         x = x.flatten(0, 1)  # [B * K, 3, P, P]
         if self.is_map:
             x = x.contiguous(memory_format=torch.channels_last)
         out = self.network(pixel_values=x).last_hidden_state
         out = out.flatten(2).transpose(1, 2) if self.is_map else out[:, self.num_special :]
-        return out.unflatten(0, (frames.shape[0], -1)).flatten(1, 2)
+        return out.unflatten(0, (batch, -1)).flatten(1, 2)
 
 
 def load_visual_encoder(source: Source) -> VisualEncoder:
@@ -206,4 +252,4 @@ def load_visual_encoder(source: Source) -> VisualEncoder:
     }
     how = {"add_pooling_layer": False} if source.kind == "vit" else {}
     network = load_network(source, classes[source.kind], **how)
-    return VisualEncoder(source, network, read_image_input(source))
+    return HubVisual(source, network, read_image_input(source))

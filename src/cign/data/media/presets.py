@@ -23,4 +23,6 @@ PRESETS: dict[str, MediaSpec] = {
     "cav_mae": MediaSpec(num_frames=10, frame_px=224, rate_hz=16_000, window_s=10.0),
     # PE-AV's checkpoints named 16-frame: 16 frames spread over the clip.
     "pe_av": MediaSpec(num_frames=16, frame_px=336, rate_hz=48_000, window_s=10.0),
+    # `lite0+sfx` on whole clips of the benchmarks (ours).
+    "real_10s": MediaSpec(num_frames=4, frame_px=224, rate_hz=44_100, window_s=10.0),
 }

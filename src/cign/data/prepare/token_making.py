@@ -106,6 +106,7 @@ def make_tokens(
         "backbone": backbone.name,
         "source": vars(backbone).get("source", backbone.name),
         "fingerprint": backbone.fingerprint,
+        "runtime": getattr(backbone, "runtime", "torch"),
         "num_audio_tokens": backbone.num_audio_tokens,
         "audio_dim": backbone.audio_dim,
         "audio_grid": list(backbone.audio_grid),
@@ -188,7 +189,8 @@ def _find_done(place: Path, info: dict[str, Any], partial: dict[str, Any]) -> in
     """Return the number of clips whose tokens are computed; None if all are."""
     if (place / "tokens.json").exists():
         found = read_json(place / "tokens.json", "token cache")
-        if {**found, "source": None} == {**info, "source": None}:
+        ignored = {"source": None, "runtime": None}
+        if {**found, **ignored} == {**info, **ignored}:
             if found.get("source") != info["source"]:  # the backbone's folder has moved
                 write_json(place / "tokens.json", info)
             return None
@@ -197,6 +199,7 @@ def _find_done(place: Path, info: dict[str, Any], partial: dict[str, Any]) -> in
             f"(fingerprint {str(found.get('fingerprint'))[:12]}, now {info['fingerprint'][:12]}): "
             "use a new store folder, or remove that folder if no run needs it"
         )
+    # An unfinished computation is only continued by the same runtime.
     if (place / "partial.json").exists():
         found = read_json(place / "partial.json", "unfinished token cache")
         ignored = {"num_done": None, "source": None}

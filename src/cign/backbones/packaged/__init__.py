@@ -1,0 +1,1 @@
+"""Encoders whose weights a package index ships: EfficientNet-Lite0 and aiSFX."""

