@@ -1,25 +1,31 @@
 """The benchmark of real recordings, built from stand-ins with the names of the originals."""
 
-import csv
-import os
 import shutil
-import zlib
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import Counter
 
-import av
 import numpy as np
 import pytest
 
 from benchmark_scripts import BENCHMARKS, script
 from cign.data.formats.table import read_table
 from cign.errors import InputError
+from real_stand_ins import (
+    RATE_HZ,
+    SETS,
+    color_of,
+    decode,
+    expected_s,
+    frequency_of,
+    length_of,
+    rows_of,
+    seed_of,
+    write_image,
+    write_rows,
+    write_sound,
+)
 
-RATE_HZ = 44_100
-COLOR_ERROR = 8  # levels of 255; JPEG and H.264 shift plain colors by up to 5
 CLASSES = ("rooster", "mandolin", "one_sea_horse")
-BUILT = os.environ.get("CIGN_REAL", "")
-SETS = ("real24", "real24_clutter", "real24_duets")
+COLOR_ERROR = 8  # levels of 255; JPEG and H.264 shift plain colors by up to 5
 
 
 @pytest.fixture(scope="module")
@@ -27,81 +33,6 @@ def real():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCHMARKS)  # it imports modules beside it
         return script("real")
-
-
-@pytest.fixture(scope="module")
-def construction(real):
-    return real.real_clips
-
-
-def rows_of(name, folder=BENCHMARKS / "real"):
-    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write_rows(path, rows):
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def seed_of(name):
-    return zlib.crc32(name.encode())
-
-
-def color_of(name):
-    """A color of an image's name, away from black and white."""
-    return np.random.default_rng(seed_of(name)).integers(60, 200, 3)
-
-
-def frequency_of(name):
-    """A frequency of a sound's name in hertz: multiples of 20 Hz, whole periods in 0.05 s."""
-    return 400.0 + 20.0 * (seed_of(name) % 120)
-
-
-def length_of(name):
-    """Audible length of a sound in seconds: shorter than 0.7 s, between, or longer than 4 s."""
-    return (0.4, 1.5, 5.5)[seed_of(name) % 3]
-
-
-def expected_s(name):
-    """Length of a sound after trimming, cutting and padding, in seconds."""
-    return min(4.0, max(0.7, length_of(name)))
-
-
-def write_image(path, name):
-    height, width = ((300, 200), (120, 640))[seed_of(name) % 2]
-    image = np.broadcast_to(color_of(name).astype(np.uint8), (height, width, 3))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(path, "w", format="image2", options={"update": "1"}) as container:
-        stream = container.add_stream("mjpeg", rate=1)
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuvj444p"
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        container.mux([*stream.encode(frame), *stream.encode(None)])
-
-
-def write_sound(path, name):
-    """A tone between silence, in the format of the original; loudness differs by name."""
-    rate_hz = 8_000 if name.endswith(".wav") else RATE_HZ
-    kind, codec = {
-        ".wav": ("wav", "pcm_s16le"),
-        ".mp3": ("mp3", "libmp3lame"),
-        ".ogg": ("ogg", "flac"),
-    }[path.suffix]
-    times_s = np.arange(round(length_of(name) * rate_hz)) / rate_hz
-    tone = (0.05 + 0.1 * (seed_of(name) % 7)) * np.sin(2 * np.pi * frequency_of(name) * times_s)
-    silence = np.zeros(round(0.3 * rate_hz))
-    samples = (32767 * np.concatenate([silence, tone, silence])).astype(np.int16)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(path, "w", format=kind) as container:
-        stream = container.add_stream(codec, rate=rate_hz, layout="mono")
-        stream.format = "s16p" if codec == "libmp3lame" else "s16"
-        frame = av.AudioFrame.from_ndarray(
-            samples[None], format="s16p" if codec == "libmp3lame" else "s16", layout="mono"
-        )
-        frame.sample_rate, frame.pts = rate_hz, 0
-        container.mux([*stream.encode(frame), *stream.encode(None)])
 
 
 @pytest.fixture(scope="module")
@@ -141,21 +72,6 @@ def built(real, lists, originals, tmp_path_factory):
     out = tmp_path_factory.mktemp("sets") / "real"
     real.main([str(originals), str(out), "--lists", str(lists)])
     return out
-
-
-def decode(path):
-    """First frame in [0, 255], number of frames, and samples of a clip."""
-    with av.open(path) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-        assert container.streams.video[0].codec_context.name == "h264"
-        assert container.streams.video[0].average_rate == 2
-    with av.open(path) as container:
-        stream = container.streams.audio[0]
-        codec = stream.codec_context
-        assert (codec.name, codec.sample_rate, codec.layout.name) == ("aac", RATE_HZ, "mono")
-        length = round(float(stream.duration * stream.time_base) * RATE_HZ)
-        pieces = [frame.to_ndarray()[0] for frame in container.decode(stream)]
-    return frames[0].astype(float), len(frames), np.concatenate(pieces)[:length]
 
 
 def level(samples, frequency_hz):
@@ -310,99 +226,3 @@ def test_files_of_esc_50_stand_for_those_of_esc_10(real, tmp_path):
     assert real.Originals(tmp_path).path("esc10/3-134049-A.ogg") == file
     with pytest.raises(InputError, match="1 in esc10"):
         real.Originals(tmp_path).check({"esc10/3-134049-B.ogg"})
-
-
-def test_the_loudest_four_seconds_are_taken_in_steps_of_50_ms(construction):
-    sound = 0.1 * np.ones(10 * RATE_HZ)
-    sound[round(5.02 * RATE_HZ) : round(9.02 * RATE_HZ)] = 0.5
-    cut = construction.shorten(sound)
-    assert len(cut) == 4 * RATE_HZ
-    # The start nearest to 5.02 s is 5.00 s: 0.02 s of the quiet part remain.
-    assert (cut == 0.1).sum() == round(0.02 * RATE_HZ)
-
-
-def test_silence_below_two_percent_of_the_peak_is_trimmed_at_both_ends(construction):
-    second = np.ones(RATE_HZ)
-    sound = np.concatenate(
-        [0.019 * second, 0.021 * second, second, 0.0 * second, second, 0 * second]
-    )
-    np.testing.assert_array_equal(construction.shorten(sound), sound[RATE_HZ : 5 * RATE_HZ])
-    short = construction.shorten(second[:4410])
-    assert len(short) == round(0.7 * RATE_HZ)
-    assert not short[4410:].any()
-
-
-def test_a_mix_repeats_the_shorter_sound_at_the_same_level(construction):
-    rng = np.random.default_rng(0)
-    first, second = 0.01 * rng.standard_normal(RATE_HZ), rng.standard_normal(3 * RATE_HZ)
-    mixed = construction.mix(first, second)
-    assert len(mixed) == 3 * RATE_HZ
-    assert np.abs(mixed).max() == pytest.approx(0.9)
-    sounds = np.stack([np.tile(first, 3), second])
-    (a, b), *_ = np.linalg.lstsq(sounds.T, mixed, rcond=None)
-    assert a * np.std(sounds[0]) == pytest.approx(b * np.std(sounds[1]), rel=1e-2)
-    assert len(construction.mix(first[:4410], second[:4410])) == 2 * RATE_HZ
-
-
-@pytest.mark.parametrize("box", ["0.0,0.0,1.0,1.0", "0.25,0.0,0.75,0.5"])
-def test_a_box_that_is_no_tile_is_refused(construction, box):
-    with pytest.raises(InputError, match="none of the four tiles"):
-        construction.tile_of(box)
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_no_source_of_a_list_is_in_two_splits(name):
-    splits, counts = defaultdict(set), Counter()
-    for row in rows_of(name):
-        counts[row["split"]] += 1
-        for source in row["source"].split(" + "):
-            splits[source].add(row["split"])
-    assert counts == {"train": 725, "val": 188, "test": 315}
-    assert len(splits) == 678
-    assert all(len(found) == 1 for found in splits.values())
-
-
-def test_each_original_is_used_by_one_clip_and_clutter_by_no_class():
-    rows = rows_of("real24")
-    own = {row[column] for row in rows for column in ("picture_file", "sound_file")}
-    assert len(own) == 2 * len(rows)
-    categories = {row["picture_file"].split("/")[1] for row in rows}
-    solos = {row["path"]: row for row in rows}
-    for row in rows_of("real24_clutter"):
-        others = row["others"].split("|")
-        assert len({*others}) == 3
-        assert not categories & {name.split("/")[1] for name in others}
-        assert row["noise"] not in own
-        assert [row[k] for k in ("labels", "split", "source")] == [
-            solos[row["path"]][k] for k in ("labels", "split", "source")
-        ]
-
-
-@pytest.mark.parametrize("name", SETS)
-@pytest.mark.skipif(not BUILT, reason="CIGN_REAL names no folder with built sets")
-def test_built_sets_have_the_clips_of_the_lists(construction, name):
-    folder = Path(BUILT) / name
-    built = rows_of("clips", folder)
-    columns = [c for c in built[0] if c not in ("picture_file", "sound_file", "others", "noise")]
-    assert [[row[c] for c in columns] for row in built] == [
-        [row[c] for c in columns] for row in rows_of(name)
-    ]
-    for row in built[:: len(built) // 12]:
-        image, num_frames, samples = decode(folder / row["path"])
-        assert num_frames == len(construction.to_frames(image, len(samples)))
-        assert 0.69 < len(samples) / RATE_HZ < 4.01
-        if name == "real24":
-            continue
-        paths = [row[c] for c in ("first", "second") if c in row] or [row["path"]]
-        pairs = [decode(Path(BUILT) / "real24" / path) for path in paths]
-        if name == "real24_duets":
-            mixed = construction.mix(*(sound for _, _, sound in pairs))
-            assert len(mixed) == pytest.approx(len(samples), abs=50)
-            tiles = [image[:, :160], image[:, 160:]]
-        else:
-            tile = construction.tile_of(row["box"])
-            y, x = 160 * (tile // 2), 160 * (tile % 2)
-            tiles = [image[y : y + 160, x : x + 160]]
-        for found, (solo, _, _) in zip(tiles, pairs, strict=True):
-            frame = av.VideoFrame.from_ndarray(solo.astype(np.uint8), format="rgb24")
-            assert np.abs(construction.to_square(frame, 160) - found).mean() < 12
