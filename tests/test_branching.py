@@ -144,6 +144,11 @@ def test_the_command(cign, tiny, tmp_path):
     branch = ("train", store, "--out", tmp_path / "second", "--branch-from", f"{first}@2")
     assert cign(*branch, "--seed", 5)[0] == 0
     check_same(tmp_path / "second", first, num_tasks=2)
+    changed = ("--out", tmp_path / "changed", "--branch-from", f"{first}@2")
+    code, _, err = cign("train", store, *changed, "--set", "training.learning_rate=0.5")
+    assert code == 0, err
+    saved = yaml.safe_load((tmp_path / "changed" / "config.yaml").read_text())
+    assert (saved["method"], saved["options"]["training"]["learning_rate"]) == ("lwf", 0.5)
     for more, text in (
         (("--memory", 8), "was trained with memory 0, not 8"),
         (("--tasks", 4), "--tasks cannot differ from the run"),

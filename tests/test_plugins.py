@@ -1,5 +1,6 @@
 """Methods and backbones of other packages: found, trained, benchmarked, saved, predicted with."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import torch
 
 from cign.backbones.registry import load_backbone
 from cign.errors import InputError
-from cign.methods import METHODS, method_class, register_method
+from cign.methods import METHODS, default_recipe, method_class, register_method
 from cign.methods.finetune import Finetune
 from cign.utils.plugins import CONTRACT, Registry
 from toy import toy_loop
@@ -235,3 +236,26 @@ def test_entry_points_are_found_by_their_name(on_path, monkeypatch):
     found = registry.find("der")
     assert found.__name__ == "DerPlusPlus"
     assert registry.reference(found) == "der"
+
+
+class Extended(Finetune):
+    """Options of `finetune`."""
+
+
+class Widened(Finetune):
+    """Options of its own."""
+
+    Options = dataclasses.make_dataclass(
+        "WidenedOptions", [], bases=(Finetune.Options,), frozen=True
+    )
+
+
+def test_a_method_without_own_options_uses_the_recipe_of_the_method_it_extends(monkeypatch):
+    here = Extended.__module__
+    monkeypatch.setitem(sys.modules, here, sys.modules[__name__])
+    extended = default_recipe(f"{here}:Extended")
+    assert extended.method == f"{here}:Extended"
+    assert extended.options == default_recipe("finetune").options
+    assert extended.options != {}
+    assert extended.tuning == {}
+    assert default_recipe(f"{here}:Widened").options == {}

@@ -179,7 +179,8 @@ def test_predict_as_json_holds_one_object_per_file(cign, world, tmp_path):
     found = json.loads(out)
     assert code == 0
     assert [one["file"] for one in found] == list(map(str, files))
-    keys = "file start_s end_s label unknown is_unknown modalities missing error"
+    unknown = "unknown is_unknown unknown_threshold unknown_evidence why_unknown"
+    keys = f"file start_s end_s label {unknown} modalities missing error"
     for one in found:
         assert list(one) == keys.split()
         assert set(one["modalities"]) == {"audio", "visual", "audio_visual"}

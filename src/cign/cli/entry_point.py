@@ -19,7 +19,7 @@ from types import ModuleType
 from cign import __version__
 from cign.cli.commands import COMMAND_GROUPS, COMMANDS
 from cign.errors import CignError, InputError, Interrupted
-from cign.utils.terminal import restore
+from cign.utils.terminal import note, restore
 
 _DISK_ERRORS = (  # full disk, file too large, no permission to write, I/O error
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -142,7 +142,7 @@ def _failed(error: Exception) -> int:
     else:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         text, code = f"internal error: {reason}; set CIGN_TRACEBACK=1 for the traceback", 1
-    print(f"cign: {text}", file=sys.stderr)
+    note(text)
     return code
 
 

@@ -17,23 +17,26 @@ def recipe_of(options: Any) -> tuple[str | None, dict[str, Any] | None]:
     if options.set:
         from cign.utils.options import with_settings
 
-        recipe = with_settings(
-            _options_to_change(options) if recipe is None else recipe, options.set
-        )
+        if recipe is None:
+            method, recipe = _method_to_change(options)
+        recipe = with_settings(recipe, options.set)
     return method, recipe
 
 
-def _options_to_change(options: Any) -> dict[str, Any]:
-    """The options that --set changes without a recipe file."""
+def _method_to_change(options: Any) -> tuple[str | None, dict[str, Any]]:
+    """The method whose options --set changes without a recipe file, and these options."""
     from cign.methods import DEFAULT_METHOD, default_recipe
     from cign.runs.branching import Branch
     from cign.runs.configuration import RunConfig
 
+    saved = None
     if options.branch_from is not None:
-        return dict(Branch.parse(options.branch_from).config.options)
-    if options.resume:
-        return dict(RunConfig.load(options.out).options)
-    return dict(default_recipe(options.method or DEFAULT_METHOD).options)
+        saved = Branch.parse(options.branch_from).config
+    elif options.resume:
+        saved = RunConfig.load(options.out)
+    if saved is not None:
+        return options.method or saved.method, dict(saved.options)
+    return options.method, dict(default_recipe(options.method or DEFAULT_METHOD).options)
 
 
 def _recipe_file(options: Any) -> tuple[str | None, dict[str, Any] | None]:
