@@ -130,10 +130,10 @@ FORMAT = {
             num_excluded += 1
             continue
 """,
-    '    raise InputError(f"{where}: TODO: what is wrong, and the remedy")\n': """\
+    '    raise InputError("bad-list", f"{where}: TODO: what is wrong, and the remedy")\n': """\
     fields = line.split("&")
     if len(fields) != 3:
-        raise InputError(f"{where}: write file&class&split")
+        raise InputError("bad-list", f"{where}: write file&class&split")
     return fields[0], fields[1], fields[2]
 """,
 }

@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             if not arguments:
-                raise InputError(f"no command given: use one of {', '.join(COMMANDS)}")
+                raise InputError(
+                    "missing-option", f"no command given: use one of {', '.join(COMMANDS)}"
+                )
             print(usage())
         elif arguments[0] == "--version":
             print(f"cign {__version__}")
@@ -93,7 +95,9 @@ def _find(name: str) -> ModuleType:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}? Use" if near else "use"
         kind = "option" if name.startswith("-") else "command"
-        raise InputError(f"unknown {kind} {name!r}: {hint} one of {', '.join(COMMANDS)}")
+        raise InputError(
+            "unknown-name", f"unknown {kind} {name!r}: {hint} one of {', '.join(COMMANDS)}"
+        )
     return importlib.import_module(f"cign.cli.commands.{name}")
 
 

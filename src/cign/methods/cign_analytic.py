@@ -90,10 +90,12 @@ class CignAnalyticOptions:
             raise one_of(self.assignment, ("soft", "mean"), "assignment")
         for name in ("token_share", "audio_contrast", "visual_contrast"):
             if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"{name} {getattr(self, name)} must be in [0, 1]")
+                raise InputError("bad-value", f"{name} {getattr(self, name)} must be in [0, 1]")
         for name in ("audio_saliency", "visual_saliency", "count_power"):
             if getattr(self, name) < 0:
-                raise InputError(f"{name} {getattr(self, name)} is negative: use 0 or more")
+                raise InputError(
+                    "bad-value", f"{name} {getattr(self, name)} is negative: use 0 or more"
+                )
         check_positive(self, ("audio_temperature", "visual_temperature", "temperature"))
         if self.token_share == 0:
             refuse_ignored(self, ("num_single",), "token_share 0", "give token_share a value")

@@ -23,11 +23,16 @@ def _check(what: str, part: Any) -> None:
         InputError: Names the fault.
     """
     if not (isinstance(part, type) and issubclass(part, Method)):
-        raise InputError(f"{what} is not a method: make it a subclass of cign.methods.base.Method")
+        raise InputError(
+            "plugin-contract",
+            f"{what} is not a method: make it a subclass of cign.methods.base.Method",
+        )
     if not dataclasses.is_dataclass(getattr(part, "Options", None)):
-        raise InputError(f"{what} has no dataclass Options: add one, it may be empty")
+        raise InputError(
+            "plugin-contract", f"{what} has no dataclass Options: add one, it may be empty"
+        )
     if missing := sorted(part.__abstractmethods__):
-        raise InputError(f"{what} does not define {', '.join(missing)}: add it")
+        raise InputError("plugin-contract", f"{what} does not define {', '.join(missing)}: add it")
     if "name" not in vars(part):
         part.name = part.__name__.lower()
 

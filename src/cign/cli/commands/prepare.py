@@ -90,7 +90,9 @@ def run(options: Any) -> None:
     backbone = None
     if name == "none":
         if options.tokens is not None:
-            raise InputError("--tokens has no effect with --backbone none: leave it out")
+            raise InputError(
+                "conflicting-options", "--tokens has no effect with --backbone none: leave it out"
+            )
         preset = "small" if _is_synth(options.source) else "release"
         spec = PRESETS[benchmark.preset if benchmark else preset]
     else:
@@ -137,9 +139,10 @@ def _backbone_name(source: Path, asked: str | None) -> str:
         return asked or "small"
     if asked is None:
         raise InputError(
+            "missing-option",
             "these clips were not made by `cign synth`: choose the encoders with --backbone "
             "(resnet18, a local folder with weights, or none; small is trained on synthetic clips "
-            "and unsuitable here)"
+            "and unsuitable here)",
         )
     if asked in ("small", "small-stem"):
         note(
