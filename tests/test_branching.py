@@ -15,6 +15,7 @@ from cign.metrics.predictions import Predictions
 from cign.runs.branching import state_after
 from cign.training.loop import Loop
 from cign.vocabulary import MODALITIES
+from refusals import input_error
 
 OPTIONS = {
     "icarl": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}},
@@ -68,7 +69,7 @@ def test_tasks_to_come_may_be_others(run, tiny, tmp_path):
     again(run).learn(tiny[1], tasks=other, out=whole)
     check_same(tmp_path / "b", whole)
     wrong = TaskSequence((groups[1], groups[0], *groups[2:]))
-    with pytest.raises(InputError, match="the first 1 tasks differ from those that run"):
+    with input_error("resume-mismatch", "first 1 tasks"):
         again(run).learn(tiny[1], tasks=wrong, out=tmp_path / "c", branch_from=f"{run[1]}@1")
     assert not (tmp_path / "c").exists()
 

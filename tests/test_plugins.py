@@ -17,6 +17,7 @@ from cign.errors import InputError
 from cign.methods import METHODS, default_recipe, method_class, register_method
 from cign.methods.finetune import Finetune
 from cign.utils.plugins import CONTRACT, Registry
+from refusals import input_error
 from toy import toy_loop
 
 PLUGINS = Path(__file__).parents[1] / "examples" / "plugins"
@@ -163,7 +164,7 @@ def test_a_reference_finds_the_method_again(on_path):
 
 
 def test_a_name_that_is_taken_is_refused():
-    with pytest.raises(InputError, match=r"'bic' is taken by cign\.methods\.bic:Bic: register"):
+    with input_error("name-taken", "'bic'", "cign.methods.bic:Bic"):
 
         @register_method("bic")
         class Other(Finetune):

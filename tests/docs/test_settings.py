@@ -6,11 +6,11 @@ import sys
 import pytest
 import yaml
 
-from cign.errors import InputError
 from cign.methods import METHODS, default_recipe
 from cign.methods.phases import Phase, TrainingOptions
 from cign.utils.options import with_settings
 from pages import DOCS
+from refusals import input_error
 
 QUICK = ("--set", "training.num_epochs=2", "--set", "training.batch_size=8")
 
@@ -58,7 +58,7 @@ def test_settings_do_not_change_the_recipe_they_start_from():
     assert options == {"training": {"num_epochs": 3}}
     assert changed["training"]["num_epochs"] == 3
     assert changed["new"] == {"part": [1, 2]}
-    with pytest.raises(InputError, match="NAME=VALUE"):
+    with input_error("bad-value", "NAME=VALUE"):
         with_settings(options, ["a={"])
 
 
