@@ -12,6 +12,7 @@ import cign
 from cign.data.media.container import _CODES
 from cign.errors import CignError, Code, InputError, RunError, one_of
 from pages import DOCS
+from refusals import input_error
 
 SOURCE = Path(cign.__file__).parent
 CODES = get_args(Code)
@@ -58,3 +59,16 @@ def test_a_value_that_is_not_allowed_is_an_unknown_name():
     error = one_of("c", ("a", "b"), "letter")
     assert error.code == "unknown-name"
     assert str(error) == "unknown letter 'c': use one of a, b"
+
+
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        (InputError("damaged", "store x is in use"), ["store"]),  # another code
+        (InputError("busy", "store x is in use"), ["y"]),  # another name
+        (InputError("busy", "store x1 is in use"), ["x"]),  # only a part of a word
+    ],
+)
+def test_another_error_than_expected_fails_a_test(error, names):
+    with pytest.raises(AssertionError), input_error("busy", *names):
+        raise error
