@@ -269,7 +269,7 @@ def test_options_that_do_not_fit_are_refused(name, options, message):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_setup_without_blocks_is_refused(name):
     cls = type(toy_method(name))
-    with input_error("unsupported", "l2p", "--backbone small-stem"):
+    with input_error("unsupported", name, "--backbone small-stem"):
         cls(Setup(shape=SHAPE), cls.Options())
 
 
