@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo real test test-slow test-browser check docs licences sbom audit faults install encoders stores \
-	tune table table-end-to-end bench bench-gpu scale clean
+	real-sets tune table table-end-to-end bench bench-gpu scale clean
 
 install: $(VENV)/.installed
 
@@ -82,6 +82,12 @@ encoders: install
 # Synthetic datasets as stores under work/stores: 1 for tuning, 2-6 for tables. Resumable.
 stores: install
 	$(BIN)/python benchmarks/stores.py --worlds 1,2,3,4,5,6
+
+# The benchmark of real recordings under work/real, from its public originals in ORIGINALS: docs/real.md
+# says where to download them. Resumable.
+ORIGINALS ?= work/originals
+real-sets: install
+	$(BIN)/python benchmarks/real.py $(ORIGINALS) work/real
 
 # Six trials for every method on dataset 1; writes benchmarks/results/tuning.md and the recipes.
 tune: install

@@ -50,7 +50,9 @@ def config_of(bench: dict[str, Any], against: str | None = None) -> BenchConfig:
     }
     odd = sorted(set(bench) - known)
     if odd:
-        raise InputError(f"unknown key {odd[0]!r} in a bench: use {', '.join(sorted(known))}")
+        raise InputError(
+            "unknown-name", f"unknown key {odd[0]!r} in a bench: use {', '.join(sorted(known))}"
+        )
     settings = {name: bench[name] for name in ("regime", "backbone") if name in bench}
     settings["bf16"] = True
     return BenchConfig(

@@ -13,8 +13,9 @@ import pytest
 import cign
 from cign import ArrayClip, Learner, Prediction, to_columns, to_dataframe
 from cign.data.media.decode import decode
-from cign.errors import InputError, RunError
+from cign.errors import InputError
 from cign.inference.prediction_stream import PredictionStream
+from refusals import input_error, run_error
 
 MODALITIES = ("audio", "visual", "audio_visual")
 
@@ -185,7 +186,7 @@ def test_a_stream_is_iterated_once_and_collected_in_several_forms(learner, clips
     assert first.file == clips[0]
     assert [one.file for one in stream] == clips[1:]
     assert stream.all() == []
-    with pytest.raises(InputError, match=rf"here are {len(clips)}: use all\(\)"):
+    with input_error("bad-value", "one()", len(clips)):
         learner.predict(clips, progress=False).one()
     closed = learner.predict(clips, progress=False)
     next(closed)
@@ -202,19 +203,20 @@ def test_predictions_convert_to_columns_without_pandas(learner, clips, tmp_path)
     assert list(row) == [
         *("file", "start_s", "end_s", "label", "probability", "unknown", "is_unknown"),
         *("audio_label", "audio_probability", "visual_label", "visual_probability"),
-        *("missing", "error"),
+        *("missing", "error", "error_code"),
     ]
     assert row["file"] == clips[0]
     assert (row["label"], row["probability"]) == found[0].best("audio_visual")
     assert (row["visual_label"], row["visual_probability"]) == found[0].best("visual")
     assert [columns[name][1] for name in ("label", "probability", "is_unknown")] == [None] * 3
     assert "does not exist" in columns["error"][1]
+    assert columns["error_code"] == [None, "file-missing"]
     assert learner.predict(clips[0]).to_columns() == {k: v[:1] for k, v in columns.items()}
 
 
 def test_a_dataframe_needs_pandas_and_says_so(learner, clips, monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(RunError, match="pip install pandas"):
+    with run_error("missing-package", "pandas"):
         learner.predict(clips[0]).to_dataframe()
     made = SimpleNamespace(DataFrame=lambda columns: ("frame", columns))
     monkeypatch.setitem(sys.modules, "pandas", made)
@@ -227,7 +229,7 @@ def test_a_dataframe_needs_pandas_and_says_so(learner, clips, monkeypatch):
 def test_to_dict_has_the_names_of_the_contract(learner, clips):
     names = (
         "file start_s end_s label unknown is_unknown unknown_threshold unknown_evidence "
-        "why_unknown modalities missing error"
+        "why_unknown modalities missing error error_code"
     )
     good = learner.predict(clips[0]).one().to_dict()
     failed = Prediction(file="caf\udce9.mp4", error="unreadable").to_dict()
@@ -269,6 +271,6 @@ def test_prepare_takes_the_name_of_a_backbone(tiny, tmp_path):
     for kind in ("audio", "visual"):
         tokens = (getattr(store.tokens("small-random"), kind)(rows) for store in (ours, theirs))
         np.testing.assert_array_equal(*tokens)
-    with pytest.raises(InputError, match="unknown backbone 'smal': use one of"):
+    with input_error("unknown-name", "'smal'"):
         cign.prepare(tiny[0], tmp_path / "other", backbone="smal")
     assert not (tmp_path / "other").exists()

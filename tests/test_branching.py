@@ -15,6 +15,7 @@ from cign.metrics.predictions import Predictions
 from cign.runs.branching import state_after
 from cign.training.loop import Loop
 from cign.vocabulary import MODALITIES
+from refusals import input_error
 
 OPTIONS = {
     "icarl": {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}},
@@ -68,7 +69,7 @@ def test_tasks_to_come_may_be_others(run, tiny, tmp_path):
     again(run).learn(tiny[1], tasks=other, out=whole)
     check_same(tmp_path / "b", whole)
     wrong = TaskSequence((groups[1], groups[0], *groups[2:]))
-    with pytest.raises(InputError, match="the first 1 tasks differ from those that run"):
+    with input_error("resume-mismatch", "first 1 tasks"):
         again(run).learn(tiny[1], tasks=wrong, out=tmp_path / "c", branch_from=f"{run[1]}@1")
     assert not (tmp_path / "c").exists()
 
@@ -144,6 +145,11 @@ def test_the_command(cign, tiny, tmp_path):
     branch = ("train", store, "--out", tmp_path / "second", "--branch-from", f"{first}@2")
     assert cign(*branch, "--seed", 5)[0] == 0
     check_same(tmp_path / "second", first, num_tasks=2)
+    changed = ("--out", tmp_path / "changed", "--branch-from", f"{first}@2")
+    code, _, err = cign("train", store, *changed, "--set", "training.learning_rate=0.5")
+    assert code == 0, err
+    saved = yaml.safe_load((tmp_path / "changed" / "config.yaml").read_text())
+    assert (saved["method"], saved["options"]["training"]["learning_rate"]) == ("lwf", 0.5)
     for more, text in (
         (("--memory", 8), "was trained with memory 0, not 8"),
         (("--tasks", 4), "--tasks cannot differ from the run"),

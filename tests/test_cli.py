@@ -97,8 +97,8 @@ def failing(monkeypatch):
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (InputError("bad input"), 2, "cign: bad input"),
-        (RunError("it diverged"), 1, "cign: it diverged"),
+        (InputError("bad-value", "bad input"), 2, "cign: bad input"),
+        (RunError("diverged", "it diverged"), 1, "cign: it diverged"),
         (OSError(errno.ENOSPC, "No space left on device", "f.npy"), 1, "f.npy (No space left"),
         (MemoryError(), 1, "out of memory"),
         (ValueError("odd\nthing"), 1, "internal error: ValueError: odd thing; set CIGN_TRACEBACK"),
@@ -112,7 +112,7 @@ def test_exceptions_are_one_sentence(failing, error, code, text, capsys):
 
 def test_traceback_on_request(failing, monkeypatch, capsys):
     monkeypatch.setenv("CIGN_TRACEBACK", "1")
-    failing(InputError("bad input"))
+    failing(InputError("bad-value", "bad input"))
     assert main(["x"]) == 2
     assert "Traceback" in capsys.readouterr().err
 

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,8 +17,9 @@ from cign.backbones.registry import load_backbone
 from cign.bench import BenchConfig, run_bench
 from cign.data.prepare.cluster_workers import _check_access
 from cign.data.prepare.pipeline import prepare
-from cign.errors import InputError, RunError
-from cign.utils.cluster import call_all, check_engine, connected
+from cign.errors import RunError
+from cign.utils.cluster import _result, call_all, check_engine, connected
+from refusals import input_error, run_error
 
 QUICK = "{num_epochs: 1, min_steps: 0, batch_size: 8}"
 
@@ -139,7 +141,7 @@ def test_calls_come_with_their_numbers_and_a_failing_one_is_one_sentence(ray):
         return a + b
 
     def fails(text):
-        raise RunError(text)
+        raise RunError("disk-full", text)
 
     def dies():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -148,9 +150,9 @@ def test_calls_come_with_their_numbers_and_a_failing_one_is_one_sentence(ray):
     assert sorted(call_all(ray, add, calls, limit=2)) == [
         (number, platform.node(), a + b) for number, (a, b) in enumerate(calls)
     ]
-    with pytest.raises(RunError, match=r"^no room on this machine$"):
+    with run_error("disk-full", "no room on this machine"):
         list(call_all(ray, fails, [("no room on this machine",)], limit=1))
-    with pytest.raises(RunError, match="the cluster gave up after 4 attempts"):
+    with run_error("process-failed", "after 4 attempts"):
         list(call_all(ray, dies, [()], limit=1))
 
 
@@ -165,7 +167,7 @@ def test_the_caller_s_connection_is_used(ray):
 
 
 def test_engines_are_checked_before_anything_is_done(cign, tiny, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="unknown engine 'spark': use one of local, ray"):
+    with input_error("unknown-name", "engine", "'spark'", "local, ray"):
         check_engine("spark", None)
     check_engine("local", 0)
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -183,7 +185,7 @@ def test_engines_are_checked_before_anything_is_done(cign, tiny, tmp_path, monke
 
 def test_no_workers_on_a_cluster_are_refused():
     pytest.importorskip("ray")
-    with pytest.raises(InputError, match="--workers is 0, which --engine ray does not support"):
+    with input_error("conflicting-options", "--workers", "--engine ray"):
         check_engine("ray", 0)
 
 
@@ -192,7 +194,23 @@ def test_a_machine_without_the_media_is_not_taken_for_missing_clips(tmp_path):
     answer = {"row": 0, "conditions": [["missing", "the file does not exist"]]}
     _check_access({"path": str(there)}, answer, "node7")
     there.touch()
-    with pytest.raises(
-        RunError, match=r"machine node7 cannot access .*clip\.mp4, but this machine can"
-    ):
+    with run_error("process-failed", "node7", "clip.mp4"):
         _check_access({"path": str(there)}, answer, "node7")
+
+
+def test_an_error_on_another_machine_keeps_its_code():
+    class TaskError(Exception):
+        def __init__(self, cause):
+            super().__init__(cause)
+            self.cause = cause
+
+    def fake_ray(cause):
+        def get(_):
+            raise TaskError(cause)
+
+        return SimpleNamespace(get=get, exceptions=SimpleNamespace(RayTaskError=TaskError))
+
+    with run_error("disk-full", "no room"):
+        _result(fake_ray(RunError("disk-full", "no room")), None)
+    with run_error("process-failed", "OSError: broken pipe"):
+        _result(fake_ray(OSError("broken\npipe")), None)

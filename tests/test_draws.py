@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from cign.errors import RunError
 from cign.methods import METHODS
 from cign.methods.base import Batch, GradientMethod
 from cign.methods.phases import Phase, TrainingOptions
 from cign.training.place import Place
 from cign.utils.seeding import per_clip, rows_of_batch
+from refusals import run_error
 from toy import quick_options, toy_loop
 
 ROWS = np.array([1, 3])
@@ -64,14 +64,14 @@ def test_other_draws_are_found_out(draw, then):
             draw()
             then()
 
-    with pytest.raises(RunError, match=r"draw them with cign\.utils\.seeding\.per_clip"):
+    with run_error("plugin-contract", "per_clip"):
         step()
     assert per_clip(torch.rand, 7).shape == (7,), "nothing of the step is left"
 
 
 def test_draws_of_another_number_than_the_clips_are_refused():
     with (
-        pytest.raises(RunError, match="of 5 clips are drawn in a step on 2"),
+        run_error("plugin-contract", "5", "2"),
         rows_of_batch(ROWS, 5),
     ):
         per_clip(torch.rand, 5)

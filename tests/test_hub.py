@@ -10,9 +10,9 @@ import huggingface_hub
 import pytest
 
 import pages
-from cign.errors import InputError, RunError
 from cign.learner import Learner
 from cign.saved_model.hub import hub_name
+from refusals import input_error, run_error
 
 
 @pytest.fixture
@@ -87,16 +87,14 @@ def test_a_model_on_a_backbone_of_this_machine_is_not_pushed_and_not_loaded(run,
     learner = Learner.load(run)
     learner.push("me/instruments")
     learner.model.backbone = "/home/me/network"
-    with pytest.raises(InputError, match="uses the local backbone folder '/home/me/network'"):
+    with input_error("unsupported", "'/home/me/network'"):
         learner.push("me/other")
     assert not (hub / "me/other").exists()
     path = hub / "me/instruments/model.json"
     about = json.loads(path.read_text())
     about["backbone"]["name"] = "../../etc"
     path.write_text(json.dumps(about))
-    with pytest.raises(
-        InputError, match=r"me/instruments uses the local backbone folder '../../etc'"
-    ):
+    with input_error("unsupported", "me/instruments", "'../../etc'"):
         Learner.load("me/instruments")
 
 
@@ -104,10 +102,10 @@ def test_a_changed_download_is_refused(run, hub):
     Learner.load(run).push("me/instruments")
     path = hub / "me/instruments/model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(InputError, match=r"checksum of model.safetensors does not match"):
+    with input_error("damaged", "model.safetensors", "hub/me/instruments"):
         Learner.load("me/instruments")
     (hub / "me/instruments/model.json").unlink()
-    with pytest.raises(InputError, match="is not a model of cign"):
+    with input_error("wrong-format", "me/instruments", "model.json"):
         Learner.load("me/instruments")
 
 
@@ -121,16 +119,14 @@ def test_without_a_network_one_sentence(hub, cign, run):
 
 
 def test_a_push_that_fails(run, hub, monkeypatch):
-    with pytest.raises(InputError, match="invalid hub name 'instruments': use owner/name"):
+    with input_error("bad-value", "'instruments'"):
         Learner.load(run).push("instruments")
 
     def refuse(*_, **__):
         raise PermissionError("401")
 
     monkeypatch.setattr(huggingface_hub, "create_repo", refuse)
-    with pytest.raises(
-        RunError, match=r"could not be uploaded to the hub \(PermissionError: 401\)"
-    ):
+    with run_error("hub-failed", "PermissionError: 401"):
         Learner.load(run).push("me/instruments")
 
 

@@ -12,6 +12,7 @@ from cign.methods import METHODS
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import TrainingOptions
 from cign.utils.options import configure
+from refusals import input_error
 from toy import quick_options, toy_loop, toy_method
 
 QUICK = {"num_epochs": 2, "min_steps": 0, "batch_size": 8}
@@ -217,5 +218,5 @@ def test_training_that_cannot_be_is_refused(name, training, sentence):
 
 def test_heads_that_do_not_divide_the_width_are_refused_with_a_remedy():
     for num_heads in (0, 3):
-        with pytest.raises(InputError, match=f"16 does not divide by {num_heads} heads: use a num"):
+        with input_error("bad-value", 16, f"{num_heads} heads"):
             toy_method("finetune", {"trunk": "transformer", "num_heads": num_heads})

@@ -11,6 +11,7 @@ import pytest
 from cign.data.media.array_clip import ArrayClip
 from cign.errors import InputError
 from cign.inference.inputs import NoFile, as_inputs
+from refusals import input_error
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,8 @@ def test_what_stands_for_no_file_is_said_in_its_place(folder, tmp_path):
     names = [str(folder / "b.wav"), str(tmp_path / "empty"), f"{folder}/*.ogg", "none.mp4"]
     assert list(as_inputs(names)) == [
         names[0],
-        NoFile(names[1], "missing: this folder holds no media file"),
-        NoFile(names[2], "missing: no media file matches this pattern"),
+        NoFile(names[1], "missing: this folder holds no media file", "file-missing"),
+        NoFile(names[2], "missing: no media file matches this pattern", "file-missing"),
         "none.mp4",  # said when it is opened
     ]
 
@@ -86,7 +87,9 @@ def test_a_folder_that_may_not_be_read_is_said(folder, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     found = list(as_inputs(folder))
-    assert found[-1] == NoFile(str(folder / "deep/er"), "unreadable: Permission denied")
+    assert found[-1] == NoFile(
+        str(folder / "deep/er"), "unreadable: Permission denied", "file-unreadable"
+    )
     assert str(folder / "b.wav") in found
 
 
@@ -97,5 +100,5 @@ def test_other_values_are_refused_at_once_in_a_list_and_in_their_place_in_an_ite
             as_inputs(wrong)
     items = as_inputs(iter([clip, 3]))
     assert next(items) is clip
-    with pytest.raises(InputError, match="type int"):
+    with input_error("bad-value", "int"):
         next(items)

@@ -7,7 +7,7 @@ import pytest
 
 from cign.cli.name_stream import arriving_names, split_names
 from cign.data.media.side_by_side import PAUSE, Pause
-from cign.errors import InputError
+from refusals import input_error
 
 
 def pieces(data, size):
@@ -41,7 +41,7 @@ def test_utf16_is_refused_with_the_remedy(coding):
     data = "a.mp4\n".encode(coding)
     if coding == "utf-16-be":
         data = b"\xfe\xff" + data
-    with pytest.raises(InputError, match=r"UTF-16: write them as UTF-8"):
+    with input_error("file-unreadable", "UTF-16", "UTF-8"):
         list(split_names(iter([data])))
 
 
@@ -67,5 +67,5 @@ def test_an_error_of_the_stream_comes_where_names_are_asked_for():
     read, write = os.pipe()
     with os.fdopen(read) as stream, os.fdopen(write, "wb", buffering=0) as sender:
         sender.write("a.mp4\n".encode("utf-16"))
-        with pytest.raises(InputError, match="UTF-16"):
+        with input_error("file-unreadable", "UTF-16"):
             list(arriving_names(stream))

@@ -1,5 +1,6 @@
 """Methods and backbones of other packages: found, trained, benchmarked, saved, predicted with."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,9 +14,10 @@ import torch
 
 from cign.backbones.registry import load_backbone
 from cign.errors import InputError
-from cign.methods import METHODS, method_class, register_method
+from cign.methods import METHODS, default_recipe, method_class, register_method
 from cign.methods.finetune import Finetune
 from cign.utils.plugins import CONTRACT, Registry
+from refusals import input_error
 from toy import toy_loop
 
 PLUGINS = Path(__file__).parents[1] / "examples" / "plugins"
@@ -162,7 +164,7 @@ def test_a_reference_finds_the_method_again(on_path):
 
 
 def test_a_name_that_is_taken_is_refused():
-    with pytest.raises(InputError, match=r"'bic' is taken by cign\.methods\.bic:Bic: register"):
+    with input_error("name-taken", "'bic'", "cign.methods.bic:Bic"):
 
         @register_method("bic")
         class Other(Finetune):
@@ -235,3 +237,26 @@ def test_entry_points_are_found_by_their_name(on_path, monkeypatch):
     found = registry.find("der")
     assert found.__name__ == "DerPlusPlus"
     assert registry.reference(found) == "der"
+
+
+class Extended(Finetune):
+    """Options of `finetune`."""
+
+
+class Widened(Finetune):
+    """Options of its own."""
+
+    Options = dataclasses.make_dataclass(
+        "WidenedOptions", [], bases=(Finetune.Options,), frozen=True
+    )
+
+
+def test_a_method_without_own_options_uses_the_recipe_of_the_method_it_extends(monkeypatch):
+    here = Extended.__module__
+    monkeypatch.setitem(sys.modules, here, sys.modules[__name__])
+    extended = default_recipe(f"{here}:Extended")
+    assert extended.method == f"{here}:Extended"
+    assert extended.options == default_recipe("finetune").options
+    assert extended.options != {}
+    assert extended.tuning == {}
+    assert default_recipe(f"{here}:Widened").options == {}

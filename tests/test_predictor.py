@@ -250,10 +250,10 @@ def test_before_a_pause_files_are_predicted_without_waiting_for_a_full_batch(mod
 
 
 def test_what_is_no_file_is_an_error_in_its_place(model, alive):
-    nothing = NoFile("x/*.mp4", "missing: no media file matches this pattern")
+    nothing = NoFile("x/*.mp4", "missing: no media file matches this pattern", "file-missing")
     found = list(predict_files(model, FakeBackbone(), ["6", nothing, "7"]))
     assert [one.file for one in found] == ["6", "x/*.mp4", "7"]
-    assert found[1].error == nothing.reason
+    assert (found[1].error, found[1].error_code) == (nothing.reason, "file-missing")
     assert found[1].modalities == {"audio": [], "visual": [], "audio_visual": []}
     assert found[0].error is found[2].error is None
 

@@ -15,6 +15,7 @@ from cign.errors import InputError
 from cign.methods import METHODS
 from cign.metrics.predictions import Predictions
 from cign.utils.leftovers import held_folder
+from refusals import input_error
 from toy import quick_options, toy_loop
 from traps.runs import assert_same_results
 
@@ -143,7 +144,7 @@ def test_checkpoint_of_another_recipe_is_refused_by_name(tmp_path):
     make("finetune", tmp_path).run()
     other = toy_loop("finetune", options={"trunk": "transformer"}, folder=tmp_path)
     other.predictions = Predictions.load(other.predictions_path)
-    with pytest.raises(InputError, match=r"lacks weight 'network\.audio_trunk"):
+    with input_error("weights-mismatch", "lacks", "'network.audio_trunk"):
         other.resume()
 
 
@@ -151,7 +152,7 @@ def test_damaged_checkpoint_is_refused(tmp_path):
     make("finetune", tmp_path).run()
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="is damaged"):
+    with input_error("damaged", "checkpoint.safetensors"):
         resumed("finetune", tmp_path)
 
 

@@ -23,6 +23,7 @@ from cign.methods.finetune import Finetune
 from cign.runs.configuration import RunConfig, run_options
 from cign.runs.options import RunOption
 from cign.runs.request import Request
+from refusals import input_error
 
 OTHER = {"regime": "end-to-end", "selection": "random", "device": "mps", "memory": "8"}
 OPTIONS = {"width": 60}
@@ -120,11 +121,11 @@ def test_one_field_in_one_file_adds_a_run_option(tmp_path):
 def test_an_unknown_run_option_is_an_error():
     with pytest.raises(TypeError, match="'sede'; did you mean 'seed'"):
         Learner("finetune", sede=1)
-    with pytest.raises(InputError, match="unknown setting of a bench 'memory'"):
+    with input_error("unknown-name", "setting of a bench", "'memory'"):
         BenchConfig(stores=("s",), methods=("m",), tasks=(1,), settings={"memory": "8"})
-    with pytest.raises(InputError, match="unknown selection 'best': use one of herding, random"):
+    with input_error("unknown-name", "selection", "'best'", "herding, random"):
         Learner("finetune", selection="best")
-    with pytest.raises(InputError, match="seed -1 is too small: use 0 or more"):
+    with input_error("bad-value", "seed", "-1", "0"):
         Learner("finetune", seed=-1)
 
 
@@ -170,7 +171,7 @@ def test_a_number_out_of_range_is_refused(capsys):
     add_run_options(parser, [option])
     assert parser.parse_args(["--rate", "0.5"]).rate == 0.5
     for text in ("-1", "nan", "x"):
-        with pytest.raises(InputError, match=f"--rate: '{text}' is not a number from 0 up"):
+        with input_error("bad-usage", "--rate", f"'{text}'"):
             parser.parse_args(["--rate", text])
 
 
@@ -241,7 +242,7 @@ def test_a_run_of_a_later_format_is_refused(tmp_path):
     RunConfig.of("lwf").save(tmp_path)
     path = tmp_path / "config.yaml"
     path.write_text(path.read_text().replace("format: 2", "format: 3"))
-    with pytest.raises(InputError, match="has format 3, this version reads up to 2: update cign"):
+    with input_error("wrong-version", "3", "2"):
         RunConfig.load(tmp_path)
 
 

@@ -165,6 +165,37 @@ def test_answers_and_remarks_go_different_ways(capsys):
     assert captured.err == "cign: remark\n"
 
 
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_sentences_are_broken_between_words_on_terminals_only(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    text = "  name = the share of a-long-hyphenated-word that fits, " + "x" * 40
+    for name, show, begin in (("stdout", say, ""), ("stderr", note, "cign: ")):
+        stream = Terminal()
+        monkeypatch.setattr(sys, name, stream)
+        if show is say:
+            show(text, fit=True)
+        else:
+            show(text.strip())
+        first, *others = stream.getvalue().splitlines()
+        margin = "    " if show is say else "  "
+        assert " ".join([first, *(line.strip() for line in others)]).strip() == begin + text.strip()
+        assert all(line.startswith(margin) and line[len(margin)] != " " for line in others)
+        assert [line for line in (first, *others) if len(line) > 30] == [margin + "x" * 40]
+        pipe = io.StringIO()
+        monkeypatch.setattr(sys, name, pipe)
+        show(text)
+        assert pipe.getvalue() == f"{begin}{text}\n"
+    # What a program reads is not broken on a terminal either.
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    say(text)
+    assert stream.getvalue() == f"{text}\n"
+
+
 def test_tables_are_not_cut_in_pipes(capsys):
     long = "x" * 300
     show_table(("name", "value"), [(long, 1.5), ("[red]b[/red]", None)])

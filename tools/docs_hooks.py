@@ -76,7 +76,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Insert ``CONTRIBUTING.md``, with links as seen from ``docs``, into its page."""
+    """Insert ``CONTRIBUTING.md`` into its page, and make links to results those of the site.
+
+    The pages link to ``benchmarks/results/studies``, so that the links also work in a checkout.
+    """
     if page.file.src_uri != "contributing.md":
-        return markdown
+        linked = markdown.replace("../benchmarks/results/studies/)", "studies/index.md)")
+        return linked.replace("../benchmarks/results/studies/", "studies/")
     return (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").replace("](docs/", "](")

@@ -1,18 +1,71 @@
-"""Errors that a user can fix: one sentence each, with the remedy."""
+"""Errors that a user can fix: one sentence each, with a stable code and the remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
+
+# docs/errors.md describes each code. A code keeps its meaning; sentences may change.
+Code = Literal[
+    # Values and options
+    "bad-usage",
+    "bad-value",
+    "conflicting-options",
+    "missing-option",
+    "name-taken",
+    "not-trained",
+    "unknown-name",
+    "unsupported",
+    # Files and folders
+    "bad-output",
+    "busy",
+    "damaged",
+    "disk-full",
+    "file-missing",
+    "file-unreadable",
+    "wrong-format",
+    "wrong-version",
+    # Clips and their lists
+    "bad-clip",
+    "bad-list",
+    "no-clips",
+    # Things that do not belong together
+    "model-changed",
+    "resume-mismatch",
+    "store-mismatch",
+    "weights-mismatch",
+    # Packages, plug-ins, machines
+    "hub-failed",
+    "missing-device",
+    "missing-package",
+    "missing-weights",
+    "plugin-contract",
+    "plugin-import",
+    "process-failed",
+    # Numbers
+    "diverged",
+    "export-differs",
+    "singular",
+]
 
 
 class CignError(Exception):
     """Base class of errors that are shown as one sentence, without a traceback.
 
     Attributes:
+        code: What is wrong, as one of the codes of docs/errors.md.
         exit_code: Exit code of the command line.
     """
 
     exit_code = 1
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code: Code = code
+
+    def __reduce__(self) -> tuple[type[CignError], tuple[Code, str]]:
+        """Errors cross processes: copies need both arguments."""
+        return type(self), (self.code, str(self))
 
 
 class InputError(CignError):
@@ -49,6 +102,7 @@ def one_of(value: object, allowed: Iterable[object], what: str) -> InputError:
         what: Kind of the value, for example ``"method"``.
 
     Returns:
-        The error; the caller raises it.
+        The error, with code ``unknown-name``; the caller raises it.
     """
-    return InputError(f"unknown {what} {value!r}: use one of {', '.join(map(str, allowed))}")
+    allowed_names = ", ".join(map(str, allowed))
+    return InputError("unknown-name", f"unknown {what} {value!r}: use one of {allowed_names}")

@@ -53,7 +53,7 @@ class Trained:
 
     def _trained(self) -> Model:
         if self.model is None:
-            raise InputError("this learner is not trained: call learn or load first")
+            raise InputError("not-trained", "this learner is not trained: call learn or load first")
         return self.model
 
     # ---------------------------------------------------------------- predict
@@ -104,11 +104,14 @@ class Trained:
         model = self._trained()
         if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
             raise InputError(
-                f"unknown_threshold is {unknown_threshold!r}; it must be in [0, 1], 0 disables it"
+                "bad-value",
+                f"unknown_threshold is {unknown_threshold!r}; it must be in [0, 1], 0 disables it",
             )
         arrays = (audio, rate_hz, frames, frame_rate_hz)
         if (clips is None) == all(value is None for value in arrays):
-            raise InputError("give either clips or arrays (audio= with rate_hz=, frames=)")
+            raise InputError(
+                "conflicting-options", "give either clips or arrays (audio= with rate_hz=, frames=)"
+            )
         if clips is None:
             clips = ArrayClip(
                 audio=audio, rate_hz=rate_hz, frames=frames, frame_rate_hz=frame_rate_hz

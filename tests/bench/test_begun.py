@@ -12,6 +12,7 @@ from cign.errors import InputError
 from cign.methods.finetune import HeadsOptions
 from cign.methods.phases import TrainingOptions
 from cign.utils.files import read_json
+from refusals import input_error
 
 SMALL, STEM, OTHER = {"small": "a"}, {"small-stem": "b"}, {"resnet18": "c"}
 
@@ -45,9 +46,9 @@ def test_options_that_came_later_have_their_default(tmp_path):
     begun = methods(num_epochs=3)
     del begun["methods"]["finetune"][1]["training"]["encoder_rate"]
     begin(tmp_path, begun)
-    with pytest.raises(InputError, match="other options of method finetune"):
+    with input_error("resume-mismatch", "other options of method finetune"):
         begin(tmp_path, methods(num_epochs=3, encoder_rate=0.5))
-    with pytest.raises(InputError, match="other options of method finetune"):
+    with input_error("resume-mismatch", "other options of method finetune"):
         begin(tmp_path, methods(num_epochs=4))
     begin(tmp_path, methods(num_epochs=3))
     assert read_json(tmp_path / "bench.json", "bench")["config"] == methods(num_epochs=3)
@@ -89,7 +90,7 @@ def test_a_method_that_comes_later_may_have_a_part_of_its_own_and_the_others_kee
 
 def test_a_part_does_not_leave_out_what_was_run(tmp_path):
     begin(tmp_path, only(["joint"]))
-    with pytest.raises(InputError, match="--only none, not joint:tasks=2"):
+    with input_error("resume-mismatch", "--only none, not joint:tasks=2"):
         begin(tmp_path, only(["joint"], joint="tasks=2"))
 
 

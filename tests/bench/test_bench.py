@@ -17,6 +17,7 @@ from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.utils.files import folder_lock
 from cign.vocabulary import MODALITIES
+from refusals import input_error
 
 
 def grid(stores, recipes, **kwargs):
@@ -128,6 +129,7 @@ def test_a_failing_method_costs_only_its_runs(bench):
         assert "learning rate" in text
     record = json.loads((out / "runs" / "diverging-one-t2-m0-o0-s0" / "run.json").read_text())
     assert record["status"] == "failed"
+    assert record["error_code"] == "diverged"
     assert "RunError" in record["traceback"]
     assert result.table["runs_done"] == 8 + 2 + 4
     assert result.table["runs_planned"] == 8 + 2 + 4 + 8
@@ -211,7 +213,7 @@ def test_resumed_with_another_configuration_is_refused(bench, stores, recipes, t
     other.mkdir()
     for path in recipes.iterdir():
         (other / path.name).write_text(path.read_text().replace("width: 30", "width: 31"))
-    with pytest.raises(InputError, match="begun with other options of method analytic"):
+    with input_error("resume-mismatch", "options of method analytic"):
         run_bench(dataclasses.replace(config, recipes=other), out, num_workers=0)
 
 
@@ -239,7 +241,7 @@ def test_what_only_changes_the_table_may_change(bench, monkeypatch):
     assert against["icarl", "4"] == {"method": "finetune", "memory": "4"}
     assert against["analytic", "0"] == {"method": "finetune", "memory": "0"}
     assert against["finetune", "4"] is None
-    with pytest.raises(InputError, match="use finetune@0, finetune@4"):
+    with input_error("unknown-name", "finetune@0, finetune@4"):
         run_bench(dataclasses.replace(config, against="finetune@9"), out, num_workers=0)
     run_bench(config, out, num_workers=0)
 
@@ -247,7 +249,7 @@ def test_what_only_changes_the_table_may_change(bench, monkeypatch):
 def test_a_second_bench_in_the_same_folder_is_refused(stores, recipes, tmp_path):
     with (
         folder_lock(tmp_path, "bench folder"),
-        pytest.raises(InputError, match="in use by another process"),
+        input_error("busy"),
     ):
         run_bench(grid(stores, recipes), tmp_path, num_workers=0)
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from cign.cli.commands.bench import numbers_of_tasks
-from cign.errors import InputError
+from refusals import input_error
 
 
 def test_bench_and_its_report(cign, stores, recipes, tmp_path):
@@ -47,7 +47,7 @@ def test_bench_and_its_report(cign, stores, recipes, tmp_path):
 
 def test_a_benchmark_with_a_memory_for_each_number_of_tasks_is_not_crossed():
     options = {"benchmark": "vggsound-100", "stores": [], "memory": None}
-    with pytest.raises(InputError, match="has memory 0 at 4 tasks, 1500 at 10 tasks") as found:
+    with input_error("missing-option", "0 at 4 tasks, 1500 at 10 tasks") as found:
         numbers_of_tasks(SimpleNamespace(**options, tasks=[4, 10]))
     assert "--memory" in str(found.value)
     assert numbers_of_tasks(SimpleNamespace(**options, tasks=[10]))[:2] == ((10,), ("1500",))

@@ -10,11 +10,11 @@ import yaml
 
 from benchmark_scripts import BENCHMARKS, script
 from cign.bench import run_bench
-from cign.errors import InputError
 from cign.metrics.catalogue import measure
 from cign.report.runs import lacking, load_runs, stored
 from cign.runs.configuration import RunConfig
 from cign.utils.files import read_json, write_json
+from refusals import input_error
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_another_configuration_does_not_go_on_from_kept_runs(
     others = shutil.copytree(recipes, tmp_path / "recipes")
     recipe = others / "analytic.yaml"
     recipe.write_text(recipe.read_text().replace("width: 30", "width: 40"))
-    with pytest.raises(InputError, match="other options of method analytic"):
+    with input_error("resume-mismatch", "other options of method analytic"):
         run_bench(dataclasses.replace(config, recipes=others), tmp_path / "again", num_workers=0)
 
 

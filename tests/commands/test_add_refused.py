@@ -5,13 +5,12 @@ import shutil
 import subprocess
 import sys
 
-import pytest
 from safetensors.torch import load_file
 
-from cign.errors import InputError
 from cign.learner import Learner
 from cign.saved_model.files import folder_in_use
 from cign.utils.files import folder_lock
+from refusals import input_error
 
 from .adding import add, refused, state_of, write
 
@@ -156,5 +155,5 @@ def test_two_at_once_the_second_is_refused(cign, model, tables, tiny):
         refused(add(cign, model, tables[1], tiny), f"model {model} is in use by another process")
         other.communicate("\n")
     assert add(cign, model, tables[1], tiny)[0] == 0
-    with folder_lock(model, "model"), pytest.raises(InputError, match="in use"):
+    with folder_lock(model, "model"), input_error("busy"):
         Learner.load(model).save(model)

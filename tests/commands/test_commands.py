@@ -182,7 +182,8 @@ def test_predict_as_json_holds_one_object_per_file(cign, world, tmp_path):
     found = json.loads(out)
     assert code == 0
     assert [one["file"] for one in found] == list(map(str, files))
-    keys = "file start_s end_s label unknown is_unknown modalities missing error"
+    unknown = "unknown is_unknown unknown_threshold unknown_evidence why_unknown"
+    keys = f"file start_s end_s label {unknown} modalities missing error error_code"
     for one in found:
         assert list(one) == keys.split()
         assert set(one["modalities"]) == {"audio", "visual", "audio_visual"}
@@ -194,6 +195,7 @@ def test_predict_as_json_holds_one_object_per_file(cign, world, tmp_path):
         assert 0 <= one["unknown"] <= 1
     assert found[3]["label"] is None
     assert found[3]["error"]
+    assert found[3]["error_code"] == "file-unreadable"
 
 
 def test_predict_reads_names_from_standard_input(cign, world, monkeypatch):

@@ -1,6 +1,7 @@
 """`cign evaluate` where a store has unknown clips; `cign predict --explain`."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -50,6 +51,21 @@ def test_evaluate_reports_how_unknown_clips_are_told(cign, world, stranger):
     assert "3 clips of unknown classes and 9 of known classes" in out
     assert "combined (this model's)" in out
     assert "above the threshold" in out
+
+
+@pytest.mark.parametrize(("threshold", "decision"), [(1.0, False), (1e-6, True)])
+def test_thresholds_changed_in_model_json_apply(
+    cign, world, stranger, tmp_path, threshold, decision
+):
+    """As docs/predict.md says."""
+    model = tmp_path / "model"
+    shutil.copytree(stranger, model)
+    about = json.loads((model / "model.json").read_text())
+    about["unknown"]["thresholds"] = dict.fromkeys(about["unknown"]["thresholds"], threshold)
+    (model / "model.json").write_text(json.dumps(about))
+    code, out, _ = cign("predict", model, *world.test_clips(), "--json")
+    assert code == 0
+    assert {one["is_unknown"] for one in json.loads(out)} == {decision}
 
 
 def test_a_run_on_a_store_with_unknown_clips_has_its_open_set_numbers(

@@ -96,11 +96,11 @@ def test_folders_and_patterns_are_searched(cign, world, tmp_path):
         "predict", world.run, folder, f"{folder}/*.mp4", f"{folder}/*.ogg", "--json"
     )
     assert code == 0
-    assert [(one["file"], one["error"]) for one in json.loads(out)] == [
-        (f"{folder}/a.mp4", None),
-        (f"{folder}/inside/b.mp4", None),
-        (f"{folder}/a.mp4", None),
-        (f"{folder}/*.ogg", "missing: no media file matches this pattern"),
+    assert [(one["file"], one["error"], one["error_code"]) for one in json.loads(out)] == [
+        (f"{folder}/a.mp4", None, None),
+        (f"{folder}/inside/b.mp4", None, None),
+        (f"{folder}/a.mp4", None, None),
+        (f"{folder}/*.ogg", "missing: no media file matches this pattern", "file-missing"),
     ]
     (tmp_path / "empty").mkdir()
     code, _, err = cign("predict", world.run, tmp_path / "empty")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import pages
-from cign.errors import InputError
+from refusals import input_error
 
 # One process: what is rendered and decoded does not depend on their number.
 EXTRA = {name: ["--workers", "0"] for name in ("prepare", "add")} | {"synth": ["--workers", "1"]}
@@ -33,7 +33,7 @@ def test_every_option_of_the_page_is_there(page):
     lines = [line for line in pages.commands(page) if line.startswith("cign ")]
     for line in lines:
         pages.parse(line)
-    with pytest.raises(InputError, match="unknown option --frobnicate"):
+    with input_error("bad-usage", "unknown option --frobnicate"):
         pages.parse(f"{lines[0]} --frobnicate 1")
 
 

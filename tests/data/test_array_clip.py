@@ -12,6 +12,7 @@ from cign.data.media.array_clip import ArrayClip
 from cign.data.media.decode import MediaError, MediaSpec, decode
 from cign.data.media.windows import decode_windows
 from cign.errors import InputError
+from refusals import input_error
 
 SPEC = MediaSpec(num_frames=2, frame_px=64, rate_hz=16000, window_s=2.0)
 
@@ -184,5 +185,5 @@ def test_a_batch_is_a_list_of_clips():
     )
     assert [clip.duration_s for clip in batch] == [2.0, 2.0]
     assert ArrayClip.batch() == []
-    with pytest.raises(InputError, match="2 frames, 1 names: give the same number of each"):
+    with input_error("bad-value", "2 frames, 1 names"):
         ArrayClip.batch(frames=IMAGES[:, None], names=["a"])

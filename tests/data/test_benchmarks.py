@@ -10,7 +10,7 @@ from cign.data.exemplar_memory import MemoryBudget
 from cign.data.formats import FORMATS
 from cign.data.formats.splits import SPLIT_KINDS
 from cign.data.media.presets import PRESETS
-from cign.errors import InputError
+from refusals import input_error
 
 
 def table(num_classes, test_clips=lambda number: 3):
@@ -64,12 +64,10 @@ def test_vgg_sound_sources_leaves_out_the_first_of_the_rarest_classes():
 
 
 def test_another_number_of_classes_is_refused():
-    with pytest.raises(
-        InputError, match="benchmark ave has 28 classes, but the source has 27: give"
-    ):
+    with input_error("store-mismatch", "ave", "28", "the source", "27"):
         load_benchmark("ave").select(table(27))
     assert load_benchmark("ave").select(table(28)).class_names[0] == "c000"
-    with pytest.raises(InputError, match="unknown benchmark 'avr': use one of"):
+    with input_error("unknown-name", "benchmark", "'avr'"):
         load_benchmark("avr")
 
 

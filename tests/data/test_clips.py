@@ -12,6 +12,7 @@ import pytest
 from cign.data.clips import Clip, make_table
 from cign.data.formats import read_source
 from cign.errors import InputError
+from refusals import input_error
 
 from .conftest import by_id, touch
 
@@ -134,9 +135,9 @@ def test_wrong_tables(tmp_path, text, message):
 
 
 def test_wrong_files(tmp_path):
-    with pytest.raises(InputError, match="neither"):
+    with input_error("wrong-format", "list.txt"):
         read_source(table(tmp_path, "x", "list.txt"))
-    with pytest.raises(InputError, match="Parquet"):
+    with input_error("wrong-format", "list.parquet"):
         read_source(table(tmp_path, "x", "list.parquet"))
 
 

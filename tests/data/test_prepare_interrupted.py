@@ -16,6 +16,7 @@ from cign.data.prepare import pipeline as module
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.errors import InputError, RunError
+from refusals import run_error
 
 from .conftest import SPEC, content, make_pair
 
@@ -204,5 +205,5 @@ def test_a_full_disk_is_one_sentence_and_can_be_resumed(corpus, prepared, tmp_pa
 def test_too_little_space_is_refused_before_decoding(corpus, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(RunError, match=r"0\.0 GB free"):
+    with run_error("disk-full", "0.0"):
         prepare(corpus, tmp_path / "store", spec=SPEC, num_workers=0)

@@ -17,7 +17,7 @@ from cign.data.formats.lookup import WHOLE_OR_TRIMMED, YOUTUBE_CLIP, MediaFinder
 from cign.data.media.recognition import MEDIA_SUFFIXES, is_media, kind_of
 from cign.data.prepare.inspection import inspect_source
 from cign.data.prepare.pipeline import prepare
-from cign.errors import InputError
+from refusals import input_error
 
 from .conftest import SPEC, by_id, ffmpeg, touch
 
@@ -161,7 +161,7 @@ def test_uploads_are_media_of_any_suffix(odd, others, tmp_path):
     shutil.copy(odd / "asf", tmp_path / "clip.xyz")
     assert check_upload(tmp_path / "clip.xyz", tmp_path) == (tmp_path / "clip.xyz").resolve()
     shutil.copy(others / "noise0.bin", tmp_path / "noise.bin")
-    with pytest.raises(InputError, match="neither a video nor an audio file"):
+    with input_error("bad-clip", "noise.bin"):
         check_upload(tmp_path / "noise.bin", tmp_path)
 
 

@@ -1,5 +1,7 @@
 """The reference pages name every registered part."""
 
+import re
+
 import pytest
 
 from cign.backbones.registered import BACKBONES
@@ -33,6 +35,13 @@ def test_every_method_has_a_page():
         module = METHODS[name].__module__.rpartition(".")[2]
         assert f"({module}.md)" in text, name
         assert (DOCS / "methods" / f"{module}.md").is_file()
+
+
+def test_metrics_page_names_the_module_of_every_group():
+    text = (DOCS / "metrics.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| \[.*\]\(#.*\) \| `(\w+)\.py` \|$", text, re.M))
+    groups = metric_groups().items()
+    assert rows == {name: group.__module__.rpartition(".")[2] for name, group in groups}
 
 
 def test_metrics_page_names_every_metric():

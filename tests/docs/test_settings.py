@@ -6,11 +6,11 @@ import sys
 import pytest
 import yaml
 
-from cign.errors import InputError
 from cign.methods import METHODS, default_recipe
 from cign.methods.phases import Phase, TrainingOptions
 from cign.utils.options import with_settings
 from pages import DOCS
+from refusals import input_error
 
 QUICK = ("--set", "training.num_epochs=2", "--set", "training.batch_size=8")
 
@@ -31,7 +31,7 @@ def test_a_setting_changes_one_option_of_the_recipe(tiny, cign, tmp_path):
     assert code == 0, err
     code, _, err = cign(*same, "--set", "training.schedule=cosine")
     assert code == 2
-    assert "with --set another" in " ".join(err.split())
+    assert "with training.schedule one_cycle, not cosine" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_settings_do_not_change_the_recipe_they_start_from():
     assert options == {"training": {"num_epochs": 3}}
     assert changed["training"]["num_epochs"] == 3
     assert changed["new"] == {"part": [1, 2]}
-    with pytest.raises(InputError, match="NAME=VALUE"):
+    with input_error("bad-value", "NAME=VALUE"):
         with_settings(options, ["a={"])
 
 
@@ -66,20 +66,30 @@ def test_the_schedule_of_the_page_is_the_one_that_the_loop_uses(tmp_path, monkey
     (source,) = re.findall(
         r"^```python\n(.*?)^```$", (DOCS / "settings.md").read_text(), re.M | re.S
     )
-    (tmp_path / "finetune_step.py").write_text(source)
+    (tmp_path / "icarl_step.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
     from toy import toy_loop
 
     rates = []
     monkeypatch.setattr("cign.training.loop.set_learning_rate", lambda _, rate: rates.append(rate))
     try:
+        # As the page says: its settings are those of the recipe of icarl.
+        recipe, own = default_recipe("icarl"), default_recipe("icarl_step:IcarlStep")
+        assert own.options == recipe.options
+        assert own.method == "icarl_step:IcarlStep"
         options = {"training": {"num_epochs": 2, "batch_size": 8, "learning_rate": 0.5}}
-        toy_loop("finetune_step:FinetuneStep", options=options, num_tasks=1).run()
+        toy_loop("icarl_step:IcarlStep", options=options, memory="8", num_tasks=1).run()
     finally:
-        sys.modules.pop("finetune_step", None)
-        METHODS.pop("finetune_step", None)
+        sys.modules.pop("icarl_step", None)
+        METHODS.pop("icarl_step", None)
     assert len(rates) == 12
     assert rates == [0.5] * 6 + [0.05] * 6
+
+
+def test_the_class_of_a_method_is_found_as_the_page_says():
+    text = (DOCS / "settings.md").read_text()
+    assert "from cign.methods import METHODS; print(METHODS['icarl'])" in text
+    assert str(METHODS["icarl"]) == "<class 'cign.methods.icarl.Icarl'>"
 
 
 def test_the_table_of_the_page_names_every_training_option():

@@ -16,16 +16,17 @@ from pages import DOCS
 WORDS = re.compile(r"TODO:? ?[^\n\"]*")
 
 
-def skeleton(page, language, code):
+def skeleton(page, language, code, number=0):
     """A block of a page, completed.
 
     Args:
         page: Name of the page.
         language: Language of the block.
+        number: Which of the page's blocks in that language.
         code: What replaces each place that needs code. Places for words become "done".
     """
     text = (DOCS / "contributing" / f"{page}.md").read_text()
-    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+    block = re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)[number]
     for place, replacement in code.items():
         assert block.count(place) == 1, f"{page}.md: {place!r}"
         block = block.replace(place, replacement)
@@ -129,10 +130,10 @@ FORMAT = {
             num_excluded += 1
             continue
 """,
-    '    raise InputError(f"{where}: TODO: what is wrong, and the remedy")\n': """\
+    '    raise InputError("bad-list", f"{where}: TODO: what is wrong, and the remedy")\n': """\
     fields = line.split("&")
     if len(fields) != 3:
-        raise InputError(f"{where}: write file&class&split")
+        raise InputError("bad-list", f"{where}: write file&class&split")
     return fields[0], fields[1], fields[2]
 """,
 }
@@ -180,3 +181,17 @@ def test_metric_is_among_the_metrics_of_a_run_and_in_its_report(folder, tiny, ci
     assert "name = done" in done(cign("metrics", run))
     done(cign("report", run, "--out", folder / "report.html"))
     assert "done" in (folder / "report.html").read_text()
+
+
+def test_the_test_of_the_metric_page_passes_and_can_fail(folder):
+    (folder / "name_metric.py").write_text(skeleton("metric", "python", METRIC))
+    names = {"cign.metrics.NAME": "name_metric"}
+    for value, passes in (("200 / 3", True), ("60.0", False)):
+        code = names | {"approx(0.0)  # TODO: the value by hand": f"approx({value})"}
+        written: dict = {}
+        exec(skeleton("metric", "python", code, number=1), written)
+        if passes:
+            written["test_value_by_hand"]()
+        else:
+            with pytest.raises(AssertionError):
+                written["test_value_by_hand"]()

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.errors import InputError, RunError
+from cign.errors import RunError
 from cign.export import formats
 from cign.export.checking import compare, rendered_clips
 from cign.export.fourier import rfft, stft
 from cign.learner import Learner
 from cign.utils.progress import Silent
+from refusals import input_error, run_error
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +72,13 @@ def test_a_file_that_differs_is_not_written(run):
 
         return compare(says, clips, wanted, Silent(), "it")
 
-    with pytest.raises(RunError, match=r"by 0.0002 in the visual prediction of clip 1, more than"):
+    with run_error("export-differs", "0.0002", "the visual prediction of clip 1"):
         check("visual", 2e-4)
     unknown = r"by 0.0002 in the unknown score of the audio-visual prediction of clip 1, more than"
     with pytest.raises(RunError, match=unknown):
         check("unknown_audio_visual", -2e-4)
     for output in ("audio", "unknown_audio"):
-        with pytest.raises(RunError, match="differs from the model by inf"):
+        with run_error("export-differs", "inf"):
             check(output, np.nan)
     assert check("visual", 5e-5).num_clips == 9
 
@@ -94,7 +95,7 @@ def test_an_interrupted_export_leaves_nothing(run, tmp_path, monkeypatch):
 
 
 def test_a_learner_that_has_not_learned():
-    with pytest.raises(InputError, match="is not trained"):
+    with input_error("not-trained"):
         Learner("finetune").export("nowhere")
 
 

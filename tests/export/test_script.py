@@ -59,6 +59,7 @@ def check_answers(lines, wanted):
     assert [one["file"] for one in answers] == [one.file for one in wanted]
     for ours, theirs in zip(wanted, answers, strict=True):
         assert theirs["error"] == ours.error
+        assert theirs["error_code"] == ours.error_code
         assert theirs["label"] == ours.label
         if ours.error:
             continue
@@ -164,7 +165,9 @@ def test_the_script_fails_where_every_file_does(toy_export, tmp_path):
     command = [sys.executable, str(exported.folder / SCRIPT), str(tmp_path / "absent.mp4")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert json.loads(done.stdout)["error"] == "missing: the file does not exist"
+    answer = json.loads(done.stdout)
+    assert answer["error"] == "missing: the file does not exist"
+    assert answer["error_code"] == "file-missing"
     assert "Traceback" not in done.stderr
 
 

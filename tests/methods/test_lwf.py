@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cign.errors import InputError
 from cign.metrics.incremental import summarise
+from refusals import input_error
 from test_gradients import batch_of, phase
 from toy import toy_loop, toy_method
 
@@ -101,6 +101,6 @@ def test_forgets_less_than_finetune(form):
 
 
 def test_several_labels_need_the_sigmoid_form():
-    with pytest.raises(InputError, match="some of several: use form sigmoid"):
+    with input_error("unsupported", "use form sigmoid"):
         toy_method("lwf", {}, multi_label=True)
     toy_method("lwf", {"form": "sigmoid"}, multi_label=True)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from cign.data.batches import cut
-from cign.errors import InputError
 from cign.methods.finetune import Finetune
 from cign.methods.phases import Phase, TrainingOptions, make_optimizer, set_learning_rate
 from cign.utils.seeding import stream
+from refusals import input_error
 from toy import toy_loop
 
 
@@ -102,5 +102,5 @@ def test_encoders_take_their_share_of_the_learning_rate(optimizer):
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, float("inf"), float("nan")])
 def test_an_encoder_rate_without_meaning_is_refused(rate):
-    with pytest.raises(InputError, match="encoder_rate"):
+    with input_error("bad-value", "encoder_rate"):
         TrainingOptions(encoder_rate=rate)

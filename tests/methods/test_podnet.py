@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from cign.errors import InputError
 from cign.losses.pooled import pod_flat, pod_spatial
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.podnet import balanced_clips
 from cign.metrics.incremental import summarise
 from cign.networks.proxies import ProxyHead, cluster_centres
 from cign.vocabulary import MODALITIES
+from refusals import input_error
 from test_gradients import batch_of, phase
 from toy import SHAPE, toy_loop, toy_method
 
@@ -213,5 +213,5 @@ def test_the_learned_scale_stays_above_zero_where_the_loss_would_push_it_below()
 
 
 def test_a_scale_that_is_not_above_zero_is_refused():
-    with pytest.raises(InputError, match="initial_scale 0"):
+    with input_error("bad-value", "initial_scale", "0"):
         toy_method("podnet", {"initial_scale": 0.0})

@@ -12,6 +12,7 @@ from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.incremental import summarise
 from cign.utils.options import builtin_recipe
 from cign.vocabulary import MODALITIES
+from refusals import input_error
 from toy import SHAPE, toy_loop, toy_method, toy_tokens
 
 NAMES = ("l2p", "dualprompt")
@@ -268,7 +269,7 @@ def test_options_that_do_not_fit_are_refused(name, options, message):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_setup_without_blocks_is_refused(name):
     cls = type(toy_method(name))
-    with pytest.raises(InputError, match="needs a backbone with transformer blocks"):
+    with input_error("unsupported", name, "--backbone small-stem"):
         cls(Setup(shape=SHAPE), cls.Options())
 
 

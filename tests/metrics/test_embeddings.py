@@ -6,9 +6,9 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
 
-from cign.errors import InputError
 from cign.metrics import embeddings as emb
 from cign.metrics.embedded import Embeddings, sample_clips
+from refusals import input_error
 
 
 def clusters(num_classes=4, per_class=12, dim=6, spread=0.3, seed=0):
@@ -229,25 +229,25 @@ def test_zeros_survive(tmp_path):
 def test_what_is_wrong_is_refused(tmp_path):
     x, classes = clusters()
     x[5, 1] = np.nan
-    with pytest.raises(InputError, match="embedding of clip clip 5 is not finite"):
+    with input_error("diverged", "clip 5"):
         stored(x, classes)
-    with pytest.raises(InputError, match=r"shape \(47, 6\) for 48 clips"):
+    with input_error("bad-value", "(47, 6)", "48"):
         stored(clusters()[0][:47], classes)
-    with pytest.raises(InputError, match="cannot be split at 6"):
+    with input_error("bad-value", "split at 6"):
         stored(clusters()[0], classes, split=6)
     path = tmp_path / "e.parquet"
-    with pytest.raises(InputError, match="embeddings not found"):
+    with input_error("file-missing", "e.parquet"):
         Embeddings.load(path)
     path.write_bytes(b"PAR1")
-    with pytest.raises(InputError, match="cannot be read"):
+    with input_error("file-unreadable", "e.parquet"):
         Embeddings.load(path)
     stored(clusters()[0], classes).save(path)
     table = pq.read_table(path)
     pq.write_table(table.drop_columns(["embedding"]), path)
-    with pytest.raises(InputError, match="lacks the columns embedding"):
+    with input_error("file-unreadable", "lacks the columns embedding"):
         Embeddings.load(path)
     pq.write_table(table.replace_schema_metadata(None), path)
-    with pytest.raises(InputError, match="its metadata is missing or invalid"):
+    with input_error("file-unreadable", "its metadata is missing or invalid"):
         Embeddings.load(path)
 
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from cign.errors import InputError
 from cign.layers.growing import TokenMixing
 from cign.networks.grouping import Grouping, MeanComparison, assign
+from refusals import input_error
 
 B, N, C, D, HEADS = 2, 5, 3, 8, 4
 
@@ -139,7 +139,7 @@ def test_hard_assignment_in_training_samples_the_softmax():
 
 
 def test_unknown_assignment_is_named():
-    with pytest.raises(InputError, match="unknown assignment 'firm': use one of soft, hard"):
+    with input_error("unknown-name", "assignment", "'firm'", "soft, hard"):
         Grouping(D, HEADS, assignment="firm")
 
 

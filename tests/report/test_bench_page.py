@@ -6,10 +6,10 @@ import re
 import pytest
 
 from cign.bench.resampling import NUMBERS
-from cign.errors import InputError
 from cign.metrics.incremental import DEFINITIONS
 from cign.report.bench import write_bench_report
 from cign.report.charts import Difference, interval_chart
+from refusals import input_error
 
 from .test_page import Page
 
@@ -125,10 +125,10 @@ def test_without_a_comparison_there_is_neither_difference_nor_chart(tmp_path):
 
 
 def test_a_bench_without_a_table_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"has no table\.json yet: run the same"):
+    with input_error("file-missing", "table.json"):
         write_bench_report(tmp_path, tmp_path / "page.html")
     (tmp_path / "table.json").write_text('{"format": 99}')
-    with pytest.raises(InputError, match="is not of format 1"):
+    with input_error("wrong-format", "1", "table.json"):
         write_bench_report(tmp_path, tmp_path / "page.html")
 
 

@@ -9,7 +9,6 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from cign.data.batches import ArraySource
-from cign.errors import InputError
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import (
     KNOWN_SHARE,
@@ -25,6 +24,7 @@ from cign.open_set.rule import (
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.validation_clips import KeptClips
 from cign.vocabulary import MODALITIES
+from refusals import input_error
 from toy import toy_loop, toy_tokens
 from toy_model import toy_model
 
@@ -109,7 +109,7 @@ def test_every_possible_score_of_a_method_gives_a_rule_that_survives_a_file():
         rule = rule_on(batches, score, multi_label=False)
         assert UnknownRule.from_dict(rule.to_dict(), reader, "model m") == rule
         assert set(rule.thresholds) == set(MODALITIES)
-    with pytest.raises(InputError, match="'odd'"):
+    with input_error("unknown-name", "'odd'"):
         UnknownRule.from_dict({**rule.to_dict(), "score": "odd"}, reader, "model m")
 
 

@@ -1,8 +1,7 @@
 """The words for an unknown clip name the evidence that decided."""
 
-import re
-
 import pytest
+import torch
 
 from cign.open_set import words
 from cign.open_set.rule import PARTS, SCORES, parts_of
@@ -30,9 +29,9 @@ def test_the_largest_part_is_named_with_its_value(evidence, wanted):
     assert wanted in said
     name, value = max(evidence.items(), key=lambda item: item[1])
     assert f"({name} {value:.1f} standard deviations above" in said
-    # 1 / (1 + exp(-1.386)) = 0.8: the mean of the parts is compared with the threshold's logit.
-    mean = sum(evidence.values()) / 3
-    assert re.search(rf"mean of 3 such values {mean:.1f}, threshold 1\.4\)$", said)
+    # The score on the scale of --unknown-threshold: the sigmoid of the mean of the parts.
+    score = torch.sigmoid(torch.tensor(list(evidence.values()), dtype=torch.float64).mean())
+    assert said.endswith(f"; unknown score {score:.3f}, threshold 0.800)")
 
 
 def test_a_score_of_probabilities_alone_is_explained_by_them():

@@ -133,7 +133,7 @@ def only_uploads(field: Any, root: Path) -> Any:
         if place is not None and (
             is_http_url_like(str(place)) or not Path(place).resolve().is_relative_to(root)
         ):
-            raise InputError("this file was not uploaded here: choose it again")
+            raise InputError("file-missing", "this file was not uploaded here: choose it again")
         return await move(place)
 
     field.async_move_resource_to_block_cache = checked

@@ -83,12 +83,15 @@ class Service:
         device: str | None = None,
     ) -> None:
         if out is not None and not teach:
-            raise InputError("--out requires --teach: add --teach, or remove --out")
+            raise InputError(
+                "conflicting-options", "--out requires --teach: add --teach, or remove --out"
+            )
         place = model_place(local_place(folder))
         if teach and out is None and (is_of_run(place) or hub_name(folder)):
             raise InputError(
+                "bad-output",
                 f"{folder} is a run or a hub model and cannot be changed: name a folder for a copy "
-                "with --out"
+                "with --out",
             )
         self._device = resolve_device(device)
         model = load_model(place).to(self._device)
@@ -140,8 +143,9 @@ class Service:
         )
         if prediction.error is not None:
             raise InputError(
+                "bad-clip",
                 f"{clip.name} cannot be read ({prediction.error}): choose another video or audio "
-                "file"
+                "file",
             )
         ((decoded, maps),) = observed
         scene = make_scene(
@@ -193,14 +197,15 @@ class Service:
             current = self.versions()[-1].number
             if current != seen:
                 raise InputError(
+                    "model-changed",
                     f"the model is now at version {current}, not {seen}, because somebody else "
-                    "changed it: check the classes and press again"
+                    "changed it: check the classes and press again",
                 )
             return undo(self.place)
 
     def _unlocked(self) -> None:
         if not self.can_teach:
-            raise InputError("teaching is locked: start the page with --teach")
+            raise InputError("unsupported", "teaching is locked: start the page with --teach")
 
     def versions(self) -> list[Version]:
         """All versions, the current one last."""

@@ -104,8 +104,9 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
         taken = socket.create_server(address[:2], family=family)
     except OSError as error:
         raise InputError(
+            "busy",
             f"cannot listen at {host} port {port} ({error.strerror}): choose another with --host "
-            "and --port, or use --port 0 for any free port"
+            "and --port, or use --port 0 for any free port",
         ) from None
     with taken:
         yield taken

@@ -32,11 +32,12 @@ def check_upload(path: str | Path, folder: Path) -> Path:
     """
     place = Path(path).resolve()
     if not place.is_relative_to(folder.resolve()) or not place.is_file():
-        raise InputError("this file is no longer available: choose it again")
+        raise InputError("file-missing", "this file is no longer available: choose it again")
     if not is_media(place):
         raise InputError(
+            "bad-clip",
             f"{place.name} is neither a video nor an audio file: choose one such as "
-            f"{', '.join(_SHOWN)}"
+            f"{', '.join(_SHOWN)}",
         )
     return place
 
@@ -62,11 +63,12 @@ def lay_out(name: str, clips: Sequence[Path], folder: Path) -> Path:
     """
     name = check_name(name.strip())
     if not clips:
-        raise InputError("no clip was chosen: choose a few clips of the class")
+        raise InputError("missing-option", "no clip was chosen: choose a few clips of the class")
     if len(clips) > MOST_CLIPS:
         raise InputError(
+            "bad-value",
             f"{len(clips)} clips were chosen: teach at most {MOST_CLIPS} at a time, or use "
-            "`cign add`"
+            "`cign add`",
         )
     first_aside = len(clips) - num_set_aside(len(clips))
     folder.mkdir(parents=True)

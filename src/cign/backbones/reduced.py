@@ -48,12 +48,14 @@ def with_tokens(name: str, tokens: str | None) -> str:
         return name
     if tokens != FULL and not (tokens == POOLED or _GRIDS.fullmatch(tokens)):
         raise InputError(
+            "unknown-name",
             f"unknown tokens {tokens!r}: use full, pooled, PxQ (rows and columns of a frame, for "
-            "example 4x4) or PxQ+FxT (and frequencies and time steps of the audio)"
+            "example 4x4) or PxQ+FxT (and frequencies and time steps of the audio)",
         )
     if named is not None:
         raise InputError(
-            f"backbone {name!r} has tokens {named} and --tokens is {tokens}: leave one of them out"
+            "conflicting-options",
+            f"backbone {name!r} has tokens {named} and --tokens is {tokens}: leave one of them out",
         )
     return base if tokens == FULL else f"{base}@{tokens}"
 
@@ -78,8 +80,9 @@ class ReducedBackbone(FittedBackbone):
         super().__init__()
         if inner.name.endswith(STEM):
             raise InputError(
+                "conflicting-options",
                 f"the tokens of backbone {inner.name!r} enter a transformer, which needs all of "
-                "them: leave --tokens out"
+                "them: leave --tokens out",
             )
         self.inner = inner
         self.tokens = tokens
@@ -111,8 +114,9 @@ class ReducedBackbone(FittedBackbone):
         ):
             if not (1 <= grid[0] <= finest[0] and 1 <= grid[1] <= finest[1]):
                 raise InputError(
+                    "bad-value",
                     f"tokens {self.tokens} set a grid of {grid[0]} x {grid[1]} for {what}, "
-                    f"backbone {inner.name!r} has {finest[0]} x {finest[1]}: use 1 x 1 up to that"
+                    f"backbone {inner.name!r} has {finest[0]} x {finest[1]}: use 1 x 1 up to that",
                 )
 
     def take(self, spec: MediaSpec) -> None:

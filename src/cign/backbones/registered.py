@@ -34,7 +34,9 @@ def _check(what: str, part: Any) -> None:
         InputError: If it cannot be called.
     """
     if not callable(part):
-        raise InputError(f"{what} is not a backbone: register a function or a class")
+        raise InputError(
+            "plugin-contract", f"{what} is not a backbone: register a function or a class"
+        )
 
 
 BACKBONES: Registry[BackboneFactory] = Registry("backbone", "cign.backbones", _check, __package__)
@@ -53,7 +55,9 @@ def register_backbone(name: str, *, contract: int = CONTRACT) -> Callable[[F], F
 
     def register(factory: F) -> F:
         if any(mark in name for mark in "+@/"):
-            raise InputError(f"backbone name {name!r} is invalid: use one without +, @ and /")
+            raise InputError(
+                "bad-value", f"backbone name {name!r} is invalid: use one without +, @ and /"
+            )
         BACKBONES.register(name, factory, contract=contract)
         return factory
 
@@ -69,8 +73,9 @@ def build_registered(name: str, *, weights: bool) -> Backbone:
     backbone: object = BACKBONES.find(name)(weights=weights)
     if not isinstance(backbone, Backbone):
         raise InputError(
+            "plugin-contract",
             f"backbone {name!r} returns a {type(backbone).__name__}: it must return a "
-            "cign.backbones.base.Backbone"
+            "cign.backbones.base.Backbone",
         )
     backbone.name = name
     return backbone

@@ -128,16 +128,18 @@ def _load(base: str, short: str, *, weights: bool, record: Any) -> Backbone:
     if "+" in base:
         if base.count("+") != 1 or not all(base.split("+")) or folder.is_dir():
             raise InputError(
+                "bad-value",
                 f"backbone {base!r}: name one visual and one audio network, VISUAL+AUDIO, without "
-                "another + (rename a folder that has one)"
+                "another + (rename a folder that has one)",
             )
         visual, audio = base.split("+")
         return load_pair(visual, audio, short, weights=weights, record=record)
     if not (folder.is_absolute() or folder.exists() or _HUB_NAME.fullmatch(base)):
         raise InputError(
+            "unknown-name",
             f"unknown backbone {base!r}: use one of {', '.join([*BACKBONES.names, _SMALL_STEM])}, "
             "a local folder with config.json and weights, or a visual and an audio network, "
-            "VISUAL+AUDIO: lite0+sfx, or hub names or folders in place of either"
+            "VISUAL+AUDIO: lite0+sfx, or hub names or folders in place of either",
         )
     return _load_single(base, short, weights=weights)
 
@@ -155,13 +157,15 @@ def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
         return backbone
     if source.kind in VISUAL:
         raise InputError(
+            "bad-value",
             f"backbone {base!r} is visual only: add an audio network, for example "
-            f"{base}+{_EXAMPLE_SOUND}, or {base}+resnet18-random to train one end to end"
+            f"{base}+{_EXAMPLE_SOUND}, or {base}+resnet18-random to train one end to end",
         )
     if source.kind in AUDIO:
         raise InputError(
+            "bad-value",
             f"backbone {base!r} is audio only: put a visual network before it, for example "
-            f"{_EXAMPLE_PICTURE}+{base}"
+            f"{_EXAMPLE_PICTURE}+{base}",
         )
     return load_pe_av(source, short)
 
@@ -183,16 +187,18 @@ def load_blocks(
     """
     if not name.endswith(STEM):
         raise InputError(
+            "unsupported",
             f"method {method} needs the input tokens of a transformer, and backbone {name!r} "
-            "provides output tokens: prepare and train with --backbone small-stem"
+            "provides output tokens: prepare and train with --backbone small-stem",
         )
     backbone = load_backbone(name, weights=fingerprint is not None)
     if spec is not None:
         backbone.spec = replace(backbone.spec, num_frames=spec.num_frames)
     if fingerprint is not None and backbone.fingerprint != fingerprint:
         raise InputError(
+            "weights-mismatch",
             f"backbone {name!r} has other weights than the store's tokens were made with: use "
-            "the version of cign they were made with, or prepare a new store"
+            "the version of cign they were made with, or prepare a new store",
         )
     blocks = backbone.token_blocks()
     assert blocks is not None

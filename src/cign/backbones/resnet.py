@@ -135,15 +135,17 @@ def resnet_pair(visual_weights: str | Path | None, *, seed: int = 0) -> ResNetPa
                 visual, found = loaded
             except (OSError, ValueError) as error:
                 raise InputError(
+                    "missing-weights",
                     f"backbone {str(visual_weights)!r} cannot be loaded "
                     f"({str(error).splitlines()[0]}): give a local folder with its weights, "
-                    "or use --backbone resnet18-random or small"
+                    "or use --backbone resnet18-random or small",
                 ) from None
             missing = sorted(found["missing_keys"])
             if missing:
                 raise InputError(
+                    "missing-weights",
                     f"backbone {str(visual_weights)!r} lacks {len(missing)} weights, the first "
-                    f"{missing[0]!r}: give a folder with all of them"
+                    f"{missing[0]!r}: give a folder with all of them",
                 )
     name = "resnet18-random" if visual_weights is None else "resnet18"
     return ResNetPair(name, cast(nn.Module, visual), cast(nn.Module, audio))

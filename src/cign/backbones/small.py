@@ -205,8 +205,9 @@ def load_small_pair(
         except Exception as error:
             reason = str(error).splitlines()[-1].strip()
             raise InputError(
+                "missing-weights",
                 f"the small encoder's weights {path} cannot be loaded ({reason}): "
-                "install the package again, or make them with `make encoders`"
+                "install the package again, or make them with `make encoders`",
             ) from None
     return pair
 

@@ -23,8 +23,9 @@ class StemBackbone(Backbone):
         super().__init__()
         if inner.token_blocks() is None:
             raise InputError(
+                "unsupported",
                 f"backbone {inner.name!r} has no transformer blocks that prompts could enter: "
-                "use small-stem"
+                "use small-stem",
             )
         self.inner = inner
         self.name = inner.name + STEM

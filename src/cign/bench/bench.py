@@ -145,7 +145,11 @@ def run_settings(run: PlannedRun, config: BenchConfig) -> dict[str, Any]:
 def _record(folder: Path, outcome: Outcome) -> None:
     """Record why a run failed in its folder; a finished run has written its own record."""
     if outcome.error is not None:
-        record = {"error": outcome.error, "traceback": outcome.traceback}
+        record = {
+            "error": outcome.error,
+            "error_code": outcome.error_code,
+            "traceback": outcome.traceback,
+        }
         write_json(folder / RECORD, {"format": FORMAT, "status": "failed", **record})
     log = folder / "worker.log"
     if log.exists() and log.stat().st_size == 0:

@@ -53,7 +53,7 @@ def run_on_cluster(
                 f"machine {machine} wrote {folder}, which this machine cannot see: put --out on a "
                 "file system that all machines share"
             )
-            outcome = Outcome(name=outcome.name, error=sentence)
+            outcome = Outcome(name=outcome.name, error=sentence, error_code="process-failed")
         view.ended(outcome.name, seconds, outcome.error)
         yield outcome
 

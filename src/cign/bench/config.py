@@ -90,20 +90,24 @@ def _without_encoders(options: Any) -> Any:
 
 def _recipe(name: str, folder: Path | None) -> Recipe:
     if folder is not None and not folder.is_dir():
-        raise InputError(f"--recipes {folder} is not a folder: name one that holds NAME.yaml")
+        raise InputError(
+            "file-missing", f"--recipes {folder} is not a folder: name one that holds NAME.yaml"
+        )
     path = None if folder is None else folder / f"{name}.yaml"
     if path is not None and path.is_file():
         recipe = read_recipe(path)
         if name in METHODS and recipe.method != name:
             raise InputError(
-                f"recipe {path} is for {recipe.method}: rename it, because {name} is another method"
+                "conflicting-options",
+                f"recipe {path} is for {recipe.method}: rename it, "
+                f"because {name} is another method",
             )
         return recipe
     try:
         return default_recipe(name)
     except InputError as error:
         where = "" if folder is None else f" (nor is {path} a file)"
-        raise InputError(f"{error}{where}") from None
+        raise InputError(error.code, f"{error}{where}") from None
 
 
 def open_stores(config: BenchConfig) -> tuple[BenchStore, ...]:
@@ -114,7 +118,7 @@ def open_stores(config: BenchConfig) -> tuple[BenchStore, ...]:
     """
     folders = [folder.resolve() for folder in config.stores]
     if len(set(folders)) < len(folders):
-        raise InputError("a store is named twice: name each once")
+        raise InputError("bad-value", "a store is named twice: name each once")
     tested = [Store.open(folder) for folder in config.test_stores]
     tests: list[Store | None] = [*tested] if tested else [None]
     if len(tests) < len(folders):
@@ -131,7 +135,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
         names = ["-".join(folder.parts[-depth:]).strip("/-") for folder in folders]
         if len(set(names)) == len(names) and ALL_STORES not in names:
             return names
-    raise InputError(f"stores have no distinct names: rename one of {', '.join(map(str, folders))}")
+    raise InputError(
+        "name-taken", f"stores have no distinct names: rename one of {', '.join(map(str, folders))}"
+    )
 
 
 def backbone_of(config: BenchConfig, entry: Entry, world: BenchStore) -> str:
@@ -201,14 +207,17 @@ def begin(folder: Path, current: dict[str, Any]) -> None:
         return
     found = read_json(path, "bench")
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path} is not of format {FORMAT}: use another folder for --out")
+        raise InputError(
+            "wrong-format", f"{path} is not of format {FORMAT}: use another folder for --out"
+        )
     config = found.get("config", {})
     for name, value in current.items():
         was = config.get(name, _defaults().get(name))  # an option that was added since
         if was != value and not _is_compatible(name, config, value):
             raise InputError(
+                "resume-mismatch",
                 f"bench {folder} was begun with {_difference(name, was, value)}: "
-                "repeat the original command, or give another --out"
+                "repeat the original command, or give another --out",
             )
     if config != current:
         write_json(path, {"format": FORMAT, "config": current})

@@ -68,7 +68,8 @@ class Part:
             )
         except ValueError:
             raise InputError(
-                f"invalid --only {text!r}: use the form cign:tasks=4:memory=0,120:orders=1"
+                "bad-value",
+                f"invalid --only {text!r}: use the form cign:tasks=4:memory=0,120:orders=1",
             ) from None
 
 
@@ -83,7 +84,8 @@ def parse_parts(texts: Iterable[str]) -> dict[str, Part]:
         name, part = Part.parse(text)
         if name in parts:
             raise InputError(
-                f"--only names {name} twice: join the settings, like {name}:tasks=4:memory=120"
+                "bad-value",
+                f"--only names {name} twice: join the settings, like {name}:tasks=4:memory=120",
             )
         parts[name] = part
     return parts
@@ -132,10 +134,12 @@ class BenchConfig:
         for name in ("stores", "methods", "tasks", "memories"):
             values = getattr(self, name)
             if not values:
-                raise InputError(f"a bench needs at least one of --{name}: give some")
+                raise InputError(
+                    "missing-option", f"a bench needs at least one of --{name}: give some"
+                )
             twice = [value for value in values if values.count(value) > 1]
             if twice:
-                raise InputError(f"--{name} names {twice[0]} twice: name each once")
+                raise InputError("bad-value", f"--{name} names {twice[0]} twice: name each once")
         for text in self.memories:
             MemoryBudget.parse(text)
         shared = {one.name: one for one in run_options() if not one.is_grid_axis}
@@ -145,15 +149,17 @@ class BenchConfig:
             shared[name].check(value)
         if len(self.num_orders) not in (1, len(self.tasks)):
             raise InputError(
+                "conflicting-options",
                 f"--orders has {len(self.num_orders)} numbers for {len(self.tasks)} numbers of "
-                "tasks: give one for all, or one for each"
+                "tasks: give one for all, or one for each",
             )
         if min(*self.num_orders, self.num_seeds, 1) < 1:
-            raise InputError("--orders and --seeds are counts: use 1 or more")
+            raise InputError("bad-value", "--orders and --seeds are counts: use 1 or more")
         if len(self.test_stores) not in (0, 1, len(self.stores)):
             raise InputError(
+                "conflicting-options",
                 f"{len(self.test_stores)} --test-store do not match {len(self.stores)} stores: "
-                "give one for all, or one for each in the same order"
+                "give one for all, or one for each in the same order",
             )
         for name, part in self.only.items():
             if name not in self.methods:
@@ -161,10 +167,14 @@ class BenchConfig:
             odd = [number for number in part.tasks or () if number not in self.tasks]
             if odd:
                 raise InputError(
-                    f"--only {name} has {odd[0]} tasks, which is not in the grid: add it to --tasks"
+                    "conflicting-options",
+                    f"--only {name} has {odd[0]} tasks, which is not in the grid: "
+                    "add it to --tasks",
                 )
             if any(n is not None and n < 1 for n in (part.num_orders, part.num_seeds)):
-                raise InputError("orders and seeds of --only are counts: use 1 or more")
+                raise InputError(
+                    "bad-value", "orders and seeds of --only are counts: use 1 or more"
+                )
             for text in part.memories or ():
                 MemoryBudget.parse(text)
         if self.against is not None and self.against.partition("@")[0] not in self.methods:

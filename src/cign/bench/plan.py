@@ -139,11 +139,14 @@ def make_plan(
         plan.cells.append(dataclasses.replace(cell, runs=names))
     if not plan.cells:
         reasons = "; ".join(f"{one.method}: {one.reason}" for one in plan.skipped)
-        raise InputError(f"nothing is left to run ({reasons}): change --memory or --methods")
+        raise InputError(
+            "conflicting-options",
+            f"nothing is left to run ({reasons}): change --memory or --methods",
+        )
     # Methods and stores progress evenly: one seed, order and number of tasks of all of them first.
     plan.runs = sorted(known.values(), key=lambda run: (run.seed, run.order, len(run.groups)))
     if len({run.name for run in plan.runs}) < len(plan.runs):
-        raise InputError("two runs would share a folder: rename a store or a recipe")
+        raise InputError("name-taken", "two runs would share a folder: rename a store or a recipe")
     return plan
 
 

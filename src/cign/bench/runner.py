@@ -57,11 +57,13 @@ class Outcome:
     Attributes:
         name: Name of the run.
         error: Why it failed, in one sentence; None if it finished.
+        error_code: The same as a code of docs/errors.md, if it has one.
         traceback: Python traceback, if there is one.
     """
 
     name: str
     error: str | None = None
+    error_code: str | None = None
     traceback: str = ""
 
 
@@ -109,11 +111,24 @@ def _outcome(ending: Ending) -> Outcome:
     """The outcome of a run."""
     name, answer = ending.task["name"], ending.answer
     if answer is not None:
-        return Outcome(name=name, error=answer.get("failed"), traceback=answer.get("traceback", ""))
+        return Outcome(
+            name=name,
+            error=answer.get("failed"),
+            error_code=answer.get("code"),
+            traceback=answer.get("traceback", ""),
+        )
     if not ending.signal:
-        return Outcome(name=name, error=f"its process ended with exit code {ending.exit_code}")
+        return Outcome(
+            name=name,
+            error=f"its process ended with exit code {ending.exit_code}",
+            error_code="process-failed",
+        )
     hint = "; is there enough memory? use fewer --workers" if ending.signal == "SIGKILL" else ""
-    return Outcome(name=name, error=f"its process was killed by {ending.signal}{hint}")
+    return Outcome(
+        name=name,
+        error=f"its process was killed by {ending.signal}{hint}",
+        error_code="process-failed",
+    )
 
 
 def _run_here(

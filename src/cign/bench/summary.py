@@ -57,7 +57,8 @@ class RunResult:
         metrics = read_json(folder / "metrics.json", "metrics")
         if "modalities" not in metrics:
             raise InputError(
-                f"run {folder} was made by an older version: use another folder for --out"
+                "wrong-version",
+                f"run {folder} was made by an older version: use another folder for --out",
             )
         modalities = metrics["modalities"]
         numbers = [modalities[modality][metric] for metric in METRICS for modality in MODALITIES]
@@ -169,7 +170,8 @@ class Summary:
         if not known or (memory and memory not in known):
             allowed = ", ".join(f"{method}@{one}" for one in known) or "another method"
             raise InputError(
-                f"--against {self.config.against} is not among the runs: use {allowed}"
+                "unknown-name",
+                f"--against {self.config.against} is not among the runs: use {allowed}",
             )
 
     def _done(self, cell: Cell) -> list[str]:

@@ -90,7 +90,7 @@ def is_done(folder: Path) -> bool:
 
 
 def failure_of(error: Exception) -> Message:
-    """Answer that reports an exception: a sentence and the traceback."""
+    """Answer that reports an exception: a sentence, its code if it has one, and the traceback."""
     if isinstance(error, CignError):
         text = str(error)
     elif isinstance(error, MemoryError):
@@ -98,7 +98,8 @@ def failure_of(error: Exception) -> Message:
     else:
         text = " ".join(f"{type(error).__name__}: {error}".split())
     lines = traceback.format_exception(error)
-    return {"failed": text, "traceback": "".join(lines)}
+    code = error.code if isinstance(error, CignError) else None
+    return {"failed": text, "code": code, "traceback": "".join(lines)}
 
 
 class _Reporter(Silent):

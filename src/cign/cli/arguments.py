@@ -62,7 +62,7 @@ class CommandParser(ArgumentParser):
         """Turn an error of argparse or jsonargparse into one sentence with a remedy."""
         if isinstance(ex, InputError):
             raise ex
-        raise InputError(self._sentence(" ".join(message.split()))) from None
+        raise InputError("bad-usage", self._sentence(" ".join(message.split()))) from None
 
     def _sentence(self, message: str) -> str:
         remedy = f"see `{self.prog} --help`"

@@ -35,7 +35,9 @@ def completion_script(shell: str) -> str:
     try:
         import shtab
     except ImportError:
-        raise InputError("completion scripts need shtab: `pip install shtab`") from None
+        raise InputError(
+            "missing-package", "completion scripts need shtab: `pip install shtab`"
+        ) from None
     return str(shtab.complete(_all_commands(), shell))
 
 

@@ -19,7 +19,7 @@ from types import ModuleType
 from cign import __version__
 from cign.cli.commands import COMMAND_GROUPS, COMMANDS
 from cign.errors import CignError, InputError, Interrupted
-from cign.utils.terminal import restore
+from cign.utils.terminal import note, restore
 
 _DISK_ERRORS = (  # full disk, file too large, no permission to write, I/O error
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             if not arguments:
-                raise InputError(f"no command given: use one of {', '.join(COMMANDS)}")
+                raise InputError(
+                    "missing-option", f"no command given: use one of {', '.join(COMMANDS)}"
+                )
             print(usage())
         elif arguments[0] == "--version":
             print(f"cign {__version__}")
@@ -93,7 +95,9 @@ def _find(name: str) -> ModuleType:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {near[0]!r}? Use" if near else "use"
         kind = "option" if name.startswith("-") else "command"
-        raise InputError(f"unknown {kind} {name!r}: {hint} one of {', '.join(COMMANDS)}")
+        raise InputError(
+            "unknown-name", f"unknown {kind} {name!r}: {hint} one of {', '.join(COMMANDS)}"
+        )
     return importlib.import_module(f"cign.cli.commands.{name}")
 
 
@@ -142,7 +146,7 @@ def _failed(error: Exception) -> int:
     else:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         text, code = f"internal error: {reason}; set CIGN_TRACEBACK=1 for the traceback", 1
-    print(f"cign: {text}", file=sys.stderr)
+    note(text)
     return code
 
 

@@ -65,7 +65,8 @@ def split_names(chunks: Iterator[bytes]) -> Iterator[str]:
                 continue  # the mark arrives in pieces
             if rest.startswith(_UTF16_BOMS):
                 raise InputError(
-                    "the names on standard input are UTF-16: write them as UTF-8, one per line"
+                    "file-unreadable",
+                    "the names on standard input are UTF-16: write them as UTF-8, one per line",
                 )
             rest, is_first = rest.removeprefix(_UTF8_BOM), False
         if b"\0" in rest:

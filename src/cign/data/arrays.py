@@ -40,8 +40,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
 def full_disk(folder: Path, reason: str) -> RunError:
     """Build the error for a full disk."""
     return RunError(
+        "disk-full",
         f"writing to {folder} failed ({reason}): free some space and run the same command again "
-        "to resume, or use a folder on another disk"
+        "to resume, or use a folder on another disk",
     )
 
 
@@ -54,8 +55,9 @@ def check_space(folder: Path, num_bytes: int) -> None:
     free = free_bytes(folder)
     if free < num_bytes:
         raise RunError(
+            "disk-full",
             f"{folder} has {free / 1e9:.1f} GB free, but {num_bytes / 1e9:.1f} GB are needed: free "
-            "some space, or use a folder on another disk or a smaller preset"
+            "some space, or use a folder on another disk or a smaller preset",
         )
 
 
@@ -164,15 +166,16 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDAr
         if not isinstance(array, np.ndarray):  # an archive of several arrays
             raise ValueError("it is not a single array")
     except FileNotFoundError:
-        raise InputError(f"{what} lacks {path.name}: {remedy}") from None
+        raise InputError("damaged", f"{what} lacks {path.name}: {remedy}") from None
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"{what}: {path.name} is truncated or damaged ({reason}): {remedy}"
+            "damaged", f"{what}: {path.name} is truncated or damaged ({reason}): {remedy}"
         ) from None
     if array.shape != shape or array.dtype != np.dtype(dtype):
         raise InputError(
+            "damaged",
             f"{what}: {path.name} contains {array.dtype} {list(array.shape)}, but {dtype} "
-            f"{list(shape)} is recorded: {remedy}"
+            f"{list(shape)} is recorded: {remedy}",
         )
     return array

@@ -82,8 +82,9 @@ class Benchmark:
         """
         if number != self.num_classes:
             raise InputError(
+                "store-mismatch",
                 f"benchmark {self.name} has {self.num_classes} classes, but {what} has {number}: "
-                "give the benchmark's own lists (docs/formats.md), or leave out --benchmark"
+                "give the benchmark's own lists (docs/formats.md), or leave out --benchmark",
             )
 
     def choose_tasks(self, requested: int | None) -> int:

@@ -135,8 +135,9 @@ def check_label(label: str, where: str) -> str:
     name = unicodedata.normalize("NFC", label.strip())
     if not name or not name.isprintable() or "|" in name:
         raise InputError(
+            "bad-list",
             f"{where}: class name {label!r} is empty or contains a line break, a control "
-            "character or '|'; rename the class"
+            "character or '|'; rename the class",
         )
     return name
 
@@ -149,10 +150,13 @@ def check_times(start_s: float | None, end_s: float | None, where: str) -> None:
     """
     for name, value in (("start_s", start_s), ("end_s", end_s)):
         if value is not None and (not math.isfinite(value) or value < 0):
-            raise InputError(f"{where}: {name} is {value}; give seconds >= 0, or leave it empty")
+            raise InputError(
+                "bad-list", f"{where}: {name} is {value}; give seconds >= 0, or leave it empty"
+            )
     if end_s is not None and end_s <= (start_s or 0.0):
         raise InputError(
-            f"{where}: end_s {end_s} is not after start_s {start_s or 0.0}; correct the times"
+            "bad-list",
+            f"{where}: end_s {end_s} is not after start_s {start_s or 0.0}; correct the times",
         )
 
 
@@ -193,13 +197,15 @@ def make_table(
         check_repeated(first, clip, what)
     rows = tuple(unique.values())
     if not rows:
-        raise InputError(f"{what} contains no clips: check the path and the layout")
+        raise InputError("no-clips", f"{what} contains no clips: check the path and the layout")
     if num_repeated:
         notes = (*notes, f"{num_repeated} rows repeat another row and were ignored")
     class_names = _class_names(rows, what, require_train)
     if len(class_names) < min_classes:
         found = f"only the class {class_names[0]!r}" if class_names else "no class to learn"
-        raise InputError(f"{what} contains {found}: at least {min_classes} classes are needed")
+        raise InputError(
+            "bad-list", f"{what} contains {found}: at least {min_classes} classes are needed"
+        )
     if alphabetical:
         class_names = tuple(sorted(class_names))
     notes = (*_alike({name for clip in rows for name in clip.labels}), *notes)
@@ -221,13 +227,15 @@ def check_repeated(first: Clip, second: Clip, what: str) -> None:
     """
     if first.split != second.split:
         raise InputError(
+            "bad-list",
             f"{what} lists clip {first.id} in split {first.split!r} and in split "
-            f"{second.split!r}: remove one of the rows"
+            f"{second.split!r}: remove one of the rows",
         )
     if set(first.labels) != set(second.labels):
         raise InputError(
+            "bad-list",
             f"{what} lists clip {first.id} with labels {'|'.join(first.labels)!r} and with "
-            f"{'|'.join(second.labels)!r}: join them by '|' in one row, or remove one of the rows"
+            f"{'|'.join(second.labels)!r}: join them by '|' in one row, or remove one of the rows",
         )
 
 
@@ -251,14 +259,16 @@ def _class_names(rows: Sequence[Clip], what: str, require_train: bool) -> tuple[
         both = [name for name in clip.labels if name in learned]
         if clip.split == "unknown" and both:
             raise InputError(
+                "bad-list",
                 f"{what}: clip {clip.id} is in split 'unknown', but its class {both[0]!r} has "
-                "clips in other splits: move it to test, or remove the class's other clips"
+                "clips in other splits: move it to test, or remove the class's other clips",
             )
     missing = [name for name in learned if name not in trained]
     if require_train and missing:
         raise InputError(
+            "no-clips",
             f"{what}: class {missing[0]!r} has no training clip"
             + (f" (nor have {len(missing) - 1} other classes)" if len(missing) > 1 else "")
-            + ": add one, or move its clips to split 'unknown'"
+            + ": add one, or move its clips to split 'unknown'",
         )
     return tuple(learned)

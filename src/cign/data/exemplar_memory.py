@@ -40,8 +40,9 @@ class MemoryBudget:
         match = re.fullmatch(r"\s*(\d+)\s*(/class|[kmg]?b)?\s*", str(text), re.IGNORECASE)
         if match is None:
             raise InputError(
+                "bad-value",
                 f"memory {text!r} is invalid: use clips in total (120), "
-                "per class (20/class) or bytes (64MB)"
+                "per class (20/class) or bytes (64MB)",
             )
         amount, unit = int(match[1]), (match[2] or "").lower()
         if unit == "/class":
@@ -71,10 +72,11 @@ class MemoryBudget:
         total = self.amount // bytes_per_clip if self.unit == "bytes" else self.amount
         if total < num_classes:
             raise InputError(
+                "bad-value",
                 f"a memory of {self} holds {total} clips, fewer than one for each of "
                 f"{num_classes} classes: use at least "
                 f"{num_classes if self.unit == 'total' else f'{num_classes * bytes_per_clip}B'}, "
-                "or 0"
+                "or 0",
             )
         size, rest = divmod(total, num_classes)
         return np.array([size + (c < rest) for c in range(num_classes)], dtype=np.int64)

@@ -47,8 +47,9 @@ def check_list(store: Store) -> None:
     )
     if not is_known or not learned <= set(store.class_names):
         raise InputError(
+            "damaged",
             f"store {store.folder} is damaged: clips.parquet or store.json was changed after it "
-            "was written; restore them, or prepare again into a new folder"
+            "was written; restore them, or prepare again into a new folder",
         )
 
 
@@ -69,8 +70,9 @@ def check_tokens(store: Store, backbone: str) -> bool:
     for name in TOKEN_FILES:
         if recorded.get(name) != checksum(place / name):
             raise InputError(
+                "damaged",
                 f"token cache {place} is damaged: the checksum of {name} does not match; restore "
-                "it, or remove that folder and run `cign prepare` again"
+                "it, or remove that folder and run `cign prepare` again",
             )
     return True
 
@@ -95,7 +97,8 @@ def check_media(store: Store) -> None:
             wrong.append(clip.id)
     if wrong:
         raise InputError(
+            "damaged",
             f"store {store.folder} is damaged: frames or audio of {len(wrong)} clips were changed "
             f"after decoding, for example {wrong[0]}; restore it, or prepare again into a new "
-            "folder"
+            "folder",
         )

@@ -213,8 +213,9 @@ def find_shards(source: Path) -> Iterator[Path]:
         name = path.name.lower()
         if name.endswith((".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")):
             raise InputError(
+                "wrong-format",
                 f"shard {path} is compressed and cannot be read by index: uncompress it first, "
-                "for example with gunzip"
+                "for example with gunzip",
             )
         if path.suffix.lower() == SUFFIX:
             yield path

@@ -41,15 +41,20 @@ def read_info(folder: Path) -> dict[str, Any]:
     """
     what = f"store {folder}"
     if not folder.is_dir():
-        raise InputError(f"{what} does not exist: make it with `cign prepare SOURCE {folder}`")
+        raise InputError(
+            "file-missing", f"{what} does not exist: make it with `cign prepare SOURCE {folder}`"
+        )
     if not (folder / "store.json").exists():
-        raise InputError(f"{what} is not finished or not a store: run `cign prepare` on it")
+        raise InputError(
+            "wrong-format", f"{what} is not finished or not a store: run `cign prepare` on it"
+        )
     info = read_json(folder / "store.json", "store")
     number = info.get("format") if isinstance(info, dict) else None
     if not isinstance(number, int) or number > FORMAT:
         raise InputError(
+            "wrong-version",
             f"{what} has format {number}, but this version reads formats up to {FORMAT}: update "
-            "cign, or prepare the source again into a new folder"
+            "cign, or prepare the source again into a new folder",
         )
     assert isinstance(info, dict)
     return info
@@ -104,10 +109,13 @@ class Store:
             )
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(
-                f"{what} is damaged ({error}): restore it, or prepare again into a new folder"
+                "damaged",
+                f"{what} is damaged ({error}): restore it, or prepare again into a new folder",
             ) from None
         if len(store.rows) and not 0 <= store.rows.min() <= store.rows.max() < num_rows:
-            raise InputError(f"{what}: clips.parquet names rows beyond {num_rows}: restore it")
+            raise InputError(
+                "damaged", f"{what}: clips.parquet names rows beyond {num_rows}: restore it"
+            )
         # Map both arrays now, so that a truncated array is found here and not in a later batch.
         assert store._frames.shape[0] == store._audio.shape[0] == num_rows
         return store
@@ -218,8 +226,9 @@ class Store:
             if len(names) != 1:
                 owners = f"of {', '.join(names)}" if names else "of no backbone"
                 raise InputError(
+                    "missing-option",
                     f"store {self.folder} contains tokens {owners}: name one with --backbone"
-                    + ("" if names else ", or make them with `cign prepare ... --backbone NAME`")
+                    + ("" if names else ", or make them with `cign prepare ... --backbone NAME`"),
                 )
             backbone = names[0]
         return TokenCache.open(self.folder, backbone, self.rows, int(self.info["num_rows"]))

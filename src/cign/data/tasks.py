@@ -70,8 +70,9 @@ def split_into_tasks(class_names: Sequence[str], num_tasks: int, order: int = 0)
     """
     if not 1 <= num_tasks <= len(class_names):
         raise InputError(
+            "bad-value",
             f"{num_tasks} tasks do not fit {len(class_names)} classes: "
-            f"use --tasks between 1 and {len(class_names)}"
+            f"use --tasks between 1 and {len(class_names)}",
         )
     names = [class_names[i] for i in _permutation(len(class_names), order)]
     size, rest = divmod(len(names), num_tasks)
@@ -95,13 +96,17 @@ def read_task_file(path: Path, class_names: Sequence[str], order: int = 0) -> Ta
         text = path.read_text(encoding="utf-8")
         value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"task file {path} cannot be read ({error}): check the path") from None
+        raise InputError(
+            "file-unreadable", f"task file {path} cannot be read ({error}): check the path"
+        ) from None
     shape_ok = isinstance(value, list) and all(
         isinstance(group, list) and group and all(isinstance(name, str) for name in group)
         for group in value
     )
     if not shape_ok or not value:
-        raise InputError(f"task file {path} must be a list of non-empty lists of class names")
+        raise InputError(
+            "bad-list", f"task file {path} must be a list of non-empty lists of class names"
+        )
     named = [name for group in value for name in group]
     repeated = sorted({name for name in named if named.count(name) > 1})
     unknown = sorted(set(named) - set(class_names))
@@ -114,7 +119,9 @@ def read_task_file(path: Path, class_names: Sequence[str], order: int = 0) -> Ta
             if unknown
             else ("leaves out a class of the store", missing)
         )
-        raise InputError(f"task file {path} {problem}: {names[0]!r}; name each class exactly once")
+        raise InputError(
+            "bad-list", f"task file {path} {problem}: {names[0]!r}; name each class exactly once"
+        )
     return TaskSequence(tuple(tuple(value[i]) for i in _permutation(len(value), order)))
 
 
@@ -122,7 +129,8 @@ def _permutation(length: int, order: int) -> IntArray:
     """Return the identity for order 0, else a permutation that depends only on ``order``."""
     if order < 0:
         raise InputError(
-            f"class order {order} is negative: use 0 for the order of the data, or k > 0"
+            "bad-value",
+            f"class order {order} is negative: use 0 for the order of the data, or k > 0",
         )
     if order == 0:
         return np.arange(length, dtype=np.int64)

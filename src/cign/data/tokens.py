@@ -50,17 +50,22 @@ class TokenCache:
         if not (place / "tokens.json").exists():
             available = ", ".join(cache_names(folder)) or "none"
             raise InputError(
+                "store-mismatch",
                 f"store {folder} contains no tokens of backbone {backbone!r} (available: "
-                f"{available}): make them with `cign prepare ... --backbone {backbone}`"
+                f"{available}): make them with `cign prepare ... --backbone {backbone}`",
             )
         info = read_json(place / "tokens.json", "token cache")
         what = f"token cache {place}"
         try:
             shapes = token_shapes(info, num_rows)
         except (KeyError, TypeError):
-            raise InputError(f"{what}: tokens.json is damaged: remove the folder") from None
+            raise InputError(
+                "damaged", f"{what}: tokens.json is damaged: remove the folder"
+            ) from None
         if info.get("format", FORMAT + 1) > FORMAT:
-            raise InputError(f"{what} has a newer format: update cign, or remove the folder")
+            raise InputError(
+                "wrong-version", f"{what} has a newer format: update cign, or remove the folder"
+            )
         return cls(
             info=info,
             rows=rows,

@@ -45,6 +45,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 def _unreadable(error: OSError) -> InputError:
     return InputError(
+        "file-unreadable",
         f"folder {error.filename} cannot be read ({error.strerror}): correct its permissions, "
-        "or move it out of the source"
+        "or move it out of the source",
     )

@@ -39,11 +39,12 @@ class Explainer:
             raise one_of(kind, KINDS, "--explain-as")
         if kind == "mp4" and every_s is None and model.spec.num_frames == 1:
             raise InputError(
+                "conflicting-options",
                 "--explain-as mp4 would show a single still image, because this model takes one "
-                "frame per clip: give --every, for example 0.5, or use png"
+                "frame per clip: give --every, for example 0.5, or use png",
             )
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"--explain {folder} is a file: name a folder")
+            raise InputError("bad-output", f"--explain {folder} is a file: name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.kind, self.num_written = folder, kind, 0
         self._model, self._every_s = model, every_s

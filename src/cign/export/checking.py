@@ -104,10 +104,12 @@ def decoded_clips(files: Sequence[Path], spec: MediaSpec) -> list[Decoded]:
             clip = decode(file, spec)
         except MediaError as error:
             message = f"--clips {file} cannot be read ({error}): name another file"
-            raise InputError(message) from None
+            raise InputError("bad-clip", message) from None
         if not (clip.has_audio and clip.has_visual):
             missing = "video" if clip.has_audio else "audio"
-            raise InputError(f"--clips {file} has no {missing} track: name a file with both tracks")
+            raise InputError(
+                "bad-clip", f"--clips {file} has no {missing} track: name a file with both tracks"
+            )
         clips.append(clip)
     return clips
 
@@ -156,8 +158,9 @@ def compare(
             where = f"{_in_words(name)} of clip {int(difference.argmax()) + 1}"
     if not worst <= TOLERANCE:
         raise RunError(
+            "export-differs",
             f"{what} differs from the model by {worst:.2g} in {where}, more than {TOLERANCE:g}: "
-            "nothing was written; use the other --format, or `cign predict`"
+            "nothing was written; use the other --format, or `cign predict`",
         )
     return Check(num_clips=len(clips), difference=worst, where=where)
 
@@ -185,9 +188,10 @@ def compare_forms(
             if not worst <= TOLERANCE:
                 (kind, number), *_ = form.items()
                 raise RunError(
+                    "export-differs",
                     f"{what} differs from the model by {worst:.2g} with {kind} {number}, more "
                     f"than {TOLERANCE:g}: nothing was written; use the other --format, or "
-                    "`cign predict`"
+                    "`cign predict`",
                 )
 
 

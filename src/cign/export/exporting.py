@@ -141,10 +141,12 @@ def _trace(kind: str, network: Predictor, model: Model) -> Traced:
 def _check_empty(out: Path) -> None:
     """Raise an error if the folder is not empty or cannot be created."""
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise InputError(f"{out} is not an empty folder: name a new one")
+        raise InputError("bad-output", f"{out} is not an empty folder: name a new one")
     parent = next(folder for folder in out.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{out} cannot be made, {parent} is not writable: name another place")
+        raise InputError(
+            "bad-output", f"{out} cannot be made, {parent} is not writable: name another place"
+        )
 
 
 @contextmanager

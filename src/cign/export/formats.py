@@ -39,8 +39,9 @@ def kinds_of(format: str) -> tuple[str, ...]:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if "onnx" in kinds and missing:
         raise InputError(
+            "missing-package",
             f"export to ONNX needs {', '.join(missing)}: `pip install {' '.join(missing)}`, or use "
-            "--format torch"
+            "--format torch",
         )
     return kinds
 
@@ -63,8 +64,9 @@ def write(kind: str, traced: Traced, folder: Path) -> None:
             )
         except Exception as error:  # a conversion may fail in any way
             raise InputError(
+                "unsupported",
                 f"this model cannot be converted to ONNX ({type(error).__name__}): use --format "
-                "torch, or `cign predict`"
+                "torch, or `cign predict`",
             ) from None
         _name_sizes(converted.model.graph)
         numbers = (value.nbytes for value in traced.program.state_dict.values())
@@ -101,8 +103,9 @@ def _onnx_runner(path: Path) -> Runner:
         except Exception as error:  # exceptions of the runtime have no common base class
             reason = " ".join(str(error).split())[:160]
             raise RunError(
+                "export-differs",
                 f"{path.name} does not run ({reason}): nothing was written; use --format torch, "
-                "or `cign predict`"
+                "or `cign predict`",
             ) from None
         return dict(zip(OUTPUTS, values, strict=True))
 

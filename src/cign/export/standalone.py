@@ -52,7 +52,8 @@ def main(folder: Path, arguments: list[str] | None = None) -> int:
                 num_good += 1
                 result = _predict(file, window, predictor, about, options.top)
             else:
-                result = {"file": file, "label": None, "error": window}
+                why, code = window
+                result = {"file": file, "label": None, "error": why, "error_code": code}
             print(json.dumps(result), flush=True)
     return 0 if num_good else 2
 
@@ -88,8 +89,10 @@ def _load(folder: Path, about: dict[str, Any]) -> _Predictor:
     }
 
 
-def _windows(file: str, about: dict[str, Any], every_s: float | None) -> Iterator[Decoded | str]:
-    """The windows of a file, or why it cannot be read."""
+def _windows(
+    file: str, about: dict[str, Any], every_s: float | None
+) -> Iterator[Decoded | tuple[str, str]]:
+    """The windows of a file, or why it cannot be read, with the code."""
     audio, frames = about["inputs"]["waveform"], about["inputs"]["frames"]
     spec = MediaSpec(
         num_frames=frames["num_frames"],
@@ -105,9 +108,9 @@ def _windows(file: str, about: dict[str, Any], every_s: float | None) -> Iterato
         else:
             yield from decode_windows(Path(file), spec, every_s)
     except MediaError as error:
-        yield str(error)
+        yield str(error), error.code
     except Exception as error:  # a decoder that fails on one file must not stop the others
-        yield reason(error)
+        yield reason(error), "file-unreadable"
 
 
 def _predict(
@@ -146,4 +149,5 @@ def _predict(
         "modalities": {name: modalities[name] for name in _MODALITIES},
         "missing": missing,
         "error": None,
+        "error_code": None,
     }

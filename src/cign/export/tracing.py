@@ -65,8 +65,9 @@ def trace(network: Predictor, spec: MediaSpec, method: str) -> Traced:
         if variable[0][0] and variable[1][0]:
             return Traced(program=program, any_length=variable[0][1], any_frames=variable[1][1])
     raise InputError(
+        "unsupported",
         f"a model of method {method} cannot be exported ({reason}): use `cign predict`, or train "
-        "a method that supports export (see docs/methods)"
+        "a method that supports export (see docs/methods)",
     )
 
 

@@ -35,10 +35,13 @@ def check_results_file(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(
-            f"--out {path} has no known suffix: use {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+            "bad-output",
+            f"--out {path} has no known suffix: use {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}",
         )
     if path.is_dir():
-        raise InputError(f"--out {path} is a folder: name a file, for example {path}/results.csv")
+        raise InputError(
+            "bad-output", f"--out {path} is a folder: name a file, for example {path}/results.csv"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

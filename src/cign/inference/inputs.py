@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from cign.data.media.array_clip import ArrayClip
 from cign.data.media.recognition import is_media
 from cign.data.media.side_by_side import Pause
-from cign.errors import InputError
+from cign.errors import Code, InputError
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,12 @@ class NoFile:
     Attributes:
         name: The name as given.
         reason: Why there is no file.
+        code: The same as a code of docs/errors.md.
     """
 
     name: str
     reason: str
+    code: Code
 
 
 Input: TypeAlias = str | Path | ArrayClip | NoFile | Pause
@@ -87,8 +89,9 @@ def _check(one: Any) -> None:
 
 def _wrong(one: Any) -> InputError:
     return InputError(
+        "bad-value",
         f"cannot predict a value of type {type(one).__name__}: give a path, a folder, a pattern, "
-        "an ArrayClip or a list of these; pass arrays as audio=, rate_hz= and frames="
+        "an ArrayClip or a list of these; pass arrays as audio=, rate_hz= and frames=",
     )
 
 
@@ -98,7 +101,7 @@ def _or_none(found: Iterable[Input], name: str | os.PathLike[str], reason: str) 
         is_empty = False
         yield one
     if is_empty:
-        yield NoFile(os.fspath(name), f"missing: {reason}")
+        yield NoFile(os.fspath(name), f"missing: {reason}", "file-missing")
 
 
 def _matches(pattern: str) -> Iterator[Input]:
@@ -127,4 +130,4 @@ def media_below(folder: str | os.PathLike[str]) -> Iterator[Input]:
             if not name.startswith(".") and is_media(file):
                 yield str(file)
     for error in errors:
-        yield NoFile(str(error.filename), f"unreadable: {error.strerror}")
+        yield NoFile(str(error.filename), f"unreadable: {error.strerror}", "file-unreadable")

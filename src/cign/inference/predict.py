@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,7 +68,14 @@ def predict_files(
         del batch  # not held while the next one is collected
 
 
-Item = tuple[str, Decoded | str]
+class _Failed(NamedTuple):
+    """Why a file cannot be decoded, without the traceback that would keep its frames alive."""
+
+    reason: str
+    code: str
+
+
+Item = tuple[str, Decoded | _Failed]
 
 
 def _of_batch(
@@ -85,7 +92,7 @@ def _of_batch(
     row = 0
     for file, decoded in batch:
         if not isinstance(decoded, Decoded):
-            yield Prediction(file=file, error=decoded)
+            yield Prediction(file=file, error=decoded.reason, error_code=decoded.code)
             continue
         threshold = _threshold(model, decoded, unknown_threshold)
         prediction = _prediction(model, file, decoded, read, row, top, threshold)
@@ -133,7 +140,7 @@ def _windows(
 ) -> Iterator[Item | None]:
     """Every window of a file, then None."""
     if isinstance(file, NoFile):
-        yield file.name, file.reason
+        yield file.name, _Failed(file.reason, file.code)
         yield None
         return
     name = file.name if isinstance(file, ArrayClip) else str(file)
@@ -149,9 +156,9 @@ def _windows(
             for window in decode_windows(Path(file), model.spec, every_s):
                 yield name, window
     except MediaError as error:
-        yield name, str(error)
+        yield name, _Failed(str(error), error.code)
     except Exception as error:  # an invalid name or a decoder failure must not stop the others
-        yield name, reason(error)
+        yield name, _Failed(reason(error), "file-unreadable")
     yield None
 
 

@@ -34,6 +34,7 @@ class Prediction:
         missing: Missing modalities of the file. The audio-visual prediction then equals that of the
             other modality.
         error: Why the file could not be read; None if it was read.
+        error_code: The same as a code of docs/errors.md.
     """
 
     file: str
@@ -47,6 +48,7 @@ class Prediction:
     modalities: dict[str, list[dict[str, Any]]] = field(default_factory=_no_classes)
     missing: list[str] = field(default_factory=list)
     error: str | None = None
+    error_code: str | None = None
 
     @property
     def probability(self) -> float | None:
@@ -70,7 +72,7 @@ class Prediction:
 
         Returns:
             ``file, start_s, end_s, label, unknown, is_unknown, unknown_threshold,
-            unknown_evidence, why_unknown, modalities, missing, error``.
+            unknown_evidence, why_unknown, modalities, missing, error, error_code``.
             ``file`` is encoded by `cign.utils.file_text.escape_name`.
         """
         return {
@@ -88,6 +90,7 @@ class Prediction:
             },
             "missing": list(self.missing),
             "error": None if self.error is None else escape_name(self.error),
+            "error_code": self.error_code,
         }
 
     def to_row(self) -> dict[str, Any]:
@@ -105,6 +108,7 @@ class Prediction:
             row[f"{name}_label"], row[f"{name}_probability"] = self.best(name)
         row["missing"] = "|".join(self.missing)
         row["error"] = None if self.error is None else escape_name(self.error)
+        row["error_code"] = self.error_code
         return row
 
 

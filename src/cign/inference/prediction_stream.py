@@ -50,7 +50,8 @@ class PredictionStream(Iterator[Prediction]):
         found = list(self._predictions)
         if len(found) != 1:
             raise InputError(
-                f"one() needs a single prediction, but there are {len(found)}: use all()"
+                "bad-value",
+                f"one() needs a single prediction, but there are {len(found)}: use all()",
             )
         return found[0]
 
@@ -96,7 +97,8 @@ def to_dataframe(predictions: Iterable[Prediction]) -> Any:
         import pandas as pd
     except ImportError:
         raise RunError(
+            "missing-package",
             "a DataFrame needs pandas, which is not installed: run `pip install pandas`, or use "
-            "to_columns(), which does not need it"
+            "to_columns(), which does not need it",
         ) from None
     return pd.DataFrame(to_columns(predictions))

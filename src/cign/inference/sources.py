@@ -46,8 +46,9 @@ class TestClips:
         known = [i for i in store.indices(split) if names & set(clips[i].labels)]
         if not known:
             raise InputError(
+                "no-clips",
                 f"store {store.folder} has no {split} clip of a class the model knows: "
-                "use another store or split"
+                "use another store or split",
             )
         others = np.unique(np.concatenate([store.indices(split), store.indices("unknown")]))
         unknown = [i for i in others if names.isdisjoint(clips[i].labels)]
@@ -73,7 +74,8 @@ def model_source(model: Model, store: Store) -> ArraySource:
     found = store.tokens(model.backbone).fingerprint
     if found != model.fingerprint:
         raise InputError(
+            "weights-mismatch",
             f"store {store.folder} has tokens from other weights of backbone "
-            f"{model.backbone} than the model: prepare it again with the model's backbone"
+            f"{model.backbone} than the model: prepare it again with the model's backbone",
         )
     return token_source(store, model.backbone)[0]

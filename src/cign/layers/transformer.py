@@ -48,8 +48,9 @@ class Attention(nn.Module):
         super().__init__()
         if num_heads < 1 or width % num_heads:
             raise InputError(
+                "bad-value",
                 f"a width of {width} does not divide by {num_heads} heads: use a number of heads "
-                "that divides it"
+                "that divides it",
             )
         self.num_heads = num_heads
         self.query = nn.Linear(width, width)

@@ -87,8 +87,9 @@ class AvCil(WithTeacher):
             raise one_of(options.attention_clips, ("all", "memory"), "attention_clips")
         if not options.similarity_temperature > 0.0:
             raise InputError(
+                "bad-value",
                 f"similarity_temperature {options.similarity_temperature} is not positive: "
-                "use for example 0.1"
+                "use for example 0.1",
             )
         super().__init__(setup, options)
 

@@ -326,7 +326,9 @@ def refuse_multi_label(name: str, remedy: str = "use finetune or ewc") -> NoRetu
     Raises:
         InputError: Always.
     """
-    raise InputError(f"{name} takes clips of one label, this store has some of several: {remedy}")
+    raise InputError(
+        "unsupported", f"{name} takes clips of one label, this store has some of several: {remedy}"
+    )
 
 
 class GradientMethod(Method):

@@ -111,8 +111,9 @@ class Cign(GradientMethod):
                 raise one_of(value, allowed, what)
         if not options.grouping and (options.token_mixing or options.assignment != "soft"):
             raise InputError(
+                "conflicting-options",
                 "without grouping nothing is assigned and no token is mixed: leave assignment and "
-                "token_mixing at their defaults, or set grouping to true"
+                "token_mixing at their defaults, or set grouping to true",
             )
         self.network = CignNetwork(
             Encoder(setup.shape, setup.backbone, bf16=setup.bf16),

@@ -68,9 +68,13 @@ class CignReplayOptions:
         check_positive(self, ("assignment_temperature", "temperature"))
         for name in ("count_strength", "distillation_weight"):
             if getattr(self, name) < 0:
-                raise InputError(f"{name} {getattr(self, name)} is negative: use 0 or more")
+                raise InputError(
+                    "bad-value", f"{name} {getattr(self, name)} is negative: use 0 or more"
+                )
         if not 0 <= self.label_smoothing < 1:
-            raise InputError(f"label_smoothing {self.label_smoothing} must be in [0, 1)")
+            raise InputError(
+                "bad-value", f"label_smoothing {self.label_smoothing} must be in [0, 1)"
+            )
         if self.distillation_weight == 0:
             remedy = "give distillation_weight a value"
             refuse_ignored(self, ("temperature",), "distillation_weight 0", remedy)

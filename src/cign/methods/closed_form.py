@@ -76,8 +76,9 @@ class ClosedForm(Method):
         """See `Method`."""
         if regime == "frozen" and options.adaptation != ADAPTATION:
             raise InputError(
+                "conflicting-options",
                 "adaptation trains encoders and would be ignored on cached tokens: leave it out, "
-                "or use --regime end-to-end"
+                "or use --regime end-to-end",
             )
 
     @classmethod

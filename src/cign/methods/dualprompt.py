@@ -72,15 +72,18 @@ class DualPrompt(PromptMethod):
         for name in ("general", "expert"):
             length = getattr(options, f"{name}_length")
             if length < 1:
-                raise InputError(f"{name}_length {length} is too small: use 1 or more")
+                raise InputError("bad-value", f"{name}_length {length} is too small: use 1 or more")
             numbers = getattr(options, f"{name}_blocks")
             if not all(0 <= number < num_blocks for number in numbers):
                 raise InputError(
+                    "bad-value",
                     f"{name}_blocks {list(numbers)} are not all among the backbone's: use numbers "
-                    f"from 0 to {num_blocks - 1}"
+                    f"from 0 to {num_blocks - 1}",
                 )
         if not options.expert_blocks:
-            raise InputError("expert_blocks is empty: name at least one block, for example 1")
+            raise InputError(
+                "bad-value", "expert_blocks is empty: name at least one block, for example 1"
+            )
 
     def of(self, modality: str) -> TaskPrefixes:
         """The prefixes of a modality."""

@@ -138,7 +138,8 @@ class Ewc(Finetune):
         super().__init__(setup, options)
         if options.num_fisher_clips is not None and options.num_fisher_clips < 1:
             raise InputError(
-                f"num_fisher_clips {options.num_fisher_clips} is too small: use 1 or more, or null"
+                "bad-value",
+                f"num_fisher_clips {options.num_fisher_clips} is too small: use 1 or more, or null",
             )
         self.importance = Importance()
 
@@ -206,7 +207,7 @@ class EwcOnline(Ewc):
     def __init__(self, setup: Setup, options: EwcOnlineOptions) -> None:
         super().__init__(setup, options)
         if not 0.0 < options.decay <= 1.0:
-            raise InputError(f"decay {options.decay} must be in (0, 1]")
+            raise InputError("bad-value", f"decay {options.decay} must be in (0, 1]")
 
     def penalty(self) -> Tensor:
         """1/2 of the squared distance weighted by gamma F* of the tasks before this one."""

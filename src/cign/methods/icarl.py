@@ -64,7 +64,9 @@ class Icarl(WithTeacher):
     def __init__(self, setup: Setup, options: IcarlOptions) -> None:
         super().__init__(setup, options)
         if options.distance_scale <= 0.0:
-            raise InputError(f"distance_scale {options.distance_scale} must be above 0")
+            raise InputError(
+                "bad-value", f"distance_scale {options.distance_scale} must be above 0"
+            )
         for modality in MODALITIES:
             self.register_buffer(f"means_{modality}", torch.zeros(0, self.network.dims[modality]))
 

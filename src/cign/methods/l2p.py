@@ -52,11 +52,14 @@ class L2p(PromptMethod):
         super().__init__(setup, options)
         for name in ("pool_size", "num_chosen", "prompt_length"):
             if getattr(options, name) < 1:
-                raise InputError(f"{name} {getattr(options, name)} is too small: use 1 or more")
+                raise InputError(
+                    "bad-value", f"{name} {getattr(options, name)} is too small: use 1 or more"
+                )
         if options.num_chosen > options.pool_size:
             raise InputError(
+                "bad-value",
                 f"num_chosen {options.num_chosen} is more than the pool holds: use at most "
-                f"{options.pool_size}, or a larger pool_size"
+                f"{options.pool_size}, or a larger pool_size",
             )
         if options.pooled not in ("prompts", "tokens"):
             raise one_of(options.pooled, ("prompts", "tokens"), "pooled")

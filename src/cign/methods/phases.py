@@ -49,15 +49,25 @@ class TrainingOptions:
         """Reject invalid values and options that would be ignored."""
         for name, least in (("num_epochs", 1), ("min_steps", 0), ("batch_size", 1)):
             if getattr(self, name) < least:
-                raise InputError(f"{name} {getattr(self, name)} is too small: use {least} or more")
+                raise InputError(
+                    "bad-value", f"{name} {getattr(self, name)} is too small: use {least} or more"
+                )
         if not 0.0 < self.learning_rate < math.inf:
-            raise InputError(f"learning_rate {self.learning_rate} is not positive: use 1e-3, say")
+            raise InputError(
+                "bad-value", f"learning_rate {self.learning_rate} is not positive: use 1e-3, say"
+            )
         if not 0.0 < self.encoder_rate < math.inf:
-            raise InputError(f"encoder_rate {self.encoder_rate} is not positive: use 0.1, say")
+            raise InputError(
+                "bad-value", f"encoder_rate {self.encoder_rate} is not positive: use 0.1, say"
+            )
         if self.weight_decay < 0.0:
-            raise InputError(f"weight_decay {self.weight_decay} is negative: use 0 or more")
+            raise InputError(
+                "bad-value", f"weight_decay {self.weight_decay} is negative: use 0 or more"
+            )
         if self.max_grad_norm is not None and not self.max_grad_norm > 0.0:
-            raise InputError(f"max_grad_norm {self.max_grad_norm} is not positive: use 1, say")
+            raise InputError(
+                "bad-value", f"max_grad_norm {self.max_grad_norm} is not positive: use 1, say"
+            )
         if self.optimizer == "adam":
             refuse_ignored(self, ("weight_decay",), "optimizer adam", "use optimizer adamw")
 

@@ -65,7 +65,9 @@ class PodnetOptions(HeadsOptions):
         """Reject options that would be ignored, and an invalid scale."""
         super().__post_init__()
         if self.initial_scale <= 0.0:
-            raise InputError(f"initial_scale {self.initial_scale} must be above 0: use 1 or more")
+            raise InputError(
+                "bad-value", f"initial_scale {self.initial_scale} must be above 0: use 1 or more"
+            )
         if self.spatial_weight == self.flat_weight == 0.0:
             where = "spatial_weight and flat_weight 0"
             refuse_ignored(self, ("adaptive",), where, "give one of them a value")

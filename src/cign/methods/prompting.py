@@ -34,8 +34,9 @@ class PromptMethod(GradientMethod):
         super().__init__(setup, options)
         if setup.blocks is None:
             raise InputError(
+                "unsupported",
                 f"method {self.name} needs a backbone with transformer blocks that prompts can "
-                "enter: use --backbone small-stem"
+                "enter: use --backbone small-stem",
             )
         self.blocks = setup.blocks.frozen()
         audio_dim, visual_dim = self.blocks.audio.width, self.blocks.visual.width

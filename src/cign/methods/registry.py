@@ -23,11 +23,16 @@ def _check(what: str, part: Any) -> None:
         InputError: Names the fault.
     """
     if not (isinstance(part, type) and issubclass(part, Method)):
-        raise InputError(f"{what} is not a method: make it a subclass of cign.methods.base.Method")
+        raise InputError(
+            "plugin-contract",
+            f"{what} is not a method: make it a subclass of cign.methods.base.Method",
+        )
     if not dataclasses.is_dataclass(getattr(part, "Options", None)):
-        raise InputError(f"{what} has no dataclass Options: add one, it may be empty")
+        raise InputError(
+            "plugin-contract", f"{what} has no dataclass Options: add one, it may be empty"
+        )
     if missing := sorted(part.__abstractmethods__):
-        raise InputError(f"{what} does not define {', '.join(missing)}: add it")
+        raise InputError("plugin-contract", f"{what} does not define {', '.join(missing)}: add it")
     if "name" not in vars(part):
         part.name = part.__name__.lower()
 
@@ -57,20 +62,29 @@ def register_method(name: str, *, contract: int = CONTRACT) -> Callable[[M], M]:
 def default_recipe(name: str) -> Recipe:
     """The default recipe of a method, or the defaults of its options if it has none.
 
-    For a method of another package it is ``NAME.yaml`` next to the source file of the method.
+    For a method of another package it is ``NAME.yaml`` next to the source file of the method. If
+    that file is missing and the method has the options of a method that it extends, it is the
+    recipe of that method.
 
     Raises:
         InputError: If there is no such method, or the recipe is invalid.
     """
     cls = method_class(name)
-    reference = METHODS.reference(cls)
+    return _recipe_of(cls, METHODS.reference(cls))
+
+
+def _recipe_of(cls: type[Method], reference: str) -> Recipe:
+    """The recipe of a class, for the method with a reference."""
     if cls.__module__.startswith("cign."):
-        return builtin_recipe(cls.name)
+        return dataclasses.replace(builtin_recipe(cls.name), method=reference)
     file = sys.modules[cls.__module__].__file__
     path = None if file is None else Path(file).with_name(f"{cls.name}.yaml")
-    if path is None or not path.is_file():
-        return Recipe(method=reference, name=cls.name)
-    return dataclasses.replace(read_recipe(path), method=reference)
+    if path is not None and path.is_file():
+        return dataclasses.replace(read_recipe(path), method=reference)
+    for base in cls.__mro__[1:]:
+        if "name" in vars(base) and getattr(base, "Options", None) is cls.Options:
+            return dataclasses.replace(_recipe_of(base, reference), tuning={})
+    return Recipe(method=reference, name=cls.name)
 
 
 def method_class(name: str) -> type[Method]:

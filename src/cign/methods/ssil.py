@@ -54,8 +54,10 @@ class Ssil(WithTeacher):
     def __init__(self, setup: Setup, options: SsilOptions) -> None:
         if not 0.0 < options.old_share < 1.0 or options.training.batch_size < 2:
             raise InputError(
+                "bad-value",
                 f"ssil needs old and new clips in each batch, not old_share {options.old_share} "
-                f"of {options.training.batch_size}: use a share between 0 and 1 and 2 clips or more"
+                f"of {options.training.batch_size}: use a share between 0 and 1 "
+                "and 2 clips or more",
             )
         super().__init__(setup, options)
 

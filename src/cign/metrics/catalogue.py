@@ -82,13 +82,14 @@ def _check(what: str, part: Any) -> None:
     """
     if not (isinstance(part, type) and issubclass(part, MetricGroup)):
         raise InputError(
+            "plugin-contract",
             f"{what} is not a group of metrics: make it a subclass of "
-            "cign.metrics.catalogue.MetricGroup"
+            "cign.metrics.catalogue.MetricGroup",
         )
     needed = ("title", "definitions")
     missing = [name for name in needed if not hasattr(part, name)]
     if missing := [*missing, *sorted(part.__abstractmethods__)]:
-        raise InputError(f"{what} does not define {', '.join(missing)}: add it")
+        raise InputError("plugin-contract", f"{what} does not define {', '.join(missing)}: add it")
 
 
 METRICS: Registry[type[MetricGroup]] = Registry("metrics", "cign.metrics", _check, __package__)

@@ -64,19 +64,22 @@ class Embeddings:
             self.labels
         ):
             raise InputError(
+                "bad-value",
                 f"embeddings have shape {self.vectors.shape} for {len(self.clip_ids)} clips with "
-                f"{len(self.labels)} labels: give one row and one tuple of labels per clip"
+                f"{len(self.labels)} labels: give one row and one tuple of labels per clip",
             )
         finite = np.isfinite(self.vectors).all(axis=1)
         if not finite.all():
             raise InputError(
+                "diverged",
                 f"the embedding of clip {self.clip_ids[int(finite.argmin())]} is not finite: "
-                "training diverged; lower the learning rate"
+                "training diverged; lower the learning rate",
             )
         if self.split is not None and not 0 < self.split < self.vectors.shape[1]:
             raise InputError(
+                "bad-value",
                 f"embeddings of {self.vectors.shape[1]} columns cannot be split at {self.split}: "
-                "each modality needs at least one"
+                "each modality needs at least one",
             )
 
     def part(self, modality: str) -> npt.NDArray[np.float32] | None:
@@ -134,7 +137,9 @@ class Embeddings:
         import pyarrow.parquet as pq
 
         if not path.is_file():
-            raise InputError(f"embeddings not found: {path} does not exist; train the run again")
+            raise InputError(
+                "file-missing", f"embeddings not found: {path} does not exist; train the run again"
+            )
         try:
             table = pq.read_table(path)
             missing = [name for name in _COLUMNS if name not in table.column_names]
@@ -178,4 +183,6 @@ def _scale(vectors: npt.NDArray[np.float32]) -> float:
 
 
 def _unreadable(path: Path, reason: str) -> InputError:
-    return InputError(f"embeddings {path} cannot be read ({reason}): train the run again")
+    return InputError(
+        "file-unreadable", f"embeddings {path} cannot be read ({reason}): train the run again"
+    )

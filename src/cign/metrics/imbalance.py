@@ -85,7 +85,8 @@ def summarise(
         missing = [name for name in seen if name not in num_train]
         if missing:
             raise InputError(
-                f"the numbers of training clips lack class {missing[0]!r}: give one for each class"
+                "bad-value",
+                f"the numbers of training clips lack class {missing[0]!r}: give one for each class",
             )
         counts_C = np.asarray([num_train[name] for name in seen], dtype=np.int64)
     result: dict[str, dict[str, float | None]] = {}

@@ -49,17 +49,21 @@ class Predictions:
     def __post_init__(self) -> None:
         if len(self.clip_ids) != len(self.labels):
             raise InputError(
+                "bad-value",
                 f"predictions have {len(self.clip_ids)} clips but labels for {len(self.labels)}: "
-                "give one tuple of labels per clip"
+                "give one tuple of labels per clip",
             )
         if len(set(self.clip_ids)) != len(self.clip_ids):
-            raise InputError("predictions name a clip twice: clip ids must be unique")
+            raise InputError("bad-value", "predictions name a clip twice: clip ids must be unique")
         if len(set(self.class_names)) != len(self.class_names):
-            raise InputError("predictions name a class twice: class names must be unique")
+            raise InputError(
+                "bad-value", "predictions name a class twice: class names must be unique"
+            )
         if sum(self.task_sizes) != len(self.class_names) or any(n < 1 for n in self.task_sizes):
             raise InputError(
+                "bad-value",
                 f"task sizes {list(self.task_sizes)} do not add up to {len(self.class_names)} "
-                "classes: every class belongs to one task and no task is empty"
+                "classes: every class belongs to one task and no task is empty",
             )
         given, self.scores = self.scores, []
         for scores in given:
@@ -91,28 +95,32 @@ class Predictions:
         task = len(self.scores)
         if task >= len(self.task_sizes):
             raise InputError(
+                "bad-value",
                 f"scores after task {task + 1} were given for a run of {len(self.task_sizes)} "
-                "tasks: task sizes and scores must belong to the same run"
+                "tasks: task sizes and scores must belong to the same run",
             )
         expected_shape = (self.num_clips, self.num_seen(task))
         checked: Scores = {}
         for modality in MODALITIES:
             if modality not in scores:
                 raise InputError(
+                    "bad-value",
                     f"scores after task {task + 1} lack the {modality} modality: "
-                    f"give all of {', '.join(MODALITIES)}"
+                    f"give all of {', '.join(MODALITIES)}",
                 )
             array = np.asarray(scores[modality], dtype=np.float32)
             if array.shape != expected_shape:
                 raise InputError(
+                    "bad-value",
                     f"{modality} scores after task {task + 1} have shape {array.shape}: "
-                    f"{expected_shape} (clips, classes seen) is needed"
+                    f"{expected_shape} (clips, classes seen) is needed",
                 )
             if np.isnan(array).any():
                 clip = self.clip_ids[int(np.isnan(array).any(axis=1).argmax())]
                 raise InputError(
+                    "diverged",
                     f"{modality} score of clip {clip} after task {task + 1} is not a number: "
-                    "training diverged; lower the learning rate"
+                    "training diverged; lower the learning rate",
                 )
             checked[modality] = array
         self.scores.append(checked)
@@ -153,7 +161,9 @@ class Predictions:
         import pyarrow.parquet as pq
 
         if not path.is_file():
-            raise InputError(f"predictions not found: {path} does not exist; train the run again")
+            raise InputError(
+                "file-missing", f"predictions not found: {path} does not exist; train the run again"
+            )
         try:
             table = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
@@ -233,4 +243,6 @@ def _from_table(
 
 
 def _unreadable(path: Path, reason: str) -> InputError:
-    return InputError(f"predictions {path} cannot be read ({reason}): train the run again")
+    return InputError(
+        "file-unreadable", f"predictions {path} cannot be read ({reason}): train the run again"
+    )

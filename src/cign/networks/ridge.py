@@ -148,7 +148,8 @@ def solve_ridge(gram: Tensor, cross: Tensor, ridge: float, what: str) -> Tensor:
     # The comparisons are written so that NaN fails too.
     if bool(failed != 0) or not bool(smallest_pivot > limit) or not bool(largest < torch.inf):
         raise RunError(
+            "singular",
             f"the ridge solution of {what} is singular with ridge {ridge:g} and {len(gram)} "
-            "features: use a higher ridge, for example 1, or a smaller width"
+            "features: use a higher ridge, for example 1, or a smaller width",
         )
     return torch.cholesky_solve(cross.to(torch.float64), factor)

@@ -148,8 +148,9 @@ class UnknownRule:
         expected = {modality: set(names) for modality in MODALITIES} if names else {}
         if {modality: set(parts) for modality, parts in rule.moments.items()} != expected:
             raise InputError(
+                "damaged",
                 f"{where}: its unknown score {rule.score} needs mean and std of "
-                f"{', '.join(names) or 'nothing'} for each modality: restore or recreate it"
+                f"{', '.join(names) or 'nothing'} for each modality: restore or recreate it",
             )
         return rule
 

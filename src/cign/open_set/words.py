@@ -36,10 +36,8 @@ def why_unknown(evidence: Mapping[str, float], probability: float, threshold: fl
         )
     decisive, value = max(evidence.items(), key=lambda item: item[1])
     side = "above" if value >= 0 else "below"
-    text = (
+    score = 1 / (1 + math.exp(-sum(evidence.values()) / len(evidence)))
+    return (
         f"{_WORDS[decisive]} ({decisive} {abs(value):.1f} standard deviations {side} the mean of "
-        "validation clips"
+        f"validation clips; unknown score {score:.3f}, threshold {threshold:.3f})"
     )
-    mean = sum(evidence.values()) / len(evidence)
-    limit = math.log(threshold / (1 - threshold)) if 0 < threshold < 1 else math.nan
-    return f"{text}; mean of {len(evidence)} such values {mean:.1f}, threshold {limit:.1f})"

@@ -47,10 +47,14 @@ def write_bench_report(folder: Path, out: Path) -> None:
     """
     path = folder / TABLE
     if not path.exists():
-        raise InputError(f"bench {folder} has no {TABLE} yet: run the same `cign bench` again")
+        raise InputError(
+            "file-missing", f"bench {folder} has no {TABLE} yet: run the same `cign bench` again"
+        )
     table = read_json(path, "table of the bench")
     if not isinstance(table, dict) or table.get("format") != FORMAT:
-        raise InputError(f"{path} is not of format {FORMAT}: run the same `cign bench` again")
+        raise InputError(
+            "wrong-format", f"{path} is not of format {FORMAT}: run the same `cign bench` again"
+        )
     write_text(out, fill("bench.html.j2", **_page(table)))
 
 

@@ -88,14 +88,17 @@ def load_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
     found = [run for folder in folders for run in _expand(folder)]
     found = list(dict.fromkeys(folder.resolve() for folder in found))
     if not found:
-        raise InputError("no run was given: name at least one folder that `cign train` wrote")
+        raise InputError(
+            "missing-option", "no run was given: name at least one folder that `cign train` wrote"
+        )
     runs = [_load(folder) for folder in found]
     hashes = {run.list_hash: run.folder for run in runs}
     if len(hashes) > 1:
         named = "; ".join(f"{value} in {folder}" for value, folder in hashes.items())
         raise InputError(
+            "store-mismatch",
             f"the runs were made on different lists of clips ({named}): "
-            "report only runs of one store together"
+            "report only runs of one store together",
         )
     given = [run.method for run in runs] if names is None else list(names)
     assert len(given) == len(runs), "one name for each run"
@@ -105,13 +108,16 @@ def load_runs(folders: Sequence[Path], names: Sequence[str] | None = None) -> li
 def _expand(folder: Path) -> list[Path]:
     """The folder if it is a run, else the runs directly inside it."""
     if not folder.is_dir():
-        raise InputError(f"run {folder} is not a folder: name one that `cign train` wrote")
+        raise InputError(
+            "file-missing", f"run {folder} is not a folder: name one that `cign train` wrote"
+        )
     if (folder / "metrics.json").is_file():
         return [folder]
     inside = sorted(path.parent for path in folder.glob("*/metrics.json"))
     if not inside:
         raise InputError(
-            f"{folder} holds no metrics.json: it is not a run, or its first task is not done yet"
+            "file-missing",
+            f"{folder} holds no metrics.json: it is not a run, or its first task is not done yet",
         )
     return inside
 
@@ -122,7 +128,8 @@ def _load(folder: Path) -> Run:
     if missing is None or missing or not isinstance(metrics["store"], dict):
         lacks = f" (it lacks {', '.join(missing)})" if missing else ""
         raise InputError(
-            f"{folder / 'metrics.json'} is not the metrics of a run{lacks}: train the run again"
+            "wrong-format",
+            f"{folder / 'metrics.json'} is not the metrics of a run{lacks}: train the run again",
         )
     finished = metrics["status"] == "finished"
     sizes = tuple(len(names) for names in metrics["tasks"])
@@ -134,13 +141,15 @@ def _load(folder: Path) -> Run:
         predictions = Predictions.load(folder / "predictions.parquet")
     if predictions.class_names != tuple(metrics["classes"]) or predictions.task_sizes != sizes:
         raise InputError(
+            "damaged",
             f"predictions and metrics of {folder} have different classes or tasks: "
-            "they are not from the same run; train it again"
+            "they are not from the same run; train it again",
         )
     if finished and predictions.num_tasks_done < len(sizes):
         raise InputError(
+            "damaged",
             f"run {folder} is marked finished but has predictions after only "
-            f"{predictions.num_tasks_done} of {len(sizes)} tasks: train it again"
+            f"{predictions.num_tasks_done} of {len(sizes)} tasks: train it again",
         )
     state = "finished" if finished else "running" if _is_held(folder) else "interrupted"
     embeddings = None
@@ -150,8 +159,9 @@ def _load(folder: Path) -> Run:
             predictions.clip_ids
         ):
             raise InputError(
+                "damaged",
                 f"predictions and embeddings of {folder} have different clips or classes: "
-                "they are not from the same run; train it again"
+                "they are not from the same run; train it again",
             )
     return Run(
         name=str(metrics["method"]),

@@ -43,12 +43,14 @@ class Branch:
         """
         found = re.fullmatch(r"(.+)@(\d+)", text)
         if found is None:
-            raise InputError(f"{text!r} is not RUN@TASK: write it like work/run@2")
+            raise InputError("bad-value", f"{text!r} is not RUN@TASK: write it like work/run@2")
         branch = cls(run=Path(found[1]), task=int(found[2]), config=RunConfig.load(Path(found[1])))
         last = len(branch.config.tasks) - 1
         if not 1 <= branch.task <= last:
             allowed = "it has one task only" if last < 1 else f"use 1 to {last}"
-            raise InputError(f"run {branch.run} cannot be branched from task {found[2]}: {allowed}")
+            raise InputError(
+                "bad-value", f"run {branch.run} cannot be branched from task {found[2]}: {allowed}"
+            )
         return branch
 
     def __str__(self) -> str:
@@ -64,8 +66,9 @@ class Branch:
         kept = state_after(self.run, self.task)
         if not kept.is_file():
             raise InputError(
+                "file-missing",
                 f"run {self.run} has no saved state after task {self.task}: train it again with "
-                "--keep-tasks"
+                "--keep-tasks",
             )
         return kept
 
@@ -83,13 +86,15 @@ class Branch:
             was, now = before[one.name], values[one.name]
             if one.affects_results and not one.may_change_in_branch and was != now:
                 raise InputError(
+                    "resume-mismatch",
                     f"run {self.run} was trained with {one.name} {was}, not {now}, and a branch "
-                    "cannot change it: use the same value, or start a new run"
+                    "cannot change it: use the same value, or start a new run",
                 )
         if config.tasks[: self.task] != self.config.tasks[: self.task]:
             raise InputError(
+                "resume-mismatch",
                 f"the first {self.task} tasks differ from those that run {self.run} learned: "
-                "change later ones only"
+                "change later ones only",
             )
         return dataclasses.replace(config, branched_from=str(self))
 
@@ -103,7 +108,8 @@ class Branch:
         before = Predictions.load(self.run / "predictions.parquet")
         if before.clip_ids != loop.predictions.clip_ids or before.num_tasks_done < self.task:
             raise InputError(
-                f"run {self.run} was trained on another store: use the store it was trained on"
+                "store-mismatch",
+                f"run {self.run} was trained on another store: use the store it was trained on",
             )
         for scores in before.scores[: self.task]:
             loop.predictions.add_task(scores)
@@ -112,7 +118,7 @@ class Branch:
         loop.checkpoint = None
         if loop.place != Place(self.task):
             raise InputError(
-                f"{self.state} is not the state after task {self.task}: restore the file"
+                "damaged", f"{self.state} is not the state after task {self.task}: restore the file"
             )
 
 

@@ -70,7 +70,10 @@ def build_loop(config: RunConfig, data: TrainingData, progress: Progress | None 
         )
     budget = MemoryBudget.parse(config.effective_memory)
     if budget.amount == 0 and cls.needs_memory:
-        raise InputError(f"method {config.method} needs exemplars: give --memory, for example 120")
+        raise InputError(
+            "missing-option",
+            f"method {config.method} needs exemplars: give --memory, for example 120",
+        )
     num_classes = len(data.clips.tasks.class_order)
     budget.quotas(num_classes, data.source.bytes_per_clip)  # refuses one too small at the end
     return Loop(
@@ -119,8 +122,9 @@ def resume_loop(loop: Loop, folder: Path, data: TrainingData) -> None:
         if was != found:
             place = "none was given" if origin is None else f"{origin.path} has {found[:12]}"
             raise InputError(
+                "store-mismatch",
                 f"run {folder} was started on a {what} with list hash {was[:12]}, but {place}: "
-                f"use the {what} it was started on"
+                f"use the {what} it was started on",
             )
     if loop.predictions_path is not None and loop.predictions_path.exists():
         loop.predictions = Predictions.load(loop.predictions_path)

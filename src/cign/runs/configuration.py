@@ -140,8 +140,9 @@ class RunConfig:
         cls = method_class(self.method)
         if self.data.regime not in cls.regimes:
             raise InputError(
+                "unsupported",
                 f"method {self.method} does not run in regime {self.data.regime}: "
-                f"use --regime {cls.regimes[0]}"
+                f"use --regime {cls.regimes[0]}",
             )
         MemoryBudget.parse(self.exemplars.memory)
 
@@ -241,9 +242,9 @@ class RunConfig:
             _check_format(folder, values)
             return configure(cls, {k: v for k, v in values.items() if k != "format"}, FILE)
         except FileNotFoundError:
-            raise InputError(f"{folder} is not a run folder: {FILE} is missing") from None
-        except _FormatError:
-            raise
+            raise InputError(
+                "wrong-format", f"{folder} is not a run folder: {FILE} is missing"
+            ) from None
         except (
             InputError,
             OSError,
@@ -252,8 +253,12 @@ class RunConfig:
             AttributeError,
             yaml.YAMLError,
         ) as error:
+            if isinstance(error, InputError) and error.code == "wrong-version":
+                raise
             reason = " ".join(str(error).split())
-            raise InputError(f"{path} cannot be read ({reason}): restore it") from None
+            raise InputError(
+                "file-unreadable", f"{path} cannot be read ({reason}): restore it"
+            ) from None
 
 
 def run_options() -> tuple[RunOption, ...]:
@@ -271,10 +276,6 @@ def groups() -> dict[str, type]:
     }
 
 
-class _FormatError(InputError):
-    """A run folder of another format."""
-
-
 def _check_format(folder: Path, values: Any) -> None:
     """Refuse a configuration of another format.
 
@@ -285,12 +286,14 @@ def _check_format(folder: Path, values: Any) -> None:
         raise ValueError("it names no method")
     version = values.get("format", 1)  # the first format did not record it
     if type(version) is int and version > FORMAT:
-        raise _FormatError(
-            f"run {folder} has format {version}, this version reads up to {FORMAT}: update cign"
+        raise InputError(
+            "wrong-version",
+            f"run {folder} has format {version}, this version reads up to {FORMAT}: update cign",
         )
     if version != FORMAT:
-        raise _FormatError(
+        raise InputError(
+            "wrong-version",
             f"run {folder} has format {version} of an earlier version of cign, this one reads "
             f"{FORMAT}: train it again with `cign train STORE --out RUN --method "
-            f"{values['method']}`"
+            f"{values['method']}`",
         )

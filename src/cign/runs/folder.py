@@ -86,5 +86,6 @@ def refuse_begun(folder: Path) -> None:
     """
     if (folder / FILE).exists():
         raise InputError(
-            f"{folder} already contains a run: resume it with --resume or name another folder"
+            "bad-output",
+            f"{folder} already contains a run: resume it with --resume or name another folder",
         )

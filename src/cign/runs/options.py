@@ -60,7 +60,9 @@ class RunOption:
         if self.choices and value not in self.choices:
             raise one_of(value, self.choices, self.name)
         if self.least is not None and value < self.least:
-            raise InputError(f"{self.name} {value} is too small: use {self.least} or more")
+            raise InputError(
+                "bad-value", f"{self.name} {value} is too small: use {self.least} or more"
+            )
 
 
 def option(default: Any, help: str, *, heading: str, **facts: Any) -> Any:

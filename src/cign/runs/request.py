@@ -95,8 +95,9 @@ class Request:
         )
         for name, was, now in differences:
             raise InputError(
+                "resume-mismatch",
                 f"run {run} was started with {name} {was}, not {now}, and resuming cannot change "
-                f"it: leave {name} out, or start a new run in another folder"
+                f"it: leave {name} out, or start a new run in another folder",
             )
         return saved.on(self.settings.get("device"))
 
@@ -112,8 +113,9 @@ class Request:
         """
         for name, was, now in self._differing_method(parent):
             raise InputError(
+                "resume-mismatch",
                 f"run {run} was trained with {name} {was}, not {now}, and a branch cannot change "
-                f"it: leave {name} out, or start a new run"
+                f"it: leave {name} out, or start a new run",
             )
         known = {
             one.name: parent.settings[one.name] for one in run_options() if one.affects_results

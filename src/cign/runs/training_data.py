@@ -102,8 +102,9 @@ class TrainingData:
         names = {name for group in config.tasks for name in group}
         if names != set(store.class_names):
             raise InputError(
+                "store-mismatch",
                 f"the tasks name {len(names)} classes, but store {store.folder} holds "
-                f"{len(store.class_names)} different ones: use the store the run was trained on"
+                f"{len(store.class_names)} different ones: use the store the run was trained on",
             )
         labels = [clip.labels for clip in store.table.clips]
         clips = TaskClips.of(
@@ -158,10 +159,14 @@ def _check_training_clips(
     trained = {name for i in train for name in labels[i]}
     for task, group in enumerate(config.tasks):
         if len(clips.of_task(train, task)) == 0:
-            raise InputError(f"task {task + 1} ({', '.join(group[:3])}) has no {kind}: {remedy}")
+            raise InputError(
+                "no-clips", f"task {task + 1} ({', '.join(group[:3])}) has no {kind}: {remedy}"
+            )
         lost = [name for name in group if name not in trained]
         if lost:
-            raise InputError(f"class {lost[0]!r} of task {task + 1} has no {kind}: {remedy}")
+            raise InputError(
+                "no-clips", f"class {lost[0]!r} of task {task + 1} has no {kind}: {remedy}"
+            )
 
 
 def training_clips(store: Store, *, allow_missing: bool = False) -> IntArray:
@@ -229,15 +234,17 @@ def _test_source(config: RunConfig, store: Store, test_store: Store) -> ArraySou
     if set(test_store.class_names) != set(store.class_names):
         odd = sorted(set(test_store.class_names) ^ set(store.class_names))
         raise InputError(
+            "store-mismatch",
             f"test store {test_store.folder} has other classes than {store.folder}, for example "
-            f"{odd[0]!r}: use stores with the same classes"
+            f"{odd[0]!r}: use stores with the same classes",
         )
     if config.data.regime == "frozen":
         name = config.data.backbone
         if test_store.tokens(name).fingerprint != store.tokens(name).fingerprint:
             raise InputError(
+                "weights-mismatch",
                 f"test store {test_store.folder} has tokens from other weights of backbone {name} "
-                f"than {store.folder}: prepare both with the same backbone"
+                f"than {store.folder}: prepare both with the same backbone",
             )
     return clip_source(config, test_store)[0]
 
@@ -285,6 +292,7 @@ def fitting_backbone(store: Store, method: str) -> str:
 def other_media(backbone: str, spec: MediaSpec, store: Store) -> InputError:
     """The error for a store whose media a backbone cannot use."""
     return InputError(
+        "store-mismatch",
         f"backbone {backbone} needs {spec}, store {store.folder} holds {store.spec}: "
-        f"prepare a store with --backbone {backbone}"
+        f"prepare a store with --backbone {backbone}",
     )

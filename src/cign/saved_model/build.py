@@ -50,7 +50,8 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
     except Exception as error:  # networks fail in many ways on inconsistent sizes
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
         raise InputError(
-            f"{where} describes a network that cannot be built ({reason}): restore or recreate it"
+            "damaged",
+            f"{where} describes a network that cannot be built ({reason}): restore or recreate it",
         ) from None
     clear_training_state(draft)
     draft.make_room(state)
@@ -110,7 +111,8 @@ def _check_counts(about: dict[str, Any], state: dict[str, Tensor], where: str) -
 
 def _beyond(where: str, what: str, number: int, unit: str) -> InputError:
     return InputError(
-        f"{where} describes {what}, but its weights have {number} {unit}: restore or recreate it"
+        "damaged",
+        f"{where} describes {what}, but its weights have {number} {unit}: restore or recreate it",
     )
 
 

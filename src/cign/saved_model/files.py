@@ -63,8 +63,9 @@ def current_number(place: Path) -> int | None:
         return None
     if not _NUMBER.fullmatch(text):
         raise InputError(
+            "damaged",
             f"model {place}: {CURRENT} must hold the number of a folder in {place / VERSIONS}: "
-            "write it there, or restore the folder"
+            "write it there, or restore the folder",
         )
     return int(text)
 
@@ -100,20 +101,23 @@ def read_about(place: Path) -> dict[str, Any]:
     path = folder_in_use(place) / ABOUT
     if path.is_file() and path.stat().st_size > MOST_BYTES:
         raise InputError(
+            "damaged",
             f"model {path} has more than {MOST_BYTES} bytes, the maximum for a description: "
-            "restore or recreate it"
+            "restore or recreate it",
         )
     about = read_json(path, "model")
     version = about.get("format") if isinstance(about, dict) else None
     if type(version) is int and version > FORMAT:
         raise InputError(
-            f"model {place} has format {version}, this version reads up to {FORMAT}: update cign"
+            "wrong-version",
+            f"model {place} has format {version}, this version reads up to {FORMAT}: update cign",
         )
     if type(version) is int and version < FORMAT:
         method = about.get("method")
         raise InputError(
+            "wrong-version",
             f"model {place} has format {version} of an earlier version of cign, this one reads "
-            f"{FORMAT}: train it again with `cign train STORE --out RUN --method {method}`"
+            f"{FORMAT}: train it again with `cign train STORE --out RUN --method {method}`",
         )
     return check_about(about, f"model {path}")
 
@@ -144,11 +148,12 @@ def _intact(folder: Path, about: dict[str, Any], name: str) -> bytes:
     try:
         data = (folder / name).read_bytes()
     except FileNotFoundError:
-        raise InputError(f"model {folder} lacks {name}: restore the folder") from None
+        raise InputError("damaged", f"model {folder} lacks {name}: restore the folder") from None
     if hashlib.sha256(data).hexdigest() != about["checksums"][name]:
         raise InputError(
+            "damaged",
             f"model {folder} was changed or damaged: the checksum of {name} does not match; "
-            "restore the folder"
+            "restore the folder",
         )
     return data
 

@@ -116,7 +116,7 @@ def load_model(folder: Path) -> Model:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(
-            f"model {folder}: {ABOUT} is damaged ({reason}); restore the folder"
+            "damaged", f"model {folder}: {ABOUT} is damaged ({reason}); restore the folder"
         ) from None
 
 
@@ -126,7 +126,9 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
     try:
         state = load(files[WEIGHTS])
     except SafetensorError as error:
-        raise InputError(f"{weights} cannot be read ({error}): restore the folder") from None
+        raise InputError(
+            "damaged", f"{weights} cannot be read ({error}): restore the folder"
+        ) from None
     method = build_method(about, state, f"model {folder}", str(weights))
     kept = None
     if about.get("kept") is not None and KEPT in files:

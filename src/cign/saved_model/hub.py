@@ -53,12 +53,15 @@ def local_place(name: Path | str) -> Path:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES, **how))
     except Exception as error:
         raise InputError(
+            "hub-failed",
             f"model {str(name)!r} is not a local folder and could not be downloaded from the hub "
             f"({trouble or _reason(error)}): check the name and the network, or download the "
-            "model on another machine and name its folder"
+            "model on another machine and name its folder",
         ) from None
     if not (folder / ABOUT).is_file():
-        raise InputError(f"{name} on the hub is not a model of cign: it has no {ABOUT}")
+        raise InputError(
+            "wrong-format", f"{name} on the hub is not a model of cign: it has no {ABOUT}"
+        )
     return folder
 
 
@@ -85,8 +88,9 @@ def check_backbone(backbone: dict[str, Any], where: str) -> None:
     name = backbone["name"]
     if backbone.get("record") is None and not _BACKBONE.fullmatch(name):
         raise InputError(
+            "unsupported",
             f"{where} uses the local backbone folder {name!r}: a model on a hub needs a backbone "
-            "with a name on the hub, so train it with one"
+            "with a name on the hub, so train it with one",
         )
 
 
@@ -107,7 +111,7 @@ def upload(folder: Path, name: str, *, private: bool) -> str:
     """
     found = _NAME.fullmatch(name)
     if found is None or found["revision"]:
-        raise InputError(f"invalid hub name {name!r}: use owner/name")
+        raise InputError("bad-value", f"invalid hub name {name!r}: use owner/name")
     check_backbone(read_json(folder / ABOUT, "model")["backbone"], f"model {name}")
     from huggingface_hub import create_repo, upload_folder
 
@@ -126,8 +130,9 @@ def upload(folder: Path, name: str, *, private: bool) -> str:
         )
     except Exception as error:
         raise RunError(
+            "hub-failed",
             f"model {name} could not be uploaded to the hub ({_reason(error)}): check the network "
-            "and `hf auth login`, or copy the folder that `save` writes"
+            "and `hf auth login`, or copy the folder that `save` writes",
         ) from None
     return str(commit.commit_url)
 

@@ -97,7 +97,8 @@ class Model:
         fit(backbone, self.spec)
         if backbone.fingerprint != self.fingerprint:
             raise InputError(
+                "weights-mismatch",
                 f"backbone {self.backbone} has other weights than the model was trained with: "
-                "use the version of cign or the folder it was trained with"
+                "use the version of cign or the folder it was trained with",
             )
         return backbone.to(self.device)

@@ -46,7 +46,8 @@ def check_about(about: Any, where: str) -> dict[str, Any]:
         _check(_is(about, "it", dict, "a mapping"))
     except _WrongError as wrong:
         raise InputError(
-            f"{where} does not describe a model of cign ({wrong}): restore or recreate it"
+            "damaged",
+            f"{where} does not describe a model of cign ({wrong}): restore or recreate it",
         ) from None
     return dict(about)
 

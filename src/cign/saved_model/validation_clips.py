@@ -71,7 +71,7 @@ class KeptClips:
         for tokens, form in expected:
             if tokens.dtype != torch.float16 or tuple(tokens.shape[1:]) != form:
                 raise InputError(
-                    f"{where} does not contain tokens for its model: restore the folder"
+                    "damaged", f"{where} does not contain tokens for its model: restore the folder"
                 )
 
     @property
@@ -146,9 +146,11 @@ class KeptClips:
             tensors = load(data)
             kept = cls(audio=tensors["audio"], visual=tensors["visual"], labels=names)
         except (SafetensorError, KeyError) as error:
-            raise InputError(f"{where} cannot be read ({error}): restore the folder") from None
+            raise InputError(
+                "damaged", f"{where} cannot be read ({error}): restore the folder"
+            ) from None
         if not len(kept.audio) == len(kept.visual) == kept.num_clips:
-            raise InputError(f"{where} does not match model.json: restore the folder")
+            raise InputError("damaged", f"{where} does not match model.json: restore the folder")
         return kept
 
 

@@ -128,21 +128,24 @@ def save_or_publish(model: Model, place: Path, seen: str | None = None) -> None:
     """
     if is_of_run(place) or (place / "metrics.json").is_file():
         raise InputError(
-            f"{place} belongs to a run, whose metrics are those of its model: name another folder"
+            "bad-output",
+            f"{place} belongs to a run, whose metrics are those of its model: name another folder",
         )
     _refuse_version(place)
     if not has_model(place):
         if (place / CARD).exists() and not (place / WEIGHTS).exists():
             raise InputError(
-                f"{place} contains a {CARD} that is not a model card: name another folder"
+                "bad-output",
+                f"{place} contains a {CARD} that is not a model card: name another folder",
             )
         _save(model, place)
         return
     with folder_lock(place, "model"):
         if seen is not None and state_of(place) != seen:
             raise InputError(
+                "model-changed",
                 f"model {place} was changed since it was loaded: load it again and repeat the "
-                "change, or name another folder"
+                "change, or name another folder",
             )
         publish(model, place)
 
@@ -163,8 +166,9 @@ def undo(folder: Path) -> int:
         earlier = version_folder(place, number - 1)
         if not (earlier / ABOUT).is_file():
             raise InputError(
+                "unknown-name",
                 f"model {place} has no version before {number}: `cign versions {place}` lists "
-                "those it has"
+                "those it has",
             )
         read_model_files(earlier)
         point_to(place, number - 1)
@@ -209,21 +213,24 @@ def changing(folder: Path, out: Path | None) -> Iterator[Workplace]:
             given, ``out`` is not empty, or another process has locked the model.
     """
     if out is None and hub_name(folder):
-        raise InputError(f"{folder} is on the hub: name a folder for a changed copy with --out")
+        raise InputError(
+            "bad-output", f"{folder} is on the hub: name a folder for a changed copy with --out"
+        )
     place = model_place(local_place(folder))
     read_about(place)
     if out is None:
         if is_of_run(place):
             raise InputError(
+                "bad-output",
                 f"{folder} belongs to a run, whose metrics are those of its model: name a folder "
-                "for a changed copy with --out"
+                "for a changed copy with --out",
             )
         _refuse_version(place)
         with folder_lock(place, "model"):
             yield Workplace(place=place, out=None)
         return
     if out.exists() and (not out.is_dir() or any(p.name != ".lock" for p in out.iterdir())):
-        raise InputError(f"--out {out} is not empty: name a new folder")
+        raise InputError("bad-output", f"--out {out} is not empty: name a new folder")
     existed = out.exists()
     try:
         with folder_lock(out, "folder"):
@@ -238,8 +245,9 @@ def _refuse_version(place: Path) -> None:
     parent, model = place.resolve().parent, place.resolve().parent.parent
     if parent.name == VERSIONS and (model / CURRENT).is_file():
         raise InputError(
+            "bad-output",
             f"{place} is a version of model {model}: change that model, or name another folder for "
-            "a changed copy"
+            "a changed copy",
         )
 
 

@@ -125,11 +125,15 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         clips = [Path(path) for path in X]
         for clip in clips:
             if clip.is_dir():
-                raise InputError(f"{clip} is a folder: name a file, one for each row of X")
+                raise InputError(
+                    "bad-clip", f"{clip} is a folder: name a file, one for each row of X"
+                )
         predictions = self.learner_.predict(clips, top=len(names), progress=False)
         for row, one in enumerate(predictions):
             if one.error is not None:
-                raise InputError(f"{one.file} cannot be read ({one.error}): leave it out")
+                raise InputError(
+                    "bad-clip", f"{one.file} cannot be read ({one.error}): leave it out"
+                )
             for entry in one.modalities["audio_visual"]:
                 found[row, names.index(entry["label"])] = entry["probability"]
         return found / found.sum(axis=1, keepdims=True)
@@ -144,9 +148,11 @@ def _table(folder: Path, paths: Paths, labels: ArrayLike) -> tuple[Path, Path]:
     """Write a table of the clips; returns its path and the common parent folder of the clips."""
     names = [str(label) for label in np.asarray(labels).ravel()]
     if len(names) != len(paths):
-        raise InputError(f"X has {len(paths)} paths and y {len(names)} labels: give one for each")
+        raise InputError(
+            "bad-value", f"X has {len(paths)} paths and y {len(names)} labels: give one for each"
+        )
     if not names:
-        raise InputError("X is empty: give one path or more")
+        raise InputError("bad-value", "X is empty: give one path or more")
     files = [Path(path).absolute() for path in paths]
     table = folder / "clips.csv"
     with table.open("w", encoding="utf-8", newline="") as file:

@@ -64,21 +64,25 @@ class SynthConfig:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
-                raise InputError(f"{name} is {value!r}: use a whole number from {low} to {high}")
+                raise InputError(
+                    "bad-value", f"{name} is {value!r}: use a whole number from {low} to {high}"
+                )
         if self.size_px % 2:
             raise InputError(
-                f"size_px is {self.size_px}: H.264 needs an even number; use {self.size_px + 1}"
+                "bad-value",
+                f"size_px is {self.size_px}: H.264 needs an even number; use {self.size_px + 1}",
             )
         if not 1.0 <= self.duration_s <= 60.0:
-            raise InputError(f"duration_s is {self.duration_s}: use 1 to 60 seconds")
+            raise InputError("bad-value", f"duration_s is {self.duration_s}: use 1 to 60 seconds")
         if self.variant == "duet" and self.num_train <= _MIN_DUET_SOLOS:
             raise InputError(
+                "bad-value",
                 f"num_train is {self.num_train}: variant duet needs more than {_MIN_DUET_SOLOS}, "
-                f"because {_MIN_DUET_SOLOS} training clips of every class are solos"
+                f"because {_MIN_DUET_SOLOS} training clips of every class are solos",
             )
         if self.variant == "longtail" and self.num_train < 2:
             raise InputError(
-                "num_train is 1: variant longtail needs 2 or more in its largest class"
+                "bad-value", "num_train is 1: variant longtail needs 2 or more in its largest class"
             )
 
     @property

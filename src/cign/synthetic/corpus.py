@@ -44,9 +44,9 @@ def synthesize(
             configuration, or if another process writes to it.
     """
     if num_workers < 1:
-        raise InputError(f"num_workers is {num_workers}: use 1 or more")
+        raise InputError("bad-value", f"num_workers is {num_workers}: use 1 or more")
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file: give a new folder for the clips")
+        raise InputError("bad-output", f"{out} is a file: give a new folder for the clips")
     progress = progress or Silent()
     with held_folder(out, "the folder"):
         _claim(out, config)
@@ -81,11 +81,14 @@ def _claim(out: Path, config: SynthConfig) -> None:
         write_json(out / _RECORD, record)
         return
     if _RECORD not in found:
-        raise InputError(f"{out} is not empty and has no {_RECORD}: give a new or empty folder")
+        raise InputError(
+            "bad-output", f"{out} is not empty and has no {_RECORD}: give a new or empty folder"
+        )
     if read_json(out / _RECORD, "the record of a synthetic corpus") != record:
         raise InputError(
+            "bad-output",
             f"{out} contains a synthetic corpus of another configuration: give a new folder, "
-            "or remove this one"
+            "or remove this one",
         )
 
 

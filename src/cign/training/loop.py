@@ -153,7 +153,9 @@ class Loop:
     def _run_phase(self, task: int, number: int, phase: Phase) -> None:
         """Iterate over a phase's clips, from the current position on."""
         if len(phase.indices) == 0:
-            raise RunError(f"task {task + 1} has no training clip: check the splits of the store")
+            raise RunError(
+                "no-clips", f"task {task + 1} has no training clip: check the splits of the store"
+            )
         title = f"task {task + 1}/{self.clips.tasks.num_tasks} {phase.name}"
         self.progress.start(title, phase.num_epochs * phase.steps_per_epoch)
         if isinstance(self.progress, Measuring):
@@ -231,8 +233,9 @@ class Loop:
         means = {name: float(total) / self.place.step for name, total in self._sums.items()}
         if not all(np.isfinite(value) for value in means.values()):
             raise RunError(
+                "diverged",
                 f"the loss of task {task + 1}, epoch {epoch + 1} is not finite ({means}): "
-                "use a lower learning rate"
+                "use a lower learning rate",
             )
         self.losses.append({"task": task, "phase": phase.name, "epoch": epoch, **means})
         self._sums = {}
@@ -351,7 +354,8 @@ class Loop:
         del self.predictions.scores[self.place.task :]
         if self.predictions.num_tasks_done != self.place.task:
             raise InputError(
+                "resume-mismatch",
                 f"predictions beside {self.checkpoint} end at task "
                 f"{self.predictions.num_tasks_done}, the checkpoint at {self.place.task}: "
-                "restore predictions.parquet or run without --resume in a new folder"
+                "restore predictions.parquet or run without --resume in a new folder",
             )

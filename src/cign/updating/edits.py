@@ -47,13 +47,15 @@ def check_updatable(model: Model) -> None:
     if updatable(model.method) is not None:
         if model.regime != "frozen":
             raise InputError(
-                "a model learned end to end cannot be changed yet: train one with --regime frozen"
+                "unsupported",
+                "a model learned end to end cannot be changed yet: train one with --regime frozen",
             )
         return
     names = [name for name, method in METHODS.items() if is_updatable(method)]
     raise InputError(
+        "unsupported",
         f"a model of method {model.method.name} cannot be changed without its old clips: use a "
-        f"model of {' or '.join(names)}, or train {model.method.name} again on all clips"
+        f"model of {' or '.join(names)}, or train {model.method.name} again on all clips",
     )
 
 
@@ -209,7 +211,8 @@ def rename_class(model: Model, old: str, new: str) -> Model:
     old, new = known_name(model, old), check_name(new)
     if new in model.classes:
         raise InputError(
-            f"class {new!r} exists already: use another name, or `cign remove` it first"
+            "name-taken",
+            f"class {new!r} exists already: use another name, or `cign remove` it first",
         )
     groups = tuple(tuple(new if n == old else n for n in group) for group in model.groups)
     kept = None if model.kept is None else model.kept.renamed(old, new)
@@ -229,7 +232,8 @@ def remove_class(model: Model, name: str) -> Model:
     name = known_name(model, name)
     if len(model.classes) == 1:
         raise InputError(
-            f"class {name!r} is the last one and cannot be removed: delete the model instead"
+            "unsupported",
+            f"class {name!r} is the last one and cannot be removed: delete the model instead",
         )
     method = copy.deepcopy(model.method)
     changing = updatable(method)

@@ -61,8 +61,9 @@ def check_name(name: str) -> str:
     else:
         return name
     raise InputError(
+        "bad-value",
         f"class name {shown} {problem}: use 1 to {MAX_NAME_CHARACTERS} printable characters "
-        "without / \\ and |"
+        "without / \\ and |",
     )
 
 
@@ -81,15 +82,17 @@ def new_classes(model: Model, clips: Clips) -> tuple[str, ...]:
         check_name(name)
         if not learned[name]:
             raise InputError(
+                "no-clips",
                 f"class {name!r} has no training clip with audio and video that can be decoded: "
-                "add one, or remove the class"
+                "add one, or remove the class",
             )
     several = [i for i in used if len(clips.labels[i]) > 1]
     if several and not model.method.setup.multi_label:
         raise InputError(
+            "unsupported",
             f"clip {clips.ids[several[0]]} has several labels "
             f"({'|'.join(clips.labels[several[0]])}), but this model was trained on clips with "
-            "one label each: give each clip one label"
+            "one label each: give each clip one label",
         )
     return new
 
@@ -127,8 +130,9 @@ def check_listed(
         learned, validation = np.arange(len(splits)), validation[:0]
     if len(learned) == 0:
         raise InputError(
+            "no-clips",
             f"none of {num_clips(len(splits))} can be used for training, none is in split train: "
-            "give clips in class folders or in split train"
+            "give clips in class folders or in split train",
         )
     new_classes(
         model,

@@ -93,7 +93,10 @@ def opened(
     path = unprepared(source)
     if path is None:
         if format is not None or media:
-            raise InputError(f"{source} is a prepared store: leave out --format and --media")
+            raise InputError(
+                "conflicting-options",
+                f"{source} is a prepared store: leave out --format and --media",
+            )
         yield (source if isinstance(source, Store) else Store.open(Path(source))), False, ()
         return
     progress = progress or Silent()
@@ -156,8 +159,9 @@ def choose_clips(
     tokens = store.tokens(model.backbone)
     if tokens.fingerprint != model.fingerprint:
         raise InputError(
+            "weights-mismatch",
             f"store {store.folder} has tokens from other weights of backbone {model.backbone} "
-            "than the model: prepare it again with the model's backbone, or give the clips"
+            "than the model: prepare it again with the model's backbone, or give the clips",
         )
     check_tokens(store, model.backbone)
     all_notes = list(notes)
@@ -190,9 +194,10 @@ def choose_clips(
     if len(learned) == 0:
         why = f" ({'; '.join(all_notes)})" if all_notes else ""
         raise InputError(
+            "no-clips",
             f"none of {num_clips(store.num_clips)} can be used for training{why}: give clips with "
             "audio and video that are not validation clips of the model, in class folders or in "
-            "split train"
+            "split train",
         )
     return NewClips(
         labels=labels,

@@ -46,8 +46,9 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         reason = "the disk is full" if full else str(error)
         raise RunError(
+            "disk-full",
             f"checkpoint {path} could not be written ({reason}): "
-            "earlier checkpoints are intact; free disk space or choose another folder, then resume"
+            "earlier checkpoints are intact; free disk space or choose another folder, then resume",
         ) from error
 
 
@@ -58,7 +59,9 @@ def load_tree(path: Path) -> dict[str, Any]:
         InputError: If the file is missing, damaged or of a newer version.
     """
     if not path.is_file():
-        raise InputError(f"checkpoint not found: {path} does not exist; check the path")
+        raise InputError(
+            "file-missing", f"checkpoint not found: {path} does not exist; check the path"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -66,18 +69,21 @@ def load_tree(path: Path) -> dict[str, Any]:
         version, header = int(metadata["format"]), json.loads(metadata["tree"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(
+            "damaged",
             f"checkpoint {path} is damaged or of another kind ({error}): "
-            "restore it from a copy or run without --resume in a new folder"
+            "restore it from a copy or run without --resume in a new folder",
         ) from error
     if version > FORMAT_VERSION:
         raise InputError(
+            "wrong-version",
             f"checkpoint {path} has format {version}, this version reads up to {FORMAT_VERSION}: "
-            "update cign"
+            "update cign",
         )
     if version < FORMAT_VERSION:
         raise InputError(
+            "wrong-version",
             f"checkpoint {path} has format {version} of an earlier version of cign, this one reads "
-            f"{FORMAT_VERSION}: run the command again without --resume in a new folder"
+            f"{FORMAT_VERSION}: run the command again without --resume in a new folder",
         )
     tree = _unflatten(header, tensors)
     assert isinstance(tree, dict)
@@ -152,11 +158,13 @@ def check_state(module: nn.Module, state: dict[str, Tensor], where: str) -> None
         if name not in state or name not in own:
             problem = "lacks" if name not in state else "has an unknown"
             raise InputError(
+                "weights-mismatch",
                 f"{where} {problem} weight {name!r}: it was made with another method, "
-                "recipe or version; use the one it was made with"
+                "recipe or version; use the one it was made with",
             )
         if own[name].shape != state[name].shape:
             raise InputError(
+                "weights-mismatch",
                 f"{where}: weight {name!r} has shape {list(state[name].shape)}, "
-                f"{list(own[name].shape)} is expected; use the recipe it was made with"
+                f"{list(own[name].shape)} is expected; use the recipe it was made with",
             )

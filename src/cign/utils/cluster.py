@@ -33,7 +33,10 @@ def check_engine(name: str, num_workers: int | None) -> None:
     if name == "ray":
         load_ray()
         if num_workers == 0:
-            raise InputError("--workers is 0, which --engine ray does not support: use 1 or more")
+            raise InputError(
+                "conflicting-options",
+                "--workers is 0, which --engine ray does not support: use 1 or more",
+            )
 
 
 def load_ray() -> ModuleType:
@@ -46,7 +49,8 @@ def load_ray() -> ModuleType:
         import ray
     except ImportError:
         raise InputError(
-            "--engine ray needs Ray: `pip install 'ray>=2.40'`, or use --engine local"
+            "missing-package",
+            "--engine ray needs Ray: `pip install 'ray>=2.40'`, or use --engine local",
         ) from None
     return ray
 
@@ -67,8 +71,9 @@ def connected() -> Iterator[Any]:
     except ConnectionError as error:
         reason = " ".join(str(error).split())
         raise RunError(
+            "process-failed",
             f"the Ray cluster cannot be reached ({reason}): start it with `ray start --head`, or "
-            "set RAY_ADDRESS"
+            "set RAY_ADDRESS",
         ) from None
     try:
         yield ray
@@ -156,11 +161,14 @@ def _result(ray: Any, reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        text = str(cause) if isinstance(cause, RunError) else f"{type(cause).__name__}: {cause}"
-        raise RunError(" ".join(text.split())) from None
+        if isinstance(cause, RunError):
+            raise RunError(cause.code, " ".join(str(cause).split())) from None
+        text = " ".join(f"{type(cause).__name__}: {cause}".split())
+        raise RunError("process-failed", text) from None
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[0]
         raise RunError(
+            "process-failed",
             f"the cluster gave up after {NUM_RETRIES + 1} attempts ({reason}): see its logs, then "
-            "run the same command again"
+            "run the same command again",
         ) from None

@@ -42,13 +42,14 @@ def resolve_device(name: str | None = None) -> str:
 
     name = AUTO if name is None else str(name)
     if not is_device_name(name):
-        raise InputError(f"unknown device {name!r}: use {NAMES}")
+        raise InputError("unknown-name", f"unknown device {name!r}: use {NAMES}")
     if name == AUTO:
         return "cuda" if torch.cuda.is_available() else "cpu"
     found = available_devices()
     if name not in found and not (name == "cuda" and "cuda:0" in found):
         raise InputError(
-            f"device {name!r} is not available{_why_not(name)}: use {', '.join(found)} or auto"
+            "missing-device",
+            f"device {name!r} is not available{_why_not(name)}: use {', '.join(found)} or auto",
         )
     return name
 
@@ -107,6 +108,7 @@ def move_to(module: M, device: str | torch.device) -> M:
     if str(device).startswith("mps") and getattr(module, "needs_float64", False):
         name = getattr(module, "name", type(module).__name__)
         raise InputError(
-            f"method {name} computes in float64, which device 'mps' lacks: use --device cpu"
+            "unsupported",
+            f"method {name} computes in float64, which device 'mps' lacks: use --device cpu",
         )
     return module.to(device)

@@ -74,9 +74,13 @@ def read_json(path: Path, what: str) -> Any:
     try:
         return parse_json(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise InputError(f"{what} not found: {path} does not exist; check the path") from None
+        raise InputError(
+            "file-missing", f"{what} not found: {path} does not exist; check the path"
+        ) from None
     except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{what} {path} cannot be read ({error}); restore or remake it") from None
+        raise InputError(
+            "file-unreadable", f"{what} {path} cannot be read ({error}); restore or remake it"
+        ) from None
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -110,6 +114,7 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(
-                f"{what} {folder} is in use by another process: wait for it or use another folder"
+                "busy",
+                f"{what} {folder} is in use by another process: wait for it or use another folder",
             ) from None
         yield

@@ -38,12 +38,13 @@ def configure(cls: type[T], values: Mapping[str, Any], where: str) -> T:
             near = difflib.get_close_matches(str(name), fields, n=1)
             hint = f"did you mean {near[0]!r}? It" if near else "it"
             raise InputError(
-                f"{where} has an unknown option {name!r}: {hint} takes {', '.join(fields)}"
+                "unknown-name",
+                f"{where} has an unknown option {name!r}: {hint} takes {', '.join(fields)}",
             )
         hint_type = hints[name]
         if dataclasses.is_dataclass(hint_type) and isinstance(hint_type, type):
             if not isinstance(value, Mapping):
-                raise InputError(f"{where}: {name} must hold options, not {value!r}")
+                raise InputError("bad-value", f"{where}: {name} must hold options, not {value!r}")
             default = _default(fields[name])
             # A recipe that sets one option of a group uses the defaults of the others.
             merged = {**(dataclasses.asdict(default) if default is not None else {}), **value}
@@ -68,7 +69,9 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if origin is Literal:
         if value in args:
             return value
-        raise InputError(f"{where} is {value!r}: use one of {', '.join(map(str, args))}")
+        raise InputError(
+            "unknown-name", f"{where} is {value!r}: use one of {', '.join(map(str, args))}"
+        )
     if origin in (Union, UnionType):
         if value is None and type(None) in args:
             return None
@@ -88,7 +91,7 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     if isinstance(hint, type) and isinstance(value, hint) and not is_stray_bool:
         return value
     expected = getattr(hint, "__name__", str(hint))
-    raise InputError(f"{where} is {value!r}: it must be of type {expected}")
+    raise InputError("bad-value", f"{where} is {value!r}: it must be of type {expected}")
 
 
 def with_settings(options: Mapping[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -111,14 +114,17 @@ def with_settings(options: Mapping[str, Any], settings: Sequence[str]) -> dict[s
             separator = ""
         if not separator or not all((*groups, last)):
             raise InputError(
+                "bad-value",
                 f"setting {setting!r} is invalid: use NAME=VALUE, for example "
-                "training.learning_rate=0.001"
+                "training.learning_rate=0.001",
             )
         group = changed
         for part in groups:
             inner = group.setdefault(part, {})
             if not isinstance(inner, dict):
-                raise InputError(f"setting {setting!r}: {part} is one value, not a group")
+                raise InputError(
+                    "bad-value", f"setting {setting!r}: {part} is one value, not a group"
+                )
             group = inner
         group[last] = value
     return changed
@@ -137,7 +143,7 @@ def check_sizes(options: object, least: dict[str, int]) -> None:
     for name, low in least.items():
         number = getattr(options, name)
         if number < low:
-            raise InputError(f"{name} {number} is too small: use {low} or more")
+            raise InputError("bad-value", f"{name} {number} is too small: use {low} or more")
 
 
 def check_positive(options: object, names: Sequence[str]) -> None:
@@ -149,7 +155,8 @@ def check_positive(options: object, names: Sequence[str]) -> None:
     for name in names:
         if not getattr(options, name) > 0:
             raise InputError(
-                f"{name} {getattr(options, name)} is not positive: use, for example, 0.1"
+                "bad-value",
+                f"{name} {getattr(options, name)} is not positive: use, for example, 0.1",
             )
 
 
@@ -170,7 +177,8 @@ def refuse_ignored(options: Any, names: Sequence[str], where: str, remedy: str) 
         value = getattr(options, name)
         if value != defaults[name]:
             raise InputError(
-                f"{name} is {value} but has no effect with {where}: leave {name} out, or {remedy}"
+                "conflicting-options",
+                f"{name} is {value} but has no effect with {where}: leave {name} out, or {remedy}",
             )
 
 
@@ -205,7 +213,9 @@ def read_recipe(path: Path) -> Recipe:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"recipe {path} cannot be read ({reason}): check the path") from None
+        raise InputError(
+            "file-unreadable", f"recipe {path} cannot be read ({reason}): check the path"
+        ) from None
     return _recipe(value, str(path))
 
 
@@ -219,8 +229,8 @@ def builtin_recipe(method: str) -> Recipe:
 
 def _recipe(value: Any, name: str) -> Recipe:
     if not isinstance(value, dict) or not isinstance(value.get("method"), str):
-        raise InputError(f"recipe {name} must be a mapping with at least 'method'")
+        raise InputError("wrong-format", f"recipe {name} must be a mapping with at least 'method'")
     for group in ("options", "sources", "tuning"):
         if not isinstance(value.get(group, {}), dict):
-            raise InputError(f"recipe {name}: {group} must be a mapping")
+            raise InputError("wrong-format", f"recipe {name}: {group} must be a mapping")
     return configure(Recipe, {**value, "name": name}, f"recipe {name}")

@@ -55,16 +55,20 @@ class Registry(MutableMapping[str, T], Generic[T]):
         """
         if contract != CONTRACT:
             raise InputError(
+                "plugin-contract",
                 f"{self.kind} {name!r} was written for contract {contract}, but this version of "
-                f"cign has contract {CONTRACT}: install matching versions"
+                f"cign has contract {CONTRACT}: install matching versions",
             )
         if ":" in name or not name:
-            raise InputError(f"{self.kind} name {name!r} is invalid: use a name without ':'")
+            raise InputError(
+                "bad-value", f"{self.kind} name {name!r} is invalid: use a name without ':'"
+            )
         taken = self._parts.get(name)
         if taken is not None and _origin(taken) != _origin(part):
             raise InputError(
+                "name-taken",
                 f"{self.kind} name {name!r} is taken by {_origin(taken)}: register "
-                f"{_origin(part)} under another name"
+                f"{_origin(part)} under another name",
             )
         self._check(f"{self.kind} {name!r}", part)
         self._parts[name] = part
@@ -129,8 +133,9 @@ class Registry(MutableMapping[str, T], Generic[T]):
         except Exception as error:  # importing a module can raise any exception
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise InputError(
+                "plugin-import",
                 f"{self.kind} {reference!r} cannot be imported ({reason}): check the name, and "
-                "that its package is installed or its folder is on PYTHONPATH"
+                "that its package is installed or its folder is on PYTHONPATH",
             ) from None
         self._check(f"{self.kind} {reference!r}", found)
         part_found: T = found

@@ -81,7 +81,8 @@ class _Shared:
     def draw(self, draw: Callable[[int], Tensor], num_clips: int) -> Tensor:
         if num_clips != len(self._rows):
             raise RunError(
-                f"random numbers of {num_clips} clips are drawn in a step on {len(self._rows)}"
+                "plugin-contract",
+                f"random numbers of {num_clips} clips are drawn in a step on {len(self._rows)}",
             )
         self.check()
         whole = draw(self._total)
@@ -92,8 +93,9 @@ class _Shared:
         """Check that torch's generators are as the last draw left them."""
         if not all(map(torch.equal, self._states, _generator_states())):
             raise RunError(
+                "plugin-contract",
                 "a method drew random numbers that differ between processes: draw them with "
-                "cign.utils.seeding.per_clip, or train in one process"
+                "cign.utils.seeding.per_clip, or train in one process",
             )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
@@ -217,14 +219,32 @@ def restore() -> None:
         _shown.pop().stop()
 
 
-def say(text: str = "") -> None:
-    """Write a line of results to standard output."""
-    print(text)
+def fitted(text: str, stream: TextIO) -> str:
+    """A line broken between words if the stream is a terminal, and unchanged otherwise.
+
+    Further lines are indented by two columns more than the first one.
+    """
+    if not stream.isatty():
+        return text
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    return textwrap.fill(
+        text,
+        shutil.get_terminal_size().columns,
+        subsequent_indent=indent,
+        replace_whitespace=False,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def say(text: str = "", *, fit: bool = False) -> None:
+    """Write a line of results to standard output; with ``fit`` broken as by `fitted`."""
+    print(fitted(text, sys.stdout) if fit else text)
 
 
 def note(text: str) -> None:
     """Write a note to standard error, separate from results."""
-    print(f"cign: {text}", file=sys.stderr)
+    print(fitted(f"cign: {text}", sys.stderr), file=sys.stderr)
 
 
 def show_device(device: str) -> None:

@@ -16,6 +16,7 @@ from cign.data.formats.lookup import TRIMMED_CLIP, YOUTUBE_CLIP, MediaFinder, Na
 from cign.data.formats.splits import SHARES, choose_split, divide_sources
 from cign.errors import InputError
 from data.conftest import touch
+from refusals import input_error
 
 # --- names of files ---
 
@@ -102,7 +103,7 @@ def test_kinds_of_splits():
     listing = Listing(clips=tuple(clips_of({str(n): ("a",) for n in range(10)})))
     assert choose_split(listing, None, "x") is listing
     assert choose_split(listing, "historical", "x") is listing
-    with pytest.raises(InputError, match="use one of historical, corrected"):
+    with input_error("unknown-name", "historical, corrected"):
         choose_split(listing, "official", "x")
 
 
@@ -156,6 +157,6 @@ def test_two_labels_of_one_file_do_not_fit_a_table(tmp_path):
     (tmp_path / "testSet.txt").write_text("Man&t&good&0&6\n")
     (tmp_path / "Annotations.txt").rename(tmp_path / "trainSet.txt")
     table = read_source(tmp_path, split="historical")
-    with pytest.raises(InputError, match="use --split corrected"):
+    with input_error("unsupported", "--split"):
         write_clip_table(table, tmp_path / "new.csv")
     assert not (tmp_path / "new.csv").exists()

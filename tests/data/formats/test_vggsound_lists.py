@@ -9,6 +9,7 @@ import pytest
 
 from cign.errors import InputError
 from lists import by_id, read, said, write
+from refusals import input_error
 
 # --- VGGSound ---
 
@@ -43,7 +44,7 @@ def test_vggsound_split_lists(tmp_path):
     assert clips["bbbbbbbbbbb_000005"].labels == ("dog, barking",)
     assert clips["bbbbbbbbbbb_000005"].split == "test"
     (tmp_path / "test.csv").rename(tmp_path / "mine.csv")
-    with pytest.raises(InputError, match=r"rename it to train\.csv or test\.csv"):
+    with input_error("bad-list", "train.csv", "test.csv"):
         read(tmp_path / "mine.csv", "vggsound")
 
 
@@ -76,7 +77,7 @@ def test_vggsound_refuses(tmp_path, row, message, split):
 
 def test_vggsound_100_takes_the_classes_of_a_list(tmp_path):
     write(tmp_path, vggsound__csv=FULL)
-    with pytest.raises(InputError, match=r"contains no classes\.txt"):
+    with input_error("file-missing", "classes.txt"):
         read(tmp_path, "vggsound-100")
     write(tmp_path, classes__txt="cat\n\n")
     table = read(tmp_path, "vggsound-100")
@@ -159,7 +160,7 @@ def test_instruments_without_their_full_list(tmp_path):
     table = read(tmp_path)
     assert said(table, "labels cannot be checked")
     (tmp_path / "avctl_vgginstruments_group_1_val.txt").unlink()
-    with pytest.raises(InputError, match=r"lacks avctl_vgginstruments_group_1_val\.txt"):
+    with input_error("file-missing", "avctl_vgginstruments_group_1_val"):
         read(tmp_path)
 
 

@@ -130,8 +130,9 @@ class ClapEncoder(AudioEncoder):
         self.num_samples = round(self.rate_hz * self.longest_s)
         if not 0 < self.num_samples <= MOST_SAMPLES:
             raise InputError(
+                "bad-value",
                 f"an audio network cannot take {self.longest_s:.6g} s at {self.rate_hz:.6g} Hz: "
-                f"use 1 to {MOST_SAMPLES} samples"
+                f"use 1 to {MOST_SAMPLES} samples",
             )
         self.padding = str(settings.get("padding", "repeatpad"))
         fused = settings.get("truncation", "fusion" if config.enable_fusion else "rand_trunc")
@@ -240,11 +241,13 @@ def check_window(half: AudioEncoder, name: str, rate_hz: int, window_s: float) -
     """
     if rate_hz != half.rate_hz:
         raise InputError(
+            "conflicting-options",
             f"backbone {name!r} takes audio at {half.rate_hz} Hz, not at {rate_hz}: use a preset "
-            "with that rate or none, and a new store folder"
+            "with that rate or none, and a new store folder",
         )
     if half.longest_s is not None and window_s > half.longest_s + 1e-6:
         raise InputError(
+            "conflicting-options",
             f"backbone {name!r} takes at most {half.longest_s:g} s of audio, not {window_s:g}: use "
-            "a preset with a shorter window or none, and a new store folder"
+            "a preset with a shorter window or none, and a new store folder",
         )

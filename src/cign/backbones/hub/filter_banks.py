@@ -103,8 +103,9 @@ def _check_size(num_mels: int, n_fft: int) -> None:
     """Reject filter banks that are empty or far larger than in any trained network."""
     if num_mels < 1 or n_fft < 1 or num_mels * (n_fft // 2 + 1) > MOST_VALUES:
         raise InputError(
+            "bad-value",
             f"{num_mels:.6g} filters of a transform of {n_fft:.6g} samples are not a valid filter "
-            f"bank: use at least one filter, and at most {MOST_VALUES} values"
+            f"bank: use at least one filter, and at most {MOST_VALUES} values",
         )
 
 

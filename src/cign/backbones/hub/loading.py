@@ -80,21 +80,24 @@ def read_source(name: str, *, weights: bool = True) -> Source:
     place = Path(name)
     if place.is_file():
         raise InputError(
-            f"backbone {name!r} is a file: give the folder with config.json and model.safetensors"
+            "wrong-format",
+            f"backbone {name!r} is a file: give the folder with config.json and model.safetensors",
         )
     found_at = where_it_is(place)
     if found_at.is_absolute() and not found_at.is_dir():
         raise InputError(
+            "missing-weights",
             f"backbone folder {name} does not exist: restore it, or run in a directory that has a "
-            f"folder {place.name!r} with the same weights"
+            f"folder {place.name!r} with the same weights",
         )
     if found_at != place:
         name = str(found_at)
     config = _read(name, _CONFIG)
     if config is None:
         raise InputError(
+            "wrong-format",
             f"backbone {name!r} has no {_CONFIG}: give a folder or hub name of a network in "
-            "transformers' format"
+            "transformers' format",
         )
     found = [part for file in _PREPROCESSING if (part := _input_part(_read(name, file)))]
     source = Source(
@@ -139,9 +142,11 @@ def _read(name: str, file: str) -> dict[str, Any] | None:
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): restore the folder") from None
+        raise InputError(
+            "file-unreadable", f"{path} cannot be read ({error}): restore the folder"
+        ) from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object: restore the folder")
+        raise InputError("wrong-format", f"{path} is not a JSON object: restore the folder")
     return content
 
 
@@ -177,8 +182,9 @@ def load_network(source: Source, cls: Any, **how: Any) -> nn.Module:
     missing = sorted(found["missing_keys"])
     if missing:
         raise InputError(
+            "missing-weights",
             f"backbone {source.name!r} lacks {len(missing)} weights, the first {missing[0]!r}: "
-            "give a folder with all of them"
+            "give a folder with all of them",
         )
     return network.float()
 
@@ -253,4 +259,4 @@ def _cannot_load(name: str, error: Exception) -> InputError:
         )
         trouble = hub_trouble()
         reason = f"{trouble}, and it is not in the cache" if trouble else reason
-    return InputError(f"backbone {name!r} cannot be loaded ({reason}): {remedy}")
+    return InputError("missing-weights", f"backbone {name!r} cannot be loaded ({reason}): {remedy}")

@@ -64,8 +64,9 @@ class HubPair(FittedBackbone):
         fixed = self.visual.num_frames
         if fixed is not None and spec.num_frames != fixed:
             raise InputError(
+                "conflicting-options",
                 f"backbone {self.name!r} takes {fixed} frames of a clip, not {spec.num_frames}: "
-                f"use --frames {fixed} or leave it out, and a preset with {fixed} frames or none"
+                f"use --frames {fixed} or leave it out, and a preset with {fixed} frames or none",
             )
         check_window(self.audio, self.name, spec.rate_hz, spec.window_s)
         self.spec = spec
@@ -162,8 +163,9 @@ def load_pair(
                 "swap the two names, VISUAL+AUDIO" if source.kind in others else "name it alone"
             )
             raise InputError(
+                "unsupported",
                 f"backbone {source.name!r} is a {source.kind}, which is not {what} network "
-                f"({', '.join(kind for kind in allowed if kind not in _REDUCED)}): {remedy}"
+                f"({', '.join(kind for kind in allowed if kind not in _REDUCED)}): {remedy}",
             )
     return HubPair(name, _visual(sources[0]), _audio(sources[1]))
 

@@ -97,9 +97,10 @@ def load_pe_av(source: Source, name: str) -> HubPair:
     except Exception as error:  # an incompatible build raises many kinds of errors
         reason = str(error).splitlines()[0]
         raise InputError(
+            "missing-package",
             f"backbone {name!r} builds its visual network with timm, which cannot be imported "
             f"({reason}): install timm and a torchvision that fits this torch, or use another "
-            "backbone, for example facebook/dinov2-small+laion/clap-htsat-unfused"
+            "backbone, for example facebook/dinov2-small+laion/clap-htsat-unfused",
         ) from None
     import transformers
 

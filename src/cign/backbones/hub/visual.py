@@ -94,7 +94,8 @@ def _side(size: Any, source: Source) -> int:
         sides = [int(size)]
     if not sides or min(sides) != max(sides):
         raise InputError(
-            f"backbone {source.name!r} takes images of {sides} pixels: use one that takes squares"
+            "unsupported",
+            f"backbone {source.name!r} takes images of {sides} pixels: use one that takes squares",
         )
     return sides[0]
 

@@ -62,8 +62,9 @@ class PowerSpectrogram(nn.Module):
         """
         if waveform.shape[-1] < self.segment:
             raise InputError(
+                "bad-value",
                 f"a waveform of {waveform.shape[-1]} samples is shorter than one segment of "
-                f"{self.segment}: use a longer audio window"
+                f"{self.segment}: use a longer audio window",
             )
         frames = waveform.unfold(-1, self.segment, self.hop)  # [B, frames, segment]
         frames = frames - frames.mean(dim=-1, keepdim=True)

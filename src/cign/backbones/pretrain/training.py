@@ -82,9 +82,10 @@ class PretrainConfig:
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
-            raise InputError(f"classes is {self.num_classes}: use 2 or more")
+            raise InputError("bad-value", f"classes is {self.num_classes}: use 2 or more")
         if self.clips_per_class < 0:
-            raise InputError(f"clips is {self.clips_per_class}: use 0 (random weights) or more")
+            clips = self.clips_per_class
+            raise InputError("bad-value", f"clips is {clips}: use 0 (random weights) or more")
 
 
 def pretrain(

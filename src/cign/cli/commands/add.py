@@ -86,13 +86,14 @@ def show(addition: Any) -> None:
     for title, counts in (("new classes", addition.new), ("more clips, merged", addition.known)):
         if counts:
             listed = ", ".join(f"{name} ({num_clips(n)})" for name, n in counts.items())
-            say(f"{title}: {listed}")
+            say(f"{title}: {listed}", fit=True)
     say(f"learned in {addition.seconds:.1f} s")
     if (cost := addition.cost) is not None:
         say(
             f"old classes, {num_clips(cost.num_clips)} for validation: accuracy "
             f"{percent(cost.before)} % before, {percent(cost.after)} % after; changed predictions: "
-            f"{percent(cost.to_new)} % to a new class, {percent(cost.to_old)} % to another old one"
+            f"{percent(cost.to_new)} % to a new class, {percent(cost.to_old)} % to another old one",
+            fit=True,
         )
     else:
         say("old classes: this model stores no validation clips, so the effect is unknown")
@@ -104,5 +105,6 @@ def show(addition: Any) -> None:
     say(
         f"stored: statistics of {addition.state_bytes / 1e6:.1f} MB and "
         f"{num_clips(addition.num_kept)} of {addition.kept_bytes / 1e6:.1f} MB for validation, "
-        "never for training"
+        "never for training",
+        fit=True,
     )

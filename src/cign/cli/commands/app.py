@@ -54,7 +54,8 @@ def run(options: Any) -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"the web app needs {', '.join(missing)}: `pip install 'gradio>=6,<7'` installs all"
+            "missing-package",
+            f"the web app needs {', '.join(missing)}: `pip install 'gradio>=6,<7'` installs all",
         )
     refuse_missing(options.model)
     from cign.app.service import Service

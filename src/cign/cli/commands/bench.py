@@ -163,8 +163,9 @@ def run(options: Any) -> None:
         first, why = next(iter(result.failed.items()))
         more = f" and {len(result.failed) - 1} more" if len(result.failed) > 1 else ""
         raise RunError(
+            "process-failed",
             f"{len(result.failed)} of {result.table['runs_planned']} runs failed ({first}: "
-            f"{why.rstrip('.')}){more}: the others are done; run the same command again to retry"
+            f"{why.rstrip('.')}){more}: the others are done; run the same command again to retry",
         )
 
 
@@ -172,7 +173,9 @@ def numbers_of_tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bo
     """Numbers of tasks, memory budgets, and whether the tasks are published class groups."""
     if options.benchmark is None:
         if not options.tasks:
-            raise InputError("give --tasks T,U, the numbers of tasks, or --benchmark NAME")
+            raise InputError(
+                "missing-option", "give --tasks T,U, the numbers of tasks, or --benchmark NAME"
+            )
         return tuple(options.tasks), tuple(options.memory or ("0",)), False
     from cign.data.benchmarks import load_benchmark
     from cign.data.store import Store
@@ -185,8 +188,9 @@ def numbers_of_tasks(options: Any) -> tuple[tuple[int, ...], tuple[str, ...], bo
     if options.memory is None and len(memories) > 1:
         usual = ", ".join(f"{benchmark.tasks[n]} at {n} tasks" for n in tasks)
         raise InputError(
+            "missing-option",
             f"benchmark {options.benchmark} has memory {usual}, but a bench combines every number "
-            "of tasks with every memory: give one of --tasks, or --memory for all"
+            "of tasks with every memory: give one of --tasks, or --memory for all",
         )
     return tasks, tuple(memories), benchmark.keeps_groups
 

@@ -73,22 +73,27 @@ def add_options(parser: CommandParser) -> None:
 def run(options: Any) -> None:
     """Show counts, overlap, missing files and the hash of the list."""
     if options.per_shard is not None and options.write_shards is None:
-        raise InputError("--per-shard has no effect without --write-shards: give both, or neither")
+        raise InputError(
+            "missing-option",
+            "--per-shard has no effect without --write-shards: give both, or neither",
+        )
     if (options.source / "store.json").is_file():
         names = ("format", "media", "split", "benchmark", "decode", "write_table", "write_shards")
         for name in names:
             if options[name]:
                 raise InputError(
+                    "conflicting-options",
                     f"--{name.replace('_', '-')} does not apply to a prepared store such as "
                     f"{options.source}: "
-                    "leave it out, or name the source"
+                    "leave it out, or name the source",
                 )
         facts = _store(options.source, options.listen, options.verify)
     else:
         for name in ("listen", "verify"):
             if options[name]:
                 raise InputError(
-                    f"--{name} needs a prepared store; {options.source} is not one: use --decode"
+                    "conflicting-options",
+                    f"--{name} needs a prepared store; {options.source} is not one: use --decode",
                 )
         facts = _source(options)
     if options.json:

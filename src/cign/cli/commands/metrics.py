@@ -19,8 +19,8 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--groups",
         metavar="NAMES",
-        help="compute only these groups of numbers, separated by commas: names as in --json, or "
-        "package.module:Class for one of your own (default: all)",
+        help="compute only these groups of metrics, separated by commas: names as in "
+        "docs/metrics.md, or package.module:Class for one of your own (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
@@ -41,7 +41,7 @@ def run(options: Any) -> None:
     shown: dict[str, dict[str, str]] = {}
     for one in runs:
         done = f"{one.predictions.num_tasks_done} of {len(one.task_sizes)} tasks"
-        say(f"{one.name} ({one.folder}): {one.state}, {done}, list {one.list_hash[:16]}")
+        say(f"{one.name} ({one.folder}): {one.state}, {done}, list hash {one.list_hash[:16]}")
         for name, found in measure(stored(one, runs), groups).items():
             group = groups[name]
             columns = [column for column in (*MODALITIES, RUN) if column in found]
@@ -67,7 +67,7 @@ def run(options: Any) -> None:
     for name, formulas in shown.items():
         say(f"\n{groups[name].title}")
         for key, text in formulas.items():
-            say(f"  {key} = {text}")
+            say(f"  {key} = {text}", fit=True)
 
 
 def _values(one: Any, runs: Any, groups: Any) -> dict[str, Any]:

@@ -115,10 +115,11 @@ def _predict(options: Any, files: Any) -> None:
         _report_files(explainer, learner)
     if not counted.num_good:
         if not counted.num_all:
-            raise InputError("no file name on standard input: write one name per line")
+            raise InputError("no-clips", "no file name on standard input: write one name per line")
         raise InputError(
+            "no-clips",
             f"none of the {counted.num_all} files could be read ({counted.first_error}): "
-            "check the names, and that the files are audio or video"
+            "check the names, and that the files are audio or video",
         )
 
 
@@ -126,9 +127,13 @@ def _check(options: Any) -> None:
     """Refuse options that exclude each other or have no effect."""
     chosen = [f"--{name}" for name in ("json", "jsonl", "csv", "wide") if options[name]]
     if len(chosen) > 1:
-        raise InputError(f"{' and '.join(chosen)} exclude each other: choose one")
+        raise InputError(
+            "conflicting-options", f"{' and '.join(chosen)} exclude each other: choose one"
+        )
     if options.explain_as and not options.explain:
-        raise InputError("--explain-as has no effect without --explain: give --explain DIR")
+        raise InputError(
+            "missing-option", "--explain-as has no effect without --explain: give --explain DIR"
+        )
 
 
 def _inputs(given: list[str]) -> Any:

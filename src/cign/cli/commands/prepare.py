@@ -91,7 +91,9 @@ def run(options: Any) -> None:
     backbone = None
     if name == "none":
         if options.tokens is not None:
-            raise InputError("--tokens has no effect with --backbone none: leave it out")
+            raise InputError(
+                "conflicting-options", "--tokens has no effect with --backbone none: leave it out"
+            )
         preset = "small" if _is_synth(options.source) else "release"
         spec = PRESETS[benchmark.preset if benchmark else preset]
     else:

@@ -41,16 +41,20 @@ def run(options: Any) -> None:
         options.runs[0] / "report.html" if len(options.runs) == 1 else Path("report.html")
     )
     if out.is_dir():
-        raise InputError(f"--out {out} is a folder: name a file, for example {out}/report.html")
+        raise InputError(
+            "bad-output", f"--out {out} is a folder: name a file, for example {out}/report.html"
+        )
     benches = [folder for folder in options.runs if is_bench(folder)]
     if benches and len(options.runs) > 1:
         raise InputError(
+            "conflicting-options",
             f"{benches[0]} is a bench, which needs its own report: name it alone, or name runs in "
-            f"{benches[0] / 'runs'}"
+            f"{benches[0] / 'runs'}",
         )
     if benches and options.no_frames:
         raise InputError(
-            f"{benches[0]} is a bench, whose report has no frames: leave out --no-frames"
+            "conflicting-options",
+            f"{benches[0]} is a bench, whose report has no frames: leave out --no-frames",
         )
     if benches:
         write_bench_report(benches[0], out)

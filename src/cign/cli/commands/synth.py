@@ -57,7 +57,7 @@ def run(options: Any) -> None:
     try:
         config = SynthConfig(**values)
     except InputError as error:
-        raise InputError(_in_options(str(error))) from None
+        raise InputError(error.code, _in_options(str(error))) from None
     num_workers = options.workers or os.cpu_count() or 1
     synthesize(options.out, config, num_workers=num_workers, progress=make_progress())
     say(f"{options.out / 'clips.csv'}")

@@ -17,23 +17,26 @@ def recipe_of(options: Any) -> tuple[str | None, dict[str, Any] | None]:
     if options.set:
         from cign.utils.options import with_settings
 
-        recipe = with_settings(
-            _options_to_change(options) if recipe is None else recipe, options.set
-        )
+        if recipe is None:
+            method, recipe = _method_to_change(options)
+        recipe = with_settings(recipe, options.set)
     return method, recipe
 
 
-def _options_to_change(options: Any) -> dict[str, Any]:
-    """The options that --set changes without a recipe file."""
+def _method_to_change(options: Any) -> tuple[str | None, dict[str, Any]]:
+    """The method whose options --set changes without a recipe file, and these options."""
     from cign.methods import DEFAULT_METHOD, default_recipe
     from cign.runs.branching import Branch
     from cign.runs.configuration import RunConfig
 
+    saved = None
     if options.branch_from is not None:
-        return dict(Branch.parse(options.branch_from).config.options)
-    if options.resume:
-        return dict(RunConfig.load(options.out).options)
-    return dict(default_recipe(options.method or DEFAULT_METHOD).options)
+        saved = Branch.parse(options.branch_from).config
+    elif options.resume:
+        saved = RunConfig.load(options.out)
+    if saved is not None:
+        return options.method or saved.method, dict(saved.options)
+    return options.method, dict(default_recipe(options.method or DEFAULT_METHOD).options)
 
 
 def _recipe_file(options: Any) -> tuple[str | None, dict[str, Any] | None]:
@@ -45,8 +48,9 @@ def _recipe_file(options: Any) -> tuple[str | None, dict[str, Any] | None]:
     recipe = read_recipe(options.recipe)
     if options.method not in (None, recipe.method):
         raise InputError(
+            "conflicting-options",
             f"--method is {options.method} but recipe {options.recipe} is for {recipe.method}: "
-            "leave one of them out"
+            "leave one of them out",
         )
     return recipe.method, recipe.options
 
@@ -62,8 +66,9 @@ def check_tasks_named(options: Any) -> None:
         return
     if options.tasks is not None and options.task_file is not None:
         raise InputError(
+            "conflicting-options",
             f"--tasks {options.tasks} and --task-file {options.task_file} both define the tasks: "
-            "leave one of them out"
+            "leave one of them out",
         )
 
 
@@ -86,7 +91,10 @@ def _benchmark_tasks(options: Any) -> Any:
     from cign.data.store import Store
 
     if options.task_file is not None:
-        raise InputError("--benchmark and --task-file both define the tasks: leave one out")
+        raise InputError(
+            "conflicting-options",
+            "--benchmark and --task-file both define the tasks: leave one out",
+        )
     benchmark = load_benchmark(options.benchmark)
     number = benchmark.choose_tasks(options.tasks)
     names = Store.open(options.store).class_names
@@ -108,11 +116,13 @@ def check_branch(options: Any) -> None:
         return
     if options.resume:
         raise InputError(
-            "--resume continues the run in --out, --branch-from starts a new one: leave one out"
+            "conflicting-options",
+            "--resume continues the run in --out, --branch-from starts a new one: leave one out",
         )
     for name in ("tasks", "benchmark", "order"):
         if options[name] is not None:
             raise InputError(
+                "conflicting-options",
                 f"--{name} cannot differ from the run that is branched from: leave it out; later "
-                "tasks may differ, with --task-file"
+                "tasks may differ, with --task-file",
             )

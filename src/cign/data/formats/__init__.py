@@ -29,7 +29,7 @@ def existing(source: Path) -> Path:
     """
     source = Path(source).absolute()
     if not source.exists():
-        raise InputError(f"source {source} does not exist: check the path")
+        raise InputError("file-missing", f"source {source} does not exist: check the path")
     return source
 
 
@@ -62,13 +62,14 @@ def read_source(
     """
     for folder in media:
         if not Path(folder).is_dir():
-            raise InputError(f"media folder {folder} does not exist: check --media")
+            raise InputError("file-missing", f"media folder {folder} does not exist: check --media")
     source = existing(source)
     name = detect_format(source) if format is None else format
     if name is None:
         raise InputError(
+            "wrong-format",
             f"source {source} is neither a folder nor a .csv, .tsv, .parquet or .tar: give one of "
-            f"these, or name its format ({', '.join(FORMATS.names)})"
+            f"these, or name its format ({', '.join(FORMATS.names)})",
         )
     reader = FORMATS.find(name)
     roots = [Path(folder).absolute() for folder in media]

@@ -39,13 +39,16 @@ def read_av_cil(source: Path, media: Sequence[Path] = ()) -> Listing:
     path = source if source.is_file() else folder / LABELS
     if not path.is_file():
         raise InputError(
+            "file-missing",
             f"folder {folder} contains no {LABELS}: give one of the dataset folders of AV-CIL, or "
-            "another --format"
+            "another --format",
         )
     finder = MediaFinder(list(media) or [folder], (*YOUTUBE_CLIP, *WHOLE_OR_TRIMMED))
     by_split = read_npy_dict(path)
     if not set(_SPLITS) >= set(by_split) or not by_split:
-        raise InputError(f"{path} is not a dictionary of train, val and test: give {LABELS}")
+        raise InputError(
+            "wrong-format", f"{path} is not a dictionary of train, val and test: give {LABELS}"
+        )
     clips = [
         _clip(text, label, split, f"{path} ({split})", finder)
         for split in _SPLITS
@@ -59,7 +62,7 @@ def _items(value: Any, path: Path) -> list[tuple[str, str]]:
     if not isinstance(value, dict) or not all(
         isinstance(text, str) and isinstance(label, str) for text, label in value.items()
     ):
-        raise InputError(f"{path} does not give each id a class name: give {LABELS}")
+        raise InputError("bad-list", f"{path} does not give each id a class name: give {LABELS}")
     return list(value.items())
 
 
@@ -82,8 +85,12 @@ def _class_order(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (), (f"without {NUMBERS}, classes are ordered by first appearance",)
     numbers = read_npy_dict(path)
     if not all(isinstance(k, str) and isinstance(v, int) for k, v in numbers.items()):
-        raise InputError(f"{path} does not give each class name a number: give {NUMBERS}")
+        raise InputError(
+            "bad-list", f"{path} does not give each class name a number: give {NUMBERS}"
+        )
     repeated = [number for number, times in Counter(numbers.values()).items() if times > 1]
     if repeated:
-        raise InputError(f"{path} gives two classes the number {repeated[0]}: give {NUMBERS}")
+        raise InputError(
+            "bad-list", f"{path} gives two classes the number {repeated[0]}: give {NUMBERS}"
+        )
     return tuple(sorted(numbers, key=lambda name: int(numbers[name]))), ()

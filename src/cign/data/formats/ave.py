@@ -41,14 +41,16 @@ def read_ave(source: Path, media: Sequence[Path] = ()) -> Listing:
     if source.is_dir() and lists and not has_splits:
         missing = next(name for split, name in SPLIT_LISTS.items() if split not in lists)
         raise InputError(
-            f"folder {source} lacks {missing}: add it, or remove the other split files"
+            "file-missing",
+            f"folder {source} lacks {missing}: add it, or remove the other split files",
         )
     if not has_splits:
         path = source if source.is_file() else folder / ANNOTATIONS
         if not path.is_file():
             raise InputError(
+                "file-missing",
                 f"folder {source} contains neither {ANNOTATIONS} nor "
-                f"{', '.join(SPLIT_LISTS.values())}: give AVE's folder, or another --format"
+                f"{', '.join(SPLIT_LISTS.values())}: give AVE's folder, or another --format",
             )
         lists = {"train": path}
     finder = MediaFinder(list(media) or [folder], WHOLE_FILE)
@@ -97,13 +99,16 @@ def _lines(path: Path, split: str, finder: MediaFinder) -> list[Clip]:
         values = line.strip().split("&")
         if len(values) != 5:
             raise InputError(
-                f"{where} is not Category&VideoID&Quality&StartTime&EndTime: give AVE's own list"
+                "bad-list",
+                f"{where} is not Category&VideoID&Quality&StartTime&EndTime: give AVE's own list",
             )
         label, video = listed_label(values[0], where), check_video(values[1], where)
         try:
             start_s, end_s = float(values[3]), float(values[4])
         except ValueError:
-            raise InputError(f"{where}: {values[3:]} are not seconds; correct the line") from None
+            raise InputError(
+                "bad-list", f"{where}: {values[3:]} are not seconds; correct the line"
+            ) from None
         clips.append(
             Clip(
                 id=video,

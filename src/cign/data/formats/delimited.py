@@ -40,7 +40,9 @@ def read_delimited(path: Path, what: str, required: Sequence[str]) -> tuple[list
         if _is_hint(text):
             header = next(reader, [])
     except csv.Error as error:
-        raise InputError(f"{path} line {reader.line_num}: {error}; correct it") from None
+        raise InputError(
+            "bad-list", f"{path} line {reader.line_num}: {error}; correct it"
+        ) from None
     columns = column_names(header, f"{what} {path}")
 
     def rows() -> Rows:
@@ -51,12 +53,15 @@ def read_delimited(path: Path, what: str, required: Sequence[str]) -> tuple[list
                     continue
                 if len(values) != len(columns):
                     raise InputError(
+                        "bad-list",
                         f"{where} has {len(values)} values for {len(columns)} columns: put values "
-                        f"that contain a {_NAMES[separator]} into double quotes"
+                        f"that contain a {_NAMES[separator]} into double quotes",
                     )
                 yield where, dict(zip(columns, values, strict=True))
         except csv.Error as error:
-            raise InputError(f"{path} line {reader.line_num}: {error}; correct it") from None
+            raise InputError(
+                "bad-list", f"{path} line {reader.line_num}: {error}; correct it"
+            ) from None
 
     return columns, rows()
 
@@ -74,8 +79,9 @@ def column_names(header: Sequence[str], what: str) -> list[str]:
     repeated = [name for name, number in Counter(columns).items() if name and number > 1]
     if repeated:
         raise InputError(
+            "bad-list",
             f"{what} has {columns.count(repeated[0])} columns named {repeated[0]!r}: remove or "
-            "rename all but one"
+            "rename all but one",
         )
     return columns
 

@@ -44,7 +44,8 @@ def _marked(paths: Sequence[Path], source: Path) -> str | None:
     found -= {weaker for name in found for weaker in MARKS[name].over}
     if len(found) > 1:
         raise InputError(
+            "missing-option",
             f"source {source} has lists of several formats: choose one with --format "
-            f"{' or --format '.join(sorted(found))}"
+            f"{' or --format '.join(sorted(found))}",
         )
     return next(iter(found), None)

@@ -32,9 +32,13 @@ def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -
             .csv, or if the file exists and is not a table of `cign`.
     """
     if path.suffix.lower() != ".csv":
-        raise InputError(f"table {path} does not end in .csv: give a name that ends in .csv")
+        raise InputError(
+            "bad-output", f"table {path} does not end in .csv: give a name that ends in .csv"
+        )
     if path.exists() and not _is_ours(path):
-        raise InputError(f"{path} exists and is not a table written by cign: give a new name")
+        raise InputError(
+            "bad-output", f"{path} exists and is not a table written by cign: give a new name"
+        )
     roots = [Path(folder).absolute() for folder in media] or [_common(table.clips)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -45,8 +49,9 @@ def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -
         key = (clip.path, clip.start_s, clip.end_s)
         if key in seen:
             raise InputError(
+                "unsupported",
                 f"clips of {clip.path.name} are the same part of one file with different labels, "
-                "which a table cannot hold: use --split corrected"
+                "which a table cannot hold: use --split corrected",
             )
         seen.add(key)
         row = _row(clip, roots)

@@ -38,9 +38,14 @@ def read_folders(source: Path, media: Sequence[Path] = ()) -> Listing:
             layout.
     """
     if media:
-        raise InputError("--media is for tables: a source of class folders contains its own media")
+        raise InputError(
+            "conflicting-options",
+            "--media is for tables: a source of class folders contains its own media",
+        )
     if not source.is_dir():
-        raise InputError(f"source {source} is not a folder: give the folder of class folders")
+        raise InputError(
+            "file-missing", f"source {source} is not a folder: give the folder of class folders"
+        )
     scan = Scan(source)
     folders = visible_folders(source)
     splits = _split_folders(scan, folders)
@@ -61,8 +66,9 @@ def read_folders(source: Path, media: Sequence[Path] = ()) -> Listing:
         scan.ignore(path, LOOSE)
     if not clips:
         raise InputError(
+            "no-clips",
             f"source {source} contains no media files in class folders: put clips into "
-            f"{source.name}/<class>/ or {source.name}/train/<class>/, or give a table"
+            f"{source.name}/<class>/ or {source.name}/train/<class>/, or give a table",
         )
     clips.sort(key=lambda clip: clip.id)
     return Listing(
@@ -103,8 +109,9 @@ def _split_folders(scan: Scan, folders: Sequence[Path]) -> dict[str, str]:
     if any(folder not in with_clips and visible_folders(folder) for folder in named):
         if others:
             raise InputError(
+                "bad-list",
                 f"folder {others[0].name!r} of source {source} is not a split: next to "
-                f"{named[0].name}, only {', '.join(SPLITS)} are allowed; move or rename it"
+                f"{named[0].name}, only {', '.join(SPLITS)} are allowed; move or rename it",
             )
         if with_clips:
             raise _without_classes(with_clips[0], source)
@@ -117,8 +124,9 @@ def _split_folders(scan: Scan, folders: Sequence[Path]) -> dict[str, str]:
 
 def _without_classes(folder: Path, source: Path) -> InputError:
     return InputError(
+        "bad-list",
         f"folder {folder.name!r} of source {source} has clips outside class folders: put them "
-        f"into {folder.name}/<class>/, or rename the folder if it is a class"
+        f"into {folder.name}/<class>/, or rename the folder if it is a class",
     )
 
 
@@ -135,14 +143,16 @@ def _refuse_hidden_splits(scan: Scan, folders: Sequence[Path]) -> None:
     if len(set(mentioned.values())) > 1:
         names = listed((repr(folder.name) for folder in mentioned), MAX_NAMED)
         raise InputError(
+            "bad-list",
             f"folders {names} of source {scan.source} look like splits: name them "
-            f"{', '.join(SPLITS)}, or flatten the folders if they are classes"
+            f"{', '.join(SPLITS)}, or flatten the folders if they are classes",
         )
     for folder in nested:
         words = [path.name for path in inside[folder] if split_word(path.name)]
         if len(words) == len(inside[folder]) and len({split_word(word) for word in words}) > 1:
             raise InputError(
+                "bad-list",
                 f"folder {folder.name!r} of source {scan.source} contains folders of splits "
                 f"({', '.join(words)}): give {folder} as the source if they contain class folders, "
-                f"otherwise move them to {scan.source.name}/{words[0]}/{folder.name}/"
+                f"otherwise move them to {scan.source.name}/{words[0]}/{folder.name}/",
             )

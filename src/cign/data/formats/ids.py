@@ -28,10 +28,14 @@ def read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{what} {path} is not UTF-8 text: save it as UTF-8") from None
+        raise InputError(
+            "file-unreadable", f"{what} {path} is not UTF-8 text: save it as UTF-8"
+        ) from None
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{what} {path} cannot be read ({reason}): check the path") from None
+        raise InputError(
+            "file-unreadable", f"{what} {path} cannot be read ({reason}): check the path"
+        ) from None
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -63,12 +67,15 @@ def read_rows(path: Path, num_columns: int, columns: str) -> Iterator[tuple[str,
             where = f"{path} line {reader.line_num}"
             if len(values) != num_columns:
                 raise InputError(
+                    "bad-list",
                     f"{where} has {len(values)} values, not {columns}: give a list in this form, "
-                    "with labels that contain a comma in double quotes"
+                    "with labels that contain a comma in double quotes",
                 )
             yield where, values
     except csv.Error as error:
-        raise InputError(f"{path} line {reader.line_num}: {error}; correct it") from None
+        raise InputError(
+            "bad-list", f"{path} line {reader.line_num}: {error}; correct it"
+        ) from None
 
 
 def check_video(video: str, where: str) -> str:
@@ -98,17 +105,20 @@ def clip_name(text: str, where: str) -> Name:
 def _invalid_id(text: str, where: str) -> InputError:
     if "/" in text or "\\" in text or ".." in text:
         return InputError(
+            "bad-list",
             f"{where}: id {text!r} is a path and could leave the media folder: write only the id, "
-            "and give the folder with --media"
+            "and give the folder with --media",
         )
     if not _VIDEO.fullmatch(text):
         return InputError(
+            "bad-list",
             f"{where}: id {text!r} contains other characters than letters, digits, '-' and '_' "
-            "(or is empty or too long): correct or remove the row"
+            "(or is empty or too long): correct or remove the row",
         )
     return InputError(
+        "bad-list",
         f"{where}: id {text!r} is not VIDEO_START with the start in seconds, such as "
-        "2y6cgp3y8pM_000030: correct the row, or give the --format of this list"
+        "2y6cgp3y8pM_000030: correct the row, or give the --format of this list",
     )
 
 
@@ -124,7 +134,9 @@ def seconds(text: str, where: str) -> int:
             return int(value)
     except ValueError:
         pass
-    raise InputError(f"{where}: start {text!r} is not a number of seconds >= 0; correct it")
+    raise InputError(
+        "bad-list", f"{where}: start {text!r} is not a number of seconds >= 0; correct it"
+    )
 
 
 def class_list(folder: Path) -> tuple[str, ...]:
@@ -140,9 +152,13 @@ def class_list(folder: Path) -> tuple[str, ...]:
     names = [check_label(line, f"class list {path}") for line in lines if line.strip()]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise InputError(f"class list {path} names {repeated[0]!r} twice: name each class once")
+        raise InputError(
+            "bad-list", f"class list {path} names {repeated[0]!r} twice: name each class once"
+        )
     if not names:
-        raise InputError(f"class list {path} is empty: write one class per line, or remove it")
+        raise InputError(
+            "bad-list", f"class list {path} is empty: write one class per line, or remove it"
+        )
     return tuple(names)
 
 
@@ -157,8 +173,9 @@ def listed_in(source: Path, names: Sequence[str], what: str) -> list[Path]:
     found = [source / name for name in names if (source / name).is_file()]
     if not found:
         raise InputError(
+            "file-missing",
             f"folder {source} contains none of {', '.join(names)}: give the folder of the lists of "
-            f"{what}, or another --format"
+            f"{what}, or another --format",
         )
     return found
 

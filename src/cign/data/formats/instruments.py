@@ -66,7 +66,9 @@ def group_lists(source: Path) -> dict[tuple[int, str], Path]:
         InputError: If there are none, or a group lacks one.
     """
     if not source.is_dir():
-        raise InputError(f"source {source} is not a folder: give the folder of the group lists")
+        raise InputError(
+            "file-missing", f"source {source} is not a folder: give the folder of the group lists"
+        )
     lists = {
         (int(match[1]), match[2]): path
         for path in source.iterdir()
@@ -74,15 +76,17 @@ def group_lists(source: Path) -> dict[tuple[int, str], Path]:
     }
     if not lists:
         raise InputError(
+            "file-missing",
             f"folder {source} contains no avctl_vgginstruments_group_*_*.txt: give the folder of "
-            "the group lists, or another --format"
+            "the group lists, or another --format",
         )
     for group in sorted({group for group, _ in lists}):
         for split in _SPLITS:
             if (group, split) not in lists:
                 raise InputError(
+                    "file-missing",
                     f"folder {source} lacks avctl_vgginstruments_group_{group}_{split}.txt: add "
-                    "the list, or remove the other lists of this group"
+                    "the list, or remove the other lists of this group",
                 )
     return lists
 
@@ -102,8 +106,9 @@ def _true_labels(
         clip_id, label = f"{name.video}_{name.start_s:06d}", listed_label(label, where)
         if label_of.setdefault(clip_id, label) != label:
             raise InputError(
+                "bad-list",
                 f"{where} gives clip {clip_id} the label {label!r}, but an earlier row gives "
-                f"{label_of[clip_id]!r}: remove one of the rows"
+                f"{label_of[clip_id]!r}: remove one of the rows",
             )
     wrong: dict[str, tuple[str, ...]] = {
         clip.id: (label_of[clip.id],)

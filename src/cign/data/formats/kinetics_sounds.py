@@ -59,8 +59,9 @@ def read_kinetics_sounds(source: Path, media: Sequence[Path] = ()) -> Listing:
     unknown = [name for name in classes if name not in labels]
     if unknown:
         raise InputError(
+            "bad-list",
             f"class list {folder_of(source) / CLASS_LIST} names {unknown[0]!r}, which is not a "
-            f"label of the lists in {source}: write the labels exactly as in those lists"
+            f"label of the lists in {source}: write the labels exactly as in those lists",
         )
     note = (
         f"{len(classes)} of {len(labels)} labels were read, those of {CLASS_LIST}"
@@ -80,7 +81,8 @@ def _rows(path: Path) -> Iterator[tuple[str, str, Name]]:
     missing = [name for name in _COLUMNS if name not in columns]
     if missing:
         raise InputError(
-            f"list {path} has no column {missing[0]!r}: its header must name {', '.join(_COLUMNS)}"
+            "wrong-format",
+            f"list {path} has no column {missing[0]!r}: its header must name {', '.join(_COLUMNS)}",
         )
     for where, row in rows:
         label, video, start, end, listed_split = (row[name] for name in _COLUMNS)

@@ -37,7 +37,9 @@ def listed_label(value: object, where: str) -> str:
     """
     shown = "null" if value is None else str(value).strip()
     if shown and is_missing(value):
-        raise InputError(f"{where}: the class name is missing ({shown}): add it, or remove the row")
+        raise InputError(
+            "bad-list", f"{where}: the class name is missing ({shown}): add it, or remove the row"
+        )
     return check_label(str(value), where)
 
 

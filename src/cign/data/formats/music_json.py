@@ -31,8 +31,9 @@ def read_music(source: Path, media: Sequence[Path] = ()) -> Listing:
     lists = [source] if source.is_file() else sorted(source.glob("MUSIC*.json"))
     if not lists:
         raise InputError(
+            "file-missing",
             f"folder {source} contains no MUSIC*.json: give MUSIC's list or its folder, or "
-            "another --format"
+            "another --format",
         )
     finder = MediaFinder(list(media) or [folder_of(source)], WHOLE_OR_TRIMMED)
     clips = []
@@ -41,13 +42,14 @@ def read_music(source: Path, media: Sequence[Path] = ()) -> Listing:
         videos = content.get("videos") if isinstance(content, dict) else None
         if not isinstance(videos, dict) or not all(isinstance(x, list) for x in videos.values()):
             raise InputError(
-                f"list {path} has no 'videos' by instrument: give MUSIC's list as published"
+                "wrong-format",
+                f"list {path} has no 'videos' by instrument: give MUSIC's list as published",
             )
         for instruments, ids in videos.items():
             where = f"{path}, {instruments!r}"
             labels = tuple(dict.fromkeys(listed_label(x, where) for x in instruments.split()))
             if not labels:
-                raise InputError(f"{where}: name an instrument")
+                raise InputError("bad-list", f"{where}: name an instrument")
             for text in ids:
                 video = check_video(text if isinstance(text, str) else "", where)
                 clips.append(

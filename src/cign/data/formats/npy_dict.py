@@ -72,7 +72,10 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
-            raise InputError(f"{path} has {size} bytes, too many for a list of clips: check it")
+            raise InputError(
+                "file-unreadable",
+                f"{path} has {size} bytes, too many for a list of clips: check it",
+            )
         with path.open("rb") as file:
             if _is_object_array(file):
                 found = _Unpickler(file).load()
@@ -81,18 +84,25 @@ def read_npy_dict(path: Path) -> dict[Any, Any]:
                     return values[0]
     except _RefusedError as error:
         raise InputError(
+            "file-unreadable",
             f"{path} would run {error}, which a list of clips does not need: do not open it with "
-            "other tools, and get the list from its publisher"
+            "other tools, and get the list from its publisher",
         ) from None
     except InputError:
         raise
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path} cannot be read ({reason}): check the path") from None
+        raise InputError(
+            "file-unreadable", f"{path} cannot be read ({reason}): check the path"
+        ) from None
     except Exception:
         # Unpickling damaged bytes can raise any exception.
-        raise InputError(f"{path} is damaged: get the list from its publisher again") from None
-    raise InputError(f"{path} contains no dictionary: give the .npy lists as published")
+        raise InputError(
+            "damaged", f"{path} is damaged: get the list from its publisher again"
+        ) from None
+    raise InputError(
+        "wrong-format", f"{path} contains no dictionary: give the .npy lists as published"
+    )
 
 
 def _is_object_array(file: BinaryIO) -> bool:

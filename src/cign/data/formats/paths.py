@@ -35,8 +35,9 @@ def local_path(text: str, roots: Sequence[Path], where: str) -> str:
         host, slash, path = text[match.end() :].partition("/")
         if match[1].lower() != "file" or host not in ("", "localhost"):
             raise InputError(
+                "bad-list",
                 f"{where}: path {text!r} is a URL of another machine: download the file and list "
-                "its local path"
+                "its local path",
             )
         text = unquote(slash + path, errors="surrogateescape")
     if text.startswith("~") and not any((root / text).is_file() for root in roots):
@@ -50,14 +51,17 @@ def local_path(text: str, roots: Sequence[Path], where: str) -> str:
             return spelling
     if _DRIVE.match(text) or slashes.startswith("//"):
         raise InputError(
+            "bad-list",
             f"{where}: path {text!r} is a Windows path: list paths relative to a folder of this "
-            "machine, and give that folder with --media"
+            "machine, and give that folder with --media",
         )
     return unescape_name(text) if is_escaped(text) else slashes
 
 
 def _no_name(text: str, where: str) -> InputError:
-    return InputError(f"{where}: path {text!r} is not a file name; write one file per row")
+    return InputError(
+        "bad-list", f"{where}: path {text!r} is not a file name; write one file per row"
+    )
 
 
 def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
@@ -80,7 +84,9 @@ def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise InputError(f"{where}: path {text!r} is not valid text; correct it") from None
+        raise InputError(
+            "bad-list", f"{where}: path {text!r} is not valid text; correct it"
+        ) from None
     if PurePosixPath(text).is_absolute():
         for root in roots:
             if PurePosixPath(text).is_relative_to(root.as_posix()):
@@ -92,8 +98,9 @@ def relative_inside(text: str, roots: Sequence[Path], where: str) -> str:
             parts.pop()
         elif part == ".." or part == "/":
             raise InputError(
+                "bad-list",
                 f"{where}: path {text!r} leaves {roots[0]}: list paths inside it, "
-                "or give their folder with --media"
+                "or give their folder with --media",
             )
         else:
             parts.append(part)

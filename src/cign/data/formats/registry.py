@@ -27,7 +27,7 @@ def _check(what: str, part: Any) -> None:
         InputError: If it is not callable.
     """
     if not callable(part):
-        raise InputError(f"{what} is not a reader: register a function")
+        raise InputError("plugin-contract", f"{what} is not a reader: register a function")
 
 
 FORMATS: Registry[Reader] = Registry("format", "cign.formats", _check, __package__)

@@ -58,7 +58,9 @@ def write_shards(
     missing = tuple(clip.id for clip in table.clips if not media_exists(clip.path))
     available = [clip for clip in table.clips if clip.id not in set(missing)]
     if not available:
-        raise InputError(f"none of the {len(table.clips)} listed files exists: check --media")
+        raise InputError(
+            "no-clips", f"none of the {len(table.clips)} listed files exists: check --media"
+        )
     plan = list(_plan(available, per_shard))
     _check_folder(folder, {name for name, _ in plan})
     progress.start("writing shards", len(available))
@@ -90,13 +92,14 @@ def _plan(clips: list[Clip], per_shard: int) -> Iterator[tuple[str, list[Clip]]]
 
 def _check_folder(folder: Path, names: set[str]) -> None:
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: give a folder for the shards")
+        raise InputError("bad-output", f"{folder} is a file: give a folder for the shards")
     allowed = names | {CLASS_NAMES, SYNTH}
     others = [p.name for p in folder.iterdir() if p.name not in allowed] if folder.exists() else []
     if others:
         raise InputError(
+            "bad-output",
             f"folder {folder} contains {min(others)!r}, which is not a shard of this list: give a "
-            "new folder"
+            "new folder",
         )
 
 

@@ -75,8 +75,9 @@ def splits_of(names: Iterable[str], what: str) -> dict[str, str]:
         other = by_split.setdefault(split, name)
         if other != name:
             raise InputError(
+                "bad-list",
                 f"{what} contains {other!r} and {name!r}, which both stand for split {split!r}: "
-                f"merge them, or name the folders {', '.join(SPLITS)}"
+                f"merge them, or name the folders {', '.join(SPLITS)}",
             )
     return found
 
@@ -84,6 +85,7 @@ def splits_of(names: Iterable[str], what: str) -> dict[str, str]:
 def _unclear(found: dict[str, str], word: str, either: str, what: str) -> InputError:
     name = next(name for name, other in found.items() if other == word)
     return InputError(
+        "bad-list",
         f"{what} contains {name!r}, which may stand for {either}: rename it to one of "
-        f"{', '.join(SPLITS)}"
+        f"{', '.join(SPLITS)}",
     )

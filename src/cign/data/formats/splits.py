@@ -37,7 +37,9 @@ def choose_split(listing: Listing, kind: str | None, what: str) -> Listing:
     if kind is not None and kind not in SPLIT_KINDS:
         raise one_of(kind, SPLIT_KINDS, "split")
     if kind == "historical" and not listing.has_splits:
-        raise InputError(f"{what} has no splits: use --split corrected, which makes them")
+        raise InputError(
+            "missing-option", f"{what} has no splits: use --split corrected, which makes them"
+        )
     if kind == "corrected" or not listing.has_splits:
         return corrected(listing)
     return listing

@@ -62,7 +62,9 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
     if source.is_dir():
         found = table_in(source)
         if found is None:
-            raise InputError(f"folder {source} contains no {' or '.join(TABLE_NAMES)}: add one")
+            raise InputError(
+                "file-missing", f"folder {source} contains no {' or '.join(TABLE_NAMES)}: add one"
+            )
         table = found
     if table.suffix.lower() == ".parquet":
         columns, rows = _parquet(table)
@@ -71,8 +73,9 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InputError(
+            "wrong-format",
             f"table {table} has no column {missing[0]!r}: its header must name "
-            f"{', '.join(REQUIRED)}; for the list of a benchmark give its --format"
+            f"{', '.join(REQUIRED)}; for the list of a benchmark give its --format",
         )
     ignored = [name or "without a name" for name in columns if name not in REQUIRED + OPTIONAL]
     notes = (f"columns {', '.join(ignored)} of {table.name} were ignored",) if ignored else ()
@@ -103,7 +106,9 @@ def _parquet(table: Path) -> tuple[list[str], Rows]:
         content = read_columns(table)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"table {table} is not valid Parquet ({reason}): write it again") from None
+        raise InputError(
+            "wrong-format", f"table {table} is not valid Parquet ({reason}): write it again"
+        ) from None
     columns = column_names(content.column_names, f"table {table}")
 
     def rows() -> Rows:
@@ -136,7 +141,9 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
         several = name == "boxes" and len(labels) == 1
         if len(found) not in (0, len(labels)) and not several:
             raise InputError(
-                f"{where}: {len(found)} {name} for {len(labels)} labels; give one per label or none"
+                "bad-list",
+                f"{where}: {len(found)} {name} for {len(labels)} labels; "
+                "give one per label or none",
             )
     return Clip(
         id=make_id(identity, start_s, end_s),
@@ -179,7 +186,9 @@ def _source(value: Any, where: str) -> str:
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        raise InputError(f"{where}: source {value!r} is not valid text; correct it") from None
+        raise InputError(
+            "bad-list", f"{where}: source {value!r} is not valid text; correct it"
+        ) from None
     return escape_name(text)
 
 
@@ -189,14 +198,16 @@ def _number(value: Any, name: str, where: str) -> float | None:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise InputError(f"{where}: {name} is {value!r}; give a number of seconds") from None
+        raise InputError(
+            "bad-list", f"{where}: {name} is {value!r}; give a number of seconds"
+        ) from None
 
 
 def _flag(value: Any, name: str, where: str) -> bool | None:
     flags = {"": None, "true": True, "1": True, "false": False, "0": False}
     text = _text(value).lower().removesuffix(".0")
     if text not in flags:
-        raise InputError(f"{where}: {name} is {value!r}; give true, false or nothing")
+        raise InputError("bad-list", f"{where}: {name} is {value!r}; give true, false or nothing")
     return flags[text]
 
 
@@ -211,7 +222,9 @@ def _boxes(value: Any, where: str) -> tuple[tuple[float, float, float, float], .
         # Comparisons with NaN are false, so NaN is rejected too.
         inside = len(given) == 4 and all(-1e-6 <= x <= 1 + 1e-6 for x in given)
         if not inside or not (given[0] < given[2] and given[1] < given[3]):
-            raise InputError(f"{where}: box {item!r} is not x0,y0,x1,y1 in [0, 1]; correct it")
+            raise InputError(
+                "bad-list", f"{where}: box {item!r} is not x0,y0,x1,y1 in [0, 1]; correct it"
+            )
         boxes.append((given[0], given[1], given[2], given[3]))
     return tuple(boxes)
 
@@ -222,7 +235,9 @@ def _sounds(row: Mapping[str, Any], where: str) -> tuple[tuple[float, float], ..
         for name in ("sound_start_s", "sound_end_s")
     ]
     if len(ends[0]) != len(ends[1]):
-        raise InputError(f"{where}: sound_start_s and sound_end_s differ in number; correct them")
+        raise InputError(
+            "bad-list", f"{where}: sound_start_s and sound_end_s differ in number; correct them"
+        )
     sounds = []
     for start_s, end_s in zip(*ends, strict=True):
         if start_s is None or end_s is None:

@@ -57,8 +57,9 @@ def read_vggsound_100(source: Path, media: Sequence[Path] = ()) -> Listing:
     classes = class_list(folder_of(source))
     if not classes:
         raise InputError(
+            "file-missing",
             f"folder {folder_of(source)} contains no {CLASS_LIST}: create it with one class per "
-            "line, or use --format vggsound for all classes"
+            "line, or use --format vggsound for all classes",
         )
     return _listing(source, media, classes)
 
@@ -76,8 +77,9 @@ def _listing(source: Path, media: Sequence[Path], classes: tuple[str, ...]) -> L
     unknown = [name for name in classes if name not in labels]
     if unknown:
         raise InputError(
+            "bad-list",
             f"class list {folder_of(source) / CLASS_LIST} names {unknown[0]!r}, which is not a "
-            f"label of the lists in {source}: write the labels exactly as in those lists"
+            f"label of the lists in {source}: write the labels exactly as in those lists",
         )
     notes = [*placeholder_note(num_placeholders), *finder.notes()]
     if classes:
@@ -141,8 +143,9 @@ def _of_split(path: Path) -> Iterator[Row]:
     for where, (file, label) in read_rows(path, 2, "VIDEO_START.mp4,label"):
         if split is None:
             raise InputError(
+                "bad-list",
                 f"the name of list {path} does not contain its split: rename it to train.csv or "
-                "test.csv"
+                "test.csv",
             )
         text = file.removesuffix(".mp4")
         name = None if text == PLACEHOLDER else clip_name(text, where)

@@ -39,7 +39,10 @@ def read_vggsound_sources(source: Path, media: Sequence[Path] = ()) -> Listing:
     finder = MediaFinder(list(media) or [folder_of(source)], YOUTUBE_CLIP)
     entries = read_json(path, "list")
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"list {path} is not a list of annotated clips: give {BOXES} as published")
+        raise InputError(
+            "wrong-format",
+            f"list {path} is not a list of annotated clips: give {BOXES} as published",
+        )
     clips: list[Clip] = []
     num_bad = num_without = 0
     for number, entry in enumerate(entries, 1):
@@ -73,7 +76,7 @@ def _annotated(entry: Any, where: str, finder: MediaFinder) -> tuple[Clip, int]:
         numbers = [[float(value) for value in box] for box in boxes]
     except (TypeError, KeyError, ValueError):
         raise InputError(
-            f"{where} has no file, class and bbox: give {BOXES} as published"
+            "wrong-format", f"{where} has no file, class and bbox: give {BOXES} as published"
         ) from None
     good = tuple(box for values in numbers if (box := _box(values)) is not None)
     clip = make_clip(clip_name(text, where), listed_label(label, where), "test", finder)

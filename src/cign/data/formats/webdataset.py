@@ -48,7 +48,9 @@ def read_webdataset(source: Path, media: Sequence[Path] = ()) -> Listing:
         InputError: If there is no shard, or a record contradicts itself.
     """
     if media:
-        raise InputError("--media is for tables: shards contain their own media")
+        raise InputError(
+            "conflicting-options", "--media is for tables: shards contain their own media"
+        )
     root = source if source.is_dir() else source.parent
     class_names = _class_names(root / CLASS_NAMES)
     clips: list[Clip] = []
@@ -65,12 +67,15 @@ def read_webdataset(source: Path, media: Sequence[Path] = ()) -> Listing:
             left_out["links or have names that leave their shard"] += len(index.refused)
         clips += _clips(index, where, root, class_names, splits.get(where), left_out)
     if not paths:
-        raise InputError(f"source {source} contains no .tar file: give the folder of the shards")
+        raise InputError(
+            "file-missing", f"source {source} contains no .tar file: give the folder of the shards"
+        )
     if not clips:
         why = "; ".join(notes + [f"{n} files {what}" for what, n in left_out.items()])
         raise InputError(
+            "no-clips",
             f"the {len(paths)} shards of {source} contain no clip ({why or 'they are empty'}): a "
-            "clip is KEY.mp4, or KEY.wav and KEY.jpg, with KEY.json or KEY.cls"
+            "clip is KEY.mp4, or KEY.wav and KEY.jpg, with KEY.json or KEY.cls",
         )
     notes += [f"{number} files {what} and were left out" for what, number in left_out.items()]
     return Listing(
@@ -167,7 +172,9 @@ def _row(
             if not isinstance(row, dict):
                 raise ValueError("it is not an object")
         except ValueError as error:
-            raise InputError(f"{where}.json cannot be read ({error}): correct it") from None
+            raise InputError(
+                "file-unreadable", f"{where}.json cannot be read ({error}): correct it"
+            ) from None
         row.setdefault("labels", row.get("label"))
         if row.get("split"):
             row["given"] = True
@@ -183,12 +190,15 @@ def _class_of(text: bytes, where: str, class_names: tuple[str, ...]) -> str:
     try:
         name = text.decode().strip()
     except UnicodeDecodeError:
-        raise InputError(f"{where} is not UTF-8: write the class's name or number") from None
+        raise InputError(
+            "file-unreadable", f"{where} is not UTF-8: write the class's name or number"
+        ) from None
     if not (name.isdecimal() and class_names):
         return name
     if int(name) >= len(class_names):
         raise InputError(
-            f"{where} is {name}, but {CLASS_NAMES} has only {len(class_names)} classes: correct it"
+            "bad-list",
+            f"{where} is {name}, but {CLASS_NAMES} has only {len(class_names)} classes: correct it",
         )
     return class_names[int(name)]
 
@@ -203,7 +213,9 @@ def _class_names(path: Path) -> tuple[str, ...]:
     )
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:
-        raise InputError(f"{path} names class {repeated[0]!r} twice: name each class once")
+        raise InputError(
+            "bad-list", f"{path} names class {repeated[0]!r} twice: name each class once"
+        )
     return names
 
 
@@ -241,7 +253,8 @@ def _with_splits(clips: list[Clip], source: Path) -> list[Clip]:
         return clips
     if len(without) < len(clips):
         raise InputError(
+            "bad-list",
             f"clip {without[0].id} of {source} has no split, but others have one: give it in "
-            "KEY.json, or in the shard's name, as in train-000000.tar"
+            "KEY.json, or in the shard's name, as in train-000000.tar",
         )
     return divide([replace(c, split="train") for c in clips], {"val": 0.1, "test": 0.2})

@@ -65,14 +65,20 @@ class ArrayClip:
 
     def __post_init__(self) -> None:
         if self.audio is None and self.frames is None:
-            raise InputError(f"clip {self.name!r} has neither audio nor frames: give one of them")
+            raise InputError(
+                "missing-option",
+                f"clip {self.name!r} has neither audio nor frames: give one of them",
+            )
         if (self.audio is None) != (self.rate_hz is None):
-            raise InputError(f"clip {self.name!r}: audio and rate_hz go together: give both")
+            raise InputError(
+                "missing-option", f"clip {self.name!r}: audio and rate_hz go together: give both"
+            )
         for name in ("rate_hz", "frame_rate_hz"):
             value = getattr(self, name)
             if value is not None and not (0 < float(value) < math.inf):
                 raise InputError(
-                    f"clip {self.name!r}: {name} is {value!r}, not a positive number of hertz"
+                    "bad-clip",
+                    f"clip {self.name!r}: {name} is {value!r}, not a positive number of hertz",
                 )
         audio = None if self.audio is None else _waveform(np.asarray(self.audio), self.name)
         frames = None if self.frames is None else _images(np.asarray(self.frames), self.name)
@@ -112,7 +118,9 @@ class ArrayClip:
         lengths = {name: len(part) for name, part in parts.items() if part is not None}  # type: ignore[arg-type]
         if len(set(lengths.values())) > 1:
             numbers = ", ".join(f"{length} {name}" for name, length in lengths.items())
-            raise InputError(f"a batch of arrays has {numbers}: give the same number of each")
+            raise InputError(
+                "bad-value", f"a batch of arrays has {numbers}: give the same number of each"
+            )
         waves, images = (None if x is None else np.asarray(x) for x in (audio, frames))
         return [
             ArrayClip(
@@ -199,22 +207,27 @@ def _waveform(audio: NDArray[Any], name: str) -> NDArray[Any]:
     wave = audio[None] if audio.ndim == 1 else audio
     if wave.ndim != 2 or not 1 <= wave.shape[0] <= _MOST_CHANNELS or wave.shape[1] == 0:
         raise InputError(
+            "bad-clip",
             f"clip {name!r}: audio has shape {list(audio.shape)}; give [samples] or "
-            f"[channels, samples] with at most {_MOST_CHANNELS} channels"
+            f"[channels, samples] with at most {_MOST_CHANNELS} channels",
         )
     if wave.dtype == np.int16:
         return wave
     if not np.issubdtype(wave.dtype, np.floating):
         raise InputError(
-            f"clip {name!r}: audio is {wave.dtype}; give floating point in [-1, 1], or int16"
+            "bad-clip",
+            f"clip {name!r}: audio is {wave.dtype}; give floating point in [-1, 1], or int16",
         )
     wave = wave.astype(np.float32)
     if not np.isfinite(wave).all():
-        raise InputError(f"clip {name!r}: audio contains infinity or NaN: replace such samples")
+        raise InputError(
+            "bad-clip", f"clip {name!r}: audio contains infinity or NaN: replace such samples"
+        )
     if np.abs(wave).max() > 2:
         raise InputError(
+            "bad-clip",
             f"clip {name!r}: audio reaches {np.abs(wave).max():g}; floating point must be in "
-            "[-1, 1]: divide it by its full scale, for example 32768"
+            "[-1, 1]: divide it by its full scale, for example 32768",
         )
     return wave
 
@@ -224,19 +237,22 @@ def _images(frames: NDArray[Any], name: str) -> NDArray[np.uint8]:
     images = frames[None] if frames.ndim == 3 else frames
     if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape:
         raise InputError(
+            "bad-clip",
             f"clip {name!r}: frames have shape {list(frames.shape)}; give RGB as "
-            "[frames, height, width, 3] or [height, width, 3]"
+            "[frames, height, width, 3] or [height, width, 3]",
         )
     if images.dtype == np.uint8:
         return images
     if not np.issubdtype(images.dtype, np.floating):
         raise InputError(
-            f"clip {name!r}: frames are {images.dtype}; give uint8, or floating point in [0, 1]"
+            "bad-clip",
+            f"clip {name!r}: frames are {images.dtype}; give uint8, or floating point in [0, 1]",
         )
     if not (images.min() >= 0 and images.max() <= 1):  # NaN fails too
         raise InputError(
+            "bad-clip",
             f"clip {name!r}: frames range from {images.min():g} to {images.max():g}; floating "
-            "point must be in [0, 1]"
+            "point must be in [0, 1]",
         )
     return np.rint(images.astype(np.float32) * 255).astype(np.uint8)
 

@@ -16,6 +16,13 @@ from cign.data.media.spans import is_guessed, is_unstamped, lists_samples, may_r
 from cign.data.media.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
+# Not typed as cign.errors.Code: an export contains this module without that one.
+_CODES = {
+    "missing": "file-missing",
+    "unreadable": "file-unreadable",
+    "damaged": "damaged",
+    "short": "bad-clip",
+}
 # Containers round timestamps to milliseconds.
 EPSILON_S = 1e-3
 
@@ -25,12 +32,14 @@ class MediaError(Exception):
 
     Attributes:
         condition: ``missing``, ``unreadable``, ``damaged`` or ``short``.
+        code: The condition as a code of docs/errors.md.
         detail: One sentence without the file's name.
     """
 
     def __init__(self, condition: str, detail: str) -> None:
         super().__init__(f"{condition}: {detail}")
         self.condition = condition
+        self.code = _CODES[condition]
         self.detail = detail
 
 

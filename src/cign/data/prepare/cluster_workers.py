@@ -78,8 +78,9 @@ def decode_chunk(
         by_row = {answer["row"]: answer for answer in answers}
         if any("full" in answer for answer in by_row.values()):
             raise RunError(
+                "disk-full",
                 f"machine {platform.node()} has no free space for decoded clips in "
-                f"{tempfile.gettempdir()}: free some space, or set TMPDIR to another disk"
+                f"{tempfile.gettempdir()}: free some space, or set TMPDIR to another disk",
             )
         frames, audio = (
             np.load(folder / f"{kind}.npy", allow_pickle=False) for kind in ("frames", "audio")
@@ -98,6 +99,7 @@ def _check_access(task: Task, answer: Answer, machine: str) -> None:
     is_missing = any(condition == "missing" for condition, _ in answer.get("conditions", ()))
     if is_missing and media_exists(Path(task["path"])):
         raise RunError(
+            "process-failed",
             f"machine {machine} cannot access {task['path']}, but this machine can: mount the "
-            "media under the same path on all machines, then run the same command again"
+            "media under the same path on all machines, then run the same command again",
         )

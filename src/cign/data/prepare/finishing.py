@@ -81,16 +81,18 @@ def check_usable(
     if not usable:
         commonest = Counter(str(a["conditions"][0][0]) for a in answers.values()).most_common(1)
         raise InputError(
+            "no-clips",
             f"source {source} has no usable clip: of {len(table.clips)} listed, "
-            f"{commonest[0][1]} are {commonest[0][0]}; check the files, or --media"
+            f"{commonest[0][1]} are {commonest[0][0]}; check the files, or --media",
         )
     trained = {name for clip in usable if clip.split == "train" for name in clip.labels}
     lost = [name for name in table.class_names if name not in trained]
     if require_train and lost:
         raise InputError(
+            "no-clips",
             f"source {source}: no training clip of class {lost[0]!r} is usable"
             + (f" (nor of {len(lost) - 1} other classes)" if len(lost) > 1 else "")
-            + ": replace its files, or take the class out of the list"
+            + ": replace its files, or take the class out of the list",
         )
 
 
@@ -182,6 +184,7 @@ def read_report(store: Store, backbone: str | None = None) -> PrepareReport:
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
+            "damaged",
             f"the report of store {store.folder} is damaged ({error}): restore report.json and "
-            "problems.parquet, or prepare again into a new folder"
+            "problems.parquet, or prepare again into a new folder",
         ) from None

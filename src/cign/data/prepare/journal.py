@@ -38,8 +38,9 @@ class Journal:
         if lines:
             if _value(lines[0]) != {"fingerprint": fingerprint}:
                 raise InputError(
+                    "resume-mismatch",
                     f"store {path.parent} was started from another list or with other settings: "
-                    "use another folder, or finish this store with its original command"
+                    "use another folder, or finish this store with its original command",
                 )
             self.is_new = False
             for answer in filter(None, map(_value, lines[1:])):

@@ -147,13 +147,14 @@ def work_fingerprint(table: ClipTable, spec: MediaSpec) -> str:
 def _check_folder(folder: Path, fingerprint: str) -> None:
     """Reject a folder that holds another store, or files that are not a store."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"store {folder} is a file: give a new folder")
+        raise InputError("bad-output", f"store {folder} is a file: give a new folder")
     if (folder / "store.json").exists():
         info = read_json(folder / "store.json", "store")
         if not isinstance(info, dict) or info.get("fingerprint") != fingerprint:
             raise InputError(
+                "resume-mismatch",
                 f"store {folder} was made from another list or with other settings: use another "
-                "folder"
+                "folder",
             )
         return
     if not folder.exists() or (folder / "journal.jsonl").exists():
@@ -161,8 +162,9 @@ def _check_folder(folder: Path, fingerprint: str) -> None:
     others = [path.name for path in folder.iterdir() if path.name != ".lock"]
     if others:
         raise InputError(
+            "bad-output",
             f"folder {folder} is neither empty nor a store (it contains {sorted(others)[0]!r}): "
-            "use a new folder"
+            "use a new folder",
         )
 
 

@@ -46,6 +46,7 @@ def check_sizes(folder: Path, stamps: Iterable[Sequence[int]], ids: Sequence[str
     changed = np.flatnonzero((current != recorded) & (current >= 0))
     if len(changed):
         raise InputError(
+            "store-mismatch",
             f"{len(changed)} of {len(ids)} files differ in size from those that store {folder} "
-            f"was made from, for example {ids[int(changed[0])]}: prepare them in a new folder"
+            f"was made from, for example {ids[int(changed[0])]}: prepare them in a new folder",
         )

@@ -64,8 +64,9 @@ def check_backbone(spec: MediaSpec, backbone: TokenMaker, what: str) -> None:
     """
     if backbone.spec != spec:
         raise InputError(
+            "store-mismatch",
             f"backbone {backbone.name!r} takes {_describe(backbone.spec)}, but {what} holds "
-            f"{_describe(spec)}: choose the preset that fits the backbone, and a new store folder"
+            f"{_describe(spec)}: choose the preset that fits the backbone, and a new store folder",
         )
 
 
@@ -161,10 +162,11 @@ def check_token_space(folder: Path, backbone: TokenMaker, num_rows: int, others:
     free = free_bytes(folder)
     if needed + others > free:
         raise RunError(
+            "disk-full",
             f"the tokens of {num_rows} clips by backbone {backbone.name!r} take "
             f"{describe_bytes(needed)} ({describe_bytes(bytes_per_clip(backbone))} per clip), but "
             f"{folder} has {describe_bytes(max(free - others, 0))} free for them: use fewer with "
-            "--tokens pooled or, for example, 2x2, or use a store folder on another disk"
+            "--tokens pooled or, for example, 2x2, or use a store folder on another disk",
         )
     return needed
 
@@ -195,9 +197,10 @@ def _find_done(place: Path, info: dict[str, Any], partial: dict[str, Any]) -> in
                 write_json(place / "tokens.json", info)
             return None
         raise InputError(
+            "weights-mismatch",
             f"{place} holds tokens of other weights than those of backbone {info['backbone']!r} "
             f"(fingerprint {str(found.get('fingerprint'))[:12]}, now {info['fingerprint'][:12]}): "
-            "use a new store folder, or remove that folder if no run needs it"
+            "use a new store folder, or remove that folder if no run needs it",
         )
     # An unfinished computation is only continued by the same runtime.
     if (place / "partial.json").exists():
@@ -243,8 +246,9 @@ def _compute(
                 values = tokens[: end - start].to(torch.float16).cpu().numpy()
                 if not np.isfinite(values).all():
                     raise InputError(
+                        "bad-value",
                         f"backbone {backbone.name!r} gives NaN or values beyond 65504 for clips "
-                        f"{start} to {end}: its weights do not fit; use other weights"
+                        f"{start} to {end}: its weights do not fit; use other weights",
                     )
                 values = np.where(is_present[start:end, None, None], values, np.float16(0))
                 _write_rows(file, store.rows[start:end], values)

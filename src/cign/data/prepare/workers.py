@@ -74,8 +74,9 @@ def _lost(ending: Ending, program: Program, timeout_s: float) -> Answer:
     code = ending.exit_code
     if code > 0 and not ending.num_before:
         raise RunError(
+            "process-failed",
             f"a decoding process cannot start (exit code {code}): run "
-            f"`{shlex.join(program.command)}` to see the error"
+            f"`{shlex.join(program.command)}` to see the error",
         )
     ended = f"signal {ending.signal}" if ending.signal else f"exit code {code}"
     reason = (

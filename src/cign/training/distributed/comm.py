@@ -109,7 +109,10 @@ class Comm:
             self.largest(1)
             raise
         if self.largest(0):
-            raise RunError(f"{self._name} stopped because another rank failed: see its message")
+            raise RunError(
+                "process-failed",
+                f"{self._name} stopped because another rank failed: see its message",
+            )
 
     def _exchange(self, tensors: Iterable[Tensor], how: Callable[[Tensor], object]) -> None:
         """Apply a collective operation to each tensor.
@@ -125,8 +128,9 @@ class Comm:
                 how(dense)
             except RuntimeError as error:  # the base class of torch.distributed's errors
                 raise RunError(
+                    "process-failed",
                     f"{self._name}: collective operation failed or timed out ({reason(error)}): "
-                    "see the messages of the other ranks, then run the same command with --resume"
+                    "see the messages of the other ranks, then run the same command with --resume",
                 ) from None
             if dense.data_ptr() != tensor.data_ptr():
                 tensor.detach().copy_(dense)

@@ -51,21 +51,24 @@ def joined(
     number = int(os.environ.get("WORLD_SIZE", "1"))
     if expected is not None and number != expected:
         raise InputError(
+            "conflicting-options",
             f"--processes is {expected}, but {number} {'runs' if number == 1 else 'run'}: start "
-            f"them with `{LAUNCH.replace('N', str(expected), 1)}`"
+            f"them with `{LAUNCH.replace('N', str(expected), 1)}`",
         )
     if number == 1:
         if timeout_s is not None:
             raise InputError(
+                "conflicting-options",
                 "--peer-timeout has no effect with one process: leave it out, or start more with "
-                f"`{LAUNCH}`"
+                f"`{LAUNCH}`",
             )
         yield Comm()
         return
     if device.startswith("cuda:"):
         raise InputError(
+            "conflicting-options",
             f"--device is {device}, but each of {number} processes needs a GPU of its own: use "
-            "--device cuda"
+            "--device cuda",
         )
     _begin(timeout_s or TIMEOUT_S, on_gpu=device != "cpu" and torch.cuda.is_available())
     comm = current()
@@ -75,7 +78,10 @@ def joined(
         here[comm.rank] = 1
         comm.sum_([here])
         if comm.size != number or not bool((here == 1).all()):
-            raise RunError(f"{here.tolist()} processes answer to the {number} ranks: start again")
+            raise RunError(
+                "process-failed",
+                f"{here.tolist()} processes answer to the {number} ranks: start again",
+            )
         yield comm
         dist.destroy_process_group()
     finally:
@@ -96,8 +102,9 @@ def _begin(timeout_s: float, *, on_gpu: bool) -> None:
         local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= found:
             raise InputError(
+                "missing-device",
                 f"local rank {local} has no GPU, this machine has {found}: use "
-                f"--nproc_per_node {found}, or --device cpu"
+                f"--nproc_per_node {found}, or --device cpu",
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
@@ -105,13 +112,15 @@ def _begin(timeout_s: float, *, on_gpu: bool) -> None:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
     except (RuntimeError, ValueError) as error:
         raise RunError(
+            "process-failed",
             f"the other processes cannot be reached ({reason(error)}): start all of them, with "
-            f"`{LAUNCH}`"
+            f"`{LAUNCH}`",
         ) from None
 
 
 def _ended_by_launcher(number: int, frame: FrameType | None) -> None:
     raise RunError(
+        "process-failed",
         "stopped by the launcher because another rank failed: see its message, then run the same "
-        "command with --resume"
+        "command with --resume",
     )

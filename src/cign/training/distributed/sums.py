@@ -25,7 +25,8 @@ def refuse_whole_batch(method: Method, *, keeps_clips: bool) -> None:
     why = method.whole_batch_reason(keeps_clips=keeps_clips)
     if why:
         raise InputError(
-            f"method {method.name} cannot be trained by several processes ({why}): run it in one"
+            "unsupported",
+            f"method {method.name} cannot be trained by several processes ({why}): run it in one",
         )
 
 
@@ -63,6 +64,7 @@ def check_sums(method: Method, before: Marks) -> None:
     odd = [name for name in moved if name.rpartition(".")[2] not in method.sums_over_clips]
     if odd:
         raise InputError(
+            "plugin-contract",
             f"method {method.name} changes buffer {odd[0]}, which is not summed over "
-            "processes: list it in sums_over_clips, or train in one process"
+            "processes: list it in sums_over_clips, or train in one process",
         )
