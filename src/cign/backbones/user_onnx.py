@@ -62,13 +62,16 @@ def onnx_source(folder: Path) -> Source:
         entries = about[part] if part else about
         if not isinstance(entries, dict) or set(entries) != keys:
             raise InputError(
+                "bad-value",
                 f"{path}: {part or 'the file'} must have exactly the entries "
-                f"{', '.join(sorted(keys))}, see docs/backbones.md"
+                f"{', '.join(sorted(keys))}, see docs/backbones.md",
             )
     _check(about, modality, path)
     file = folder / about["file"]
     if Path(about["file"]).name != about["file"] or not file.is_file():
-        raise InputError(f"{path} names the file {about['file']!r}, which is not in its folder")
+        raise InputError(
+            "file-missing", f"{path} names the file {about['file']!r}, which is not in its folder"
+        )
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     config = {"model_type": _KINDS[modality], "encoder": about, "sha256": digest}
     return Source(name=str(folder), config=config, preprocessing={})
@@ -92,14 +95,16 @@ def _check(about: dict[str, Any], modality: str, path: Path) -> None:
         or not {"N", "C"} <= letters <= set("NC" + grid)
     ):
         raise InputError(
+            "bad-value",
             f"{path}: output layout {layout!r} is invalid: N first, then C and, of {grid}, "
-            f"what the output has, for example NC{grid}"
+            f"what the output has, for example NC{grid}",
         )
     sizes = shape if isinstance(shape, list) else []
     if len(sizes) != len(layout) - 1 or not all(isinstance(n, int) and n > 0 for n in sizes):
         raise InputError(
+            "bad-value",
             f"{path}: output shape must list the {len(layout) - 1} sizes of {layout[1:]}, which "
-            "are positive whole numbers"
+            "are positive whole numbers",
         )
     if modality == "visual":
         size = how["size_px"]
@@ -107,8 +112,9 @@ def _check(about: dict[str, Any], modality: str, path: Path) -> None:
         good = good and all(_three_numbers(how[key]) for key in ("mean", "std"))
         if not good or min(how["std"]) <= 0:
             raise InputError(
+                "bad-value",
                 f"{path}: input needs size_px from 16 to {_MOST_PX}, and three numbers each for "
-                "mean and std, which is positive"
+                "mean and std, which is positive",
             )
         return
     numbers = [how["rate_hz"], how["window_s"]]
@@ -117,8 +123,9 @@ def _check(about: dict[str, Any], modality: str, path: Path) -> None:
         raise one_of(str(how["spectrogram"]), ("none",), f"spectrogram in {path}")
     if not good or how["rate_hz"] != int(how["rate_hz"]) or math.prod(numbers) > MOST_SAMPLES:
         raise InputError(
+            "bad-value",
             f"{path}: input needs a whole rate_hz and a window_s, positive and together at most "
-            f"{MOST_SAMPLES} samples"
+            f"{MOST_SAMPLES} samples",
         )
 
 
@@ -152,15 +159,17 @@ class OnnxNetwork(nn.Module):
         self._order = [self.layout.index(x) for x in f"N{first}{second}C" if x in self.layout]
         if importlib.util.find_spec("onnxruntime") is None:
             raise InputError(
+                "missing-package",
                 f"backbone {self.name!r} is a network in ONNX, and onnxruntime is not installed: "
-                "`pip install onnxruntime`"
+                "`pip install onnxruntime`",
             )
         path = Path(source.name) / about["file"]
         try:
             self._session = open_session(str(path))
         except Exception as error:  # onnxruntime has many kinds of errors
             raise InputError(
-                f"{path} cannot be opened by onnxruntime ({_line(error)}): write it again"
+                "missing-weights",
+                f"{path} cannot be opened by onnxruntime ({_line(error)}): write it again",
             ) from None
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> OnnxNetwork:
@@ -174,8 +183,9 @@ class OnnxNetwork(nn.Module):
         """
         if mode:
             raise InputError(
+                "unsupported",
                 f"backbone {self.name!r} is a network in ONNX, which cannot be trained: leave out "
-                "--regime end-to-end"
+                "--regime end-to-end",
             )
         return super().train(mode)
 
@@ -187,21 +197,24 @@ class OnnxNetwork(nn.Module):
         """
         if torch.compiler.is_compiling() or type(x) is not Tensor:
             raise InputError(
-                f"backbone {self.name!r} is a network in ONNX, which torch cannot trace"
+                "unsupported",
+                f"backbone {self.name!r} is a network in ONNX, which torch cannot trace",
             )
         values = np.ascontiguousarray(x.detach().cpu().numpy(), dtype=np.float32)
         try:
             out: NDArray[Any] = self._session.run([self._output], {self._input: values})[0]
         except Exception as error:
             raise InputError(
+                "bad-value",
                 f"backbone {self.name!r} cannot process an input of shape "
-                f"{list(values.shape)} ({_line(error)}): correct its {ABOUT}"
+                f"{list(values.shape)} ({_line(error)}): correct its {ABOUT}",
             ) from None
         expected = [len(values), *self.shape]
         if list(out.shape) != expected:
             raise InputError(
+                "bad-value",
                 f"backbone {self.name!r} returns an output of shape {list(out.shape)} for "
-                f"{len(values)} inputs, but its {ABOUT} declares {expected}: correct output.shape"
+                f"{len(values)} inputs, but its {ABOUT} declares {expected}: correct output.shape",
             )
         tokens = torch.from_numpy(np.ascontiguousarray(out.transpose(self._order)))
         return tokens.float().reshape(len(values), -1, self.dim).to(x.device)
@@ -280,9 +293,10 @@ class OnnxAudio(AudioEncoder):
         """
         if num_samples != self.num_samples:
             raise InputError(
+                "conflicting-options",
                 f"backbone {self.source.name!r} takes {self.window_s:g} s of audio, not "
                 f"{num_samples / self.rate_hz:g}: use a preset with that window or none, and a new "
-                "store folder"
+                "store folder",
             )
         return self._grid
 

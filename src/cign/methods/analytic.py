@@ -34,7 +34,8 @@ class AnalyticOptions(ClosedFormOptions):
         super().__post_init__()
         if "tokens" in self.pooling:
             raise InputError(
-                "analytic pools tokens: use pooling mean or statistics, or cign_analytic"
+                "bad-value",
+                "analytic pools tokens: use pooling mean or statistics, or cign_analytic",
             )
 
 

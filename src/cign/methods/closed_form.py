@@ -11,7 +11,7 @@ Legend: B clips, N tokens, C classes, D width of a token, W width of the random 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -20,28 +20,14 @@ from torch import Tensor, nn
 from cign.errors import InputError
 from cign.methods.adaptation import ADAPTATION, Adaptation
 from cign.methods.base import Batch, Losses, Method, Output, Setup, TaskData
-from cign.methods.closed_form_options import DTYPES, ClosedFormOptions
+from cign.methods.closed_form_options import ClosedFormOptions
+from cign.methods.leave_one_out import add_losses, clips_to_score
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.phases import Phase, TrainingOptions
-from cign.methods.selection import (
-    balance,
-    chosen_clips,
-    losses_of_settings,
-    num_scored_classes,
-    positions,
-)
-from cign.networks.leave_out import ClipRows, scores_without
+from cign.methods.selection import balance
 from cign.networks.ridge import solve_ridge
 from cign.networks.token_ridge import TokenStatistics, assign_tokens, with_columns, without_entry
-from cign.networks.views import View
 from cign.vocabulary import UNIMODAL
-
-PIECE_BYTES = 2**24
-"""Bytes of features computed at a time in training: they are read repeatedly from a cache."""
-SELECTION_BYTES = 2**30
-"""Bytes of features of one view in memory during the selection."""
-LARGE_SHARE = 1.5
-"""A source whose rows exceed this share of W is subtracted from the sums as a whole."""
 
 
 class ClosedForm(Method):
@@ -104,13 +90,13 @@ class ClosedForm(Method):
 
     def gram(self, modality: str) -> Tensor:
         """The Gram matrix of a modality's features, shape [W, W]; use its lower triangle only."""
-        one = self.of(modality)
-        return one.statistics_of(one.setting.view).gram(one.setting.token_share)
+        setting = self.of(modality).setting
+        return self.of(modality).statistics_of(setting.view).gram(setting.token_share)
 
     def cross(self, modality: str) -> Tensor:
         """The cross-correlation of a modality's features and the labels, shape [W, C]."""
-        one = self.of(modality)
-        return one.statistics_of(one.setting.view).cross(one.setting.token_share)
+        setting = self.of(modality).setting
+        return self.of(modality).statistics_of(setting.view).cross(setting.token_share)
 
     @property
     def state_bytes(self) -> int:
@@ -150,26 +136,8 @@ class ClosedForm(Method):
         """Add clips to the sums."""
         both = self.tokens(batch.audio, batch.visual)
         for modality, tokens in zip(UNIMODAL, both, strict=True):
-            one = self.of(modality)
-            for view in one.settings.views:
-                one.statistics_of(view).absorb(
-                    self._pieces(one, view, tokens),
-                    batch.targets,
-                    rounding=self.options.precision == "bfloat16",
-                )
+            self.of(modality).absorb(tokens, batch.targets)
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
-
-    def _pieces(
-        self, one: ModalityRidge, view: View, tokens: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield features and shares of a view, for as many clips as fit a cache."""
-        o, random = self.options, one.projection(view)
-        features_of = random.rounding() if o.precision == "bfloat16" else random
-        dtype = DTYPES.get(o.precision, torch.float32)
-        size = max(1, PIECE_BYTES // (tokens.shape[1] * o.width * dtype.itemsize))
-        for piece in tokens.split(size):
-            piece = piece.to(dtype)
-            yield features_of(view.vectors(piece)), view.shares(piece)
 
     def after_task(self, data: TaskData) -> None:
         """Select the settings with the task's clips, and solve the sums."""
@@ -179,67 +147,14 @@ class ClosedForm(Method):
     @torch.no_grad()
     def select(self, data: TaskData) -> None:
         """Add the losses of clips under the solutions without their sources, and choose."""
-        o, settings = self.options, self.options.settings
-        if settings.size == 1 or o.most_selecting == 0 or len(data.new) == 0:
+        clips = clips_to_score(data, self.options, self.setup.shape, self.class_clips)
+        if clips is None:
             return
-        num_rows = 1 + (o.num_single if any(settings.token_shares) else 0)
-        largest = max(self.setup.shape.num_audio_tokens, self.setup.shape.num_visual_tokens)
-        fitting = SELECTION_BYTES // (4 * o.width * (largest + num_rows))
-        sets = chosen_clips(
-            data.class_of(data.new).tolist(),
-            data.sources(data.new),
-            min(o.most_selecting, fitting),
-            LARGE_SHARE * o.width / num_rows,
-        )
-        read, sets = positions(sets, data.new)
-        batches = list(data.batches(read))
-        targets = torch.cat([batch.targets for batch in batches])
-        scored = torch.tensor([i for one in sets for i in one.scored])
-        counts = self.class_clips.expand(len(read), -1).clone()
-        for one in sets:
-            counts[list(one.scored)] -= targets[list(one.clips)].sum(dim=0).to(counts)
-        num_classes = num_scored_classes(targets[scored], counts[scored])
-        if num_classes == 0:
-            return
-        tokens = [self.tokens(batch.audio, batch.visual) for batch in batches]
+        tokens = [self.tokens(batch.audio, batch.visual) for batch in clips.batches]
         for modality, parts in zip(UNIMODAL, zip(*tokens, strict=True), strict=True):
             one = self.of(modality)
-            for number, view in enumerate(settings.views):
-                pieces = [piece for part in parts for piece in self._copies(one, view, part)]
-                features = torch.cat([features for features, _ in pieces])
-                shares = torch.cat([shares for _, shares in pieces])
-                sums = one.statistics_of(view)
-                for s, share in enumerate(settings.shares_of(view)):
-                    fitted, weights = sums.fitted_rows(
-                        features, shares, share, rounding=o.precision == "bfloat16"
-                    )
-                    rows = ClipRows(
-                        fitted=fitted, weights=weights, tokens=features, targets=targets
-                    )
-                    gram, cross = sums.gram(share), sums.cross(share)
-                    found = scores_without(gram, cross, settings.ridges, rows, sets)
-                    for r, (_, scores) in enumerate(found):
-                        losses = losses_of_settings(
-                            scores[scored],
-                            shares[scored],
-                            targets[scored],
-                            counts[scored],
-                            settings,
-                            view,
-                            multi_label=self.setup.multi_label,
-                        )
-                        one.losses[number, s, r, : len(losses)] += losses.to(one.losses)
-                        one.losses[number, s, r, len(losses) :] = math.inf
-                one.losses[number, len(settings.shares_of(view)) :] = math.inf
-            one.evidence += num_classes
+            add_losses(one, parts, clips, multi_label=self.setup.multi_label)
             one.choose()
-
-    def _copies(
-        self, one: ModalityRidge, view: View, tokens: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """`_pieces` that do not share memory."""
-        for features, shares in self._pieces(one, view, tokens):
-            yield features.clone(), shares
 
     @torch.no_grad()
     def solve(self) -> None:

@@ -83,11 +83,13 @@ class ClosedFormOptions:
         ):
             for value in getattr(self, name):
                 if not low <= value <= high:
-                    raise InputError(f"{name} {value} must be in [{low:g}, {high:g}]")
+                    raise InputError("bad-value", f"{name} {value} must be in [{low:g}, {high:g}]")
         for name in ("pooling", "normalisation", "contrast", "saliency", *_LISTS):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
-                raise InputError(f"{name} {list(values)} must list different values, at least one")
+                raise InputError(
+                    "bad-value", f"{name} {list(values)} must list different values, at least one"
+                )
         _ = self.settings  # checks the views
 
     @property

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
-from cign.methods.closed_form_options import ClosedFormOptions
+from cign.methods.closed_form_options import DTYPES, ClosedFormOptions
 from cign.methods.selection import Setting, Settings
 from cign.networks.ridge import RandomFeatures
 from cign.networks.token_ridge import TokenStatistics, with_columns, without_entry
 from cign.networks.views import View
 from cign.vocabulary import UNIMODAL
+
+PIECE_BYTES = 2**24
+"""Bytes of features computed at a time in training: they are read repeatedly from a cache."""
 
 
 class ModalityRidge(nn.Module):
@@ -32,7 +37,7 @@ class ModalityRidge(nn.Module):
         self, dim: int, number: int, options: ClosedFormOptions, settings: Settings
     ) -> None:
         super().__init__()
-        self.settings = settings
+        self.options, self.settings = options, settings
         dims = {"tokens": (dim, number), "statistics": (3 * dim, number + len(UNIMODAL))}
         self.projections = nn.ModuleDict(
             {
@@ -83,6 +88,40 @@ class ModalityRidge(nn.Module):
         for view in self.settings.views:
             self.statistics_of(view).remove(index)
         self.weights = without_entry(self.weights, index)
+
+    @property
+    def rounding(self) -> bool:
+        """Whether factors of products are rounded to bfloat16."""
+        return self.options.precision == "bfloat16"
+
+    def absorb(self, tokens: Tensor, targets: Tensor) -> None:
+        """Add clips to the sums of all views.
+
+        Args:
+            tokens: Shape [B, N, D].
+            targets: Multi-hot labels, shape [B, C].
+        """
+        for view in self.settings.views:
+            pieces = self.pieces(view, tokens)
+            self.statistics_of(view).absorb(pieces, targets, rounding=self.rounding)
+
+    def pieces(self, view: View, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features and shares of a view, for as many clips as fit a cache.
+
+        Args:
+            view: The view.
+            tokens: Shape [B, N, D].
+
+        Yields:
+            Shapes [b, N', W] and [b, N']. The next features may overwrite them.
+        """
+        random = self.projection(view)
+        features_of = random.rounding() if self.rounding else random
+        dtype = DTYPES.get(self.options.precision, torch.float32)
+        size = max(1, PIECE_BYTES // (tokens.shape[1] * self.options.width * dtype.itemsize))
+        for piece in tokens.split(size):
+            piece = piece.to(dtype)
+            yield features_of(view.vectors(piece)), view.shares(piece)
 
     def choose(self) -> None:
         """Select the setting with the lowest loss; the default without evidence."""

@@ -115,7 +115,8 @@ def scores_without(
 
     Yields:
         Each ridge strength with the token scores, shape [B, N, C], in the precision of ``rows``;
-        NaN for clips that are in no set.
+        NaN for clips that are in no set, and where the system without a set is singular in this
+        precision.
     """
     parts: dict[tuple[int, ...], list[LeftOut]] = defaultdict(list)
     for one in sets:
@@ -191,7 +192,9 @@ def _scores(
                 x = (fitted[without] * scale).flatten(1, 2)  # [g, m k, W]
                 z = (tokens[at] * scale).flatten(1, 2)  # [g, s N, W]
                 # Positive definite: its eigenvalues are those of r A or 1.
-                factor = torch.linalg.cholesky(torch.eye(x.shape[1], dtype=x.dtype) - x @ x.mT)
+                system = torch.eye(x.shape[1], dtype=x.dtype, device=x.device) - x @ x.mT
+                factor, failed = torch.linalg.cholesky_ex(system)
                 error = torch.cholesky_solve(residual[without].flatten(1, 2), factor)
+                error[failed != 0] = torch.nan
                 scores[at] -= (z @ x.mT @ error).unflatten(1, (num_scored, -1))
         yield ridge, scores

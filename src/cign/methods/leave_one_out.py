@@ -1,0 +1,153 @@
+"""Losses of a task's clips under every setting, each by the solution without the clip's sources.
+
+`cign.networks.leave_out` computes the scores and `cign.methods.selection` the losses.
+
+Legend: B clips, N tokens, C classes, D width of a token, W width of the random features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cign.methods.base import Batch, TaskData
+from cign.methods.closed_form_options import ClosedFormOptions
+from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.selection import chosen_clips, losses_of_settings, num_scored_classes, positions
+from cign.networks.encoder import TokenShape
+from cign.networks.leave_out import ClipRows, LeftOut, scores_without
+from cign.networks.views import View
+
+SELECTION_BYTES = 2**30
+"""Bytes of features of one view in memory during the selection."""
+LARGE_SHARE = 1.5
+"""A source whose rows exceed this share of W is subtracted from the sums as a whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredClips:
+    """The clips of a task whose losses select settings.
+
+    Attributes:
+        batches: The clips.
+        sets: Positions of the clips to score and to leave out.
+        targets: Labels, shape [B, C].
+        counts: For each scored clip, the clips of each class that remain without its sources;
+            shape [B, C].
+    """
+
+    batches: Sequence[Batch]
+    sets: Sequence[LeftOut]
+    targets: Tensor
+    counts: Tensor
+
+    @property
+    def scored(self) -> Tensor:
+        """Positions of the scored clips."""
+        return torch.tensor([clip for left_out in self.sets for clip in left_out.scored])
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes whose loss can be measured."""
+        return num_scored_classes(self.targets[self.scored], self.counts[self.scored])
+
+
+def clips_to_score(
+    data: TaskData, options: ClosedFormOptions, shape: TokenShape, class_clips: Tensor
+) -> ScoredClips | None:
+    """Choose and read the clips of a task whose losses select settings.
+
+    Args:
+        data: The task; its clips are part of the sums.
+        options: Options of the method.
+        shape: Numbers of tokens.
+        class_clips: Clips of each class so far, shape [C].
+
+    Returns:
+        The clips; None if there is nothing to choose or no clip to choose by.
+    """
+    settings = options.settings
+    if settings.size == 1 or options.most_selecting == 0 or len(data.new) == 0:
+        return None
+    num_rows = 1 + (options.num_single if any(settings.token_shares) else 0)
+    num_tokens = max(shape.num_audio_tokens, shape.num_visual_tokens)
+    fitting = SELECTION_BYTES // (4 * options.width * (num_tokens + num_rows))
+    sets = chosen_clips(
+        data.class_of(data.new).tolist(),
+        data.sources(data.new),
+        min(options.most_selecting, fitting),
+        LARGE_SHARE * options.width / num_rows,
+    )
+    indices, sets = positions(sets, data.new)
+    batches = list(data.batches(indices))
+    targets = torch.cat([batch.targets for batch in batches])
+    counts = class_clips.expand(len(indices), -1).clone()
+    for left_out in sets:
+        counts[list(left_out.scored)] -= targets[list(left_out.clips)].sum(dim=0).to(counts)
+    clips = ScoredClips(batches=batches, sets=sets, targets=targets, counts=counts)
+    return clips if clips.num_classes else None
+
+
+def add_losses(
+    one: ModalityRidge, tokens: Sequence[Tensor], clips: ScoredClips, *, multi_label: bool
+) -> None:
+    """Add the losses of clips under every setting to the tallies of a modality.
+
+    Args:
+        one: The modality.
+        tokens: Tokens of the clips, batch by batch, shape [b, N, D] each.
+        clips: The clips.
+        multi_label: Whether clips may have several labels.
+    """
+    for number, view in enumerate(one.settings.views):
+        pieces = [
+            # Copies, because `pieces` may overwrite its features.
+            (features.clone(), shares)
+            for part in tokens
+            for features, shares in one.pieces(view, part)
+        ]
+        features = torch.cat([features for features, _ in pieces])
+        shares = torch.cat([shares for _, shares in pieces])
+        for s, token_share in enumerate(one.settings.shares_of(view)):
+            found = _losses(one, view, token_share, features, shares, clips, multi_label)
+            one.losses[number, s, :, : found.shape[1]] += found.to(one.losses)
+            # Settings that repeat another one, because an option has no effect on this view.
+            one.losses[number, s, :, found.shape[1] :] = math.inf
+        one.losses[number, len(one.settings.shares_of(view)) :] = math.inf
+    one.evidence += clips.num_classes
+
+
+def _losses(
+    one: ModalityRidge,
+    view: View,
+    token_share: float,
+    features: Tensor,
+    shares: Tensor,
+    clips: ScoredClips,
+    multi_label: bool,
+) -> Tensor:
+    """Losses of all ridges and what follows them, shape [ridges, taus, temperatures, powers]."""
+    sums, scored = one.statistics_of(view), clips.scored
+    fitted, weights = sums.fitted_rows(features, shares, token_share, rounding=one.rounding)
+    rows = ClipRows(fitted=fitted, weights=weights, tokens=features, targets=clips.targets)
+    of_ridges = scores_without(
+        sums.gram(token_share), sums.cross(token_share), one.settings.ridges, rows, clips.sets
+    )
+    losses = [
+        losses_of_settings(
+            scores[scored],
+            shares[scored],
+            clips.targets[scored],
+            clips.counts[scored],
+            one.settings,
+            view,
+            multi_label=multi_label,
+        )
+        for _, scores in of_ridges
+    ]
+    # A system that is singular without some clips has no scores: its ridge is not selected.
+    return torch.stack(losses).nan_to_num(nan=math.inf, posinf=math.inf)
