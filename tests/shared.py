@@ -44,7 +44,7 @@ OPTIONS = {
         "token_distillation": "transformed",
     },
     "cign_replay": {"training": {"num_epochs": 2, "batch_size": 7}, "width": 32},
-    "analytic": {"width": 30, "ridge": 1.0, "batch_size": 5, "fused": "concatenation"},
+    "analytic": {"width": 30, "ridge": [1.0, 10.0], "batch_size": 5},
     "cign_analytic": {"width": 30, "batch_size": 5},
 }
 

@@ -171,10 +171,8 @@ def test_without_rows_for_the_whole_batch_dropped_branches_differ():
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in GRADIENT])
-@pytest.mark.parametrize("fused", ["log_probabilities", "concatenation"])
-def test_a_closed_form_absorbs_into_named_sums_alone(name, fused):
-    more = {"fused": fused} if name == "analytic" else {}
-    loop = toy_loop(name, options=quick_options(name, **more), num_tasks=2)
+def test_a_closed_form_absorbs_into_named_sums_alone(name):
+    loop = toy_loop(name, options=quick_options(name), num_tasks=2)
     loop.method.grow(3)
     before = copy.deepcopy(loop.method.state_dict())
     (batch,) = loop._feed.batches([loop.train[:9]], 0)
@@ -184,7 +182,7 @@ def test_a_closed_form_absorbs_into_named_sums_alone(name, fused):
     assert moved
     assert moved <= loop.method.sums_over_clips
     # And they are sums: a part and the rest give what both give.
-    both = toy_loop(name, options=quick_options(name, **more), num_tasks=2).method
+    both = toy_loop(name, options=quick_options(name), num_tasks=2).method
     both.grow(3)
     for rows in (np.arange(0, 9, 2), np.arange(1, 9, 2)):
         both.learn(part(batch, rows), phase("statistics"))

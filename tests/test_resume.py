@@ -29,7 +29,7 @@ SPECIAL = {
     "ssil": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "cosine"}},
     "l2p": {"training": {"num_epochs": 2, "batch_size": 6}, "num_chosen": 2},
     "dualprompt": {"training": {"num_epochs": 2, "batch_size": 6, "schedule": "cosine"}},
-    "analytic": {"width": 30, "ridge": 1.0, "batch_size": 2, "fused": "concatenation"},
+    "analytic": {"width": 30, "ridge": [1.0, 10.0], "batch_size": 2},
     "cign_replay": {"training": {"num_epochs": 2, "batch_size": 7}, "width": 32},
     "cign_analytic": {"width": 30, "batch_size": 2},
     "finetune": {"training": {"num_epochs": 3, "batch_size": 5, "schedule": "one_cycle"}},

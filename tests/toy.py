@@ -24,6 +24,25 @@ from cign.utils.options import configure
 
 SHAPE = TokenShape(audio_dim=16, visual_dim=16, num_audio_tokens=3, num_visual_tokens=4)
 QUICK = {"num_epochs": 2, "min_steps": 0, "batch_size": 13}
+# One value for each option that a closed-form method would select.
+FIXED = {
+    "analytic": {
+        "pooling": ["mean"],
+        "ridge": [1.0],
+        "temperature": [0.1],
+        "count_power": [0.0],
+    },
+    "cign_analytic": {
+        "pooling": ["tokens"],
+        "contrast": [0.5],
+        "saliency": [2.0],
+        "token_share": [0.2],
+        "ridge": [1.0],
+        "assignment_temperature": [0.3],
+        "temperature": [0.1],
+        "count_power": [0.5],
+    },
+}
 FAST = {"training": {"num_epochs": 2, "min_steps": 0, "batch_size": 8}}
 
 
@@ -66,7 +85,7 @@ def quick_options(name: str, training: dict | None = None, **options) -> dict:
     hints = get_type_hints(method_class(name).Options)
     nested = [option for option, hint in hints.items() if hint is TrainingOptions]
     nested = [option for option in nested if option != "adaptation"]  # of encoders alone
-    smaller = {"analytic": {"width": 20, "ridge": 1.0}, "cign_analytic": {"width": 20}}.get(
+    smaller = {"analytic": {"width": 20, "ridge": [1.0]}, "cign_analytic": {"width": 20}}.get(
         name, {}
     )
     if "depth" in hints and "trunk" not in hints:

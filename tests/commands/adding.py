@@ -12,8 +12,8 @@ from cign.data.prepare.pipeline import prepare
 from cign.learner import Learner
 
 OPTIONS = {
-    "cign_analytic": {"width": 60, "audio_ridge": 5.0, "visual_ridge": 5.0},
-    "analytic": {"width": 60, "ridge": 5.0},
+    "cign_analytic": {"width": 60, "ridge": [5.0]},
+    "analytic": {"width": 60, "ridge": [5.0]},
 }
 
 

@@ -118,11 +118,11 @@ def test_tokens_of_another_backbone_are_refused(cign, model, tiny, tmp_path):
 
 def test_a_singular_solution_leaves_the_model_as_it_was(cign, model, tables, tiny):
     about = json.loads((model / "model.json").read_text())
-    about["options"].update(audio_ridge=0.0, visual_ridge=0.0, width=60)
+    about["options"].update(ridge=[0.0], width=60)
     (model / "model.json").write_text(json.dumps(about))
     weights = load_file(model / "model.safetensors")
     learner = Learner.load(model)
-    learner.model.method.audio.statistics.gram.fill_(float("inf"))
+    learner.model.method.gram("audio").fill_(float("inf"))
     learner.save(model)
     path = folder_in_use(model) / "model.safetensors"
     before = path.read_bytes()

@@ -24,9 +24,8 @@ SYNTH = ["--classes", "4", "--train", "4", "--val", "1", "--test", "2", "--secon
 QUICK = "{num_epochs: 6, min_steps: 0, batch_size: 4}"
 RECIPES = {
     "finetune": f"method: finetune\noptions:\n  training: {QUICK}\n",
-    "analytic": "method: analytic\noptions: {width: 30, ridge: 1.0, batch_size: 8}\n",
-    "model": "method: cign_analytic\n"
-    "options: {width: 60, audio_ridge: 5.0, visual_ridge: 5.0, batch_size: 8}\n",
+    "analytic": "method: analytic\noptions: {width: 30, ridge: [1.0], batch_size: 8}\n",
+    "model": "method: cign_analytic\noptions: {width: 60, ridge: [5.0], batch_size: 8}\n",
 }
 
 

@@ -10,10 +10,9 @@ from cign.errors import InputError
 from cign.methods.base import Batch
 from cign.methods.phases import Phase, TrainingOptions
 from refusals import run_error
-from toy import toy_loop, toy_method, toy_tokens
+from toy import FIXED, toy_loop, toy_method, toy_tokens
 
-SMALL = {"width": 60, "ridge": 1.0}
-FUSIONS = ("log_probabilities", "concatenation")
+SMALL = {"width": 60, **FIXED["analytic"]}
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +61,10 @@ def by_hand(method):
         mean = x.double().numpy().mean(axis=1)
         mean = mean - mean.mean(axis=1, keepdims=True)
         mean /= np.sqrt((mean**2).mean(axis=1, keepdims=True) + 1e-5)
-        projection = method.of(name).features.projection.double().numpy()
+        (random,) = method.of(name).projections.values()
+        projection = random.projection.double().numpy()
         out.append(np.maximum(mean @ projection.T, 0))
-    return [*out, np.concatenate(out, axis=1)]
+    return out
 
 
 def softmax(x):
@@ -72,10 +72,9 @@ def softmax(x):
     return e / e.sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("fused", FUSIONS)
 @pytest.mark.parametrize("groups", [[[0, 1, 2, 3, 4, 5]], [[4, 1], [0], [5, 3, 2]]])
-def test_solution_and_probabilities_are_those_of_one_batch_ridge(fused, groups):
-    method = teach(toy_method("analytic", {**SMALL, "fused": fused}), groups)
+def test_solution_and_probabilities_are_those_of_one_batch_ridge(groups):
+    method = teach(toy_method("analytic", SMALL), groups)
     labels, audio, visual = tokens()
     order = [c for group in groups for c in group]
     targets = np.eye(6)[labels][:, order]
@@ -84,25 +83,21 @@ def test_solution_and_probabilities_are_those_of_one_batch_ridge(fused, groups):
         ridge = Ridge(alpha=1.0, fit_intercept=False, solver="svd").fit(features, targets)
         scores.append(features @ ridge.coef_.T)
     solved = [method.audio.weights, method.visual.weights]
-    if fused == "concatenation":
-        solved.append(method.joint_weights)
-    for weights, expected in zip(solved, by_hand(method), strict=False):
+    for weights, expected in zip(solved, by_hand(method), strict=True):
         ridge = Ridge(alpha=1.0, fit_intercept=False, solver="svd").fit(expected, targets)
         np.testing.assert_allclose(weights.numpy(), ridge.coef_.T, rtol=1e-5, atol=1e-6)  # float32
     heard, seen = softmax(scores[0] / 0.1), softmax(scores[1] / 0.1)
     both = heard * seen / (heard * seen).sum(axis=1, keepdims=True)
-    expected_fused = both if fused == "log_probabilities" else softmax(scores[2] / 0.1)
     got = method.predict(audio, visual).probabilities
     np.testing.assert_allclose(got["audio"].numpy(), heard, atol=2e-5)
     np.testing.assert_allclose(got["visual"].numpy(), seen, atol=2e-5)
-    np.testing.assert_allclose(got["audio_visual"].numpy(), expected_fused, atol=4e-5)
+    np.testing.assert_allclose(got["audio_visual"].numpy(), both, atol=4e-5)
 
 
-@pytest.mark.parametrize("fused", FUSIONS)
-def test_sums_and_predictions_are_the_same_after_1_3_and_6_tasks(fused):
+def test_sums_and_predictions_are_the_same_after_1_3_and_6_tasks():
     results = []
     for num_tasks in (1, 3, 6):
-        loop = toy_loop("analytic", options={**SMALL, "fused": fused}, num_tasks=num_tasks)
+        loop = toy_loop("analytic", options=SMALL, num_tasks=num_tasks)
         loop.run()
         results.append((loop.method.state_dict(), loop.predictions.scores[-1]))
     first, first_scores = results[0]
@@ -134,25 +129,30 @@ def test_float32_sums_predict_what_float64_sums_do():
         teach(toy_method("analytic", {**SMALL, "precision": p}), groups)
         for p in ("float64", "float32")
     )
-    assert rounded.state_bytes * 2 == exact.state_bytes
+    assert rounded.state_bytes == exact.state_bytes  # only products are rounded
     for modality, value in rounded.predict(audio, visual).probabilities.items():
         torch.testing.assert_close(
             value, exact.predict(audio, visual).probabilities[modality], rtol=0, atol=1e-3
         )
 
 
-def test_one_pass_without_a_second_look_at_old_clips():
-    loop = toy_loop("analytic", options={**SMALL, "batch_size": 5}, num_tasks=3)
+@pytest.mark.parametrize(("ridges", "times"), [([1.0], 1), ([1.0, 10.0], 2)])
+def test_one_pass_without_a_second_look_at_old_clips(ridges, times):
+    options = {**SMALL, "ridge": ridges, "batch_size": 5}
+    loop = toy_loop("analytic", options=options, num_tasks=3)
     read = []
     inner = loop.source.read
     loop.source = SimpleNamespace(
         read=lambda i: (read.append(i), inner(i))[1],
-        there=loop.source.there,
+        availability=loop.source.availability,
         bytes_per_clip=loop.source.bytes_per_clip,
     )
     loop.run()
     trained = np.concatenate([i for i in read if np.isin(i, loop.train).all()])
-    assert sorted(trained) == sorted(loop.train)  # each training clip once in the whole run
+    # Once in the whole run, and once more in its own task where settings are selected.
+    assert sorted(trained) == sorted([*loop.train] * times)
+    tasks = loop.clips.task_of_clip[trained]
+    assert (np.diff(tasks) >= 0).all()
     assert [entry["epoch"] for entry in loop.losses] == [0, 0, 0]
 
 
@@ -169,7 +169,7 @@ def test_beats_finetune_without_forgetting():
 
 
 def test_a_singular_solution_leaves_the_state_as_it_was():
-    method = toy_method("analytic", {**SMALL, "ridge": 1e-300})
+    method = toy_method("analytic", {**SMALL, "ridge": [1e-300]})
     method.grow(6)
     labels, audio, visual = tokens()
     some = np.arange(4)
@@ -187,9 +187,8 @@ def test_a_singular_solution_leaves_the_state_as_it_was():
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 
-@pytest.mark.parametrize("fused", FUSIONS)
-def test_a_missing_modality_adds_nothing_and_reads_as_uniform(fused):
-    method = toy_method("analytic", {**SMALL, "fused": fused})
+def test_a_missing_modality_adds_nothing_and_reads_as_uniform():
+    method = toy_method("analytic", SMALL)
     method.grow(6)
     labels, audio, visual = tokens()
     silent = torch.zeros_like(audio)
@@ -212,9 +211,8 @@ def test_a_missing_modality_adds_nothing_and_reads_as_uniform(fused):
     torch.testing.assert_close(scores["audio_visual"], scores["visual"])
 
 
-@pytest.mark.parametrize("fused", FUSIONS)
-def test_several_labels_are_read_as_sigmoids_around_one_half(fused):
-    method = toy_method("analytic", {**SMALL, "fused": fused}, multi_label=True)
+def test_several_labels_are_read_as_sigmoids_around_one_half():
+    method = toy_method("analytic", SMALL, multi_label=True)
     teach(method, [[0, 1, 2, 3, 4, 5]], multi_label=True)
     labels, audio, visual = tokens()
     scores = method.predict(audio, visual).probabilities
@@ -249,13 +247,13 @@ def test_loaded_state_predicts_the_same_to_the_bit():
         assert torch.equal(value, method.predict(audio, visual).probabilities[modality])
 
 
-@pytest.mark.parametrize("fused", FUSIONS)
-def test_state_bytes_are_those_of_the_sums(fused):
-    method = toy_method("analytic", {**SMALL, "fused": fused})
+def test_state_bytes_are_those_of_the_sums():
+    method = toy_method("analytic", SMALL)
     method.grow(6)
-    width = 120 if fused == "concatenation" else 60
-    copies = 1 if fused == "concatenation" else 2
-    assert method.state_bytes == copies * 8 * (width * width + width * 6)
+    assert method.state_bytes == 2 * 8 * (60 * 60 + 60 * 6) + 8 * 6  # and clips of each class
+    both = toy_method("analytic", {**SMALL, "pooling": ["mean", "statistics"]})
+    both.grow(6)
+    assert both.state_bytes == 4 * 8 * (60 * 60 + 60 * 6) + 8 * 6
     assert toy_method("finetune").state_bytes == 0
     assert not list(method.parameters())
 
@@ -264,10 +262,13 @@ def test_state_bytes_are_those_of_the_sums(fused):
     ("options", "message"),
     [
         ({"width": 0}, "width 0 is too small"),
-        ({"ridge": -1.0}, r"ridge -1.0 is too small: use 0 or more"),
-        ({"temperature": 0.0}, "temperature 0.0 is not positive"),
+        ({"ridge": [-1.0]}, r"ridge -1.0 must be in \[0, 1e\+30\]"),
+        ({"ridge": []}, r"ridge \[\] must list different values, at least one"),
+        ({"ridge": [1.0, 2.0, 1.0]}, r"ridge \[1.0, 2.0, 1.0\] must list different values"),
+        ({"temperature": [0.0]}, r"temperature 0.0 must be in \[1e-06, 1e\+06\]"),
         ({"projection_seed": -1}, "projection_seed -1 is too small"),
-        ({"fused": "product"}, "fused is 'product': use one of concatenation"),
+        ({"pooling": ["tokens"]}, "analytic pools tokens: use pooling mean or statistics"),
+        ({"pooling": ["max"]}, "unknown pooling 'max': use one of tokens, mean, statistics"),
     ],
 )
 def test_options_without_meaning_are_refused(options, message):

@@ -8,9 +8,10 @@ from cign.errors import InputError
 from cign.methods.base import Batch
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.incremental import summarise
-from toy import SHAPE, toy_loop, toy_method
+from toy import FIXED, SHAPE, toy_loop, toy_method
 
-SMALL = {"width": 60, "audio_ridge": 1.0, "visual_ridge": 1.0, "batch_size": 8}
+SMALL = {"width": 60, **FIXED["cign_analytic"], "batch_size": 8}
+MEAN = {**SMALL, "assignment_temperature": [None], "saliency": [0.0]}
 
 
 @pytest.fixture(autouse=True)
@@ -93,9 +94,7 @@ def test_a_class_is_assigned_the_token_that_shows_it():
     assert torch.allclose(assigned.sum(dim=1), torch.ones(len(labels), 3), atol=1e-5)
     strongest = assigned[torch.arange(len(labels)), :, torch.from_numpy(labels)].argmax(dim=1)
     assert (strongest.numpy() == places).mean() > 0.9
-    means = teach(
-        toy_method("cign_analytic", {**SMALL, "assignment": "mean"}), labels, audio, visual
-    )
+    means = teach(toy_method("cign_analytic", MEAN), labels, audio, visual)
     flat = means.predict(audio, visual).assignment["visual"]
     assert torch.allclose(flat, torch.full_like(flat, 1 / 9))
 
@@ -103,11 +102,10 @@ def test_a_class_is_assigned_the_token_that_shows_it():
 def test_the_mean_over_tokens_is_a_linear_read_out_of_mean_features():
     labels, _, visual = planted()
     audio = visual[:, :4]
-    method = teach(
-        toy_method("cign_analytic", {**SMALL, "assignment": "mean"}), labels, audio, visual
-    )
+    method = teach(toy_method("cign_analytic", MEAN), labels, audio, visual)
     less = visual - 0.5 * visual.mean(dim=1, keepdim=True)
-    features = method.of("visual").features(less).mean(dim=1)
+    (random,) = method.of("visual").projections.values()
+    features = random(less).mean(dim=1)
     wanted = (features @ method.class_tokens("visual") / 0.1).softmax(dim=1)
     assert torch.allclose(method.predict(audio, visual).probabilities["visual"], wanted, atol=1e-5)
 
@@ -119,7 +117,7 @@ def test_a_missing_modality_says_nothing_and_is_not_learned():
     scores = method.predict(silent, visual).probabilities
     assert torch.allclose(scores["audio"], torch.full_like(scores["audio"], 1 / 3))
     assert torch.allclose(scores["audio_visual"], scores["visual"], atol=1e-6)
-    assert not method.audio.statistics.gram.any()
+    assert not method.gram("audio").any()
 
 
 def test_class_tokens_are_weighted_by_the_counts():
@@ -127,7 +125,7 @@ def test_class_tokens_are_weighted_by_the_counts():
     rare = np.flatnonzero((labels > 0) | (np.arange(len(labels)) < 2))  # two clips of class 0
     audio = torch.zeros(len(rare), 3, SHAPE.audio_dim)
     for power in (0.0, 0.5):
-        method = toy_method("cign_analytic", {**SMALL, "count_power": power})
+        method = toy_method("cign_analytic", {**SMALL, "count_power": [power]})
         teach(method, labels[rare], audio, visual[torch.from_numpy(rare)])
         assert method.class_clips.tolist() == [2, 20, 20]
         weight = (torch.tensor([14 / 2, 14 / 20, 14 / 20])) ** power
@@ -150,10 +148,11 @@ def test_several_labels():
     ("options", "match"),
     [
         ({"assignment": "hard"}, "assignment"),
-        ({"token_share": 1.5}, r"token_share 1.5 must be in \[0, 1\]"),
-        ({"visual_saliency": -1.0}, "visual_saliency -1.0 is negative"),
-        ({"visual_contrast": 1.5}, r"visual_contrast 1.5 must be in \[0, 1\]"),
-        ({"audio_temperature": 0.0}, "audio_temperature 0.0 is not positive"),
+        ({"assignment_temperature": [0.0]}, "assignment_temperature 0.0 must be in"),
+        ({"token_share": [1.5]}, r"token_share 1.5 must be in \[0, 1\]"),
+        ({"saliency": [-1.0]}, "saliency -1.0 must be 0 or more"),
+        ({"contrast": [1.5]}, r"contrast 1.5 must be in \[0, 1\]"),
+        ({"temperature": [0.0]}, "temperature 0.0 must be in"),
         ({"width": 0}, "width 0 is too small"),
     ],
 )
@@ -164,4 +163,5 @@ def test_options_without_meaning_are_refused(options, match):
 
 def test_state_is_sums_and_counts():
     method = learned(3).method
-    assert method.state_bytes == 2 * 8 * (60 * 60 + 60 * 6) + 8 * 6
+    # Of each modality, sums over whole clips and over single tokens.
+    assert method.state_bytes == 4 * 8 * (60 * 60 + 60 * 6) + 8 * 6

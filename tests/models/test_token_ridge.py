@@ -1,4 +1,4 @@
-"""Saliency, token statistics and assignment against plain loops and scikit-learn in float64."""
+"""Token statistics and assignment against plain loops and scikit-learn in float64."""
 
 import math
 import threading
@@ -11,9 +11,9 @@ from sklearn.linear_model import Ridge
 from cign.layers import rounding
 from cign.layers.rounding import plain_products, rounded_products
 from cign.networks.ridge import RandomFeatures, solve_ridge
-from cign.networks.token_ridge import TokenStatistics, assign_tokens, contrast, saliency
+from cign.networks.token_ridge import TokenStatistics, assign_tokens
 
-B, N, C, D, W = 7, 5, 3, 4, 6
+B, N, C, W = 7, 5, 3, 6
 
 
 def problem(seed=0):
@@ -26,51 +26,18 @@ def problem(seed=0):
     return features, shares, targets
 
 
-@pytest.mark.parametrize("power", [0.0, 1.0, 2.5])
-def test_saliency_is_the_formula(power):
-    torch.manual_seed(0)
-    tokens = torch.randn(B, N, D, dtype=torch.float64)
-    found = saliency(tokens, power).numpy()
-    for clip, row in zip(tokens.tolist(), found, strict=True):
-        mean = [sum(token[d] for token in clip) / N for d in range(D)]
-        spread = [sum((token[d] - mean[d]) ** 2 for d in range(D)) ** power for token in clip]
-        for value, wanted in zip(row, spread, strict=True):
-            assert value == pytest.approx(wanted / sum(spread), abs=1e-12)
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_contrast_is_the_formula_and_leaves_saliency(share):
-    torch.manual_seed(0)
-    tokens = torch.randn(B, N, D, dtype=torch.float64)
-    found = contrast(tokens, share)
-    for clip, less in zip(tokens.numpy(), found.numpy(), strict=True):
-        for token, wanted in zip(clip, less, strict=True):
-            np.testing.assert_allclose(wanted, token - share * clip.sum(axis=0) / N, atol=1e-12)
-    torch.testing.assert_close(saliency(found, 2.0), saliency(tokens, 2.0))
-
-
-def test_saliency_of_equal_tokens_and_of_tiny_ones():
-    same = torch.ones(2, N, D)
-    assert torch.allclose(saliency(same, 2.0), torch.full((2, N), 1 / N))
-    torch.manual_seed(0)
-    tokens = torch.randn(2, N, D)
-    assert torch.allclose(saliency(1e-9 * tokens, 4.0), saliency(tokens, 4.0), atol=1e-4)
-
-
-@pytest.mark.parametrize("num_single", [None, 2])
+@pytest.mark.parametrize("num_single", [N, 2])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share, num_single):
     features, shares, targets = problem()
-    sums = TokenStatistics(W, torch.float64)
+    sums = TokenStatistics(W, num_single if share else 0)
     sums.grow(C)
     for some in np.array_split(np.arange(B), 3):
-        sums.absorb_tokens(
+        sums.absorb(
             [(torch.from_numpy(features[some]), torch.from_numpy(shares[some]))],
             torch.from_numpy(targets[some]),
-            share,
-            num_single,
         )
-    found = solve_ridge(sums.gram, sums.cross, 0.5, "test").numpy()
+    found = solve_ridge(sums.gram(share), sums.cross(share), 0.5, "test").numpy()
     rows, labels, weights = [], [], []
     for b in range(B):
         rows.append(shares[b] @ features[b])
@@ -89,24 +56,26 @@ def test_solution_is_that_of_a_weighted_ridge_on_clips_and_tokens(share, num_sin
 def test_rounded_products_are_those_of_the_rounded_values():
     """Nothing is lost but the rounding itself, and torch's setting is as it was."""
     features, shares, targets = (torch.from_numpy(x) for x in problem())
-    sums = TokenStatistics(W, torch.float64)
+    sums = TokenStatistics(W, N)
     sums.grow(C)
     before = torch.backends.mkldnn.matmul.fp32_precision
-    sums.absorb_tokens([(features.float(), shares.float())], targets, 0.3, rounding=True)
+    sums.absorb([(features.float(), shares.float())], targets, rounding=True)
     assert torch.backends.mkldnn.matmul.fp32_precision == before
-    rows = []
+    whole, single = [], []
     for clip, share in zip(features.float(), shares.float(), strict=True):
-        rows.append(math.sqrt(0.7) * (share @ clip))
-        rows += list(clip * (0.3 * share).sqrt().unsqueeze(-1))
-    factors = torch.stack(rows).bfloat16().double()
-    wanted = (factors.T @ factors).tril()
-    assert torch.allclose(sums.gram.tril(), wanted, rtol=1e-6, atol=1e-6)
-    exact = TokenStatistics(W, torch.float64)
+        whole.append(share @ clip)
+        single += list(clip * share.sqrt().unsqueeze(-1))
+    exact = TokenStatistics(W, N)
     exact.grow(C)
-    exact.absorb_tokens([(features, shares)], targets, 0.3)
-    assert not torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-5)
-    assert torch.allclose(sums.gram.tril(), exact.gram.tril(), rtol=1e-2, atol=1e-2)
-    assert torch.allclose(sums.cross, exact.cross, rtol=1e-5)
+    exact.absorb([(features, shares)], targets)
+    for token_share, rows in ((0.0, whole), (1.0, single)):
+        factors = torch.stack(rows).bfloat16().double()
+        found, wanted = sums.gram(token_share).tril(), (factors.T @ factors).tril()
+        assert torch.allclose(found, wanted, rtol=1e-6, atol=1e-6)
+        unrounded = exact.gram(token_share).tril()
+        assert not torch.allclose(found, unrounded, rtol=1e-5)
+        assert torch.allclose(found, unrounded, rtol=1e-2, atol=1e-2)
+        assert torch.allclose(sums.cross(token_share), exact.cross(token_share), rtol=1e-5)
 
 
 @pytest.mark.parametrize("has_units", [True, False])
@@ -161,11 +130,11 @@ def test_wide_gram_matrices_are_made_in_blocks_of_their_lower_triangle():
     rng = np.random.default_rng(3)
     features = torch.from_numpy(rng.normal(size=(4, 2, 1203)))
     shares = torch.full((4, 2), 0.5, dtype=torch.float64)
-    sums = TokenStatistics(1203, torch.float64)
+    sums = TokenStatistics(1203, 0)
     sums.grow(1)
-    sums.absorb_tokens([(features, shares)], torch.ones(4, 1, dtype=torch.bool), 0.0)
+    sums.absorb([(features, shares)], torch.ones(4, 1, dtype=torch.bool))
     pooled = features.mean(dim=1)
-    assert torch.allclose(sums.gram.tril(), (pooled.T @ pooled).tril(), atol=1e-12)
+    assert torch.allclose(sums.gram(0.0).tril(), (pooled.T @ pooled).tril(), atol=1e-12)
 
 
 def test_pieces_are_summed_one_by_one_to_what_all_clips_give():
@@ -177,24 +146,26 @@ def test_pieces_are_summed_one_by_one_to_what_all_clips_give():
             begun.append(begin)
             yield features[begin : begin + 2], shares[begin : begin + 2]
 
-    one, by_two = TokenStatistics(W, torch.float64), TokenStatistics(W, torch.float64)
+    one, by_two = TokenStatistics(W, 2), TokenStatistics(W, 2)
     for sums in (one, by_two):
         sums.grow(C)
-    one.absorb_tokens([(features, shares)], targets, 0.3, 2)
-    by_two.absorb_tokens(pieces(), targets, 0.3, 2)
+    one.absorb([(features, shares)], targets)
+    by_two.absorb(pieces(), targets)
     assert begun == list(range(0, B, 2))
-    torch.testing.assert_close(one.gram.tril(), by_two.gram.tril(), rtol=0, atol=1e-12)
-    torch.testing.assert_close(one.cross, by_two.cross, rtol=0, atol=1e-12)
+    for share in (0.0, 0.3, 1.0):
+        mine, other = one.gram(share).tril(), by_two.gram(share).tril()
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)
+        torch.testing.assert_close(one.cross(share), by_two.cross(share), rtol=0, atol=1e-12)
 
 
 def test_of_tokens_that_count_alike_those_taken_singly_lie_all_over_the_clip():
     """81 tokens of one saliency, twelve counted: no stretch of the audio is left out."""
     features = torch.eye(81, dtype=torch.float64).unsqueeze(0)
-    sums = TokenStatistics(81, torch.float64)
+    sums = TokenStatistics(81, 12)
     sums.grow(1)
     alike = torch.full((1, 81), 1 / 81, dtype=torch.float64)
-    sums.absorb_tokens([(features, alike)], torch.ones(1, 1, dtype=torch.bool), 1.0, 12)
-    chosen = sums.gram.diagonal().nonzero().flatten()
+    sums.absorb([(features, alike)], torch.ones(1, 1, dtype=torch.bool))
+    chosen = sums.gram(1.0).diagonal().nonzero().flatten()
     assert len(chosen) == 12
     ends = torch.cat([torch.tensor([-1]), chosen, torch.tensor([81])])
     assert ends.diff().max() <= 13  # 81 / 12 = 6.75

@@ -25,7 +25,7 @@ class AnalyticOptions(ClosedFormOptions):
     contrast: tuple[float, ...] = (0.0,)
     saliency: tuple[float, ...] = (0.0,)
     token_share: tuple[float, ...] = (0.0,)
-    assignment_temperature: tuple[float, ...] = (float("inf"),)
+    assignment_temperature: tuple[float | None, ...] = (None,)
     count_power: tuple[float, ...] = (0.0, 0.5, 1.0)
     precision: Literal["bfloat16", "float32", "float64"] = "float64"
 

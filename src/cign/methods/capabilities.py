@@ -5,7 +5,7 @@ Code outside this package tests for a capability with the functions below, never
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -54,6 +54,15 @@ class HasMaps(Protocol):
         """Whether it does so with its current options."""
 
 
+@runtime_checkable
+class SelectsSettings(Protocol):
+    """A method that selects settings from the clips it learns."""
+
+    @property
+    def selected(self) -> dict[str, dict[str, Any]]:
+        """Names and values of the settings of each modality."""
+
+
 def updatable(method: Method) -> Updatable | None:
     """The method if it can be updated, else None."""
     return method if isinstance(method, Updatable) else None
@@ -72,3 +81,25 @@ def sums_over_clips(method: Method) -> SumsOverClips | None:
 def has_maps(method: Method) -> bool:
     """Whether predictions of the method localise each class in space and time."""
     return isinstance(method, HasMaps) and method.has_maps
+
+
+def selected_settings(method: Method) -> dict[str, dict[str, Any]]:
+    """The settings that the method selected from its clips, by modality; empty if none."""
+    return method.selected if isinstance(method, SelectsSettings) else {}
+
+
+def selection_in_words(method: Method) -> str:
+    """The selected settings in one line, for example ``audio pooling mean, ridge 20; visual ...``.
+
+    Empty if the method selected none.
+    """
+    return "; ".join(
+        f"{modality} " + ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())
+        for modality, settings in selected_settings(method).items()
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -84,6 +84,13 @@ class ClosedForm(Method):
         """Whether both modalities assign tokens to classes."""
         return all(self.of(modality).setting.view.has_tokens for modality in UNIMODAL)
 
+    @property
+    def selected(self) -> dict[str, dict[str, Any]]:
+        """The selected settings of each modality; empty if there was nothing to select from."""
+        if self.options.settings.size == 1:
+            return {}
+        return {modality: self.of(modality).setting.to_dict() for modality in UNIMODAL}
+
     def ridge_of(self, modality: str) -> float:
         """The ridge strength of a modality's solution."""
         return self.of(modality).setting.ridge

@@ -34,7 +34,7 @@ class ClosedFormOptions:
         saliency: See `View.saliency`.
         token_share: s of `TokenStatistics`: 0 fits only whole clips, 1 only single tokens.
         ridge: Ridge strength, added to the diagonal of a Gram matrix.
-        assignment_temperature: tau of the assignment of tokens; infinity (``.inf``) weights them by
+        assignment_temperature: tau of the assignment of tokens; None (``null``) weights them by
             their saliency alone.
         temperature: Divides the scores, which are about 0..1, before the soft-max.
         count_power: Scores of a class with n_i training clips are multiplied by
@@ -55,7 +55,7 @@ class ClosedFormOptions:
     saliency: tuple[float, ...] = (0.0, 2.0)
     token_share: tuple[float, ...] = (0.2, 0.0, 0.5)
     ridge: tuple[float, ...] = (100.0, 20.0, 300.0, 1000.0, 3000.0)
-    assignment_temperature: tuple[float, ...] = (0.3, 0.1, math.inf)
+    assignment_temperature: tuple[float | None, ...] = (0.3, 0.1, None)
     temperature: tuple[float, ...] = (0.1, 0.05, 0.2)
     count_power: tuple[float, ...] = (0.5, 0.0, 1.0)
     num_single: int = 12
@@ -76,13 +76,13 @@ class ClosedFormOptions:
             raise one_of(self.precision, PRECISIONS, "precision")
         for name, low, high in (
             ("token_share", 0.0, 1.0),
-            ("ridge", 0.0, math.inf),
-            ("assignment_temperature", 1e-6, math.inf),
+            ("ridge", 0.0, 1e30),
+            ("assignment_temperature", 1e-6, 1e6),
             ("temperature", 1e-6, 1e6),
             ("count_power", 0.0, 10.0),
         ):
             for value in getattr(self, name):
-                if not low <= value <= high:
+                if value is not None and not low <= value <= high:
                     raise InputError("bad-value", f"{name} {value} must be in [{low:g}, {high:g}]")
         for name in ("pooling", "normalisation", "contrast", "saliency", *_LISTS):
             values = getattr(self, name)
@@ -104,7 +104,9 @@ class ClosedFormOptions:
             ),
             token_shares=self.token_share,
             ridges=self.ridge,
-            assignment_temperatures=self.assignment_temperature,
+            assignment_temperatures=tuple(
+                math.inf if tau is None else tau for tau in self.assignment_temperature
+            ),
             temperatures=self.temperature,
             count_powers=self.count_power,
         )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from cign.errors import InputError
 from cign.methods.closed_form_options import DTYPES, ClosedFormOptions
 from cign.methods.selection import Setting, Settings
 from cign.networks.ridge import RandomFeatures
@@ -59,6 +60,7 @@ class ModalityRidge(nn.Module):
         self.register_buffer("losses", torch.zeros(settings.shape, dtype=torch.float64))
         self.register_buffer("evidence", torch.zeros((), dtype=torch.float64))
         self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))
+        self.register_load_state_dict_post_hook(_check_chosen)
 
     @property
     def setting(self) -> Setting:
@@ -130,3 +132,13 @@ class ModalityRidge(nn.Module):
             # Settings that cannot be distinguished: the one listed first.
             first = (self.losses.flatten() <= lowest * (1 + 1e-9)).to(torch.uint8).argmax()
             self.chosen = first.to(torch.int64)
+
+
+def _check_chosen(one: ModalityRidge, _: object) -> None:
+    """Refuse a loaded number of a setting that does not exist."""
+    if not 0 <= int(one.chosen) < one.settings.size:
+        raise InputError(
+            "damaged",
+            f"the weights choose setting {int(one.chosen)} of {one.settings.size}: restore or "
+            "recreate them",
+        )

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as binary_cross
 from cign.data.tasks import IntArray
 from cign.networks.leave_out import LeftOut, sets_by_source
 from cign.networks.token_ridge import assign_tokens
-from cign.networks.views import View
+from cign.networks.views import View, describe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,19 @@ class Setting:
     assignment_temperature: float
     temperature: float
     count_power: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values that have an effect, by the names of the options."""
+        values = describe(self.view)
+        if self.view.has_tokens:
+            tau = self.assignment_temperature
+            values["token_share"] = self.token_share
+            values["assignment_temperature"] = None if math.isinf(tau) else tau
+        return values | {
+            "ridge": self.ridge,
+            "temperature": self.temperature,
+            "count_power": self.count_power,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

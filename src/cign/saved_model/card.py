@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from cign.methods.capabilities import selection_in_words
 from cign.open_set.rule import KNOWN_SHARE, UnknownRule
 from cign.saved_model.model import Model
 
@@ -16,6 +17,7 @@ def model_card(model: Model, licence: str | None = None) -> str:
         licence: Licence of the weights, as hubs name it; None for not stated.
     """
     groups = [(i + 1, group) for i, group in enumerate(model.groups) if group]
+    selected = selection_in_words(model.method)
     lines = [
         "---",
         "library_name: cign",
@@ -28,6 +30,7 @@ def model_card(model: Model, licence: str | None = None) -> str:
         f"Method `{model.method.name}`, backbone `{model.backbone}` ({model.regime}), "
         f"{len(groups)} tasks.",
         "",
+        *([f"Settings selected from the training clips: {selected}.", ""] if selected else []),
         "## Use",
         "",
         "```",

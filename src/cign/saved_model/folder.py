@@ -15,6 +15,7 @@ from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.base import Method
+from cign.methods.capabilities import selected_settings
 from cign.networks.training_state import inference_state
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
@@ -59,6 +60,7 @@ def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
             "format": FORMAT,
             "method": METHODS.reference(type(model.method)),
             "options": dataclasses.asdict(model.method.options),
+            "selected": selected_settings(model.method),
             "classes": [
                 {"name": name, "task": task + 1}
                 for task, group in enumerate(model.groups)

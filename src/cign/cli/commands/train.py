@@ -151,11 +151,15 @@ def _learn(options: Any, is_first: bool) -> Any:
 
 def _show(learner: Any, out: Path) -> None:
     """Write the report of a finished run and show its metrics."""
+    from cign.methods.capabilities import selection_in_words
     from cign.report import write_report
 
     page = out / "report.html"
     write_report([out], page)
     show_results(learner.metrics)
+    selected = selection_in_words(learner.model.method)
+    if selected:
+        note(f"selected: {selected}")
     say(f"run {out}, model {out / 'model'}, report {page}")
 
 

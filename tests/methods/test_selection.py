@@ -1,0 +1,368 @@
+"""Settings selected from the clips: the losses against training again without each source."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cign.data.batches import ArraySource
+from cign.data.tasks import TaskClips, TaskSequence
+from cign.errors import InputError
+from cign.methods.base import TaskData
+from cign.methods.phases import Phase, TrainingOptions
+from cign.methods.selection import chosen_clips
+from cign.metrics.predictions import Predictions
+from cign.training.feed import Feed
+from cign.vocabulary import UNIMODAL
+from refusals import input_error
+from toy import FIXED, toy_loop, toy_method, toy_tokens
+
+CANDIDATES = {
+    "width": 24,
+    "pooling": ["tokens", "mean", "statistics"],
+    "contrast": [0.0, 0.5],
+    "saliency": [2.0],
+    "token_share": [0.3, 0.0],
+    "ridge": [1.0, 20.0],
+    "assignment_temperature": [0.3, None],
+    "temperature": [0.1, 0.3],
+    "count_power": [0.5, 0.0],
+    "num_single": 2,
+    "precision": "float64",
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Problem:
+    """A method that learns tasks of given clips, without the loop."""
+
+    def __init__(self, labels, sources, groups, options=CANDIDATES, noise=2.0, **setup):
+        names = [f"class {c}" for c in range(6)]
+        _, audio, visual = toy_tokens(6, 12, noise=noise)
+        self.rows = np.array([12 * c[0] + n % 12 for n, c in enumerate(labels)])
+        self.clips = TaskClips.of(
+            [tuple(names[c] for c in some) for some in labels],
+            TaskSequence(tuple(tuple(names[c] for c in group) for group in groups)),
+            sources,
+        )
+        self.source = ArraySource(lambda i: audio[self.rows[i]], lambda i: visual[self.rows[i]], 0)
+        self.method = toy_method("cign_analytic", options, **setup)
+
+    def data(self, task, new=None):
+        feed = Feed(clips=self.clips, source=self.source, device="cpu")
+        none = np.zeros(0, dtype=np.int64)
+        every = np.arange(len(self.rows))
+        return TaskData(
+            task=task,
+            num_old=self.method.num_classes,
+            num_new=self.clips.tasks.sizes[task],
+            new=self.clips.of_task(every, task) if new is None else np.asarray(new, dtype=np.int64),
+            memory=none,
+            earlier=none,
+            batches=lambda indices: feed.batches([indices], task),
+            class_of=self.clips.class_of,
+            sources=lambda indices: [self.clips.sources[i] for i in indices],
+            features=lambda indices: np.zeros((0, 0), np.float32),
+            bytes_per_clip=0,
+            seed=0,
+        )
+
+    def teach(self, task, new=None):
+        data = self.data(task, new)
+        self.method.grow(data.num_new)
+        phase = Phase(name="s", indices=data.new, options=TrainingOptions(), updates=False)
+        for batch in data.batches(data.new):
+            self.method.learn(batch, phase)
+        self.method.after_task(data)
+        return self.method
+
+
+def small(**how):
+    """Two tasks of three classes with unequal counts; most sources have two clips."""
+    counts = (9, 3, 6, 5, 8, 4)
+    labels = [(c,) for c, number in enumerate(counts) for _ in range(number)]
+    sources = [f"recording {n // 2}" for n in range(len(labels))]
+    return Problem(labels, sources, [[0, 1, 2], [3, 4, 5]], **how)
+
+
+def explicit(problem, modality, tasks=(0, 1), multi_label=False):
+    """The tallies by training again without the sources of each clip, setting by setting."""
+    settings, one = problem.method.options.settings, problem.method.of(modality)
+    clips = problem.clips
+    tallies = np.zeros(settings.size)
+    for task in tasks:
+        known = clips.up_to(np.arange(len(problem.rows)), task)
+        num_classes = sum(clips.tasks.sizes[: task + 1])
+        targets = clips.targets[:, :num_classes]
+        own = [i for i in known if clips.task_of_clip[i] == task]
+        tokens = problem.source.read(np.arange(len(problem.rows)))[UNIMODAL.index(modality)]
+        for number in range(settings.size):
+            setting = settings[number]
+            first = next(n for n in range(settings.size) if settings[n] == setting)
+            if first != number:
+                tallies[number] = math.inf
+                continue
+            view = setting.view
+            features = one.projection(view)(view.vectors(tokens.double())).numpy()
+            shares = view.shares(tokens.double()).numpy()
+            losses = [[] for _ in range(num_classes)]
+            for i in own:
+                # Clips of earlier tasks are not stored, so they stay.
+                gone = [j for j in own if set(clips.sources[i]) & set(clips.sources[j])]
+                others = [j for j in known if j not in gone]
+                x, y = [], []
+                for j in others:
+                    pooled = shares[j] @ features[j]
+                    x.append(math.sqrt(1 - setting.token_share) * pooled)
+                    y.append(math.sqrt(1 - setting.token_share) * targets[j])
+                    if setting.token_share and view.has_tokens:
+                        best = np.argsort(-shares[j])[:2]
+                        part = setting.token_share * shares[j][best] / shares[j][best].sum()
+                        x += list(np.sqrt(part)[:, None] * features[j][best])
+                        y += list(np.sqrt(part)[:, None] * targets[j])
+                x, y = np.array(x), np.array(y, float)
+                solution = np.linalg.solve(x.T @ x + setting.ridge * np.eye(x.shape[1]), x.T @ y)
+                counts = targets[others].sum(axis=0)
+                scores = features[i] @ solution
+                weight = np.repeat(shares[i][:, None], num_classes, axis=1)
+                if math.isfinite(setting.assignment_temperature):
+                    weight = weight * np.exp(scores / setting.assignment_temperature)
+                    weight = weight / weight.sum(axis=0)
+                clip = (weight * scores).sum(axis=0)
+                at_least = np.maximum(counts, 1)
+                clip = clip * (at_least.mean() / at_least) ** setting.count_power
+                if multi_label:
+                    logits = (clip - 0.5) / setting.temperature
+                    each = np.logaddexp(0, logits) - targets[i] * logits
+                    loss = each.mean()
+                else:
+                    logits = clip / setting.temperature
+                    loss = np.logaddexp.reduce(logits) - logits[targets[i]].sum()
+                for c in np.flatnonzero(targets[i]):
+                    if counts[c] > 0:
+                        losses[c].append(loss)
+            tallies[number] += sum(np.mean(some) for some in losses if some)
+    return tallies
+
+
+def test_tallies_are_the_losses_of_training_again_without_each_source():
+    problem = small()
+    for task in (0, 1):
+        problem.teach(task)
+    for modality in UNIMODAL:
+        one = problem.method.of(modality)
+        wanted = explicit(problem, modality)
+        np.testing.assert_allclose(one.losses.flatten().numpy(), wanted, rtol=1e-6)
+        assert int(one.chosen) == int(wanted.argmin())
+        assert float(one.evidence) == 6  # classes: three of each task
+        assert one.setting == problem.method.options.settings[int(wanted.argmin())]
+
+
+def test_clips_of_several_labels_and_sources():
+    labels = [(n % 3,) if n % 4 else (n % 3, (n + 1) % 3) for n in range(24)]
+    sources = [f"{n // 2}" if n % 4 else f"{n // 2} + {n // 3}" for n in range(24)]
+    options = {**CANDIDATES, "pooling": ["tokens"], "contrast": [0.5], "count_power": [0.5]}
+    problem = Problem(labels, sources, [[0, 1, 2]], options=options, multi_label=True)
+    assert max(map(len, problem.clips.sources)) == 2
+    problem.teach(0)
+    for modality in UNIMODAL:
+        wanted = explicit(problem, modality, tasks=(0,), multi_label=True)
+        losses = problem.method.of(modality).losses.flatten().numpy()
+        np.testing.assert_allclose(losses, wanted, rtol=1e-6)
+
+
+def tallies(method):
+    return {modality: method.of(modality).losses for modality in UNIMODAL}
+
+
+def test_the_order_of_the_clips_of_a_task_does_not_matter():
+    problem, other = small(), small()
+    for task in (0, 1):
+        problem.teach(task)
+        every = other.clips.of_task(np.arange(len(other.rows)), task)
+        other.teach(task, np.random.default_rng(3).permutation(every))
+    for modality, losses in tallies(problem.method).items():
+        torch.testing.assert_close(other.method.of(modality).losses, losses, rtol=1e-9, atol=0)
+        assert other.method.of(modality).setting == problem.method.of(modality).setting
+
+
+@pytest.mark.parametrize("groups", [[[0, 1, 2, 3, 4, 5]], [[4, 1], [0], [5, 3, 2]]])
+def test_given_the_settings_the_solution_does_not_depend_on_tasks(groups):
+    problem = small()
+    for task in (0, 1):
+        problem.teach(task)
+    other = Problem([(int(r) // 12,) for r in problem.rows], None, groups)
+    other.rows = problem.rows
+    for task in range(len(groups)):
+        other.teach(task)
+    columns = [c for group in groups for c in group]
+    for modality in UNIMODAL:
+        one, same = problem.method.of(modality), other.method.of(modality)
+        same.chosen = one.chosen.clone()
+    other.method.solve()
+    for modality in UNIMODAL:
+        wanted = problem.method.of(modality).weights[:, columns]
+        torch.testing.assert_close(other.method.of(modality).weights, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["one clip per class", "one source per class", "nothing"])
+def test_without_evidence_the_default_is_used(case):
+    number = 1 if case == "one clip per class" else 4
+    labels = [(c,) for c in range(3) for _ in range(number)]
+    sources = None if number == 1 else [f"{c}" for (c,) in labels]
+    problem = Problem(labels, sources, [[0, 1, 2]])
+    problem.teach(0, new=[] if case == "nothing" else None)
+    for modality in UNIMODAL:
+        one = problem.method.of(modality)
+        assert float(one.evidence) == 0
+        assert int(one.chosen) == 0
+        assert not one.losses.any()
+
+
+def test_a_class_without_evidence_counts_for_nothing():
+    """The third class has a single clip, so that two classes are scored."""
+    labels = [(0,)] * 5 + [(1,)] * 5 + [(2,)]
+    problem = Problem(labels, None, [[0, 1, 2]])
+    problem.teach(0)
+    assert float(problem.method.audio.evidence) == 2
+    wanted = explicit(problem, "audio", tasks=(0,))
+    np.testing.assert_allclose(problem.method.audio.losses.flatten().numpy(), wanted, rtol=1e-6)
+
+
+def test_of_settings_that_cannot_be_distinguished_the_first_is_used():
+    """In clips of one repeated token, all poolings by a mean are the same, and so is contrast 0."""
+    options = {
+        **{"width": 24, "precision": "float64", "pooling": ["mean", "tokens"]},
+        **{"contrast": [0.0], "saliency": [0.0, 2.0], "token_share": [0.0], "num_single": 2},
+        **{"ridge": [5.0], "assignment_temperature": [None], "temperature": [0.1]},
+        "count_power": [0.5],
+    }
+    for poolings in (["mean", "tokens"], ["tokens", "mean"]):
+        problem = small(options={**options, "pooling": poolings})
+        inner = problem.source.read
+        problem.source = ArraySource(
+            lambda i, read=inner: read(i)[0][:, :1].repeat(1, 3, 1).numpy(),
+            lambda i, read=inner: read(i)[1][:, :1].repeat(1, 4, 1).numpy(),
+            0,
+        )
+        problem.teach(0)
+        for modality in UNIMODAL:
+            one = problem.method.of(modality)
+            finite = one.losses[one.losses.isfinite()]
+            torch.testing.assert_close(finite, finite[:1].expand_as(finite), rtol=1e-9, atol=0)
+            assert float(one.evidence) == 3
+            assert one.setting.view.pooling == poolings[0]
+
+
+def test_identical_clips_choose_without_failing():
+    problem = small()
+    problem.rows[:] = 0
+    problem.teach(0)
+    for modality in UNIMODAL:
+        one = problem.method.of(modality)
+        assert one.losses.flatten()[0].isfinite()
+        assert one.losses.flatten()[int(one.chosen)] <= one.losses.amin() * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("name", sorted(set(CANDIDATES) - {"width", "num_single", "precision"}))
+def test_lists_without_different_values_are_refused(name):
+    for values in ([], [*CANDIDATES[name], CANDIDATES[name][0]]):
+        with input_error("bad-value", name, "different values"):
+            toy_method("cign_analytic", {**CANDIDATES, name: values})
+
+
+@pytest.mark.parametrize("most", [1, 8, 15])
+def test_a_bound_on_the_clips_that_select(most):
+    classes = [0] * 20 + [1] * 6 + [2] * 4
+    sources = [(f"recording {n // 2}",) for n in range(len(classes))]
+    sets = chosen_clips(classes, sources, most, math.inf)
+    read = {clip for one in sets for clip in one.clips}
+    assert len(sets) >= 1
+    assert len(read) <= max(most, 2)
+    counts = np.bincount([classes[one.scored[0]] for one in sets], minlength=3)
+    assert counts.max() - counts.min() <= 1  # evenly over classes
+    # The choice depends on the names of sources alone.
+    order = np.random.default_rng(0).permutation(len(classes))
+    again = chosen_clips([classes[i] for i in order], [sources[i] for i in order], most, math.inf)
+    named = {sources[one.scored[0]] for one in sets}
+    assert named == {sources[order[one.scored[0]]] for one in again}
+
+
+def test_no_clip_selects_if_none_may():
+    problem = small(options={**CANDIDATES, "most_selecting": 0})
+    problem.teach(0)
+    assert float(problem.method.audio.evidence) == 0
+    assert int(problem.method.audio.chosen) == 0
+
+
+def test_a_run_resumed_in_a_later_task_has_the_same_tallies(tmp_path):
+    options = {**CANDIDATES, "batch_size": 3}
+    whole = toy_loop("cign_analytic", options=options, num_tasks=3)
+    whole.run()
+    stopped = toy_loop(
+        "cign_analytic",
+        options=options,
+        num_tasks=3,
+        folder=tmp_path,
+        checkpoint_every_s=0.0,
+        stop_after=9,
+    )
+    stopped.run()
+    assert float(stopped.method.audio.evidence) > 0
+    resumed = toy_loop("cign_analytic", options=options, num_tasks=3, folder=tmp_path)
+    resumed.predictions = Predictions.load(resumed.predictions_path)
+    resumed.resume()
+    resumed.run()
+    state = whole.method.state_dict()
+    assert {"audio.losses", "visual.evidence", "audio.chosen"} <= set(state)
+    for name, value in resumed.method.state_dict().items():
+        assert torch.equal(value, state[name]), name
+
+
+def test_a_removed_class_leaves_tallies_and_settings():
+    problem = small()
+    for task in (0, 1):
+        problem.teach(task)
+    method = copy.deepcopy(problem.method)
+    method.remove_class(1)
+    for modality, losses in tallies(problem.method).items():
+        assert torch.equal(method.of(modality).losses, losses)
+        assert method.of(modality).setting == problem.method.of(modality).setting
+    before = {m: problem.method.class_tokens(m) for m in UNIMODAL}
+    method.solve()
+    rest = [0, 2, 3, 4, 5]
+    for modality in UNIMODAL:
+        weights = problem.method.of(modality).weights[:, rest]
+        torch.testing.assert_close(method.of(modality).weights, weights, rtol=0, atol=1e-6)
+        assert method.class_tokens(modality).shape == (before[modality].shape[0], 5)
+
+
+def test_selected_settings_classify_better_than_a_bad_default():
+    """A ridge strength far too high is left for a better one as soon as there are clips."""
+    options = {**FIXED["cign_analytic"], "width": 60, "ridge": [1e6, 1.0], "temperature": [0.1]}
+    loop = toy_loop("cign_analytic", options=options, num_tasks=3)
+    loop.run()
+    for modality in UNIMODAL:
+        assert loop.method.ridge_of(modality) == 1.0
+
+
+def test_a_ridge_that_is_singular_without_some_clips_is_not_selected():
+    options = {**CANDIDATES, "width": 200, "ridge": [1e-300, 1.0]}
+    problem = small(options=options)
+    problem.teach(0)
+    for modality in UNIMODAL:
+        assert problem.method.ridge_of(modality) == 1.0
+
+
+def test_an_unknown_value_is_refused_by_name():
+    with pytest.raises(InputError, match="pooling"):
+        toy_method("cign_analytic", {**CANDIDATES, "pooling": ["median"]})
