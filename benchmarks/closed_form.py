@@ -22,7 +22,7 @@ from cign.backbones.registry import load_backbone
 from cign.data.store import Store
 from cign.learner import Learner
 from cign.methods.base import Batch, Setup
-from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
+from cign.methods.cign_analytic import CignAnalytic
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
@@ -87,7 +87,7 @@ def flagship(shape: TokenShape) -> CignAnalytic:
     """`cign_analytic` with its recipe, before learning any class."""
     recipe = builtin_recipe("cign_analytic")
     return CignAnalytic(
-        Setup(shape=shape), configure(CignAnalyticOptions, recipe.options, "recipe")
+        Setup(shape=shape), configure(CignAnalytic.Options, recipe.options, "recipe")
     )
 
 
@@ -105,7 +105,7 @@ def adding(shape: TokenShape, num_known: int) -> tuple[float, int]:
         begun = time.perf_counter()
         method.grow(1)
         method.learn(batch, phase)
-        method.after_task(None)  # type: ignore[arg-type]
+        method.solve()
         seconds.append(time.perf_counter() - begun)
     return statistics.median(seconds), method.state_bytes
 

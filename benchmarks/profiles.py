@@ -111,7 +111,7 @@ def step(options: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def closed_form(options: argparse.Namespace, folder: Path) -> list[str]:
-    from cign.methods import cign_analytic
+    from cign.networks import views
     from cign.networks.ridge import RandomFeatures
     from cign.networks.token_ridge import TokenStatistics
 
@@ -122,15 +122,15 @@ def closed_form(options: argparse.Namespace, folder: Path) -> list[str]:
             watch, whole_s = timed(
                 lambda m=method, b=batch, p=phase: [m.learn(b, p) for _ in range(4)],
                 (RandomFeatures, "forward", "random features"),
-                (cign_analytic, "contrast", "contrast"),
-                (cign_analytic, "saliency", "saliency"),
-                (TokenStatistics, "absorb_tokens", "sums of products"),
+                (views, "contrast", "contrast"),
+                (views, "saliency", "saliency"),
+                (TokenStatistics, "absorb", "sums of products"),
             )
             if (name, number) == ("small encoders", MANY):
                 options.seconds["learn in closed form, 1,000 classes"] = whole_s / (4 * 64)
                 options.state_bytes = method.state_bytes
             began = time.perf_counter()
-            method.after_task(None)  # type: ignore[arg-type]
+            method.solve()
             solve_s = time.perf_counter() - began
             lines += [f"{name}, {number:,} classes, batches of 64:", ""]
             lines += [*watch.table(whole_s, 4 * 64, "clip"), ""]

@@ -33,7 +33,7 @@ def two_tables(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "RESULTS", tmp_path)
     recipes = tmp_path / "recipes"
     recipes.mkdir()
-    text = "method: analytic\noptions: {width: 30, ridge: 1.0, batch_size: 8}\n"
+    text = "method: analytic\noptions: {width: 30, ridge: [1.0], batch_size: 8}\n"
     (recipes / "analytic.yaml").write_text(text)
     config = module.BenchConfig(
         stores=(tmp_path,), methods=("finetune", "analytic"), tasks=(1,), recipes=recipes

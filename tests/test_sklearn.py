@@ -16,6 +16,7 @@ from cign import Learner, Store
 from cign.errors import InputError
 from cign.sklearn import AnalyticClassifier, ClipClassifier
 from refusals import input_error, run_error
+from toy import FIXED
 
 # The checks of scikit-learn that do not apply, by scaling, with the reason of each.
 NOT_APPLICABLE = {
@@ -52,9 +53,8 @@ def tokens(store, split):
 
 def test_it_is_the_method_analytic_on_pooled_tokens(tiny):
     store = Store.open(tiny[1])
-    learner = Learner("analytic", options={"width": 50, "ridge": 5.0}).learn(
-        store, tasks=2, progress=False
-    )
+    options = {**FIXED["analytic"], "width": 50, "ridge": [5.0]}
+    learner = Learner("analytic", options=options).learn(store, tasks=2, progress=False)
     method = learner.model.method
     X, y, split = tokens(store, "train")
     ours = AnalyticClassifier(num_audio_features=split, width=50, ridge=5.0).fit(X, y)

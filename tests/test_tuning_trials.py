@@ -37,7 +37,7 @@ def test_a_trial_is_laid_over_its_base_and_the_common_training():
     expected = {**common["training"], "learning_rate": 1.0, "weight_decay": 1.0}
     assert found == {"trunk": "linear", "training": expected}
     # A method without training, and a trial without a base.
-    assert tune.trial_options("analytic", {"ridge": 1.0}) == {"ridge": 1.0}
+    assert tune.trial_options("analytic", {"ridge": [1.0]}) == {"ridge": [1.0]}
 
 
 def test_the_chosen_trial_is_written_and_the_trials_stay(tmp_path):

@@ -22,7 +22,8 @@ from step import cign_method, cign_step, clips
 from cign.backbones.resnet import ResNetPair
 from cign.layers.rounding import rounded, rounded_products
 from cign.methods.base import Batch
-from cign.methods.cign_analytic import PIECE_BYTES, CignAnalytic
+from cign.methods.cign_analytic import CignAnalytic
+from cign.methods.modality_ridge import PIECE_BYTES
 from cign.methods.phases import Phase, TrainingOptions
 from cign.networks.encoder import TokenShape
 from cign.networks.token_ridge import BLOCK

@@ -46,7 +46,7 @@ def make_model(folder: Path) -> None:
     method.grow(NUM_CLASSES)
     for label in range(NUM_CLASSES):
         method.learn(made_up(shape, label, NUM_CLASSES, rng), phase)
-    method.after_task(None)  # type: ignore[arg-type]
+    method.solve()
     model = Model(
         method=method.eval(),
         groups=(tuple(f"class {number}" for number in range(NUM_CLASSES)),),

@@ -52,7 +52,7 @@ def recipes(tmp_path_factory):
     ):
         text = f"method: {method}\noptions:\n  training: {training}\n"
         (folder / f"{name}.yaml").write_text(text)
-    text = "method: analytic\noptions: {width: 30, ridge: 1.0, batch_size: 8}\n"
+    text = "method: analytic\noptions: {width: 30, ridge: [1.0], batch_size: 8}\n"
     (folder / "analytic.yaml").write_text(text)
     return folder
 

@@ -108,7 +108,7 @@ def test_an_option_that_would_be_ignored(content, sentence, refusal, world, tmp_
 
 
 def test_a_bench_gone_on_with_by_another_configuration(refusal, world, tmp_path, capsys):
-    recipe = {"method": "analytic", "options": {"width": 20, "ridge": 1.0}}
+    recipe = {"method": "analytic", "options": {"width": 20, "ridge": [1.0]}}
     (tmp_path / "analytic.yaml").write_text(yaml.safe_dump(recipe))
     out = tmp_path / "bench"
     base = ("bench", world.store, "--out", out, "--methods", "analytic", "--no-models")

@@ -133,7 +133,7 @@ def test_the_command_writes_them_and_refuses_other_formats(cign, world, tmp_path
 
 
 def test_unknown_clips_have_rows_that_are_neither_right_nor_wrong(cign, world, tmp_path):
-    learner = Learner("analytic", options={"width": 40, "ridge": 1.0})
+    learner = Learner("analytic", options={"width": 40, "ridge": [1.0]})
     learner.learn(world.store, tasks=2)
     hidden = learner.model.classes[0]
     learner.rename(hidden, "something else")

@@ -18,7 +18,7 @@ from .adding import refused, write
 @pytest.fixture(scope="module")
 def stranger(world, tmp_path_factory):
     """A model that does not know one of the four classes by its name."""
-    learner = Learner("analytic", options={"width": 40, "ridge": 1.0})
+    learner = Learner("analytic", options={"width": 40, "ridge": [1.0]})
     learner.learn(world.store, tasks=2)
     learner.rename(learner.model.classes[0], "something else")
     folder = tmp_path_factory.mktemp("stranger") / "model"

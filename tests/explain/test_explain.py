@@ -23,7 +23,7 @@ from cign.inference.localization import Maps, maps_of
 from cign.inference.prediction import Prediction
 from cign.methods.capabilities import has_maps
 from refusals import input_error
-from toy import SHAPE, toy_loop, toy_tokens
+from toy import FIXED, SHAPE, toy_loop, toy_tokens
 
 RATE_HZ = 8000
 CLASSES = ("bell", "drum", "horn $x^2_y")
@@ -236,7 +236,7 @@ def test_maps_of_methods(name):
     fast = {"training": {"num_epochs": 1, "min_steps": 0, "batch_size": 16}}
     options = {
         "cign": {**fast, "depth": 1, "num_heads": 2},
-        "cign_analytic": {"width": 30},
+        "cign_analytic": {**FIXED["cign_analytic"], "width": 30},
     }.get(name, fast)
     torch.set_num_threads(1)
     loop = toy_loop(
