@@ -147,7 +147,7 @@ def test_one_pass_without_a_second_look_at_old_clips():
     inner = loop.source.read
     loop.source = SimpleNamespace(
         read=lambda i: (read.append(i), inner(i))[1],
-        there=loop.source.there,
+        availability=loop.source.availability,
         bytes_per_clip=loop.source.bytes_per_clip,
     )
     loop.run()
