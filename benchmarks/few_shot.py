@@ -42,7 +42,7 @@ def few_shot(clips: Sequence[Clip], num_shots: int) -> list[int]:
         InputError: If a class has fewer training clips.
     """
     if num_shots < 1:
-        raise InputError(f"num_shots is {num_shots}: use 1 or more")
+        raise InputError("bad-value", f"num_shots is {num_shots}: use 1 or more")
     of_class: dict[str, list[int]] = defaultdict(list)
     for index, clip in enumerate(clips):
         if clip.split == "train":
@@ -52,8 +52,9 @@ def few_shot(clips: Sequence[Clip], num_shots: int) -> list[int]:
     for label, indices in of_class.items():
         if len(indices) < num_shots:
             raise InputError(
+                "bad-value",
                 f"class {label} has {len(indices)} training clips: choose at most as many shots, "
-                f"not {num_shots}"
+                f"not {num_shots}",
             )
         ranked = sorted(indices, key=lambda i: (_hash(clips[i].id), clips[i].id))
         chosen.update(ranked[:num_shots])

@@ -68,7 +68,7 @@ def assign(clips: Sequence[Clip], num_folds: int) -> dict[str, int]:
     each to the fold with the fewest clips of the source's classes, and of these to the smallest.
     """
     if num_folds < 2:
-        raise InputError(f"num_folds is {num_folds}: use 2 or more")
+        raise InputError("bad-value", f"num_folds is {num_folds}: use 2 or more")
     labels_of: dict[str, Counter[str]] = defaultdict(Counter)
     for clip in clips:
         sources = sources_of(clip)
@@ -77,7 +77,7 @@ def assign(clips: Sequence[Clip], num_folds: int) -> dict[str, int]:
         for number, source in enumerate(sources):
             labels_of[source].update([clip.labels[number]] if paired else clip.labels)
     if len(labels_of) < num_folds:
-        raise InputError(f"{len(labels_of)} sources are too few for {num_folds} folds")
+        raise InputError("bad-value", f"{len(labels_of)} sources are too few for {num_folds} folds")
     counts = [Counter[str]() for _ in range(num_folds)]
     fold_of = {}
     for source in sorted(labels_of, key=lambda name: (-labels_of[name].total(), _hash(name))):

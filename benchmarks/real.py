@@ -57,7 +57,9 @@ def read_list(path: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
     except FileNotFoundError:
-        raise InputError(f"list {path} not found: restore it from the repository") from None
+        raise InputError(
+            "file-missing", f"list {path} not found: restore it from the repository"
+        ) from None
 
 
 def key_of(name: str) -> str:
@@ -113,8 +115,9 @@ class Originals:
                 f"{folders.count(folder)} in {folder}" for folder in FOLDERS if folder in folders
             )
             raise InputError(
+                "file-missing",
                 f"{len(missing)} originals are missing in {self.root} ({counts}; for example "
-                f"{missing[0]}): docs/real.md says where to download them"
+                f"{missing[0]}): docs/real.md says where to download them",
             )
 
 
@@ -139,7 +142,7 @@ class Builder:
 
     def _solo(self, path: str) -> Row:
         if path not in self.solos:
-            raise InputError(f"the list of real24 has no clip {path}: restore it")
+            raise InputError("bad-list", f"the list of real24 has no clip {path}: restore it")
         return self.solos[path]
 
     def clip(self, row: Row) -> tuple[Image, Sound]:
@@ -212,11 +215,15 @@ def _claim(out: Path, record: dict[str, object]) -> None:
     if (out / RECORD).exists():
         if read_json(out / RECORD, "the record of a set") != record:
             raise InputError(
+                "store-mismatch",
                 f"{out} was built from another list or by another version: give a new folder, or "
-                "remove this one"
+                "remove this one",
             )
     elif any(entry.name != ".lock" for entry in out.iterdir()):
-        raise InputError(f"{out} is not empty and has no {RECORD}: give a new or empty folder")
+        raise InputError(
+            "conflicting-options",
+            f"{out} is not empty and has no {RECORD}: give a new or empty folder",
+        )
     else:
         write_json(out / RECORD, record)
 
@@ -232,7 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     builder = Builder(Originals(options.originals), read_list(options.lists / "real24.csv"))
     for name in options.sets.split(","):
         if name not in SETS:
-            raise InputError(f"set {name!r} is unknown: use {', '.join(SETS)}")
+            raise InputError("unknown-name", f"set {name!r} is unknown: use {', '.join(SETS)}")
         folder = options.out / name
         build(options.lists / f"{name}.csv", builder, folder, progress=make_progress())
         write_few_shot(folder)

@@ -33,7 +33,9 @@ Image = NDArray[np.uint8]
 def _frame(path: Path) -> av.VideoFrame:
     frame = decode_image(path)
     if frame is None:
-        raise InputError(f"{path} cannot be decoded as an image: download it again")
+        raise InputError(
+            "file-unreadable", f"{path} cannot be decoded as an image: download it again"
+        )
     return frame
 
 
@@ -60,11 +62,11 @@ def read_sound(path: Path) -> Sound:
     except (av.error.FFmpegError, OSError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"{path} cannot be decoded as audio ({reason}): download it again"
+            "file-unreadable", f"{path} cannot be decoded as audio ({reason}): download it again"
         ) from None
     sound = np.concatenate(pieces) / 32768.0
     if not sound.any():
-        raise InputError(f"{path} is silent: download it again")
+        raise InputError("bad-clip", f"{path} is silent: download it again")
     return shorten(sound)
 
 
@@ -113,7 +115,7 @@ def tile_of(box: str) -> int:
         x, y = tile % 2 / 2, tile // 2 / 2
         if edges == (x, y, x + 0.5, y + 0.5):
             return tile
-    raise InputError(f"box {box!r} is none of the four tiles: restore the list")
+    raise InputError("bad-list", f"box {box!r} is none of the four tiles: restore the list")
 
 
 def arrange(image: Image, others: Sequence[Image], tile: int) -> Image:

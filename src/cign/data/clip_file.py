@@ -72,7 +72,8 @@ def read_columns(path: Path) -> pa.Table:
         ArrowException, OSError, ValueError: If it cannot be read.
     """
     with path.open("rb") as file:
-        return pq.read_table(file)
+        # No background threads: a process that ends while they start would abort.
+        return pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
 
 
 def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
