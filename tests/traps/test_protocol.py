@@ -29,7 +29,10 @@ class Guarded:
 
     def __init__(self, loop):
         self.loop, self.source, self.read_by_task = loop, loop.source, {}
-        self.bytes_per_clip, self.availability = loop.source.bytes_per_clip, loop.source.availability
+        self.bytes_per_clip, self.availability = (
+            loop.source.bytes_per_clip,
+            loop.source.availability,
+        )
 
     def read(self, indices):
         loop = self.loop
@@ -141,7 +144,10 @@ class Noting:
 
     def __init__(self, loop):
         self.source, self.reads = loop.source, []
-        self.bytes_per_clip, self.availability = loop.source.bytes_per_clip, loop.source.availability
+        self.bytes_per_clip, self.availability = (
+            loop.source.bytes_per_clip,
+            loop.source.availability,
+        )
 
     def read(self, indices):
         self.reads.append(indices.tolist())
