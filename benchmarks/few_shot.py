@@ -52,7 +52,7 @@ def few_shot(clips: Sequence[Clip], num_shots: int) -> list[int]:
     for label, indices in of_class.items():
         if len(indices) < num_shots:
             raise InputError(
-                "no-clips",
+                "bad-value",
                 f"class {label} has {len(indices)} training clips: choose at most as many shots, "
                 f"not {num_shots}",
             )

@@ -77,7 +77,7 @@ def assign(clips: Sequence[Clip], num_folds: int) -> dict[str, int]:
         for number, source in enumerate(sources):
             labels_of[source].update([clip.labels[number]] if paired else clip.labels)
     if len(labels_of) < num_folds:
-        raise InputError("no-clips", f"{len(labels_of)} sources are too few for {num_folds} folds")
+        raise InputError("bad-value", f"{len(labels_of)} sources are too few for {num_folds} folds")
     counts = [Counter[str]() for _ in range(num_folds)]
     fold_of = {}
     for source in sorted(labels_of, key=lambda name: (-labels_of[name].total(), _hash(name))):

@@ -66,7 +66,7 @@ def changed_recipes(name: str, recipes: Path = RECIPES) -> list[str]:
         methods=tuple(record["methods"]),
         tasks=(1,),
         recipes=recipes,
-        regime=record["regime"],
+        settings={"regime": record["regime"]},
     )
     now = {entry.name: plain_entry(entry) for entry in read_entries(config)}
     return sorted(

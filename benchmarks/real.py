@@ -215,13 +215,14 @@ def _claim(out: Path, record: dict[str, object]) -> None:
     if (out / RECORD).exists():
         if read_json(out / RECORD, "the record of a set") != record:
             raise InputError(
-                "resume-mismatch",
+                "store-mismatch",
                 f"{out} was built from another list or by another version: give a new folder, or "
                 "remove this one",
             )
     elif any(entry.name != ".lock" for entry in out.iterdir()):
         raise InputError(
-            "bad-output", f"{out} is not empty and has no {RECORD}: give a new or empty folder"
+            "conflicting-options",
+            f"{out} is not empty and has no {RECORD}: give a new or empty folder",
         )
     else:
         write_json(out / RECORD, record)

@@ -33,7 +33,9 @@ Image = NDArray[np.uint8]
 def _frame(path: Path) -> av.VideoFrame:
     frame = decode_image(path)
     if frame is None:
-        raise InputError("bad-clip", f"{path} cannot be decoded as an image: download it again")
+        raise InputError(
+            "file-unreadable", f"{path} cannot be decoded as an image: download it again"
+        )
     return frame
 
 
@@ -60,7 +62,7 @@ def read_sound(path: Path) -> Sound:
     except (av.error.FFmpegError, OSError, IndexError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            "bad-clip", f"{path} cannot be decoded as audio ({reason}): download it again"
+            "file-unreadable", f"{path} cannot be decoded as audio ({reason}): download it again"
         ) from None
     sound = np.concatenate(pieces) / 32768.0
     if not sound.any():

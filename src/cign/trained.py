@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from cign.backbones.base import Backbone
 from cign.data.media.array_clip import ArrayClip
 from cign.errors import InputError
+from cign.inference.features import predict_features
 from cign.inference.inputs import Given, as_inputs
 from cign.inference.predict import Observer, predict_files
 from cign.inference.prediction import Prediction
@@ -102,11 +103,7 @@ class Trained:
                 model was trained with.
         """
         model = self._trained()
-        if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
-            raise InputError(
-                "bad-value",
-                f"unknown_threshold is {unknown_threshold!r}; it must be in [0, 1], 0 disables it",
-            )
+        _check_threshold(unknown_threshold)
         arrays = (audio, rate_hz, frames, frame_rate_hz)
         if (clips is None) == all(value is None for value in arrays):
             raise InputError(
@@ -134,6 +131,34 @@ class Trained:
                 yield from predict_files(model, encoders, inputs, progress=bar, **how)
 
         return PredictionStream(predictions())
+
+    def predict_features(
+        self,
+        audio: ArrayLike,
+        visual: ArrayLike,
+        *,
+        ids: Sequence[str] | None = None,
+        top: int = 3,
+        unknown_threshold: float | None = None,
+    ) -> PredictionStream:
+        """Predict precomputed features, of the encoders whose tokens the model was trained on.
+
+        Args:
+            audio: Audio features of N clips, shape [N, D] or [N, T, D]; zeros for a clip without.
+            visual: Visual features, likewise.
+            ids: Names of the clips, `Prediction.file`; their numbers if absent.
+            top: As for `predict`.
+            unknown_threshold: As for `predict`.
+
+        Returns:
+            As for `predict`, without times.
+
+        Raises:
+            InputError: If the features do not suit the model or are not finite.
+        """
+        _check_threshold(unknown_threshold)
+        how: dict[str, Any] = {"ids": ids, "top": top, "unknown_threshold": unknown_threshold}
+        return PredictionStream(predict_features(self._trained(), audio, visual, **how))
 
     def _encoders(self) -> Backbone | None:
         """The frozen backbone of the model; None if the method contains its encoders."""
@@ -239,4 +264,17 @@ class Trained:
         model, files = self._trained(), [Path(clip) for clip in clips]
         return export_model(
             model, self._encoders(), Path(out), format=format, clips=files, progress=progress
+        )
+
+
+def _check_threshold(unknown_threshold: float | None) -> None:
+    """Check a threshold of the unknown score.
+
+    Raises:
+        InputError: If it is not in [0, 1].
+    """
+    if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
+        raise InputError(
+            "bad-value",
+            f"unknown_threshold is {unknown_threshold!r}; it must be in [0, 1], 0 disables it",
         )

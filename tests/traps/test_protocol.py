@@ -29,7 +29,10 @@ class Guarded:
 
     def __init__(self, loop):
         self.loop, self.source, self.read_by_task = loop, loop.source, {}
-        self.bytes_per_clip, self.there = loop.source.bytes_per_clip, loop.source.there
+        self.bytes_per_clip, self.availability = (
+            loop.source.bytes_per_clip,
+            loop.source.availability,
+        )
 
     def read(self, indices):
         loop = self.loop
@@ -70,7 +73,7 @@ def test_trap_06_test_clips_and_their_labels_reach_nothing_that_is_learned(name)
 def test_trap_06_a_method_is_given_no_test_and_no_validation_clips(tiny):
     assert {f.name for f in dataclasses.fields(TaskData)} == {
         *("task", "num_old", "num_new", "new", "memory", "earlier"),
-        *("batches", "class_of", "features", "bytes_per_clip", "seed"),
+        *("batches", "class_of", "sources", "features", "bytes_per_clip", "seed"),
     }
     store = Store.open(tiny[1])
     tasks = split_into_tasks(store.class_names, 2).groups
@@ -141,7 +144,10 @@ class Noting:
 
     def __init__(self, loop):
         self.source, self.reads = loop.source, []
-        self.bytes_per_clip, self.there = loop.source.bytes_per_clip, loop.source.there
+        self.bytes_per_clip, self.availability = (
+            loop.source.bytes_per_clip,
+            loop.source.availability,
+        )
 
     def read(self, indices):
         self.reads.append(indices.tolist())

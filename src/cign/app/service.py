@@ -95,6 +95,7 @@ class Service:
             )
         self._device = resolve_device(device)
         model = load_model(place).to(self._device)
+        _ = model.media_spec  # refuse a model of features: a page takes clips
         if teach:
             check_updatable(model)
         if out is not None:
@@ -153,7 +154,7 @@ class Service:
             decoded,
             maps,
             model.classes,
-            rate_hz=model.spec.rate_hz,
+            rate_hz=model.media_spec.rate_hz,
             method=model.method.name,
         )
         return Answer(

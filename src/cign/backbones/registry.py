@@ -22,7 +22,7 @@ from cign.backbones.small import RECORD_FILE, SmallPair
 from cign.backbones.sources import find_source
 from cign.backbones.stem import StemBackbone
 from cign.data.media.decode import MediaSpec
-from cign.data.tokens import cache_name
+from cign.data.tokens import cache_name, is_features
 from cign.errors import InputError
 
 # Examples in error messages for a missing network.
@@ -57,6 +57,8 @@ def load_backbone(name: str, *, weights: bool = True, record: Any = None) -> Bac
     Raises:
         InputError: If there is no such backbone, or it cannot be loaded.
     """
+    if is_features(name):
+        raise no_encoders(name)
     base, tokens = (name, None) if Path(name).is_dir() else split_tokens(name)
     source = resolve_name(name)
     backbone = _load(base, cache_name(resolve_name(base)), weights=weights, record=record)
@@ -87,9 +89,21 @@ def load_to_prepare(name: str, tokens: str | None = None) -> Backbone:
     return backbone
 
 
+def no_encoders(name: str) -> InputError:
+    """Build the error for a task that needs the encoders of precomputed features."""
+    encoders = name.partition(":")[2]
+    return InputError(
+        "unsupported",
+        f"backbone {name} stands for features that were computed "
+        + (f"elsewhere by {encoders}" if encoders else "elsewhere")
+        + ", so files cannot be encoded: compute their features in the same way, prepare them "
+        "with `cign prepare`, and use `cign evaluate`, or Learner.predict_features",
+    )
+
+
 def resolve_name(name: str) -> str:
     """The name of a backbone with absolute folders, so that it loads from any directory."""
-    if name in BACKBONES.names:
+    if is_features(name) or name in BACKBONES.names:
         return name
     if Path(name).is_dir():
         return str(Path(name).resolve())

@@ -65,14 +65,16 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(table, file, compression="zstd")
 
 
-def read_columns(path: Path) -> pa.Table:
-    """Read a Parquet file.
+def read_columns(path: Path, names: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file, or the columns of it that are named.
 
     Raises:
         ArrowException, OSError, ValueError: If it cannot be read.
     """
     with path.open("rb") as file:
-        return pq.read_table(file)
+        # No background threads: a process that ends while they start would abort.
+        columns = None if names is None else list(names)
+        return pq.ParquetFile(file, pre_buffer=False).read(columns, use_threads=False)
 
 
 def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:

@@ -31,7 +31,7 @@ class Clip:
 
     Attributes:
         id: Relative path with forward slashes, followed by ``@start-end`` for a part of a file.
-        path: Absolute path of the media file.
+        path: Absolute path of the media file; of the source for clips given as features.
         labels: One or several class names, in the given order.
         split: One of `SPLITS`; ``unknown`` is for clips of classes that are never learned.
         start_s: Start of the clip in the file, in seconds; the file's start if absent.

@@ -2,7 +2,8 @@
 
 A store is a folder with ``store.json``, ``clips.parquet``, ``frames.npy``, ``audio.npy``,
 ``problems.parquet``, ``report.json`` and, for each backbone, ``tokens/<name>/``. The choice of
-arrays instead of a table format is explained in ``docs/decisions/0001-store.md``.
+arrays instead of a table format is explained in ``docs/decisions/0001-store.md``. A store of
+precomputed features has neither ``frames.npy`` nor ``audio.npy``; its features are the tokens.
 
 Legend: N rows, one per listed clip; B requested clips; K frames, S pixels, L samples.
 """
@@ -67,7 +68,8 @@ class Store:
     Attributes:
         folder: Folder of the store.
         table: The usable clips, in the order of the source.
-        spec: Frames and audio that were taken from each clip.
+        spec: Frames and audio that were taken from each clip; None for a store of features, which
+            has neither.
         list_hash: Hash of the complete list that the store was made from.
         audio_ok: bool [num_clips], whether there is an audio track.
         visual_ok: bool [num_clips], whether there is a video track.
@@ -77,7 +79,7 @@ class Store:
 
     folder: Path
     table: ClipTable
-    spec: MediaSpec
+    spec: MediaSpec | None
     list_hash: str
     audio_ok: NDArray[np.bool_]
     visual_ok: NDArray[np.bool_]
@@ -100,7 +102,7 @@ class Store:
             store = cls(
                 folder=folder,
                 table=ClipTable(clips=clips, class_names=tuple(info["class_names"])),
-                spec=MediaSpec(**info["spec"]),
+                spec=None if info["spec"] is None else MediaSpec(**info["spec"]),
                 list_hash=str(info["list_hash"]),
                 audio_ok=np.array(columns["audio_ok"], np.bool_),
                 visual_ok=np.array(columns["visual_ok"], np.bool_),
@@ -117,17 +119,18 @@ class Store:
                 "damaged", f"{what}: clips.parquet names rows beyond {num_rows}: restore it"
             )
         # Map both arrays now, so that a truncated array is found here and not in a later batch.
-        assert store._frames.shape[0] == store._audio.shape[0] == num_rows
+        if store.spec is not None:
+            assert store._frames.shape[0] == store._audio.shape[0] == num_rows
         return store
 
     @cached_property
     def _frames(self) -> NDArray[np.uint8]:
-        shape = frames_shape(self.info["num_rows"], self.spec)
+        shape = frames_shape(self.info["num_rows"], self.media_spec)
         return map_array(self.folder / "frames.npy", shape, "uint8", f"store {self.folder}")
 
     @cached_property
     def _audio(self) -> NDArray[np.int16]:
-        shape = (self.info["num_rows"], self.spec.num_samples)
+        shape = (self.info["num_rows"], self.media_spec.num_samples)
         return map_array(self.folder / "audio.npy", shape, "int16", f"store {self.folder}")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -181,6 +184,21 @@ class Store:
         """The classes to be learned, in class order 0."""
         return self.table.class_names
 
+    @property
+    def media_spec(self) -> MediaSpec:
+        """The specification of frames and audio.
+
+        Raises:
+            InputError: If the store was prepared from features and has neither.
+        """
+        if self.spec is None:
+            raise InputError(
+                "unsupported",
+                f"store {self.folder} was prepared from features and holds no frames or audio: "
+                "use its tokens, or prepare a store from the clips themselves",
+            )
+        return self.spec
+
     @cached_property
     def report(self) -> dict[str, Any]:
         """Contents of ``report.json``, the report on preparing."""
@@ -199,11 +217,19 @@ class Store:
         return np.array(hits, np.int64)
 
     def frames(self, indices: Indices) -> NDArray[np.uint8]:
-        """Return a copy of clips' frames, uint8 RGB [B, K, S, S, 3]; zeros without video."""
+        """Return a copy of clips' frames, uint8 RGB [B, K, S, S, 3]; zeros without video.
+
+        Raises:
+            InputError: If the store holds features and no frames.
+        """
         return np.asarray(self._frames[self.rows[indices]])
 
     def audio(self, indices: Indices) -> NDArray[np.int16]:
-        """Return a copy of clips' audio, int16 [B, L]; zeros without an audio track."""
+        """Return a copy of clips' audio, int16 [B, L]; zeros without an audio track.
+
+        Raises:
+            InputError: If the store holds features and no audio.
+        """
         return np.asarray(self._audio[self.rows[indices]])
 
     @property

@@ -5,6 +5,7 @@ Legend: N rows of the store, B clips of a batch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ from cign.errors import InputError
 from cign.utils.files import read_json
 
 FORMAT = 1
+
+_ENCODERS = re.compile(r"[A-Za-z0-9][\w.+@-]*(/[\w.+@-]+)*")
+
+# The backbone of tokens that were not computed here but given as features: this name, followed by a
+# colon and the name of their encoders if it is given.
+FEATURES = "features"
 
 Indices = NDArray[np.integer[Any]] | Sequence[int] | slice
 
@@ -101,6 +108,33 @@ def cache_name(backbone: str) -> str:
     """
     parts = backbone.split("+")
     return "+".join(p.rstrip("/").rpartition("/")[2] if p.startswith("/") else p for p in parts)
+
+
+def features_name(encoders: str | None) -> str:
+    """Return the name of the backbone of given features.
+
+    Args:
+        encoders: Name of the encoders that computed them, if it is given; the name of the backbone
+            itself is accepted too.
+
+    Raises:
+        InputError: If it cannot be the name of encoders.
+    """
+    if encoders is None or encoders == FEATURES:
+        return FEATURES
+    encoders = encoders.removeprefix(f"{FEATURES}:")
+    if not _ENCODERS.fullmatch(encoders):
+        raise InputError(
+            "bad-value",
+            f"name of encoders {encoders!r} is invalid: use letters, digits and . _ - + @ /, for "
+            "example openl3 or clip-vit-b32+vggish",
+        )
+    return f"{FEATURES}:{encoders}"
+
+
+def is_features(backbone: str) -> bool:
+    """Return whether a name is that of given features, whose encoders are not available."""
+    return backbone == FEATURES or backbone.startswith(f"{FEATURES}:")
 
 
 def source_of(info: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ class Explainer:
     ) -> None:
         if kind not in KINDS:
             raise one_of(kind, KINDS, "--explain-as")
-        if kind == "mp4" and every_s is None and model.spec.num_frames == 1:
+        if kind == "mp4" and every_s is None and model.media_spec.num_frames == 1:
             raise InputError(
                 "conflicting-options",
                 "--explain-as mp4 would show a single still image, because this model takes one "
@@ -63,7 +63,7 @@ class Explainer:
     def __call__(self, prediction: Prediction, clip: Decoded, maps: Maps | None) -> None:
         """Draw a window."""
         model = self._model
-        rate_hz = model.spec.rate_hz
+        rate_hz = model.media_spec.rate_hz
         scene = make_scene(
             prediction, clip, maps, model.classes, rate_hz=rate_hz, method=model.method.name
         )
@@ -75,7 +75,7 @@ class Explainer:
         self.num_written += 1
 
     def _add_to_film(self, scene: Scene, clip: Decoded) -> None:
-        file, spec = scene.prediction.file, self._model.spec
+        file, spec = scene.prediction.file, self._model.media_spec
         continues = self._every_s is not None and file == self._file
         if not continues or scene.start_s <= self._last_s:
             self._open.close()

@@ -91,7 +91,9 @@ def export_model(
     progress = progress or Silent()
     kinds = kinds_of(format)
     _check_empty(out)
-    checked_on = decoded_clips(clips, model.spec) if clips else rendered_clips(model.spec)
+    checked_on = (
+        decoded_clips(clips, model.media_spec) if clips else rendered_clips(model.media_spec)
+    )
     reference = in_float32(model)
     expected = scores_of(reference, backbone, checked_on)
     bf16_difference = None
@@ -111,7 +113,7 @@ def export_model(
             progress.start(f"{FILES[kind]}: checking", len(checked_on))
             run = runner(kind, staging)
             checks[kind] = compare(run, checked_on, expected, progress, FILES[kind])
-            compare_forms(run, network, traced, model.spec, FILES[kind])
+            compare_forms(run, network, traced, model.media_spec, FILES[kind])
         progress.stop()
         assert traced is not None
         files = sorted(path for path in staging.iterdir() if path.is_file())
@@ -130,9 +132,9 @@ def export_model(
 
 def _trace(kind: str, network: Predictor, model: Model) -> Traced:
     if kind == "torch":
-        return trace(network, model.spec, model.method.name)
+        return trace(network, model.media_spec, model.method.name)
     with without_fourier_operators():
-        traced = trace(network, model.spec, model.method.name)
+        traced = trace(network, model.media_spec, model.method.name)
     write_out_sums(traced.program)
     write_out_sizes(traced.program)
     return traced
@@ -169,7 +171,7 @@ def _describe(
     model: Model, traced: Traced, checks: dict[str, Check], checksums: dict[str, str]
 ) -> dict[str, Any]:
     """Description of the file: inputs, outputs, classes, thresholds, checksums."""
-    spec = model.spec
+    spec = model.media_spec
     return {
         "format": FORMAT,
         "classes": list(model.classes),

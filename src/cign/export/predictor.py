@@ -86,7 +86,7 @@ def predictor_of(model: Model, backbone: Backbone | None) -> Predictor:
     network = Predictor(model, backbone).eval()
     used = _Used()
     with torch.no_grad(), used:
-        network(*example(model.spec))
+        network(*example(model.media_spec))
     for module in model.method.modules():
         for name, weight in list(module.named_parameters(recurse=False)):
             if id(weight) not in used.ids:

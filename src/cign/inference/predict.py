@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from cign.backbones.base import Backbone
 from cign.data.media.array_clip import ArrayClip
@@ -18,14 +16,13 @@ from cign.data.media.container import reason
 from cign.data.media.decode import Decoded, MediaError, decode
 from cign.data.media.side_by_side import Pause, num_threads, side_by_side
 from cign.data.media.windows import decode_windows
+from cign.inference.batch_results import Read, prediction_of, read_inputs, threshold_of
 from cign.inference.inputs import Input, NoFile
-from cign.inference.localization import Maps, maps_of
+from cign.inference.localization import Maps
 from cign.inference.prediction import Prediction
 from cign.layers.rounding import plain_products
 from cign.saved_model.model import Model
-from cign.training.scoring import fall_back_to_present_modality
 from cign.utils.progress import Progress, Silent
-from cign.vocabulary import MODALITIES
 
 BATCH = 16
 
@@ -94,8 +91,8 @@ def _of_batch(
         if not isinstance(decoded, Decoded):
             yield Prediction(file=file, error=decoded.reason, error_code=decoded.code)
             continue
-        threshold = _threshold(model, decoded, unknown_threshold)
-        prediction = _prediction(model, file, decoded, read, row, top, threshold)
+        threshold = threshold_of(model, decoded, unknown_threshold)
+        prediction = prediction_of(model, file, decoded, read, row, top, threshold)
         if observer is not None:
             observer(prediction, decoded, None if read.maps is None else read.maps.of(row))
         yield prediction
@@ -146,38 +143,20 @@ def _windows(
     name = file.name if isinstance(file, ArrayClip) else str(file)
     try:
         if isinstance(file, ArrayClip):
-            for window in file.windows(model.spec, every_s):
+            for window in file.windows(model.media_spec, every_s):
                 yield name, window
         elif Path(file).is_dir():
             raise MediaError("unreadable", "it is a folder: name the files in it")
         elif every_s is None:
-            yield name, decode(Path(file), model.spec)
+            yield name, decode(Path(file), model.media_spec)
         else:
-            for window in decode_windows(Path(file), model.spec, every_s):
+            for window in decode_windows(Path(file), model.media_spec, every_s):
                 yield name, window
     except MediaError as error:
         yield name, _Failed(str(error), error.code)
     except Exception as error:  # an invalid name or a decoder failure must not stop the others
         yield name, _Failed(reason(error), "file-unreadable")
     yield None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Read:
-    """Results for a batch of windows.
-
-    Attributes:
-        probabilities: For each modality float32, shape [B, C].
-        unknown: For each modality unknown scores, shape [B].
-        evidence: For each part of the unknown score and modality, see
-            `UnknownRule.standardised_parts`, shape [B].
-        maps: Localization maps; None if not requested or if the method has none.
-    """
-
-    probabilities: dict[str, NDArray[np.float32]]
-    unknown: dict[str, NDArray[np.float32]]
-    evidence: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
-    maps: Maps | None = None
 
 
 @torch.inference_mode()
@@ -196,82 +175,9 @@ def read_batch(
         return Read(probabilities={}, unknown={})
     audio = torch.from_numpy(np.stack([clip.audio for clip in clips])).to(model.device)
     frames = torch.from_numpy(np.stack([clip.frames for clip in clips])).to(model.device)
-    with plain_products():  # another thread may be updating the model
-        if backbone is not None:
+    if backbone is not None:
+        with plain_products():  # another thread may be updating the model
             # float16, like the cached tokens of the training clips.
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
-        evidence = model.evidence_reader.read(audio, frames)
-    scores = {
-        name: evidence.probabilities[name].float().cpu().numpy().copy() for name in MODALITIES
-    }
-    unknown = {name: model.unknown.values(evidence, name).copy() for name in MODALITIES}
-    by_modality = {name: model.unknown.standardised_parts(evidence, name) for name in MODALITIES}
-    parts = {
-        part: {name: by_modality[name][part] for name in MODALITIES}
-        for part in by_modality["audio_visual"]
-    }
-    has_audio = np.array([clip.has_audio for clip in clips])
-    has_visual = np.array([clip.has_visual for clip in clips])
-    for values in (scores, unknown, *parts.values()):
-        fall_back_to_present_modality(values, has_audio, has_visual)
-    return Read(
-        probabilities=scores,
-        unknown=unknown,
-        evidence=parts,
-        maps=maps_of(evidence.output, model.method.setup.shape, model.spec.num_frames)
-        if maps
-        else None,
-    )
-
-
-def judged_by(clip: Decoded) -> str:
-    """The modality of the final prediction: audio-visual, or the only one that a clip has."""
-    if not clip.has_audio:
-        return "visual"
-    return "audio_visual" if clip.has_visual else "audio"
-
-
-def _threshold(model: Model, clip: Decoded, given: float | None) -> float | None:
-    """The unknown threshold that applies to a clip; None if there is none or it is disabled."""
-    threshold = model.unknown.thresholds.get(judged_by(clip)) if given is None else given
-    return threshold if given != 0 else None
-
-
-def _prediction(
-    model: Model,
-    file: str,
-    clip: Decoded,
-    read: Read,
-    row: int,
-    top: int,
-    threshold: float | None,
-) -> Prediction:
-    has = {"audio": clip.has_audio, "visual": clip.has_visual}
-    missing = [name for name, is_present in has.items() if not is_present]
-    modalities: dict[str, list[dict[str, Any]]] = {}
-    for name in MODALITIES:
-        if name in missing:
-            modalities[name] = []
-            continue
-        of_clip = read.probabilities[name][row]
-        best = np.argsort(-of_clip, kind="stable")[:top]
-        modalities[name] = [
-            {"label": model.classes[c], "probability": round(float(of_clip[c]), 6)} for c in best
-        ]
-    unknown = float(read.unknown["audio_visual"][row])
-    return Prediction(
-        file=file,
-        start_s=round(clip.start_s, 3),
-        end_s=round(clip.end_s, 3),
-        label=modalities["audio_visual"][0]["label"],
-        unknown=round(unknown, 6),
-        unknown_threshold=None if threshold is None else round(threshold, 6),
-        is_unknown=threshold is not None and unknown > threshold,
-        unknown_evidence={
-            part: round(float(values["audio_visual"][row]), 3)
-            for part, values in read.evidence.items()
-        },
-        modalities=modalities,
-        missing=missing,
-    )
+    return read_inputs(model, audio, frames, clips, maps=maps)

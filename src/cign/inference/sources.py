@@ -13,7 +13,8 @@ from cign.data.clips import Clip
 from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.errors import InputError
-from cign.runs.training_data import bytes_per_clip, media_source, other_media, token_source
+from cign.runs.mismatches import other_media, other_tokens
+from cign.runs.training_data import bytes_per_clip, media_source, token_source
 from cign.saved_model.model import Model
 
 
@@ -68,14 +69,10 @@ def model_source(model: Model, store: Store) -> ArraySource:
             settings differ from those of the model's encoders.
     """
     if model.regime != "frozen":
-        if store.spec != model.spec:
-            raise other_media(model.backbone, model.spec, store)
+        found, spec = store.media_spec, model.media_spec
+        if found != spec:
+            raise other_media(model.backbone, spec, f"store {store.folder}", found)
         return media_source(store, bytes_per_clip(model.regime, model.backbone, store))
-    found = store.tokens(model.backbone).fingerprint
-    if found != model.fingerprint:
-        raise InputError(
-            "weights-mismatch",
-            f"store {store.folder} has tokens from other weights of backbone "
-            f"{model.backbone} than the model: prepare it again with the model's backbone",
-        )
+    if store.tokens(model.backbone).fingerprint != model.fingerprint:
+        raise other_tokens(f"store {store.folder}", model.backbone, "the model")
     return token_source(store, model.backbone)[0]

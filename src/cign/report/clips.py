@@ -81,7 +81,7 @@ def wrong_clips_of(run: Run, num_runs: int, stores: Stores) -> dict[str, Any] | 
     has_probabilities = run.has_scores and kind_of_scores(scores) is not None
     shown = found[:most]
     store = stores.of(run)
-    frames = _frames(store, shown) if store is not None else {}
+    frames = {} if store is None or store.spec is None else _frames(store, shown)
     return {
         "num_wrong": len(found),
         "has_frames": bool(frames),

@@ -22,6 +22,7 @@ from cign.methods import method_class
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
 from cign.runs.configuration import RunConfig
+from cign.runs.mismatches import other_media, other_tokens
 
 Labels = Sequence[tuple[str, ...]]
 
@@ -58,7 +59,7 @@ class TrainingData:
         source: Reads the clips of the store.
         test_source: Reads those of the test store; None without one.
         shape: Shape of the tokens.
-        spec: Frames and audio that were taken from each clip.
+        spec: Frames and audio that were taken from each clip; None if only features are given.
         fingerprint: Fingerprint of the weights that computed the tokens; empty if encoders are
             trained.
         backbone: The encoders to train; None on cached tokens.
@@ -78,7 +79,7 @@ class TrainingData:
     source: ArraySource
     test_source: ArraySource | None
     shape: TokenShape
-    spec: MediaSpec
+    spec: MediaSpec | None
     fingerprint: str
     backbone: Backbone | None
     blocks: FrozenBlocks | None
@@ -138,7 +139,7 @@ class TrainingData:
         )
 
 
-def _blocks(config: RunConfig, spec: MediaSpec, fingerprint: str) -> FrozenBlocks | None:
+def _blocks(config: RunConfig, spec: MediaSpec | None, fingerprint: str) -> FrozenBlocks | None:
     """The frozen transformers that the method needs, if any."""
     if not method_class(config.method).needs_blocks:
         return None
@@ -181,7 +182,7 @@ def bytes_per_clip(regime: str, backbone: str, store: Store) -> int:
         info = store.tokens(backbone).info
         kinds = ("audio", "visual")
         return 2 * sum(int(info[f"num_{kind}_tokens"]) * int(info[f"{kind}_dim"]) for kind in kinds)
-    spec = store.spec
+    spec = store.media_spec
     return 3 * spec.num_frames * spec.frame_px**2 + 2 * spec.num_samples
 
 
@@ -211,10 +212,11 @@ def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShap
     """Cached tokens, or media together with the backbone that encodes them."""
     if config.data.regime == "frozen":
         return *token_source(store, config.data.backbone), None
+    spec = store.media_spec
     backbone = load_backbone(config.data.backbone)
-    fit(backbone, store.spec)
-    if backbone.spec != store.spec:
-        raise other_media(config.data.backbone, backbone.spec, store)
+    fit(backbone, spec)
+    if backbone.spec != spec:
+        raise other_media(config.data.backbone, backbone.spec, f"store {store.folder}", spec)
     check_media(store)
     num_bytes = bytes_per_clip(config.data.regime, config.data.backbone, store)
     return media_source(store, num_bytes), token_shape(backbone), backbone
@@ -241,11 +243,7 @@ def _test_source(config: RunConfig, store: Store, test_store: Store) -> ArraySou
     if config.data.regime == "frozen":
         name = config.data.backbone
         if test_store.tokens(name).fingerprint != store.tokens(name).fingerprint:
-            raise InputError(
-                "weights-mismatch",
-                f"test store {test_store.folder} has tokens from other weights of backbone {name} "
-                f"than {store.folder}: prepare both with the same backbone",
-            )
+            raise other_tokens(f"test store {test_store.folder}", name, f"store {store.folder}")
     return clip_source(config, test_store)[0]
 
 
@@ -287,12 +285,3 @@ def fitting_backbone(store: Store, method: str) -> str:
     needs_stem = method_class(method).needs_blocks
     fitting = [name for name in store.backbones if name.endswith(STEM) == needs_stem]
     return fitting[0] if len(fitting) == 1 else str(store.tokens(None).info["backbone"])
-
-
-def other_media(backbone: str, spec: MediaSpec, store: Store) -> InputError:
-    """The error for a store whose media a backbone cannot use."""
-    return InputError(
-        "store-mismatch",
-        f"backbone {backbone} needs {spec}, store {store.folder} holds {store.spec}: "
-        f"prepare a store with --backbone {backbone}",
-    )

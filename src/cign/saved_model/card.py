@@ -8,6 +8,26 @@ from cign.methods.capabilities import selection_in_words
 from cign.open_set.rule import KNOWN_SHARE, UnknownRule
 from cign.saved_model.model import Model
 
+_USE = (
+    "```",
+    "cign predict MODEL FILE...       # MODEL: this folder, or its name on the hub",
+    "cign export MODEL OUT            # a file that runs without cign",
+    "```",
+    "",
+    "```python",
+    "from cign import Learner",
+    "",
+    'for clip in Learner.load("MODEL").predict(["FILE"]):',
+    "    print(clip.label, clip.probability)",
+    "```",
+)
+_USE_OF_FEATURES = (
+    "```",
+    "cign prepare FEATURES STORE --backbone ENCODERS    # features of the same encoders",
+    "cign evaluate MODEL STORE --out RESULTS.csv        # one row per clip",
+    "```",
+)
+
 
 def model_card(model: Model, licence: str | None = None) -> str:
     """The text of a model's ``README.md``, with metadata for hubs.
@@ -33,21 +53,9 @@ def model_card(model: Model, licence: str | None = None) -> str:
         *([f"Settings selected from the training clips: {selected}.", ""] if selected else []),
         "## Use",
         "",
-        "```",
-        "cign predict MODEL FILE...       # MODEL: this folder, or its name on the hub",
-        "cign export MODEL OUT            # a file that runs without cign",
-        "```",
+        *(_USE if model.spec is not None else _USE_OF_FEATURES),
         "",
-        "```python",
-        "from cign import Learner",
-        "",
-        'for clip in Learner.load("MODEL").predict(["FILE"]):',
-        "    print(clip.label, clip.probability)",
-        "```",
-        "",
-        f"Input: {model.spec.window_s:g} s of a clip, {model.spec.num_frames} frames of "
-        f"{model.spec.frame_px} x {model.spec.frame_px} pixels and audio at "
-        f"{model.spec.rate_hz} Hz. {_backbone(model)}",
+        f"{_input(model)} {_backbone(model)}",
         "",
         "## Classes",
         "",
@@ -93,8 +101,26 @@ def model_card(model: Model, licence: str | None = None) -> str:
     return "\n".join(lines)
 
 
+def _input(model: Model) -> str:
+    """What the model takes."""
+    spec = model.spec
+    if spec is None:
+        shape = model.method.setup.shape
+        return (
+            f"Input: features, {shape.num_audio_tokens} x {shape.audio_dim} audio and "
+            f"{shape.num_visual_tokens} x {shape.visual_dim} visual values of a clip."
+        )
+    return (
+        f"Input: {spec.window_s:g} s of a clip, {spec.num_frames} frames of "
+        f"{spec.frame_px} x {spec.frame_px} pixels and audio at {spec.rate_hz} Hz."
+    )
+
+
 def _backbone(model: Model) -> str:
     """Where the encoders are stored, which need not be this folder."""
+    if model.spec is None:
+        encoders = model.backbone.partition(":")[2] or "encoders that are not named"
+        return f"They were computed by {encoders}; the model cannot encode files."
     if model.regime == "end-to-end":
         return "The weights include its encoders."
     return (

@@ -76,7 +76,7 @@ def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
                 # Trained encoders are among the weights; their networks are built from this.
                 "record": None if setup.backbone is None else record_of(setup.backbone),
             },
-            "preprocessing": dataclasses.asdict(model.spec),
+            "preprocessing": None if model.spec is None else model.spec.to_dict(),
             "unknown_threshold": model.unknown_threshold,
             "unknown": model.unknown.to_dict(),
             "results": model.results,
@@ -142,7 +142,7 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
         regime=about["regime"],
         backbone=about["backbone"]["name"],
         fingerprint=about["backbone"]["fingerprint"],
-        spec=MediaSpec(**about["preprocessing"]),
+        spec=None if about["preprocessing"] is None else MediaSpec(**about["preprocessing"]),
         unknown=_unknown_rule(about, method, f"model {folder}"),
         results=about["results"],
         versions=about["versions"],

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cign.data.tokens import is_features
 from cign.errors import InputError, RunError
 from cign.saved_model.files import ABOUT, CARD, KEPT, WEIGHTS, model_place, read_about
 from cign.utils.connection import hub_trouble
@@ -86,7 +87,8 @@ def check_backbone(backbone: dict[str, Any], where: str) -> None:
         InputError: If the backbone is a path and not a name.
     """
     name = backbone["name"]
-    if backbone.get("record") is None and not _BACKBONE.fullmatch(name):
+    is_name = is_features(name) or _BACKBONE.fullmatch(name)
+    if backbone.get("record") is None and not is_name:
         raise InputError(
             "unsupported",
             f"{where} uses the local backbone folder {name!r}: a model on a hub needs a backbone "

@@ -10,7 +10,7 @@ import torch
 
 from cign.backbones.base import Backbone
 from cign.backbones.fitting import fit
-from cign.backbones.registry import load_backbone
+from cign.backbones.registry import load_backbone, no_encoders
 from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.methods.base import Method
@@ -31,7 +31,8 @@ class Model:
         regime: ``frozen`` or ``end-to-end``.
         backbone: Name or folder of the backbone.
         fingerprint: Fingerprint of the frozen backbone's weights; empty for end-to-end.
-        spec: Decoding settings of the backbone.
+        spec: Decoding settings of the backbone; None for a model of features, whose encoders are
+            not available.
         unknown: Rule that detects clips of unknown classes.
         results: Metrics of the original run, for the model card.
         versions: Versions of the software that trained it.
@@ -46,7 +47,7 @@ class Model:
     regime: str
     backbone: str
     fingerprint: str
-    spec: MediaSpec
+    spec: MediaSpec | None
     unknown: UnknownRule = dataclasses.field(default_factory=UnknownRule)
     results: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -62,6 +63,17 @@ class Model:
     def unknown_threshold(self) -> float | None:
         """Clips with a higher audio-visual unknown score are called unknown."""
         return self.unknown.thresholds.get("audio_visual")
+
+    @property
+    def media_spec(self) -> MediaSpec:
+        """Decoding settings of the backbone.
+
+        Raises:
+            InputError: If the model was trained on features and cannot encode files.
+        """
+        if self.spec is None:
+            raise no_encoders(self.backbone)
+        return self.spec
 
     @property
     def device(self) -> torch.device:
@@ -93,8 +105,9 @@ class Model:
         Raises:
             InputError: If it cannot be loaded or its weights differ from those used in training.
         """
+        spec = self.media_spec
         backbone = load_backbone(self.backbone)
-        fit(backbone, self.spec)
+        fit(backbone, spec)
         if backbone.fingerprint != self.fingerprint:
             raise InputError(
                 "weights-mismatch",

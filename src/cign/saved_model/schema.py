@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cign.data.tokens import is_features
 from cign.errors import InputError
 from cign.vocabulary import MODALITIES, REGIMES
 
@@ -66,7 +67,12 @@ def _check(about: dict[str, Any]) -> None:
         _has(about, name, bool, "true or false")
     _check_shape(_has(about, "shape", dict, "a mapping"))
     _check_backbone(_has(about, "backbone", dict, "a mapping"))
-    _check_preprocessing(_has(about, "preprocessing", dict, "a mapping"))
+    if _got(about, "preprocessing") is not None:
+        _check_preprocessing(_has(about, "preprocessing", dict, "a mapping"))
+    if (about["preprocessing"] is None) != is_features(about["backbone"]["name"]):
+        raise _WrongError("preprocessing and the name of the backbone do not match")
+    if about["regime"] != "frozen" and about["preprocessing"] is None:
+        raise _WrongError(f"regime {about['regime']} needs preprocessing")
     if "unknown" in about:
         _check_unknown(_has(about, "unknown", dict, "a mapping"))
     elif _got(about, "unknown_threshold") is not None:

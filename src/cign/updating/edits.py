@@ -13,13 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cign.backbones.base import Backbone
 from cign.data.batches import cut
+from cign.data.prepare.features import is_feature_source
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
+from cign.data.tokens import is_features
 from cign.errors import InputError, one_of
 from cign.methods import METHODS
 from cign.methods.base import Method, TaskData
@@ -78,7 +81,7 @@ def add_source(
 
     Args:
         model: A model of a closed-form method.
-        source: A folder of class folders, a table, or a prepared store.
+        source: See `cign.updating.new_clips.opened`.
         backbone: Returns the model's backbone; called only if tokens must be computed.
         keep: Whether the model stores a few validation clips per class.
         how: Options of `cign.updating.new_clips.opened`.
@@ -92,16 +95,35 @@ def add_source(
     """
     began = time.monotonic()
     check_updatable(model)  # before anything is decoded
-    encoders = None
+    encoders: Backbone | str | None = None
     path = unprepared(source)
     if path is not None:
         listed = {name: how[name] for name in ("format", "media") if name in how}
         check_listed(model, path, **listed)
-        encoders = backbone()
+        encoders = _encoders_for(model, path, how.get("format"), backbone)
     with opened(source, encoders, **how) as (found, bare, notes):
         chosen = choose_clips(model, found, has_no_splits=bare, keep=keep, notes=notes)
         changed, addition = add_clips(model, chosen)
     return changed, replace(addition, seconds=time.monotonic() - began)
+
+
+def _encoders_for(
+    model: Model, source: Path, format: str | None, backbone: Callable[[], Backbone | None]
+) -> Backbone | str | None:
+    """What turns a source into tokens: the backbone, or its name where features are given.
+
+    Raises:
+        InputError: If only one of model and source holds features.
+    """
+    if not is_feature_source(source, format):
+        return backbone()
+    if not is_features(model.backbone):
+        raise InputError(
+            "wrong-format",
+            f"source {source} holds features, but the model takes clips, which its backbone "
+            f"{model.backbone} encodes: give the clips",
+        )
+    return model.backbone
 
 
 def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:

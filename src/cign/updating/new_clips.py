@@ -8,19 +8,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cign.backbones.base import Backbone
 from cign.data.batches import ArraySource
 from cign.data.clips import Clip
+from cign.data.formats.features.source import open_features
 from cign.data.formats.folders import read_folders
 from cign.data.intact import check_tokens
+from cign.data.prepare.features import is_feature_source, prepare_features
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.data.tokens import TokenCache
 from cign.errors import InputError
+from cign.runs.mismatches import other_tokens
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import choose_kept
 from cign.utils.progress import Progress, Silent
@@ -67,7 +71,7 @@ def unprepared(source: Source) -> Path | None:
 @contextmanager
 def opened(
     source: Source,
-    backbone: Backbone | None,
+    backbone: Backbone | str | None,
     *,
     format: str | None = None,
     media: Sequence[Path] = (),
@@ -77,8 +81,10 @@ def opened(
     """Decode a source into a temporary store, or open a prepared store.
 
     Args:
-        source: A folder of class folders, a table, or a prepared store.
-        backbone: The model's backbone; computes the tokens if ``source`` is not a store.
+        source: A folder of class folders, a table, features for a model of features, or a prepared
+            store.
+        backbone: The model's backbone; computes the tokens if ``source`` is not a store. Its name
+            for a model of features.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         num_workers: See `cign.data.prepare.pipeline.prepare`.
@@ -102,17 +108,12 @@ def opened(
     progress = progress or Silent()
     with tempfile.TemporaryDirectory(prefix="cign-add-") as folder:
         place = Path(folder) / "store"
-        report = prepare(
-            path,
-            place,
-            backbone=backbone,
-            format=format,
-            media=media,
-            num_workers=num_workers,
-            min_classes=1,
-            require_train=False,
-            progress=progress,
-        )
+        how: dict[str, Any] = {"min_classes": 1, "require_train": False, "progress": progress}
+        if isinstance(backbone, str):
+            report = prepare_features(path, place, encoders=backbone, media=media, **how)
+        else:
+            more: dict[str, Any] = {"format": format, "num_workers": num_workers}
+            report = prepare(path, place, backbone=backbone, media=media, **more, **how)
         progress.stop()
         notes = list(report.notes)
         lost = [problem for problem in report.problems if not problem.kept]
@@ -127,7 +128,9 @@ def opened(
 
 
 def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
-    """Whether a source has only class folders, without splits chosen by the user."""
+    """Whether a source has only class folders or features, without splits chosen by the user."""
+    if is_feature_source(source):
+        return not open_features(source).has_splits
     if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
         return False
     try:
@@ -158,11 +161,7 @@ def choose_clips(
     """
     tokens = store.tokens(model.backbone)
     if tokens.fingerprint != model.fingerprint:
-        raise InputError(
-            "weights-mismatch",
-            f"store {store.folder} has tokens from other weights of backbone {model.backbone} "
-            "than the model: prepare it again with the model's backbone, or give the clips",
-        )
+        raise other_tokens(f"store {store.folder}", model.backbone, "the model")
     check_tokens(store, model.backbone)
     all_notes = list(notes)
     splits = np.array([clip.split for clip in store.table.clips])

@@ -146,7 +146,7 @@ def _store(folder: Path, listen: bool, verify: bool) -> dict[str, Any]:
         "num_clips": store.num_clips,
         "class_names": list(store.class_names),
         "backbones": list(store.backbones),
-        "spec": store.spec.to_dict(),
+        "spec": None if store.spec is None else store.spec.to_dict(),
         "list_hash": store.list_hash,
         **store.report,
         "problems": [dataclasses.asdict(problem) for problem in report.problems],
@@ -161,9 +161,12 @@ def _verify(store: Any) -> dict[str, bool]:
     """Check all data; returns for each part whether it has a checksum to compare with."""
     from cign.data.intact import check_media, check_tokens
 
-    check_media(store)
+    verified = {}
+    if store.spec is not None:
+        check_media(store)
+        verified["frames and audio"] = True
     tokens = {name: check_tokens(store, name) for name in store.backbones}
-    return {"frames and audio": True, **{f"tokens of {n}": known for n, known in tokens.items()}}
+    return verified | {f"tokens of {name}": known for name, known in tokens.items()}
 
 
 def _show(facts: dict[str, Any]) -> None:
@@ -176,7 +179,8 @@ def _show(facts: dict[str, Any]) -> None:
     say(f"{facts['path']}: {facts['num_clips']} clips, {len(facts['class_names'])} classes")
     say(f"list hash {facts['list_hash']}")
     if facts["kind"] == "store":
-        spec = ", ".join(f"{name} {value:g}" for name, value in facts["spec"].items())
+        given = facts["spec"] or {}
+        spec = ", ".join(f"{name} {value:g}" for name, value in given.items()) or "no media"
         say(f"tokens of {', '.join(facts['backbones']) or 'no backbone'}; {spec}")
     if facts.get("num_missing") and not facts["problems"]:
         more = " ..." if facts["num_missing"] > _MAX_MISSING else ""
@@ -206,7 +210,8 @@ def _closing(facts: dict[str, Any], leaks: bool, odd: bool) -> Iterator[str]:
     if not leaks:
         yield "no two splits share a recording"
     if facts["conditions"] is not None and not odd:
-        yield "decoding found no problem"
+        of = "decoding" if facts.get("spec", True) else "the check of the features"
+        yield f"{of} found no problem"
     if facts["problems_file"] and (odd or facts["ignored"]):
         yield f"full list, file by file: {facts['problems_file']}"
     if facts.get("shards"):

@@ -21,6 +21,7 @@ from cign.cli.arguments import (
 )
 from cign.errors import InputError, one_of
 from cign.utils.connection import ask_ahead
+from cign.utils.devices import AUTO
 from cign.utils.file_text import escape_name
 from cign.utils.terminal import make_progress, note, say, show_table
 
@@ -29,6 +30,17 @@ EXAMPLE = "cign prepare work/clips work/store"
 GO_ON = "run the same command again"
 KEPT = "decoded clips are saved"
 
+# Options that have no effect on features, with their defaults.
+_FOR_CLIPS = {
+    "benchmark": None,
+    "tokens": None,
+    "frames": None,
+    "preset": None,
+    "workers": None,
+    "device": AUTO,
+    "engine": "local",
+}
+
 
 def add_options(parser: CommandParser) -> None:
     """Declare the arguments."""
@@ -36,7 +48,8 @@ def add_options(parser: CommandParser) -> None:
         "source",
         metavar="SOURCE",
         type=path,
-        help="folder of class folders, or a CSV or Parquet table",
+        help="folder of class folders, a CSV or Parquet table, or precomputed features (an .npz "
+        "file, a folder with audio.npy and visual.npy, or a table with columns audio and visual)",
     )
     parser.add_argument("store", metavar="STORE", type=path, help="folder for the store")
     parser.add_argument("--format", metavar="NAME", help="format of the source (default: detected)")
@@ -49,7 +62,9 @@ def add_options(parser: CommandParser) -> None:
         help="backbone whose tokens are cached: VISUAL+AUDIO (lite0+sfx, or a hub name, folder or "
         "wheel in place of either), small, small-random, small-stem (for prompt methods), "
         "resnet18, resnet18-random, a local folder with weights, or none (default: lite0+sfx "
-        "where it is installed, otherwise small for clips of `cign synth`)",
+        "where it is installed, otherwise small for clips of `cign synth`); for precomputed "
+        "features the name of their encoders, any word, under which other stores of them are "
+        "recognised (default: no name)",
     )
     parser.add_argument(
         "--tokens",
@@ -77,6 +92,11 @@ def run(options: Any) -> None:
     from cign.data.formats import existing
 
     existing(options.source)  # checked before slow imports
+    from cign.data.prepare.features import is_feature_source
+
+    if is_feature_source(options.source, options.format):
+        _prepare_features(options)
+        return
     from cign.data.benchmarks import load_benchmark
     from cign.data.media.presets import PRESETS
     from cign.data.prepare.pipeline import prepare
@@ -122,6 +142,27 @@ def run(options: Any) -> None:
         benchmark=benchmark,
         num_workers=options.workers,
         engine=options.engine,
+        progress=make_progress(),
+    )
+    show_report(report)
+
+
+def _prepare_features(options: Any) -> None:
+    """Prepare precomputed features and show the report."""
+    from cign.data.prepare.features import prepare_features
+
+    for name, default in _FOR_CLIPS.items():
+        if options[name] != default:
+            raise InputError(
+                "conflicting-options",
+                f"--{name} has no effect on {options.source}, which holds features: leave it out",
+            )
+    report = prepare_features(
+        options.source,
+        options.store,
+        encoders=options.backbone,
+        media=paths(options.media),
+        split=options.split,
         progress=make_progress(),
     )
     show_report(report)

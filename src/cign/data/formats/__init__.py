@@ -77,6 +77,26 @@ def read_source(
     listing = reader(source, roots)
     if name != "folders":
         listing = with_whole_numbers(listing)
+    return table_of(
+        listing, what, split=split, min_classes=min_classes, require_train=require_train
+    )
+
+
+def table_of(
+    listing: Listing, what: str, *, split: str | None, min_classes: int, require_train: bool
+) -> ClipTable:
+    """Choose the splits of a listing and check it as a whole.
+
+    Args:
+        listing: What a reader returned.
+        what: The source, for error messages.
+        split: See `read_source`.
+        min_classes: See `read_source`.
+        require_train: See `read_source`.
+
+    Raises:
+        InputError: If the listing contradicts itself.
+    """
     if split == "corrected":
         # Check the published list first: a contradictory list must not be split again.
         _table(listing, what, 1, False)

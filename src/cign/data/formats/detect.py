@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cign.data.formats.features.source import holds_features
 from cign.data.formats.registry import FORMATS, MARKS
 from cign.data.formats.split_names import split_word
 from cign.data.formats.table import TABLE_SUFFIXES, table_in
@@ -18,6 +19,8 @@ def detect_format(source: Path) -> str | None:
     Raises:
         InputError: If the files identify several formats.
     """
+    if holds_features(source):
+        return "features"
     if not source.is_dir():
         if name := _marked([source], source):
             return name

@@ -67,7 +67,7 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
             )
         table = found
     if table.suffix.lower() == ".parquet":
-        columns, rows = _parquet(table)
+        columns, rows = read_parquet(table)
     else:
         columns, rows = read_delimited(table, "table", REQUIRED)
     missing = [name for name in REQUIRED if name not in columns]
@@ -87,7 +87,7 @@ def _clips(rows: Rows, roots: Sequence[Path], table: Path) -> tuple[Clip, ...]:
     clips: list[Clip] = []
     first_of: dict[str, tuple[str, Clip]] = {}
     for where, row in rows:
-        path = local_path(_text(row["path"]), roots, where)
+        path = local_path(text_of(row["path"]), roots, where)
         clip = clip_of_row({**row, "path": path}, where, roots)
         first_where, first = first_of.setdefault(clip.id, (where, clip))
         if first is not clip:
@@ -97,13 +97,22 @@ def _clips(rows: Rows, roots: Sequence[Path], table: Path) -> tuple[Clip, ...]:
     return tuple(clips)
 
 
-def _parquet(table: Path) -> tuple[list[str], Rows]:
+def read_parquet(table: Path, names: Sequence[str] | None = None) -> tuple[list[str], Rows]:
+    """Return the columns of a Parquet file in lower case, and an iterator over its rows.
+
+    Args:
+        table: The file.
+        names: The columns to read, by their names in the file; all if absent.
+
+    Raises:
+        InputError: If it is not valid.
+    """
     import pyarrow as pa
 
     from cign.data.clip_file import read_columns
 
     try:
-        content = read_columns(table)
+        content = read_columns(table, names)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -127,12 +136,12 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
     Raises:
         InputError: If the row is invalid; the message names ``where``, the error and the remedy.
     """
-    relative = relative_inside(_text(row["path"]), roots, where)
+    relative = relative_inside(text_of(row["path"]), roots, where)
     identity = escape_name(relative)
-    labels = tuple(dict.fromkeys(listed_label(x, where) for x in _labels(row["labels"])))
-    split = sure_split(_text(row["split"]))
+    labels = tuple(dict.fromkeys(listed_label(x, where) for x in labels_of(row["labels"])))
+    split = sure_split(text_of(row["split"]))
     if split is None:
-        raise one_of(_text(row["split"]), SPLITS, f"split in {where}")
+        raise one_of(text_of(row["split"]), SPLITS, f"split in {where}")
     start_s, end_s = (_number(row.get(name), name, where) for name in ("start_s", "end_s"))
     check_times(start_s, end_s, where)
     boxes, sounds = _boxes(row.get("box"), where), _sounds(row, where)
@@ -152,7 +161,7 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
         split=split,
         start_s=start_s,
         end_s=end_s,
-        source=_source(row.get("source"), where) or identity,
+        source=source_of(row.get("source"), where) or identity,
         boxes=boxes,
         sounds=sounds,
         audio_present=_flag(row.get("audio_present"), "audio_present", where),
@@ -160,29 +169,29 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
     )
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """Return a value as text; empty for null, and for NaN, which some programs write instead."""
     return "" if not isinstance(value, str) and is_missing(value) else str(value).strip()
 
 
 def _items(value: Any) -> list[str]:
     if isinstance(value, (list, tuple)):
-        return [_text(item) for item in value]
-    return _text(value).split("|") if _text(value) else []
+        return [text_of(item) for item in value]
+    return text_of(value).split("|") if text_of(value) else []
 
 
-def _labels(value: Any) -> Sequence[Any]:
+def labels_of(value: Any) -> Sequence[Any]:
     """Return the labels of a row unconverted, so that a missing label can be detected."""
     if isinstance(value, (list, tuple)):
         return value or [""]
     return value.split("|") if isinstance(value, str) else [value]
 
 
-def _source(value: Any, where: str) -> str:
+def source_of(value: Any, where: str) -> str:
     """Return the recording; empty for a missing value in any spelling."""
     if is_missing(value):
         return ""
-    text = _text(value)
+    text = text_of(value)
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -205,7 +214,7 @@ def _number(value: Any, name: str, where: str) -> float | None:
 
 def _flag(value: Any, name: str, where: str) -> bool | None:
     flags = {"": None, "true": True, "1": True, "false": False, "0": False}
-    text = _text(value).lower().removesuffix(".0")
+    text = text_of(value).lower().removesuffix(".0")
     if text not in flags:
         raise InputError("bad-list", f"{where}: {name} is {value!r}; give true, false or nothing")
     return flags[text]

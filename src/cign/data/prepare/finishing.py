@@ -98,16 +98,26 @@ def check_usable(
 
 def finish_store(
     table: ClipTable,
-    spec: MediaSpec,
+    spec: MediaSpec | None,
     folder: Path,
     fingerprint: str,
     answers: Mapping[int, Answer],
     source: Path,
 ) -> None:
-    """Write the tables and, last, ``store.json``, whose presence marks a complete store."""
+    """Write the tables and, last, ``store.json``, whose presence marks a complete store.
+
+    Args:
+        table: The list.
+        spec: Frames and audio of the clips; None for a store of features.
+        folder: The store's folder.
+        fingerprint: Hash of everything that determines the store's contents.
+        answers: The answer for each clip, by its position in the list.
+        source: The source of the clips.
+    """
     lost = [row for row, answer in answers.items() if not is_usable(answer)]
-    for name in ("frames", "audio"):
-        _clear(folder / f"{name}.npy", lost)
+    if spec is not None:
+        for name in ("frames", "audio"):
+            _clear(folder / f"{name}.npy", lost)
     rows = [row for row in range(len(table.clips)) if is_usable(answers[row])]
     clips = [table.clips[row] for row in rows]
     found = [
@@ -135,7 +145,7 @@ def finish_store(
             "source": escape_name(str(Path(source).absolute())),
             "num_rows": len(table.clips),
             "num_clips": len(clips),
-            "spec": spec.to_dict(),
+            "spec": None if spec is None else spec.to_dict(),
             "thresholds": THRESHOLDS,
             "class_names": list(table.class_names),
             "checksums": {"clips.parquet": checksum(folder / "clips.parquet")},

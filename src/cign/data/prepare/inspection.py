@@ -15,12 +15,14 @@ from cign.data.clips import Ignored
 from cign.data.formats.export import write_clip_table
 from cign.data.formats.shard_export import ShardReport, write_shards
 from cign.data.media.decode import MediaSpec
+from cign.data.prepare.features import is_feature_source
 from cign.data.prepare.findings import Findings, shared_sources, summarise
 from cign.data.prepare.near_duplicates import NUM_WORDS, Words, across_splits, sound_words
 from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
 from cign.data.shards import media_exists
 from cign.data.store import Store
+from cign.errors import InputError
 from cign.utils.pool import Task
 from cign.utils.progress import Progress, Silent
 
@@ -99,6 +101,12 @@ def inspect_source(
     progress = progress or Silent()
     kind: dict[str, Any] = {"format": format, "media": media, "split": split}
     table = read_benchmark(benchmark, Path(source), **kind, min_classes=1, require_train=False)
+    if is_feature_source(source, format) and (decode_files or table_file or shard_folder):
+        raise InputError(
+            "unsupported",
+            f"source {source} holds features and no media files: leave out --decode, --write-table "
+            "and --write-shards; `cign prepare` checks the features",
+        )
     if table_file is not None:
         write_clip_table(table, table_file, media)
     shards = None
@@ -157,7 +165,7 @@ def listen_to_store(store: Store, progress: Progress | None = None) -> tuple[dic
             progress.advance()
             if store.audio_ok[row]:
                 samples = store.audio(np.array([row]))[0]
-                yield row, *sound_words(samples, store.spec.rate_hz)
+                yield row, *sound_words(samples, store.media_spec.rate_hz)
 
     found = across_splits(store.table.clips, fingerprints())
     progress.stop()

@@ -17,6 +17,7 @@ from cign.data.arrays import check_space, create_array, disk_errors, full_disk, 
 from cign.data.benchmarks import Benchmark, read_benchmark
 from cign.data.clip_file import CLIP_COLUMNS
 from cign.data.clips import ClipTable, hash_lines
+from cign.data.formats.features.source import holds_features
 from cign.data.media.decode import THRESHOLDS, MediaSpec, content_hash
 from cign.data.media.image_files import pictures_of
 from cign.data.prepare.findings import is_usable
@@ -34,6 +35,7 @@ from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
 from cign.data.shards import on_disk
 from cign.data.store import FORMAT, Store, frames_shape
+from cign.data.tokens import FEATURES
 from cign.errors import InputError
 from cign.utils.cluster import check_engine
 from cign.utils.display import displayed
@@ -94,6 +96,12 @@ def prepare(
         RunError: If the disk is full.
     """
     check_engine(engine, num_workers)
+    if format == FEATURES or (format is None and holds_features(Path(source))):
+        raise InputError(
+            "wrong-format",
+            f"source {source} holds features and not clips: prepare it with "
+            "cign.data.prepare.features",
+        )
     spec = spec or (backbone.spec if backbone is not None else MediaSpec())
     if backbone is not None:
         check_backbone(spec, backbone, "the new store")
@@ -102,7 +110,7 @@ def prepare(
     needed: dict[str, Any] = {"min_classes": min_classes, "require_train": require_train}
     table = read_benchmark(benchmark, source, **kind, **needed)
     fingerprint = work_fingerprint(table, spec)
-    _check_folder(store_folder, fingerprint)
+    check_folder(store_folder, fingerprint)
     size_note = None
     if backbone is not None:
         num_rows = len(table.clips)
@@ -117,7 +125,7 @@ def prepare(
     ):
         if size_note is not None:
             display.note(size_note)
-        _check_folder(store_folder, fingerprint)  # again: another process may have changed it
+        check_folder(store_folder, fingerprint)  # again: another process may have changed it
         if not (store_folder / "store.json").exists():
             decoder = partial(_decoder(engine), num_workers=num_workers, timeout_s=timeout_s)
             answers = _decode(table, spec, store_folder, fingerprint, decoder, display)
@@ -137,15 +145,24 @@ def prepare(
 
 def work_fingerprint(table: ClipTable, spec: MediaSpec) -> str:
     """Hash everything that determines a store's contents, except the content of the files."""
-    rows = [
+    first = [FORMAT, spec.to_dict(), THRESHOLDS, table.class_names]
+    return hash_lines([first, *clip_values(table)])
+
+
+def clip_values(table: ClipTable) -> list[list[Any]]:
+    """Return each clip's position and values, except its path, as JSON values."""
+    return [
         [number, {name: getattr(clip, name) for name in CLIP_COLUMNS if name != "path"}]
         for number, clip in enumerate(table.clips)
     ]
-    return hash_lines([[FORMAT, spec.to_dict(), THRESHOLDS, table.class_names], *rows])
 
 
-def _check_folder(folder: Path, fingerprint: str) -> None:
-    """Reject a folder that holds another store, or files that are not a store."""
+def check_folder(folder: Path, fingerprint: str) -> None:
+    """Reject a folder that holds another store, or files that are not a store.
+
+    Raises:
+        InputError: Naming the folder.
+    """
     if folder.exists() and not folder.is_dir():
         raise InputError("bad-output", f"store {folder} is a file: give a new folder")
     if (folder / "store.json").exists():

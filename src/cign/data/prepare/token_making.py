@@ -98,7 +98,7 @@ def make_tokens(
             under its name. Runs may depend on those tokens, so they are never overwritten.
         RunError: If the disk is full.
     """
-    check_backbone(store.spec, backbone, f"store {store.folder}")
+    check_backbone(store.media_spec, backbone, f"store {store.folder}")
     progress = progress or Silent()
     place = tokens_folder(store.folder, backbone.name)
     num_rows = int(store.info["num_rows"])

@@ -1,0 +1,1 @@
+"""Precomputed features: read from arrays, archives, folders and tables, and checked."""
