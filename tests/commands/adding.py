@@ -10,10 +10,10 @@ import torch
 from cign.backbones.registry import load_backbone
 from cign.data.prepare.pipeline import prepare
 from cign.learner import Learner
+from toy import FIXED
 
 OPTIONS = {
-    "cign_analytic": {"width": 60, "ridge": [5.0]},
-    "analytic": {"width": 60, "ridge": [5.0]},
+    name: {**FIXED[name], "width": 60, "ridge": [5.0]} for name in ("cign_analytic", "analytic")
 }
 
 
