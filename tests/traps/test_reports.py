@@ -159,7 +159,8 @@ def test_trap_14_statistics_of_old_clips_have_bytes():
     assert learned("ewc_online").method.state_bytes == 2 * 4 * heads
     assert learned("il2m").method.state_bytes == 4 * 3 * (6 + 6 + 3)
     assert learned("icarl").method.state_bytes == 4 * 6 * sum(dims.values())
-    assert learned("analytic").method.state_bytes == 8 * 2 * (20 * 20 + 20 * 6)
+    # Sums of two poolings of each modality, and the counts of six classes.
+    assert learned("analytic").method.state_bytes == 4 * 8 * (20 * 20 + 20 * 6) + 8 * 6
     assert learned("finetune").method.state_bytes == 0
 
 
