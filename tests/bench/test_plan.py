@@ -195,7 +195,7 @@ def spec_world():
     one = world()
     from cign.data.media.decode import PRESETS
 
-    one.store.spec = PRESETS["small"]
+    one.store.media_spec = PRESETS["small"]
     return one
 
 

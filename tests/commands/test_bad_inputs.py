@@ -127,7 +127,7 @@ def test_a_bench_gone_on_with_by_another_configuration(refusal, world, tmp_path,
         sentence = refusal(*base, *options)
         assert sentence.startswith(f"bench {out} was begun with {was}")
         assert sentence.endswith(remedy)
-    recipe["options"]["ridge"] = 2.0
+    recipe["options"]["ridge"] = [2.0]
     (tmp_path / "analytic.yaml").write_text(yaml.safe_dump(recipe))
     assert refusal(*base, "--tasks", 2) == (
         f"bench {out} was begun with other options of method analytic{remedy}"
