@@ -29,7 +29,7 @@ from cign.data.batches import BoolArray
 from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, split_into_tasks
 from cign.methods.base import Setup
-from cign.methods.cign_analytic import CignAnalytic, CignAnalyticOptions
+from cign.methods.cign_analytic import CignAnalytic
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
 from cign.training.loop import Loop
@@ -101,7 +101,7 @@ def make_loop(options: argparse.Namespace, source: Simulated) -> Loop:
     test = np.arange(options.clips - num_test, options.clips)
     recipe = builtin_recipe("cign_analytic")
     method = CignAnalytic(
-        Setup(shape=SHAPE), configure(CignAnalyticOptions, recipe.options, "recipe")
+        Setup(shape=SHAPE), configure(CignAnalytic.Options, recipe.options, "recipe")
     )
     clips = TaskClips.of(labels, split_into_tasks(names, options.tasks, 0))
     return Loop(

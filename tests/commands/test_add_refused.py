@@ -122,7 +122,8 @@ def test_a_singular_solution_leaves_the_model_as_it_was(cign, model, tables, tin
     (model / "model.json").write_text(json.dumps(about))
     weights = load_file(model / "model.safetensors")
     learner = Learner.load(model)
-    learner.model.method.gram("audio").fill_(float("inf"))
+    ridge = learner.model.method.of("audio")
+    ridge.statistics_of(ridge.setting.view).whole_gram.fill_(float("inf"))
     learner.save(model)
     path = folder_in_use(model) / "model.safetensors"
     before = path.read_bytes()

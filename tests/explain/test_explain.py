@@ -190,6 +190,10 @@ class FakeModel:
     spec: MediaSpec
     classes: tuple = CLASSES
 
+    @property
+    def media_spec(self):
+        return self.spec
+
     class method:  # noqa: N801
         name = "finetune"
 
