@@ -149,16 +149,25 @@ def test_without_a_gpu_one_sentence(monkeypatch, capsys, tmp_path):
 
 
 def test_operations_of_the_closed_form_by_hand():
-    """Features of all tokens, two sums of outer products and the labels' sum, both modalities."""
+    """Features of all vectors, sums of outer products and of labels, for both modalities."""
     learn = gpu.closed_form(8, 36, "cpu")
-    width, single = 2000, 12
-    features = 2 * 8 * (81 + 49) * 512 * width
-    # The lower half, in blocks of 500 columns.
-    half = sum(500 * (width - begin) for begin in range(0, width, 500))
-    gram = 2 * 2 * 8 * (1 + single) * half
-    pooled = 2 * 8 * (81 + 49) * width + 2 * 2 * 8 * single * width
-    labels = 2 * 2 * 8 * width * 36
-    assert gpu.flops(learn) == features + gram + pooled + labels
+    width, single = 1000, 12
+
+    def operations(num_vectors: int, dim: int, num_rows: dict[str, int]) -> int:
+        # The lower half, in blocks of 500 columns.
+        half = sum(500 * (width - begin) for begin in range(0, width, 500))
+        features = 2 * 8 * num_vectors * dim * width
+        gram = 2 * 2 * 8 * sum(num_rows.values()) * half
+        whole = 2 * 8 * num_vectors * width
+        means = 2 * 2 * 8 * sum(num_rows.values()) * width
+        labels = 2 * 2 * 8 * width * 36 * len(num_rows)
+        return features + gram + whole + means + labels
+
+    # Four views of tokens, one of their mean, one of three statistics.
+    tokens = operations(81 + 49, 512, {"whole": 1, "single": single})
+    mean = operations(2, 512, {"whole": 1})
+    statistics = operations(2, 3 * 512, {"whole": 1})
+    assert gpu.flops(learn) == 4 * tokens + mean + statistics
 
 
 def test_the_largest_batch_is_found_by_doubling(monkeypatch):
