@@ -163,11 +163,9 @@ def test_operations_of_the_closed_form_by_hand():
         labels = 2 * 2 * 8 * width * 36 * len(num_rows)
         return features + gram + whole + means + labels
 
-    # Four views of tokens, one of their mean, one of three statistics.
+    # Four views of tokens: two contrasts, two saliencies.
     tokens = operations(81 + 49, 512, {"whole": 1, "single": single})
-    mean = operations(2, 512, {"whole": 1})
-    statistics = operations(2, 3 * 512, {"whole": 1})
-    assert gpu.flops(learn) == 4 * tokens + mean + statistics
+    assert gpu.flops(learn) == 4 * tokens
 
 
 def test_the_largest_batch_is_found_by_doubling(monkeypatch):

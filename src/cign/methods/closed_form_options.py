@@ -49,7 +49,7 @@ class ClosedFormOptions:
     """
 
     width: int = 1000
-    pooling: tuple[str, ...] = ("tokens", "mean", "statistics")
+    pooling: tuple[str, ...] = ("tokens",)
     normalisation: tuple[str, ...] = ("layer",)
     contrast: tuple[float, ...] = (0.0, 0.5)
     saliency: tuple[float, ...] = (0.0, 2.0)
