@@ -52,7 +52,9 @@ def recipes(tmp_path_factory):
     ):
         text = f"method: {method}\noptions:\n  training: {training}\n"
         (folder / f"{name}.yaml").write_text(text)
-    text = "method: analytic\noptions: {width: 30, ridge: [1.0], batch_size: 8}\n"
+    # One value of each option: with several the class order would matter.
+    fixed = "pooling: [mean], temperature: [0.1], count_power: [0.0]"
+    text = f"method: analytic\noptions: {{width: 30, ridge: [1.0], {fixed}, batch_size: 8}}\n"
     (folder / "analytic.yaml").write_text(text)
     return folder
 

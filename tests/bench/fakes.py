@@ -35,5 +35,11 @@ def config(**kwargs):
 
 def entries(*names):
     return [
-        Entry(name=name, method=name, options={"of": method_class(name).name}) for name in names
+        Entry(
+            name=name,
+            method=name,
+            options={"of": method_class(name).name},
+            order_matters=method_class(name).order_matters,
+        )
+        for name in names
     ]

@@ -1,6 +1,7 @@
 """Settings selected from the clips: the losses against training again without each source."""
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 from cign.data.batches import ArraySource
 from cign.data.tasks import TaskClips, TaskSequence
 from cign.errors import InputError
+from cign.methods import default_recipe, method_class
 from cign.methods.base import TaskData
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.selection import chosen_clips
 from cign.metrics.predictions import Predictions
 from cign.training.feed import Feed
+from cign.utils.options import configure
 from cign.vocabulary import UNIMODAL
 from refusals import input_error
 from toy import FIXED, toy_loop, toy_method, toy_tokens
@@ -152,6 +155,17 @@ def explicit(problem, modality, tasks=(0, 1), multi_label=False):
                         losses[c].append(loss)
             tallies[number] += sum(np.mean(some) for some in losses if some)
     return tallies
+
+
+def test_the_class_order_matters_only_where_settings_are_selected():
+    for name in ("analytic", "cign_analytic"):
+        cls = method_class(name)
+        options = configure(cls.Options, default_recipe(name).options, "recipe")
+        values = dataclasses.asdict(options)
+        fixed = {field: value[:1] for field, value in values.items() if isinstance(value, tuple)}
+        assert cls.depends_on_order(options)
+        assert not cls.depends_on_order(dataclasses.replace(options, **fixed))
+        assert not cls.depends_on_order(dataclasses.replace(options, most_selecting=0))
 
 
 def test_tallies_are_the_losses_of_training_again_without_each_source():

@@ -32,11 +32,13 @@ class Entry:
         name: Name in the table.
         method: Name of the method.
         options: All its options.
+        order_matters: Whether its final state depends on the class order, with these options.
     """
 
     name: str
     method: str
     options: dict[str, Any]
+    order_matters: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +78,14 @@ def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
         options = dataclasses.asdict(filled)
         label = cls.name if ":" in name else name
         reference = METHODS.reference(cls)
-        entries.append(Entry(name=label, method=reference, options=options))
+        entries.append(
+            Entry(
+                name=label,
+                method=reference,
+                options=options,
+                order_matters=cls.depends_on_order(filled),
+            )
+        )
     return tuple(entries)
 
 

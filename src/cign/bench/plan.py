@@ -196,9 +196,9 @@ def _runs(
     """The runs of a cell, each with a key that equal runs share, and the notes of the cell."""
     cls = method_class(entry.method)
     all_orders, all_seeds = config.orders_of(tasks, entry.name), config.seeds_of(entry.name)
-    # Closed-form methods do not depend on class order, but encoders adapted on the first task do.
+    # Sums over clips do not depend on class order, but encoders adapted on the first task do.
     adapts = config.regime == "end-to-end" and not cls.order_matters
-    orders = all_orders if cls.order_matters or adapts else 1
+    orders = all_orders if entry.order_matters or adapts else 1
     seeds = all_seeds if cls.seed_matters or adapts else 1
     notes = ["encoders are trained on the first task only, then frozen"] if adapts else []
     if orders * seeds < all_orders * all_seeds:

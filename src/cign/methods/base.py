@@ -164,7 +164,8 @@ class Method(nn.Module, ABC):
             several processes add them up.
         needs_blocks: Whether it takes the tokens that enter a frozen transformer (``NAME-stem``).
         replays_everything: Whether it may use all clips of earlier tasks (only `joint`).
-        order_matters: Whether the final state depends on the order of the classes.
+        order_matters: Whether the final state depends on the order of the classes; see also
+            `depends_on_order`.
         seed_matters: Whether it draws random numbers from the seed of the run.
         regimes: Supported regimes: cached tokens (``frozen``) and trained encoders
             (``end-to-end``).
@@ -220,6 +221,15 @@ class Method(nn.Module, ABC):
             The option that determines the number, for the error message, and the number.
         """
         return "", 0
+
+    @classmethod
+    def depends_on_order(cls, options: Any) -> bool:
+        """Whether the final state depends on the order of the classes, with these options.
+
+        Args:
+            options: Options of the method.
+        """
+        return cls.order_matters
 
     def whole_batch_reason(self, *, keeps_clips: bool) -> str:
         """Why several processes cannot split the batches of this method; empty if they can.

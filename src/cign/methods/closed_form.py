@@ -68,6 +68,11 @@ class ClosedForm(Method):
             )
 
     @classmethod
+    def depends_on_order(cls, options: Any) -> bool:
+        """See `Method`: the sums do not, but the selection of settings adds up losses by task."""
+        return bool(options.settings.size > 1 and options.most_selecting > 0)
+
+    @classmethod
     def least_weights(cls, options: Mapping[str, Any], shape: Mapping[str, Any]) -> tuple[str, int]:
         """See `Method`; the random projections alone have W x D values."""
         width, dim = options.get("width"), max(shape["audio_dim"], shape["visual_dim"])
