@@ -17,9 +17,9 @@ from torch import Tensor
 from cign.methods.base import Batch, TaskData
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.modality_ridge import ModalityRidge
-from cign.methods.selection import chosen_clips, losses_of_settings, num_scored_classes, positions
+from cign.methods.selection import chosen_clips, losses_of_settings, num_scored_classes
 from cign.networks.encoder import TokenShape
-from cign.networks.leave_out import ClipRows, LeftOut, scores_without
+from cign.networks.leave_out import ClipRows, LeftOut, positions, scores_without
 from cign.networks.views import View
 
 SELECTION_BYTES = 2**30
@@ -82,10 +82,10 @@ def clips_to_score(
         min(options.most_selecting, fitting),
         LARGE_SHARE * options.width / num_rows,
     )
-    indices, sets = positions(sets, data.new)
-    batches = list(data.batches(indices))
+    used, sets = positions(sets)
+    batches = list(data.batches(data.new[used]))
     targets = torch.cat([batch.targets for batch in batches])
-    counts = class_clips.expand(len(indices), -1).clone()
+    counts = class_clips.expand(len(used), -1).clone()
     for left_out in sets:
         counts[list(left_out.scored)] -= targets[list(left_out.clips)].sum(dim=0).to(counts)
     clips = ScoredClips(batches=batches, sets=sets, targets=targets, counts=counts)

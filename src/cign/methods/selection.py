@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as binary_cross_entropy
 
-from cign.data.tasks import IntArray
 from cign.networks.leave_out import LeftOut, sets_by_source
 from cign.networks.token_ridge import assign_tokens
 from cign.networks.views import View, describe
@@ -227,18 +226,3 @@ def chosen_clips(
 
 def _mark(sources: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join(sources).encode()).hexdigest()
-
-
-def positions(sets: Sequence[LeftOut], indices: IntArray) -> tuple[IntArray, list[LeftOut]]:
-    """The clips that the sets name, and the sets with positions among those clips."""
-    used = sorted({i for one in sets for i in (*one.scored, *one.clips)})
-    place = {clip: row for row, clip in enumerate(used)}
-
-    def moved(clips: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(place[i] for i in clips)
-
-    renamed = [
-        LeftOut(scored=moved(one.scored), without=moved(one.without), shared=moved(one.shared))
-        for one in sets
-    ]
-    return indices[used], renamed

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -97,6 +97,20 @@ def sets_by_source(sources: Sequence[tuple[Hashable, ...]], large: float) -> lis
     return sets
 
 
+def positions(sets: Sequence[LeftOut]) -> tuple[list[int], list[LeftOut]]:
+    """The clips that the sets name, in order, and the sets with positions among those clips."""
+    used = sorted({i for one in sets for i in (*one.scored, *one.clips)})
+    place = {clip: row for row, clip in enumerate(used)}
+
+    def moved(clips: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(place[i] for i in clips)
+
+    return used, [
+        LeftOut(scored=moved(one.scored), without=moved(one.without), shared=moved(one.shared))
+        for one in sets
+    ]
+
+
 def scores_without(
     gram: Tensor,
     cross: Tensor,
@@ -128,19 +142,11 @@ def scores_without(
             x = rows.fitted[list(shared)].flatten(0, 1).to(gram.dtype)
             y = rows.labelled[list(shared)].flatten(0, 1).to(gram.dtype)
             gram_of, cross_of = gram - x.T @ x, cross - x.T @ y
-        used = sorted({i for one in same for i in (*one.scored, *one.without)})
-        place = {clip: row for row, clip in enumerate(used)}
-        moved = [
-            LeftOut(
-                scored=tuple(place[i] for i in one.scored),
-                without=tuple(place[i] for i in one.without),
-            )
-            for one in same
-        ]
+        used, moved = positions([replace(one, shared=()) for one in same])
         scored = [clip for one in same for clip in one.scored]
-        rows_of_scored = [place[clip] for clip in scored]
+        at = [row for one in moved for row in one.scored]
         for ridge, scores in _scores(gram_of, cross_of, ridges, _select(rows, used), moved):
-            found[ridge][scored] = scores[rows_of_scored]
+            found[ridge][scored] = scores[at]
     yield from found.items()
 
 
