@@ -75,6 +75,20 @@ def test_large_sources_are_subtracted_from_the_sums(several):
     assert all(set(one.scored) <= set(one.clips) for one in sets)
 
 
+def test_a_ridge_alone_and_among_many_has_the_same_scores(monkeypatch):
+    """Many ridges share one eigendecomposition, a single one takes a Cholesky factorisation."""
+    gram, cross, rows = problem(14)
+    sets = sets_by_source([(name,) for name in "aaaaabbbbcdeac"], 3)
+    calls = []
+    eigh = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda x: calls.append(1) or eigh(x))
+    ((_, alone),) = scores_without(gram, cross, [2.0], rows, sets)
+    assert not calls
+    many = dict(scores_without(gram, cross, [2.0, *range(3, 30)], rows, sets))
+    assert calls
+    torch.testing.assert_close(many[2.0], alone, rtol=0, atol=1e-10)
+
+
 def test_fifty_sources():
     rng = np.random.default_rng(1)
     names = [f"recording {number}" for number in range(50)]
