@@ -40,6 +40,7 @@ class ClosedFormOptions:
         count_power: Scores of a class with n_i training clips are multiplied by
             (mean n / n_i)^power; 0 does not correct the low scores of rare classes.
         num_single: Number of tokens per clip that enter the sums singly, the most salient first.
+        caution: Standard errors by which another setting has to be better than the default.
         most_selecting: Clips of a task, at most, whose scores select settings, evenly over classes.
         precision: Precision of products of features: ``bfloat16`` rounds the factors to bfloat16
             and accumulates in float32; the sums over clips and the solution are always in float64.
@@ -59,6 +60,7 @@ class ClosedFormOptions:
     temperature: tuple[float, ...] = (0.1, 0.05, 0.2)
     count_power: tuple[float, ...] = (0.5, 0.0, 1.0)
     num_single: int = 12
+    caution: float = 1.0
     most_selecting: int = 2000
     precision: Literal["bfloat16", "float32", "float64"] = "bfloat16"
     projection_seed: int = 0
@@ -80,8 +82,10 @@ class ClosedFormOptions:
             ("assignment_temperature", 1e-6, 1e6),
             ("temperature", 1e-6, 1e6),
             ("count_power", 0.0, 10.0),
+            ("caution", 0.0, 1e6),
         ):
-            for value in getattr(self, name):
+            values = getattr(self, name)
+            for value in values if isinstance(values, tuple) else (values,):
                 if value is not None and not low <= value <= high:
                     raise InputError("bad-value", f"{name} {value} must be in [{low:g}, {high:g}]")
         for name in ("pooling", "normalisation", "contrast", "saliency", *_LISTS):

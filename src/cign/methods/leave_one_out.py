@@ -17,7 +17,12 @@ from torch import Tensor
 from cign.methods.base import Batch, TaskData
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.modality_ridge import ModalityRidge
-from cign.methods.selection import chosen_clips, losses_of_settings, num_scored_classes
+from cign.methods.selection import (
+    chosen_clips,
+    loss_weights,
+    losses_of_settings,
+    num_scored_classes,
+)
 from cign.networks.encoder import TokenShape
 from cign.networks.leave_out import ClipRows, LeftOut, positions, scores_without
 from cign.networks.views import View
@@ -49,6 +54,17 @@ class ScoredClips:
     def scored(self) -> Tensor:
         """Positions of the scored clips."""
         return torch.tensor([clip for left_out in self.sets for clip in left_out.scored])
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights of the losses of the scored clips; see `loss_weights`."""
+        return loss_weights(self.targets[self.scored], self.counts[self.scored])
+
+    @property
+    def set_of_clip(self) -> Tensor:
+        """Number of the set of each scored clip."""
+        sizes = torch.tensor([len(left_out.scored) for left_out in self.sets])
+        return torch.arange(len(self.sets)).repeat_interleave(sizes)
 
     @property
     def num_classes(self) -> int:
@@ -103,6 +119,7 @@ def add_losses(
         clips: The clips.
         multi_label: Whether clips may have several labels.
     """
+    tally = _Tally(one, clips)
     for number, view in enumerate(one.settings.views):
         pieces = [
             # Copies, because `pieces` may overwrite its features.
@@ -113,12 +130,37 @@ def add_losses(
         features = torch.cat([features for features, _ in pieces])
         shares = torch.cat([shares for _, shares in pieces])
         for s, token_share in enumerate(one.settings.shares_of(view)):
-            found = _losses(one, view, token_share, features, shares, clips, multi_label)
-            one.losses[number, s, :, : found.shape[1]] += found.to(one.losses)
-            # Settings that repeat another one, because an option has no effect on this view.
-            one.losses[number, s, :, found.shape[1] :] = math.inf
-        one.losses[number, len(one.settings.shares_of(view)) :] = math.inf
+            losses = _losses(one, view, token_share, features, shares, clips, multi_label)
+            tally.add(number, s, losses)
     one.evidence += clips.num_classes
+
+
+class _Tally:
+    """Adds losses to the tallies of a modality, each in comparison with the default setting.
+
+    Args:
+        one: The modality.
+        clips: The clips whose losses are added.
+    """
+
+    def __init__(self, one: ModalityRidge, clips: ScoredClips) -> None:
+        self.one = one
+        self.weights, self.set_of_clip = clips.weights, clips.set_of_clip
+        self.num_sets = len(clips.sets)
+        self.default: Tensor | None = None
+
+    def add(self, view: int, share: int, losses: Tensor) -> None:
+        """Add the losses of one view and token share, [ridges, taus, temperatures, powers, B]."""
+        losses = losses.to(torch.float64)
+        weighted = torch.where(self.weights > 0, losses * self.weights, 0.0)
+        if self.default is None:
+            self.default = weighted[0, 0, 0, 0]
+        num_taus = losses.shape[1]
+        self.one.losses[view, share, :, :num_taus] += weighted.sum(dim=-1)
+        by_set = weighted.new_zeros(*losses.shape[:-1], self.num_sets)
+        difference = (weighted - self.default).nan_to_num(nan=math.inf)  # of infinite losses
+        by_set.index_add_(-1, self.set_of_clip, difference)
+        self.one.squares[view, share, :, :num_taus] += by_set.square().sum(dim=-1)
 
 
 def _losses(
@@ -130,7 +172,7 @@ def _losses(
     clips: ScoredClips,
     multi_label: bool,
 ) -> Tensor:
-    """Losses of all ridges and what follows them, shape [ridges, taus, temperatures, powers]."""
+    """Losses of all ridges and what follows them, [ridges, taus, temperatures, powers, B]."""
     sums, scored = one.statistics_of(view), clips.scored
     fitted, weights = sums.fitted_rows(features, shares, token_share, rounding=one.rounding)
     rows = ClipRows(fitted=fitted, weights=weights, tokens=features, targets=clips.targets)

@@ -29,7 +29,10 @@ class ModalityRidge(nn.Module):
         settings: The settings to choose from.
 
     Attributes:
-        losses: Sum of the losses of each setting, shape `Settings.shape`.
+        losses: Sum of the losses of each setting, shape `Settings.shape`; infinite where a setting
+            repeats another one.
+        squares: Sum over sources of the squared difference of their losses from those under the
+            default setting; same shape.
         evidence: Number of classes in these sums, each counted in every task that measured it.
         chosen: Number of the selected setting.
         setting: The selected setting, because an exported program cannot depend on a number in a
@@ -38,6 +41,7 @@ class ModalityRidge(nn.Module):
 
     weights: Tensor
     losses: Tensor
+    squares: Tensor
     evidence: Tensor
     chosen: Tensor
 
@@ -64,7 +68,8 @@ class ModalityRidge(nn.Module):
             for view in settings.views
         )
         self.register_buffer("weights", torch.zeros(options.width, 0))
-        self.register_buffer("losses", torch.zeros(settings.shape, dtype=torch.float64))
+        self.register_buffer("losses", settings.without_losses())
+        self.register_buffer("squares", settings.without_losses())
         self.register_buffer("evidence", torch.zeros((), dtype=torch.float64))
         self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))
         self.setting: Setting = settings[0]
@@ -129,12 +134,27 @@ class ModalityRidge(nn.Module):
             yield features_of(view.vectors(piece)), view.shares(piece)
 
     def choose(self) -> None:
-        """Select the setting with the lowest loss; the default without evidence."""
-        if float(self.evidence) > 0:
-            lowest = self.losses.amin()
-            # Settings that cannot be distinguished: the one listed first.
-            first = (self.losses.flatten() <= lowest * (1 + 1e-9)).to(torch.uint8).argmax()
-            self.use(int(first))
+        """Select the setting that is better than the default by the most, in a cautious estimate.
+
+        The estimate is the difference of the losses from those of the default plus ``caution``
+        standard errors of that difference. So the default is kept until clips show another setting
+        to be better; with many clips the lowest loss is selected. Without evidence it is the
+        default.
+        """
+        if float(self.evidence) == 0:
+            return
+        default = self.losses.flatten()[0]
+        if torch.isinf(default):  # the default's system is singular
+            estimates, tolerance = self.losses, 1e-9 * self.losses.amin()
+        else:
+            # Both tallies are infinite for the same settings; 0 times infinity is not a number.
+            errors = torch.where(self.squares.isfinite(), self.squares.sqrt(), 0.0)
+            estimates = self.losses - default + self.options.caution * errors
+            tolerance = 1e-9 * default
+        estimates = estimates.flatten()
+        # Settings that cannot be distinguished: the one listed first.
+        first = (estimates <= estimates.amin() + tolerance).to(torch.uint8).argmax()
+        self.use(int(first))
 
     def use(self, number: int) -> None:
         """Use a setting by its number."""

@@ -106,6 +106,17 @@ class Settings:
             count_power=self.count_powers[power],
         )
 
+    def without_losses(self) -> Tensor:
+        """Tallies of zeros; infinity for settings that repeat another one.
+
+        An option without an effect on a view has one value there (`shares_of`, `taus_of`).
+        """
+        tallies = torch.zeros(self.shape, dtype=torch.float64)
+        for number, view in enumerate(self.views):
+            tallies[number, len(self.shares_of(view)) :] = math.inf
+            tallies[number, :, :, len(self.taus_of(view)) :] = math.inf
+        return tallies
+
     def shares_of(self, view: View) -> tuple[float, ...]:
         """The token shares that make a difference for a view."""
         return self.token_shares if view.has_tokens else (0.0,)
@@ -138,7 +149,7 @@ def losses_of_settings(
     *,
     multi_label: bool,
 ) -> Tensor:
-    """The losses of all temperatures and powers, given the scores of tokens.
+    """The losses of clips for all temperatures and powers, given the scores of tokens.
 
     Args:
         scores: Scores of tokens without the clip's sources, shape [B, N, C].
@@ -150,19 +161,23 @@ def losses_of_settings(
         multi_label: Whether clips may have several labels.
 
     Returns:
-        Sum over classes of the mean loss of their clips, shape [taus, temperatures, powers].
+        Shape [taus, temperatures, powers, B].
     """
-    weights = _class_weights(targets, counts)
     found = scores.new_empty(
-        len(settings.taus_of(view)), len(settings.temperatures), len(settings.count_powers)
+        len(settings.taus_of(view)),
+        len(settings.temperatures),
+        len(settings.count_powers),
+        len(scores),
     )
+    factors = [balance(counts, power).to(scores) for power in settings.count_powers]
     for i, tau in enumerate(settings.taus_of(view)):
         clip_scores = pooled_scores(scores, shares, tau)
-        for k, power in enumerate(settings.count_powers):
-            balanced = clip_scores * balance(counts, power).to(clip_scores)
+        for k, factor in enumerate(factors):
+            balanced = clip_scores * factor
             for j, temperature in enumerate(settings.temperatures):
-                losses = clip_losses(balanced, targets, temperature, multi_label=multi_label)
-                found[i, j, k] = (weights * losses.unsqueeze(-1)).sum()
+                found[i, j, k] = clip_losses(
+                    balanced, targets, temperature, multi_label=multi_label
+                )
     return found
 
 
@@ -177,17 +192,21 @@ def clip_losses(
     return -(logarithms * targets.to(logarithms)).sum(dim=-1)
 
 
-def _class_weights(targets: Tensor, counts: Tensor) -> Tensor:
-    """Weights [B, C] whose product with losses sums to the sum over classes of mean losses.
+def loss_weights(targets: Tensor, counts: Tensor) -> Tensor:
+    """Weights of the losses of clips, shape [B]: their sum is the sum over classes of mean losses.
 
-    A clip whose class has no clip left without it cannot be scored.
+    A clip counts once for each of its classes that has a clip left without it.
+
+    Args:
+        targets: Multi-hot labels, shape [B, C].
+        counts: Clips of each class that remain without the clip's sources, shape [B, C].
     """
     usable = targets.to(torch.float64) * (counts > 0)
-    return usable / usable.sum(dim=0).clamp_min(1.0)
+    return (usable / usable.sum(dim=0).clamp_min(1.0)).sum(dim=1)
 
 
 def num_scored_classes(targets: Tensor, counts: Tensor) -> int:
-    """Number of classes with a clip that `losses_of_settings` scores."""
+    """Number of classes with a clip whose loss has a weight above 0."""
     return int(((targets > 0) & (counts > 0)).any(dim=0).sum())
 
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-CHUNK_BYTES = 2**27
-"""Bytes of gathered rows processed at a time."""
+CHUNK_BYTES = 2**22
+"""Bytes of gathered rows processed at a time: they are read for each ridge from a cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,65 +174,107 @@ def _scores(
     alike: dict[tuple[int, int], list[LeftOut]] = defaultdict(list)
     for one in sets:
         alike[len(one.scored), len(one.without)].append(one)
-    for ridge, fitted, tokens, scale, solution in _whitened(gram, cross, ridges, rows):
-        scores = tokens @ solution
-        residual = labelled - fitted @ solution
+    for system in _systems(gram, cross, ridges, rows):
+        found = [_empty(rows) for _ in system.ridges]
+        solutions = torch.cat(list(system.solutions), dim=1)
         for (num_scored, num_without), same in alike.items():
-            if num_without == 0:
-                continue
-            bytes_each = (num_without * fitted.shape[1] + num_scored * tokens.shape[1]) * (
-                fitted.shape[2] * fitted.element_size()
-            )
-            size = max(1, CHUNK_BYTES // bytes_each)
+            num_rows = num_without * rows.fitted.shape[1] + num_scored * rows.tokens.shape[1]
+            size = CHUNK_BYTES // (num_rows * rows.fitted.shape[2] * rows.fitted.element_size())
+            size = max(1, size)
             for begin in range(0, len(same), size):
                 chunk = same[begin : begin + size]
                 at = torch.tensor([one.scored for one in chunk])
-                without = torch.tensor([one.without for one in chunk])
-                x = (fitted[without] * scale).flatten(1, 2)  # [g, m k, W]
-                z = (tokens[at] * scale).flatten(1, 2)  # [g, s N, W]
-                # Positive definite: its eigenvalues are those of r A or 1.
-                system = torch.eye(x.shape[1], dtype=x.dtype, device=x.device) - x @ x.mT
-                factor, failed = torch.linalg.cholesky_ex(system)
-                error = torch.cholesky_solve(residual[without].flatten(1, 2), factor)
-                error[failed != 0] = torch.nan
-                scores[at] -= (z @ x.mT @ error).unflatten(1, (num_scored, -1))
-        yield ridge, scores
+                without = torch.tensor([one.without for one in chunk], dtype=torch.int64)
+                tokens = system.tokens[at].flatten(1, 2)  # [g, s N, W]
+                fitted = system.fitted[without].flatten(1, 2)  # [g, m k, W]
+                targets = labelled[without].flatten(1, 2)  # [g, m k, C]
+                with_all, of_fitted = (
+                    (x.flatten(0, 1) @ solutions)
+                    .unflatten(0, x.shape[:2])
+                    .chunk(len(system.ridges), dim=-1)
+                    for x in (tokens, fitted)
+                )
+                for ridge, scores in enumerate(found):
+                    left = with_all[ridge]
+                    if num_without:  # otherwise all were subtracted from the sums before
+                        solved = system.solved(ridge, fitted, without)
+                        error = _corrected(fitted, solved, targets - of_fitted[ridge])
+                        left = left - (tokens @ solved.mT) @ error
+                    scores[at] = left.unflatten(1, (num_scored, -1))
+        yield from zip(system.ridges, found, strict=True)
 
 
-def _whitened(
+def _corrected(x: Tensor, solved: Tensor, residual: Tensor) -> Tensor:
+    """(I - H)^-1 (Y - X A Q) of sets of rows X, given X A and the residual Y - X A Q."""
+    # Positive definite: its eigenvalues are those of r A or 1.
+    system = torch.eye(x.shape[1], dtype=x.dtype, device=x.device) - x @ solved.mT
+    factor, failed = torch.linalg.cholesky_ex(system)
+    error = torch.cholesky_solve(residual, factor)
+    error[failed != 0] = torch.nan
+    return error
+
+
+@dataclass(frozen=True, kw_only=True)
+class _System:
+    """Rows and the solutions with A = (G + r I)^-1 for one or more ridges, in some basis.
+
+    Attributes:
+        ridges: Ridge strengths r.
+        fitted: Fitted rows in this basis, shape [B, k, W].
+        tokens: Tokens in this basis, shape [B, N, W].
+        solutions: A Q for each ridge in this basis, shape [W, C].
+        inverses: The diagonal of A for each ridge if the basis is that of G's eigenvectors, [W].
+        rows: X A for each ridge otherwise, shape [B, k, W].
+    """
+
+    ridges: Sequence[float]
+    fitted: Tensor
+    tokens: Tensor
+    solutions: Sequence[Tensor]
+    inverses: Sequence[Tensor] = ()
+    rows: Sequence[Tensor] = ()
+
+    def solved(self, ridge: int, fitted: Tensor, clips: Tensor) -> Tensor:
+        """X A of sets of clips [g, m], of which ``fitted`` are the rows, [g, m k, W]."""
+        if self.inverses:
+            return fitted * self.inverses[ridge]
+        return self.rows[ridge][clips].flatten(1, 2)
+
+
+def _systems(
     gram: Tensor, cross: Tensor, ridges: Sequence[float], rows: ClipRows
-) -> Iterator[tuple[float, Tensor, Tensor, Tensor, Tensor]]:
-    """Rows in a basis in which A = (G + r I)^-1 is diagonal, for each ridge strength.
+) -> Iterator[_System]:
+    """One system for all ridges in the basis of G's eigenvectors, or one for each ridge.
 
-    One eigendecomposition serves all ridges, but it takes as long as about 27 Cholesky
-    factorisations; for few rows and ridges these are faster.
-
-    Yields:
-        The ridge, the fitted rows, the tokens, the square root of A's diagonal [W], and the
-        solution A Q [W, C].
+    The eigendecomposition serves all ridges, but all rows have to be turned into its basis, and it
+    takes as long as 16 Cholesky factorisations, or as products of 9 W rows with a matrix [W, W].
     """
     width, dtype = len(gram), rows.fitted.dtype
-    num_rows = rows.fitted.shape[:2].numel() + rows.tokens.shape[:2].numel()
-    if len(ridges) * (width / 3 + num_rows) > 9 * width + num_rows:
+    num_fitted, num_tokens = (x.shape[:2].numel() for x in (rows.fitted, rows.tokens))
+    if len(ridges) * (9 / 16 * width + 2 * num_fitted) > 9 * width + num_fitted + num_tokens:
         values, vectors = torch.linalg.eigh(gram)
-        fitted, tokens = rows.fitted @ vectors.to(dtype), rows.tokens @ vectors.to(dtype)
         turned = vectors.T @ cross.to(vectors.dtype)
-        for ridge in ridges:
-            inverse = 1.0 / (values.clamp_min(0.0) + ridge)
-            solution = (inverse.unsqueeze(1) * turned).to(dtype)
-            yield ridge, fitted, tokens, inverse.sqrt().to(dtype), solution
+        inverses = [1.0 / (values.clamp_min(0.0) + ridge) for ridge in ridges]
+        vectors = vectors.to(dtype)
+        yield _System(
+            ridges=ridges,
+            fitted=rows.fitted @ vectors,
+            tokens=rows.tokens @ vectors,
+            solutions=[(inverse.unsqueeze(1) * turned).to(dtype) for inverse in inverses],
+            inverses=[inverse.to(dtype) for inverse in inverses],
+        )
         return
     for ridge in ridges:
         system = gram.clone()
         system.diagonal().add_(ridge)
         factor, failed = torch.linalg.cholesky_ex(system)
         factor[failed != 0] = torch.nan
-        turned = torch.linalg.solve_triangular(factor, cross.to(factor.dtype), upper=False)
-        factor = factor.to(dtype)
-        fitted, tokens = (
-            torch.linalg.solve_triangular(factor, x.flatten(0, 1).T, upper=False).T.unflatten(
-                0, x.shape[:2]
-            )
-            for x in (rows.fitted, rows.tokens)
+        solution = torch.cholesky_solve(cross.to(factor.dtype), factor)
+        solved = torch.cholesky_solve(rows.fitted.flatten(0, 1).T, factor.to(dtype))
+        yield _System(
+            ridges=[ridge],
+            fitted=rows.fitted,
+            tokens=rows.tokens,
+            solutions=[solution.to(dtype)],
+            rows=[solved.T.contiguous().unflatten(0, rows.fitted.shape[:2])],
         )
-        yield ridge, fitted, tokens, fitted.new_ones(width), turned.to(dtype)
