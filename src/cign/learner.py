@@ -12,9 +12,11 @@ from cign.backbones.registry import resolve_name
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence, split_into_tasks
 from cign.data.tokens import source_of
+from cign.errors import InputError
 from cign.inference.clip_results import check_results_file
 from cign.inference.evaluate import evaluate_model
-from cign.inference.sources import TestClips
+from cign.inference.leave_one_out import check_leaves_out, evaluate_left_out
+from cign.inference.sources import LearnedClips, TestClips
 from cign.methods import METHODS
 from cign.runs.branching import Branch
 from cign.runs.build import build_loop
@@ -226,27 +228,45 @@ class Learner(Trained):
         *,
         split: str = "test",
         out: Path | str | None = None,
+        loo: bool = False,
     ) -> dict[str, Any]:
         """Evaluate the model on those clips of a store whose classes it knows.
+
+        With ``loo``, estimate the same without test clips: read the clips again that the model
+        learned, and predict each by the solution without all clips of its sources.
 
         Args:
             store: A prepared store or its folder, with tokens of the model's backbone.
             split: Split of the clips.
             out: A .csv, .parquet or .json file for the results of each clip
                 (`cign.inference.clip_results.ClipResults`); None writes no file.
+            loo: Whether to leave out learned clips instead (closed-form methods on frozen tokens);
+                then ``split`` and ``out`` have no effect and must keep their defaults.
 
         Returns:
             ``modalities``: for each modality the metrics of ``metrics.json`` for a single task and
             the 95 % interval of accuracy, in percent. ``classes``: recall of each class,
-            audio-visual, with its interval. ``confusions``: the most frequent ones. ``open_set``,
-            if the store has clips of unknown classes.
+            audio-visual, with its interval. ``confusions``: the most frequent ones.
+            ``calibration``: expected calibration errors and Brier score by modality. ``open_set``,
+            if the store has clips of unknown classes. ``loo``, see
+            `cign.inference.leave_one_out.evaluate_left_out`.
 
         Raises:
             InputError: If the store does not match the model or has no such clip, or ``out`` has
-                another suffix.
+                another suffix; with ``loo`` also if the method cannot leave out clips, or the clips
+                are not those that it learned.
         """
         place = None if out is None else Path(out)
         model = self._trained()
+        if loo:
+            if split != "test" or place is not None:
+                raise InputError(
+                    "conflicting-options",
+                    "loo reads the learned clips and writes no results of clips: leave out split "
+                    "and out",
+                )
+            check_leaves_out(model)
+            return evaluate_left_out(model, LearnedClips.open(model, _opened(store)))
         if place is not None:
             check_results_file(place)
         return evaluate_model(model, TestClips.open(model, _opened(store), split), place)

@@ -16,6 +16,7 @@ from cign.data.clips import Clip
 from cign.data.tasks import IntArray
 from cign.inference.clip_results import ClipResults, joined
 from cign.inference.sources import TestClips
+from cign.metrics import calibration
 from cign.metrics.classes import (
     class_recalls,
     num_tested,
@@ -46,12 +47,7 @@ def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> 
     known_clips = _Read(evidence, *source.availability(indices))
     probabilities = known_clips.probabilities()
     predictions.add_task(probabilities)
-    result: dict[str, Any] = {
-        "num_clips": len(indices),
-        "modalities": _with_intervals(predictions),
-        "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
-        "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
-    }
+    result = results_of(predictions)
     unknown = tested.unknown
     results = [_clip_results(model, tested.clips, indices, known_clips)]
     if len(unknown):
@@ -61,6 +57,17 @@ def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> 
     if out is not None:
         joined(results).write(out)
     return result
+
+
+def results_of(predictions: Predictions) -> dict[str, Any]:
+    """Metrics with intervals, recall of each class, confusions and calibration."""
+    return {
+        "num_clips": predictions.num_clips,
+        "modalities": _with_intervals(predictions),
+        "classes": [dataclasses.asdict(one) for one in class_recalls(predictions, "audio_visual")],
+        "confusions": [dataclasses.asdict(one) for one in worst_confusions(predictions)],
+        "calibration": calibration.summarise(predictions),
+    }
 
 
 def _with_intervals(predictions: Predictions) -> dict[str, Any]:

@@ -14,7 +14,12 @@ from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.runs.mismatches import other_media, other_tokens
-from cign.runs.training_data import bytes_per_clip, media_source, token_source
+from cign.runs.training_data import (
+    bytes_per_clip,
+    media_source,
+    token_source,
+    training_clips,
+)
 from cign.saved_model.model import Model
 
 
@@ -58,6 +63,38 @@ class TestClips:
             source=model_source(model, store),
             known=np.array(known, dtype=np.int64),
             unknown=np.array(unknown, dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedClips:
+    """Clips of a store that a model may have learned.
+
+    Attributes:
+        clips: All clips of the store.
+        source: Reads them as inputs of the model.
+        candidates: Indices of the clips that training uses by default, and of those with
+            --allow-missing.
+        where: Name of the store, for error messages.
+    """
+
+    clips: Sequence[Clip]
+    source: ArraySource
+    candidates: tuple[IntArray, ...]
+    where: str
+
+    @classmethod
+    def open(cls, model: Model, store: Store) -> Self:
+        """Open the training clips of a store.
+
+        Raises:
+            InputError: If the store does not suit the model.
+        """
+        return cls(
+            clips=store.table.clips,
+            source=model_source(model, store),
+            candidates=(training_clips(store), training_clips(store, allow_missing=True)),
+            where=f"store {store.folder}",
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from cign.methods.base import Batch, Method
+from cign.methods.loo_estimate import ClipsToLeaveOut, LeftOutPredictions
 
 
 @runtime_checkable
@@ -61,6 +62,29 @@ class SelectsSettings(Protocol):
     @property
     def selected(self) -> dict[str, dict[str, Any]]:
         """Names and values of the settings of each modality."""
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A method that predicts its training clips as if it had never learned their sources."""
+
+    class_clips: Tensor
+    """Number of learned clips of each class, shape [C]."""
+
+    def predict_left_out(self, clips: ClipsToLeaveOut) -> LeftOutPredictions:
+        """Predict learned clips by the solutions without their sources.
+
+        Args:
+            clips: The clips.
+        """
+
+
+def leaves_out(method: Method) -> LeavesOut | None:
+    """The method if it can predict clips as if it had not learned them, else None.
+
+    Encoders that were trained on clips cannot leave them out.
+    """
+    return method if isinstance(method, LeavesOut) and method.setup.backbone is None else None
 
 
 def updatable(method: Method) -> Updatable | None:

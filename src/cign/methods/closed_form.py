@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +22,9 @@ from cign.errors import InputError
 from cign.methods.adaptation import ADAPTATION, Adaptation
 from cign.methods.base import Batch, Losses, Method, Output, Setup, TaskData
 from cign.methods.closed_form_options import ClosedFormOptions
+from cign.methods.fusion import fused
 from cign.methods.leave_one_out import add_losses, clips_to_score
+from cign.methods.loo_estimate import ClipsToLeaveOut, LeftOutPredictions, predictions_left_out
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.selection import balance
@@ -189,6 +192,10 @@ class ClosedForm(Method):
             # Row-major like a loaded tensor: products round differently with another layout.
             one.weights = solution.to(one.weights).contiguous()
 
+    def predict_left_out(self, clips: ClipsToLeaveOut) -> LeftOutPredictions:
+        """Predict clips that were learned by the solutions without their sources."""
+        return predictions_left_out(self, clips)
+
     def remove_class(self, index: int) -> None:
         """Remove the columns of a class; its clips stay in the Gram matrices.
 
@@ -231,24 +238,17 @@ class ClosedForm(Method):
 
     def _grouped(self, both: tuple[Tensor, Tensor]) -> Output:
         """The prediction from both modalities' tokens."""
-        logits, assignment, features = {}, {}, {}
+        clip_scores, assignment, features = {}, {}, {}
         for modality, tokens in zip(UNIMODAL, both, strict=True):
             setting = self.of(modality).setting
             scores, assigned, pooled = self.read_tokens(modality, tokens)
-            clip_scores = (assigned * scores).sum(dim=1)
-            if self.setup.multi_label:
-                clip_scores = clip_scores - 0.5  # a score of 1/2 has logit 0
-            logits[modality] = clip_scores / setting.temperature
+            clip_scores[modality] = (assigned * scores).sum(dim=1)
             features[modality] = pooled
             if setting.view.has_tokens:
                 assignment[modality] = assigned
-        logits["audio_visual"] = logits["audio"] + logits["visual"]
-        return Output(
-            probabilities={
-                name: values.sigmoid() if self.setup.multi_label else values.softmax(dim=-1)
-                for name, values in logits.items()
-            },
-            logits=logits,
+        settings = {modality: self.of(modality).setting for modality in UNIMODAL}
+        return replace(
+            fused(clip_scores, settings, multi_label=self.setup.multi_label),
             assignment=assignment if len(assignment) == len(UNIMODAL) else {},
             features=features,
         )

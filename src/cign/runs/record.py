@@ -123,6 +123,7 @@ def describe(
         },
         "model_selection": MODEL_SELECTION,
         "losses": loop.losses,
+        "leave_one_out": [one.to_dict() for one in loop.estimates],
         "seeds": {"order": config.order, "run": config.training.seed},
         "store": {
             "path": data.origin.path,

@@ -28,6 +28,11 @@ _USE_OF_FEATURES = (
     "```",
 )
 
+_EXPECTED = (
+    "Measured on the training clips of each task or addition when they were learned, each clip "
+    "predicted by the solution without its source."
+)
+
 
 def model_card(model: Model, licence: str | None = None) -> str:
     """The text of a model's ``README.md``, with metadata for hubs.
@@ -64,6 +69,9 @@ def model_card(model: Model, licence: str | None = None) -> str:
     if model.changes:
         lines += ["", "## Changes", ""]
         lines += [f"- {change['date']}: {change['text']}" for change in model.changes]
+    if model.estimates:
+        lines += ["", "## Expected accuracy", "", _EXPECTED, ""]
+        lines += [f"- after task {one.task}: {one}" for one in model.estimates]
     if model.results:
         lines += ["", "## Results", "", _what_was_tested(model), ""]
         lines += [

@@ -33,6 +33,7 @@ from cign.saved_model.files import (
 from cign.saved_model.hub import check_backbone, hub_name, local_place
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips
+from cign.training.arrival import ArrivalEstimate
 from cign.utils.files import replacing, write_json, write_text
 from cign.vocabulary import MODALITIES
 
@@ -82,6 +83,7 @@ def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
             "results": model.results,
             "versions": model.versions,
             "changes": list(model.changes),
+            "leave_one_out": [one.to_dict() for one in model.estimates],
             "kept": None
             if kept is None
             else {
@@ -148,6 +150,7 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
         versions=about["versions"],
         kept=kept,
         changes=tuple(about.get("changes", ())),
+        estimates=tuple(ArrivalEstimate.from_dict(one) for one in about.get("leave_one_out", ())),
     )
 
 

@@ -47,6 +47,7 @@ def model_of(
         results=results,
         versions=versions(),
         kept=kept,
+        estimates=tuple(loop.estimates),
     )
 
 

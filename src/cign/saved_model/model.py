@@ -17,6 +17,7 @@ from cign.methods.base import Method
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
 from cign.saved_model.validation_clips import KeptClips
+from cign.training.arrival import ArrivalEstimate
 from cign.utils.devices import device_of, move_to
 
 
@@ -40,6 +41,7 @@ class Model:
         changes: Additions, renamings and removals since training: ``date``, ``text`` and, for
             added clips, the ``list_hash`` of their list and, if they were of new classes, the
             number of their ``task``, from 1.
+        estimates: Leave-one-out accuracy of each task and addition at its arrival.
     """
 
     method: Method
@@ -53,6 +55,7 @@ class Model:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     kept: KeptClips | None = None
     changes: tuple[dict[str, str], ...] = ()
+    estimates: tuple[ArrivalEstimate, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -93,6 +93,8 @@ def _check(about: dict[str, Any]) -> None:
             _has(change, name, str, "text", "a change: ")
         if not change.get("task", "1").isdecimal():
             raise _WrongError(f"a change: task is {_shown(change['task'])}, not a number")
+    for one in _is(about.get("leave_one_out", []), "leave_one_out", list, "a list"):
+        _check_estimate(_is(one, "an entry of leave_one_out", dict, "a mapping"))
     checksums = _has(about, "checksums", dict, "a mapping")
     for name in checksums:
         if name not in FILES or not _SHA256.fullmatch(str(checksums[name])):
@@ -177,6 +179,21 @@ def _check_unknown(unknown: dict[str, Any]) -> None:
             _number(one, "mean", f"{of}{_shown(name)}: ")
             if not _number(one, "std", f"{of}{_shown(name)}: ") > 0:
                 raise _WrongError(f"{of}{_shown(name)}: std {one['std']} is not positive")
+
+
+def _check_estimate(one: dict[str, Any]) -> None:
+    where = "leave_one_out: "
+    for name, low in (("task", 1), ("num_classes", 1), ("num_clips", 0), ("num_alone", 0)):
+        _whole(one, name, low, 10**12, where=where)
+    for name, allowed in (("left_out", ("sources", "clips")), ("measure", ("accuracy", "map"))):
+        if _has(one, name, str, "text", where) not in allowed:
+            raise _WrongError(f"{where}{name} is {_shown(one[name])}, not {' or '.join(allowed)}")
+    _has(one, "reason", str, "text", where)
+    percent = _has(one, "percent", dict, "a mapping", where)
+    for name in () if one["reason"] else MODALITIES:
+        _number(percent, name, f"{where}percent: ")
+    named = ("task", "num_classes", "num_clips", "num_alone", "left_out", "measure", "reason")
+    _only(one, (*named, "percent"), "leave_one_out")
 
 
 def _check_kept(kept: dict[str, Any], classes: list[dict[str, Any]]) -> None:

@@ -25,6 +25,7 @@ from cign.errors import InputError, RunError
 from cign.methods.base import Batch, Losses, Method, TaskData
 from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
 from cign.metrics.predictions import Predictions
+from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.distributed.comm import Comm, Share
 from cign.training.distributed.sums import check_sums, marks_of, partial_sums, refuse_whole_batch
 from cign.training.feed import Feed
@@ -102,6 +103,7 @@ class Loop:
         self.place = Place()
         self.seconds = 0.0
         self.losses: list[dict[str, Any]] = []  # one entry for each epoch
+        self.estimates: list[ArrivalEstimate] = []  # of each task, if the method can leave out
         self._sums: dict[str, Tensor] = {}
         self._optimizer: torch.optim.Optimizer | None = None
         self._saved_optimizer: dict[str, Any] | None = None
@@ -140,6 +142,8 @@ class Loop:
             seed_torch(self.seed, _AFTER_TASK, task)
             self.method.eval()
             self.method.after_task(data)
+            estimate = estimate_at_arrival(self.method, data, self.source)
+            self.estimates += [] if estimate is None else [estimate]
             self._feed.choose_exemplars(self.memory, self.method, data)
             self.method.after_memory(replace(data, memory=self.memory.indices))
             self.method.data = None
@@ -326,6 +330,7 @@ class Loop:
                 "memory": self.memory.state(),
                 "sums": self._sums,
                 "losses": self.losses,
+                "estimates": [one.to_dict() for one in self.estimates],
                 "seconds": self.seconds,
                 "num_threads": torch.get_num_threads(),
             },
@@ -351,6 +356,7 @@ class Loop:
         self._saved_optimizer = tree["optimizer"]
         self._sums = {name: total.to(self.device) for name, total in tree["sums"].items()}
         self.losses, self.seconds = tree["losses"], tree["seconds"]
+        self.estimates = [ArrivalEstimate.from_dict(one) for one in tree.get("estimates", ())]
         del self.predictions.scores[self.place.task :]
         if self.predictions.num_tasks_done != self.place.task:
             raise InputError(

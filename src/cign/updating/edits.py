@@ -31,6 +31,7 @@ from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import fit_rule
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import joined, read_kept
+from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.feed import Feed
 from cign.updating.impact import Addition, answers, measure_cost, right
 from cign.updating.new_classes import check_listed, check_name, new_classes
@@ -145,13 +146,14 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     new = new_classes(model, clips)
     groups = (*model.groups, new) if new else model.groups
     before, method = model.method, copy.deepcopy(model.method)
-    _absorb(method, clips, groups, len(new))
+    estimate = _absorb(method, clips, groups, len(new))
 
     classes = tuple(name for group in groups for name in group)
     validation = read_kept(clips.source, clips.labels, clips.validation)
     kept = joined(model.kept, read_kept(clips.source, clips.labels, clips.kept))
     known = {name: number for name, number in learned.items() if name not in new}
-    changed = replace(model, method=method, groups=groups, kept=kept)
+    estimates = model.estimates if estimate is None else (*model.estimates, estimate)
+    changed = replace(model, method=method, groups=groups, kept=kept, estimates=estimates)
     more = {"list_hash": clips.list_hash}
     if new:
         more["task"] = str(len(groups))
@@ -172,12 +174,13 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
         num_kept=0 if kept is None else kept.num_clips,
         kept_bytes=0 if kept is None else kept.num_bytes,
         state_bytes=method.state_bytes,
+        estimate=estimate,
     )
 
 
 def _absorb(
     method: Method, clips: NewClips, groups: tuple[tuple[str, ...], ...], num_new: int
-) -> None:
+) -> ArrivalEstimate | None:
     """Train the method on the clips as the training loop does for a task."""
     task = len(groups) - 1
     tasks = TaskClips.of(clips.labels, TaskSequence(groups), clips.sources)
@@ -206,6 +209,7 @@ def _absorb(
         for batch in feed.batches(cut(phase.indices, phase.options.batch_size), task):
             method.learn(batch, phase)
     method.after_task(data)
+    return estimate_at_arrival(method, data, clips.source)
 
 
 def _none() -> IntArray:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cign.methods.base import Method
 from cign.saved_model.validation_clips import KeptClips
+from cign.training.arrival import ArrivalEstimate
 from cign.training.scoring import score_clips
 
 MODALITY = "audio_visual"
@@ -48,6 +49,7 @@ class Addition:
         num_kept: Number of validation clips now stored with the model.
         kept_bytes: Size of those clips in bytes.
         state_bytes: Size of the statistics in bytes.
+        estimate: Leave-one-out accuracy of the added clips; None if the method has none.
         seconds: Duration in seconds, including decoding and encoding.
     """
 
@@ -60,6 +62,7 @@ class Addition:
     num_kept: int
     kept_bytes: int
     state_bytes: int
+    estimate: ArrivalEstimate | None = None
     seconds: float = 0.0
 
 

@@ -102,6 +102,8 @@ def show(addition: Any) -> None:
             f"added clips, {addition.num_new_kept} held out: "
             f"accuracy {percent(addition.new_accuracy)} %"
         )
+    if addition.estimate is not None:
+        say(str(addition.estimate), fit=True)
     say(
         f"stored: statistics of {addition.state_bytes / 1e6:.1f} MB and "
         f"{num_clips(addition.num_kept)} of {addition.kept_bytes / 1e6:.1f} MB for validation, "

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from cign.cli.arguments import CommandParser, add_device, add_model, device_of, path
-from cign.cli.commands.train import interval, show_accuracy
+from cign.cli.commands.train import MODALITY_NAMES, interval, show_accuracy
+from cign.errors import InputError
 from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import note, percent, say, show_table
 from cign.utils.wording import listed
@@ -23,6 +24,12 @@ def add_options(parser: CommandParser) -> None:
         "--split", metavar="NAME", default="test", help="train, val or test (default: test)"
     )
     parser.add_argument(
+        "--loo",
+        action="store_true",
+        help="estimate accuracy without test clips: read the clips again that the model learned, "
+        "and predict each by the solution without its source; of closed-form methods",
+    )
+    parser.add_argument(
         "--out",
         metavar="FILE",
         type=path,
@@ -35,6 +42,12 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Score the clips; show accuracy, recall per class, confusions and unknown clips."""
+    if options.loo and (options.split != "test" or options.out is not None):
+        raise InputError(
+            "conflicting-options",
+            "--loo reads the learned clips and writes no results of clips: leave out --split and "
+            "--out",
+        )
     if options.out is not None:
         from cign.inference.clip_results import check_results_file
 
@@ -43,7 +56,7 @@ def run(options: Any) -> None:
     from cign.learner import Learner
 
     learner = Learner.load(options.model, device=device_of(options))
-    result = learner.evaluate(options.store, split=options.split, out=options.out)
+    result = learner.evaluate(options.store, split=options.split, out=options.out, loo=options.loo)
     modalities = {
         name: {
             "measure": numbers["measure"],
@@ -54,21 +67,48 @@ def run(options: Any) -> None:
     }
     if options.json:
         shown = {"num_clips": result["num_clips"], "modalities": modalities}
-        shown |= {name: result[name] for name in ("classes", "confusions")}
-        if "open_set" in result:
-            shown["open_set"] = result["open_set"]
+        names = ("classes", "confusions", "calibration", "open_set", "loo")
+        shown |= {name: result[name] for name in names if name in result}
         say(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
         (measure,) = {numbers["measure"] for numbers in modalities.values()}
         clips = "clip" if result["num_clips"] == 1 else "clips"
-        say(f"{result['num_clips']} {options.split} {clips} of {options.store}")
+        split = "learned" if options.loo else options.split
+        say(f"{result['num_clips']} {split} {clips} of {options.store}")
+        if options.loo:
+            _show_left_out(result["loo"])
         show_accuracy(modalities)
+        if options.loo:
+            _show_calibration(result["calibration"])
         _show_classes(result["classes"], measure)
         _show_confusions(result["confusions"], measure)
         if "open_set" in result:
             _show_open_set(result["open_set"])
     if options.out is not None:
         note(f"results of each clip in {options.out}")
+
+
+def _show_left_out(found: dict[str, Any]) -> None:
+    """What was left out, and what could not be counted."""
+    if found["left_out"] == "sources":
+        say("each predicted as if the model had learned no clip of its source (leave-one-out)")
+    else:
+        say("each predicted as if the model had not learned it (leave-one-out; sources differ)")
+    for number, why in (
+        (found["num_alone"], "a class with clips of a single source"),
+        (found["num_singular"], "a singular solution without its source"),
+    ):
+        if number:
+            say(f"not counted: {number} of {found['num_learned']} learned clips, because of {why}")
+
+
+def _show_calibration(found: dict[str, dict[str, float | None]]) -> None:
+    """The expected calibration error of each modality."""
+    errors = ", ".join(
+        f"{MODALITY_NAMES[modality]} {percent(numbers['ece'])}"
+        for modality, numbers in found.items()
+    )
+    say(f"expected calibration error, %: {errors}")
 
 
 def _show_classes(classes: list[dict[str, Any]], measure: str) -> None:

@@ -157,6 +157,10 @@ def _show(learner: Any, out: Path) -> None:
     page = out / "report.html"
     write_report([out], page)
     show_results(learner.metrics)
+    estimates = learner.model.estimates
+    for one in estimates:
+        begin = f"task {one.task}: " if len(estimates) > 1 else ""
+        say(f"{begin}{one}", fit=True)
     selected = selection_in_words(learner.model.method)
     if selected:
         note(f"selected: {selected}")
