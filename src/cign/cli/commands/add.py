@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from typing import Any
 
@@ -43,6 +45,9 @@ def add_options(parser: CommandParser) -> None:
     add_decoders(parser)
     add_device(parser)
     add_out(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print what was learned as JSON and nothing else"
+    )
 
 
 def add_out(parser: CommandParser) -> None:
@@ -71,10 +76,15 @@ def run(options: Any) -> None:
             num_workers=options.workers,
             progress=make_progress(),
         )
-        show(addition)
+        if options.json:
+            say(json.dumps(dataclasses.asdict(addition), indent=2, ensure_ascii=False))
+        else:
+            show(addition)
         sys.stdout.flush()  # the effect is shown before the model is saved
         assert learner.model is not None
-        say(work.keep(learner.model))
+        kept = work.keep(learner.model)
+        if not options.json:
+            say(kept)
 
 
 def show(addition: Any) -> None:
