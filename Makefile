@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo real test test-slow test-browser check docs licences sbom audit faults install encoders stores \
-	real-sets tune table table-end-to-end bench bench-gpu scale clean
+	real-sets tune table table-end-to-end bench bench-gpu scale loo clean
 
 install: $(VENV)/.installed
 
@@ -70,6 +70,12 @@ bench-gpu: install
 # Closed-form learning of 200,000 simulated clips of 1,000 classes; writes benchmarks/results/scale.md.
 scale: install
 	$(BIN)/python benchmarks/scale.py
+
+# Leave-one-out estimates against training again without a source, and against accuracy on folds;
+# writes benchmarks/results/loo_estimates.md.
+LOO ?= work/stores/real24 work/stores/real24_clutter work/stores/real24_duets
+loo: install
+	$(BIN)/python benchmarks/loo_estimates.py $(LOO)
 
 # Build the docs in site/; strict: a broken link is an error.
 docs: install
