@@ -33,7 +33,8 @@ from cign.learner import Learner
 from cign.methods import method_class
 from cign.methods.base import Batch, Setup
 from cign.methods.closed_form import ClosedForm
-from cign.methods.loo_estimate import ClipsToLeaveOut, predictions_left_out
+from cign.methods.left_out import ClipsToLeaveOut
+from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.selection import balance, pooled_scores
 from cign.runs.training_data import token_source
 from cign.training.feed import Feed

@@ -19,6 +19,7 @@ from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.hub import check_backbone
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips
+from cign.training.arrival import ArrivalEstimate
 from refusals import input_error
 from toy import SHAPE, toy_loop
 
@@ -43,6 +44,18 @@ def saved(name, folder, options):
         versions={"python": "3.11"},
         kept=kept,
         changes=({"date": "2026-01-01", "text": "added one"},),
+        estimates=(
+            ArrivalEstimate(
+                task=1,
+                num_classes=2,
+                num_clips=9,
+                num_alone=0,
+                left_out="sources",
+                measure="accuracy",
+                percent={"audio": 50.0, "visual": 60.0, "audio_visual": 70.0},
+                reason="",
+            ),
+        ),
     )
     save_model(model, folder)
     return folder
@@ -140,6 +153,14 @@ MUTATIONS = [
     (("versions", "python"), 3, "python is 3, not text"),
     (("changes",), {"a": 1}, "changes is {'a': 1}, not a list"),
     (("changes", 0, "text"), MISSING, "'text' is missing"),
+    (("leave_one_out",), "all", "leave_one_out is 'all', not a list"),
+    (("leave_one_out", 0), 3, "an entry of leave_one_out is 3, not a mapping"),
+    (("leave_one_out", 0, "task"), 0, "task is 0, not a whole number"),
+    (("leave_one_out", 0, "left_out"), "both", "left_out is 'both', not sources or clips"),
+    (("leave_one_out", 0, "measure"), MISSING, "'measure' is missing"),
+    (("leave_one_out", 0, "percent", "visual"), MISSING, "'visual' is missing"),
+    (("leave_one_out", 0, "percent", "audio"), float("nan"), "audio is"),
+    (("leave_one_out", 0, "more"), 1, "leave_one_out has an unknown entry 'more'"),
     (("changes", 0, "text"), "\x1b]0;x\x07", "holds a control character"),
     (("kept", "labels"), [["no class"]], "not a list of the model's classes"),
     (("kept", "num_clips"), -4, "num_clips is -4"),

@@ -153,7 +153,21 @@ def test_clips_that_the_model_did_not_learn_are_refused(at_once, old_store):
         learner.evaluate(swapped, loo=True)
 
 
-def test_a_class_of_a_single_source_is_not_counted(at_once, old_store, capsys, cign):
+@pytest.mark.parametrize("allow", [False, True])
+def test_clips_without_audio_are_counted_if_they_were_learned(allow, old_store):
+    store = Store.open(old_store)
+    train = store.indices("train")
+    store = dataclasses.replace(store, audio_ok=np.arange(store.num_clips) != train[0])
+    options = OPTIONS["cign_analytic"]
+    learner = Learner("cign_analytic", options=options, allow_missing=allow).learn(store, tasks=1)
+    found = learner.evaluate(store, loo=True)
+    assert found["loo"]["num_learned"] == len(train) - (not allow)
+    (arrival,) = learner.metrics["leave_one_out"]
+    last = {name: numbers["last"] for name, numbers in found["modalities"].items()}
+    assert last == pytest.approx(arrival["percent"])
+
+
+def test_a_class_of_a_single_source_is_not_counted(old_store):
     store = Store.open(old_store)
     name = store.class_names[1]
     single = changed(

@@ -8,7 +8,8 @@ from cign.data.batches import ArraySource
 from cign.data.tasks import TaskClips, TaskSequence
 from cign.methods import loo_estimate
 from cign.methods.capabilities import leaves_out
-from cign.methods.loo_estimate import ClipsToLeaveOut, predictions_left_out
+from cign.methods.left_out import ClipsToLeaveOut
+from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.phases import Phase, TrainingOptions
 from cign.training.feed import Feed
 from cign.vocabulary import MODALITIES, UNIMODAL

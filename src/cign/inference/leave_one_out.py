@@ -15,7 +15,7 @@ from cign.inference.evaluate import results_of
 from cign.inference.sources import LearnedClips
 from cign.methods import METHODS
 from cign.methods.capabilities import leaves_out
-from cign.methods.loo_estimate import ClipsToLeaveOut
+from cign.methods.left_out import ClipsToLeaveOut
 from cign.saved_model.model import Model
 from cign.training.arrival import counted_predictions, reason_without
 from cign.training.feed import Feed

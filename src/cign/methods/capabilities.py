@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from cign.methods.base import Batch, Method
-from cign.methods.loo_estimate import ClipsToLeaveOut, LeftOutPredictions
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 
 
 @runtime_checkable

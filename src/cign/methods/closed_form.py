@@ -24,7 +24,8 @@ from cign.methods.base import Batch, Losses, Method, Output, Setup, TaskData
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.fusion import fused
 from cign.methods.leave_one_out import add_losses, clips_to_score
-from cign.methods.loo_estimate import ClipsToLeaveOut, LeftOutPredictions, predictions_left_out
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
+from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.selection import balance

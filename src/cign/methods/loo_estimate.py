@@ -10,26 +10,22 @@ Legend: n clips, N tokens, C classes, W width of the random features.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cign.data.tasks import IntArray
 from cign.layers.rounding import rounded_products
-from cign.methods.base import Batch, ByModality
+from cign.methods.base import ByModality
 from cign.methods.closed_form_options import DTYPES
 from cign.methods.fusion import fused
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, SumsOfViews
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.selection import balance, pooled_scores
 from cign.networks.leave_out import ClipRows, LeftOut, positions, scores_without, sets_by_source
 from cign.networks.token_ridge import TokenStatistics
 from cign.vocabulary import MODALITIES, UNIMODAL
-
-if TYPE_CHECKING:
-    from cign.methods.closed_form import ClosedForm
 
 BATCH_BYTES = 2**29
 """Bytes of rows and features in memory at a time; each batch takes one factorisation."""
@@ -40,51 +36,8 @@ ROUNDING, EXACT = 2**-8, 1e-4
 """Relative differences of sums of features that other machines cause, with and without bfloat16."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipsToLeaveOut:
-    """Clips that a method has learned, and whose sources are left out in turn.
-
-    Attributes:
-        indices: Indices of the clips, shape [n].
-        sources: Sources of each of them.
-        batches: Yields batches of the given clips in the given order, with their labels as learned.
-    """
-
-    indices: IntArray
-    sources: Sequence[tuple[str, ...]]
-    batches: Callable[[IntArray], Iterator[Batch]]
-
-    @property
-    def share_sources(self) -> bool:
-        """Whether any two clips share a source."""
-        named = [source for of_clip in self.sources for source in set(of_clip)]
-        return len(set(named)) < len(named)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOutPredictions:
-    """Predictions of clips by the solutions without their sources, in the order of the clips.
-
-    Attributes:
-        probabilities: By modality, shape [n, C].
-        targets: Labels, bool, shape [n, C].
-        has_class_left: Whether each class of the clip has a clip without the clip's sources; where
-            not, the class cannot be recognised. Shape [n].
-        is_singular: Whether a system without the clip's sources is singular, which leaves no
-            prediction (NaN). Shape [n].
-        are_all: Whether the sums of features over these clips are those of the method: whether
-            they are all that it learned.
-    """
-
-    probabilities: ByModality
-    targets: Tensor
-    has_class_left: Tensor
-    is_singular: Tensor
-    are_all: bool
-
-
 @torch.no_grad()
-def predictions_left_out(method: ClosedForm, clips: ClipsToLeaveOut) -> LeftOutPredictions:
+def predictions_left_out(method: SumsOfViews, clips: ClipsToLeaveOut) -> LeftOutPredictions:
     """Predict clips by the solutions without their sources.
 
     Args:
@@ -140,7 +93,7 @@ class _Found:
     counts: Tensor
     sums: ByModality
 
-    def finished(self, method: ClosedForm) -> LeftOutPredictions:
+    def finished(self, method: SumsOfViews) -> LeftOutPredictions:
         """The predictions from all scores."""
         multi_label = method.setup.multi_label
         settings = {m: method.of(m).setting for m in UNIMODAL}
@@ -158,12 +111,12 @@ class _Found:
         )
 
 
-def _dtype(method: ClosedForm) -> torch.dtype:
+def _dtype(method: SumsOfViews) -> torch.dtype:
     """Precision of the scores."""
     return DTYPES.get(method.options.precision, torch.float32)
 
 
-def _whole_cross(method: ClosedForm, modality: str) -> Tensor:
+def _whole_cross(method: SumsOfViews, modality: str) -> Tensor:
     one = method.of(modality)
     return one.statistics_of(one.setting.view).whole_cross
 
@@ -177,7 +130,7 @@ def _difference(found: Tensor, wanted: Tensor, counts: Tensor) -> float:
     return float(((found - wanted).norm(dim=0) / scale * counts.sqrt()).max())
 
 
-def _bytes_per_clip(method: ClosedForm) -> int:
+def _bytes_per_clip(method: SumsOfViews) -> int:
     """Bytes of a clip's rows and features, those of the larger modality, with working copies."""
     shape = method.setup.shape
     tokens = max(shape.num_audio_tokens, shape.num_visual_tokens)
@@ -203,7 +156,7 @@ def _in_batches(sets: Sequence[LeftOut], size: int) -> Iterator[list[LeftOut]]:
     yield batch
 
 
-def _sums_without(method: ClosedForm, clips: ClipsToLeaveOut, shared: tuple[int, ...]) -> _Sums:
+def _sums_without(method: SumsOfViews, clips: ClipsToLeaveOut, shared: tuple[int, ...]) -> _Sums:
     """The method's sums without some clips, which are read one batch at a time."""
     gram = {m: method.gram(m) for m in UNIMODAL}
     cross = {m: method.cross(m) for m in UNIMODAL}
@@ -231,7 +184,7 @@ def _sums_without(method: ClosedForm, clips: ClipsToLeaveOut, shared: tuple[int,
 
 
 def _score(
-    method: ClosedForm,
+    method: SumsOfViews,
     clips: ClipsToLeaveOut,
     sums: _Sums,
     sets: Sequence[LeftOut],

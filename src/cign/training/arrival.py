@@ -10,7 +10,7 @@ import numpy as np
 from cign.data.batches import ClipSource
 from cign.methods.base import Method, TaskData
 from cign.methods.capabilities import leaves_out
-from cign.methods.loo_estimate import ClipsToLeaveOut, LeftOutPredictions
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.metrics.incremental import is_multi_label, last, seen_accuracy
 from cign.metrics.predictions import Predictions
 from cign.training.scoring import fall_back_to_present_modality

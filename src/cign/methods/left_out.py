@@ -1,0 +1,87 @@
+"""Clips that are left out of a closed-form method, and their predictions without their sources.
+
+`cign.methods.loo_estimate` computes them. Legend: n clips, C classes, W width of the features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from cign.data.tasks import IntArray
+from cign.methods.base import Batch, ByModality, Setup
+from cign.methods.closed_form_options import ClosedFormOptions
+from cign.methods.modality_ridge import ModalityRidge
+
+
+class SumsOfViews(Protocol):
+    """What leaving out needs of `cign.methods.closed_form.ClosedForm`."""
+
+    setup: Setup
+    options: ClosedFormOptions
+    class_clips: Tensor
+
+    @property
+    def num_classes(self) -> int:
+        """C."""
+
+    def of(self, modality: str) -> ModalityRidge:
+        """The ridge regression of a modality."""
+
+    def gram(self, modality: str) -> Tensor:
+        """The Gram matrix of the selected setting, shape [W, W]; only its lower triangle."""
+
+    def cross(self, modality: str) -> Tensor:
+        """The cross-correlation of the selected setting, shape [W, C]."""
+
+    def tokens(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of a batch."""
+
+    def eval(self) -> Any:
+        """Switch to evaluation mode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsToLeaveOut:
+    """Clips that a method has learned, and whose sources are left out in turn.
+
+    Attributes:
+        indices: Indices of the clips, shape [n].
+        sources: Sources of each of them.
+        batches: Yields batches of the given clips in the given order, with their labels as learned.
+    """
+
+    indices: IntArray
+    sources: Sequence[tuple[str, ...]]
+    batches: Callable[[IntArray], Iterator[Batch]]
+
+    @property
+    def share_sources(self) -> bool:
+        """Whether any two clips share a source."""
+        named = [source for of_clip in self.sources for source in set(of_clip)]
+        return len(set(named)) < len(named)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOutPredictions:
+    """Predictions of clips by the solutions without their sources, in the order of the clips.
+
+    Attributes:
+        probabilities: By modality, shape [n, C].
+        targets: Labels, bool, shape [n, C].
+        has_class_left: Whether each class of the clip has a clip without the clip's sources; where
+            not, the class cannot be recognised. Shape [n].
+        is_singular: Whether a system without the clip's sources is singular, which leaves no
+            prediction (NaN). Shape [n].
+        are_all: Whether the sums of features over these clips are those of the method: whether
+            they are all that it learned.
+    """
+
+    probabilities: ByModality
+    targets: Tensor
+    has_class_left: Tensor
+    is_singular: Tensor
+    are_all: bool
