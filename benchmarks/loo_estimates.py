@@ -229,6 +229,8 @@ def _shown(options: argparse.Namespace) -> str:
     parts = [*(place.name for place in options.stores), "--parts", ",".join(options.parts)]
     if options.recipe is not None:
         parts += ["--recipe", options.recipe.name]
+    if "exact" in options.parts:
+        parts += ["--width", str(options.width)]
     return " ".join(parts)
 
 
