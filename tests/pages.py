@@ -26,7 +26,7 @@ def run(line: str, extra: dict[str, list[str]]) -> int:
 
     Args:
         line: Begins with ``cign``.
-        extra: Options that are put behind a command, by its name; they must not change results.
+        extra: Options that are put behind a command, by its name.
     """
     program, *words = shlex.split(line)
     assert program == "cign", line

@@ -22,7 +22,7 @@ def test_classes_come_by_size_and_nothing_else_changes(largest_first, tiny, tmp_
     assert found.list_hash == store.list_hash
     before = json.loads((tiny[1] / "store.json").read_text())
     assert tuple(before["class_names"]) == store.class_names  # the original is as it was
-    learner = Learner("analytic").learn(found, tasks=2)
+    learner = Learner("analytic", options={"width": 20}).learn(found, tasks=2)
     assert tuple(learner.metrics["classes"]) == found.class_names
 
 

@@ -85,7 +85,8 @@ def test_clips_that_lack_a_modality_are_measured_as_they_are_predicted(lacks, ti
     there[store.indices("test")] = False
     store = dataclasses.replace(store, **{f"{lacks}_ok": there})
     other = "visual" if lacks == "audio" else "audio"
-    learner = Learner("cign_analytic").learn(store, tasks=2, out=tmp_path / "run")
+    learner = Learner("cign_analytic", options={"width": 60})
+    learner.learn(store, tasks=2, out=tmp_path / "run")
     modalities = learner.metrics["modalities"]
     assert modalities["audio_visual"] == modalities[other]
     assert (

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from cign.runs import record
 
 NUM_CLIPS = 2000
 LIMIT_KB = 2 * 1000**3 / 1024
@@ -65,3 +68,36 @@ def test_training_on_2000_clips_stays_under_2_gb(tiny, tmp_path, method):
     assert peak_kb < LIMIT_KB
     # The folder tells the truth about it, to the memory that the report took afterwards.
     assert metrics["costs"]["peak_memory_mb"] <= peak_kb * 1024 / 1e6 + 1
+
+
+# Prints its peak, before and after it has held 300 MB for a moment.
+SHOW_PEAK = """
+from cign.runs.record import peak_memory_mb
+before = peak_memory_mb()
+held = b"x" * 300_000_000
+del held
+print(before, peak_memory_mb())
+"""
+# Holds 1 GB while it runs a program; prints what that program prints.
+LARGE_PARENT = """
+import subprocess, sys
+held = b"x" * 1_000_000_000
+print(subprocess.run(sys.argv[1:], capture_output=True, text=True, check=True).stdout)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_peak_is_that_of_the_process_and_not_of_the_one_that_started_it():
+    command = [sys.executable, "-c", LARGE_PARENT, sys.executable, "-c", SHOW_PEAK]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    before, after = map(float, shown.split())
+    assert 50 < before < 600
+    assert before + 250 < after < before + 350  # it stays after the memory is freed
+
+
+def test_without_proc_the_peak_comes_from_the_kernels_accounting(monkeypatch, tmp_path):
+    from_proc = record.peak_memory_mb()
+    monkeypatch.setattr(record, "_STATUS", tmp_path / "status")
+    assert from_proc * 0.98 <= record.peak_memory_mb()  # which may include an earlier program's
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t    2000 kB\n")
+    assert record.peak_memory_mb() == pytest.approx(2.048)

@@ -77,6 +77,7 @@ def test_a_method_and_a_backbone_of_another_folder_go_the_whole_way(tiny, tmp_pa
     assert list((tmp_path / "pictures").iterdir())
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "der.yaml").write_text((tmp_path / "recipe.yaml").read_text())
+    (tmp_path / "recipes" / "analytic.yaml").write_text("method: analytic\noptions: {width: 50}\n")
     bench = "bench store --out bench --methods der,analytic --tasks 2 --memory 8 --recipes recipes"
     run(*bench.split(), "--against", "analytic", "--workers", 2)
     table = (tmp_path / "bench" / "table.csv").read_text()

@@ -27,7 +27,7 @@ def real(packages, made, tiny, tmp_path_factory):
         root = tmp_path_factory.mktemp("real")
         assert main(["prepare", str(tiny[0]), str(root / "store"), "--workers", "0"]) == 0
         train = ["train", str(root / "store"), "--out", str(root / "run"), "--tasks", "2"]
-        assert main(train) == 0
+        assert main([*train, "--set", "width=100"]) == 0
         made["root"] = root
     return made["root"] / "store", made["root"] / "run"
 

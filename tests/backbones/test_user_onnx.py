@@ -222,7 +222,7 @@ def test_commands_prepare_train_and_predict_with_them(write, tiny, cign, tmp_pat
     store, run = tmp_path / "store", tmp_path / "run"
     code, _, err = cign("prepare", tiny[0], store, "--backbone", name, "--workers", 0)
     assert code == 0, err
-    assert cign("train", store, "--out", run)[0] == 0
+    assert cign("train", store, "--out", run, "--set", "width=100")[0] == 0
     clip = min(tiny[0].rglob("test/**/*.mp4"))
     code, out, err = cign("predict", run, clip, "--json")
     assert code == 0, err

@@ -69,6 +69,8 @@ def test_a_method_that_needs_a_transformer_on_tokens_without_one(name, refusal, 
     assert not (tmp_path / "store").exists()
 
 
+ANALYTIC = ("--method", "analytic", "--set", "width=50")
+
 IGNORED = [
     (
         {"method": "finetune", "options": {"trunk": "linear", "depth": 3}},
@@ -142,7 +144,7 @@ def test_a_class_that_nothing_can_be_learned_about(refusal, world, tmp_path, mon
     heard = store.audio_ok.copy()
     heard[[clip.labels == (first,) for clip in store.table.clips]] = False
     monkeypatch.setattr(Store, "open", lambda folder: dataclasses.replace(store, audio_ok=heard))
-    run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", "analytic")
+    run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, *ANALYTIC)
     assert refusal(*run) == (
         f"class {first!r} of task 1 has no training clip with audio and video: use "
         "--allow-missing or add clips"
@@ -152,7 +154,7 @@ def test_a_class_that_nothing_can_be_learned_about(refusal, world, tmp_path, mon
 
 @pytest.mark.parametrize("flag", ["--bf16", "--allow-missing"])
 def test_a_flag_that_the_run_was_begun_without(flag, refusal, world, tmp_path):
-    run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, "--method", "analytic")
+    run = ("train", world.store, "--out", tmp_path / "run", "--tasks", 2, *ANALYTIC)
     assert main([str(word) for word in run]) == 0
     wanted = ("train", world.store, "--out", tmp_path / "run", "--resume", flag)
     name = flag.removeprefix("--").replace("-", "_")

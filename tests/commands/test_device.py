@@ -16,6 +16,7 @@ from cign.methods import METHODS
 from cign.utils.devices import available_devices, device_of, is_device_name, move_to, resolve_device
 from fake_gpu import GPU, OnGpu, fake_gpu
 from refusals import input_error
+from toy import FIXED
 
 from .adding import refused
 
@@ -172,8 +173,13 @@ def test_classes_are_added_and_removed_on_the_device(runs, tables, tiny, tmp_pat
 
 @pytest.mark.parametrize("name", ["cign_analytic", "analytic"])
 def test_a_closed_form_is_trained_on_the_device(old_store, world, name, tmp_path):
+    several = {"ridge": [1.0, 10.0], "temperature": [0.1, 0.2]}
+    if name == "cign_analytic":
+        several["contrast"] = [0.5, 0.0]
+    options = {**FIXED[name], **several, "width": 60}
+
     def trained(device):
-        learner = Learner(name, options={"width": 60}, device=device)
+        learner = Learner(name, options=options, device=device)
         learner.learn(old_store, tasks=2, out=tmp_path / device.replace(":", "-"))
         assert learner.model.device.type == device.partition(":")[0]
         return learner, list(learner.predict(world.test_clips()[:3]))

@@ -11,7 +11,7 @@ def test_unknown_is_printed_for_clips_of_classes_never_taught(cign, tmp_path):
     counts = ["--classes", "4", "--train", "10", "--val", "8", "--test", "5", "--workers", "1"]
     assert cign("synth", clips, "--variant", "openset", "--world", "1002", *counts)[0] == 0
     assert cign("prepare", clips, store, "--backbone", "small", "--workers", "0")[0] == 0
-    method = ["--method", "cign_analytic", "--tasks", "2"]
+    method = ["--method", "cign_analytic", "--tasks", "2", "--set", "width=300"]
     assert cign("train", store, "--out", run, *method)[0] == 0
 
     def answers(split):

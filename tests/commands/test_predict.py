@@ -27,12 +27,33 @@ def predict(*arguments, **how):
     return subprocess.run([*CIGN, *map(str, arguments)], timeout=120, check=False, **how)
 
 
-def on_terminal(columns, *arguments):
-    """What a terminal of so many columns shows of standard output, and standard error apart."""
+# Calls the command with each list of options in turn, in one process, for a start takes seconds.
+IN_TURN = r"""
+import json, sys
+from cign.cli.entry_point import main
+codes = []
+for options in json.loads(sys.argv[1]):
+    codes.append(main(["predict", *sys.argv[2:], *options]))
+    for stream in (sys.stdout, sys.stderr):
+        print("\f", file=stream, flush=True)
+sys.exit(max(codes))
+"""
+
+
+def in_turn(options):
+    """Command that calls `cign predict` with each list of options; what follows it is common."""
+    return [sys.executable, "-c", IN_TURN, json.dumps(options)]
+
+
+def on_terminal(columns, options, *arguments):
+    """What a terminal of so many columns shows of standard output, and standard error apart.
+
+    Gives a pair for each list of options.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    command = [*CIGN, *map(str, arguments)]
+    command = [*in_turn(options), *map(str, arguments)]
     with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=env) as child:
         os.close(theirs)
         shown = b""
@@ -47,7 +68,10 @@ def on_terminal(columns, *arguments):
         err = child.stderr.read()
     os.close(ours)
     assert child.returncode == 0, err
-    return shown.decode().replace("\r\n", "\n"), err.decode()
+    parts = shown.decode().replace("\r\n", "\n").split("\f\n"), err.decode().split("\f\n")
+    *pairs, rest = zip(*parts, strict=True)
+    assert rest == ("", "")
+    return pairs
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120, 200])
@@ -56,7 +80,7 @@ def test_a_terminal_shows_rows_that_fit(world, tmp_path, columns):
     long.mkdir(parents=True)
     for number, clip in enumerate(world.test_clips()[:2]):
         shutil.copy(clip, long / f"recording-of-the-day-part-{number}.mp4")
-    out, err = on_terminal(columns, world.run, long)
+    (out, err), (wide, wide_err) = on_terminal(columns, [[], ["--wide"]], world.run, long)
     lines = out.splitlines()
     assert max(map(len, lines)) <= columns
     assert lines[0].split()[:4] == ["file", "label", "probability", "unknown"]
@@ -64,10 +88,9 @@ def test_a_terminal_shows_rows_that_fit(world, tmp_path, columns):
     assert ends == ["part-0.mp4", "part-1.mp4"]
     assert "the unknown threshold is based on" in err
     assert ("--wide shows all columns" in err) == ("audio-visual" not in lines[0])
-    wide, err = on_terminal(columns, world.run, long, "--wide")
     assert str(long / "recording-of-the-day-part-0.mp4") in wide
     assert "audio-visual" in wide.splitlines()[0]
-    assert "--wide" not in err
+    assert "--wide" not in wide_err
 
 
 def test_a_pipe_gets_the_first_four_columns_and_all_with_wide(cign, world):
@@ -129,50 +152,61 @@ def test_json_lines_come_while_names_still_arrive(world, tmp_path):
     assert child.returncode == 0
 
 
-@pytest.mark.parametrize("form", ["--jsonl", "--json", "--csv"])
-def test_names_from_standard_input_in_other_forms(world, form):
-    first, second = world.test_clips()[:2]
-    data = b"\xef\xbb\xbf" + os.fsencode(first) + b"\0" + os.fsencode(second) + b"\0"
-    done = predict(world.run, "-", form, input=data, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    text = done.stdout.decode()
+@pytest.fixture
+def standard_input(monkeypatch):
+    """Make standard input hold these bytes."""
+
+    def hold(data):
+        read, write = os.pipe()
+        os.write(write, data)
+        os.close(write)
+        monkeypatch.setattr(sys, "stdin", os.fdopen(read))
+
+    yield hold
+    sys.stdin.close()
+
+
+def files_of(text, form):
+    """What an output says of each file."""
     if form == "--csv":
-        files = [row["file"] for row in csv.DictReader(io.StringIO(text))]
-    elif form == "--json":
-        files = [one["file"] for one in json.loads(text)]
-    else:
-        files = [json.loads(line)["file"] for line in text.splitlines()]
-    assert files == [first, second]
+        return list(csv.DictReader(io.StringIO(text)))
+    return json.loads(text) if form == "--json" else list(map(json.loads, text.splitlines()))
 
 
-def test_no_name_on_standard_input_is_said(world):
-    done = predict(world.run, "-", "--jsonl", input=b"\n", capture_output=True)
-    assert done.returncode == 2
-    assert b"no file name on standard input: write one name per line" in done.stderr
+@pytest.mark.parametrize("form", ["--jsonl", "--json", "--csv"])
+def test_names_from_standard_input_in_other_forms(cign, world, form, standard_input):
+    first, second = world.test_clips()[:2]
+    standard_input(b"\xef\xbb\xbf" + os.fsencode(first) + b"\0" + os.fsencode(second) + b"\0")
+    code, out, err = cign("predict", world.run, "-", form)
+    assert code == 0, err
+    assert [one["file"] for one in files_of(out, form)] == [first, second]
+
+
+def test_no_name_on_standard_input_is_said(cign, world, standard_input):
+    standard_input(b"\n")
+    code, _, err = cign("predict", world.run, "-", "--jsonl")
+    assert code == 2
+    assert "no file name on standard input: write one name per line" in err
 
 
 @pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
-@pytest.mark.parametrize("form", ["--json", "--jsonl", "--csv", "table"])
-def test_names_that_are_not_utf8_are_text_that_leads_back_to_them(world, tmp_path, form, locale):
+def test_names_that_are_not_utf8_are_text_that_leads_back_to_them(world, tmp_path, locale):
     raw = os.fsencode(tmp_path) + b"/caf\xe9 \xe7\x8c\xab.mp4"
     shutil.copy(world.test_clips()[0], os.fsdecode(raw))
     env = {**os.environ, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    command = [*map(os.fsencode, CIGN), os.fsencode(world.run), raw]
-    form = [] if form == "table" else [form]
-    done = subprocess.run([*command, *map(os.fsencode, form)], capture_output=True, env=env)
+    forms = ("--json", "--jsonl", "--csv")
+    command = [*map(os.fsencode, in_turn([[form] for form in forms] + [[]]))]
+    command += [os.fsencode(world.run), raw]
+    done = subprocess.run(command, capture_output=True, env=env)
     assert done.returncode == 0, done.stderr
-    text = done.stdout.decode("utf-8")
-    if form == ["--csv"]:
-        (one,) = csv.DictReader(io.StringIO(text))
-    elif form:
-        one = json.loads(text)
-        one = one[0] if form == ["--json"] else one
-    else:
-        assert r"caf\xe9" in text
-        assert text.splitlines()[1][0] == {"C": "-"}.get(locale, "─")
-        return
-    assert os.fsencode(unescape_name(one["file"])) == raw
-    assert one["label"]
+    *texts, table, rest = done.stdout.decode("utf-8").split("\f\n")
+    assert rest == ""
+    for form, text in zip(forms, texts, strict=True):
+        (one,) = files_of(text, form)
+        assert os.fsencode(unescape_name(one["file"])) == raw
+        assert one["label"]
+    assert r"caf\xe9" in table
+    assert table.splitlines()[1][0] == {"C": "-"}.get(locale, "─")
 
 
 @pytest.mark.parametrize("kind", ["png", "mp4"])
@@ -227,66 +261,6 @@ def test_a_progress_bar_on_the_terminal_does_not_take_what_is_printed(world):
     assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == clips
     assert "predicting" in shown
     assert "modalities" not in shown
-
-
-# ------------------------------------------------------------------ unknown thresholds
-
-
-def test_the_threshold_may_be_given_and_disabled(cign, runs, tiny):
-    run = runs / "cign_analytic"
-    clips = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))[:6]
-
-    def called(*options):
-        code, out, _ = cign("predict", run, *clips, "--jsonl", *options)
-        assert code == 0
-        found = [json.loads(line) for line in out.splitlines()]
-        return [one["unknown"] for one in found], [one["is_unknown"] for one in found]
-
-    scores, _ = called()
-    middle = sorted(scores)[2] + 1e-5
-    assert called("--unknown-threshold", middle)[1] == [score > middle for score in scores]
-    assert called("--unknown-threshold", 0)[1] == [False] * 6
-    assert called("--unknown-threshold", 0.000001)[1] == [True] * 6
-    for wrong in ("-1", "1.5", "nan", "x"):
-        refused(
-            cign("predict", run, clips[0], "--unknown-threshold", wrong),
-            f"--unknown-threshold: '{wrong}' is invalid: it must be in [0, 1]; 0 disables it",
-        )
-
-
-def test_why_a_confident_clip_is_unknown_is_said_in_words(cign, runs, tiny):
-    clips = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
-    arguments = ("predict", runs / "cign_analytic", *clips, "--unknown-threshold", 0.000001)
-    code, out, err = cign(*arguments)
-    assert code == 0
-    lines = [line for line in out.splitlines() if "unknown although" in line]
-    assert lines
-    for line in lines:
-        assert "standard deviations" in line
-        assert any(name in line for name in ("leverage", "margin", "max_logit"))
-    assert "validation clips; --unknown" not in err  # the model's own threshold was not used
-
-
-def test_on_how_many_clips_the_threshold_is_based_is_said(cign, runs, tiny, tmp_path):
-    (clip, *_) = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
-    place = shutil.copytree(runs / "cign_analytic" / "model", tmp_path / "model")
-    about = json.loads((place / "model.json").read_text())
-    number = about["unknown"]["num_clips"]
-    assert number > 0
-    said = "the unknown threshold is based on {} validation clips; --unknown-threshold X"
-    assert said.format(number) in cign("predict", place, clip)[2]
-    # Models of earlier versions do not say it.
-    thresholds, rule = about["unknown"]["thresholds"], about.pop("unknown")
-    about["unknown_threshold"] = thresholds["audio_visual"]
-    (place / "model.json").write_text(json.dumps(about))
-    assert said.format("an unknown number of") in cign("predict", place, clip)[2]
-    about["unknown"] = {**rule, "thresholds": {}, "num_clips": 0}
-    (place / "model.json").write_text(json.dumps(about))
-    err = cign("predict", place, clip)[2]
-    assert (
-        "no unknown threshold, because it was trained without validation clips: nothing is called"
-        in err
-    )
 
 
 @pytest.mark.parametrize(

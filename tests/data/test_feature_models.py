@@ -17,7 +17,8 @@ from cign.utils.options import with_settings
 
 from .feature_arrays import arrays, as_npz
 
-QUICK = ("training.num_epochs=2", "training.batch_size=8")
+QUICK = ("training.num_epochs=2", "training.min_steps=0", "training.batch_size=8")
+SMALL = {"width": 50}  # of closed-form methods; all their candidates remain
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,8 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("made")
     for seed, name in ((0, "store"), (1, "other")):
         prepare(arrays(seed=seed), root / name, backbone="openl3", progress=False)
-    Learner("analytic", seed=1).learn(root / "store", out=root / "run", tasks=2, progress=False)
+    learner = Learner("analytic", options=SMALL, seed=1)
+    learner.learn(root / "store", out=root / "run", tasks=2, progress=False)
     return root
 
 
@@ -79,7 +81,8 @@ def test_options_for_clips_are_refused(option, tmp_path, cign):
 @pytest.mark.parametrize("method", ["analytic", "cign_analytic", "cign", "podnet"])
 def test_methods_learn_from_features(method, made, tmp_path):
     is_closed = method.endswith("analytic")
-    options = with_settings(default_recipe(method).options, QUICK) if not is_closed else None
+    settings = {"analytic": ("width=50",), "cign_analytic": ()}.get(method, QUICK)
+    options = with_settings(default_recipe(method).options, settings)
     learner = Learner(method, options=options, memory="2/class", seed=1)
     learner.learn(made / "store", out=tmp_path / "run", tasks=2, progress=False)
     assert learner.metrics["config"]["backbone"] == "features:openl3"
@@ -105,7 +108,9 @@ def test_results_equal_those_of_the_same_tokens_from_clips(tiny, tmp_path):
     prepare(values, tmp_path / "store", progress=False)
     found = []
     for folder in (tiny[1], tmp_path / "store"):
-        learner = Learner("cign_analytic", seed=1).learn(folder, tasks=2, progress=False)
+        learner = Learner("cign_analytic", options=SMALL, seed=1).learn(
+            folder, tasks=2, progress=False
+        )
         learner.evaluate(folder, out=tmp_path / f"{len(found)}.csv")
         lines = (tmp_path / f"{len(found)}.csv").read_text().splitlines()
         found.append([line.partition(",")[2] for line in lines])  # without the path
@@ -113,10 +118,13 @@ def test_results_equal_those_of_the_same_tokens_from_clips(tiny, tmp_path):
 
 
 def test_a_bench_a_report_and_metrics(made, tmp_path, cign):
+    for method in ("analytic", "cign_analytic"):
+        (tmp_path / f"{method}.yaml").write_text(f"method: {method}\noptions: {{width: 50}}\n")
     done(
         cign(
             *("bench", made / "store", "--out", tmp_path / "bench", "--tasks", 2),
-            *("--methods", "analytic,cign_analytic", "--test-store", made / "other"),
+            *("--methods", "analytic,cign_analytic", "--recipes", tmp_path),
+            *("--test-store", made / "other"),
         )
     )
     assert "cign_analytic" in (tmp_path / "bench" / "table.md").read_text()
@@ -158,7 +166,7 @@ def test_features_of_other_encoders_are_refused(made, tmp_path):
 def test_features_without_a_name_suit_only_their_own_store(tmp_path):
     for seed in (0, 1):
         prepare(arrays(seed=seed), tmp_path / str(seed), progress=False)
-    learner = Learner("analytic").learn(tmp_path / "0", progress=False)
+    learner = Learner("analytic", options=SMALL).learn(tmp_path / "0", progress=False)
     assert learner.evaluate(tmp_path / "0")["num_clips"] == 8
     with pytest.raises(InputError, match=r"encoders are not named: .* --backbone NAME"):
         learner.evaluate(tmp_path / "1")
@@ -169,8 +177,10 @@ def test_clips_without_audio_are_learned_if_asked(tmp_path):
     values["audio"][:] = 0
     prepare(values, tmp_path / "store", progress=False)
     with pytest.raises(InputError, match="--allow-missing"):
-        Learner("analytic").learn(tmp_path / "store", progress=False)
-    learner = Learner("analytic", allow_missing=True).learn(tmp_path / "store", progress=False)
+        Learner("analytic", options=SMALL).learn(tmp_path / "store", progress=False)
+    learner = Learner("analytic", options=SMALL, allow_missing=True).learn(
+        tmp_path / "store", progress=False
+    )
     assert learner.evaluate(tmp_path / "store")["modalities"]["audio_visual"]["last"] > 90
 
 
@@ -202,7 +212,7 @@ def test_what_needs_encoders_is_refused_in_one_sentence(made, tiny, tmp_path, ci
 
 
 def test_features_are_not_added_to_a_model_of_clips(tiny, tmp_path):
-    learner = Learner("analytic").learn(tiny[1], progress=False)
+    learner = Learner("analytic", options=SMALL).learn(tiny[1], progress=False)
     with pytest.raises(InputError, match="holds features, but the model takes clips"):
         learner.add(as_npz(tmp_path, arrays()))
 

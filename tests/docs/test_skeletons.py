@@ -114,7 +114,7 @@ def test_backbone_encodes_and_a_model_on_it_predicts(folder, tiny, cign):
     store, run = folder / "store", folder / "run"
     named = ("--backbone", "name_backbone:Name", "--workers", 0)
     done(cign("prepare", tiny[0], store, *named))
-    done(cign("train", store, "--out", run, "--method", "analytic", "--seed", 1))
+    done(cign("train", store, "--out", run, "--method", "analytic", "--set", "width=50"))
     clip = next((tiny[0] / "test").rglob("*.mp4"))
     (found,) = json.loads(done(cign("predict", run, clip, "--json")))
     assert found["error"] is None
@@ -172,7 +172,7 @@ METRIC = {
 def test_metric_is_among_the_metrics_of_a_run_and_in_its_report(folder, tiny, cign):
     (folder / "name_metric.py").write_text(skeleton("metric", "python", METRIC))
     run = folder / "run"
-    done(cign("train", tiny[1], "--out", run, "--method", "analytic", "--seed", 1))
+    done(cign("train", tiny[1], "--out", run, "--method", "analytic", "--set", "width=50"))
     groups = ("--groups", "name_metric:Name,costs")
     (found,) = json.loads(done(cign("metrics", run, *groups, "--json")))
     assert set(found["numbers"]) == {"name_metric:Name", "costs"}

@@ -20,6 +20,7 @@ from cign.utils.code_version import CodeVersion, code_version
 from cign.utils.files import read_json, write_json
 
 FORMAT = 2
+_STATUS = Path("/proc/self/status")  # of Linux
 MODEL_SELECTION = "last epoch; no clip is held out to choose another"
 
 
@@ -159,7 +160,15 @@ def _tested(origin: Origin | None) -> dict[str, str]:
 
 
 def peak_memory_mb() -> float:
-    """Peak memory of this process, in MB of 1,000,000 bytes."""
+    """Peak resident memory of this process, in MB of 1,000,000 bytes.
+
+    Linux passes ``ru_maxrss`` on to the program that a process starts, so that a run started by a
+    large process would report that process's peak. ``VmHWM`` starts anew with the program.
+    """
+    if _STATUS.exists():
+        fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+        if "VmHWM" in fields:  # in kB of 1,024 bytes
+            return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if platform.system() == "Darwin" else 1024) / 1e6
 
