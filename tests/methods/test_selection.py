@@ -140,14 +140,14 @@ def explicit(problem, modality, tasks=(0, 1), multi_label=False):
                 x, y = np.array(x), np.array(y, float)
                 solution = np.linalg.solve(x.T @ x + setting.ridge * np.eye(x.shape[1]), x.T @ y)
                 counts = targets[others].sum(axis=0)
-                scores = features[i] @ solution
+                at_least = np.maximum(counts, 1)
+                balance = (at_least.mean() / at_least) ** setting.count_power
+                scores = features[i] @ solution * balance
                 weight = np.repeat(shares[i][:, None], num_classes, axis=1)
                 if math.isfinite(setting.assignment_temperature):
                     weight = weight * np.exp(scores / setting.assignment_temperature)
                     weight = weight / weight.sum(axis=0)
                 clip = (weight * scores).sum(axis=0)
-                at_least = np.maximum(counts, 1)
-                clip = clip * (at_least.mean() / at_least) ** setting.count_power
                 if multi_label:
                     logits = (clip - 0.5) / setting.temperature
                     each = np.logaddexp(0, logits) - targets[i] * logits

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cign.backbones.registry import load_backbone
+from cign.backbones.registry import load_to_prepare
+from cign.cli.commands.prepare import default_backbone
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.errors import InputError
@@ -111,7 +112,8 @@ def run_demo(
     """
     progress = progress or Silent()
     synthesize(folder / "clips", CLIPS, num_workers=os.cpu_count() or 1, progress=progress)
-    backbone = load_backbone("small").to(resolve_device(device))
+    backbone = load_to_prepare(default_backbone(is_synth=True)).to(resolve_device(device))
+    _delete_other(folder, backbone.name)
     prepare(folder / "clips", folder / "store", backbone=backbone, progress=progress)
     store = Store.open(folder / "store")
     results = [
@@ -124,6 +126,17 @@ def run_demo(
         names=[run.title if run.memory == "0" else f"{run.title}, memory" for run in RUNS],
     )
     return results
+
+
+def _delete_other(folder: Path, backbone: str) -> None:
+    """Delete the store and runs of an earlier version of the demo, with tokens of another backbone."""
+    try:
+        same = set(Store.open(folder / "store").backbones) <= {backbone}
+    except InputError:  # none, or an unfinished one
+        return
+    if not same:
+        shutil.rmtree(folder / "store")
+        shutil.rmtree(folder / "runs", ignore_errors=True)
 
 
 def _learn(

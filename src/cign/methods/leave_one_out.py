@@ -159,7 +159,7 @@ class _Tally:
         self.one.losses[view, share, :, :num_taus] += weighted.sum(dim=-1)
         by_set = weighted.new_zeros(*losses.shape[:-1], self.num_sets)
         difference = (weighted - self.default).nan_to_num(nan=math.inf)  # of infinite losses
-        by_set.index_add_(-1, self.set_of_clip, difference)
+        by_set.index_add_(-1, self.set_of_clip.to(difference.device), difference)
         self.one.squares[view, share, :, :num_taus] += by_set.square().sum(dim=-1)
 
 

@@ -169,14 +169,14 @@ def losses_of_settings(
         len(settings.count_powers),
         len(scores),
     )
-    factors = [balance(counts, power).to(scores) for power in settings.count_powers]
-    for i, tau in enumerate(settings.taus_of(view)):
-        clip_scores = pooled_scores(scores, shares, tau)
-        for k, factor in enumerate(factors):
-            balanced = clip_scores * factor
+    for k, power in enumerate(settings.count_powers):
+        # As in prediction, which assigns tokens by balanced scores.
+        balanced = scores * balance(counts, power).to(scores).unsqueeze(1)
+        for i, tau in enumerate(settings.taus_of(view)):
+            clip_scores = pooled_scores(balanced, shares, tau)
             for j, temperature in enumerate(settings.temperatures):
                 found[i, j, k] = clip_losses(
-                    balanced, targets, temperature, multi_label=multi_label
+                    clip_scores, targets, temperature, multi_label=multi_label
                 )
     return found
 
