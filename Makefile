@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .PHONY: demo real test test-slow test-browser check docs licences sbom audit faults install encoders stores \
-	real-sets tune table table-end-to-end bench bench-gpu scale loo clean
+	real-sets real-table tune table table-end-to-end bench bench-gpu scale loo clean
 
 install: $(VENV)/.installed
 
@@ -94,6 +94,12 @@ stores: install
 ORIGINALS ?= work/originals
 real-sets: install
 	$(BIN)/python benchmarks/real.py $(ORIGINALS) work/real
+
+# The comparison table on real recordings, the built sets in CIGN_REAL or work/real: hours on two cores;
+# MINUTES=60 stops after an hour, and repeating the command continues. Archived runs are restored.
+# `benchmarks/real_table.py --plan` estimates the time; NOW=a,b runs only these methods.
+real-table: install
+	$(BIN)/python benchmarks/real_table.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NOW),--now $(NOW))
 
 # Six trials for every method on dataset 1; writes benchmarks/results/tuning.md and the recipes.
 tune: install

@@ -1,0 +1,250 @@
+"""Classifiers that are trained on all clips at once: nearest class mean, shrunk LDA, logistic.
+
+They are references for methods that learn class by class. Tokens are pooled (mean, or mean and
+maximum), each dimension is standardised with the training clips, and the coordinates are those in
+the span of the training clips: no classifier here depends on other directions. The strength of the
+regularisation is chosen for each modality by cross-validation over sources.
+
+Legend: N clips, T tokens, D dimensions of the pooled tokens, R of their span, C classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from folds import Fold
+
+from cign.metrics.incremental import average_precisions
+from cign.vocabulary import MODALITIES
+
+Floats = npt.NDArray[np.floating[Any]]
+Bools = npt.NDArray[np.bool_]
+Score = Callable[[Floats], Floats]  # [N, R] -> [N, C]
+
+POOLINGS = ("mean", "mean_max")
+# Candidates, the strongest regularisation first: of equally good ones it is taken.
+SHRINKAGES = (0.99, 0.97, 0.9, 0.6, 0.3, 0.1, 0.03, 0.01)
+COSTS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of logistic regression, for standardised dimensions
+TOLERANCE = 1e-4  # of the largest gradient, at which logistic regression ends
+NUM_INNER_FOLDS = 3
+
+
+def pool(tokens_NTD: Floats, pooling: str) -> Floats:
+    """Pool tokens: [N, D] for ``mean``, [N, 2 D] for ``mean_max``."""
+    tokens_NTD = tokens_NTD.astype(np.float32)
+    mean = tokens_NTD.mean(axis=1, dtype=np.float64)
+    return mean if pooling == "mean" else np.hstack([mean, tokens_NTD.max(axis=1)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Coordinates of standardised features in the span of the training clips.
+
+    Attributes:
+        mean: Mean of the training clips, shape [D].
+        scale: Their standard deviation, or 1 for a constant dimension.
+        axes: Orthonormal columns, shape [D, R].
+    """
+
+    mean: Floats
+    scale: Floats
+    axes: Floats
+
+    @classmethod
+    def of(cls, train_ND: Floats) -> Span:
+        """The span of training clips."""
+        mean, deviation = train_ND.mean(axis=0), train_ND.std(axis=0)
+        scale = np.where(deviation > 1e-9, deviation, 1.0)
+        centred_ND = (train_ND - mean) / scale
+        # By way of the products of clips: there are fewer clips than dimensions.
+        squares, sides_NR = np.linalg.eigh(centred_ND @ centred_ND.T)
+        kept = squares > 1e-10 * squares[-1]
+        axes = centred_ND.T @ (sides_NR[:, kept] / np.sqrt(squares[kept]))
+        return cls(mean=mean, scale=scale, axes=axes)
+
+    def __call__(self, features_ND: Floats) -> Floats:
+        """Coordinates, shape [N, R]."""
+        return (features_ND - self.mean) / self.scale @ self.axes
+
+
+def nearest_mean(x_NR: Floats, targets_NC: Bools, num_dims: int) -> list[Score]:
+    """Nearest class mean; with several labels, nearer to the class's mean than to the others'.
+
+    Args:
+        x_NR: Training clips.
+        targets_NC: Their labels.
+        num_dims: D; not used.
+
+    Returns:
+        One score, since there is nothing to choose.
+    """
+    with np.errstate(invalid="ignore"):
+        own_CR = _means(x_NR, targets_NC)
+        rest_CR = _means(x_NR, ~targets_NC)
+    several = _has_several(targets_NC)
+
+    def score(x: Floats) -> Floats:
+        distance = _squared_distances(x, own_CR)
+        return _defined(_squared_distances(x, rest_CR) - distance if several else -distance)
+
+    return [score]
+
+
+def shrunk_lda(x_NR: Floats, targets_NC: Bools, num_dims: int) -> list[Score]:
+    """Linear discriminant analysis with covariance (1 - s) S + s tr(S) / D I, for each shrinkage s.
+
+    S is the covariance within classes, as in scikit-learn. With several labels each class is set
+    against all others; S is then the total covariance, which gives the same direction up to the
+    factor of the trace (Sherman-Morrison), and only the order of a class's scores is used.
+
+    Args:
+        x_NR: Training clips.
+        targets_NC: Their labels.
+        num_dims: D, for the mean eigenvalue.
+    """
+    counts_C = targets_NC.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means_CR = _means(x_NR, targets_NC)
+        several = _has_several(targets_NC)
+        directions_CR = means_CR - _means(x_NR, ~targets_NC) if several else means_CR
+        priors_C = np.log(counts_C / len(x_NR))
+    centres = x_NR.mean(axis=0) if several else np.nan_to_num(means_CR)[targets_NC.argmax(axis=1)]
+    centred = x_NR - centres
+    values_R, vectors_RR = np.linalg.eigh(centred.T @ centred / len(x_NR))
+    level = values_R.sum() / num_dims
+    turned_CR = directions_CR @ vectors_RR
+
+    def scorer(shrinkage: float) -> Score:
+        weights_CR = turned_CR / ((1 - shrinkage) * values_R + shrinkage * level)
+        bias_C = priors_C - 0.5 * (weights_CR * turned_CR).sum(axis=1)
+
+        def score(x: Floats) -> Floats:
+            return _defined(x @ vectors_RR @ weights_CR.T + (0.0 if several else bias_C))
+
+        return score
+
+    return [scorer(shrinkage) for shrinkage in SHRINKAGES]
+
+
+def logistic(x_NR: Floats, targets_NC: Bools, num_dims: int) -> list[Score]:
+    """Logistic regression, multinomial or one per class if clips have several labels.
+
+    Args:
+        x_NR: Training clips.
+        targets_NC: Their labels.
+        num_dims: D; not used.
+    """
+    return [_logistic(x_NR, targets_NC, cost) for cost in COSTS]
+
+
+def _logistic(x_NR: Floats, targets_NC: Bools, cost: float) -> Score:
+    from sklearn.linear_model import LogisticRegression
+
+    present = np.flatnonzero(targets_NC.any(axis=0) & ~targets_NC.all(axis=0))
+    fits: list[tuple[Any, Any]] = []  # rows of the scores, and what gives them
+    if _has_several(targets_NC):
+        labels = [([c], targets_NC[:, c]) for c in present]
+    else:
+        labels = [(present, targets_NC.argmax(axis=1))]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="lbfgs failed to converge")
+        for columns, label in labels:
+            fit = LogisticRegression(C=cost, max_iter=500, tol=TOLERANCE).fit(x_NR, label)
+            fits.append((columns, fit))
+
+    def score(x: Floats) -> Floats:
+        result = np.full((len(x), targets_NC.shape[1]), -np.inf)
+        for columns, fit in fits:
+            values = fit.decision_function(x)
+            if values.ndim == 1 and len(columns) == 2:  # two classes have one difference
+                values = np.stack([-values, values], axis=1)
+            result[:, columns] = values.reshape(len(x), len(columns))
+        return result
+
+    return score
+
+
+CLASSIFIERS = {"ncm": nearest_mean, "lda": shrunk_lda, "logistic": logistic}
+METHODS = tuple(f"{name}_{pooling}" for name in CLASSIFIERS for pooling in POOLINGS)
+
+
+def all_clips_scores(
+    method: str,
+    train: Mapping[str, Floats],
+    test: Mapping[str, Floats],
+    targets_NC: Bools,
+    inner: Sequence[Fold],
+) -> tuple[dict[str, Floats], dict[str, int]]:
+    """Scores of test clips by a classifier that is trained on all training clips at once.
+
+    Args:
+        method: One of `METHODS`.
+        train: ``audio`` and ``visual`` tokens of the training clips, [N, T, D].
+        test: The same of the test clips.
+        targets_NC: Labels of the training clips.
+        inner: Folds of the training clips by source, for choosing the regularisation.
+
+    Returns:
+        Scores by modality, [N, C], and the index of the chosen candidate by modality.
+    """
+    name, _, pooling = method.partition("_")
+    known, asked = (
+        {modality: pool(tokens[modality], pooling) for modality in ("audio", "visual")}
+        for tokens in (train, test)
+    )
+    for features in (known, asked):
+        features["audio_visual"] = np.hstack([features["audio"], features["visual"]])
+    scores, chosen = {}, {}
+    for modality in MODALITIES:
+        span = Span.of(known[modality])
+        chosen[modality] = _choose(name, known[modality], targets_NC, inner)
+        fitted = CLASSIFIERS[name](span(known[modality]), targets_NC, len(span.mean))
+        scores[modality] = fitted[chosen[modality]](span(asked[modality]))
+    return scores, chosen
+
+
+def _choose(name: str, features_ND: Floats, targets_NC: Bools, inner: Sequence[Fold]) -> int:
+    """Index of the candidate with the best accuracy, or mean average precision, on inner folds."""
+    if name == "ncm":
+        return 0
+    found = []
+    for fold in inner:
+        train, test = list(fold.train), list(fold.test)
+        if not test:
+            continue
+        span = Span.of(features_ND[train])
+        fitted = CLASSIFIERS[name](span(features_ND[train]), targets_NC[train], len(span.mean))
+        asked = span(features_ND[test])
+        found.append([len(test) * quality(score(asked), targets_NC[test]) for score in fitted])
+    return int(np.sum(found, axis=0).argmax())
+
+
+def quality(scores_NC: Floats, targets_NC: Bools) -> float:
+    """Accuracy, or mean average precision if clips have several labels, in [0, 1]."""
+    if _has_several(targets_NC):
+        return float(np.nanmean(average_precisions(scores_NC, targets_NC)))
+    return float(targets_NC[np.arange(len(scores_NC)), scores_NC.argmax(axis=1)].mean())
+
+
+def _has_several(targets_NC: Bools) -> bool:
+    return bool((targets_NC.sum(axis=1) > 1).any())
+
+
+def _means(x_NR: Floats, chosen_NC: Bools) -> Floats:
+    """Mean of the chosen clips of each class, [C, R]; NaN without any."""
+    return (chosen_NC.T.astype(np.float64) @ x_NR) / chosen_NC.sum(axis=0)[:, None]
+
+
+def _squared_distances(x_NR: Floats, means_CR: Floats) -> Floats:
+    squares = (x_NR**2).sum(axis=1)[:, None] + (means_CR**2).sum(axis=1)
+    return squares - 2 * x_NR @ means_CR.T
+
+
+def _defined(scores_NC: Floats) -> Floats:
+    """Scores in which a class without training clips is the last."""
+    return np.where(np.isnan(scores_NC), -np.inf, scores_NC)

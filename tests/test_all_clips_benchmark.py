@@ -1,0 +1,129 @@
+"""The classifiers on all clips of `benchmarks/all_clips.py`, against scikit-learn."""
+
+import importlib
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestCentroid
+from sklearn.preprocessing import StandardScaler
+
+from benchmark_scripts import BENCHMARKS
+from cign.data.clips import Clip
+
+
+@pytest.fixture(scope="module")
+def all_clips():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)  # it imports the folds beside it
+        return importlib.import_module("all_clips")
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Four classes of unequal size in 60 dimensions, more than training clips."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(4), (20, 14, 10, 6))
+    centres = rng.normal(size=(4, 60))
+    train, test = (centres[labels] + 3 * rng.normal(size=(50, 60)) for _ in range(2))
+    scale = rng.uniform(0.1, 10, size=60)
+    return train * scale, test * scale, labels
+
+
+def fitted(all_clips, name, problem, targets=None):
+    """Scores of test clips for every candidate, by way of the span of the training clips."""
+    train, test, labels = problem
+    targets = np.eye(4, dtype=bool)[labels] if targets is None else targets
+    span = all_clips.Span.of(train)
+    found = all_clips.CLASSIFIERS[name](span(train), targets, train.shape[1])
+    return [score(span(test)) for score in found]
+
+
+def test_shrunk_lda_is_that_of_scikit_learn(all_clips, problem):
+    train, test, labels = problem
+    scaler = StandardScaler().fit(train)
+    found = fitted(all_clips, "lda", problem)
+    for shrinkage, scores in zip(all_clips.SHRINKAGES, found, strict=True):
+        other = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+        other.fit(scaler.transform(train), labels)
+        wanted = other.decision_function(scaler.transform(test))
+        np.testing.assert_allclose(scores, wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_nearest_class_mean_is_that_of_scikit_learn(all_clips, problem):
+    train, test, labels = problem
+    scaler = StandardScaler().fit(train)
+    (scores,) = fitted(all_clips, "ncm", problem)
+    wanted = NearestCentroid().fit(scaler.transform(train), labels).predict(scaler.transform(test))
+    assert np.array_equal(scores.argmax(axis=1), wanted)
+
+
+def test_logistic_regression_does_not_need_the_other_dimensions(all_clips, problem, monkeypatch):
+    monkeypatch.setattr(all_clips, "TOLERANCE", 1e-7)  # its minimum, not where it ends
+    train, test, labels = problem
+    scaler = StandardScaler().fit(train)
+    found = fitted(all_clips, "logistic", problem)
+    for cost, scores in zip(all_clips.COSTS, found, strict=True):
+        other = LogisticRegression(C=cost, max_iter=2000, tol=1e-7)
+        other.fit(scaler.transform(train), labels)
+        wanted = other.decision_function(scaler.transform(test))
+        np.testing.assert_allclose(scores, wanted, atol=1e-3)
+
+
+def test_lda_of_several_labels_sets_each_class_against_the_others(all_clips, problem):
+    train, test, labels = problem
+    targets = np.eye(4, dtype=bool)[labels]
+    targets[::3, 1] = True
+    scaler = StandardScaler().fit(train)
+    x = scaler.transform(train)
+    found = fitted(all_clips, "lda", problem, targets)
+    for shrinkage, scores in zip(all_clips.SHRINKAGES, found, strict=True):
+        for c in range(4):
+            own = targets[:, c]
+            centred = x - np.where(own[:, None], x[own].mean(axis=0), x[~own].mean(axis=0))
+            # The same ridge, as a share of the mean variance within the two groups.
+            ridge = shrinkage / (1 - shrinkage) * x.var(axis=0).mean()
+            share = ridge / (ridge + (centred**2).mean())
+            other = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=share).fit(x, own)
+            wanted = other.decision_function(scaler.transform(test))
+            assert np.corrcoef(scores[:, c], wanted)[0, 1] == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ncm", "lda", "logistic"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_class_without_training_clips_is_ranked_last(all_clips, problem, name, several):
+    targets = np.eye(5, dtype=bool)[problem[2]][:, [0, 4, 1, 2, 3]]
+    if several:
+        targets[::3, 0] = True
+    for scores in fitted(all_clips, name, problem, targets):
+        assert (scores[:, 1] == -np.inf).all()
+        assert np.isfinite(np.delete(scores, 1, axis=1)).all()
+
+
+@pytest.mark.parametrize("method", ["ncm_mean", "lda_mean_max", "logistic_mean"])
+def test_the_strength_is_chosen_without_the_test_clips(all_clips, method, tmp_path):
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.arange(3), 16)
+    clips = [
+        Clip(id=str(i), path=tmp_path, labels=(str(label),), split="train", source=str(i // 2))
+        for i, label in enumerate(labels)
+    ]
+    centres = rng.normal(size=(3, 1, 30))
+
+    def tokens():
+        return {
+            modality: (centres[labels] + rng.normal(size=(48, 4, 30))).astype(np.float16)
+            for modality in ("audio", "visual")
+        }
+
+    train, test = tokens(), tokens()
+    inner = importlib.import_module("folds").folds(clips, all_clips.NUM_INNER_FOLDS)
+    targets = np.eye(3, dtype=bool)[labels]
+    scores, chosen = all_clips.all_clips_scores(method, train, test, targets, inner)
+    assert all_clips.quality(scores["audio_visual"], targets) > 0.9
+    other = {name: values[::-1] for name, values in test.items()}
+    again, same = all_clips.all_clips_scores(method, train, other, targets, inner)
+    assert same == chosen
+    for modality, values in scores.items():
+        np.testing.assert_allclose(again[modality][::-1], values, rtol=1e-6, atol=1e-6)

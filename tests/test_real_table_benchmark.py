@@ -1,0 +1,262 @@
+"""The table of real recordings: folds without test clips, resumption, kept runs, arithmetic."""
+
+import csv
+import importlib
+import shutil
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from benchmark_scripts import BENCHMARKS
+from cign.data.store import Store
+from cign.metrics.incremental import summarise
+from cign.metrics.predictions import Predictions
+from cign.vocabulary import MODALITIES
+from refusals import input_error
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        yield
+
+
+def module(name):
+    return importlib.import_module(f"real_table{name}")
+
+
+@pytest.fixture(scope="module")
+def work(tiny, tmp_path_factory, scripts):
+    """A work folder with one store, of a set whose test clips are missing on the disk."""
+    work = tmp_path_factory.mktemp("work")
+    built = shutil.copytree(tiny[0], work / "real" / "real24")
+    for row in rows_of(built):
+        if row["split"] == "test":
+            (built / row["path"]).unlink()
+    module("_stores").prepare_store(work / "real", work, "real24", "random")
+    return work
+
+
+def rows_of(built):
+    with (built / "clips.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def store_of(work):
+    return Store.open(module("_stores").store_folder(work, "real24", "random"))
+
+
+def job_of(fold=0, *, method="ncm_mean", order=0, shots=None):
+    jobs = module("_jobs")
+    table = jobs.Table(backbone="random", dataset="real24", shots=shots)
+    return jobs.Job(table=table, row=jobs.Row(method=method), order=order, fold=fold)
+
+
+# ------------------------------------------------------------------ folds
+
+
+def test_no_test_clip_gets_into_a_store_or_a_fold(work):
+    store, view = store_of(work), module("_stores").view
+    known = {row["path"]: row["split"] for row in rows_of(work / "real" / "real24")}
+    given = {path for path, split in known.items() if split in ("train", "val")}
+    assert "test" in known.values()
+    assert {clip.id for clip in store.table.clips} == given
+    tested = []
+    for number in range(5):
+        clips = view(store, number).table.clips
+        parts = {
+            split: {c.source for c in clips if c.split == split} for split in ("train", "test")
+        }
+        assert {clip.split for clip in clips} == {"train", "test"}
+        assert not parts["train"] & parts["test"]
+        assert {clip.id for clip in clips} == given
+        tested += [clip.id for clip in clips if clip.split == "test"]
+    assert sorted(tested) == sorted(given)
+
+
+def test_a_store_with_test_clips_is_refused(tiny):
+    with input_error("bad-value", "train", "val"):
+        module("_stores").view(Store.open(tiny[1]), 0)
+
+
+def test_a_fold_reads_the_tokens_of_its_own_clips(work):
+    store = store_of(work)
+    number_of = {clip.id: i for i, clip in enumerate(store.table.clips)}
+    seen = module("_stores").view(store, 1, 2)
+    assert len(seen) < len(store)
+    for split in ("train", "test"):
+        for index in seen.indices(split):
+            there = number_of[seen.table.clips[index].id]
+            for kind in ("audio", "visual"):
+                own, other = getattr(seen.tokens(), kind), getattr(store.tokens(), kind)
+                assert np.array_equal(own([index]), other([there]))
+
+
+def test_few_shots_are_training_clips_of_the_fold_and_nested(work):
+    store, view = store_of(work), module("_stores").view
+    parts = []
+    for shots in (1, 2, None):
+        clips = view(store, 2, shots).table.clips
+        counts = [
+            sum(c.split == "train" and name in c.labels for c in clips)
+            for name in store.class_names
+        ]
+        assert shots is None or counts == [shots] * 4
+        parts.append(
+            {split: {c.id for c in clips if c.split == split} for split in ("train", "test")}
+        )
+    assert parts[0]["train"] < parts[1]["train"] < parts[2]["train"]
+    assert parts[0]["test"] == parts[1]["test"] == parts[2]["test"]
+
+
+def test_a_set_that_is_not_built_is_named(tmp_path):
+    with input_error("file-missing", "make real-sets", "real24_duets"):
+        module("_stores").prepare_store(tmp_path / "none", tmp_path, "real24_duets", "small")
+
+
+# ------------------------------------------------------------------- jobs
+
+
+def test_a_partly_finished_table_has_all_methods_first():
+    jobs = module("_jobs")
+    every = jobs.all_jobs()
+    names = [job.name for job in every]
+    assert len(set(names)) == len(names)
+    assert [jobs.Job.of(job.plain()) for job in every] == every
+    first = [job for job in every if job.table.backbone == "lite0+sfx" and not job.table.shots]
+    assert every[: len(first)] == first
+    num_first = sum(job.order == 0 for job in first)
+    assert all(job.order == 0 for job in first[:num_first])
+    assert {job.row for job in first[:num_first]} == set(jobs.FULL)
+    blocks = [(job.table.shots is not None, job.table.backbone == "random") for job in every]
+    assert blocks == sorted(blocks, key=lambda block: (block[1], block[0]))
+
+
+def test_each_set_has_the_methods_that_can_learn_it():
+    jobs = module("_jobs")
+    of_table = {
+        table: {job.row.method for job in jobs.all_jobs() if job.table == table}
+        for table in jobs.tables()
+    }
+    for table, methods in of_table.items():
+        short = table.shots is not None or table.backbone == "random"
+        assert ("bic" in methods) == (not short and table.dataset != "real24_duets")
+        assert ("cign" in methods) == ("bic" in methods)
+        assert {"analytic", "cign_analytic", "finetune", "joint"} <= methods
+    orders = {row: {job.order for job in jobs.all_jobs() if job.row == row} for row in jobs.FULL}
+    once = {row.method for row, found in orders.items() if found == {0}}
+    assert once == {"cign", "joint", *importlib.import_module("all_clips").METHODS}
+    assert all(found == {0, 1, 2} for row, found in orders.items() if row.method not in once)
+
+
+def test_transformers_have_width_192_and_linear_trunks_none():
+    jobs = module("_jobs")
+    widths = {row.method: jobs.options_of(row)[1].get("width") for row in jobs.FULL}
+    transformers = ("cign", "cign_tuned", "finetune", "joint", "icarl")
+    assert {widths[name] for name in transformers} == {192}
+    assert widths["bic"] is None
+    assert widths["cign_replay"] == 768
+    steps = {row.method: jobs.options_of(row)[1].get("training", {}) for row in jobs.FULL}
+    assert {name: one["min_steps"] for name, one in steps.items() if one.get("min_steps")} == {
+        "cign": 250
+    }
+
+
+# ------------------------------------------------------------- resumption
+
+
+def test_runs_are_resumed_and_repeated_only_if_options_change(work, tmp_path):
+    main, runs = module(""), module("_runs")
+    here = tmp_path / "work"
+    shutil.copytree(work / "stores", here / "stores")
+    jobs = [job_of(fold) for fold in range(2)]
+    late = main.make_runs(jobs, here, {}, minutes=-1, num_workers=1)
+    assert late == {}
+    assert not any(runs.run_file(here, job).exists() for job in jobs)
+    lost = [*jobs, runs.Job.of(jobs[0].plain() | {"backbone": "lite0+sfx"})]
+    failed = main.make_runs(lost, here, {}, num_workers=1)
+    assert set(failed) == {lost[-1].name}  # it has no store; the others are made
+    assert all(runs.is_current(runs.run_file(here, job), job) for job in jobs)
+    path = runs.run_file(here, jobs[0])
+    first = runs.Kept.load(path)
+    again = runs.make_run(jobs[0], here)
+    assert np.array_equal(first.answers, again.answers)
+    times = ("seconds", "cpu_seconds", "code")
+    assert {k: v for k, v in first.record.items() if k not in times} == {
+        k: v for k, v in again.record.items() if k not in times
+    }
+    runs.Kept(record=first.record | {"method": ["ncm_mean", {"x": 1}]}, answers=first.answers).save(
+        path
+    )
+    assert not runs.is_current(path, jobs[0])
+
+
+def test_an_archive_gives_the_runs_back(work, tmp_path, monkeypatch):
+    main, runs = module(""), module("_runs")
+    monkeypatch.setattr(main, "ARCHIVE", tmp_path / "runs.tar.xz")
+    job = job_of(3)
+    main.archive(work, [job])
+    assert not main.ARCHIVE.exists()  # nothing is finished
+    kept = runs.make_run(job, work)
+    kept.save(runs.run_file(work, job))
+    main.archive(work, [job, job_of(4)])
+    main.restore(tmp_path)
+    found = runs.Kept.load(runs.run_file(tmp_path, job))
+    assert found.record == kept.record
+    assert np.array_equal(found.answers, kept.answers)
+
+
+@pytest.mark.parametrize("method", ["analytic", "finetune"])
+def test_what_is_kept_of_a_run_has_its_last_accuracy(work, method):
+    runs = module("_runs")
+    for shots in (None, 2):
+        kept = runs.make_run(job_of(1, method=method, order=2, shots=shots), work)
+        last = summarise(runs.predictions_of(kept))
+        for modality in MODALITIES:
+            assert last[modality]["last"] == kept.record["modalities"][modality]["last"]
+        assert kept.record["num_train"] == (8 if shots else 26)
+        assert kept.record["modalities"]["audio"]["forgetting"] is not None
+
+
+def test_ranks_of_clips_with_several_labels_keep_the_average_precision():
+    jobs, runs = module("_jobs"), module("_runs")
+    rng = np.random.default_rng(0)
+    names, order = ("a", "b", "c", "d"), ("c", "a", "d", "b")
+    targets = rng.random((30, 4)) < 0.4
+    targets[~targets.any(axis=1), 0] = True
+    predictions = Predictions(
+        clip_ids=[str(i) for i in range(30)],
+        labels=[tuple(n for n, own in zip(names, row, strict=True) if own) for row in targets],
+        class_names=order,
+        task_sizes=(2, 2),
+    )
+    for width in (2, 4):
+        scores = {m: rng.random((30, width)).round(1) for m in MODALITIES}  # with ties
+        predictions.add_task(scores)
+    table = jobs.Table(backbone="small", dataset="real24_duets")
+    job = jobs.Job(table=table, row=jobs.Row(method="analytic"), order=0, fold=0)
+    record = {
+        "clips": [predictions.clip_ids, [list(labels) for labels in predictions.labels]],
+        "classes": list(names),
+    }
+    kept = runs.Kept(record=record, answers=runs.answers_of(predictions, names, job))
+    found = summarise(runs.predictions_of(kept))
+    for modality in MODALITIES:
+        column = [order.index(name) for name in names]
+        wanted = average_precision_score(targets, scores[modality][:, column], average="macro")
+        assert found[modality]["last"] == pytest.approx(100 * wanted)
+        assert found[modality]["last"] == summarise(predictions)[modality]["last"]
+
+
+def test_the_estimate_adds_up():
+    main, jobs = module(""), module("_jobs").all_jobs()
+    seconds = {main.kind_of(job): 10.0 for job in jobs}
+    hours = len(jobs) / 360
+    said = f"{len(jobs)} runs: {hours:.1f} hours of one core, {hours / 2:.1f} hours with 2 workers"
+    assert main.estimate(jobs, seconds, 2).endswith(said)
+    few = [job for job in jobs if job.table.shots and job.row.method == "joint"]
+    del seconds[main.kind_of(few[0])]
+    unknown = sum(main.kind_of(job) == main.kind_of(few[0]) for job in jobs)
+    assert main.estimate(jobs, seconds, 2).endswith(f"without {unknown} runs of unknown time")
