@@ -91,7 +91,7 @@ def evaluate_left_out(model: Model, learned: LearnedClips) -> dict[str, Any]:
     result = results_of(predictions)
     result["loo"] = {
         "num_learned": len(indices),
-        "num_alone": int((~found.has_class_left).sum()),
+        "num_alone": int((found.has_class_left.logical_not()).sum()),
         "alone": [one["name"] for one in result["classes"] if one["num_clips"] == 0],
         "num_singular": int(found.is_singular.sum()),
         "left_out": "sources" if clips.share_sources else "clips",

@@ -158,6 +158,15 @@ class CrossBlock(nn.Module):
         return out
 
 
+WIDEST = 512
+"""Width of the tokens of the release's ResNet-18."""
+
+
+def default_width(token_width: int) -> int:
+    """The width of a transformer on tokens of a given width: the same, at most `WIDEST` (ours)."""
+    return min(token_width, WIDEST)
+
+
 class Transformer(nn.Module):
     """A stack of pre-norm blocks.
 

@@ -34,7 +34,7 @@ class CignOptions:
     Attributes:
         training: Optimizer and schedule. Adam 1e-4 constant, 20 epochs [release]; batch 32 and at
             least 1,000 steps per task (ours).
-        width: D; None uses the width of the visual tokens.
+        width: D; None uses that of the visual tokens, at most 512.
         depth: Blocks of each modality's transformer.
         num_heads: Heads of its attention.
         mlp_ratio: Inner width of the MLPs over D.

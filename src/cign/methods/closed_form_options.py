@@ -41,7 +41,8 @@ class ClosedFormOptions:
             (mean n / n_i)^power; 0 does not correct the low scores of rare classes.
         num_single: Number of tokens per clip that enter the sums singly, the most salient first.
         caution: Standard errors by which another setting has to be better than the default.
-        most_selecting: Clips of a task, at most, whose scores select settings, evenly over classes.
+        most_selecting: Clips of a task, at most, that are left out to score clips, each counted as
+            often as it is left out; the scored clips are taken evenly over classes.
         precision: Precision of products of features: ``bfloat16`` rounds the factors to bfloat16
             and accumulates in float32; the sums over clips and the solution are always in float64.
         projection_seed: Seed of the random projections; independent of the seed of the run.

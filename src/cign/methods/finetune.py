@@ -33,7 +33,8 @@ class HeadsOptions:
     Attributes:
         training: Optimizer and schedule.
         trunk: ``linear`` or ``transformer``.
-        width: Width of the transformer; None uses that of the visual tokens.
+        width: Width of the transformer; None uses that of the visual tokens, at most
+            512.
         depth: Blocks of the transformer.
         num_heads: Heads of its attention.
         drop_path: Stochastic depth rate.

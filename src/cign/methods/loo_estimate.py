@@ -101,7 +101,7 @@ class _Found:
         return LeftOutPredictions(
             probabilities=found,
             targets=self.targets,
-            has_class_left=((self.counts > 0) | ~self.targets).all(dim=1),
+            has_class_left=((self.counts > 0) | self.targets.logical_not()).all(dim=1),
             is_singular=torch.stack([found[m].isnan().any(dim=1) for m in MODALITIES]).any(dim=0),
             are_all=all(
                 _difference(self.sums[m], _whole_cross(method, m), method.class_clips)
@@ -197,8 +197,8 @@ def _score(
     counts = sums.counts.expand(len(used), -1).clone()
     for left_out in moved:
         counts[list(left_out.scored)] -= targets[list(left_out.without)].sum(dim=0).to(counts)
-    at = torch.tensor([i for left_out in moved for i in left_out.scored], device=targets.device)
-    rows = torch.tensor(used, device=targets.device)[at]
+    at = torch.tensor([i for left_out in moved for i in left_out.scored]).to(targets.device)
+    rows = torch.tensor(used).to(targets.device)[at]
     found.targets[rows], found.counts[rows] = targets[at], counts[at]
     tokens = [method.tokens(batch.audio, batch.visual) for batch in batches]
     for modality, parts in zip(UNIMODAL, zip(*tokens, strict=True), strict=True):

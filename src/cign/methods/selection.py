@@ -220,11 +220,12 @@ def chosen_clips(
     Args:
         classes: Class of each clip.
         sources: Sources of each clip.
-        most: Number of clips to read, with those that are left out.
+        most: Number of clips to read, and of clips to leave out one by one, counted as often as
+            they are left out.
         large: See `sets_by_source`.
     """
     sets = sets_by_source(sources, large)
-    if len(classes) <= most:
+    if len(classes) <= most and sum(len(one.without) for one in sets) <= most:
         return sets
     by_class: dict[int, list[LeftOut]] = {}
     for one in sorted(sets, key=lambda one: _mark(sources[one.scored[0]])):
@@ -234,9 +235,11 @@ def chosen_clips(
     )
     chosen: list[LeftOut] = []
     read: set[int] = set()
+    left_out = 0
     for one in in_turns:
         more = read | set(one.clips)
-        if len(more) > most and chosen:
+        left_out += len(one.without)
+        if max(len(more), left_out) > most and chosen:
             break
         chosen.append(one)
         read = more

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cign.layers.growing import ClassTokens, GrowingLinear
 from cign.layers.precision import bf16_if
-from cign.layers.transformer import Transformer
+from cign.layers.transformer import Transformer, default_width
 from cign.networks.encoder import Encoder
 from cign.networks.grouping import Assignment, Grouped, Grouping, MeanComparison
 
@@ -149,7 +149,7 @@ class CignNetwork(nn.Module):
 
     Args:
         encoder: Encoder that provides the tokens of a batch.
-        width: D; None uses the width of the visual tokens.
+        width: D; None uses that of the visual tokens, at most 512.
         depth: Blocks of the transformer.
         num_heads: Heads of its attention.
         mlp_ratio: Inner width of the MLPs over D.
@@ -176,7 +176,7 @@ class CignNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        width = width or encoder.shape.visual_dim
+        width = width or default_width(encoder.shape.visual_dim)
         self.audio, self.visual = (
             ModalityBranch(
                 in_dim,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cign.errors import one_of
 from cign.layers.growing import GrowingLinear
 from cign.layers.precision import bf16_if
-from cign.layers.transformer import Transformer
+from cign.layers.transformer import Transformer, default_width
 from cign.networks.encoder import Encoder
 from cign.vocabulary import MODALITIES
 
@@ -37,7 +37,7 @@ class HeadsNetwork(nn.Module):
         encoder: Encoder that provides the tokens of a batch.
         trunk: ``linear``: heads on the mean token. ``transformer``: first the small transformer of
             `cign` on the tokens of each modality.
-        width: D of the transformer; None uses the width of the visual tokens.
+        width: D of the transformer; None uses that of the visual tokens, at most 512.
         depth: Blocks of the transformer.
         num_heads: Heads of its attention.
         drop_path: Stochastic depth rate.
@@ -63,7 +63,7 @@ class HeadsNetwork(nn.Module):
         self.audio_trunk: nn.Module
         self.visual_trunk: nn.Module
         if trunk == "transformer":
-            width = width or visual_dim
+            width = width or default_width(visual_dim)
             self.audio_trunk, self.visual_trunk = (
                 nn.Sequential(
                     nn.Linear(in_dim, width),

@@ -118,7 +118,7 @@ def estimate_at_arrival(
         task=data.task + 1,
         num_classes=method.num_classes,
         num_clips=predictions.num_clips,
-        num_alone=int((~found.has_class_left).sum()),
+        num_alone=int((found.has_class_left.logical_not()).sum()),
         left_out="sources" if clips.share_sources else "clips",
         measure=measure,
         percent=percent,
@@ -128,7 +128,7 @@ def estimate_at_arrival(
 
 def reason_without(found: LeftOutPredictions) -> str:
     """Why no clip can be counted; empty if any can."""
-    if bool((found.has_class_left & ~found.is_singular).any()):
+    if bool((found.has_class_left & found.is_singular.logical_not()).any()):
         return ""
     if not bool(found.has_class_left.any()):
         return "because every clip has a class with clips of a single source"
@@ -151,7 +151,7 @@ def counted_predictions(
         names: Names of the clips.
         classes: Names of the classes.
     """
-    counted = (found.has_class_left & ~found.is_singular).cpu().numpy()
+    counted = (found.has_class_left & found.is_singular.logical_not()).cpu().numpy()
     scores = {m: found.probabilities[m].float().cpu().numpy()[counted] for m in MODALITIES}
     fall_back_to_present_modality(scores, *source.availability(clips.indices[counted]))
     targets = found.targets.cpu().numpy()[counted]
