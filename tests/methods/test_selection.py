@@ -17,6 +17,7 @@ from cign.methods.base import TaskData
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.selection import chosen_clips
 from cign.metrics.predictions import Predictions
+from cign.networks.views import View
 from cign.training.feed import Feed
 from cign.utils.options import configure
 from cign.vocabulary import UNIMODAL
@@ -252,7 +253,7 @@ def test_given_the_settings_the_solution_does_not_depend_on_tasks(groups):
 
 
 @pytest.mark.parametrize("case", ["one clip per class", "one source per class", "nothing"])
-def test_without_evidence_the_default_is_used(case):
+def test_without_evidence_the_plainest_view_is_used(case):
     number = 1 if case == "one clip per class" else 4
     labels = [(c,) for c in range(3) for _ in range(number)]
     sources = None if number == 1 else [f"{c}" for (c,) in labels]
@@ -261,7 +262,9 @@ def test_without_evidence_the_default_is_used(case):
     for modality in UNIMODAL:
         one = problem.method.of(modality)
         assert float(one.evidence) == 0
-        assert int(one.chosen) == 0
+        assert one.setting == dataclasses.replace(
+            one.settings[0], view=View(pooling="tokens", contrast=0.0, saliency=2.0)
+        )
         assert not one.losses[one.losses.isfinite()].any()
 
 
@@ -364,7 +367,7 @@ def test_no_clip_selects_if_none_may():
     problem = small(options={**CANDIDATES, "most_selecting": 0})
     problem.teach(0)
     assert float(problem.method.audio.evidence) == 0
-    assert int(problem.method.audio.chosen) == 0
+    assert problem.method.audio.setting.view.contrast == 0
 
 
 def test_a_run_resumed_in_a_later_task_has_the_same_tallies(tmp_path):

@@ -71,8 +71,8 @@ class ModalityRidge(nn.Module):
         self.register_buffer("losses", settings.without_losses())
         self.register_buffer("squares", settings.without_losses())
         self.register_buffer("evidence", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("chosen", torch.zeros((), dtype=torch.int64))
-        self.setting: Setting = settings[0]
+        self.register_buffer("chosen", torch.tensor(settings.plainest))
+        self.setting: Setting = settings[settings.plainest]
         self.register_load_state_dict_post_hook(_use_loaded)  # type: ignore[no-untyped-call]
 
     def projection(self, view: View) -> RandomFeatures:
@@ -138,10 +138,11 @@ class ModalityRidge(nn.Module):
 
         The estimate is the difference of the losses from those of the default plus ``caution``
         standard errors of that difference. So the default is kept until clips show another setting
-        to be better; with many clips the lowest loss is selected. Without evidence it is the
-        default.
+        to be better; with many clips the lowest loss is selected. Without evidence it is
+        `Settings.plainest`.
         """
         if float(self.evidence) == 0:
+            self.use(self.settings.plainest)
             return
         default = self.losses.flatten()[0]
         if torch.isinf(default):  # the default's system is singular

@@ -66,7 +66,8 @@ class Setting:
 class Settings:
     """All settings to choose from: the product of the values of each option.
 
-    The first of all is the default, which is used until clips prove another one better.
+    The first of all is the default, which is used until clips prove another one better. Where no
+    clip can be left out, as with one clip per class, it is the default with the plainest view.
     """
 
     views: tuple[View, ...]
@@ -105,6 +106,18 @@ class Settings:
             temperature=self.temperatures[temperature],
             count_power=self.count_powers[power],
         )
+
+    @property
+    def plainest(self) -> int:
+        """Number of the default with the view of the least contrast, then of the least saliency."""
+        views = self.views
+        alike = [
+            number
+            for number, view in enumerate(views)
+            if (view.pooling, view.normalisation) == (views[0].pooling, views[0].normalisation)
+        ]
+        best = min(alike, key=lambda number: (views[number].contrast, views[number].saliency))
+        return best * math.prod(self.shape[1:])
 
     def without_losses(self) -> Tensor:
         """Tallies of zeros; infinity for settings that repeat another one.
