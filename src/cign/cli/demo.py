@@ -129,7 +129,7 @@ def run_demo(
 
 
 def _delete_other(folder: Path, backbone: str) -> None:
-    """Delete the store and runs of an earlier version of the demo, with tokens of another backbone."""
+    """Delete store and runs of an earlier version of the demo, on tokens of another backbone."""
     try:
         same = set(Store.open(folder / "store").backbones) <= {backbone}
     except InputError:  # none, or an unfinished one

@@ -29,7 +29,7 @@ class ClosedFormOptions:
     Attributes:
         width: W, random features of each vector.
         pooling: See `View.pooling`.
-        normalisation: See `View.normalisation`.
+        normalisation: See `View.normalisation`, and `views_of` for how it is combined.
         contrast: See `View.contrast`.
         saliency: See `View.saliency`.
         token_share: s of `TokenStatistics`: 0 fits only whole clips, 1 only single tokens.

@@ -92,15 +92,41 @@ class View:
         return saliency(tokens, self.saliency)
 
 
-def views_of(**values: tuple[Any, ...]) -> tuple[View, ...]:
-    """All views with the given values; options of tokens do not multiply views without tokens."""
-    names = list(values)
+def views_of(
+    *,
+    pooling: tuple[str, ...],
+    normalisation: tuple[str, ...],
+    contrast: tuple[float, ...],
+    saliency: tuple[float, ...],
+) -> tuple[View, ...]:
+    """All views to choose from, the default first.
+
+    They are the product of the values, with two exceptions: contrast and saliency do not multiply
+    views without tokens, and further normalisations are combined only with the first pooling and
+    with the least contrast and saliency, where they were of use.
+    """
+    first = normalisation[0]
     views: dict[View, None] = {}
-    for combination in product(*values.values()):
-        options = dict(zip(names, combination, strict=True))
-        if options.get("pooling", "tokens") != "tokens":
-            options |= {"contrast": 0.0, "saliency": 0.0}
-        views[View(**options)] = None
+    for kind, b, power in product(pooling, contrast, saliency):
+        has_tokens = kind == "tokens"
+        views[
+            View(
+                pooling=kind,
+                normalisation=first,
+                contrast=b if has_tokens else 0.0,
+                saliency=power if has_tokens else 0.0,
+            )
+        ] = None
+    for other in normalisation[1:]:
+        has_tokens = pooling[0] == "tokens"
+        views[
+            View(
+                pooling=pooling[0],
+                normalisation=other,
+                contrast=min(contrast) if has_tokens else 0.0,
+                saliency=min(saliency) if has_tokens else 0.0,
+            )
+        ] = None
     return tuple(views)
 
 
