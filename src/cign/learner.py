@@ -208,7 +208,7 @@ class Learner(Trained):
         self, loop: Loop, data: TrainingData, folder: Path | None, code: Sequence[CodeVersion]
     ) -> Self:
         """Turn the finished loop into a model and complete the run folder."""
-        kept = kept_validation_clips(self.config, data)
+        kept = kept_validation_clips(self.config, loop, data)
         num_bytes = 0 if kept is None else kept.num_bytes
         self.metrics = describe(self.config, loop, data, code=code, validation_bytes=num_bytes)
         self.model = model_of(self.config, loop, data, kept, self.metrics["modalities"])

@@ -30,8 +30,8 @@ def check_leaves_out(model: Model) -> None:
         InputError: If its method cannot, or its encoders were trained on the clips.
     """
     if leaves_out(model.method) is not None:
-        return
-    if model.method.setup.backbone is not None:
+        if model.method.setup.backbone is None:
+            return
         raise InputError(
             "unsupported",
             "the encoders of this model were trained on its clips, which cannot be left out of "

@@ -17,6 +17,16 @@ from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 class Updatable(Protocol):
     """A method that can add or remove classes without its old clips."""
 
+    def tokens(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of a batch.
+
+        All methods of this class take them in place of the media, if they contain encoders.
+
+        Args:
+            audio: Audio tokens [B, N_a, D_a], or samples [B, L] if the method contains encoders.
+            visual: Visual tokens [B, N_v, D_v], or frames [B, K, S, S, 3].
+        """
+
     def absorb(self, batch: Batch) -> None:
         """Add a batch of clips to the state."""
 
@@ -82,9 +92,9 @@ class LeavesOut(Protocol):
 def leaves_out(method: Method) -> LeavesOut | None:
     """The method if it can predict clips as if it had not learned them, else None.
 
-    Encoders that were trained on clips cannot leave them out.
+    It cannot do so for the clips of the first task if these trained its encoders.
     """
-    return method if isinstance(method, LeavesOut) and method.setup.backbone is None else None
+    return method if isinstance(method, LeavesOut) else None
 
 
 def updatable(method: Method) -> Updatable | None:

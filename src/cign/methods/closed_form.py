@@ -134,7 +134,7 @@ class ClosedForm(Method):
         """One pass over the new clips without optimisation; adaptation first in the first task."""
         once = TrainingOptions(num_epochs=1, batch_size=self.options.batch_size)
         phases = [Phase(name="statistics", indices=data.new, options=once, updates=False)]
-        if self.adaptation is not None and data.task == 0:
+        if self.adaptation is not None and data.num_old == 0:
             options = self.options.adaptation
             phases.insert(0, Phase(name="adaptation", indices=data.new, options=options))
         return phases
@@ -163,6 +163,10 @@ class ClosedForm(Method):
     @torch.no_grad()
     def select(self, data: TaskData) -> None:
         """Add the losses of clips under the solutions without their sources, and choose."""
+        if self.adaptation is not None:
+            if data.num_old == 0:
+                return  # encoders fit the clips that trained them better than new ones
+            data = self.adaptation.encoding(data)
         clips = clips_to_score(data, self.options, self.setup.shape, self.class_clips)
         if clips is None:
             return
@@ -217,11 +221,10 @@ class ClosedForm(Method):
                 return
 
     def tokens(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of a batch: cached tokens, or tokens of the adapted encoders."""
+        """Tokens of a batch: cached tokens, or those of the adapted encoders (`Adaptation`)."""
         if self.adaptation is None:
             return audio, visual
-        audio, visual = self.adaptation.encoder(audio, visual)
-        return audio, visual
+        return self.adaptation.encode(audio, visual)
 
     def class_tokens(self, modality: str) -> Tensor:
         """The solved class tokens, shape [W, C], weighted by the counts."""

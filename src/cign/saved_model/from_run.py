@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from cign.runs.record import versions
 from cign.runs.training_data import TrainingData
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips, choose_kept, read_kept, validation_clips
+from cign.training.encoding import encode_clips
 from cign.training.loop import Loop
 
 
@@ -65,14 +68,21 @@ def unknown_rule(loop: Loop, data: TrainingData, kept: KeptClips | None) -> Unkn
     return fit_rule(reader, loop.source, validation, **how)
 
 
-def kept_validation_clips(config: RunConfig, data: TrainingData) -> KeptClips | None:
+def kept_validation_clips(config: RunConfig, loop: Loop, data: TrainingData) -> KeptClips | None:
     """Validation clips for a model, if classes can be added to it without old clips; else None.
 
-    A model with its own encoders cannot be changed, and the store's tokens are from other encoders.
+    Args:
+        config: Configuration of the run.
+        loop: The finished training loop, whose method may contain the encoders.
+        data: The data of the run.
     """
-    if not is_updatable(method_class(config.method)) or config.data.regime != "frozen":
+    if not is_updatable(method_class(config.method)):
         return None
     classes = data.clips.tasks.class_order
     candidates = validation_clips(data.source, data.labels, data.validation, classes)
     chosen = choose_kept(data.labels, candidates, Counter())
-    return read_kept(data.source, data.labels, chosen)
+    if config.data.regime == "frozen" or len(chosen) == 0:
+        return read_kept(data.source, data.labels, chosen)
+    with TemporaryDirectory(prefix="cign-tokens-") as folder:
+        encoded = encode_clips(loop.method, data.source, chosen, Path(folder))
+        return read_kept(encoded, data.labels, chosen)

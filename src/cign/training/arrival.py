@@ -98,6 +98,8 @@ def estimate_at_arrival(
     leaving = leaves_out(method)
     if leaving is None or len(data.new) == 0:
         return None
+    if method.setup.backbone is not None and data.num_old == 0:
+        return _without_estimate(method, data, "because its clips trained the encoders")
     clips = ClipsToLeaveOut(indices=data.new, sources=data.sources(data.new), batches=data.batches)
     found = leaving.predict_left_out(clips)
     predictions = counted_predictions(
@@ -123,6 +125,20 @@ def estimate_at_arrival(
         measure=measure,
         percent=percent,
         reason=reason_without(found),
+    )
+
+
+def _without_estimate(method: Method, data: TaskData, reason: str) -> ArrivalEstimate:
+    """The entry of a task whose clips cannot be left out."""
+    return ArrivalEstimate(
+        task=data.task + 1,
+        num_classes=method.num_classes,
+        num_clips=0,
+        num_alone=0,
+        left_out="clips",
+        measure="map" if method.setup.multi_label else "accuracy",
+        percent={},
+        reason=reason,
     )
 
 

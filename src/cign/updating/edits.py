@@ -14,12 +14,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from cign.backbones.base import Backbone
 from cign.data.batches import cut
+from cign.data.media.decode import MediaSpec
 from cign.data.prepare.features import is_feature_source
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.data.tokens import is_features
@@ -45,15 +47,9 @@ def check_updatable(model: Model) -> None:
     """Refuse a model that cannot be changed without its old clips.
 
     Raises:
-        InputError: If it was trained by gradients, or its encoders were trained: clips are stored
-            and learned as tokens of frozen encoders.
+        InputError: If it was trained by gradients after its first task.
     """
     if updatable(model.method) is not None:
-        if model.regime != "frozen":
-            raise InputError(
-                "unsupported",
-                "a model learned end to end cannot be changed yet: train one with --regime frozen",
-            )
         return
     names = [name for name, method in METHODS.items() if is_updatable(method)]
     raise InputError(
@@ -83,7 +79,8 @@ def add_source(
     Args:
         model: A model of a closed-form method.
         source: See `cign.updating.new_clips.opened`.
-        backbone: Returns the model's backbone; called only if tokens must be computed.
+        backbone: Returns the model's backbone, None if the model contains its encoders; called
+            only if tokens must be computed.
         keep: Whether the model stores a few validation clips per class.
         how: Options of `cign.updating.new_clips.opened`.
 
@@ -96,28 +93,40 @@ def add_source(
     """
     began = time.monotonic()
     check_updatable(model)  # before anything is decoded
-    encoders: Backbone | str | None = None
+    encoders: Backbone | MediaSpec | str | None = None
     path = unprepared(source)
     if path is not None:
         listed = {name: how[name] for name in ("format", "media") if name in how}
         check_listed(model, path, **listed)
         encoders = _encoders_for(model, path, how.get("format"), backbone)
-    with opened(source, encoders, **how) as (found, bare, notes):
-        chosen = choose_clips(model, found, has_no_splits=bare, keep=keep, notes=notes)
+    with (
+        TemporaryDirectory(prefix="cign-add-") as folder,
+        opened(source, encoders, **how) as (found, bare, notes),
+    ):
+        chosen = choose_clips(
+            model,
+            found,
+            Path(folder),
+            has_no_splits=bare,
+            keep=keep,
+            notes=notes,
+            progress=how.get("progress"),
+        )
         changed, addition = add_clips(model, chosen)
     return changed, replace(addition, seconds=time.monotonic() - began)
 
 
 def _encoders_for(
     model: Model, source: Path, format: str | None, backbone: Callable[[], Backbone | None]
-) -> Backbone | str | None:
-    """What turns a source into tokens: the backbone, or its name where features are given.
+) -> Backbone | MediaSpec | str | None:
+    """What `opened` needs: the backbone, its name for features, or what a model's encoders take.
 
     Raises:
         InputError: If only one of model and source holds features.
     """
     if not is_feature_source(source, format):
-        return backbone()
+        encoders = backbone()
+        return model.media_spec if encoders is None else encoders
     if not is_features(model.backbone):
         raise InputError(
             "wrong-format",

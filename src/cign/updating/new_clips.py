@@ -1,4 +1,4 @@
-"""New clips for a trained model: decoded, and encoded by its own backbone."""
+"""New clips for a trained model: decoded, and encoded by its own backbone or encoders."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from cign.data.batches import ArraySource
 from cign.data.clips import Clip
 from cign.data.formats.features.source import open_features
 from cign.data.formats.folders import read_folders
-from cign.data.intact import check_tokens
+from cign.data.intact import check_media
+from cign.data.media.decode import MediaSpec
 from cign.data.prepare.features import is_feature_source, prepare_features
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.data.tasks import IntArray
-from cign.data.tokens import TokenCache
 from cign.errors import InputError
-from cign.runs.mismatches import other_tokens
+from cign.inference.sources import model_source
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import choose_kept
+from cign.training.encoding import encode_clips
 from cign.utils.progress import Progress, Silent
 
 Source = Store | Path | str
@@ -42,7 +43,7 @@ class NewClips:
         sources: Recordings that they were cut from, as in a list of clips.
         list_hash: Hash of the whole list of clips.
         order: The class order of the source.
-        source: Reads the clips' tokens from the model's backbone.
+        source: Reads the tokens of the training and validation clips.
         learned: Indices of the training clips.
         validation: Indices of the clips that measure the new classes.
         kept: Those of ``validation`` that the model stores.
@@ -71,7 +72,7 @@ def unprepared(source: Source) -> Path | None:
 @contextmanager
 def opened(
     source: Source,
-    backbone: Backbone | str | None,
+    backbone: Backbone | MediaSpec | str | None,
     *,
     format: str | None = None,
     media: Sequence[Path] = (),
@@ -84,7 +85,8 @@ def opened(
         source: A folder of class folders, a table, features for a model of features, or a prepared
             store.
         backbone: The model's backbone; computes the tokens if ``source`` is not a store. Its name
-            for a model of features.
+            for a model of features; what it takes from each clip for a model that contains its
+            encoders.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         num_workers: See `cign.data.prepare.pipeline.prepare`.
@@ -112,8 +114,10 @@ def opened(
         if isinstance(backbone, str):
             report = prepare_features(path, place, encoders=backbone, media=media, **how)
         else:
-            more: dict[str, Any] = {"format": format, "num_workers": num_workers}
-            report = prepare(path, place, backbone=backbone, media=media, **more, **how)
+            is_spec = isinstance(backbone, MediaSpec)
+            makes: dict[str, Any] = {"spec" if is_spec else "backbone": backbone}
+            makes |= {"format": format, "num_workers": num_workers}
+            report = prepare(path, place, media=media, **makes, **how)
         progress.stop()
         notes = list(report.notes)
         lost = [problem for problem in report.problems if not problem.kept]
@@ -141,7 +145,14 @@ def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
 
 
 def choose_clips(
-    model: Model, store: Store, *, has_no_splits: bool, keep: bool, notes: Sequence[str] = ()
+    model: Model,
+    store: Store,
+    folder: Path,
+    *,
+    has_no_splits: bool,
+    keep: bool,
+    notes: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> NewClips:
     """Choose training clips, validation clips, and the clips to store.
 
@@ -151,18 +162,17 @@ def choose_clips(
 
     Args:
         model: The model.
-        store: The clips, with tokens of the model's backbone.
+        store: The clips, with tokens of the model's backbone unless the model has encoders.
+        folder: A temporary folder for tokens of the model's own encoders.
         has_no_splits: Whether the splits were assigned by the reader and not by the user.
         keep: Whether the model stores validation clips.
         notes: Earlier notes, to which this function appends.
+        progress: Receives the progress of clips that the model's own encoders encode.
 
     Raises:
-        InputError: If the store has no tokens of the model's backbone, or no training clip.
+        InputError: If the store does not suit the model, or has no training clip.
     """
-    tokens = store.tokens(model.backbone)
-    if tokens.fingerprint != model.fingerprint:
-        raise other_tokens(f"store {store.folder}", model.backbone, "the model")
-    check_tokens(store, model.backbone)
+    source = model_source(model, store)
     all_notes = list(notes)
     splits = np.array([clip.split for clip in store.table.clips])
     whole = store.audio_ok & store.visual_ok
@@ -185,7 +195,11 @@ def choose_clips(
         aside = int(np.isin(splits, ("test", "unknown")).sum())
         if aside:
             all_notes.append(f"left out, of splits test and unknown: {num_clips(aside)}")
-    learned, validation, kept, num_same = _without_known(model, tokens, learned, validation, kept)
+    if model.regime != "frozen":
+        check_media(store)
+        used = np.union1d(learned, validation)
+        source = encode_clips(model.method, source, used, folder, progress)
+    learned, validation, kept, num_same = _without_known(model, source, learned, validation, kept)
     if num_same:
         all_notes.append(
             f"left out, already among the model's validation clips: {num_clips(num_same)}"
@@ -204,7 +218,7 @@ def choose_clips(
         sources=[clip.source for clip in store.table.clips],
         list_hash=store.list_hash,
         order=store.class_names,
-        source=ArraySource(tokens.audio, tokens.visual, 0),
+        source=source,
         learned=learned,
         validation=validation,
         kept=kept,
@@ -213,7 +227,7 @@ def choose_clips(
 
 
 def _without_known(
-    model: Model, tokens: TokenCache, *groups: IntArray
+    model: Model, source: ArraySource, *groups: IntArray
 ) -> tuple[IntArray, IntArray, IntArray, int]:
     """Leave out the model's validation clips, whatever their names; never train on them."""
     if model.kept is None:
@@ -222,7 +236,7 @@ def _without_known(
     same = {
         int(i)
         for i in np.unique(np.concatenate(groups))
-        if model.kept.holds(tokens.audio([i])[0], tokens.visual([i])[0])
+        if model.kept.holds(source.audio(np.array([i]))[0], source.visual(np.array([i]))[0])
     }
     learned, validation, kept = (
         np.array([i for i in group.tolist() if i not in same], dtype=np.int64) for group in groups
