@@ -29,13 +29,13 @@ def onnx():
 def make_wheel(packages, tmp_path):
     """Write a wheel of an installed package, with changes."""
 
-    def make(name, *, version=None, change=None, distribution=None):
+    def make(name, *, version=None, change=None, distribution=None, drop=None):
         file = PACKAGED[name]
         installed = metadata.distribution(file.distribution)
         path = tmp_path / f"{name}-{version or file.version}-py3-none-any.whl"
         about = f"{distribution or file.distribution}-{file.version}.dist-info"
         with zipfile.ZipFile(path, "w") as archive:
-            for member in (file.member, file.licence):
+            for member in {file.member, file.licence} - {drop}:
                 data = bytearray(Path(str(installed.locate_file(member))).read_bytes())
                 if change == member:
                     data[len(data) // 2] ^= 1

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
+from cign.backbones.packaged.packages import PACKAGED
 from cign.data.store import Store
 from cign.learner import Learner
 
@@ -55,12 +57,76 @@ def test_preparing_again_finds_the_tokens(real, tiny, cign):
     assert (real[0] / "tokens" / TOKENS / "tokens.json").read_text() == before
 
 
-def test_a_store_of_other_encoders_is_refused(real, tiny, cign):
-    code, out, err = cign("evaluate", real[1], tiny[1])
+def refusal(result):
+    """The one sentence of a command that was refused."""
+    code, out, err = result
     assert (code, out) == (2, "")
     (sentence,) = [line for line in err.splitlines() if line.startswith("cign: ")]
+    return sentence
+
+
+@pytest.mark.parametrize("words", [("evaluate",), ("evaluate", "--loo"), ("add",)])
+def test_a_store_of_other_encoders_is_refused(words, real, tiny, cign, tmp_path):
+    more = (*words[1:], *(("--out", tmp_path / "more") if words[0] == "add" else ()))
+    sentence = refusal(cign(words[0], real[1], tiny[1], *more))
     assert f"contains no tokens of backbone '{TOKENS}' (available: small-random)" in sentence
     assert f"--backbone {TOKENS}" in sentence
+    assert not (tmp_path / "more").exists()
+
+
+def test_training_on_a_store_of_other_encoders_is_refused(packages, tiny, cign, tmp_path):
+    train = ("train", tiny[1], "--out", tmp_path / "run", "--backbone", "lite0+sfx")
+    sentence = refusal(cign(*train))
+    assert "contains no tokens of backbone 'lite0+sfx' (available: small-random)" in sentence
+    assert "make them with `cign prepare ... --backbone lite0+sfx`" in sentence
+    sentence = refusal(cign(*train, "--regime", "end-to-end"))
+    assert "prepare a store with --backbone lite0+sfx" in sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"version": "0.0.9"}, ("is version 0.0.9", "model==0.1.0` installs the right one")),
+        (
+            {"change": PACKAGED["lite0"].member},
+            ("differs from the released file", "--force-reinstall`, or download the wheel again"),
+        ),
+        ({"distribution": "numpy"}, ("holds numpy 0.1.0", "give that of efficientnet-lite0")),
+        ({"drop": PACKAGED["lite0"].member}, ("cannot be read", "download it again")),
+    ],
+)
+def test_a_wrong_wheel_is_refused_before_anything_is_decoded(
+    changes, words, make_wheel, tiny, cign, tmp_path
+):
+    wheel = make_wheel("lite0", **changes)
+    prepare = ("prepare", tiny[0], tmp_path / "store", "--backbone", f"{wheel}+sfx")
+    for result in (cign(*prepare), cign("backbone", wheel, tmp_path / "folder")):
+        sentence = refusal(result)
+        assert str(wheel) in sentence
+        for word in words:
+            assert word in sentence
+    assert not (tmp_path / "store").exists()
+    assert not (tmp_path / "folder").exists()
+
+
+def test_missing_weights_are_refused(real, tiny, cign, tmp_path, monkeypatch):
+    """The file is missing: of the installed package, and of a folder that a model names."""
+    folder = tmp_path / "lite0"
+    assert cign("backbone", "lite0", folder)[0] == 0
+    (folder / "model.safetensors").unlink()
+    prepare = ("prepare", tiny[0], tmp_path / "store", "--backbone")
+    sentence = refusal(cign(*prepare, f"{folder}+sfx"))
+    assert "model.safetensors cannot be read" in sentence
+    assert "write the folder again with `cign backbone`" in sentence
+    gone = replace(PACKAGED["sfx"], member="aisfx/models/gone.pth")
+    monkeypatch.setitem(PACKAGED, "sfx", gone)
+    clip = min(tiny[0].rglob("test/**/*.mp4"))
+    for result in (cign(*prepare, "lite0+sfx"), cign("predict", real[1], clip)):
+        sentence = refusal(result)
+        assert "gone.pth cannot be read (No such file" in sentence
+        assert "install it again with `pip install --no-deps aisfx==0.1.2" in sentence
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_folder_takes_the_place_of_a_package(real, tiny, cign, tmp_path, monkeypatch):

@@ -234,3 +234,29 @@ def test_commands_prepare_train_and_predict_with_them(write, tiny, cign, tmp_pat
     code, out, err = cign("predict", run, clip)
     assert (code, out) == (2, "")
     assert "has other weights than the model was trained with" in err
+
+
+def test_an_output_of_another_shape_is_refused_by_the_commands(write, tiny, cign, tmp_path):
+    """When clips are prepared, and later, when the file of a model's encoder was replaced."""
+    torch.set_num_threads(1)
+
+    def refusal(*words):
+        code, out, err = cign(*words)
+        assert (code, out) == (2, "")
+        (sentence,) = [line for line in err.splitlines() if line.startswith("cign: ")]
+        return sentence
+
+    name = f"{write('eyes', 'visual')}+{write('ears', 'audio')}"
+    store, run = tmp_path / "store", tmp_path / "run"
+    assert cign("prepare", tiny[0], store, "--backbone", name, "--workers", 0)[0] == 0
+    assert cign("train", store, "--out", run, "--set", "width=50")[0] == 0
+    write("eyes", "visual", output__shape=[6, 2, 2])
+    clip = min(tiny[0].rglob("test/**/*.mp4"))
+    prepare = ("prepare", tiny[0], tmp_path / "other", "--backbone", name, "--workers", 0)
+    add = ("add", run, tiny[0], "--out", tmp_path / "more", "--workers", 0)
+    for words in (prepare, ("predict", run, clip), add):
+        sentence = refusal(*words)
+        assert "returns an output of shape [1, 6, 4, 4]" in sentence
+        assert "declares [1, 6, 2, 2]: correct output.shape" in sentence
+    assert not (tmp_path / "other").exists()
+    assert not (tmp_path / "more").exists()

@@ -147,7 +147,10 @@ def reason_without(found: LeftOutPredictions) -> str:
     if bool((found.has_class_left & found.is_singular.logical_not()).any()):
         return ""
     if not bool(found.has_class_left.any()):
-        return "because every clip has a class with clips of a single source"
+        return (
+            "because every clip has a class with clips of a single source: add clips of other "
+            "recordings of each class"
+        )
     return "because the solutions without a source are singular: use a higher ridge"
 
 
