@@ -80,7 +80,7 @@ def test_training_on_a_store_of_other_encoders_is_refused(packages, tiny, cign, 
     assert "contains no tokens of backbone 'lite0+sfx' (available: small-random)" in sentence
     assert "make them with `cign prepare ... --backbone lite0+sfx`" in sentence
     sentence = refusal(cign(*train, "--regime", "end-to-end"))
-    assert "prepare a store with --backbone lite0+sfx" in sentence
+    assert "takes audio at 44100 Hz, not at 16000: use a preset with that rate or none" in sentence
     assert not (tmp_path / "run").exists()
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cign.backbones.registry import load_backbone
+from cign.data.batches import ArraySource
 from cign.export.checking import compare, rendered_clips, scores_of
 from cign.export.exporting import export_model
 from cign.export.predictor import OUTPUTS, in_float32, predictor_of
@@ -18,6 +19,8 @@ from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule, rule_on
 from cign.runs.training_data import token_shape
 from cign.saved_model.model import Model
+from cign.updating.edits import add_clips
+from cign.updating.new_clips import NewClips
 from cign.utils.options import configure
 from cign.utils.progress import Silent
 from toy import toy_method, toy_tokens
@@ -102,6 +105,34 @@ def test_the_network_of_a_model_that_holds_its_encoders(name, score):
     check_network(own_encoders(name, score), None, 4)
 
 
+def test_the_network_of_a_model_that_holds_its_encoders_and_learned_more():
+    model = own_encoders("cign_analytic", "combined")
+    draw, shape = np.random.default_rng(0), model.method.setup.shape
+    audio, visual = (
+        draw.normal(size=(6, number, dim)).astype(np.float16)
+        for number, dim in (
+            (shape.num_audio_tokens, shape.audio_dim),
+            (shape.num_visual_tokens, shape.visual_dim),
+        )
+    )
+    none = np.zeros(0, dtype=np.int64)
+    clips = NewClips(
+        labels=[("d",)] * 3 + [("a",)] * 3,
+        ids=list("123456"),
+        sources=list("123456"),
+        list_hash="0",
+        order=("d", "a"),
+        source=ArraySource(lambda i: audio[i], lambda i: visual[i], 0),
+        learned=np.arange(6),
+        validation=none,
+        kept=none,
+        notes=(),
+    )
+    changed, addition = add_clips(model, clips)
+    assert (addition.new, addition.known) == ({"d": 3}, {"a": 3})
+    check_network(changed, None, 4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["analytic", "cign_analytic"])
 def test_files_of_a_model_with_several_labels(name, tmp_path):
@@ -119,7 +150,10 @@ def test_a_run_end_to_end(name, tiny, tmp_path, cign):
         options = {"width": 40, "adaptation": training}
     learner = Learner(name, options=options, regime="end-to-end", backbone="small-random")
     learner.learn(tiny[1], tasks=2, out=tmp_path / "run")
-    code, out, err = cign("export", tmp_path / "run", tmp_path / "out", "--format", "both")
+    if name == "cign_analytic":  # the method that can learn more
+        learner.add(tiny[1])
+    learner.save(tmp_path / "model")
+    code, out, err = cign("export", tmp_path / "model", tmp_path / "out", "--format", "both")
     assert code == 0, err
     assert "predictor.onnx" in out
     assert "predictor.pt2" in out
