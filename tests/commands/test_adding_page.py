@@ -36,7 +36,7 @@ def test_the_commands_of_the_page_do_what_it_says(tiny, tmp_path, monkeypatch, c
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(tiny[0] / row["path"], folder / f"{number}.mp4")
     done = commands()
-    assert len(done) == 10
+    assert len(done) == 13
     for line in done:
         words = shlex.split(line)[1:]
         if "--backbone" in words:  # the page's pair is loaded from a hub
@@ -46,9 +46,13 @@ def test_the_commands_of_the_page_do_what_it_says(tiny, tmp_path, monkeypatch, c
             words += ["--workers", "0"]
         if words[0] == "train":
             words += ["--set", "width=100"]  # a tenth, for time
+        if "end-to-end" in words:
+            words += ["--set", "adaptation.num_epochs=1"]
         assert main(words) == 0, f"{line}: {capsys.readouterr().err}"
     model = Learner.load("work/model").model
     assert model.classes == (*sorted(classes[:-1]), "old name")
+    adapted = Learner.load("work/adapted-model").model
+    assert (adapted.regime, adapted.classes) == ("end-to-end", model.classes)
     out = capsys.readouterr().out
     assert "new classes: old name (5 clips)" in out
     assert "more clips, merged: old name" in out
