@@ -16,7 +16,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("--out", "--json", "--jsonl", "--csv", "--wide", "--groups", "--explain", "--explain-as"),
         *("--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames"),
     ),
-    "checks": ("--decode", "--listen", "--verify", "--clips"),
+    "checks": ("--decode", "--listen", "--verify", "--clips", "--loo"),
     "encoders": ("--backbone", "--tokens", "--frames", "--preset"),
     "method": ("--method", "--methods", "--recipe", "--recipes", "--set"),
     "tasks and seeds": ("--tasks", "--task-file", "--order", "--orders", "--seeds"),
