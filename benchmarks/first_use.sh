@@ -1,30 +1,46 @@
 #!/usr/bin/env bash
-# Follow the README's first block in a fresh environment, from a built wheel, and time it.
+# Follow the README's first blocks in a fresh environment, on 50 clips of five classes, and time them.
 #
-#     bash benchmarks/first_use.sh [FOLDER]
+#     CIGN_REAL=FOLDER bash benchmarks/first_use.sh [WORK]
 #
-# The clips are rendered by the checkout's own `cign` and copied, so that `prepare` sees plain class
-# folders.
+# The clips are those of docs/own-clips.md (examples/clips.py): real recordings and the default
+# encoders where CIGN_REAL names a folder of built sets, otherwise generated clips and the encoders
+# `small`. An environment in WORK is used again, and the time of its install is not measured.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=${1:-$(mktemp -d)}
 mkdir -p "$work" && cd "$work"
-"$root/.venv/bin/pip" wheel -q --no-deps "$root" -w dist
-"$root/.venv/bin/cign" synth rendered --classes 3 --train 10 --val 2 --test 3 --seconds 2
-mkdir -p CLIPS NEW_CLIPS
-cp -r rendered/train/* CLIPS/
-mv "CLIPS/$(ls CLIPS | head -1)" NEW_CLIPS/
-cp "$(find CLIPS -name '*.mp4' | sort | head -1)" clip.mp4
-python3 -m venv env
-. env/bin/activate
+rm -rf zoo more unseen STORE RUN MODEL
 
-began=$(date +%s)
-pip install -q "$(grep '^torch==' "$root/constraints.txt")"
-pip install -q dist/cign-*.whl
-installed=$(date +%s)
-cign prepare CLIPS STORE --backbone small
-cign train STORE --out RUN
-cign predict RUN clip.mp4
-predicted=$(date +%s)
-cign add RUN NEW_CLIPS --out MODEL
-echo "install $((installed - began)) s, prepare, train and predict $((predicted - installed)) s"
+timed() { # NAME COMMAND...: run a command and remember its seconds
+	local name=$1 began
+	began=$(date +%s.%N)
+	"${@:2}"
+	seconds+="$name $(echo "$(date +%s.%N) $began" | awk '{printf "%.1f", $1 - $2}') s, "
+}
+
+install() {
+	(
+		cd "$root"
+		pip install -q "$(grep '^torch==' constraints.txt)"
+		pip install -q -c constraints.txt '.[real]'
+		pip install -q --no-deps "$(grep '^aisfx==' constraints.txt)"
+	)
+}
+
+seconds=""
+if [ -d env ]; then
+	. env/bin/activate
+else
+	python3 -m venv env
+	. env/bin/activate
+	timed install install
+fi
+python "$root/examples/clips.py" own
+backbone=()
+[ -n "${CIGN_REAL:-}" ] || backbone=(--backbone small)
+timed prepare cign prepare zoo STORE "${backbone[@]}"
+timed train cign train STORE --out RUN
+timed predict cign predict RUN unseen/*.mp4
+timed add cign add RUN more --out MODEL
+echo "${seconds%, }; $(ls zoo/*/* | wc -l) clips, $(ls unseen | wc -l) predicted"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 import shlex
+import sys
 from pathlib import Path
 
 from cign.cli.arguments import CommandParser
@@ -46,3 +47,14 @@ def parse(line: str) -> None:
     parser = CommandParser(name, command.SUMMARY)
     command.add_options(parser)
     parser.parse_args(words)
+
+
+def example_clips(page: str) -> None:
+    """Write the clips of a page to the current folder, as `python examples/clips.py PAGE` does."""
+    path = DOCS.parent / "examples" / "clips.py"
+    spec = importlib.util.spec_from_file_location("example_clips", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main([page])

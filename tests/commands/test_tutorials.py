@@ -1,10 +1,10 @@
 """Every command of docs/tutorial.md and docs/own-clips.md, with the sizes of the page.
 
-Run, they are slow; what they are called with is checked always.
+Run, they are slow; what they are called with is checked always. With CIGN_REAL, the folder of the
+built real sets, the pages are also followed on real recordings.
 """
 
-import csv
-import shutil
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from refusals import input_error
 
 # One process: what is rendered and decoded does not depend on their number.
 EXTRA = {name: ["--workers", "0"] for name in ("prepare", "add")} | {"synth": ["--workers", "1"]}
-# The page uses encoders for real clips; the test needs no other packages.
-OWN_EXTRA = {**EXTRA, "prepare": ["--workers", "0", "--backbone", "small"]}
 WHAT = "synth inspect prepare train train report predict synth add versions predict export"
 HAS_EXTRA = all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
+needs_real = pytest.mark.skipif(
+    not os.environ.get("CIGN_REAL"), reason="CIGN_REAL names no folder with built sets"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +42,18 @@ def test_every_option_of_the_page_is_there(page):
 def test_the_tutorial_from_clips_to_an_added_class(capsys):
     lines = pages.commands("tutorial.md")
     assert [line.split()[1] for line in lines] == (WHAT.split())
+    _follow_tutorial(lines, capsys)
+
+
+@pytest.mark.slow
+@needs_real
+def test_the_tutorial_on_real_recordings(capsys):
+    pages.example_clips("tutorial")
+    lines = [line for line in pages.commands("tutorial.md") if not line.startswith("cign synth")]
+    _follow_tutorial([line.removesuffix(" --backbone small") for line in lines], capsys)
+
+
+def _follow_tutorial(lines, capsys):
     for line in lines[:-1]:
         assert pages.run(line, EXTRA) == 0, f"{line}: {capsys.readouterr().err}"
     out = capsys.readouterr().out
@@ -64,25 +77,20 @@ def _export_if_possible(line, capsys):
 
 
 @pytest.mark.slow
-def test_own_clips_in_folders_and_in_a_table(tiny, capsys):
-    with (tiny[0] / "clips.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    classes = list(dict.fromkeys(row["labels"] for row in rows))
-    table = []
-    for number, row in enumerate(rows):
-        new = row["labels"] == classes[-1]
-        folder = Path("more/whistle" if new else f"zoo/{row['labels']}")
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(tiny[0] / row["path"], folder / f"{number}.mp4")
-        if not new:
-            table.append((f"{row['labels']}/{number}.mp4", row["labels"], row["split"]))
-    with Path("clips.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "labels", "split"), *table])
-    lines = pages.commands("own-clips.md")
-    assert len(lines) == 12
+@pytest.mark.parametrize("clips", ["generated", pytest.param("real", marks=needs_real)])
+def test_own_clips_in_folders_and_in_a_table(clips, monkeypatch, capsys):
+    extra = EXTRA
+    if clips == "generated":
+        monkeypatch.delenv("CIGN_REAL", raising=False)
+        extra = {**EXTRA, "prepare": [*EXTRA["prepare"], "--backbone", "small"]}
+    example, *lines = pages.commands("own-clips.md")
+    assert example == "python examples/clips.py own"
+    pages.example_clips("own")
+    assert len(lines) == 13
     for line in lines:
-        assert pages.run(line, OWN_EXTRA) == 0, f"{line}: {capsys.readouterr().err}"
+        assert pages.run(line, extra) == 0, f"{line}: {capsys.readouterr().err}"
     out = capsys.readouterr().out
-    assert "new classes: whistle" in out
-    assert "tin whistle" in out
+    assert clips in out
+    assert "new classes: rooster" in out
+    assert "crowing rooster" in out
     assert "model: reverted to version 1" in out
