@@ -1,10 +1,27 @@
-"""Make docs/images/app.png and others: screenshots of the web app in a real browser.
+r"""Make docs/images/app.png and others: screenshots of the web app in a real browser.
 
     cign app RUN --teach --out COPY --port 7860 &
     python benchmarks/app_pictures.py http://127.0.0.1:7860 CLIP UNKNOWN NAME CLIPS...
 
-CLIP shows a known class, UNKNOWN an unknown one; CLIPS are used to teach the class NAME.
+CLIP shows a known class, UNKNOWN an unknown one; CLIPS are used to teach the class NAME. With
+`--explained IMAGE`, an image of `cign predict --explain`, docs/images/explain.png is made as well.
 Requires the extra `browser` and Chromium (`make test-browser` installs both).
+
+The images show clips of `real24_clutter` (docs/real.md) whose images and sounds may be
+shared with attribution; docs/licences.md has the credits, which change with the clips:
+
+    CLUTTER=$CIGN_REAL/real24_clutter
+    grep -E '^path|/(clock|dog|helicopter|rain_umbrella|sea_ship)_(train|val)_' \
+        $CLUTTER/clips.csv > work/five.csv
+    cign prepare work/five.csv work/five-store --media $CLUTTER
+    cign train work/five-store --out work/five
+    cign predict work/five $CLUTTER/clips/dog/dog_val_01.mp4 --explain work/explained
+    cign app work/five --teach --out work/everyday --port 7860 &
+    python benchmarks/app_pictures.py http://127.0.0.1:7860 \
+        $CLUTTER/clips/rain_umbrella/rain_umbrella_val_04.mp4 \
+        $CLUTTER/clips/rooster/rooster_val_00.mp4 \
+        rooster $CLUTTER/clips/rooster/rooster_train_0[0-7].mp4 \
+        --explained work/explained/dog_val_01.png
 """
 
 from __future__ import annotations
@@ -18,6 +35,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from report_pictures import BROWSERS, GAP, PHONE, picture, save
 
 DESKTOP = (1280, 900)
+SHOWN = 1056  # px, the width of the images of a desktop in the docs
+MARGIN = 14  # px above the maps on a phone
+FEW = 128  # colours of images with frames, to keep their files small
 
 
 def opened(browser: Browser, address: str, size: tuple[int, int]) -> Page:
@@ -27,13 +47,15 @@ def opened(browser: Browser, address: str, size: tuple[int, int]) -> Page:
     return page
 
 
-def asked(page: Page, clip: Path) -> Image.Image:
-    """The whole page with the prediction of a clip."""
+def asked(page: Page, clip: Path) -> tuple[Image.Image, int]:
+    """The whole page with the prediction of a clip, and where its maps begin, in pixels."""
     page.locator("#ask-file input[type=file]").first.set_input_files(str(clip))
     page.wait_for_selector("#answer .cign-answer")
     page.locator("#save").wait_for()
     page.wait_for_timeout(2000)  # the video's first frame
-    return picture(page.screenshot(full_page=True))
+    box = page.get_by_role("heading", name="Where", exact=True).bounding_box()
+    assert box is not None
+    return picture(page.screenshot(full_page=True)), int(box["y"])
 
 
 def taught(page: Page, name: str, clips: list[Path]) -> Image.Image:
@@ -48,6 +70,11 @@ def taught(page: Page, name: str, clips: list[Path]) -> Image.Image:
     page.wait_for_selector("#told .cign-taught")
     page.wait_for_timeout(500)
     return picture(page.screenshot())
+
+
+def narrower(image: Image.Image) -> Image.Image:
+    """The image at the width of the docs."""
+    return image.resize((SHOWN, image.height * SHOWN // image.width), Image.Resampling.LANCZOS)
 
 
 def beside(images: list[Image.Image], height: int) -> Image.Image:
@@ -70,18 +97,24 @@ def main() -> None:
     parser.add_argument("unknown", type=Path)
     parser.add_argument("name")
     parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--explained", type=Path)
     options = parser.parse_args()
+    if options.explained:
+        image = Image.open(options.explained).convert("RGB")
+        save(narrower(image), "explain", frames=True, colors=FEW)
     with sync_playwright() as play:
         browser = play.chromium.launch(
             executable_path=next(filter(None, map(shutil.which, BROWSERS)), None),
             args=["--no-sandbox"],
         )
-        save(asked(opened(browser, options.address, DESKTOP), options.clip), "app", frames=True)
-        small = asked(opened(browser, options.address, PHONE), options.unknown)
-        half = small.height // 2 + 30
-        ends = ((0, half), (half, small.height))
+        asked(opened(browser, options.address, DESKTOP), options.clip)  # the first is slower
+        large, _ = asked(opened(browser, options.address, DESKTOP), options.clip)
+        save(narrower(large), "app", frames=True, colors=FEW)
+        small, where = asked(opened(browser, options.address, PHONE), options.unknown)
+        ends = ((0, where - MARGIN), (where - MARGIN, small.height))
         halves = [small.crop((0, top, small.width, bottom)) for top, bottom in ends]
-        save(beside(halves, half), "app_phone", frames=True)
+        height = max(half.height for half in halves)
+        save(beside(halves, height), "app_phone", frames=True, colors=FEW)
         page = opened(browser, options.address, (1180, 680))
         save(taught(page, options.name, options.clips), "app_teach")
         browser.close()

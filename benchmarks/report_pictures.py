@@ -14,6 +14,7 @@ import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
@@ -21,6 +22,7 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESKTOP, SHOWN, PHONE = (1280, 1150), (1056, 949), (390, 844)
 GAP = 20  # px between the phone screenshots
+NO_DITHER = 6  # error of a colour, of 255, up to which it is not dithered: plain areas remain plain
 # Where the phone screenshots start: at the top of the page, and at sections of a run.
 PARTS = (None, "Errors", "Misclassified clips")
 
@@ -55,11 +57,14 @@ def phone(browser: Browser, address: str) -> Image.Image:
     return sheet
 
 
-def save(image: Image.Image, name: str, frames: bool = False) -> None:
-    """Write an image of the docs in 256 colours, dithered if it shows video frames."""
-    made = image.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=6 if frames else 0)
+def save(image: Image.Image, name: str, frames: bool = False, colors: int = 256) -> None:
+    """Write an image of the docs with few colours, dithered if it shows video frames."""
+    made = image.quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=6 if frames else 0)
     if frames:  # dithering requires a palette from another image
-        made = image.quantize(palette=made, dither=Image.Dither.FLOYDSTEINBERG)
+        dithered = image.quantize(palette=made, dither=Image.Dither.FLOYDSTEINBERG)
+        error = np.abs(np.asarray(image, int) - np.asarray(made.convert("RGB"), int)).max(axis=2)
+        made = Image.composite(made, dithered, Image.fromarray(error <= NO_DITHER))
+        made.putpalette(dithered.getpalette())
     made.save(IMAGES / f"{name}.png", optimize=True)
     print(IMAGES / f"{name}.png", made.size)
 

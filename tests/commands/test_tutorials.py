@@ -86,7 +86,7 @@ def test_own_clips_in_folders_and_in_a_table(clips, monkeypatch, capsys):
     example, *lines = pages.commands("own-clips.md")
     assert example == "python examples/clips.py own"
     pages.example_clips("own")
-    assert len(lines) == 13
+    assert len(lines) == 12
     for line in lines:
         assert pages.run(line, extra) == 0, f"{line}: {capsys.readouterr().err}"
     out = capsys.readouterr().out
