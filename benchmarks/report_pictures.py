@@ -22,7 +22,7 @@ IMAGES = Path(__file__).parent.parent / "docs" / "images"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DESKTOP, SHOWN, PHONE = (1280, 1150), (1056, 949), (390, 844)
 GAP = 20  # px between the phone screenshots
-NO_DITHER = 6  # error of a colour, of 255, up to which it is not dithered: plain areas remain plain
+NO_DITHER = 4  # error of a colour, of 255, up to which it is not dithered: plain areas remain plain
 # Where the phone screenshots start: at the top of the page, and at sections of a run.
 PARTS = (None, "Errors", "Misclassified clips")
 

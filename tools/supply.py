@@ -49,21 +49,28 @@ the convolutions and the classifiers were left out. A folder of `cign backbone` 
 `config.json` and `LICENSE`. Exported models and models trained end to end contain the weights too;
 models with frozen encoders do not.
 
-**Images in the docs.** Three images show clips of the set `real24_clutter` ([real.md](real.md)). Their
-pictures are from [Caltech-101](https://data.caltech.edu/records/mzrjq-6wc02) (Fei-Fei Li, Marco
-Andreetto, Marc'Aurelio Ranzato and Pietro Perona),
-[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/): resized, put together as tiles, and shaded by
-maps. Their spectrograms are of sounds of [ESC-10](https://github.com/karolpiczak/ESC-50) (Karol J.
-Piczak), [CC BY 3.0](https://creativecommons.org/licenses/by/3.0/), cut and mixed, by these authors on
-Freesound:
+## Images in the docs
 
-| image | pictures (Caltech-101) | sounds |
-| --- | --- | --- |
-| `explain.png` | dalmatian 16, crayfish 13, wrench 31, pizza 46 | [184575](https://freesound.org/s/184575/) by magnus589 (CC0), [65748](https://freesound.org/s/65748/) by dobroide (CC BY) |
-| `app.png` | umbrella 23, pyramid 4, headphone 9, beaver 40 | [177250](https://freesound.org/s/177250/) by josephsardin (CC0), [82538](https://freesound.org/s/82538/) by Electron John (CC0) |
-| `app_phone.png` | rooster 38, wild_cat 22, okapi 21, cup 51 | [34119](https://freesound.org/s/34119/) by Charliefarley (CC0), [170247](https://freesound.org/s/170247/) by matucha (CC BY) |
+Three images show clips of the set `real24_clutter` ([real recordings](real.md)). The pictures are
+from [Caltech-101](https://data.caltech.edu/records/mzrjq-6wc02) (Fei-Fei Li, Marco Andreetto,
+Marc'Aurelio Ranzato and Pietro Perona), under
+[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/); they were resized, put together as tiles,
+and shaded by maps. The sounds, shown as spectrograms, are from
+[ESC-10](https://github.com/karolpiczak/ESC-50) (Karol J. Piczak), under
+[CC BY 3.0](https://creativecommons.org/licenses/by/3.0/); they were cut and mixed. ESC-10 took them
+from Freesound, where their authors chose the licences in brackets.
 
-**Packages.**
+- `explain.png`: pictures dalmatian 16, crayfish 13, wrench 31 and pizza 46; sounds
+  [184575](https://freesound.org/s/184575/) by magnus589 (CC0) and
+  [65748](https://freesound.org/s/65748/) by dobroide (CC BY).
+- `app.png`: pictures umbrella 23, pyramid 4, headphone 9 and beaver 40; sounds
+  [177250](https://freesound.org/s/177250/) by josephsardin (CC0) and
+  [82538](https://freesound.org/s/82538/) by Electron John (CC0).
+- `app_phone.png`: pictures rooster 38, wild_cat 22, okapi 21 and cup 51; sounds
+  [34119](https://freesound.org/s/34119/) by Charliefarley (CC0) and
+  [170247](https://freesound.org/s/170247/) by matucha (CC BY).
+
+## Packages
 
 """
 
