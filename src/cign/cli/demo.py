@@ -33,8 +33,8 @@ QUICK_OPTIONS = {
     "training": {
         "num_epochs": 15,
         "min_steps": 0,
-        "batch_size": 32,
-        "learning_rate": 2e-3,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
         "optimizer": "adamw",
         "schedule": "one_cycle",
     },
@@ -88,9 +88,10 @@ def caption() -> list[str]:
         "one modality shows another class.",
         f"Synthetic dataset (--world) {CLIPS.world}: no method was tuned on it. The settings are "
         "the methods' recipes, tuned on another dataset; cign_analytic selects its own from the "
-        f"training clips. Quick: {training['num_epochs']} epochs a task at learning rate "
-        f"{training['learning_rate']:g}, width {QUICK_OPTIONS['width']}, depth "
-        f"{QUICK_OPTIONS['depth']}, where the recipe, the release's settings, takes at least 1,000 "
+        f"training clips. Quick: {training['num_epochs']} epochs a task in batches of "
+        f"{training['batch_size']} at {training['learning_rate']:g}, width "
+        f"{QUICK_OPTIONS['width']}, depth {QUICK_OPTIONS['depth']}, where the recipe, the "
+        "release's settings, takes at least 1,000 "
         "steps at 1e-4 in a wider network of depth 3.",
         "One dataset, one class order, one seed: this shows that the pipeline works, not which "
         "method is better. `cign bench` compares methods.",
