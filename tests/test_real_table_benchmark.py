@@ -209,8 +209,15 @@ def test_an_archive_gives_the_runs_back(work, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("method", ["analytic", "finetune"])
-def test_what_is_kept_of_a_run_has_its_last_accuracy(work, method):
+def test_what_is_kept_of_a_run_has_its_last_accuracy(work, method, monkeypatch):
     runs = module("_runs")
+    of_recipe = runs.options_of
+
+    def narrow(row):
+        reference, options = of_recipe(row)
+        return reference, {**options, "width": 50} if method == "analytic" else options
+
+    monkeypatch.setattr(runs, "options_of", narrow)
     for shots in (None, 2):
         kept = runs.make_run(job_of(1, method=method, order=2, shots=shots), work)
         last = summarise(runs.predictions_of(kept))

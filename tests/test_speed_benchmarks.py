@@ -163,9 +163,9 @@ def test_operations_of_the_closed_form_by_hand():
         labels = 2 * 2 * 8 * width * 36 * len(num_rows)
         return features + gram + whole + means + labels
 
-    # Four views of tokens: two contrasts, two saliencies.
+    # Five views of tokens: two contrasts by two saliencies, and signed roots.
     tokens = operations(81 + 49, 512, {"whole": 1, "single": single})
-    assert gpu.flops(learn) == 4 * tokens
+    assert gpu.flops(learn) == 5 * tokens
 
 
 def test_the_largest_batch_is_found_by_doubling(monkeypatch):

@@ -240,4 +240,5 @@ def model_result(place: Path) -> dict[str, Any]:
     with contextlib.suppress(FileNotFoundError):
         about = json.loads((folder_in_use(place) / "model.json").read_text())
     kept = ("checksums", "classes", "kept", "unknown_threshold")
-    return {"number": current_number(place), **{name: about.get(name) for name in kept}}
+    # The first version has no number until a second one is written.
+    return {"number": current_number(place) or 1, **{name: about.get(name) for name in kept}}
