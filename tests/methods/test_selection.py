@@ -141,7 +141,7 @@ def explicit(problem, modality, tasks=(0, 1), multi_label=False):
                 x, y = np.array(x), np.array(y, float)
                 solution = np.linalg.solve(x.T @ x + setting.ridge * np.eye(x.shape[1]), x.T @ y)
                 counts = targets[others].sum(axis=0)
-                at_least = np.maximum(counts, 1)
+                at_least = np.maximum(targets[known].sum(axis=0), 1)
                 balance = (at_least.mean() / at_least) ** setting.count_power
                 scores = features[i] @ solution * balance
                 weight = np.repeat(shares[i][:, None], num_classes, axis=1)
@@ -205,6 +205,17 @@ def test_tallies_are_the_losses_of_training_again_without_each_source(caution):
         assert int(one.chosen) == best
         assert float(one.evidence) == 6  # classes: three of each task
         assert one.setting == problem.method.options.settings[best]
+
+
+def test_the_power_of_the_balance_makes_no_difference_between_equally_large_classes():
+    """A left-out clip's own class has fewer clips than others, which would tell it apart."""
+    labels = [(c,) for c in range(3) for _ in range(6)]
+    problem = Problem(labels, None, [[0, 1, 2]])
+    problem.teach(0)
+    for modality in UNIMODAL:
+        one = problem.method.of(modality)
+        torch.testing.assert_close(one.losses[..., 1], one.losses[..., 0], rtol=1e-12, atol=0)
+        assert one.setting.count_power == CANDIDATES["count_power"][0]
 
 
 def test_clips_of_several_labels_and_sources():

@@ -43,12 +43,14 @@ class ScoredClips:
         targets: Labels, shape [B, C].
         counts: For each scored clip, the clips of each class that remain without its sources;
             shape [B, C].
+        class_clips: Clips of each class, shape [C].
     """
 
     batches: Sequence[Batch]
     sets: Sequence[LeftOut]
     targets: Tensor
     counts: Tensor
+    class_clips: Tensor
 
     @property
     def scored(self) -> Tensor:
@@ -104,7 +106,9 @@ def clips_to_score(
     counts = class_clips.expand(len(used), -1).clone()
     for left_out in sets:
         counts[list(left_out.scored)] -= targets[list(left_out.clips)].sum(dim=0).to(counts)
-    clips = ScoredClips(batches=batches, sets=sets, targets=targets, counts=counts)
+    clips = ScoredClips(
+        batches=batches, sets=sets, targets=targets, counts=counts, class_clips=class_clips
+    )
     return clips if clips.num_classes else None
 
 
@@ -184,7 +188,7 @@ def _losses(
             scores[scored],
             shares[scored],
             clips.targets[scored],
-            clips.counts[scored],
+            clips.class_clips,
             one.settings,
             view,
             multi_label=multi_label,

@@ -156,7 +156,7 @@ def losses_of_settings(
     scores: Tensor,
     shares: Tensor,
     targets: Tensor,
-    counts: Tensor,
+    class_clips: Tensor,
     settings: Settings,
     view: View,
     *,
@@ -164,11 +164,15 @@ def losses_of_settings(
 ) -> Tensor:
     """The losses of clips for all temperatures and powers, given the scores of tokens.
 
+    The balance takes all clips of each class, also the left-out ones. Without them, a clip's own
+    class would always be the one with too few clips, so that the highest power would be selected
+    even if all classes have equally many.
+
     Args:
         scores: Scores of tokens without the clip's sources, shape [B, N, C].
         shares: u_n, shape [B, N].
         targets: Multi-hot labels, shape [B, C].
-        counts: Clips of each class that remain without the clip's sources, shape [B, C].
+        class_clips: Clips of each class, shape [C].
         settings: The settings.
         view: The view that the scores belong to.
         multi_label: Whether clips may have several labels.
@@ -184,7 +188,7 @@ def losses_of_settings(
     )
     for k, power in enumerate(settings.count_powers):
         # As in prediction, which assigns tokens by balanced scores.
-        balanced = scores * balance(counts, power).to(scores).unsqueeze(1)
+        balanced = scores * balance(class_clips, power).to(scores)
         for i, tau in enumerate(settings.taus_of(view)):
             clip_scores = pooled_scores(balanced, shares, tau)
             for j, temperature in enumerate(settings.temperatures):
