@@ -142,7 +142,9 @@ def explicit(problem, modality, tasks=(0, 1), multi_label=False):
                 solution = np.linalg.solve(x.T @ x + setting.ridge * np.eye(x.shape[1]), x.T @ y)
                 counts = targets[others].sum(axis=0)
                 at_least = np.maximum(targets[known].sum(axis=0), 1)
-                balance = (at_least.mean() / at_least) ** setting.count_power
+                of_task = targets[own].any(axis=0)
+                means = [at_least[~of_task].mean() if task else 0, at_least[of_task].mean()]
+                balance = (np.where(of_task, *means[::-1]) / at_least) ** setting.count_power
                 scores = features[i] @ solution * balance
                 weight = np.repeat(shares[i][:, None], num_classes, axis=1)
                 if math.isfinite(setting.assignment_temperature):
@@ -208,10 +210,14 @@ def test_tallies_are_the_losses_of_training_again_without_each_source(caution):
 
 
 def test_the_power_of_the_balance_makes_no_difference_between_equally_large_classes():
-    """A left-out clip's own class has fewer clips than others, which would tell it apart."""
-    labels = [(c,) for c in range(3) for _ in range(6)]
-    problem = Problem(labels, None, [[0, 1, 2]])
-    problem.teach(0)
+    """A left-out clip's own class has fewer clips than others, which would tell it apart.
+
+    Nor do few clips of new classes decide: no clip of the earlier ones is scored against them.
+    """
+    labels = [(c,) for c in range(6) for _ in range(9 if c < 3 else 4)]
+    problem = Problem(labels, None, [[0, 1, 2], [3, 4, 5]])
+    for task in (0, 1):
+        problem.teach(task)
     for modality in UNIMODAL:
         one = problem.method.of(modality)
         torch.testing.assert_close(one.losses[..., 1], one.losses[..., 0], rtol=1e-12, atol=0)

@@ -43,7 +43,7 @@ class ScoredClips:
         targets: Labels, shape [B, C].
         counts: For each scored clip, the clips of each class that remain without its sources;
             shape [B, C].
-        class_clips: Clips of each class, shape [C].
+        class_clips: Clips of each class in all tasks, shape [C].
     """
 
     batches: Sequence[Batch]
@@ -56,6 +56,11 @@ class ScoredClips:
     def scored(self) -> Tensor:
         """Positions of the scored clips."""
         return torch.tensor([clip for left_out in self.sets for clip in left_out.scored])
+
+    @property
+    def of_task(self) -> Tensor:
+        """Which classes have clips in the task, shape [C]."""
+        return self.targets.any(dim=0)
 
     @property
     def weights(self) -> Tensor:
@@ -189,6 +194,7 @@ def _losses(
             shares[scored],
             clips.targets[scored],
             clips.class_clips,
+            clips.of_task,
             one.settings,
             view,
             multi_label=multi_label,

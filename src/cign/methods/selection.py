@@ -152,11 +152,21 @@ def balance(counts: Tensor, power: float) -> Tensor:
     return (counts.mean(dim=-1, keepdim=True) / counts).pow(power)
 
 
+def balance_of_groups(counts: Tensor, in_group: Tensor, power: float) -> Tensor:
+    """Factors like `balance`, for the classes in a group and for the others separately, [C]."""
+    factors = torch.empty_like(counts)
+    for some in (in_group, in_group.logical_not()):
+        if bool(some.any()):
+            factors[some] = balance(counts[some], power)
+    return factors
+
+
 def losses_of_settings(
     scores: Tensor,
     shares: Tensor,
     targets: Tensor,
     class_clips: Tensor,
+    of_task: Tensor,
     settings: Settings,
     view: View,
     *,
@@ -164,15 +174,19 @@ def losses_of_settings(
 ) -> Tensor:
     """The losses of clips for all temperatures and powers, given the scores of tokens.
 
-    The balance takes all clips of each class, also the left-out ones. Without them, a clip's own
-    class would always be the one with too few clips, so that the highest power would be selected
-    even if all classes have equally many.
+    The balance differs from that of a prediction in two ways, without which the highest power
+    would be selected for no good reason (docs/decisions/0032-selected-settings.md). It counts all
+    clips of each class, also the left-out ones: otherwise a clip's own class would always be one
+    with too few clips. And it is relative to the mean of the task's classes, or of the earlier
+    ones: no clip of an earlier class is scored, so that nothing would speak against preferring the
+    new classes.
 
     Args:
         scores: Scores of tokens without the clip's sources, shape [B, N, C].
         shares: u_n, shape [B, N].
         targets: Multi-hot labels, shape [B, C].
-        class_clips: Clips of each class, shape [C].
+        class_clips: Clips of each class in all tasks, shape [C].
+        of_task: Which classes have clips in the task, shape [C].
         settings: The settings.
         view: The view that the scores belong to.
         multi_label: Whether clips may have several labels.
@@ -188,7 +202,7 @@ def losses_of_settings(
     )
     for k, power in enumerate(settings.count_powers):
         # As in prediction, which assigns tokens by balanced scores.
-        balanced = scores * balance(class_clips, power).to(scores)
+        balanced = scores * balance_of_groups(class_clips, of_task, power).to(scores)
         for i, tau in enumerate(settings.taus_of(view)):
             clip_scores = pooled_scores(balanced, shares, tau)
             for j, temperature in enumerate(settings.temperatures):
