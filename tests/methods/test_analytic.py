@@ -15,14 +15,6 @@ from toy import FIXED, toy_loop, toy_method, toy_tokens
 SMALL = {"width": 60, **FIXED["analytic"]}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def tokens():
     labels, audio, visual = toy_tokens()
     return labels, torch.from_numpy(audio), torch.from_numpy(visual)

@@ -16,11 +16,6 @@ TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}
 MODALITIES = ("audio", "visual", "audio_visual")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def bias_of(method):
     """(alpha, beta) of each step and modality."""
     return [

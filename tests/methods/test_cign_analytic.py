@@ -14,14 +14,6 @@ SMALL = {"width": 60, **FIXED["cign_analytic"], "batch_size": 8}
 MEAN = {**SMALL, "assignment_temperature": [None], "saliency": [0.0]}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def learned(num_tasks, order=0, **options):
     loop = toy_loop("cign_analytic", options={**SMALL, **options}, num_tasks=num_tasks, order=order)
     loop.run()

@@ -12,11 +12,6 @@ from toy import toy_loop, toy_method
 TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def begun(name="ewc", options=None):
     """A loop whose method has classes, and the data of its first task."""
     loop = toy_loop(name, options={**TRAIN, **(options or {})})

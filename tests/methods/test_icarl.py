@@ -16,11 +16,6 @@ TRUNK = {**TRAIN, "trunk": "transformer", "depth": 1, "num_heads": 2, "drop_path
 MODALITIES = ("audio", "visual", "audio_visual")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def unit(x):
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 

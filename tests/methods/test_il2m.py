@@ -15,11 +15,6 @@ TRAIN = {"training": {"num_epochs": 4, "batch_size": 8, "learning_rate": 1e-2}}
 MODALITIES = ("audio", "visual", "audio_visual")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def test_rectify_scales_old_scores_only_where_a_new_class_wins():
     scores = torch.tensor([[0.3, 0.1, 0.6], [0.5, 0.1, 0.4], [0.2, 0.2, 0.6]]).double()
     factors = torch.tensor([3.0, 0.5]).double()

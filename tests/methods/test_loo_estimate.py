@@ -22,14 +22,6 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Clips:
     """Clips of 50 sources."""
 

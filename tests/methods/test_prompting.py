@@ -19,14 +19,6 @@ NAMES = ("l2p", "dualprompt")
 TRAINING = {"num_epochs": 10, "batch_size": 8, "learning_rate": 0.02}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # Prompts' outputs of random blocks say little of a clip; with those of its tokens l2p learns well.
 LEARNED = {"l2p": {"training": TRAINING, "pooled": "tokens"}, "dualprompt": {"training": TRAINING}}
 

@@ -39,14 +39,6 @@ CANDIDATES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Problem:
     """A method that learns tasks of given clips, without the loop."""
 

@@ -13,14 +13,6 @@ from toy import toy_loop, toy_method
 LINEAR = {"training": {"num_epochs": 15, "batch_size": 10, "learning_rate": 1e-2}}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_every_batch_holds_the_fixed_share_of_old_clips(monkeypatch):
     seen = []
     cls = method_class("ssil")
