@@ -9,7 +9,7 @@ Legend: B clips, N tokens, D width of a token.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -103,30 +103,17 @@ def views_of(
 
     They are the product of the values, with two exceptions: contrast and saliency do not multiply
     views without tokens, and further normalisations are combined only with the first pooling and
-    with the least contrast and saliency, where they were of use.
+    with the least contrast and saliency.
     """
-    first = normalisation[0]
+    plain = (pooling[0], min(contrast), min(saliency))
+    values = [
+        *((normalisation[0], *some) for some in product(pooling, contrast, saliency)),
+        *((other, *plain) for other in normalisation[1:]),
+    ]
     views: dict[View, None] = {}
-    for kind, b, power in product(pooling, contrast, saliency):
-        has_tokens = kind == "tokens"
-        views[
-            View(
-                pooling=kind,
-                normalisation=first,
-                contrast=b if has_tokens else 0.0,
-                saliency=power if has_tokens else 0.0,
-            )
-        ] = None
-    for other in normalisation[1:]:
-        has_tokens = pooling[0] == "tokens"
-        views[
-            View(
-                pooling=pooling[0],
-                normalisation=other,
-                contrast=min(contrast) if has_tokens else 0.0,
-                saliency=min(saliency) if has_tokens else 0.0,
-            )
-        ] = None
+    for kind, pooled, share, power in values:
+        view = View(pooling=pooled, normalisation=kind, contrast=share, saliency=power)
+        views[view if view.has_tokens else replace(view, contrast=0.0, saliency=0.0)] = None
     return tuple(views)
 
 
