@@ -2,10 +2,11 @@
 
     CIGN_REAL=FOLDER python benchmarks/task_order.py
 
-runs `cign_analytic` with its recipe on the first fold by source of each real set (`folds.py`; the
-test clips of the sets are not read), in 1, 4, 12 and 24 tasks and four class orders, and writes
 runs `cign_analytic` with its recipe on the first fold by source of each real set (`folds.py`; test
 clips are not read), in 1, 4, 12 and 24 tasks and four class orders, and writes
+``benchmarks/results/task_order.md``. Finished runs are kept in ``WORK/task_order`` and not
+repeated: delete them after a change of the method. Two comparisons with the run of one task in the
+first order:
 
 - with the settings that each run selected: how many settings and predictions differ;
 - with the same settings for all runs, solved again from their sums: how far probabilities differ.
