@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cign.data.batches import BoolArray
+from cign.data.batches import AHEAD, BoolArray
 from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.data.tasks import IntArray, TaskClips, split_into_tasks
 from cign.methods.base import Setup
@@ -86,6 +86,11 @@ class Simulated:
         self.making_s += time.perf_counter() - began
         audio, visual = (torch.from_numpy(np.stack(part)) for part in parts)
         return audio, visual
+
+    @property
+    def ahead(self) -> int:
+        """See `cign.data.batches.ClipSource`."""
+        return AHEAD
 
     def availability(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
         """See `cign.data.batches.ClipSource`."""

@@ -102,3 +102,22 @@ def test_no_budget_keeps_nothing():
 def test_unknown_selection_is_named():
     with input_error("unknown-name", "exemplar selection", "'best'", "herding"):
         ExemplarMemory(MemoryBudget.parse("3"), selection="best")
+
+
+def test_herding_stops_at_the_quota_and_agrees_on_ties():
+    features = np.random.default_rng(0).normal(size=(40, 7)).astype(np.float32)
+    features[20:] = features[:20]  # each sample twice
+    features[5] = features[25] = 0.0
+    whole = herding_order(features)
+    assert sorted(whole) == list(range(40))
+    for count in (0, 1, 7, 40, 50):
+        assert herding_order(features, count).tolist() == whole[:count].tolist()
+    position = {sample: place for place, sample in enumerate(whole)}
+    assert all(position[sample] < position[sample + 20] for sample in range(20))
+
+
+def test_memory_orders_no_more_than_its_quota():
+    memory = ExemplarMemory(MemoryBudget.parse("3/class"))
+    features = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
+    memory.update({0: np.arange(100, 130)}, 1, 1, lambda i: features[i - 100])
+    assert memory.by_class[0].tolist() == (100 + herding_order(features)[:3]).tolist()

@@ -138,6 +138,7 @@ def test_one_pass_without_a_second_look_at_old_clips(ridges, times):
         read=lambda i: (read.append(i), inner(i))[1],
         availability=loop.source.availability,
         bytes_per_clip=loop.source.bytes_per_clip,
+        ahead=0,
     )
     loop.run()
     trained = np.concatenate([i for i in read if np.isin(i, loop.train).all()])

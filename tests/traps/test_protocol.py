@@ -33,6 +33,7 @@ class Guarded:
             loop.source.bytes_per_clip,
             loop.source.availability,
         )
+        self.ahead = loop.source.ahead
 
     def read(self, indices):
         loop = self.loop
@@ -148,6 +149,7 @@ class Noting:
             loop.source.bytes_per_clip,
             loop.source.availability,
         )
+        self.ahead = loop.source.ahead
 
     def read(self, indices):
         self.reads.append(indices.tolist())

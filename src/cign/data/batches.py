@@ -17,6 +17,8 @@ from cign.data.tasks import IntArray, TaskClips
 
 BoolArray = NDArray[np.bool_]
 T = TypeVar("T")
+AHEAD = 2
+"""Batches that are read ahead by default."""
 
 
 class ClipSource(Protocol):
@@ -32,6 +34,10 @@ class ClipSource(Protocol):
     def bytes_per_clip(self) -> int:
         """Bytes needed to store one clip."""
 
+    @property
+    def ahead(self) -> int:
+        """Number of batches to read ahead; 0 if reading takes no time."""
+
 
 @dataclass(frozen=True)
 class ArraySource:
@@ -43,6 +49,7 @@ class ArraySource:
         bytes_per_clip: Stored bytes of one clip.
         has_audio: Whether each clip has audio, by index; None if all clips have audio.
         has_visual: Whether each clip has video, by index; None if all clips have video.
+        ahead: Number of batches to read ahead in a thread; 0 reads each batch when it is needed.
     """
 
     audio: Callable[[IntArray], np.ndarray]
@@ -50,6 +57,7 @@ class ArraySource:
     bytes_per_clip: int
     has_audio: BoolArray | None = None
     has_visual: BoolArray | None = None
+    ahead: int = AHEAD
 
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """See `ClipSource`."""
@@ -62,6 +70,56 @@ class ArraySource:
             all_true if self.has_audio is None else self.has_audio[indices],
             all_true if self.has_visual is None else self.has_visual[indices],
         )
+
+
+class MeanTokens:
+    """Means of the tokens of another source, [B, 1, D]; each is computed when it is first read.
+
+    Args:
+        source: Reads tokens [B, N, D].
+    """
+
+    ahead = 0
+
+    def __init__(self, source: ClipSource) -> None:
+        self._source = source
+        self._rows: dict[int, int] = {}  # by clip index
+        self._means: list[Tensor] = []  # audio and visual, more rows than clips known
+
+    @property
+    def bytes_per_clip(self) -> int:
+        """See `ClipSource`; of a clip with all tokens."""
+        return self._source.bytes_per_clip
+
+    def availability(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
+        """See `ClipSource`."""
+        return self._source.availability(indices)
+
+    def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
+        """See `ClipSource`."""
+        clips = indices.tolist()
+        new = [clip for clip in dict.fromkeys(clips) if clip not in self._rows]
+        if new:
+            self._add(np.array(new))
+        rows = torch.tensor([self._rows[clip] for clip in clips], dtype=torch.int64)
+        audio, visual = (means[rows] for means in self._means)
+        return audio, visual
+
+    @torch.inference_mode(mode=False)
+    def _add(self, clips: IntArray) -> None:
+        """Compute and keep the means of further clips."""
+        known, needed = len(self._rows), len(self._rows) + len(clips)
+        for number, tokens in enumerate(self._source.read(clips)):
+            mean = tokens.float().mean(dim=1, keepdim=True)
+            if known == 0:
+                self._means.append(mean)
+                continue
+            if needed > len(self._means[number]):
+                room = mean.new_empty(2 * needed, *mean.shape[1:])
+                room[:known] = self._means[number][:known]
+                self._means[number] = room
+            self._means[number][known:needed] = mean
+        self._rows.update({clip: known + row for row, clip in enumerate(clips.tolist())})
 
 
 def cut(indices: IntArray, batch_size: int) -> list[IntArray]:
@@ -81,7 +139,7 @@ def targets_of(clips: TaskClips, indices: IntArray, num_classes: int) -> Tensor:
     return torch.from_numpy(clips.targets[indices, :num_classes])
 
 
-def read_ahead(items: Iterable[Callable[[], T]], depth: int = 2) -> Iterator[T]:
+def read_ahead(items: Iterable[Callable[[], T]], depth: int = AHEAD) -> Iterator[T]:
     """Create items in a thread, up to ``depth`` items ahead of the consumer.
 
     Args:

@@ -16,6 +16,7 @@ from cign.utils.seeding import stream
 
 Selection = Literal["herding", "random"]
 FloatArray = NDArray[np.float32]
+ROUNDING = 1e-12  # of squared distances between means of vectors of length 1
 
 
 @dataclass(frozen=True)
@@ -82,30 +83,33 @@ class MemoryBudget:
         return np.array([size + (c < rest) for c in range(num_classes)], dtype=np.int64)
 
 
-def herding_order(features: FloatArray) -> IntArray:
+def herding_order(features: FloatArray, count: int | None = None) -> IntArray:
     """Order samples so that the mean of each prefix is as close as possible to the overall mean.
 
     iCaRL (Rebuffi et al. 2017), algorithm 4: features are L2-normalised, then selected greedily.
+    The squared distance after adding x to k - 1 samples with sum s is, up to a constant,
+    (|x|^2 + 2 x.s) / k^2 - 2 x.m / k, so that each pick takes one product.
 
     Args:
         features: Shape [N, D].
+        count: Number of samples to select; None orders all.
 
     Returns:
-        A permutation of range(N), shape [N]; on ties, the lowest index comes first.
+        Positions of the first ``count`` samples; of equally good ones the lowest comes first.
     """
     x = features.astype(np.float64)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    mean = x.mean(axis=0)
+    squares = (x**2).sum(axis=1)
+    with_mean = x @ x.mean(axis=0)
+    with_sum = np.zeros(len(x))
     chosen: list[int] = []
-    total = np.zeros_like(mean)
-    left = np.ones(len(x), dtype=bool)
-    for k in range(1, len(x) + 1):
-        distance = np.linalg.norm(mean - (total + x) / k, axis=1)
-        distance[~left] = np.inf
-        best = int(np.argmin(distance))
+    for k in range(1, 1 + min(len(x), len(x) if count is None else count)):
+        distance = (squares + 2.0 * with_sum) / k**2 - 2.0 * with_mean / k
+        distance[chosen] = np.inf
+        # Equal up to rounding counts as equal: equal rows may round differently in a product.
+        best = int(np.argmax(distance <= distance.min() + ROUNDING))
         chosen.append(best)
-        left[best] = False
-        total += x[best]
+        with_sum += x @ x[best]
     return np.array(chosen, dtype=np.int64)
 
 
@@ -155,7 +159,7 @@ class ExemplarMemory:
         quotas = self.budget.quotas(num_classes, bytes_per_clip)
         for c, clips in sorted(candidates.items()):
             if self.selection == "herding":
-                order = herding_order(features(clips))
+                order = herding_order(features(clips), int(quotas[c]))
             else:
                 order = stream(self.seed, 0xE8E, c).permutation(len(clips)).astype(np.int64)
             self.by_class[c] = clips[order]

@@ -22,6 +22,7 @@ from cign.losses.similarity import (
 )
 from cign.methods.base import Batch, Losses, Setup
 from cign.methods.finetune import HeadsOptions
+from cign.methods.old_outputs import Outputs
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
@@ -102,6 +103,11 @@ class AvCil(WithTeacher):
             common_dim=o.common_dim,
         )
 
+    @property
+    def needs_only_means(self) -> bool:
+        """See `Method`: its attention needs all tokens."""
+        return False
+
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """All losses of a batch; distillation losses only from the second task on."""
         o = self.options
@@ -121,19 +127,22 @@ class AvCil(WithTeacher):
 
     def _distillation(self, batch: Batch, now: GuidedOutput, logits: dict[str, Tensor]) -> Losses:
         """Distillation of the logits and the audio-guided attention of the previous model."""
-        o, teacher = self.options, self.teacher.frozen
-        assert isinstance(teacher, GuidedNetwork)
-        with torch.no_grad():
-            old = teacher.read(batch.audio, batch.visual)
-            old_logits = teacher.classify(old.features)
+        o, old = self.options, self.old_outputs.of(batch)
         counts = batch.from_memory
         if o.attention_clips == "all":
             counts = torch.ones_like(counts)
-        distance = attention_distillation(old.log_attention, now.log_attention, counts)
+        distance = attention_distillation(old["log_attention"], now.log_attention, counts)
         losses = {"attention": o.attention_weight * distance}
         if o.logit_weight:
             for modality in MODALITIES:
                 losses[f"{modality}_distillation"] = o.logit_weight * task_wise_distillation(
-                    old_logits[modality], logits[modality], self.class_counts[:-1], o.temperature
+                    old[modality], logits[modality], self.class_counts[:-1], o.temperature
                 )
         return losses
+
+    def _compute_old(self, batch: Batch) -> Outputs:
+        """Logits and audio-guided attention of the model before the task."""
+        teacher = self.teacher.frozen
+        assert isinstance(teacher, GuidedNetwork)
+        old = teacher.read(batch.audio, batch.visual)
+        return {**teacher.classify(old.features), "log_attention": old.log_attention}

@@ -245,6 +245,14 @@ class Method(nn.Module, ABC):
         return sum(self.class_counts)
 
     @property
+    def needs_only_means(self) -> bool:
+        """Whether the mean of a clip's cached tokens suffices.
+
+        `Batch` and `predict` may then contain means, [B, 1, D], instead of tokens.
+        """
+        return False
+
+    @property
     def state_bytes(self) -> int:
         """Bytes stored about earlier clips besides the exemplars, for example statistics."""
         return 0

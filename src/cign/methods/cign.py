@@ -16,6 +16,7 @@ from cign.errors import InputError, one_of
 from cign.losses.classification import masked_binary_cross_entropy, negatives_mask
 from cign.losses.tokens import token_classification_loss, token_distillation_loss
 from cign.methods.base import Batch, GradientMethod, Losses, Output, Setup
+from cign.methods.old_outputs import OldOutputs, Outputs
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.cign_network import CignNetwork, added_by_grouping
@@ -128,6 +129,7 @@ class Cign(GradientMethod):
             token_mixing=options.token_mixing,
         )
         self.teacher = Teacher[CignNetwork]()
+        self.old_outputs = OldOutputs(self, self.teacher, self._old_transformed)
         self.old_tokens = OldTokens()
 
     def grow(self, num_new: int) -> None:
@@ -163,17 +165,21 @@ class Cign(GradientMethod):
 
     def _transformed(self, batch: Batch, audio: Tensor, visual: Tensor, num_old: int) -> Tensor:
         """Distillation on the transformed tokens of each clip, mean over the two modalities."""
-        teacher = self.teacher.frozen
-        with torch.no_grad():
-            old = teacher(batch.audio, batch.visual)
-        pairs = ((old.audio.transformed, audio), (old.visual.transformed, visual))
+        old = self.old_outputs.of(batch)
         distances = [
-            token_distillation_loss(
-                teacher.token_head(before), self.network.token_head(now[:, :num_old])
-            )
-            for before, now in pairs
+            token_distillation_loss(old[modality], self.network.token_head(now[:, :num_old]))
+            for modality, now in (("audio", audio), ("visual", visual))
         ]
         return torch.stack(distances).mean()
+
+    def _old_transformed(self, batch: Batch) -> Outputs:
+        """The teacher's outputs for the transformed tokens of each modality."""
+        teacher = self.teacher.frozen
+        output = teacher(batch.audio, batch.visual)
+        return {
+            "audio": teacher.token_head(output.audio.transformed),
+            "visual": teacher.token_head(output.visual.transformed),
+        }
 
     @property
     def has_maps(self) -> bool:

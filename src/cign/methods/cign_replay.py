@@ -27,6 +27,7 @@ from cign.methods.base import (
     TaskData,
     output_from_logits,
 )
+from cign.methods.old_outputs import OldOutputs, Outputs
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.encoder import Encoder
@@ -99,6 +100,7 @@ class CignReplay(GradientMethod):
             temperature=options.assignment_temperature,
         )
         self.teacher = Teacher[TokenReadouts]()
+        self.old_outputs = OldOutputs(self, self.teacher, self._compute_old)
         self.register_buffer("counts", torch.zeros(0))
 
     def grow(self, num_new: int) -> None:
@@ -126,12 +128,15 @@ class CignReplay(GradientMethod):
             for modality in MODALITIES
         }
         if self.teacher and o.distillation_weight > 0:
-            with torch.no_grad():
-                old = self.teacher.frozen(batch.audio, batch.visual)
+            old = self.old_outputs.of(batch)
             for modality in MODALITIES:
                 distance = distillation_loss(old[modality], logits[modality], o.temperature)
                 losses[f"{modality}_distillation"] = o.distillation_weight * distance
         return losses
+
+    def _compute_old(self, batch: Batch) -> Outputs:
+        logits: Outputs = self.teacher.frozen(batch.audio, batch.visual)
+        return logits
 
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Soft-max of the scores; the assignment of each class sums to one over tokens."""

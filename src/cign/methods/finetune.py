@@ -88,6 +88,11 @@ class Finetune(GradientMethod):
             for modality in MODALITIES
         }
 
+    @property
+    def needs_only_means(self) -> bool:
+        """See `Method`: true of linear heads on cached tokens."""
+        return self.options.trunk == "linear" and self.setup.backbone is None
+
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """See `Method`."""
         logits = self.network(audio, visual)

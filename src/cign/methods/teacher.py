@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cign.methods.base import Batch, Setup
 from cign.methods.finetune import Finetune, HeadsOptions
+from cign.methods.old_outputs import OldOutputs, Outputs
 from cign.networks.heads import HeadsNetwork
 from cign.networks.training_state import Teacher
 from cign.vocabulary import MODALITIES
@@ -18,6 +19,7 @@ class WithTeacher(Finetune):
     def __init__(self, setup: Setup, options: HeadsOptions) -> None:
         super().__init__(setup, options)
         self.teacher = Teacher[HeadsNetwork]()
+        self.old_outputs = OldOutputs(self, self.teacher, self._compute_old)
 
     @property
     def num_old(self) -> int:
@@ -30,11 +32,13 @@ class WithTeacher(Finetune):
             self.teacher.keep(self.network)
         super().grow(num_new)
 
-    @torch.no_grad()
     def old_logits(self, batch: Batch) -> dict[str, Tensor]:
         """Logits of the model before the task, shape [B, C_old]; C_old = 0 in the first task."""
         if not self.teacher:
             empty = batch.targets.new_zeros(len(batch.targets), 0, dtype=torch.float32)
             return dict.fromkeys(MODALITIES, empty)
-        logits: dict[str, Tensor] = self.teacher.frozen(batch.audio, batch.visual)
+        return self.old_outputs.of(batch)
+
+    def _compute_old(self, batch: Batch) -> Outputs:
+        logits: Outputs = self.teacher.frozen(batch.audio, batch.visual)
         return logits

@@ -23,13 +23,19 @@ class TrainingState(nn.Module, ABC):
 
 
 class Teacher(TrainingState, Generic[N]):
-    """A copy of a network from before the task; false if there is none yet."""
+    """A copy of a network from before the task; false if there is none yet.
+
+    Attributes:
+        network: The copy, in evaluation mode.
+        version: Number of copies so far.
+    """
 
     network: N | None
 
     def __init__(self) -> None:
         super().__init__()
         self.network = None
+        self.version = 0
 
     def __bool__(self) -> bool:
         return self.network is not None
@@ -37,12 +43,21 @@ class Teacher(TrainingState, Generic[N]):
     def keep(self, network: N) -> None:
         """Copy the current network; the copy is frozen."""
         self.network = copy.deepcopy(network).requires_grad_(False)
+        self.version += 1
+        self.train(self.training)
 
     @property
     def frozen(self) -> N:
         """The copy, in evaluation mode."""
         assert self.network is not None
-        return self.network.eval()
+        return self.network
+
+    def train(self, mode: bool = True) -> Teacher[N]:
+        """Leave the copy in evaluation mode."""
+        super().train(mode)
+        if self.network is not None:
+            self.network.eval()
+        return self
 
     def clear(self) -> None:
         """See `TrainingState`."""

@@ -9,6 +9,7 @@ import torch
 
 from cign.backbones.base import Backbone
 from cign.backbones.blocks import FrozenBlocks
+from cign.data.batches import ClipSource, MeanTokens
 from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
 from cign.errors import InputError
 from cign.methods import method_class
@@ -76,16 +77,20 @@ def build_loop(config: RunConfig, data: TrainingData, progress: Progress | None 
         )
     num_classes = len(data.clips.tasks.class_order)
     budget.quotas(num_classes, data.source.bytes_per_clip)  # refuses one too small at the end
+    method = build_method(
+        config,
+        data.shape,
+        data.backbone,
+        multi_label=data.clips.is_multi_label,
+        blocks=data.blocks,
+    )
+    source: ClipSource = data.source
+    if method.needs_only_means:
+        source = MeanTokens(source)
     return Loop(
-        method=build_method(
-            config,
-            data.shape,
-            data.backbone,
-            multi_label=data.clips.is_multi_label,
-            blocks=data.blocks,
-        ),
+        method=method,
         clips=data.clips,
-        source=data.source,
+        source=source,
         train=data.train,
         test=data.test,
         test_source=data.test_source,

@@ -12,7 +12,7 @@ from cign.backbones.base import Backbone
 from cign.backbones.blocks import STEM, FrozenBlocks
 from cign.backbones.fitting import fit
 from cign.backbones.registry import load_backbone, load_blocks
-from cign.data.batches import ArraySource
+from cign.data.batches import AHEAD, ArraySource
 from cign.data.intact import check_media, check_tokens
 from cign.data.media.decode import MediaSpec
 from cign.data.store import Store
@@ -25,6 +25,8 @@ from cign.runs.configuration import RunConfig
 from cign.runs.mismatches import other_media, other_tokens
 
 Labels = Sequence[tuple[str, ...]]
+FILE_CACHE_BYTES = 2**30
+"""Tokens that need less are read fast: the system holds their files in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,8 +206,15 @@ def token_source(store: Store, backbone: str) -> tuple[ArraySource, TokenShape]:
         visual_grid=info.get("visual_grid"),
     )
     num_bytes = bytes_per_clip("frozen", backbone, store)
-    available = store.audio_ok, store.visual_ok
-    return ArraySource(cache.audio, cache.visual, num_bytes, *available), shape
+    return ArraySource(
+        cache.audio,
+        cache.visual,
+        num_bytes,
+        store.audio_ok,
+        store.visual_ok,
+        # The system's file cache holds a small store, and a thread would take longer than reading.
+        ahead=0 if num_bytes * len(store.rows) < FILE_CACHE_BYTES else AHEAD,
+    ), shape
 
 
 def clip_source(config: RunConfig, store: Store) -> tuple[ArraySource, TokenShape, Backbone | None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from cign.data.batches import ClipSource, cut, read_ahead, targets_of
+from cign.data.batches import AHEAD, ClipSource, cut, read_ahead, targets_of
 from cign.data.exemplar_memory import ExemplarMemory, FloatArray
 from cign.data.tasks import IntArray, TaskClips
 from cign.methods.base import Batch, Method, TaskData
@@ -73,7 +73,9 @@ class Feed:
                 audio=audio, visual=visual, targets=targets, from_memory=old, indices=indices
             )
 
-        for batch in read_ahead([lambda i=i: read(i) for i in batches]):  # type: ignore[misc]
+        readers = [lambda i=i: read(i) for i in batches]
+        on_cpu = torch.device(self.device).type == "cpu"
+        for batch in read_ahead(readers, self.source.ahead if on_cpu else AHEAD):
             yield replace(
                 batch,
                 audio=batch.audio.to(self.device, non_blocking=True),

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cign.data.batches import ClipSource, cut
 from cign.data.exemplar_memory import ExemplarMemory
@@ -113,6 +113,7 @@ class Loop:
         # Several processes would have to agree on an interrupt.
         self._interrupts = Interrupts(holds=self.comm.is_alone)
         self._phase: Phase | None = None  # inside a phase, sums are partial
+        self._modules: list[tuple[nn.Module, bool]] = []  # and whether they are in training mode
         move_to(self.method, self.device)
 
     # ---------------------------------------------------------------- the loop
@@ -175,6 +176,8 @@ class Loop:
             load_optimizer_state(self._optimizer, self._saved_optimizer)
         self._saved_optimizer = None
         self._phase = phase
+        self.method.train()
+        self._modules = [(part, part.training) for part in self.method.modules()]
         self.comm.leave_to_first_(self._parts())
         for epoch in range(self.place.epoch, phase.num_epochs):
             batches = phase.batches(stream(self.seed, _SHUFFLE, task, number, epoch))
@@ -198,7 +201,8 @@ class Loop:
         task, number, epoch, step = astuple(self.place)
         if phase.updates or share is None or share.fraction > 0:
             seed_torch(self.seed, _STEP, task, number, epoch, step)
-            self.method.train()
+            if any(part.training is not mode for part, mode in self._modules):
+                self.method.train()
             before = {} if phase.updates or share is None else marks_of(self.method)
             with nullcontext() if share is None else self.comm.draws(share):
                 losses = self.method.learn(batch, phase)
