@@ -208,6 +208,15 @@ def _jobs(some: Sequence[Table], orders: range) -> Iterator[Job]:
 
 
 @functools.cache
+def defaults_of(method: str) -> dict[str, Any]:
+    """Default options of a method, as JSON values."""
+    defaults: dict[str, Any] = json.loads(
+        json.dumps(dataclasses.asdict(method_class(method).Options()))
+    )
+    return defaults
+
+
+@functools.cache
 def options_of(row: Row) -> list[Any]:
     """Reference of the method and all its options, as JSON values; of `all_clips`, its name."""
     if row.trains_on_all:

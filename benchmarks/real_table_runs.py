@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from all_clips import NUM_INNER_FOLDS, all_clips_scores
 from folds import folds
-from real_table_jobs import MULTI_LABEL, NUM_TASKS, Job, options_of
+from real_table_jobs import MULTI_LABEL, NUM_TASKS, Job, defaults_of, options_of
 from real_table_stores import store_folder, token_name, view
 
 from cign.bench.worker import failure_of
@@ -82,11 +82,18 @@ def run_file(work: Path, job: Job) -> Path:
 
 
 def is_current(path: Path, job: Job) -> bool:
-    """Whether a run is finished, with the options that its method has now."""
+    """Whether a run is finished, with the options that its method has now.
+
+    An option that did not exist when the run was made must have its default.
+    """
     if not path.is_file():
         return False
     record = Kept.load(path).record
-    return bool(record["format"] == FORMAT and record["method"] == options_of(job.row))
+    reference, options = options_of(job.row)
+    then_reference, then = record["method"]
+    since = {} if job.row.trains_on_all else defaults_of(job.row.method)
+    filled = {**{name: since[name] for name in since.keys() - then.keys()}, **then}
+    return bool(record["format"] == FORMAT and then_reference == reference and filled == options)
 
 
 def make_run(job: Job, work: Path, code: CodeVersion | None = None) -> Kept:

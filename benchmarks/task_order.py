@@ -47,7 +47,7 @@ def probabilities(method: ClosedForm, store: Store, backbone: str, names: list[s
     """Probabilities of the test clips, classes in the order of their names, [3, N, C]."""
     tokens, test = store.tokens(backbone), store.indices("test")
     with torch.no_grad():
-        output = method.predict(
+        output = method(
             torch.from_numpy(tokens.audio(test)).float(),
             torch.from_numpy(tokens.visual(test)).float(),
         )

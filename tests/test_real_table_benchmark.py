@@ -193,6 +193,21 @@ def test_runs_are_resumed_and_repeated_only_if_options_change(work, tmp_path):
     assert not runs.is_current(path, jobs[0])
 
 
+def test_an_option_that_is_newer_than_a_run_has_its_default(work, tmp_path, monkeypatch):
+    jobs, runs = module("_jobs"), module("_runs")
+    job = job_of(0, method="finetune")
+    kept = runs.make_run(job, work)
+    path = tmp_path / "run.npz"
+    reference, options = kept.record["method"]
+    older = {name: value for name, value in options.items() if name != "fusion"}
+    runs.Kept(record=kept.record | {"method": [reference, older]}, answers=kept.answers).save(path)
+    assert runs.is_current(path, job)
+    changed = {**options, "fusion": {"kind": "mean", "temperature": 4.0}}
+    monkeypatch.setattr(runs, "options_of", lambda row: [reference, changed])
+    assert not runs.is_current(path, job)
+    assert jobs.defaults_of("finetune")["fusion"] == options["fusion"]
+
+
 def test_an_archive_gives_the_runs_back(work, tmp_path, monkeypatch):
     main, runs = module(""), module("_runs")
     monkeypatch.setattr(main, "ARCHIVE", tmp_path / "runs.tar.xz")

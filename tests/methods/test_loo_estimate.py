@@ -166,6 +166,21 @@ def test_predictions_equal_training_again_without_the_source(kind, name):
     assert difference > 0.01  # leaving out does make a difference
 
 
+@pytest.mark.parametrize("kind", ["clutter", "duets"])
+def test_estimates_have_the_fusion_of_the_predictions(kind):
+    clips = KINDS[kind]()
+    fusion = {"fusion": {"kind": "mean", "temperature": 2.0}}
+    method = clips.learned(np.arange(len(clips)), **fusion)
+    found = predictions_left_out(method, clips.all()).probabilities
+    p = {m: found[m].numpy() for m in ("audio", "visual")}
+    if clips.several:
+        odds = [np.log(p[m] / (1 - p[m])) for m in p]
+        wanted = sum(1 / (1 + np.exp(-one / 2.0)) for one in odds) / 2
+    else:
+        wanted = sum(np.sqrt(p[m]) / np.sqrt(p[m]).sum(axis=1, keepdims=True) for m in p) / 2
+    np.testing.assert_allclose(found["audio_visual"].numpy(), wanted, rtol=0, atol=1e-9)
+
+
 def test_a_clip_of_a_class_with_a_single_source_has_no_class_left():
     clips = long_tail()
     found = predictions_left_out(clips.learned(np.arange(len(clips))), clips.all())

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cign.methods.base import Output
+from cign.methods.output import Output
 from cign.networks.encoder import TokenShape
 
 Floats = NDArray[np.float32]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -22,49 +22,12 @@ from cign.backbones.blocks import FrozenBlocks
 from cign.data.exemplar_memory import ExemplarMemory, FloatArray
 from cign.data.tasks import IntArray
 from cign.errors import InputError
+from cign.layers.fusion import Fusion
+from cign.methods.output import Output, with_fusion
 from cign.methods.phases import Phase
 from cign.networks.encoder import TokenShape
 
 Losses = dict[str, Tensor]
-ByModality = dict[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """Prediction of a method for a batch.
-
-    It is the only interface used by prediction on files, evaluation, unknown scores, localisation
-    maps and export.
-
-    Attributes:
-        probabilities: Probabilities of the classes seen for ``audio``, ``visual`` and
-            ``audio_visual``, shape [B, C].
-        logits: Logits that the probabilities were computed from, by modality, shape [B, C]; empty
-            if the method has no logits.
-        assignment: Assignment of tokens to classes for ``audio`` [B, N_a, C] and ``visual``
-            [B, N_v, C]; empty if the method assigns no tokens.
-        features: For ``audio`` and ``visual``, the rows [B, W] from which a closed-form method sums
-            its Gram matrices; empty for all other methods.
-    """
-
-    probabilities: ByModality
-    logits: ByModality = field(default_factory=dict)
-    assignment: ByModality = field(default_factory=dict)
-    features: ByModality = field(default_factory=dict)
-
-
-def output_from_logits(logits: ByModality, *, multi_label: bool = False) -> Output:
-    """Probabilities by soft-max, or by a sigmoid per class if clips have several labels.
-
-    Args:
-        logits: Logits by modality, shape [B, C].
-        multi_label: Whether clips may have several labels.
-    """
-    if multi_label:
-        probabilities = {name: values.sigmoid() for name, values in logits.items()}
-    else:
-        probabilities = {name: values.softmax(dim=-1) for name, values in logits.items()}
-    return Output(probabilities=probabilities, logits=logits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,6 +136,7 @@ class Method(nn.Module, ABC):
     Attributes:
         setup: Inputs from which the method was built.
         options: Its options.
+        fusion: How `forward` makes the audio-visual prediction.
         class_counts: Number of classes added by each task so far.
         data: Data of the task that is being learned; None outside of training.
     """
@@ -198,6 +162,8 @@ class Method(nn.Module, ABC):
             refuse_multi_label(self.name)
         self.setup = setup
         self.options = options
+        # Methods of other packages need not have the option.
+        self.fusion: Fusion = getattr(options, "fusion", Fusion())
         self.class_counts: list[int] = []
         self.data: TaskData | None = None
 
@@ -322,10 +288,17 @@ class Method(nn.Module, ABC):
     def predict(self, audio: Tensor, visual: Tensor) -> Output:
         """Predict the classes of clips, without gradients and in evaluation mode.
 
+        Callers use `forward`, which applies the option ``fusion``.
+
         Args:
             audio: As in `Batch`.
             visual: As in `Batch`.
         """
+
+    def forward(self, audio: Tensor, visual: Tensor) -> Output:
+        """`predict`, with the audio-visual prediction made as the option ``fusion`` says."""
+        output = self.predict(audio, visual)
+        return with_fusion(output, self.fusion, multi_label=self.setup.multi_label)
 
     @abstractmethod
     def embed(self, audio: Tensor, visual: Tensor) -> Tensor:

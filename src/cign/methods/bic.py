@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from cign.data.tasks import IntArray
 from cign.losses.distillation import distillation_loss
-from cign.methods.base import Batch, Losses, Output, Setup, TaskData, output_from_logits
+from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
+from cign.methods.output import Output, output_from_logits
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher

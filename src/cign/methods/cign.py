@@ -15,8 +15,10 @@ from torch import Tensor
 from cign.errors import InputError, one_of
 from cign.losses.classification import masked_binary_cross_entropy, negatives_mask
 from cign.losses.tokens import token_classification_loss, token_distillation_loss
-from cign.methods.base import Batch, GradientMethod, Losses, Output, Setup
+from cign.methods.base import Batch, GradientMethod, Losses, Setup
 from cign.methods.old_outputs import OldOutputs, Outputs
+from cign.methods.options import MethodOptions
+from cign.methods.output import Output
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.cign_network import CignNetwork, added_by_grouping
@@ -29,7 +31,7 @@ TokenDistillation = Literal["raw", "transformed", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CignOptions:
+class CignOptions(MethodOptions):
     """Options of `cign`; the defaults are the settings of the release.
 
     Attributes:

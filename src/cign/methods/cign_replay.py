@@ -18,16 +18,10 @@ from torch import Tensor, nn
 from cign.errors import InputError
 from cign.losses.adjusted import count_adjusted_loss
 from cign.losses.distillation import distillation_loss
-from cign.methods.base import (
-    Batch,
-    GradientMethod,
-    Losses,
-    Output,
-    Setup,
-    TaskData,
-    output_from_logits,
-)
+from cign.methods.base import Batch, GradientMethod, Losses, Setup, TaskData
 from cign.methods.old_outputs import OldOutputs, Outputs
+from cign.methods.options import MethodOptions
+from cign.methods.output import Output, output_from_logits
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.encoder import Encoder
@@ -38,7 +32,7 @@ from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class CignReplayOptions:
+class CignReplayOptions(MethodOptions):
     """Options of `cign_replay`; all values are ours, tuned as for every method.
 
     Attributes:

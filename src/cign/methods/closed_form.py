@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from cign.errors import InputError
 from cign.methods.adaptation import ADAPTATION, Adaptation
-from cign.methods.base import Batch, Losses, Method, Output, Setup, TaskData
+from cign.methods.base import Batch, Losses, Method, Setup, TaskData
 from cign.methods.closed_form_options import ClosedFormOptions
-from cign.methods.fusion import fused
+from cign.methods.closed_form_output import output_from_scores
 from cign.methods.leave_one_out import add_losses, clips_to_score
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.output import Output
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.selection import balance
 from cign.networks.ridge import solve_ridge
@@ -252,7 +253,7 @@ class ClosedForm(Method):
                 assignment[modality] = assigned
         settings = {modality: self.of(modality).setting for modality in UNIMODAL}
         return replace(
-            fused(clip_scores, settings, multi_label=self.setup.multi_label),
+            output_from_scores(clip_scores, settings, multi_label=self.setup.multi_label),
             assignment=assignment if len(assignment) == len(UNIMODAL) else {},
             features=features,
         )

@@ -10,6 +10,7 @@ import torch
 
 from cign.errors import InputError, one_of
 from cign.methods.adaptation import ADAPTATION
+from cign.methods.options import MethodOptions
 from cign.methods.phases import TrainingOptions
 from cign.methods.selection import Settings
 from cign.networks.views import views_of
@@ -20,7 +21,7 @@ PRECISIONS = ("bfloat16", *DTYPES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClosedFormOptions:
+class ClosedFormOptions(MethodOptions):
     """Options of closed-form methods; all values are ours.
 
     Options that are lists hold the values among which each modality's are selected; the first of

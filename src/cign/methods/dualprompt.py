@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cign.errors import InputError
 from cign.methods.base import Setup
+from cign.methods.options import MethodOptions
 from cign.methods.phases import TrainingOptions
 from cign.methods.prompting import PromptMethod
 from cign.methods.registry import register_method
@@ -21,7 +22,7 @@ from cign.networks.prompts import TaskPrefixes
 
 
 @dataclass(frozen=True, kw_only=True)
-class DualPromptOptions:
+class DualPromptOptions(MethodOptions):
     """Options of `dualprompt`.
 
     Attributes:

@@ -8,14 +8,9 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from cign.losses.classification import classification_loss
-from cign.methods.base import (
-    Batch,
-    GradientMethod,
-    Losses,
-    Output,
-    Setup,
-    output_from_logits,
-)
+from cign.methods.base import Batch, GradientMethod, Losses, Setup
+from cign.methods.options import MethodOptions
+from cign.methods.output import Output, output_from_logits
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.networks.encoder import Encoder
@@ -27,7 +22,7 @@ _TRANSFORMER = ("width", "depth", "num_heads", "drop_path")
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadsOptions:
+class HeadsOptions(MethodOptions):
     """Options of methods on the trunk with three heads.
 
     Attributes:

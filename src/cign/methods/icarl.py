@@ -14,8 +14,9 @@ from torch import Tensor
 
 from cign.errors import InputError
 from cign.losses.distillation import sigmoid_distillation_loss
-from cign.methods.base import Batch, Losses, Output, Setup, TaskData
+from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
+from cign.methods.output import Output
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher

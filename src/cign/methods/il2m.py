@@ -14,8 +14,9 @@ from torch import Tensor
 
 from cign.data.tasks import IntArray
 from cign.errors import one_of
-from cign.methods.base import ByModality, Output, Setup, TaskData, output_from_logits
+from cign.methods.base import Setup, TaskData
 from cign.methods.finetune import Finetune, HeadsOptions
+from cign.methods.output import ByModality, Output, output_from_logits
 from cign.methods.registry import register_method
 from cign.vocabulary import MODALITIES
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from cign.errors import InputError, one_of
 from cign.methods.base import Setup
+from cign.methods.options import MethodOptions
 from cign.methods.phases import TrainingOptions
 from cign.methods.prompting import PromptMethod
 from cign.methods.registry import register_method
@@ -20,7 +21,7 @@ from cign.networks.prompts import PromptPool
 
 
 @dataclass(frozen=True, kw_only=True)
-class L2pOptions:
+class L2pOptions(MethodOptions):
     """Options of `l2p`.
 
     Attributes:

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from cign.data.tasks import IntArray
-from cign.methods.base import Batch, ByModality, Setup
+from cign.methods.base import Batch, Setup
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.output import ByModality
 
 
 class SumsOfViews(Protocol):

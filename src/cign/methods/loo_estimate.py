@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from cign.layers.rounding import rounded_products
-from cign.methods.base import ByModality
 from cign.methods.closed_form_options import DTYPES
-from cign.methods.fusion import fused
+from cign.methods.closed_form_output import output_from_scores
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, SumsOfViews
 from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.output import ByModality, with_fusion
 from cign.methods.selection import balance, pooled_scores
 from cign.networks.leave_out import ClipRows, LeftOut, positions, scores_without, sets_by_source
 from cign.networks.token_ridge import TokenStatistics
@@ -97,7 +97,8 @@ class _Found:
         """The predictions from all scores."""
         multi_label = method.setup.multi_label
         settings = {m: method.of(m).setting for m in UNIMODAL}
-        found = fused(self.scores, settings, multi_label=multi_label).probabilities
+        own = output_from_scores(self.scores, settings, multi_label=multi_label)
+        found = with_fusion(own, method.options.fusion, multi_label=multi_label).probabilities
         return LeftOutPredictions(
             probabilities=found,
             targets=self.targets,

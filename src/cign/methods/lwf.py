@@ -17,8 +17,9 @@ from cign.losses.distillation import (
     masked_cross_entropy,
     sigmoid_distillation_loss,
 )
-from cign.methods.base import Batch, Losses, Output, Setup, output_from_logits, refuse_multi_label
+from cign.methods.base import Batch, Losses, Setup, refuse_multi_label
 from cign.methods.finetune import HeadsOptions
+from cign.methods.output import Output, output_from_logits
 from cign.methods.phases import Phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher

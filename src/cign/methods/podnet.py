@@ -18,8 +18,9 @@ from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.losses.pooled import pod_flat, pod_spatial
 from cign.losses.proxies import proxy_nca_loss
-from cign.methods.base import Batch, Losses, Output, Setup, TaskData, output_from_logits
+from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
+from cign.methods.output import Output, output_from_logits
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher

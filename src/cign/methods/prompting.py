@@ -14,7 +14,8 @@ from cign.layers.growing import GrowingLinear
 from cign.layers.precision import bf16_if
 from cign.losses.classification import classification_loss
 from cign.losses.prompts import key_loss
-from cign.methods.base import Batch, GradientMethod, Losses, Output, Setup, output_from_logits
+from cign.methods.base import Batch, GradientMethod, Losses, Setup
+from cign.methods.output import Output, output_from_logits
 from cign.methods.phases import Phase
 from cign.vocabulary import MODALITIES
 

@@ -14,8 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from cign.methods.base import ByModality, Method, Output
+from cign.methods.base import Method
 from cign.methods.capabilities import sums_over_clips
+from cign.methods.output import ByModality, Output
 from cign.open_set.scores import Leverage
 from cign.vocabulary import UNIMODAL
 
@@ -34,7 +35,7 @@ class Evidence:
 
     @property
     def probabilities(self) -> ByModality:
-        """Probabilities from `Method.predict`, shape [B, C]."""
+        """Probabilities from `Method.forward`, shape [B, C]."""
         return self.output.probabilities
 
     @property
@@ -62,8 +63,8 @@ class EvidenceReader:
 
     @torch.no_grad()
     def read(self, audio: Tensor, visual: Tensor) -> Evidence:
-        """Evidence of a batch; arguments as for `Method.predict`."""
-        output = self.method.predict(audio, visual)
+        """Evidence of a batch; arguments as for `Method.forward`."""
+        output = self.method(audio, visual)
         leverage = {}
         if self.with_leverage:
             leverage = {name: self.leverage[name](output.features[name]) for name in UNIMODAL}

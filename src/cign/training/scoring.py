@@ -62,7 +62,7 @@ def score_clips(
     parts: dict[str, list[NDArray[np.float32]]] = {modality: [] for modality in MODALITIES}
     for some in cut(indices, batch_size or EVALUATION_BATCH):
         audio, visual = source.read(some)
-        scores = method.predict(audio.to(device), visual.to(device)).probabilities
+        scores = method(audio.to(device), visual.to(device)).probabilities
         for modality in MODALITIES:
             parts[modality].append(scores[modality].float().cpu().numpy())
         progress.advance(len(some))

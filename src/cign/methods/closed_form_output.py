@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cign.methods.base import ByModality, Output, output_from_logits
+from cign.methods.output import ByModality, Output, output_from_logits
 from cign.methods.selection import Setting
 
 
-def fused(scores: ByModality, settings: Mapping[str, Setting], *, multi_label: bool) -> Output:
+def output_from_scores(
+    scores: ByModality, settings: Mapping[str, Setting], *, multi_label: bool
+) -> Output:
     """Soft-max of the scores, or sigmoids around 1/2; the audio-visual logits are the sums.
 
     Args:
