@@ -101,9 +101,10 @@ real-sets: install
 real-table: install
 	$(BIN)/python benchmarks/real_table.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NOW),--now $(NOW))
 
-# Six trials for every method on dataset 1; writes benchmarks/results/tuning.md and the recipes.
+# Searches the options of every method on dataset 1; writes benchmarks/results/tuning.md and the recipes.
+# Hours on two cores; MINUTES=60 stops after an hour, and repeating the command continues.
 tune: install
-	$(BIN)/python benchmarks/tune.py work/stores/world1 --write
+	$(BIN)/python benchmarks/tune.py work/stores/world1 --write $(if $(MINUTES),--minutes $(MINUTES))
 
 # The main table on datasets 2-6: hours on two cores; repeat the command to resume. NOW=a,b runs only
 # these methods. Runs archived in the repository are restored: remove KEPT to start over.

@@ -1,184 +1,318 @@
-"""Tune every method's recipe with the same number of trials, on a dataset that no table uses.
+"""Tune every method with the same search, on a dataset that no table uses.
 
 The score of a trial is the last audio-visual accuracy on synthetic dataset 1 (4 tasks, class order
-0), averaged over its memories. Memories and trials of a method are in its recipe under `tuning`;
-what all trials share is in `tuning.yaml`. ``--write`` writes the best trial to the recipe.
+0) with the best of the fusions. Methods that run with and without exemplars are tuned for each
+memory. What is varied is in the recipes under `tuning` and in `tuning.yaml`.
 
-    python benchmarks/tune.py work/stores/world1 [--methods a,b] [--write]
+    python benchmarks/tune.py STORE [--methods a,b] [--minutes 60] [--workers 2]
+    python benchmarks/tune.py STORE --write         also write the best options to the recipes
+
+Writes ``tuning.md`` and ``tuning.csv`` in ``benchmarks/results``. Trials are files in ``WORK``,
+archived in ``benchmarks/results/runs/tuning.tar.xz``; repeat the command to continue.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import io
+import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import yaml
+from kept_runs import pack, unpacked
+from tuning_search import Search, key
+from tuning_trials import Trials, common, options_of, tuned_methods
 
-from cign.bench import BenchConfig, run_bench
-from cign.methods import METHODS, default_recipe, method_class
-from cign.utils.code_version import PACKAGE
-from cign.utils.files import write_text
+from cign.layers.fusion import Fusion
+from cign.methods import default_recipe
+from cign.utils.code_version import PACKAGE, count_versions, statement
+from cign.utils.files import read_json, write_text
 from cign.utils.options import read_recipe
+from cign.utils.pool import Program, run_tasks
 
-COMMON = Path(__file__).with_name("tuning.yaml")
-RESULTS = Path(__file__).with_name("results")
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+ARCHIVE = RESULTS / "runs" / "tuning.tar.xz"
 RECIPES = PACKAGE / "recipes"
-COLUMNS = ("audio", "visual", "audio_visual")
+PROGRAM = (sys.executable, str(HERE / "tuning_trials.py"))
+ENCODER_RATE = 3e-5
+"""Learning rate of trained encoders, whatever that of the heads (slow_encoders_tuning.md)."""
+Row = dict[str, Any]
+TEXTS = ("method", "memory", "fusion", "options", "not tried")
+COLUMNS = (
+    *("method", "memory", "trials", "audio", "visual", "own", "best"),
+    *("fusion", "options", "not tried", "s"),
+)
 
 
-def merged(low: dict[str, Any], high: dict[str, Any]) -> dict[str, Any]:
-    """Merge two mappings recursively; ``high`` takes precedence."""
-    result = dict(low)
-    for key, value in high.items():
-        nested = isinstance(value, dict) and isinstance(result.get(key), dict)
-        result[key] = merged(result[key], value) if nested else value
-    return result
+class _Dumper(yaml.SafeDumper):
+    """Writes lists in one line, as the recipes have them."""
 
 
-def tuned_methods() -> list[str]:
-    """Names of the methods whose recipe lists trials."""
-    return [name for name in METHODS if default_recipe(name).tuning]
+_Dumper.add_representer(
+    list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, True)
+)
 
 
-def trial_options(method: str, trial: dict[str, Any]) -> dict[str, Any]:
-    """All options that a trial sets; the others keep the method's defaults."""
-    common, trial = yaml.safe_load(COMMON.read_text()), dict(trial)
-    base = common["bases"][trial.pop("base", "none")]
-    has_training = "training" in {f.name for f in dataclasses.fields(method_class(method).Options)}
-    training = {"training": common["training"]} if has_training else {}
-    return merged(merged(training, base), trial)
+def restore(work: Path) -> None:
+    """Copy archived trials that are not in the work folder."""
+    with unpacked(ARCHIVE) as archived:
+        for file in archived.glob("*.json"):
+            folder, _, name = file.name.rpartition("=")
+            target = work / "trials" / folder / name
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
 
 
-def run_trials(method: str, store: Path, folder: Path) -> list[dict[str, Any]]:
-    """Run the remaining trials of a method; returns the results of all its trials."""
-    entry = default_recipe(method).tuning
-    recipes = folder / "recipes"
-    recipes.mkdir(parents=True, exist_ok=True)
-    names = []
-    for number, trial in enumerate(entry["trials"], 1):
-        names.append(f"{method}-{number}")
-        options = trial_options(method, trial)
-        text = yaml.safe_dump({"method": method, "options": options}, sort_keys=False)
-        write_text(recipes / f"{names[-1]}.yaml", text)
-    config = BenchConfig(
-        stores=(store,),
-        methods=tuple(names),
-        tasks=(4,),
-        memories=tuple(entry["memory"]),
-        recipes=recipes,
-        settings={"bf16": True},
-    )
-    result = run_bench(config, folder, keep_models=False)
-    figures = []
-    for number, (name, trial) in enumerate(zip(names, entry["trials"], strict=True), 1):
-        rows = [r for r in result.table["rows"] if r["method"] == name and r["store"] == "all"]
-        if len(rows) < len(entry["memory"]):
-            continue  # a failed trial has no result
-        mean = {
-            column: sum(row["numbers"][f"last_{column}"]["value"] for row in rows) / len(rows)
-            for column in COLUMNS
-        }
-        seconds = sum(row["seconds"] for row in rows)
-        figures.append(
-            {
-                "method": method,
-                "trial": number,
-                "memory": "+".join(entry["memory"]),
-                **{column: round(value, 2) for column, value in mean.items()},
-                "seconds": round(seconds, 1),
-                "options": yaml.safe_dump(trial, default_flow_style=True, width=999).strip(),
-            }
-        )
-    best = max(figures, key=lambda figure: (figure["audio_visual"], -figure["trial"]))
-    for figure in figures:
-        figure["chosen"] = "yes" if figure is best else ""
-    return figures
+def archive(work: Path) -> None:
+    """Archive all trials; the archive has no folders."""
+    flat = work / "archived"
+    shutil.rmtree(flat, ignore_errors=True)
+    flat.mkdir(parents=True)
+    for file in sorted((work / "trials").glob("*/*.json")):
+        shutil.copyfile(file, flat / f"{file.parent.name}={file.name}")
+    if any(flat.iterdir()):
+        pack(flat, ARCHIVE)
 
 
-def write_recipe(path: Path, trial: int) -> None:
-    """Write a trial's options to a method's recipe; other options keep their sources.
+def make_trials(
+    searches: list[Trials], *, minutes: float | None = None, num_workers: int = 2
+) -> dict[str, str]:
+    """Make the trials of several searches in parallel processes of one thread.
 
     Args:
-        path: The recipe, which lists the trials.
-        trial: Number of the trial, from 1.
+        searches: Methods and memories.
+        minutes: Begin no trial later than this; None for no limit.
+        num_workers: Number of processes.
+
+    Returns:
+        Why searches failed, by method.
+    """
+    deadline = None if minutes is None else time.time() + 60 * minutes
+    tasks = [
+        {
+            "method": one.method,
+            "memory": one.memory,
+            "store": str(one.store),
+            "work": str(one.work),
+            "deadline": deadline,
+        }
+        for one in searches
+    ]
+    log = searches[0].work / "workers.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    program = Program(command=PROGRAM, num_threads=1, log=log)
+    failed: dict[str, str] = {}
+    for ending in run_tasks(tasks, lambda task: program, num_workers=num_workers, reuse=True):
+        name = f"{ending.task['method']}, memory {ending.task['memory']}"
+        answer = ending.answer or {"failed": f"its process ended ({ending.exit_code})"}
+        if "failed" in answer:
+            failed[ending.task["method"]] = answer["failed"]
+        print(f"{name}: {answer}", flush=True)
+    return failed
+
+
+def rows_of(trials: Trials) -> list[Row]:
+    """The trials of a search that are made, and which was chosen; none if it is not finished."""
+    search = Trials(
+        method=trials.method,
+        memory=trials.memory,
+        store=trials.store,
+        work=trials.work,
+        deadline=0.0,
+    ).search()
+    try:
+        best = search.run()
+    except TimeoutError:
+        return []
+    return [_row(trials, search, number, text, key(best)) for number, text in _numbered(search)]
+
+
+def _numbered(search: Search) -> list[tuple[int, str]]:
+    return list(enumerate(search.scores, 1))
+
+
+def _row(trials: Trials, search: Search, number: int, text: str, best: str) -> Row:
+    point = yaml.safe_load(text)
+    result = trials.result(point)
+    at = max(range(len(result["fusions"])), key=lambda i: (result["fusions"][i], -i))
+    start = search.space.start
+    changed = {name: value for name, value in point.items() if value != start[name]}
+    return {
+        "method": trials.method,
+        "memory": trials.memory,
+        "trial": number,
+        "audio": round(result["last"]["audio"], 2),
+        "visual": round(result["last"]["visual"], 2),
+        "own": round(result["last"]["audio_visual"], 2),
+        "audio_visual": round(result["fusions"][at], 2),
+        "fusion": words(Fusion(**common()["fusions"][at])),
+        "cpu_seconds": result["cpu_seconds"],
+        "options": "as the start" if not changed else _text(changed),
+        "chosen": "yes" if text == best else "",
+        "not_tried": ", ".join(search.open_steps(point)) if text == best else "",
+    }
+
+
+def words(fusion: Fusion) -> str:
+    """A fusion in words."""
+    return f"mean at {fusion.temperature:g}" if fusion.kind == "mean" else fusion.kind
+
+
+def _text(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name.removeprefix('training.')} {value}" for name, value in values.items())
+
+
+def chosen_options(row: Row, trials: Trials) -> dict[str, Any]:
+    """All options of the chosen trial, with its fusion and the rate of trained encoders."""
+    search = trials.search()
+    point = search.run()
+    options = options_of(trials.method, point)
+    result = trials.result(point)
+    at = max(range(len(result["fusions"])), key=lambda i: (result["fusions"][i], -i))
+    fusion = Fusion(**common()["fusions"][at])
+    options["fusion"] = {"kind": fusion.kind, "temperature": fusion.temperature}
+    if "training" in options:
+        rate = options["training"]["learning_rate"]
+        options["training"]["encoder_rate"] = float(f"{ENCODER_RATE / rate:.3g}")
+    return options
+
+
+def write_recipe(path: Path, chosen: dict[str, tuple[Row, dict[str, Any]]]) -> None:
+    """Write the chosen options to a recipe; options that are not tuned keep their values.
+
+    Args:
+        path: The recipe.
+        chosen: By memory, the row and the options of the chosen trial; the first is that of the
+            recipe, a second one that of runs with exemplars.
     """
     recipe = read_recipe(path)
-    method, trials = recipe.method, recipe.tuning["trials"]
-    options = trial_options(method, trials[trial - 1])
-    written = path.read_text()
+    written = path.read_text(encoding="utf-8")
     head = [line for line in written.splitlines() if line.startswith("#")]
     tuning = written[written.index("\ntuning:\n") + 1 :]  # unchanged, with its comments
-    same_trunk = options.get("trunk") == recipe.options.get("trunk")
-    unchanged = {
+    (first_row, options), *others = chosen.values()
+    trunk = options.get("trunk")
+    kept = {
         name: value
         for name, value in recipe.options.items()
-        if name not in ("training", *options) and (same_trunk or name not in ("depth", "num_heads"))
+        if name not in options
+        and (trunk == recipe.options.get("trunk") or name not in ("width", "depth", "num_heads"))
     }
-    source = f"trial {trial} of {len(trials)} (benchmarks/results/tuning.md)"
-    text = yaml.safe_dump(
-        {
-            "method": method,
-            "options": {**options, **unchanged},
-            "sources": {
-                **dict.fromkeys(options, source),
-                **{k: v for k, v in recipe.sources.items() if k.split(".")[0] in unchanged},
-            },
-        },
-        sort_keys=False,
-        width=99,
-    )
+    source = {name: _source(first_row) for name in options}
+    if "training" in options:
+        source["training.encoder_rate"] = (
+            "end to end only; encoders at 3e-5 (benchmarks/results/slow_encoders_tuning.md)"
+        )
+    value: dict[str, Any] = {"method": recipe.method, "options": {**options, **kept}}
+    for row, more in others:
+        different = {k: v for k, v in more.items() if options.get(k) != v}
+        if different:
+            value["with_memory"] = different
+            source["with_memory"] = _source(row)
+    old = {k: v for k, v in recipe.sources.items() if k.split(".")[0] in kept}
+    value["sources"] = {**source, **old}
+    text = yaml.dump(value, Dumper=_Dumper, sort_keys=False, width=99)
     write_text(path, "\n".join(head) + "\n" + text + tuning)
 
 
-def write_results(figures: list[dict[str, Any]]) -> None:
-    """Write all trials as CSV and Markdown; rows of methods not run this time are retained."""
-    path = RESULTS / "tuning.csv"
-    done = {figure["method"] for figure in figures}
-    if path.exists():
-        with path.open(newline="") as file:
-            figures = [row for row in csv.DictReader(file) if row["method"] not in done] + figures
-    figures = sorted(figures, key=lambda figure: (figure["method"], int(figure["trial"])))
+def _source(row: Row) -> str:
+    return f"trial {row['trial']}, memory {row['memory']} (benchmarks/results/tuning.md)"
+
+
+def write_results(rows: list[Row], codes: list[Any]) -> None:
+    """Write all trials as CSV, and the chosen ones as a page."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(figures[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(figures)
-    write_text(path, text.getvalue())
+    writer.writerows(rows)
+    write_text(RESULTS / "tuning.csv", text.getvalue())
+    write_text(RESULTS / "tuning.md", page(rows, codes))
+
+
+def page(rows: list[Row], codes: list[Any]) -> str:
+    """The page of the tuning."""
+    budget = common()["trials"]
     lines = [
         "# Tuning",
         "",
-        "Last accuracy on synthetic dataset 1 in percent (24 classes, 4 tasks, order 0, 2,400 test",
-        "clips: standard error about 0.7). `python benchmarks/tune.py work/stores/world1 --write`;",
-        "the trials are those of the recipes. The chosen trial has the best audio-visual",
-        "accuracy, averaged over the memories. Seconds: of a run, with two processes in parallel.",
+        "`python benchmarks/tune.py STORE --write`",
         "",
-        "| method | trial | memory | audio | visual | audio-visual | s | options | chosen |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | --- | --- |",
+        "Last accuracy in percent on synthetic dataset 1, which no table uses (24 classes, "
+        "4 tasks, order 0, 2,400 test clips: one standard error is at most 1.0). The search varies "
+        f"one option after the other, within {budget} trials for each method and memory; each "
+        "trial is scored with all fusions, which takes no training. `own` is the method's own "
+        "audio-visual prediction, `best` that of the fusion beside it. All trials are in "
+        "`benchmarks/results/tuning.csv`.",
+        "",
+        "- **options**: those that differ from the start of the search, which is in the recipe.",
+        "- **not tried**: options of which the next value was not tried when the trials were used "
+        "up; for all others the values below and above the chosen one were worse.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        f"| {' | '.join(':---' if name in TEXTS else '---:' for name in COLUMNS)} |",
     ]
-    names = ("method", "trial", "memory", *COLUMNS, "seconds", "options", "chosen")
-    for figure in figures:
-        lines.append("| " + " | ".join(str(figure[name]) for name in names) + " |")
-    write_text(RESULTS / "tuning.md", "\n".join(lines) + "\n")
+    for row in rows:
+        if not row["chosen"]:
+            continue
+        same = [r for r in rows if (r["method"], r["memory"]) == (row["method"], row["memory"])]
+        cells = (
+            *(row["method"], row["memory"], len(same), row["audio"], row["visual"], row["own"]),
+            *(row["audio_visual"], row["fusion"], row["options"], row["not_tried"]),
+            round(sum(r["cpu_seconds"] for r in same)),
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += ["", statement(count_versions(codes))]
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("store", type=Path)
     parser.add_argument("--methods", help="separated by commas; default: all")
-    parser.add_argument("--to", type=Path, default=Path("work/tuning"))
+    parser.add_argument("--work", type=Path, default=Path("work/tuning"))
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--publish", action="store_true", help="make no trials")
     parser.add_argument("--write", action="store_true", help="write the best trials to the recipes")
-    arguments = parser.parse_args()
-    names = arguments.methods.split(",") if arguments.methods else tuned_methods()
-    for method in names:
-        figures = run_trials(method, arguments.store, arguments.to / method)
-        write_results(figures)
-        best = next(figure for figure in figures if figure["chosen"])
-        print(f"{method}: trial {best['trial']}, {best['audio_visual']} %", flush=True)
-        if arguments.write:
-            write_recipe(RECIPES / f"{method}.yaml", best["trial"])
+    given = parser.parse_args()
+    restore(given.work)
+    names = given.methods.split(",") if given.methods else tuned_methods()
+    every = {
+        name: [
+            Trials(method=name, memory=memory, store=given.store, work=given.work)
+            for memory in default_recipe(name).tuning["memory"]
+        ]
+        for name in tuned_methods()
+    }
+    failed = {}
+    if not given.publish:
+        chosen = [one for name in names for one in every[name]]
+        failed = make_trials(chosen, minutes=given.minutes, num_workers=given.workers)
+        archive(given.work)
+    rows = {name: [rows_of(one) for one in some] for name, some in every.items()}
+    files = sorted((given.work / "trials").glob("*/*.json"))
+    codes = [read_json(file, "trial")["code"] for file in files]
+    flat = [row for some in rows.values() for each in some for row in each]
+    if flat:
+        write_results(flat, codes)
+    for name in names if given.write else []:
+        if all(rows[name]):
+            best = [next(row for row in each if row["chosen"]) for each in rows[name]]
+            write_recipe(
+                RECIPES / f"{name}.yaml",
+                {
+                    one.memory: (row, chosen_options(row, one))
+                    for one, row in zip(every[name], best, strict=True)
+                },
+            )
+    raise SystemExit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ import pytest
 from cign.errors import InputError
 from cign.methods import METHODS, method_class
 from cign.methods.cign import CignOptions
-from cign.utils.options import builtin_recipe, configure, read_recipe
+from cign.utils.options import Recipe, builtin_recipe, configure, read_recipe
 from refusals import input_error
 
 
@@ -66,6 +66,17 @@ def test_shipped_recipes_are_valid(name):
     recipe = builtin_recipe(name)
     assert recipe.method == name
     configure(method_class(name).Options, recipe.options, name)
+
+
+def test_options_with_exemplars_are_laid_over_those_without():
+    options = {"training": {"learning_rate": 0.1, "batch_size": 8}, "depth": 1}
+    recipe = Recipe(method="cign", options=options, with_memory={"training": {"batch_size": 4}})
+    for none in (None, "0", " 0 ", "0/class", "00", "0MB"):
+        assert recipe.options_for(none) == options
+    for some in ("120", "5/class", "10MB", "01"):
+        expected = {"training": {"learning_rate": 0.1, "batch_size": 4}, "depth": 1}
+        assert recipe.options_for(some) == expected
+    assert recipe.options["training"]["batch_size"] == 8
 
 
 def test_unknown_method_is_named():

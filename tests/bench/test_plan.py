@@ -4,7 +4,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from cign.bench.config import Entry
+from cign.bench.config import Entry, plain_entry, read_entries, with_defaults
 from cign.bench.grid import Part, parse_parts
 from cign.bench.plan import make_plan, run_name
 from cign.data.tasks import split_into_tasks
@@ -150,6 +150,26 @@ def test_recipes_with_the_same_options_share_their_runs():
         ("one-w-t2-m0-o0-s0",),
         ("third-w-t2-m0-o0-s0",),
     ]
+
+
+def test_options_of_runs_with_exemplars_may_differ(tmp_path):
+    (tmp_path / "two.yaml").write_text(
+        "method: finetune\noptions: {training: {learning_rate: 0.5, batch_size: 3}}\n"
+        "with_memory: {training: {learning_rate: 0.25}}\n"
+    )
+    (entry,) = read_entries(config(methods=("two",), recipes=tmp_path))
+    rates = {}
+    for run in make_plan(config(methods=("two",), memories=("0", "8")), [entry], [world()]).runs:
+        training = run.entry.options_for(run.memory)["training"]
+        rates[run.memory] = training["learning_rate"], training["batch_size"]
+    assert rates == {"0": (0.5, 3), "8": (0.25, 3)}
+    method, *both = plain_entry(entry)
+    assert (method, len(both)) == ("finetune", 2)
+    older = [method, *({k: v for k, v in one.items() if k != "fusion"} for one in both)]
+    assert with_defaults(older) == plain_entry(entry)
+    (same,) = read_entries(config(methods=("icarl",)))
+    assert same.with_memory is None
+    assert same.options_for("8") is same.options
 
 
 def test_of_equal_runs_the_one_that_is_done_is_kept():

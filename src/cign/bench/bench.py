@@ -127,7 +127,7 @@ def _job(
         "store": str(world.store.folder),
         "test_store": None if test_store is None else str(test_store.folder),
         "method": run.entry.method,
-        "options": run.entry.options,
+        "options": run.entry.options_for(run.memory),
         "groups": [list(group) for group in run.groups],
         "order": run.order,
         "settings": run_settings(run, config),

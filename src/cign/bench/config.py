@@ -11,9 +11,11 @@ from typing import Any
 
 from cign.backbones.blocks import STEM
 from cign.bench.grid import BenchConfig, Part
+from cign.data.exemplar_memory import MemoryBudget
 from cign.data.store import Store
 from cign.errors import InputError
 from cign.methods import METHODS, default_recipe, method_class
+from cign.methods.base import Method
 from cign.methods.phases import TrainingOptions
 from cign.runs.configuration import run_options
 from cign.runs.training_data import fitting_backbone
@@ -32,13 +34,20 @@ class Entry:
         name: Name in the table.
         method: Name of the method.
         options: All its options.
+        with_memory: All its options in runs with exemplars; None if they are the same.
         order_matters: Whether its final state depends on the class order, with these options.
     """
 
     name: str
     method: str
     options: dict[str, Any]
+    with_memory: dict[str, Any] | None = None
     order_matters: bool = True
+
+    def options_for(self, memory: str) -> dict[str, Any]:
+        """Its options in runs with a budget of exemplars."""
+        holds_none = MemoryBudget.parse(memory).amount == 0
+        return self.options if holds_none or self.with_memory is None else self.with_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +80,33 @@ def read_entries(config: BenchConfig) -> tuple[Entry, ...]:
     for name in config.methods:
         recipe = _recipe(name, config.recipes)
         cls = method_class(recipe.method)
-        filled: Any = configure(cls.Options, recipe.options, f"recipe of {name}")
-        cls.check_regime(filled, config.regime)
-        if config.regime == "frozen":
-            filled = _without_encoders(filled)
-        options = dataclasses.asdict(filled)
+        filled, with_memory = (
+            _filled(cls, recipe.options_for(memory), f"recipe of {name}", config.regime)
+            for memory in ("0", "1")
+        )
         label = cls.name if ":" in name else name
         reference = METHODS.reference(cls)
         entries.append(
             Entry(
                 name=label,
                 method=reference,
-                options=options,
+                options=dataclasses.asdict(filled),
+                with_memory=None if with_memory == filled else dataclasses.asdict(with_memory),
                 order_matters=cls.depends_on_order(filled),
             )
         )
     return tuple(entries)
+
+
+def _filled(cls: type[Method], options: dict[str, Any], where: str, regime: str) -> Any:
+    """All options of a method in a regime.
+
+    Raises:
+        InputError: If one is invalid, or the regime would ignore it.
+    """
+    filled: Any = configure(cls.Options, options, where)
+    cls.check_regime(filled, regime)
+    return _without_encoders(filled) if regime == "frozen" else filled
 
 
 def _without_encoders(options: Any) -> Any:
@@ -234,7 +254,9 @@ def begin(folder: Path, current: dict[str, Any]) -> None:
 
 def plain_entry(entry: Entry) -> list[Any]:
     """Method and options of an entry as plain values, in the form of ``bench.json``."""
-    plain: list[Any] = json.loads(json.dumps([entry.method, entry.options]))  # lists, not tuples
+    more = [] if entry.with_memory is None else [entry.with_memory]
+    # JSON has lists, not tuples.
+    plain: list[Any] = json.loads(json.dumps([entry.method, entry.options, *more]))
     return plain
 
 
@@ -262,12 +284,14 @@ def _is_compatible(name: str, begun: dict[str, Any], now: Any) -> bool:
 
 def with_defaults(begun: list[Any]) -> list[Any]:
     """A recorded method and its options, completed by the defaults of options added later."""
-    method, options = begun
+    method, *both = begun  # options, and those of runs with exemplars if they differ
     try:
-        filled: Any = configure(method_class(method).Options, options, "bench.json")
+        filled: list[Any] = [
+            configure(method_class(method).Options, options, "bench.json") for options in both
+        ]
     except InputError:  # an option that no longer exists
         return begun
-    return [method, json.loads(json.dumps(dataclasses.asdict(filled)))]
+    return [method, *json.loads(json.dumps([dataclasses.asdict(one) for one in filled]))]
 
 
 def _is_same_data(was: dict[str, Any], now: dict[str, Any]) -> bool:

@@ -218,7 +218,8 @@ def _runs(
         if is_all and order == 0:
             notes.append(f"holds all {counts.sum()} training clips")
         for seed in range(seeds):
-            same = [entry.method, entry.options, number, groups, held, seed, backbone]
+            options = entry.options_for(memory)
+            same = [entry.method, options, number, groups, held, seed, backbone]
             run = PlannedRun(
                 name=run_name(entry.name, world.name, tasks, memory, order, seed),
                 entry=entry,

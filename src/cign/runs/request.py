@@ -63,7 +63,9 @@ class Request:
         """
         name = self.method or DEFAULT_METHOD
         cls = method_class(name)
-        recipe = default_recipe(name).options if self.options is None else self.options
+        recipe = self.options
+        if recipe is None:
+            recipe = default_recipe(name).options_for(self.settings.get("memory"))
         filled: Any = configure(cls.Options, recipe, f"recipe of {name}")
         config = RunConfig.of(
             METHODS.reference(cls),

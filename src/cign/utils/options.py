@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -189,18 +190,35 @@ class Recipe:
     Attributes:
         method: Name of the method.
         options: Options of the method.
+        with_memory: Those of them that are different in runs with exemplars.
         sources: Source of each value; documentation that the program ignores.
-        tuning: Trials among which the options were chosen: ``memory``, budgets over which a trial's
-            accuracy is averaged, and ``trials``, the options of each. Runs ignore it;
-            `benchmarks/tune.py` runs the trials.
+        tuning: How the options were tuned: ``memory``, the budgets of exemplars, each of which is
+            tuned; ``bases``, sets of options; and ``axes``, values of further options, the first of
+            which is where the search starts. Runs ignore it; `benchmarks/tune.py` searches.
         name: File or built-in recipe it was read from.
     """
 
     method: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    with_memory: dict[str, Any] = dataclasses.field(default_factory=dict)
     sources: dict[str, str] = dataclasses.field(default_factory=dict)
     tuning: dict[str, Any] = dataclasses.field(default_factory=dict)
     name: str = ""
+
+    def options_for(self, memory: str | None) -> dict[str, Any]:
+        """The options of runs with a budget of exemplars; None and ``0`` are none."""
+        if memory is None or re.match(r"\s*0+(?!\d)", memory):
+            return dict(self.options)
+        return merged(self.options, self.with_memory)
+
+
+def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two mappings recursively; ``high`` takes precedence."""
+    result = dict(low)
+    for key, value in high.items():
+        nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if nested else value
+    return result
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -230,7 +248,7 @@ def builtin_recipe(method: str) -> Recipe:
 def _recipe(value: Any, name: str) -> Recipe:
     if not isinstance(value, dict) or not isinstance(value.get("method"), str):
         raise InputError("wrong-format", f"recipe {name} must be a mapping with at least 'method'")
-    for group in ("options", "sources", "tuning"):
+    for group in ("options", "with_memory", "sources", "tuning"):
         if not isinstance(value.get(group, {}), dict):
             raise InputError("wrong-format", f"recipe {name}: {group} must be a mapping")
     return configure(Recipe, {**value, "name": name}, f"recipe {name}")

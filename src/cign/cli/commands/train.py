@@ -129,8 +129,8 @@ def _learn(options: Any, is_first: bool) -> Any:
     from cign.utils.progress import Silent
 
     check_branch(options)
+    tasks = tasks_of(options)  # also sets the memory of a benchmark, which recipes depend on
     method, recipe = recipe_of(options)
-    tasks = tasks_of(options)  # also sets the memory of a benchmark
     given = given_run_options(options, run_options())
     learner = Learner(method, options=recipe, **given)
     if is_first:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cign.errors import InputError
+
+if TYPE_CHECKING:
+    from cign.runs.configuration import RunConfig
 
 
 def recipe_of(options: Any) -> tuple[str | None, dict[str, Any] | None]:
@@ -26,17 +29,22 @@ def recipe_of(options: Any) -> tuple[str | None, dict[str, Any] | None]:
 def _method_to_change(options: Any) -> tuple[str | None, dict[str, Any]]:
     """The method whose options --set changes without a recipe file, and these options."""
     from cign.methods import DEFAULT_METHOD, default_recipe
+
+    saved = _saved(options)
+    if saved is not None:
+        return options.method or saved.method, dict(saved.options)
+    recipe = default_recipe(options.method or DEFAULT_METHOD)
+    return options.method, recipe.options_for(options.memory)
+
+
+def _saved(options: Any) -> RunConfig | None:
+    """The configuration of the run that is resumed or branched from."""
     from cign.runs.branching import Branch
     from cign.runs.configuration import RunConfig
 
-    saved = None
     if options.branch_from is not None:
-        saved = Branch.parse(options.branch_from).config
-    elif options.resume:
-        saved = RunConfig.load(options.out)
-    if saved is not None:
-        return options.method or saved.method, dict(saved.options)
-    return options.method, dict(default_recipe(options.method or DEFAULT_METHOD).options)
+        return Branch.parse(options.branch_from).config
+    return RunConfig.load(options.out) if options.resume else None
 
 
 def _recipe_file(options: Any) -> tuple[str | None, dict[str, Any] | None]:
@@ -52,7 +60,10 @@ def _recipe_file(options: Any) -> tuple[str | None, dict[str, Any] | None]:
             f"--method is {options.method} but recipe {options.recipe} is for {recipe.method}: "
             "leave one of them out",
         )
-    return recipe.method, recipe.options
+    memory = options.memory
+    if memory is None and (saved := _saved(options)) is not None:
+        memory = saved.exemplars.memory
+    return recipe.method, recipe.options_for(memory)
 
 
 def check_tasks_named(options: Any) -> None:
