@@ -28,6 +28,11 @@ OPTIONS = {
     "joint": {"trunk": "transformer", "training": {"num_epochs": 2, "batch_size": 9}},
     "ewc": {"training": {"num_epochs": 2, "batch_size": 6}, "num_fisher_clips": 5},
     "lwf": {"training": {"num_epochs": 3, "batch_size": 7, "optimizer": "sgd"}},
+    "masked": {"training": {"num_epochs": 2, "batch_size": 5}, "trunk": "transformer"},
+    "er": {"training": {"num_epochs": 2, "batch_size": 5}, "trunk": "transformer"},
+    "derpp": {"training": {"num_epochs": 3, "batch_size": 5, "optimizer": "sgd"}},
+    "er_ace": {"training": {"num_epochs": 2, "batch_size": 7}},
+    "wa": {"training": {"num_epochs": 2, "batch_size": 7}},
     "icarl": {"training": {"num_epochs": 2, "batch_size": 8}, "trunk": "transformer"},
     "bic": {
         "training": {"num_epochs": 2, "batch_size": 7},

@@ -63,6 +63,11 @@ class Finetune(GradientMethod):
         super().__init__(setup, options)
         self.network = self.build_network()
 
+    @property
+    def num_old(self) -> int:
+        """Number of classes known before the task."""
+        return self.num_classes - self.class_counts[-1]
+
     def build_network(self) -> HeadsNetwork:
         """A network without classes."""
         encoder = Encoder(self.setup.shape, self.setup.backbone, bf16=self.setup.bf16)

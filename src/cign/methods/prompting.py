@@ -12,7 +12,7 @@ from cign.backbones.blocks import TokenBlocks
 from cign.errors import InputError
 from cign.layers.growing import GrowingLinear
 from cign.layers.precision import bf16_if
-from cign.losses.classification import classification_loss
+from cign.losses.classification import own_task_loss
 from cign.losses.prompts import key_loss
 from cign.methods.base import Batch, GradientMethod, Losses, Setup
 from cign.methods.output import Output, output_from_logits
@@ -107,11 +107,12 @@ class PromptMethod(GradientMethod):
         """
         features, losses = self.features(batch.audio, batch.visual)
         losses = {name: self.options.key_weight * value for name, value in losses.items()}
-        targets = batch.targets[:, -self.class_counts[-1] :]
+        num_new = self.class_counts[-1]
         for modality in MODALITIES:
-            losses[modality] = classification_loss(
+            losses[modality] = own_task_loss(
                 self.head(modality).newest(features[modality]),
-                targets,
+                batch.targets[:, -num_new:],
+                [num_new],
                 multi_label=self.setup.multi_label,
             )
         return losses

@@ -21,11 +21,6 @@ class WithTeacher(Finetune):
         self.teacher = Teacher[HeadsNetwork]()
         self.old_outputs = OldOutputs(self, self.teacher, self._compute_old)
 
-    @property
-    def num_old(self) -> int:
-        """Number of classes known before the task."""
-        return self.num_classes - self.class_counts[-1]
-
     def grow(self, num_new: int) -> None:
         """Copy the current model as the teacher, then add the classes."""
         if self.num_classes:
