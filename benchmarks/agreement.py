@@ -99,6 +99,10 @@ CASES: dict[str, dict[str, Any]] = {
         "memory": MEMORY,
     },
     "ssil": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "er": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "derpp": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "er_ace": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "wa": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "l2p": {
         "modality": "audio",
         "options": {"training": PROMPT_TRAINING, **PROMPTS, "pooled": "prompts"},
@@ -198,7 +202,7 @@ class Recorder:
     def _counts(self, name: str) -> bool:
         """Whether a loss belongs to the modality; not by prefix, for ``audio`` begins two names."""
         assert self.modality is not None
-        parts = ("distillation", "spatial", "flat", "keys")
+        parts = ("distillation", "spatial", "flat", "keys", "replay", "logits")
         return name in (self.modality, *(f"{self.modality}_{part}" for part in parts))
 
     def finish(self) -> dict[str, np.ndarray]:
