@@ -70,8 +70,9 @@ and of this comparison, and the folds were used during its development.
   of the clips, 10,000 of the folds) and Student's t over the folds (marked t).
   `benchmarks/results/real_table.csv` has those of all modalities.
 - **memory**: exemplars. **stored**: exemplars or, for closed-form methods, statistics of clips.
-- `ncm`, `lda`, `logistic`: nearest class mean, shrunk linear discriminant analysis and logistic
-  regression on all classes and clips at once, on the mean of the tokens, or on mean and maximum.
+- `ncm`, `lda`, `logistic`, `kernel`: nearest class mean, shrunk linear discriminant analysis,
+  logistic regression and ridge regression with a Gaussian kernel on all classes and clips at once,
+  on the mean of the tokens, on mean and maximum, or also on the standard deviation (`statistics`).
   The strength of the regularisation is chosen for each modality on three inner folds by source.
   They do not depend on the class order.
 - `joint` is trained on the clips of all tasks so far, in one class order.

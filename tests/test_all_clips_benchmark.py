@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestCentroid
 from sklearn.preprocessing import StandardScaler
@@ -71,6 +72,31 @@ def test_logistic_regression_does_not_need_the_other_dimensions(all_clips, probl
         np.testing.assert_allclose(scores, wanted, atol=1e-3)
 
 
+def test_kernel_ridge_regression_is_that_of_scikit_learn(all_clips, problem):
+    train, test, labels = problem
+    scaler = StandardScaler().fit(train)
+    x, y = scaler.transform(train), scaler.transform(test)
+    span = all_clips.Span.of(train)
+    inside = span(test) @ span.axes.T  # without what is outside of the span of the training clips
+    apart = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    median = np.median(apart[~np.eye(len(x), dtype=bool)])
+    found = iter(fitted(all_clips, "kernel", problem))
+    for width in all_clips.WIDTHS:
+        for ridge in all_clips.RIDGES:
+            other = KernelRidge(alpha=ridge, kernel="rbf", gamma=1 / (width * median))
+            other.fit(x, np.eye(4)[labels])
+            scores = next(found)
+            np.testing.assert_allclose(scores, other.predict(inside), atol=1e-7)
+            assert np.array_equal(scores.argmax(axis=1), other.predict(y).argmax(axis=1))
+
+
+def test_pooled_statistics_are_mean_maximum_and_deviation(all_clips):
+    tokens = np.random.default_rng(0).normal(size=(3, 5, 2)).astype(np.float16)
+    wide = tokens.astype(np.float64)
+    wanted = np.hstack([wide.mean(axis=1), wide.max(axis=1), wide.std(axis=1)])
+    np.testing.assert_allclose(all_clips.pool(tokens, "statistics"), wanted, atol=1e-6)
+
+
 def test_lda_of_several_labels_sets_each_class_against_the_others(all_clips, problem):
     train, test, labels = problem
     targets = np.eye(4, dtype=bool)[labels]
@@ -90,7 +116,7 @@ def test_lda_of_several_labels_sets_each_class_against_the_others(all_clips, pro
             assert np.corrcoef(scores[:, c], wanted)[0, 1] == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["ncm", "lda", "logistic"])
+@pytest.mark.parametrize("name", ["ncm", "lda", "logistic", "kernel"])
 @pytest.mark.parametrize("several", [False, True])
 def test_a_class_without_training_clips_is_ranked_last(all_clips, problem, name, several):
     targets = np.eye(5, dtype=bool)[problem[2]][:, [0, 4, 1, 2, 3]]
@@ -101,7 +127,7 @@ def test_a_class_without_training_clips_is_ranked_last(all_clips, problem, name,
         assert np.isfinite(np.delete(scores, 1, axis=1)).all()
 
 
-@pytest.mark.parametrize("method", ["ncm_mean", "lda_mean_max", "logistic_mean"])
+@pytest.mark.parametrize("method", ["ncm_mean", "lda_mean_max", "kernel_statistics"])
 def test_the_strength_is_chosen_without_the_test_clips(all_clips, method, tmp_path):
     rng = np.random.default_rng(1)
     labels = np.repeat(np.arange(3), 16)
