@@ -97,9 +97,9 @@ real-sets: install
 
 # The comparison table on real recordings, the built sets in CIGN_REAL or work/real: hours on two cores;
 # MINUTES=60 stops after an hour, and repeating the command continues. Archived runs are restored.
-# `benchmarks/real_table.py --plan` estimates the time; NOW=a,b runs only these methods.
+# `benchmarks/compare.py real_table --plan` estimates the time; NOW=a,b runs only these methods.
 real-table: install
-	$(BIN)/python benchmarks/real_table.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NOW),--now $(NOW))
+	$(BIN)/python benchmarks/compare.py real_table $(if $(MINUTES),--minutes $(MINUTES)) $(if $(NOW),--now $(NOW))
 
 # Searches the options of every method on dataset 1; writes benchmarks/results/tuning.md and the recipes.
 # Hours on two cores; MINUTES=60 stops after an hour, and repeating the command continues.

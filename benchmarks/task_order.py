@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from real_table_stores import SETS, prepare_store, token_name, view
+from compare_data import REAL_SETS, Folds, token_name
 
 from cign.data.store import Store
 from cign.data.tasks import split_into_tasks
@@ -104,10 +104,12 @@ def accuracy(found: Floats, store: Store) -> float:
 def rows(real: Path, work: Path) -> list[str]:
     """Make the missing runs; lines of the page's table."""
     lines = []
-    for dataset in SETS:
-        folder = prepare_store(real, work / "real_table", dataset, BACKBONE)
+    for dataset in REAL_SETS:
+        data = Folds(dataset)
+        data.prepare(work / "real_table", real, BACKBONE)
+        folder = data.folder(work / "real_table", 0, BACKBONE)
         backbone = token_name(folder, BACKBONE)
-        store, reference = view(Store.open(folder), FOLD), None
+        store, reference = data.view(Store.open(folder), FOLD), None
         for num_tasks in TASKS:
             runs = []
             for order in ORDERS:

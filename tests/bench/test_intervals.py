@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cign.bench.intervals import bootstrap_interval, paired_intervals, student_t_interval
+from cign.bench.intervals import (
+    bootstrap_draws,
+    bootstrap_interval,
+    bootstrap_p_values,
+    holm,
+    paired_intervals,
+    student_t_interval,
+    student_t_p_values,
+)
 
 
 def clips_of(rng, num_stores, num_clips, num_numbers=1):
@@ -102,3 +110,55 @@ def test_the_true_difference_is_inside_as_often_as_promised(clip_spread):
         found = paired_intervals(observed[:, None], list(draws), 400)
         hits += found.low[0] <= 1.5 <= found.high[0]
     assert hits / 300 >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 300)
+
+
+def test_p_values_of_student_are_those_of_scipy_and_of_the_interval():
+    rng = np.random.default_rng(0)
+    for shift in (0.0, 1.0, 3.0):
+        values = rng.normal(shift, 1.0, size=(5, 1))
+        (found,) = student_t_p_values(values)
+        assert found == pytest.approx(stats.ttest_1samp(values[:, 0], 0.0).pvalue)
+        low, high = student_t_interval(values)
+        assert (found < 0.05) == (low[0] > 0 or high[0] < 0)
+    same = np.array([[2.0, 0.0]] * 5)
+    assert student_t_p_values(same).tolist() == [0.0, 1.0]
+
+
+def test_p_values_of_the_bootstrap_agree_with_its_interval():
+    rng = np.random.default_rng(1)
+    for shift in (0.0, 1.9, 2.0, 2.3, 6.0):
+        draws = rng.normal(shift, 1.0, size=(1, 20_000))
+        (found,) = bootstrap_p_values(draws)
+        assert found == pytest.approx(2 * stats.norm.sf(shift), rel=0.15, abs=2e-4)
+        low, high = np.quantile(draws[0], [0.025, 0.975])
+        assert (found < 0.05) == (low > 0 or high < 0)
+    assert bootstrap_p_values(np.zeros((1, 100)))[0] == 1.0
+    assert np.isnan(bootstrap_p_values(np.full((1, 100), np.nan))[0])
+
+
+def test_the_larger_p_value_is_reported():
+    rng = np.random.default_rng(2)
+    stores = clips_of(rng, 5, 40)
+    draws = [resample(rng, clips, 2000) for clips in stores]
+    observed = np.array([clips.mean(axis=0) for clips in stores])
+    found = paired_intervals(observed, draws, 2000)
+    both = [bootstrap_p_values(bootstrap_draws(draws, 2000)), student_t_p_values(observed)]
+    assert found.p_values.tolist() == np.max(both, axis=0).tolist()
+
+
+def test_holm_agrees_with_its_definition():
+    # The example of Holm's procedure with four hypotheses: each p-value times the number of those
+    # that are not smaller, and never less than that of a smaller one.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        p = rng.uniform(0, 0.1, size=7)
+        corrected = holm(p.tolist())
+        # Step-down: reject in ascending order until the first that fails.
+        rejected = set()
+        for place, i in enumerate(np.argsort(p)):
+            if p[i] > 0.05 / (7 - place):
+                break
+            rejected.add(i)
+        assert {i for i, value in enumerate(corrected) if value <= 0.05} == rejected

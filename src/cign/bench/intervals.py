@@ -34,11 +34,13 @@ class Intervals:
         low: Shape [M]; NaN where undefined.
         high: Shape [M].
         kinds: For each number ``bootstrap`` or ``student_t``, whichever was wider.
+        p_values: Two-sided p-values of a number of 0, the larger of both kinds; shape [M].
     """
 
     low: Floats
     high: Floats
     kinds: tuple[str, ...]
+    p_values: Floats
 
 
 def paired_intervals(
@@ -54,22 +56,31 @@ def paired_intervals(
     Returns:
         The wider of bootstrap and Student's t interval, at 95 %.
     """
-    low, high = bootstrap_interval(resampled_SMR, num_draws)
+    draws = bootstrap_draws(resampled_SMR, num_draws)
+    low, high = _percentiles(draws)
+    p_values = bootstrap_p_values(draws)
     kinds = [BOOTSTRAP] * len(low)
     if len(differences_SM) > 1:
         t_low, t_high = student_t_interval(differences_SM)
         wider = t_high - t_low > high - low
         low, high = np.where(wider, t_low, low), np.where(wider, t_high, high)
         kinds = [STUDENT_T if is_t else BOOTSTRAP for is_t in wider]
+        p_values = np.fmax(p_values, student_t_p_values(differences_SM))
     undefined = np.isnan(differences_SM).any(axis=0)
     low, high = np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
-    return Intervals(low=low, high=high, kinds=tuple(kinds))
+    p_values = np.where(undefined, np.nan, p_values)
+    return Intervals(low=low, high=high, kinds=tuple(kinds), p_values=p_values)
 
 
 def bootstrap_interval(
     resampled_SMR: Sequence[Floats], num_draws: int = NUM_DRAWS
 ) -> tuple[Floats, Floats]:
-    """Percentile interval over draws of stores and, within them, of clips.
+    """Percentile interval of `bootstrap_draws`; low and high, each of shape [M]."""
+    return _percentiles(bootstrap_draws(resampled_SMR, num_draws))
+
+
+def bootstrap_draws(resampled_SMR: Sequence[Floats], num_draws: int = NUM_DRAWS) -> Floats:
+    """Mean difference on draws of stores and, within them, of clips.
 
     A store's draws of clips are shuffled for each position in the draw, so that a store drawn
     twice contributes different clips.
@@ -79,11 +90,11 @@ def bootstrap_interval(
         num_draws: Number of draws of stores.
 
     Returns:
-        Low and high, each of shape [M].
+        Shape [M, num_draws]; of a single store the draws of its clips, [M, R].
     """
     num_stores = len(resampled_SMR)
     if num_stores == 1:
-        return _percentiles(np.asarray(resampled_SMR[0], dtype=np.float64))
+        return np.asarray(resampled_SMR[0], dtype=np.float64)
     rng = stream(num_stores, num_draws, _KEY)
     chosen = rng.integers(num_stores, size=(num_stores, num_draws))  # [place, draw]
     total = np.zeros((resampled_SMR[0].shape[0], num_draws))
@@ -92,7 +103,44 @@ def bootstrap_interval(
             draws = np.flatnonzero(place == store)
             clips = rng.permutation(values_MR.shape[1])
             total[:, draws] += values_MR[:, clips[draws % len(clips)]]
-    return _percentiles(total / num_stores)
+    return total / num_stores
+
+
+def bootstrap_p_values(draws_MR: Floats) -> Floats:
+    """Two-sided p-values of a mean of 0 from draws, shape [M]: at least 2 / (R + 1).
+
+    It is below 0.05 where the percentile interval excludes 0, up to the number of draws.
+    """
+    p_values = np.full(len(draws_MR), np.nan)
+    for i, values in enumerate(draws_MR):
+        known = values[~np.isnan(values)]
+        if len(known):
+            fewer = min((known <= 0).sum(), (known >= 0).sum())
+            p_values[i] = min(1.0, 2 * (fewer + 1) / (len(known) + 1))
+    return p_values
+
+
+def student_t_p_values(differences_SM: Floats) -> Floats:
+    """Two-sided p-values of Student's t test of a mean of 0 over stores, shape [M]."""
+    from scipy.stats import ttest_1samp
+
+    same = (differences_SM == differences_SM[0]).all(axis=0)  # no spread, and so no t
+    p_values = np.where(differences_SM[0] == 0, 1.0, 0.0)
+    p_values[~same] = ttest_1samp(differences_SM[:, ~same], 0.0, axis=0).pvalue
+    return p_values
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number (Holm, Scandinavian Journal of Statistics 1979).
+
+    At any level the differences below it are all true with the probability of one minus the level.
+    """
+    order = np.argsort(p_values, kind="stable")
+    corrected, largest = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = float(largest)
+    return corrected
 
 
 def student_t_interval(differences_SM: Floats) -> tuple[Floats, Floats]:

@@ -1,4 +1,4 @@
-"""The table of real recordings: folds without test clips, resumption, kept runs, arithmetic."""
+"""Comparison tables: folds without test clips, resumption, kept runs, arithmetic."""
 
 import csv
 import importlib
@@ -24,7 +24,7 @@ def scripts():
 
 
 def module(name):
-    return importlib.import_module(f"real_table{name}")
+    return importlib.import_module(f"compare{name}")
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,12 @@ def work(tiny, tmp_path_factory, scripts):
     for row in rows_of(built):
         if row["split"] == "test":
             (built / row["path"]).unlink()
-    module("_stores").prepare_store(work / "real", work, "real24", "random")
+    folds().prepare(work, work / "real", "random")
     return work
+
+
+def folds(dataset="real24"):
+    return module("_data").data_of(dataset)
 
 
 def rows_of(built):
@@ -45,20 +49,24 @@ def rows_of(built):
 
 
 def store_of(work):
-    return Store.open(module("_stores").store_folder(work, "real24", "random"))
+    return Store.open(folds().folder(work, 0, "random"))
 
 
-def job_of(fold=0, *, method="ncm_mean", order=0, shots=None):
+def job_of(part=0, *, method="ncm_mean", order=0, shots=None, backbone="random"):
     jobs = module("_jobs")
-    table = jobs.Table(backbone="random", dataset="real24", shots=shots)
-    return jobs.Job(table=table, row=jobs.Row(method=method), order=order, fold=fold)
+    table = jobs.Table(backbone=backbone, dataset="real24", shots=shots)
+    return jobs.Job(table=table, row=jobs.Row(method=method), order=order, part=part)
+
+
+def comparison():
+    return importlib.import_module("comparisons").REAL_FOLDS
 
 
 # ------------------------------------------------------------------ folds
 
 
 def test_no_test_clip_gets_into_a_store_or_a_fold(work):
-    store, view = store_of(work), module("_stores").view
+    store, view = store_of(work), folds().view
     known = {row["path"]: row["split"] for row in rows_of(work / "real" / "real24")}
     given = {path for path, split in known.items() if split in ("train", "val")}
     assert "test" in known.values()
@@ -78,13 +86,13 @@ def test_no_test_clip_gets_into_a_store_or_a_fold(work):
 
 def test_a_store_with_test_clips_is_refused(tiny):
     with input_error("bad-value", "train", "val"):
-        module("_stores").view(Store.open(tiny[1]), 0)
+        folds().view(Store.open(tiny[1]), 0)
 
 
 def test_a_fold_reads_the_tokens_of_its_own_clips(work):
     store = store_of(work)
     number_of = {clip.id: i for i, clip in enumerate(store.table.clips)}
-    seen = module("_stores").view(store, 1, 2)
+    seen = folds().view(store, 1, 2)
     assert len(seen) < len(store)
     for split in ("train", "test"):
         for index in seen.indices(split):
@@ -95,7 +103,7 @@ def test_a_fold_reads_the_tokens_of_its_own_clips(work):
 
 
 def test_few_shots_are_training_clips_of_the_fold_and_nested(work):
-    store, view = store_of(work), module("_stores").view
+    store, view = store_of(work), folds().view
     parts = []
     for shots in (1, 2, None):
         clips = view(store, 2, shots).table.clips
@@ -113,7 +121,37 @@ def test_few_shots_are_training_clips_of_the_fold_and_nested(work):
 
 def test_a_set_that_is_not_built_is_named(tmp_path):
     with input_error("file-missing", "make real-sets", "real24_duets"):
-        module("_stores").prepare_store(tmp_path / "none", tmp_path, "real24_duets", "small")
+        folds("real24_duets").prepare(tmp_path, tmp_path / "none", "small")
+    with input_error("file-missing", "make real-sets", "real24_duets"):
+        folds("real24_duets-test").prepare(tmp_path, tmp_path / "none", "small")
+    with input_error("unknown-name", "data", "real2"):
+        folds("real2")
+
+
+def test_test_clips_are_tested_by_all_others(tiny):
+    store = Store.open(tiny[1])
+    data = folds("real24-test")
+    assert data.num_parts == 1
+    view = data.view(store, 0)
+    given = {clip.id: clip.split for clip in store.table.clips}
+    assert {clip.id: clip.split for clip in view.table.clips} == {
+        name: "test" if split == "test" else "train" for name, split in given.items()
+    }
+
+
+def test_synthetic_datasets_are_those_that_nothing_was_tuned_on():
+    data = module("_data")
+    assert data.WORLDS == (7, 8, 9, 10, 11)
+    plain, tail = data.data_of("worlds"), data.data_of("worlds-longtail")
+    assert (plain.variant, tail.variant, plain.num_parts) == ("plain", "longtail", 5)
+    assert data.data_of("worlds-duet").is_multi_label
+    assert not plain.is_multi_label
+    folders = {
+        str(one.folder(data.Path("w"), part, "small")) for one in (plain, tail) for part in range(5)
+    }
+    assert "w/stores/world7" in folders
+    assert "w/stores/world11-longtail" in folders
+    assert len(folders) == 10
 
 
 # ------------------------------------------------------------------- jobs
@@ -121,7 +159,8 @@ def test_a_set_that_is_not_built_is_named(tmp_path):
 
 def test_a_partly_finished_table_has_all_methods_first():
     jobs = module("_jobs")
-    every = jobs.all_jobs()
+    every = comparison().jobs()
+    full = comparison().sections[0].rows
     names = [job.name for job in every]
     assert len(set(names)) == len(names)
     assert [jobs.Job.of(job.plain()) for job in every] == every
@@ -129,36 +168,36 @@ def test_a_partly_finished_table_has_all_methods_first():
     assert every[: len(first)] == first
     num_first = sum(job.order == 0 for job in first)
     assert all(job.order == 0 for job in first[:num_first])
-    assert {job.row for job in first[:num_first]} == set(jobs.FULL)
+    assert {job.row for job in first[:num_first]} == set(full)
     blocks = [(job.table.shots is not None, job.table.backbone == "random") for job in every]
     assert blocks == sorted(blocks, key=lambda block: (block[1], block[0]))
 
 
 def test_each_set_has_the_methods_that_can_learn_it():
-    jobs = module("_jobs")
+    every, full = comparison().jobs(), comparison().sections[0].rows
     of_table = {
-        table: {job.row.method for job in jobs.all_jobs() if job.table == table}
-        for table in jobs.tables()
+        table: {job.row.method for job in every if job.table == table}
+        for table in comparison().tables
     }
     for table, methods in of_table.items():
         short = table.shots is not None or table.backbone == "random"
         assert ("bic" in methods) == (not short and table.dataset != "real24_duets")
         assert ("cign" in methods) == ("bic" in methods)
         assert {"analytic", "cign_analytic", "finetune", "joint"} <= methods
-    orders = {row: {job.order for job in jobs.all_jobs() if job.row == row} for row in jobs.FULL}
+    orders = {row: {job.order for job in every if job.row == row} for row in full}
     once = {row.method for row, found in orders.items() if found == {0}}
     assert once == {"cign", "joint", *importlib.import_module("all_clips").METHODS}
     assert all(found == {0, 1, 2} for row, found in orders.items() if row.method not in once)
 
 
 def test_transformers_have_width_192_and_linear_trunks_none():
-    jobs = module("_jobs")
-    widths = {row.method: jobs.options_of(row)[1].get("width") for row in jobs.FULL}
+    jobs, full, limits = module("_jobs"), comparison().sections[0].rows, comparison().limits
+    widths = {row.method: jobs.options_of(row, limits)[1].get("width") for row in full}
     transformers = ("cign", "cign_tuned", "finetune", "joint", "icarl")
     assert {widths[name] for name in transformers} == {192}
     assert widths["bic"] is None
     assert widths["cign_replay"] == 768
-    steps = {row.method: jobs.options_of(row)[1].get("training", {}) for row in jobs.FULL}
+    steps = {row.method: jobs.options_of(row, limits)[1].get("training", {}) for row in full}
     assert {name: one["min_steps"] for name, one in steps.items() if one.get("min_steps")} == {
         "cign": 250
     }
@@ -175,7 +214,7 @@ def test_runs_are_resumed_and_repeated_only_if_options_change(work, tmp_path):
     late = main.make_runs(jobs, here, {}, minutes=-1, num_workers=1)
     assert late == {}
     assert not any(runs.run_file(here, job).exists() for job in jobs)
-    lost = [*jobs, runs.Job.of(jobs[0].plain() | {"backbone": "lite0+sfx"})]
+    lost = [*jobs, job_of(0, backbone="lite0+sfx")]
     failed = main.make_runs(lost, here, {}, num_workers=1)
     assert set(failed) == {lost[-1].name}  # it has no store; the others are made
     assert all(runs.is_current(runs.run_file(here, job), job) for job in jobs)
@@ -203,21 +242,23 @@ def test_an_option_that_is_newer_than_a_run_has_its_default(work, tmp_path, monk
     runs.Kept(record=kept.record | {"method": [reference, older]}, answers=kept.answers).save(path)
     assert runs.is_current(path, job)
     changed = {**options, "fusion": {"kind": "mean", "temperature": 4.0}}
-    monkeypatch.setattr(runs, "options_of", lambda row: [reference, changed])
+    monkeypatch.setattr(runs, "options_of", lambda row, limits: [reference, changed])
     assert not runs.is_current(path, job)
     assert jobs.defaults_of("finetune")["fusion"] == options["fusion"]
 
 
 def test_an_archive_gives_the_runs_back(work, tmp_path, monkeypatch):
-    main, runs = module(""), module("_runs")
-    monkeypatch.setattr(main, "ARCHIVE", tmp_path / "runs.tar.xz")
+    main, runs, jobs = module(""), module("_runs"), module("_jobs")
+    monkeypatch.setattr(main, "RESULTS", tmp_path)
     job = job_of(3)
-    main.archive(work, [job])
-    assert not main.ARCHIVE.exists()  # nothing is finished
+    section = jobs.Section(tables=(job.table,), rows=(job.row,))
+    small = jobs.Comparison(name="small", title="", introduction="", sections=(section,))
+    main.archive(tmp_path / "empty", small)
+    assert not main.archive_of(small).exists()  # nothing is finished
     kept = runs.make_run(job, work)
     kept.save(runs.run_file(work, job))
-    main.archive(work, [job, job_of(4)])
-    main.restore(tmp_path)
+    main.archive(work, small)
+    main.restore(tmp_path, small)
     found = runs.Kept.load(runs.run_file(tmp_path, job))
     assert found.record == kept.record
     assert np.array_equal(found.answers, kept.answers)
@@ -228,8 +269,8 @@ def test_what_is_kept_of_a_run_has_its_last_accuracy(work, method, monkeypatch):
     runs = module("_runs")
     of_recipe = runs.options_of
 
-    def narrow(row):
-        reference, options = of_recipe(row)
+    def narrow(row, limits):
+        reference, options = of_recipe(row, limits)
         return reference, {**options, "width": 50} if method == "analytic" else options
 
     monkeypatch.setattr(runs, "options_of", narrow)
@@ -258,7 +299,7 @@ def test_ranks_of_clips_with_several_labels_keep_the_average_precision():
         scores = {m: rng.random((30, width)).round(1) for m in MODALITIES}  # with ties
         predictions.add_task(scores)
     table = jobs.Table(backbone="small", dataset="real24_duets")
-    job = jobs.Job(table=table, row=jobs.Row(method="analytic"), order=0, fold=0)
+    job = jobs.Job(table=table, row=jobs.Row(method="analytic"), order=0, part=0)
     record = {
         "clips": [predictions.clip_ids, [list(labels) for labels in predictions.labels]],
         "classes": list(names),
@@ -273,7 +314,7 @@ def test_ranks_of_clips_with_several_labels_keep_the_average_precision():
 
 
 def test_the_estimate_adds_up():
-    main, jobs = module(""), module("_jobs").all_jobs()
+    main, jobs = module(""), comparison().jobs()
     seconds = {main.kind_of(job): 10.0 for job in jobs}
     hours = len(jobs) / 360
     said = f"{len(jobs)} runs: {hours:.1f} hours of one core, {hours / 2:.1f} hours with 2 workers"

@@ -1,10 +1,11 @@
-"""Numbers, intervals and page of the table of real recordings, from the runs that are finished.
+"""Numbers, intervals and page of a comparison, from the runs that are finished.
 
-A method's number on a fold is the mean over its class orders; its number in the table is the mean
-over the five folds. Differences are paired: the same folds and the same test clips. Their interval
-is the wider of a bootstrap, over folds and within them over clips, and Student's t over the folds.
+A method's number on a part of the data (a fold, a synthetic dataset) is the mean over its class
+orders; its number in the table is the mean over the parts. Differences are paired: the same parts
+and the same test clips. Their interval is the wider of a bootstrap, over parts and within them over
+clips, and Student's t over the parts.
 
-Legend: S folds, M = 3 modalities, R draws of clips.
+Legend: S parts, M = 3 modalities, R draws of clips.
 """
 
 from __future__ import annotations
@@ -12,25 +13,23 @@ from __future__ import annotations
 import csv
 import functools
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from folds import NUM_FOLDS
-from real_table_jobs import Job, Row, Table, orders_of, tables
-from real_table_runs import Kept, is_current, predictions_of, run_file
+from compare_jobs import Comparison, Job, Row, Table
+from compare_runs import Kept, is_current, predictions_of, run_file
+from comparisons import NUM_DRAWS
 
-from cign.bench.intervals import STUDENT_T, paired_intervals
+from cign.bench.intervals import LEVEL, STUDENT_T, holm, paired_intervals
 from cign.bench.resampling import resampled_numbers
 from cign.data.clips import hash_lines
 from cign.report.text import number
 from cign.utils.code_version import count_versions, statement, warning
 from cign.vocabulary import MODALITIES
 
-AGAINST = ("cign_analytic", "analytic")
-NUM_DRAWS = 2000  # of the clips of a fold
 NAMES = {
     "lite0+sfx": "EfficientNet-Lite0 and aiSFX (`lite0+sfx`)",
     "small": "The small pair (`small`)",
@@ -48,12 +47,14 @@ class Difference:
         low: Lower end of the 95 % interval.
         high: Upper end.
         kinds: ``bootstrap`` or ``student_t`` for each modality.
+        p_values: Two-sided, see `Intervals`.
     """
 
     value: Floats
     low: Floats
     high: Floats
     kinds: tuple[str, ...]
+    p_values: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,8 @@ class Line:
             that learn at once.
         cpu_seconds: Mean processor time of a run.
         differences: By the name of the other method.
+        holds: Names of the other methods whose audio-visual difference is not 0 after Holm's
+            correction within the table.
     """
 
     row: Row
@@ -78,34 +81,41 @@ class Line:
     stored_mb: float | None
     cpu_seconds: float
     differences: Mapping[str, Difference] = field(default_factory=dict)
+    holds: frozenset[str] = frozenset()
 
 
 class Runs:
-    """The finished runs, with the options that their methods have now."""
+    """The finished runs of a comparison, with the options that their methods have now."""
 
-    def __init__(self, kept: Mapping[str, Kept]) -> None:
+    def __init__(self, comparison: Comparison, kept: Mapping[str, Kept]) -> None:
+        self.comparison = comparison
         self.kept = kept
         self._draws = functools.cache(self._resampled)
 
     @classmethod
-    def read(cls, work: Path, jobs: Iterable[Job]) -> Runs:
-        """Read the finished runs of some jobs."""
-        files = {job: run_file(work, job) for job in jobs}
+    def read(cls, comparison: Comparison, work: Path) -> Runs:
+        """Read the finished runs."""
+        files = {job: run_file(work, job) for job in comparison.jobs()}
         return cls(
-            {job.name: Kept.load(path) for job, path in files.items() if is_current(path, job)}
+            comparison,
+            {job.name: Kept.load(path) for job, path in files.items() if is_current(path, job)},
         )
 
     def of(self, table: Table, row: Row, order: int) -> list[Kept] | None:
-        """The runs of a class order on all folds; None if one is missing."""
-        names = [Job(table=table, row=row, order=order, fold=f).name for f in range(NUM_FOLDS)]
+        """The runs of a class order on all parts; None if one is missing."""
+        names = [
+            Job(table=table, row=row, order=order, part=part).name
+            for part in range(table.data.num_parts)
+        ]
         return [self.kept[name] for name in names] if set(names) <= set(self.kept) else None
 
     def orders(self, table: Table, row: Row) -> tuple[int, ...]:
-        """The class orders that are finished on all folds."""
-        return tuple(k for k in range(orders_of(row)) if self.of(table, row, k) is not None)
+        """The class orders that are finished on all parts."""
+        orders = self.comparison.section_of(table).orders_of(row)
+        return tuple(k for k in range(orders) if self.of(table, row, k) is not None)
 
     def numbers(self, table: Table, row: Row) -> Floats:
-        """Last metric on each fold, averaged over the finished orders, [S, M]."""
+        """Last metric on each part, averaged over the finished orders, [S, M]."""
         each = [
             [[kept.record["modalities"][name]["last"] for name in MODALITIES] for kept in runs]
             for runs in self._runs(table, row)
@@ -113,11 +123,11 @@ class Runs:
         return np.mean(np.array(each, dtype=np.float64), axis=0)
 
     def line(self, table: Table, row: Row) -> Line | None:
-        """The numbers of a method, and its differences from `AGAINST`; None if not finished."""
+        """The numbers of a method, and its differences from others; None if not finished."""
         runs = [kept for order in self._runs(table, row) for kept in order]
         if not runs:
             return None
-        others = [Row(method=name) for name in AGAINST if name != row.method]
+        others = [Row(method=name) for name in self.comparison.against if name != row.method]
         forgotten = [kept.record["modalities"]["audio_visual"]["forgetting"] for kept in runs]
         stored = [kept.record.get("bytes_kept") for kept in runs]
         return Line(
@@ -142,46 +152,63 @@ class Runs:
         """
         observed = self.numbers(table, row) - self.numbers(table, other)
         draws = [
-            self._draws(table, row, fold) - self._draws(table, other, fold)
-            for fold in range(NUM_FOLDS)
-            if self._clips(table, row, fold) == self._clips(table, other, fold)
+            self._draws(table, row, part) - self._draws(table, other, part)
+            for part in range(table.data.num_parts)
+            if self._clips(table, row, part) == self._clips(table, other, part)
         ]
-        if len(draws) < NUM_FOLDS:
+        if len(draws) < table.data.num_parts:
             raise ValueError(f"{row.method} and {other.method} were tested on different clips")
         found = paired_intervals(observed, draws)
         return Difference(
-            value=observed.mean(axis=0), low=found.low, high=found.high, kinds=found.kinds
+            value=observed.mean(axis=0),
+            low=found.low,
+            high=found.high,
+            kinds=found.kinds,
+            p_values=found.p_values,
         )
 
     def _runs(self, table: Table, row: Row) -> list[list[Kept]]:
-        """The runs of all finished orders, by order and fold."""
-        found = (self.of(table, row, order) for order in range(orders_of(row)))
+        """The runs of all finished orders, by order and part."""
+        orders = self.comparison.section_of(table).orders_of(row)
+        found = (self.of(table, row, order) for order in range(orders))
         return [runs for runs in found if runs is not None]
 
-    def _clips(self, table: Table, row: Row, fold: int) -> set[str]:
-        """The test clips of a fold; all orders of a method have the same."""
-        return {hash_lines(runs[fold].record["clips"][0]) for runs in self._runs(table, row)}
+    def _clips(self, table: Table, row: Row, part: int) -> set[str]:
+        """The test clips of a part; all orders of a method have the same."""
+        return {hash_lines(runs[part].record["clips"][0]) for runs in self._runs(table, row)}
 
-    def _resampled(self, table: Table, row: Row, fold: int) -> npt.NDArray[np.float32]:
-        """Last metric on draws of a fold's clips, averaged over the finished orders, [M, R]."""
-        (key,) = self._clips(table, row, fold)
+    def _resampled(self, table: Table, row: Row, part: int) -> npt.NDArray[np.float32]:
+        """Last metric on draws of a part's clips, averaged over the finished orders, [M, R]."""
+        (key,) = self._clips(table, row, part)
         each = [
-            resampled_numbers(predictions_of(runs[fold]), key, NUM_DRAWS)[: len(MODALITIES)]
+            resampled_numbers(predictions_of(runs[part]), key, NUM_DRAWS)[: len(MODALITIES)]
             for runs in self._runs(table, row)
         ]
         return np.mean(each, axis=0, dtype=np.float32)
 
 
-def missing(runs: Runs, jobs: Sequence[Job]) -> list[str]:
+def corrected(lines: Sequence[Line]) -> list[Line]:
+    """The lines of a table with the audio-visual differences that hold after Holm's correction."""
+    places = [(line, name) for line in lines for name in line.differences]
+    p_values = [float(line.differences[name].p_values[-1]) for line, name in places]
+    holds: dict[int, set[str]] = {}
+    for (line, name), p_value in zip(places, holm(p_values), strict=True):
+        if p_value < 1 - LEVEL:
+            holds.setdefault(id(line), set()).add(name)
+    return [replace(line, holds=frozenset(holds.get(id(line), ()))) for line in lines]
+
+
+def missing(runs: Runs) -> list[str]:
     """What is not finished: one sentence per table, with the number of runs of each method."""
     counts: dict[Table, dict[str, int]] = {}
-    for job in jobs:
+    for job in runs.comparison.jobs():
         if job.name not in runs.kept:
             label = f"{job.row.method}" + (f" ({job.row.memory})" * (job.row.memory != "0"))
             of_table = counts.setdefault(job.table, {})
             of_table[label] = of_table.get(label, 0) + 1
     return [
-        f"- {heading(table)}: " + ", ".join(f"{label} {count}" for label, count in some.items())
+        f"- {heading(table)}: "
+        + ", ".join(f"{label} {count}" for label, count in sorted(some.items()))
         for table, some in counts.items()
     ]
 
@@ -189,20 +216,25 @@ def missing(runs: Runs, jobs: Sequence[Job]) -> list[str]:
 def heading(table: Table) -> str:
     """The title of a table."""
     few = "" if table.shots is None else f", {table.shots} clips per class"
-    return f"{table.dataset}{few.replace('1 clips', '1 clip')} ({table.backbone})"
+    tasks = "" if table.num_tasks == 4 else f", {table.num_tasks} tasks"
+    return f"{table.dataset}{few.replace('1 clips', '1 clip')}{tasks} ({table.backbone})"
 
 
-def table_lines(lines: Sequence[Line]) -> list[str]:
+def table_lines(lines: Sequence[Line], against: Sequence[str]) -> list[str]:
     """A table in Markdown."""
     columns = ["method", "memory", "audio", "visual", "audio-visual"]
-    columns += [f"difference from {name} [95 %]" for name in AGAINST]
+    columns += [f"difference from {name} [95 %]" for name in against]
     columns += ["forgetting", "stored (MB)", "orders", "s"]
     result = [f"| {' | '.join(columns)} |", f"| --- | --- {'| ---: ' * (len(columns) - 2)}|"]
     for line in lines:
         audio, visual, both = line.last.mean(axis=0)
         cells = [line.row.method, line.row.memory, number(audio), number(visual)]
-        cells.append(f"{number(both)} ± {number(line.last[:, -1].std(ddof=1))}")
-        cells += [in_words(line.differences.get(name), 2) for name in AGAINST]
+        spread = f" ± {number(line.last[:, -1].std(ddof=1))}" if len(line.last) > 1 else ""
+        cells.append(f"{number(both)}{spread}")
+        cells += [
+            in_words(line.differences.get(name), 2) + " \\*" * (name in line.holds)
+            for name in against
+        ]
         cells += [number(line.forgetting), number(line.stored_mb), str(len(line.orders))]
         cells.append(number(line.cpu_seconds))
         result.append(f"| {' | '.join(cells)} |")
@@ -220,22 +252,23 @@ def in_words(difference: Difference | None, modality: int) -> str:
     return f"{value} [{low}, {high}]{' t' * (difference.kinds[modality] == STUDENT_T)}"
 
 
-def as_csv(found: Mapping[Table, Sequence[Line]]) -> str:
+def as_csv(found: Mapping[Table, Sequence[Line]], against: Sequence[str]) -> str:
     """All numbers and differences of all modalities."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    head = ["backbone", "dataset", "shots", "method", "memory", "orders"]
+    head = ["backbone", "dataset", "shots", "tasks", "method", "memory", "orders"]
     head += [f"last_{modality}{end}" for modality in MODALITIES for end in ("", "_std")]
     ends = ("", "_low", "_high", "_interval")
-    head += [f"{m}_minus_{name}{end}" for name in AGAINST for m in MODALITIES for end in ends]
+    head += [f"{m}_minus_{name}{end}" for name in against for m in MODALITIES for end in ends]
     writer.writerow(head)
     for table, lines in found.items():
         for line in lines:
             cells: list[object] = [table.backbone, table.dataset, table.shots or ""]
+            cells.append(table.num_tasks)
             cells += [line.row.method, line.row.memory, len(line.orders)]
             for own in line.last.T:
-                cells += [f"{own.mean():.4f}", f"{own.std(ddof=1):.4f}"]
-            for name in AGAINST:
+                cells += [f"{own.mean():.4f}", f"{own.std(ddof=1):.4f}" if len(own) > 1 else ""]
+            for name in against:
                 cells += _cells(line.differences.get(name))
             writer.writerow(cells)
     return text.getvalue()
@@ -251,30 +284,33 @@ def _cells(difference: Difference | None) -> list[str]:
     return cells
 
 
-def page(runs: Runs, jobs: Sequence[Job], introduction: str) -> tuple[str, str]:
-    """The page and the CSV table of the finished runs.
-
-    Args:
-        runs: The finished runs.
-        jobs: All runs of the table.
-        introduction: Text below the title.
-    """
+def page(runs: Runs) -> tuple[str, str]:
+    """The page and the CSV table of the finished runs of a comparison."""
+    comparison = runs.comparison
     of_table = {
-        table: [line for row in table.rows if (line := runs.line(table, row)) is not None]
-        for table in tables()
+        table: corrected(
+            [
+                line
+                for row in comparison.section_of(table).rows_of(table)
+                if (line := runs.line(table, row)) is not None
+            ]
+        )
+        for table in comparison.tables
     }
     found = {table: lines for table, lines in of_table.items() if lines}
     num_intervals = sum(len(line.differences) for lines in found.values() for line in lines)
     code = count_versions([kept.record["code"]] for kept in runs.kept.values())
+    jobs = comparison.jobs()
     done = sum(job.name in runs.kept for job in jobs)
-    parts = ["# Methods on real recordings", introduction.strip()]
+    parts = [f"# {comparison.title}", comparison.introduction.strip()]
     parts.append(f"**{done} of {len(jobs)} runs are done.**")
     if done:
         parts.append(f"{statement(code)} {warning(code)}".strip())
     if num_intervals:
         parts.append(
-            f"This page has {num_intervals} intervals. They are not corrected for their number: of "
-            "twenty true differences of zero, one interval is expected to exclude zero."
+            f"This page has {num_intervals} intervals, each at 95 %: of twenty true differences of "
+            "zero, one interval is expected to exclude zero. Those marked \\* exclude zero also "
+            "after Holm's correction for the number of differences in their table."
         )
     section = ""
     for table, lines in found.items():
@@ -282,8 +318,8 @@ def page(runs: Runs, jobs: Sequence[Job], introduction: str) -> tuple[str, str]:
         if title != section:
             section = title
             parts.append(f"## {title}")
-        parts += [f"### {heading(table)}", "\n".join(table_lines(lines))]
-    lacking = missing(runs, jobs)
+        parts += [f"### {heading(table)}", "\n".join(table_lines(lines, comparison.against))]
+    lacking = missing(runs)
     if lacking:
         parts += ["## Missing", "Runs that are not done, by method:", "\n".join(lacking)]
-    return "\n\n".join(parts) + "\n", as_csv(found)
+    return "\n\n".join(parts) + "\n", as_csv(found, comparison.against)

@@ -1,6 +1,7 @@
-"""Numbers, intervals and page of the table of real recordings, on runs of ten made clips."""
+"""Numbers, intervals and page of a comparison, on runs of ten made clips."""
 
 import csv
+import dataclasses
 import importlib
 
 import numpy as np
@@ -19,13 +20,19 @@ def scripts():
 
 
 def module(name):
-    return importlib.import_module(f"real_table{name}")
+    return importlib.import_module(f"compare{name}")
 
 
-def job_of(fold=0, *, method, order=0):
+def job_of(part=0, *, method, order=0):
     jobs = module("_jobs")
     table = jobs.Table(backbone="random", dataset="real24")
-    return jobs.Job(table=table, row=jobs.Row(method=method), order=order, fold=fold)
+    return jobs.Job(table=table, row=jobs.Row(method=method), order=order, part=part)
+
+
+def comparison():
+    return dataclasses.replace(
+        importlib.import_module("comparisons").REAL_FOLDS, introduction="Introduction."
+    )
 
 
 def kept_of(job, right, code=None):
@@ -38,7 +45,7 @@ def kept_of(job, right, code=None):
         for modality, number in zip(MODALITIES, right, strict=True)
     }
     record = {
-        "clips": [[f"{job.fold}-{i}" for i in range(10)], labels],
+        "clips": [[f"{job.part}-{i}" for i in range(10)], labels],
         "classes": ["a", "b"],
         "modalities": modalities,
         "bytes_kept": 3_000_000,
@@ -56,7 +63,7 @@ def runs_of(numbers):
             for fold, right in enumerate(folds):
                 job = job_of(fold, method=method, order=order)
                 kept[job.name] = kept_of(job, (1, 2, right))
-    return module("_page").Runs(kept)
+    return module("_page").Runs(comparison(), kept)
 
 
 def test_orders_are_averaged_in_a_fold_and_folds_are_paired():
@@ -93,22 +100,43 @@ def test_methods_on_other_clips_are_not_compared():
 
 
 def test_the_page_says_what_is_missing():
-    page, jobs = module("_page"), module("_jobs")
+    page, jobs = module("_page"), comparison().jobs()
     runs = runs_of(
         {
             "cign_analytic": {0: [8, 8, 8, 8, 9]},
             "analytic": {0: [6, 6, 6, 6, 4], 1: [6, 6]},
         }
     )
-    text, table = page.page(runs, jobs.all_jobs(), "Introduction.")
-    assert f"12 of {len(jobs.all_jobs())} runs are done.**" in text
+    text, table = page.page(runs)
+    assert f"12 of {len(jobs)} runs are done.**" in text
     assert "12 runs: commit aaaaaaaaaa" in text
     assert "| analytic | 0 | 10.0 | 20.0 | 56.0 ± 8.9 | \N{MINUS SIGN}26.0 [" in text
     assert text.count("| 1.0 | 3.0 | 1 | 2.0 |\n") == 2
     assert "- real24 (random): analytic 8, cign_analytic 10, finetune 15, joint 5" in text
     assert "- real24, 1 clip per class (small)" in text
-    assert "This page has 2 intervals." in text
+    assert "This page has 2 intervals, each at 95 %" in text
     rows = list(csv.DictReader(table.splitlines()))
     assert [row["method"] for row in rows] == ["analytic", "cign_analytic"]
     assert float(rows[1]["audio_visual_minus_analytic"]) == pytest.approx(26.0)
     assert rows[1]["audio_visual_minus_cign_analytic"] == ""
+
+
+def test_differences_that_hold_after_the_correction_are_marked():
+    runs = runs_of(
+        {
+            "cign_analytic": {0: [9, 9, 9, 9, 9]},
+            "analytic": {0: [5, 5, 5, 5, 5]},
+            "finetune": {0: [9, 8, 9, 8, 9]},
+        }
+    )
+    page = module("_page")
+    table = job_of(method="analytic").table
+    rows = runs.comparison.section_of(table).rows_of(table)
+    lines = page.corrected([line for row in rows if (line := runs.line(table, row))])
+    holds = {line.row.method: line.holds for line in lines}
+    assert holds["cign_analytic"] == {"analytic"}
+    assert holds["analytic"] == {"cign_analytic"}
+    assert "cign_analytic" not in holds["finetune"]
+    text, _ = page.page(runs)
+    (row,) = [line for line in text.splitlines() if line.startswith("| cign_analytic")]
+    assert row.count("] \\*") + row.count("] t \\*") == 1

@@ -1,4 +1,4 @@
-"""Make one run of the table of real recordings, and keep its numbers and predictions in one file.
+"""Make one run of a comparison table, and keep its numbers and predictions in one file.
 
 A file holds what the table needs and no more: metrics, costs, options and commit as JSON; and of
 every test clip the class that each modality ranked first, or, if clips have several labels, the
@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from all_clips import NUM_INNER_FOLDS, all_clips_scores
+from compare_data import token_name
+from compare_jobs import Job, defaults_of, options_of
 from folds import folds
-from real_table_jobs import MULTI_LABEL, NUM_TASKS, Job, defaults_of, options_of
-from real_table_stores import store_folder, token_name, view
 
 from cign.bench.worker import failure_of
 from cign.data.store import Store
@@ -44,7 +44,7 @@ FORMAT = 1
 METRICS = ("last", "average", "forgetting")
 CODE = (
     *("all_clips.py", "few_shot.py", "folds.py"),
-    *("real_table_jobs.py", "real_table_runs.py", "real_table_stores.py"),
+    *("compare_data.py", "compare_jobs.py", "compare_runs.py"),
 )
 Integers = npt.NDArray[np.integer[Any]]
 
@@ -89,7 +89,7 @@ def is_current(path: Path, job: Job) -> bool:
     if not path.is_file():
         return False
     record = Kept.load(path).record
-    reference, options = options_of(job.row)
+    reference, options = options_of(job.row, job.limits)
     then_reference, then = record["method"]
     since = {} if job.row.trains_on_all else defaults_of(job.row.method)
     filled = {**{name: since[name] for name in since.keys() - then.keys()}, **then}
@@ -107,8 +107,8 @@ def make_run(job: Job, work: Path, code: CodeVersion | None = None) -> Kept:
     Returns:
         What is kept of it; nothing is written.
     """
-    store, backbone = _store(work, job.table.dataset, job.table.backbone)
-    seen = view(store, job.fold, job.table.shots)
+    store, backbone = _store(work, job)
+    seen = job.table.data.view(store, job.part, job.table.shots)
     begun, begun_cpu = time.monotonic(), time.process_time()
     make = _learn_at_once if job.row.trains_on_all else _learn
     predictions, about = make(job, seen, backbone)
@@ -117,7 +117,7 @@ def make_run(job: Job, work: Path, code: CodeVersion | None = None) -> Kept:
     record = {
         "format": FORMAT,
         "job": job.plain(),
-        "method": options_of(job.row),
+        "method": options_of(job.row, job.limits),
         "clips": [list(predictions.clip_ids), [list(names) for names in predictions.labels]],
         "classes": list(seen.class_names),
         "tokens": store.tokens(backbone).fingerprint,
@@ -138,14 +138,18 @@ def current_code() -> CodeVersion:
     return code_version(PACKAGE, *(Path(__file__).with_name(name) for name in CODE))
 
 
-@functools.lru_cache(maxsize=2)
-def _store(work: Path, dataset: str, backbone: str) -> tuple[Store, str]:
+def _store(work: Path, job: Job) -> tuple[Store, str]:
     """A store and the name of its tokens.
 
     Raises:
         InputError: If the tokens are missing.
     """
-    folder = store_folder(work, dataset, backbone)
+    folder = job.table.data.folder(work, job.part, job.table.backbone)
+    return _opened(folder, job.table.backbone)
+
+
+@functools.lru_cache(maxsize=2)
+def _opened(folder: Path, backbone: str) -> tuple[Store, str]:
     name = token_name(folder, backbone)
     if name is None:
         raise InputError("file-missing", f"{folder} has no tokens of {backbone}: prepare it")
@@ -154,11 +158,11 @@ def _store(work: Path, dataset: str, backbone: str) -> tuple[Store, str]:
 
 def _learn(job: Job, store: Store, backbone: str) -> tuple[Predictions, dict[str, Any]]:
     """Learn the classes task by task with a method of the package."""
-    reference, options = options_of(job.row)
+    reference, options = options_of(job.row, job.limits)
     config = RunConfig.of(
         reference,
         options=options,
-        tasks=split_into_tasks(store.class_names, NUM_TASKS, job.order).groups,
+        tasks=split_into_tasks(store.class_names, job.table.num_tasks, job.order).groups,
         order=job.order,
         backbone=backbone,
         memory=job.row.memory,
@@ -217,7 +221,7 @@ def answers_of(predictions: Predictions, class_names: tuple[str, ...], job: Job)
     """
     place = [predictions.class_names.index(name) for name in class_names]
     last = predictions.scores[-1]
-    if job.table.dataset in MULTI_LABEL:
+    if job.table.data.is_multi_label:
         ranks = [_ranks(last[modality][:, place]) for modality in MODALITIES]
         return np.stack(ranks).astype(np.uint16)
     number_of = np.argsort(place)

@@ -1,0 +1,328 @@
+"""The data of comparison tables: what is trained on and tested, part by part.
+
+A part is what numbers are averaged over: a fold by source, a synthetic dataset, or the test clips
+of a set as a whole. Tokens are computed once for each set and pair of encoders; a part is a view of
+that store with other splits, which takes no space on the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import functools
+import io
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from few_shot import few_shot
+from folds import NUM_FOLDS, SPLITS, folds
+from stores import make_store, store_name
+
+import cign
+from cign.data.clips import Clip, ClipTable
+from cign.data.store import Store
+from cign.data.tokens import cache_names
+from cign.errors import InputError, one_of
+from cign.utils.files import write_text
+
+# Name in a table -> backbone. The floor has the networks of `small` with random weights, and reads
+# the same frames and audio: both are in one store.
+BACKBONES = {"lite0+sfx": "lite0+sfx", "small": "small", "random": "small-random"}
+SHARED = {"random": "small"}
+REAL_SETS = ("real24", "real24_clutter", "real24_duets")
+MULTI_LABEL = ("real24_duets", "worlds-duet")
+# Read once, with frozen recipes; 1 and 1001-1004 are for tuning, 2-6 for development.
+WORLDS = (7, 8, 9, 10, 11)
+WORLD_CLIPS = argparse.Namespace(classes=24, train=60, val=10, test=100)
+LARGEST_CLASS = 200  # of the long-tailed datasets
+
+
+class Data(ABC):
+    """The data of a table.
+
+    Attributes:
+        name: Its name.
+    """
+
+    name: str
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether clips may have several labels."""
+        return self.name.removesuffix("-test") in MULTI_LABEL
+
+    @property
+    @abstractmethod
+    def num_parts(self) -> int:
+        """Number of parts."""
+
+    @abstractmethod
+    def prepare(self, work: Path, real: Path, backbone: str) -> None:
+        """Make the stores of a pair of encoders; finished ones are not changed.
+
+        Args:
+            work: Folder of lists and stores.
+            real: Folder of the built sets of real recordings.
+            backbone: One of `BACKBONES`.
+        """
+
+    @abstractmethod
+    def folder(self, work: Path, part: int, backbone: str) -> Path:
+        """Folder of the store of a part."""
+
+    @abstractmethod
+    def view(self, store: Store, part: int, num_shots: int | None = None) -> Store:
+        """A part of a store: its training clips, and its test clips as split ``test``.
+
+        Args:
+            store: The store in `folder`.
+            part: Number of the part, from 0.
+            num_shots: Training clips of each class that remain; None for all.
+
+        Raises:
+            InputError: If the store has other clips than it should, or too few.
+        """
+
+
+@dataclass(frozen=True)
+class Folds(Data):
+    """Five folds by source over training and validation clips; test clips are not in the store.
+
+    Attributes:
+        name: One of `REAL_SETS`.
+    """
+
+    name: str
+
+    @property
+    def num_parts(self) -> int:
+        """See `Data`."""
+        return NUM_FOLDS
+
+    def prepare(self, work: Path, real: Path, backbone: str) -> None:
+        """See `Data`."""
+        folder = self.folder(work, 0, backbone)
+        if is_prepared(folder, backbone):
+            return
+        lists = work / "lists"
+        lists.mkdir(parents=True, exist_ok=True)
+        write_list(real / self.name, lists / f"{self.name}.csv")
+        prepare(lists / f"{self.name}.csv", folder, real / self.name, backbone)
+
+    def folder(self, work: Path, part: int, backbone: str) -> Path:
+        """See `Data`."""
+        return work / "stores" / f"{self.name}-{SHARED.get(backbone, backbone)}"
+
+    def view(self, store: Store, part: int, num_shots: int | None = None) -> Store:
+        """See `Data`."""
+        clips = store.table.clips
+        other = [clip for clip in clips if clip.split not in SPLITS]
+        if other:
+            raise InputError(
+                "bad-value",
+                f"store {store.folder} has {len(other)} clips of other splits than "
+                f"{' and '.join(SPLITS)}, for example {other[0].id}: prepare it from `write_list`",
+            )
+        fold = folds(clips, NUM_FOLDS)[part]
+        split_of = dict.fromkeys(fold.train, "train") | dict.fromkeys(fold.test, "test")
+        return with_splits(store, split_of, num_shots)
+
+
+@dataclass(frozen=True)
+class TestClips(Data):
+    """The test clips of a set; training and validation clips are trained on.
+
+    Attributes:
+        name: One of `REAL_SETS` and ``-test``.
+    """
+
+    name: str
+
+    @property
+    def num_parts(self) -> int:
+        """See `Data`."""
+        return 1
+
+    @property
+    def dataset(self) -> str:
+        """The set."""
+        return self.name.removesuffix("-test")
+
+    def prepare(self, work: Path, real: Path, backbone: str) -> None:
+        """See `Data`."""
+        folder = self.folder(work, 0, backbone)
+        if not is_prepared(folder, backbone):
+            prepare(real / self.dataset / "clips.csv", folder, real / self.dataset, backbone)
+
+    def folder(self, work: Path, part: int, backbone: str) -> Path:
+        """See `Data`."""
+        return work / "stores" / f"{self.name}-{SHARED.get(backbone, backbone)}"
+
+    def view(self, store: Store, part: int, num_shots: int | None = None) -> Store:
+        """See `Data`."""
+        splits = enumerate(clip.split for clip in store.table.clips)
+        split_of = {row: "test" if split == "test" else "train" for row, split in splits}
+        return with_splits(store, split_of, num_shots)
+
+
+@dataclass(frozen=True)
+class Worlds(Data):
+    """Synthetic datasets of one variant.
+
+    Attributes:
+        name: ``worlds``, or ``worlds-`` and the variant.
+        worlds: Numbers of the datasets.
+    """
+
+    name: str
+    worlds: tuple[int, ...] = WORLDS
+
+    @property
+    def num_parts(self) -> int:
+        """See `Data`."""
+        return len(self.worlds)
+
+    @property
+    def variant(self) -> str:
+        """Variant of the generator."""
+        return self.name.partition("-")[2] or "plain"
+
+    def prepare(self, work: Path, real: Path, backbone: str) -> None:
+        """See `Data`."""
+        for part, world in enumerate(self.worlds):
+            if is_prepared(self.folder(work, part, backbone), backbone):
+                continue
+            train = LARGEST_CLASS if self.variant == "longtail" else WORLD_CLIPS.train
+            make_store(
+                work / "stores",
+                world,
+                argparse.Namespace(
+                    **{**vars(WORLD_CLIPS), "train": train},
+                    variant=self.variant,
+                    backbones=BACKBONES[backbone],
+                ),
+            )
+
+    def folder(self, work: Path, part: int, backbone: str) -> Path:
+        """See `Data`."""
+        name = store_name(self.worlds[part], self.variant, WORLD_CLIPS.classes)
+        return work / "stores" / name
+
+    def view(self, store: Store, part: int, num_shots: int | None = None) -> Store:
+        """See `Data`."""
+        if num_shots is None:
+            return store
+        split_of = {row: clip.split for row, clip in enumerate(store.table.clips)}
+        return with_splits(store, split_of, num_shots)
+
+
+@functools.cache
+def data_of(dataset: str) -> Data:
+    """The data with a name.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if dataset in REAL_SETS:
+        return Folds(dataset)
+    if dataset.removesuffix("-test") in REAL_SETS:
+        return TestClips(dataset)
+    if dataset.partition("-")[0] == "worlds":
+        return Worlds(dataset)
+    raise one_of(dataset, [*REAL_SETS, "worlds", "worlds-clutter"], "data")
+
+
+def write_list(built: Path, target: Path) -> None:
+    """Write the rows of a set's ``clips.csv`` that are for training or validation.
+
+    Args:
+        built: Folder of the built set.
+        target: CSV file, which is written only if it changes.
+
+    Raises:
+        InputError: If the set is missing or has no such clip.
+    """
+    path = built / "clips.csv"
+    check_built(path)
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if row["split"] in SPLITS]
+        names = list(reader.fieldnames or ())
+    if not rows:
+        raise InputError("no-clips", f"{path} has no clip for training or validation")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    if not target.is_file() or target.read_text(encoding="utf-8") != text.getvalue():
+        write_text(target, text.getvalue())
+
+
+def check_built(path: Path) -> None:
+    """Refuse the list of a set that is not built.
+
+    Raises:
+        InputError: If the file does not exist.
+    """
+    if not path.is_file():
+        raise InputError(
+            "file-missing", f"{path} does not exist: build the sets with `make real-sets`"
+        )
+
+
+def is_prepared(folder: Path, backbone: str) -> bool:
+    """Whether a store has the tokens of a pair of encoders."""
+    return (folder / "store.json").is_file() and token_name(folder, backbone) is not None
+
+
+def prepare(clips: Path, folder: Path, media: Path, backbone: str) -> None:
+    """Prepare a store from a list.
+
+    Args:
+        clips: CSV file.
+        folder: Folder of the store.
+        media: Folder that the paths in the list are relative to.
+        backbone: One of `BACKBONES`.
+
+    Raises:
+        InputError: If the list is missing.
+    """
+    check_built(clips)
+    cign.prepare(clips, folder, backbone=BACKBONES[backbone], media=[media])
+
+
+def token_name(folder: Path, backbone: str) -> str | None:
+    """Name of a pair's tokens in a store, which includes the token grid; None without tokens."""
+    wanted = BACKBONES[backbone]
+    names = (name for name in cache_names(folder) if name.partition("@")[0] == wanted)
+    return next(names, None)
+
+
+def with_splits(store: Store, split_of: dict[int, str], num_shots: int | None) -> Store:
+    """A view of some clips of a store with other splits.
+
+    Args:
+        store: The store.
+        split_of: Split of each clip in the view, by its position in the list.
+        num_shots: Training clips of each class that remain; None for all.
+
+    Raises:
+        InputError: If a class has fewer training clips.
+    """
+    clips = store.table.clips
+    rows = sorted(split_of)
+    chosen: list[Clip] = [dataclasses.replace(clips[i], split=split_of[i]) for i in rows]
+    if num_shots is not None:
+        kept = few_shot(chosen, num_shots)
+        rows, chosen = [rows[i] for i in kept], [chosen[i] for i in kept]
+    table = ClipTable(clips=tuple(chosen), class_names=store.class_names)
+    return dataclasses.replace(
+        store,
+        table=table,
+        list_hash=table.list_hash,
+        audio_ok=store.audio_ok[rows],
+        visual_ok=store.visual_ok[rows],
+        rows=store.rows[rows],
+    )
