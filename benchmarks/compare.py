@@ -6,8 +6,11 @@
     python benchmarks/compare.py real_table --plan            time one run of each kind
     python benchmarks/compare.py real_table --publish         only archive, and write the page
 
-Tables are defined in ``comparisons.py``. Writes ``NAME.md`` and ``NAME.csv`` in
-``benchmarks/results``, also of a part of the runs. Each finished run is a file in ``WORK/runs``;
+    python benchmarks/compare.py real_table --row my_module:MyMethod@5/class --out FOLDER
+
+The last adds a method of your own, with an optional memory, to every table. Tables are defined in
+``comparisons.py``. Writes ``NAME.md``, ``NAME.csv`` and ``NAME.tex`` in ``benchmarks/results`` or
+in FOLDER, also of a part of the runs. Each finished run is a file in ``WORK/runs``;
 all of them are archived in ``benchmarks/results/runs/NAME.tar.xz``, from which they are restored.
 Runs of a method whose options have changed are made again; those of changed code are not: delete
 their files, and the page states the commits.
@@ -23,17 +26,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from compare_data import SHARED
-from compare_jobs import Comparison, Job
+from compare_jobs import Comparison, Job, Row
 from compare_page import Runs, page
 from compare_runs import is_current, make_run, run_file
 from comparisons import COMPARISONS
 from kept_runs import pack, unpacked
 
+from cign.data.exemplar_memory import MemoryBudget
 from cign.errors import InputError, one_of
+from cign.methods import method_class
 from cign.utils.files import read_json, write_json, write_text
 from cign.utils.pool import Program, run_tasks
 
@@ -174,21 +180,49 @@ def estimate(jobs: Sequence[Job], seconds: Seconds, num_workers: int) -> str:
     return "\n".join(lines)
 
 
-def publish(work: Path, comparison: Comparison) -> None:
-    """Write the page and the CSV table."""
-    text, table = page(Runs.read(comparison, work))
-    write_text(RESULTS / f"{comparison.name}.md", text)
-    write_text(RESULTS / f"{comparison.name}.csv", table)
+def publish(work: Path, comparison: Comparison, folder: Path) -> None:
+    """Write the page, and its tables as CSV and in LaTeX."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix, text in page(Runs.read(comparison, work)).items():
+        write_text(folder / f"{comparison.name}.{suffix}", text)
 
 
-def chosen(jobs: Sequence[Job], now: str) -> list[Job]:
-    """The runs of some methods, given by name and separated by commas; empty: all."""
+def chosen(jobs: Sequence[Job], now: str, parts: str = "") -> list[Job]:
+    """The runs of some methods and parts, each separated by commas; empty: all."""
     names = [name for name in now.split(",") if name]
     known = sorted({job.row.method for job in jobs})
     for name in names:
         if name not in known:
             raise one_of(name, known, "method in --now")
-    return [job for job in jobs if not names or job.row.method in names]
+    numbers = [int(part) for part in parts.split(",") if part]
+    return [
+        job
+        for job in jobs
+        if (not names or job.row.method in names) and (not numbers or job.part in numbers)
+    ]
+
+
+def with_rows(comparison: Comparison, texts: Sequence[str]) -> Comparison:
+    """A comparison with further methods in every table.
+
+    Args:
+        comparison: The comparison.
+        texts: Methods as ``NAME`` or ``module:Class``, with ``@MEMORY`` if they have exemplars.
+
+    Raises:
+        InputError: If a method or a memory is invalid, or a row is there already.
+    """
+    rows = []
+    for text in texts:
+        method, _, memory = text.partition("@")
+        row = Row(method=method, memory=memory or "0")
+        method_class(row.method)
+        MemoryBudget.parse(row.memory)
+        if any(row in section.rows for section in comparison.sections):
+            raise InputError("name-taken", f"--row {text} is in the tables already: leave it out")
+        rows.append(row)
+    sections = (replace(one, rows=(*one.rows, *rows)) for one in comparison.sections)
+    return replace(comparison, sections=tuple(sections))
 
 
 def prepare(work: Path, real: Path, jobs: Sequence[Job]) -> None:
@@ -208,15 +242,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--now", default="", help="methods, separated by commas")
+    parser.add_argument("--parts", default="", help="numbers of folds or datasets, from 0")
+    parser.add_argument("--row", action="append", default=[], help="a further method")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the page")
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--publish", action="store_true")
     arguments: Any = parser.parse_args()
-    comparison = COMPARISONS[arguments.name]
+    comparison = with_rows(COMPARISONS[arguments.name], arguments.row)
+    if arguments.row and arguments.out == RESULTS:
+        parser.error("--row needs --out, since the published page has no further methods")
     work = arguments.work or Path("work") / comparison.name
     failed: dict[str, str] = {}
     restore(work, comparison)
     if not arguments.publish:
-        selected = chosen(comparison.jobs(), arguments.now)
+        selected = chosen(comparison.jobs(), arguments.now, arguments.parts)
         todo = [job for job in selected if not is_current(run_file(work, job), job)]
         try:
             prepare(work, arguments.real, todo)
@@ -229,8 +268,9 @@ def main() -> None:
         failed = make_runs(
             todo, work, seconds, minutes=arguments.minutes, num_workers=arguments.workers
         )
-    archive(work, comparison)
-    publish(work, comparison)
+    if not arguments.row:
+        archive(work, comparison)
+    publish(work, comparison, arguments.out)
     raise SystemExit(1 if failed else 0)
 
 

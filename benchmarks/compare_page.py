@@ -26,6 +26,7 @@ from comparisons import NUM_DRAWS
 from cign.bench.intervals import LEVEL, STUDENT_T, holm, paired_intervals
 from cign.bench.resampling import resampled_numbers
 from cign.data.clips import hash_lines
+from cign.report.paper import latex_table
 from cign.report.text import number
 from cign.utils.code_version import count_versions, statement, warning
 from cign.vocabulary import MODALITIES
@@ -252,6 +253,27 @@ def in_words(difference: Difference | None, modality: int) -> str:
     return f"{value} [{low}, {high}]{' t' * (difference.kinds[modality] == STUDENT_T)}"
 
 
+def as_latex(found: Mapping[Table, Sequence[Line]], against: Sequence[str]) -> str:
+    """All tables in LaTeX."""
+    texts = []
+    for table, lines in found.items():
+        rows = []
+        for line in lines:
+            audio, visual, both = line.last.mean(axis=0)
+            spread = f" ± {number(line.last[:, -1].std(ddof=1))}" if len(line.last) > 1 else ""
+            rows.append(
+                [
+                    *(line.row.method, line.row.memory, number(audio), number(visual)),
+                    f"{number(both)}{spread}",
+                    *(in_words(line.differences.get(name), 2) for name in against),
+                ]
+            )
+        head = ["method", "memory", "audio", "visual", "audio-visual"]
+        head += [f"difference from {name}" for name in against]
+        texts.append(latex_table(head, rows, caption=heading(table), num_names=2))
+    return "\n".join(texts)
+
+
 def as_csv(found: Mapping[Table, Sequence[Line]], against: Sequence[str]) -> str:
     """All numbers and differences of all modalities."""
     text = io.StringIO()
@@ -284,8 +306,8 @@ def _cells(difference: Difference | None) -> list[str]:
     return cells
 
 
-def page(runs: Runs) -> tuple[str, str]:
-    """The page and the CSV table of the finished runs of a comparison."""
+def page(runs: Runs) -> dict[str, str]:
+    """The finished runs of a comparison as ``md``, ``csv`` and ``tex``."""
     comparison = runs.comparison
     of_table = {
         table: corrected(
@@ -322,4 +344,8 @@ def page(runs: Runs) -> tuple[str, str]:
     lacking = missing(runs)
     if lacking:
         parts += ["## Missing", "Runs that are not done, by method:", "\n".join(lacking)]
-    return "\n\n".join(parts) + "\n", as_csv(found, comparison.against)
+    return {
+        "md": "\n\n".join(parts) + "\n",
+        "csv": as_csv(found, comparison.against),
+        "tex": as_latex(found, comparison.against),
+    }

@@ -6,8 +6,10 @@ memory. What is varied is in the recipes under `tuning` and in `tuning.yaml`.
 
     python benchmarks/tune.py STORE [--methods a,b] [--minutes 60] [--workers 2]
     python benchmarks/tune.py STORE --write         also write the best options to the recipes
+    python benchmarks/tune.py STORE --methods my_module:MyMethod --out FOLDER --write
 
-Writes ``tuning.md`` and ``tuning.csv`` in ``benchmarks/results``. Trials are files in ``WORK``,
+The last tunes a method of your own, whose recipe is beside its module. Writes ``tuning.md`` and
+``tuning.csv`` in ``benchmarks/results`` or in FOLDER. Trials are files in ``WORK``,
 archived in ``benchmarks/results/runs/tuning.tar.xz``; repeat the command to continue.
 """
 
@@ -28,7 +30,7 @@ from tuning_search import Search, key
 from tuning_trials import Trials, common, options_of, tuned_methods
 
 from cign.layers.fusion import Fusion
-from cign.methods import default_recipe
+from cign.methods import default_recipe, method_class
 from cign.utils.code_version import PACKAGE, count_versions, statement
 from cign.utils.files import read_json, write_text
 from cign.utils.options import read_recipe
@@ -224,14 +226,23 @@ def _source(row: Row) -> str:
     return f"trial {row['trial']}, memory {row['memory']} (benchmarks/results/tuning.md)"
 
 
-def write_results(rows: list[Row], codes: list[Any]) -> None:
+def recipe_path(name: str) -> Path:
+    """The file of a method's recipe: in the package, or beside the module of the method."""
+    cls = method_class(name)
+    if cls.__module__.startswith("cign."):
+        return RECIPES / f"{cls.name}.yaml"
+    return Path(str(sys.modules[cls.__module__].__file__)).with_name(f"{cls.name}.yaml")
+
+
+def write_results(rows: list[Row], codes: list[Any], folder: Path) -> None:
     """Write all trials as CSV, and the chosen ones as a page."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(RESULTS / "tuning.csv", text.getvalue())
-    write_text(RESULTS / "tuning.md", page(rows, codes))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "tuning.csv", text.getvalue())
+    write_text(folder / "tuning.md", page(rows, codes))
 
 
 def page(rows: list[Row], codes: list[Any]) -> str:
@@ -266,7 +277,7 @@ def page(rows: list[Row], codes: list[Any]) -> str:
             round(sum(r["cpu_seconds"] for r in same)),
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    lines += ["", statement(count_versions(codes))]
+    lines += ["", statement(count_versions([code] for code in codes))]
     return "\n".join(lines) + "\n"
 
 
@@ -281,32 +292,37 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--publish", action="store_true", help="make no trials")
     parser.add_argument("--write", action="store_true", help="write the best trials to the recipes")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the page")
     given = parser.parse_args()
-    restore(given.work)
     names = given.methods.split(",") if given.methods else tuned_methods()
+    others = [name for name in names if name not in tuned_methods()]
+    if others and given.out == RESULTS:
+        parser.error(f"{others[0]} needs --out, since the published page has no further methods")
+    restore(given.work)
     every = {
         name: [
             Trials(method=name, memory=memory, store=given.store, work=given.work)
             for memory in default_recipe(name).tuning["memory"]
         ]
-        for name in tuned_methods()
+        for name in (others or tuned_methods())
     }
     failed = {}
     if not given.publish:
         chosen = [one for name in names for one in every[name]]
         failed = make_trials(chosen, minutes=given.minutes, num_workers=given.workers)
-        archive(given.work)
+        if not others:
+            archive(given.work)
     rows = {name: [rows_of(one) for one in some] for name, some in every.items()}
     files = sorted((given.work / "trials").glob("*/*.json"))
     codes = [read_json(file, "trial")["code"] for file in files]
     flat = [row for some in rows.values() for each in some for row in each]
     if flat:
-        write_results(flat, codes)
+        write_results(flat, codes, given.out)
     for name in names if given.write else []:
         if all(rows[name]):
             best = [next(row for row in each if row["chosen"]) for each in rows[name]]
             write_recipe(
-                RECIPES / f"{name}.yaml",
+                recipe_path(name),
                 {
                     one.memory: (row, chosen_options(row, one))
                     for one, row in zip(every[name], best, strict=True)

@@ -127,7 +127,11 @@ class Trials:
     @property
     def folder(self) -> Path:
         """Folder of the files."""
-        return self.work / "trials" / f"{self.method}-m{self.memory.replace('/', '-')}"
+        return (
+            self.work
+            / "trials"
+            / f"{self.method}-m{self.memory}".replace(":", ".").replace("/", "-")
+        )
 
     def path(self, point: Point) -> Path:
         """The file of a trial."""

@@ -203,6 +203,23 @@ def test_transformers_have_width_192_and_linear_trunks_none():
     }
 
 
+def test_a_method_of_ones_own_gets_a_row_in_every_table():
+    main = module("")
+    more = main.with_rows(comparison(), ["er@5/class", "cign.methods.masked:Masked"])
+    rows = {(row.method, row.memory) for section in more.sections for row in section.rows}
+    assert {("er", "5/class"), ("cign.methods.masked:Masked", "0")} <= rows
+    new = [job for job in more.jobs() if job.row.method == "cign.methods.masked:Masked"]
+    assert {job.table for job in new} == set(more.tables)
+    assert all(":" not in job.name and "/" not in job.name for job in new)
+    assert {job.part for job in main.chosen(new, "", "1,3")} == {1, 3}
+    with input_error("name-taken", "--row", "analytic"):
+        main.with_rows(comparison(), ["analytic"])
+    with input_error("bad-value", "memory", "many"):
+        main.with_rows(comparison(), ["er@many"])
+    with input_error("unknown-name", "method"):
+        main.with_rows(comparison(), ["nothing"])
+
+
 # ------------------------------------------------------------- resumption
 
 

@@ -107,7 +107,8 @@ def test_the_page_says_what_is_missing():
             "analytic": {0: [6, 6, 6, 6, 4], 1: [6, 6]},
         }
     )
-    text, table = page.page(runs)
+    found = page.page(runs)
+    text, table = found["md"], found["csv"]
     assert f"12 of {len(jobs)} runs are done.**" in text
     assert "12 runs: commit aaaaaaaaaa" in text
     assert "| analytic | 0 | 10.0 | 20.0 | 56.0 ± 8.9 | \N{MINUS SIGN}26.0 [" in text
@@ -137,6 +138,12 @@ def test_differences_that_hold_after_the_correction_are_marked():
     assert holds["cign_analytic"] == {"analytic"}
     assert holds["analytic"] == {"cign_analytic"}
     assert "cign_analytic" not in holds["finetune"]
-    text, _ = page.page(runs)
+    text = page.page(runs)["md"]
     (row,) = [line for line in text.splitlines() if line.startswith("| cign_analytic")]
     assert row.count("] \\*") + row.count("] t \\*") == 1
+
+
+def test_the_tables_are_also_in_latex():
+    found = module("_page").page(runs_of({"analytic": {0: [6, 6, 6, 6, 4]}}))["tex"]
+    assert r"analytic & 0 & 10.0 & 20.0 & 56.0 $\pm$ 8.9 &" in found
+    assert r"\caption{real24 (random)}" in found

@@ -200,8 +200,10 @@ def test_the_page_has_a_row_for_each_search_and_the_archive_its_trials(lwf, tmp_
     one, rows = lwf
     monkeypatch.setattr(tune, "RESULTS", tmp_path)
     monkeypatch.setattr(tune, "ARCHIVE", tmp_path / "runs" / "tuning.tar.xz")
-    tune.write_results(rows, [])
+    codes = [{"version": "1.0", "commit": "a" * 40, "dirty": False}] * 3
+    tune.write_results(rows, codes, tmp_path)
     text = (tmp_path / "tuning.md").read_text()
+    assert "3 runs: commit aaaaaaaaaa" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| lwf")]
     best = next(row for row in rows if row["chosen"])
     assert f"| {best['audio_visual']} |" in line
@@ -210,3 +212,12 @@ def test_the_page_has_a_row_for_each_search_and_the_archive_its_trials(lwf, tmp_
     tune.restore(tmp_path / "again")
     found = sorted(p.name for p in (tmp_path / "again" / "trials" / "lwf-m0").iterdir())
     assert found == sorted(p.name for p in one.folder.iterdir())
+
+
+def test_recipes_are_in_the_package_or_beside_the_module(tmp_path, monkeypatch):
+    assert tune.recipe_path("lwf") == tune.RECIPES / "lwf.yaml"
+    (tmp_path / "one_method.py").write_text(
+        "from cign.methods.finetune import Finetune\nclass Plain(Finetune):\n    pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert tune.recipe_path("one_method:Plain") == tmp_path / "plain.yaml"

@@ -11,7 +11,8 @@ from cign.report.charts import Difference, interval_chart
 from cign.report.html import fill
 from cign.report.numbers import MODALITY_NAMES
 from cign.report.page import HEADLINE, LABELS
-from cign.report.text import flatten
+from cign.report.paper import latex_table, svg_file
+from cign.report.text import flatten, number
 from cign.utils.code_version import statement, warning
 from cign.utils.files import read_json, write_text
 from cign.vocabulary import MODALITIES
@@ -36,14 +37,16 @@ def is_bench(folder: Path) -> bool:
 
 
 def write_bench_report(folder: Path, out: Path) -> None:
-    """Write one self-contained HTML file about a bench.
+    """Write one self-contained HTML file about a bench, or what a paper needs of it.
 
     Args:
         folder: Folder of the bench.
-        out: Path of the file to write.
+        out: Path of the file to write: a LaTeX table if it ends in ``.tex``, the chart of the
+            differences if it ends in ``.svg``, otherwise HTML.
 
     Raises:
-        InputError: If the bench has no table yet, or its table has a different format.
+        InputError: If the bench has no table yet, its table has a different format, or there is
+            nothing to draw.
     """
     path = folder / TABLE
     if not path.exists():
@@ -55,7 +58,64 @@ def write_bench_report(folder: Path, out: Path) -> None:
         raise InputError(
             "wrong-format", f"{path} is not of format {FORMAT}: run the same `cign bench` again"
         )
-    write_text(out, fill("bench.html.j2", **_page(table)))
+    suffix = out.suffix.lower()
+    if suffix == ".tex":
+        write_text(out, _latex(table))
+    elif suffix == ".svg":
+        write_text(out, _svg(table, folder))
+    else:
+        write_text(out, fill("bench.html.j2", **_page(table)))
+
+
+def _latex(table: Mapping[str, Any]) -> str:
+    """One LaTeX table for each number of tasks."""
+    texts, against = [], table["against"]
+    for tasks in sorted({row["tasks"] for row in table["rows"]}):
+        shown = [r for r in table["rows"] if r["tasks"] == tasks and r["store"] == ALL_STORES]
+        best = _best(shown)
+        rows, bold = [], []
+        for i, row in enumerate(shown):
+            main = row["numbers"][MAIN]
+            spread = "" if main["std"] is None else f" ± {number(main['std'])}"
+            if best is not None and main["value"] == best:
+                bold.append((i, 2))
+            rows.append(
+                [
+                    str(row["method"]),
+                    str(row["memory"]),
+                    f"{number(main['value'])}{spread}",
+                    *([] if against is None else [_difference(main)]),
+                    *(number(row["numbers"][name]["value"]) for name, _ in _MAIN_COLUMNS),
+                ]
+            )
+        head = ["method", "memory", "audio-visual"]
+        head += [] if against is None else [f"difference from {against}"]
+        head += [name for _, name in _MAIN_COLUMNS]
+        caption = f"Last accuracy in percent, {tasks} task{'s' if tasks > 1 else ''}."
+        if against is not None:
+            caption += " Differences have 95 % intervals."
+        texts.append(latex_table(head, rows, caption=caption, num_names=2, bold=bold))
+    return "\n".join(texts)
+
+
+def _difference(number_of: Mapping[str, Any]) -> str:
+    value, low, high = (number_of[key] for key in ("difference", "low", "high"))
+    if value is None:
+        return ""
+    interval = "" if low is None else f" [{number(low, True)}, {number(high, True)}]"
+    return f"{number(value, True)}{interval}"
+
+
+def _svg(table: Mapping[str, Any], folder: Path) -> str:
+    """The differences from the method that all are compared with, for the most tasks."""
+    tasks = max(row["tasks"] for row in table["rows"])
+    chart = _section(tasks, [r for r in table["rows"] if r["tasks"] == tasks], table)["chart"]
+    if chart is None:
+        raise InputError(
+            "no-clips",
+            f"bench {folder} has no differences to draw: it needs a second method, and --against",
+        )
+    return svg_file(chart)
 
 
 def _page(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ def add_options(parser: CommandParser) -> None:
         metavar="FILE",
         type=path,
         help="file to write (default: report.html in the run folder; with several runs, in the "
-        "current folder)",
+        "current folder); of a bench, FILE.tex is a LaTeX table and FILE.svg the chart of the "
+        "differences",
     )
     parser.add_argument(
         "--no-frames",
@@ -55,6 +56,11 @@ def run(options: Any) -> None:
         raise InputError(
             "conflicting-options",
             f"{benches[0]} is a bench, whose report has no frames: leave out --no-frames",
+        )
+    if not benches and out.suffix.lower() in (".tex", ".svg"):
+        raise InputError(
+            "unsupported",
+            f"--out {out} needs a bench: compare runs with `cign bench`, or name an HTML file",
         )
     if benches:
         write_bench_report(benches[0], out)
