@@ -82,7 +82,7 @@ def kind_of(job: Job) -> str:
     clips = "few" if job.table.shots else "all"
     kind = job.table.dataset.replace("_", "-").partition("-")[0]
     tasks = job.table.num_tasks
-    return f"{backbone} {kind} {tasks} {clips} {job.row.method} {job.row.memory}"
+    return f"{backbone} {kind} {tasks} {clips} {job.row.name} {job.row.memory}"
 
 
 def known_seconds(work: Path, runs: Runs) -> Seconds:
@@ -190,7 +190,7 @@ def publish(work: Path, comparison: Comparison, folder: Path) -> None:
 def chosen(jobs: Sequence[Job], now: str, parts: str = "") -> list[Job]:
     """The runs of some methods and parts, each separated by commas; empty: all."""
     names = [name for name in now.split(",") if name]
-    known = sorted({job.row.method for job in jobs})
+    known = sorted({job.row.name for job in jobs})
     for name in names:
         if name not in known:
             raise one_of(name, known, "method in --now")
@@ -198,7 +198,7 @@ def chosen(jobs: Sequence[Job], now: str, parts: str = "") -> list[Job]:
     return [
         job
         for job in jobs
-        if (not names or job.row.method in names) and (not numbers or job.part in numbers)
+        if (not names or job.row.name in names) and (not numbers or job.part in numbers)
     ]
 
 

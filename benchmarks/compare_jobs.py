@@ -14,7 +14,7 @@ from compare_data import Data, data_of
 
 from cign.data.exemplar_memory import MemoryBudget
 from cign.methods import METHODS, default_recipe, method_class
-from cign.utils.options import configure
+from cign.utils.options import configure, with_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +24,19 @@ class Row:
     Attributes:
         method: Its name; another method than those of the package is ``module:Class``.
         memory: Budget of exemplars.
+        label: Name in the table if it is a variant of the method; empty for the method itself.
+        settings: Options of the variant that differ from the recipe, as ``NAME=VALUE``.
     """
 
     method: str
     memory: str = "0"
+    label: str = ""
+    settings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name in the table."""
+        return self.label or self.method
 
     @property
     def trains_on_all(self) -> bool:
@@ -109,20 +118,20 @@ class Job:
     @property
     def name(self) -> str:
         """Name of its file, without suffix."""
-        method = self.row.method.replace(":", ".")
+        method = self.row.name.replace(":", ".").replace(", ", "-").replace(" ", "-")
         memory = self.row.memory.replace("/", "-")
         return f"{self.table.name}-{method}-m{memory}-o{self.order}-f{self.part}"
 
     def plain(self) -> dict[str, Any]:
         """The job as JSON values; `Job.of` reads them."""
-        return dataclasses.asdict(self)
+        return _plain(dataclasses.asdict(self))
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Job:
         """A job from the values of `plain`."""
         return cls(
             table=Table(**values["table"]),
-            row=Row(**values["row"]),
+            row=Row(**{**values["row"], "settings": tuple(values["row"]["settings"])}),
             order=values["order"],
             part=values["part"],
             limits=Limits(**values["limits"]),
@@ -223,6 +232,7 @@ def options_of(row: Row, limits: Limits) -> list[Any]:
     if row.trains_on_all:
         return [row.method, {}]
     cls, options = method_class(row.method), default_recipe(row.method).options_for(row.memory)
+    options = with_settings(options, row.settings)
     filled: Any = configure(cls.Options, options, f"recipe of {row.method}")
     has_transformer = getattr(filled, "trunk", "transformer") == "transformer"
     if limits.width and has_transformer and getattr(filled, "width", 0) is None:

@@ -128,7 +128,9 @@ class Runs:
         runs = [kept for order in self._runs(table, row) for kept in order]
         if not runs:
             return None
-        others = [Row(method=name) for name in self.comparison.against if name != row.method]
+        rows = self.comparison.section_of(table).rows
+        found = (next((r for r in rows if r.name == n), None) for n in self.comparison.against)
+        others = [other for other in found if other is not None and other != row]
         forgotten = [kept.record["modalities"]["audio_visual"]["forgetting"] for kept in runs]
         stored = [kept.record.get("bytes_kept") for kept in runs]
         return Line(
@@ -139,7 +141,7 @@ class Runs:
             stored_mb=None if None in stored else float(np.mean(stored)) / 1e6,
             cpu_seconds=float(np.mean([kept.record["cpu_seconds"] for kept in runs])),
             differences={
-                other.method: self.difference(table, row, other)
+                other.name: self.difference(table, row, other)
                 for other in others
                 if self.orders(table, other)
             },
@@ -158,7 +160,7 @@ class Runs:
             if self._clips(table, row, part) == self._clips(table, other, part)
         ]
         if len(draws) < table.data.num_parts:
-            raise ValueError(f"{row.method} and {other.method} were tested on different clips")
+            raise ValueError(f"{row.name} and {other.name} were tested on different clips")
         found = paired_intervals(observed, draws)
         return Difference(
             value=observed.mean(axis=0),
@@ -204,7 +206,7 @@ def missing(runs: Runs) -> list[str]:
     counts: dict[Table, dict[str, int]] = {}
     for job in runs.comparison.jobs():
         if job.name not in runs.kept:
-            label = f"{job.row.method}" + (f" ({job.row.memory})" * (job.row.memory != "0"))
+            label = job.row.name + (f" ({job.row.memory})" * (job.row.memory != "0"))
             of_table = counts.setdefault(job.table, {})
             of_table[label] = of_table.get(label, 0) + 1
     return [
@@ -229,7 +231,7 @@ def table_lines(lines: Sequence[Line], against: Sequence[str]) -> list[str]:
     result = [f"| {' | '.join(columns)} |", f"| --- | --- {'| ---: ' * (len(columns) - 2)}|"]
     for line in lines:
         audio, visual, both = line.last.mean(axis=0)
-        cells = [line.row.method, line.row.memory, number(audio), number(visual)]
+        cells = [line.row.name, line.row.memory, number(audio), number(visual)]
         spread = f" ± {number(line.last[:, -1].std(ddof=1))}" if len(line.last) > 1 else ""
         cells.append(f"{number(both)}{spread}")
         cells += [
@@ -263,7 +265,7 @@ def as_latex(found: Mapping[Table, Sequence[Line]], against: Sequence[str]) -> s
             spread = f" ± {number(line.last[:, -1].std(ddof=1))}" if len(line.last) > 1 else ""
             rows.append(
                 [
-                    *(line.row.method, line.row.memory, number(audio), number(visual)),
+                    *(line.row.name, line.row.memory, number(audio), number(visual)),
                     f"{number(both)}{spread}",
                     *(in_words(line.differences.get(name), 2) for name in against),
                 ]
@@ -287,7 +289,7 @@ def as_csv(found: Mapping[Table, Sequence[Line]], against: Sequence[str]) -> str
         for line in lines:
             cells: list[object] = [table.backbone, table.dataset, table.shots or ""]
             cells.append(table.num_tasks)
-            cells += [line.row.method, line.row.memory, len(line.orders)]
+            cells += [line.row.name, line.row.memory, len(line.orders)]
             for own in line.last.T:
                 cells += [f"{own.mean():.4f}", f"{own.std(ddof=1):.4f}" if len(own) > 1 else ""]
             for name in against:

@@ -203,6 +203,22 @@ def test_transformers_have_width_192_and_linear_trunks_none():
     }
 
 
+def test_a_variant_differs_by_its_settings_alone():
+    jobs, all_of_them = module("_jobs"), importlib.import_module("comparisons").COMPARISONS
+    for one in all_of_them.values():
+        every = one.jobs()
+        assert len({job.name for job in every}) == len(every)
+        assert [jobs.Job.of(job.plain()) for job in every] == every
+        for row in {job.row for job in every if job.row.label}:
+            reference, options = jobs.options_of(row, one.limits)
+            plain = jobs.options_of(jobs.Row(method=row.method, memory=row.memory), one.limits)
+            assert plain[0] == reference
+            named = {setting.partition("=")[0] for setting in row.settings}
+            changed = {name for name in options if options[name] != plain[1][name]}
+            assert changed <= named
+            assert changed  # otherwise it is the method itself
+
+
 def test_a_method_of_ones_own_gets_a_row_in_every_table():
     main = module("")
     more = main.with_rows(comparison(), ["er@5/class", "cign.methods.masked:Masked"])
