@@ -150,14 +150,26 @@ REFUSED = [
     ("av_cil", {"logit_weight": 0, "temperature": 3}, "temperature is 3.0", "logit_weight 0"),
     (
         "av_cil",
-        {"attention_weight": 0, "attention_clips": "memory"},
-        "attention_clips is memory",
+        {"attention_weight": 0, "spatial_share": 1},
+        "spatial_share is 1.0",
         "attention_weight 0",
+    ),
+    (
+        "av_cil",
+        {"class_weight": 0, "class_mean": "positives"},
+        "class_mean is positives",
+        "class_weight 0",
     ),
     (
         "av_cil",
         {"instance_weight": 0, "class_weight": 0, "similarity_temperature": 1},
         "similarity_temperature is 1.0",
+        "give one of them a value",
+    ),
+    (
+        "av_cil",
+        {"instance_weight": 0, "class_weight": 0, "constraints_from": "first"},
+        "constraints_from is first",
         "give one of them a value",
     ),
     ("ewc", {"strength": 0, "num_fisher_clips": 5}, "num_fisher_clips is 5", "strength 0"),

@@ -1,7 +1,7 @@
 """AV-CIL: audio-visual similarity constraints and distillation of audio-guided attention.
 
-Audio-Visual Class-Incremental Learning, Pian et al., ICCV 2023. Written only from the description
-in the paper; docs/methods/av_cil.md lists what is ours.
+Audio-Visual Class-Incremental Learning, Pian et al., ICCV 2023. docs/methods/av_cil.md lists what
+equals the paper or the authors' code, and what is ours.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from torch import Tensor
 from cign.errors import InputError, one_of
 from cign.losses.separated import separated_cross_entropy, task_wise_distillation
 from cign.losses.similarity import (
+    ClassMean,
     attention_distillation,
     class_contrast,
     instance_contrast,
     pair_similarities,
 )
-from cign.methods.base import Batch, Losses, Setup
+from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
 from cign.methods.old_outputs import Outputs
-from cign.methods.phases import Phase
+from cign.methods.phases import Phase, check_old_share, num_old_clips, replay_phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.networks.encoder import Encoder
@@ -34,41 +35,53 @@ from cign.vocabulary import MODALITIES
 
 @dataclass(frozen=True, kw_only=True)
 class AvCilOptions(HeadsOptions):
-    """Options of `av_cil`; the values are ours.
+    """Options of `av_cil`; "authors" are the settings of their code.
 
     Attributes:
-        common_dim: Width of the common space of audio and visual features; None uses that of the
-            visual features.
-        similarity_temperature: Divides the cosine similarities in both contrastive losses.
-        instance_weight: Weight of the instance-level constraint.
-        class_weight: Weight of the class-level constraint.
-        attention_weight: Weight of the attention distillation.
-        attention_clips: Clips for the attention distillation: ``all`` of a batch or only those from
-            ``memory``.
-        logit_weight: Weight of the task-wise distillation of logits; 0 disables it.
-        temperature: Temperature of that distillation.
+        common_dim: Width of the features that are contrasted and classified; None uses that of the
+            visual tokens (authors: 768 for tokens of 768).
+        similarity_temperature: Divides the cosine similarities in both contrasts; 0.05 (authors).
+        instance_weight: Weight of the instance-level constraint; 0.5 for AVE, 0.1 for
+            Kinetics-Sounds and VGGSound100 (authors).
+        class_weight: Weight of the class-level constraint; 1 (authors).
+        class_mean: Divisor of the sum over the clips of a class in the class-level constraint:
+            ``pairs``, the clips of the batch (authors), or ``positives``, the clips of the class
+            (the paper's equation 7, according to a comment in the authors' code).
+        constraints_from: First task with the constraints: ``second`` (authors) or ``first`` (ours).
+        attention_weight: Weight of the attention distillation; 1 (authors).
+        spatial_share: Share of the spatial attention in it, the rest is of the temporal one; 0.5
+            (authors).
+        logit_weight: Weight of the task-wise distillation of logits; 1 (authors), 0 disables it.
+        temperature: Temperature of that distillation; 2 (authors).
+        old_share: Share of old clips in each batch; 1/3 (authors: 128 old and 256 new).
+            ``training.batch_size`` counts both.
     """
 
     common_dim: int | None = None
-    similarity_temperature: float = 0.1
+    similarity_temperature: float = 0.05
     instance_weight: float = 0.1
     class_weight: float = 1.0
-    attention_weight: float = 0.5
-    attention_clips: Literal["all", "memory"] = "all"
+    class_mean: ClassMean = "pairs"
+    constraints_from: Literal["first", "second"] = "second"
+    attention_weight: float = 1.0
+    spatial_share: float = 0.5
     logit_weight: float = 1.0
     temperature: float = 2.0
+    old_share: float = 1 / 3
 
     def __post_init__(self) -> None:
         """Reject options that would be ignored."""
         super().__post_init__()
         for weight, dependent in (
-            ("logit_weight", "temperature"),
-            ("attention_weight", "attention_clips"),
+            ("logit_weight", ("temperature",)),
+            ("attention_weight", ("spatial_share",)),
+            ("class_weight", ("class_mean",)),
         ):
             if getattr(self, weight) == 0.0:
-                refuse_ignored(self, (dependent,), f"{weight} 0", f"give {weight} a value")
+                refuse_ignored(self, dependent, f"{weight} 0", f"give {weight} a value")
         if self.instance_weight == self.class_weight == 0.0:
-            names, where = ("similarity_temperature",), "instance_weight and class_weight 0"
+            names = ("similarity_temperature", "constraints_from")
+            where = "instance_weight and class_weight 0"
             refuse_ignored(self, names, where, "give one of them a value")
 
 
@@ -84,14 +97,23 @@ class AvCil(WithTeacher):
     network: GuidedNetwork
 
     def __init__(self, setup: Setup, options: AvCilOptions) -> None:
-        if options.attention_clips not in ("all", "memory"):
-            raise one_of(options.attention_clips, ("all", "memory"), "attention_clips")
+        for name, allowed in (
+            ("class_mean", ("pairs", "positives")),
+            ("constraints_from", ("first", "second")),
+        ):
+            if getattr(options, name) not in allowed:
+                raise one_of(getattr(options, name), allowed, name)
         if not options.similarity_temperature > 0.0:
             raise InputError(
                 "bad-value",
                 f"similarity_temperature {options.similarity_temperature} is not positive: "
-                "use for example 0.1",
+                "use for example 0.05",
             )
+        if not 0.0 <= options.spatial_share <= 1.0:
+            raise InputError(
+                "bad-value", f"spatial_share {options.spatial_share} is not a share: use 0 to 1"
+            )
+        check_old_share(self.name, options.old_share, options.training)
         super().__init__(setup, options)
 
     def build_network(self) -> GuidedNetwork:
@@ -108,6 +130,13 @@ class AvCil(WithTeacher):
         """See `Method`: its attention needs all tokens."""
         return False
 
+    def phases(self, data: TaskData) -> list[Phase]:
+        """One pass is over the new clips; each batch also has a fixed number of exemplars."""
+        share, training = self.options.old_share, self.options.training
+        # As in the authors' code, a batch never needs an exemplar twice.
+        num_old = min(num_old_clips(share, training.batch_size), len(data.memory))
+        return [replay_phase(data.new, data.memory, training, num_old)]
+
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """All losses of a batch; distillation losses only from the second task on."""
         o = self.options
@@ -118,9 +147,13 @@ class AvCil(WithTeacher):
             losses[modality] = separated_cross_entropy(
                 logits[modality], batch.targets, self.num_old
             )
-        similarities = pair_similarities(now.audio, now.visual, o.similarity_temperature)
-        losses["instance"] = o.instance_weight * instance_contrast(similarities)
-        losses["class"] = o.class_weight * class_contrast(similarities, batch.labels)
+        if self.num_old or o.constraints_from == "first":
+            similarities = pair_similarities(
+                now.features["audio"], now.guided, o.similarity_temperature
+            )
+            losses["instance"] = o.instance_weight * instance_contrast(similarities)
+            contrast = class_contrast(similarities, batch.labels, o.class_mean)
+            losses["class"] = o.class_weight * contrast
         if self.num_old:
             losses.update(self._distillation(batch, now, logits))
         return losses
@@ -128,10 +161,11 @@ class AvCil(WithTeacher):
     def _distillation(self, batch: Batch, now: GuidedOutput, logits: dict[str, Tensor]) -> Losses:
         """Distillation of the logits and the audio-guided attention of the previous model."""
         o, old = self.options, self.old_outputs.of(batch)
-        counts = batch.from_memory
-        if o.attention_clips == "all":
-            counts = torch.ones_like(counts)
-        distance = attention_distillation(old["log_attention"], now.log_attention, counts)
+        spatial, temporal = (
+            attention_distillation(old[name], getattr(now, name), batch.from_memory)
+            for name in ("log_spatial", "log_temporal")
+        )
+        distance = o.spatial_share * spatial + (1.0 - o.spatial_share) * temporal
         losses = {"attention": o.attention_weight * distance}
         if o.logit_weight:
             for modality in MODALITIES:
@@ -145,4 +179,10 @@ class AvCil(WithTeacher):
         teacher = self.teacher.frozen
         assert isinstance(teacher, GuidedNetwork)
         old = teacher.read(batch.audio, batch.visual)
-        return {**teacher.classify(old.features), "log_attention": old.log_attention}
+        attention = {"log_spatial": old.log_spatial, "log_temporal": old.log_temporal}
+        return {**teacher.classify(old.features), **attention}
+
+    def embed(self, audio: Tensor, visual: Tensor) -> Tensor:
+        """Audio and guided visual features, whose sum the fused head takes, shape [B, 2 E]."""
+        found = self.network.read(audio, visual)
+        return torch.cat([found.features["audio"], found.guided], dim=-1)

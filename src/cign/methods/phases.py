@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -132,6 +132,42 @@ class Phase:
             return options.learning_rate * (step + 1) / rise
         progress = (step - rise) / max(1, total - rise)
         return options.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def check_old_share(method: str, share: float, options: TrainingOptions) -> None:
+    """Reject a share of old clips that leaves no place for old or for new ones in a batch.
+
+    Args:
+        method: Name of the method, for the message.
+        share: Share of old clips in each batch.
+        options: Options of the phase.
+    """
+    if not 0.0 < share < 1.0 or options.batch_size < 2:
+        raise InputError(
+            "bad-value",
+            f"{method} needs old and new clips in each batch, not old_share {share} "
+            f"of {options.batch_size}: use a share between 0 and 1 and 2 clips or more",
+        )
+
+
+def num_old_clips(share: float, batch_size: int) -> int:
+    """Number of old clips in a batch, at least one and not all."""
+    return min(batch_size - 1, max(1, round(share * batch_size)))
+
+
+def replay_phase(new: IntArray, memory: IntArray, options: TrainingOptions, num_old: int) -> Phase:
+    """A phase of passes over the new clips, with a fixed number of exemplars in each batch.
+
+    Args:
+        new: Indices of the new clips.
+        memory: Indices of the exemplars; without any, batches have new clips only.
+        options: Options of the phase; ``batch_size`` counts new and old clips.
+        num_old: Number of old clips in each batch.
+    """
+    if len(memory) == 0:
+        return Phase(name="train", indices=new, options=options)
+    options = replace(options, batch_size=options.batch_size - num_old)
+    return Phase(name="train", indices=new, options=options, replay=memory, num_replay=num_old)
 
 
 def make_optimizer(

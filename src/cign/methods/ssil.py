@@ -5,14 +5,13 @@ SS-IL: Separated Softmax for Incremental Learning, Ahn et al., ICCV 2021.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
-from cign.errors import InputError
 from cign.losses.separated import separated_cross_entropy, task_wise_distillation
 from cign.methods.base import Batch, Losses, Setup, TaskData
 from cign.methods.finetune import HeadsOptions
-from cign.methods.phases import Phase
+from cign.methods.phases import Phase, check_old_share, num_old_clips, replay_phase
 from cign.methods.registry import register_method
 from cign.methods.teacher import WithTeacher
 from cign.utils.options import refuse_ignored
@@ -52,31 +51,14 @@ class Ssil(WithTeacher):
     options: SsilOptions
 
     def __init__(self, setup: Setup, options: SsilOptions) -> None:
-        if not 0.0 < options.old_share < 1.0 or options.training.batch_size < 2:
-            raise InputError(
-                "bad-value",
-                f"ssil needs old and new clips in each batch, not old_share {options.old_share} "
-                f"of {options.training.batch_size}: use a share between 0 and 1 "
-                "and 2 clips or more",
-            )
+        check_old_share(self.name, options.old_share, options.training)
         super().__init__(setup, options)
 
     def phases(self, data: TaskData) -> list[Phase]:
         """One pass is over the new clips; each batch also has a fixed number of exemplars."""
         training = self.options.training
-        if len(data.memory) == 0:
-            return [Phase(name="train", indices=data.new, options=training)]
-        size = training.batch_size
-        num_old = min(size - 1, max(1, round(self.options.old_share * size)))
-        return [
-            Phase(
-                name="train",
-                indices=data.new,
-                options=replace(training, batch_size=size - num_old),
-                replay=data.memory,
-                num_replay=num_old,
-            )
-        ]
+        num_old = num_old_clips(self.options.old_share, training.batch_size)
+        return [replay_phase(data.new, data.memory, training, num_old)]
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """Separated cross-entropy and task-wise distillation of each modality."""

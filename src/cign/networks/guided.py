@@ -1,8 +1,8 @@
 """The trunk with a fused head on audio-guided visual attention.
 
-Source: Pian et al. 2023, AV-CIL, from the description in the paper. Only the fused head takes
-guided features: the visual-only prediction must not depend on audio.
-Legend: B clips, N visual tokens, D width, E width of the common space.
+Source: Pian et al. 2023, AV-CIL; dimensions and order of operations are those of the authors'
+code, the visual-only features and the norms are ours (docs/methods/av_cil.md).
+Legend: B clips, K frames, P tokens of a frame, D width of visual tokens, E width of the features.
 """
 
 from __future__ import annotations
@@ -10,50 +10,65 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
+from cign.layers.growing import GrowingLinear
 from cign.networks.encoder import Encoder
 from cign.networks.heads import HeadsNetwork, OnMap
+from cign.vocabulary import MODALITIES
 
 
 class GuidedOutput(NamedTuple):
     """Output of the network for a batch.
 
     Attributes:
-        features: Features of each modality, shapes [B, D], [B, D], [B, 2 D].
-        log_attention: Logarithm of the attention over the visual tokens, shape [B, N].
-        audio: Audio features in the common space, shape [B, E].
-        visual: Guided visual features in the common space, shape [B, E].
+        features: Features of each modality, shape [B, E]; the audio-visual ones are ``audio`` plus
+            ``guided``.
+        guided: Visual features of the tokens that audio attends to, shape [B, E].
+        log_spatial: Logarithm of the attention over the tokens of each frame, shape [B, K, P, D]:
+            each channel has its own.
+        log_temporal: Logarithm of the attention over the frames, shape [B, K, D].
     """
 
     features: dict[str, Tensor]
-    log_attention: Tensor
-    audio: Tensor
-    visual: Tensor
+    guided: Tensor
+    log_spatial: Tensor
+    log_temporal: Tensor
 
 
 class GuidedNetwork(HeadsNetwork):
-    """Three heads; the fused one takes the mean of visual tokens weighted by audio attention.
+    """Three heads on projected features; the fused one sees visual tokens weighted by audio.
+
+    Only the fused head takes guided features: the visual-only prediction must not depend on audio.
 
     Args:
         encoder: Encoder that provides the tokens of a batch.
-        common_dim: E; None uses the width of the visual features.
+        common_dim: E, the common width of audio and visual features; None uses D.
         **trunk: Further arguments of `HeadsNetwork`.
     """
 
-    def __init__(self, encoder: Encoder, *, common_dim: int | None = None, **trunk: Any) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        common_dim: int | None = None,
+        **trunk: Any,
+    ) -> None:
         super().__init__(encoder, **trunk)
-        common_dim = common_dim or self.dims["visual"]
-        # Without bias: an audio bias would add the same attention to every clip.
-        self.audio_projection = nn.Linear(self.dims["audio"], common_dim, bias=False)
-        self.visual_projection = nn.Linear(self.dims["visual"], common_dim, bias=False)
+        grid = encoder.shape.visual_grid
+        # Without a grid all tokens of a clip count as one frame.
+        self.frame_tokens = math.prod(grid) if grid else encoder.shape.num_visual_tokens
+        audio_dim, visual_dim = self.dims["audio"], self.dims["visual"]
+        common_dim = common_dim or visual_dim
+        self.audio_attention = nn.Linear(audio_dim, visual_dim)
+        self.visual_attention = nn.Linear(visual_dim, visual_dim)
+        self.audio_projection = nn.Linear(audio_dim, common_dim)
+        self.visual_projection = nn.Linear(visual_dim, common_dim)
+        self.dims = dict.fromkeys(MODALITIES, common_dim)
+        self.heads = nn.ModuleDict({name: GrowingLinear(common_dim) for name in MODALITIES})
 
     def read(self, audio: Tensor, visual: Tensor, on_map: OnMap | None = None) -> GuidedOutput:
-        """Features, attention and common-space features of a batch.
-
-        The attention is one soft-max over all visual tokens of all frames of a clip; in the paper
-        it is spatial and then temporal. Division by sqrt(E) makes it soft initially. Both are ours.
+        """Features and attention of a batch.
 
         Args:
             audio: As in `Encoder`.
@@ -61,19 +76,38 @@ class GuidedNetwork(HeadsNetwork):
             on_map: As in `HeadsNetwork.tokens`.
         """
         audio_tokens, visual_tokens = self.tokens(audio, visual, on_map)
-        features = self.pool(audio_tokens, visual_tokens)
-        audio_common = self.audio_projection(features["audio"])  # [B, E]
-        visual_common = self.visual_projection(self.visual_norm(visual_tokens))  # [B, N, E]
-        scores = torch.einsum("be,bne->bn", audio_common.tanh(), visual_common.tanh())
-        log_attention = (scores / math.sqrt(audio_common.shape[-1])).log_softmax(dim=1)
-        guided = torch.einsum("bn,bnd->bd", log_attention.exp(), visual_tokens)
-        guided = self.visual_norm(guided)
-        features["audio_visual"] = torch.cat([features["audio"], guided], dim=-1)
-        guided_common = self.visual_projection(guided)
-        return GuidedOutput(features, log_attention, audio_common, guided_common)
+        pooled = self.pool(audio_tokens, visual_tokens)
+        frames = visual_tokens.unflatten(1, (-1, self.frame_tokens))  # [B, K, P, D]
+        log_spatial, log_temporal = self.attend(pooled["audio"], self.visual_norm(frames))
+        of_frames = (log_spatial.exp() * frames).sum(dim=2)  # [B, K, D]
+        attended = self.visual_norm((log_temporal.exp() * of_frames).sum(dim=1))
+        features = {
+            "audio": self.audio_projection(pooled["audio"]).relu(),
+            "visual": self.visual_projection(pooled["visual"]).relu(),
+        }
+        guided = self.visual_projection(attended).relu()
+        features["audio_visual"] = features["audio"] + guided
+        return GuidedOutput(features, guided, log_spatial, log_temporal)
+
+    def attend(self, audio: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithms of the attention over the tokens of each frame and over the frames.
+
+        Args:
+            audio: Audio features, shape [B, D_a].
+            frames: Visual tokens of each frame, shape [B, K, P, D].
+
+        Returns:
+            Shapes [B, K, P, D] and [B, K, D].
+        """
+        query = self.audio_attention(audio).tanh()  # [B, D]
+        keys = self.visual_attention(frames).tanh()  # [B, K, P, D]
+        log_spatial = (keys * query[:, None, None]).log_softmax(dim=2)
+        of_frames = (log_spatial.exp() * keys).sum(dim=2)  # [B, K, D]
+        log_temporal = (of_frames * query[:, None]).log_softmax(dim=1)
+        return log_spatial, log_temporal
 
     def features(
         self, audio: Tensor, visual: Tensor, on_map: OnMap | None = None
     ) -> dict[str, Tensor]:
-        """Features of each modality, shapes [B, D], [B, D] and [B, 2 D]."""
+        """Features of each modality, shape [B, E]."""
         return self.read(audio, visual, on_map).features
