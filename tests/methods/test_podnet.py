@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from cign.data.store import Store
+from cign.data.tasks import split_into_tasks
 from cign.losses.pooled import pod_flat, pod_spatial
 from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.podnet import balanced_clips
 from cign.metrics.incremental import summarise
 from cign.networks.proxies import ProxyHead, cluster_centres
+from cign.runs.build import build_loop
+from cign.runs.configuration import RunConfig
+from cign.runs.training_data import TrainingData
+from cign.utils.progress import Silent
 from cign.vocabulary import MODALITIES
 from refusals import input_error
 from test_gradients import batch_of, phase
@@ -84,6 +90,32 @@ def test_with_the_linear_trunk_cached_tokens_leave_nothing_to_distil():
     assert not any(name.endswith("spatial") for name in losses)
     assert losses["audio_flat"].item() == pytest.approx(0.0, abs=1e-10)
     assert not losses["audio_flat"].requires_grad
+
+
+class Notes(Silent):
+    """Keeps the sentences that a run shows."""
+
+    def __init__(self):
+        self.texts = []
+
+    def note(self, text):
+        self.texts.append(text)
+
+
+def test_a_run_says_that_nothing_is_distilled(tiny):
+    store, progress = Store.open(tiny[1]), Notes()
+    for trunk, number in (("linear", 1), ("transformer", 0)):
+        config = RunConfig.of(
+            "podnet",
+            options={"trunk": trunk},
+            tasks=split_into_tasks(store.class_names, 2).groups,
+            backbone="small-random",
+            memory="8",
+        )
+        progress.texts.clear()
+        build_loop(config, TrainingData.open(config, store), progress)
+        found = [text for text in progress.texts if "distils nothing" in text]
+        assert len(found) == number
 
 
 class TinyBackbone(torch.nn.Module):

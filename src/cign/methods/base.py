@@ -219,6 +219,11 @@ class Method(nn.Module, ABC):
         return False
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a run prints, for example on parts that the options leave inactive."""
+        return ()
+
+    @property
     def state_bytes(self) -> int:
         """Bytes stored about earlier clips besides the exemplars, for example statistics."""
         return 0

@@ -84,12 +84,21 @@ class Podnet(WithTeacher):
     options: PodnetOptions
 
     def __init__(self, setup: Setup, options: PodnetOptions) -> None:
-        if setup.backbone is None and options.trunk == "linear":
-            # The distilled outputs do not depend on any parameter.
+        if not _distils(setup, options):
             names = ("spatial_weight", "flat_weight", "adaptive")
             where = "trunk linear on cached tokens"
             refuse_ignored(options, names, where, "use trunk transformer")
         super().__init__(setup, options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Method`."""
+        if _distils(self.setup, self.options):
+            return ()
+        return (
+            "podnet with trunk linear on cached tokens distils nothing: it is the proxy classifier "
+            "with balanced fine-tuning; trunk transformer has pooled outputs distillation",
+        )
 
     def build_network(self) -> HeadsNetwork:
         """A network without classes."""
@@ -212,6 +221,11 @@ class Podnet(WithTeacher):
                 for modality in MODALITIES
             }
         )
+
+
+def _distils(setup: Setup, options: PodnetOptions) -> bool:
+    """Whether any distilled output depends on a parameter."""
+    return setup.backbone is not None or options.trunk == "transformer"
 
 
 def balanced_clips(data: TaskData) -> IntArray:

@@ -84,6 +84,8 @@ def build_loop(config: RunConfig, data: TrainingData, progress: Progress | None 
         multi_label=data.clips.is_multi_label,
         blocks=data.blocks,
     )
+    for sentence in method.notes:
+        progress.note(sentence)
     source: ClipSource = data.source
     if method.needs_only_means:
         source = MeanTokens(source)
