@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,15 @@ CASES: dict[str, dict[str, Any]] = {
         "memory": MEMORY,
     },
     "ssil": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
+    "av_cil": {
+        "modality": "audio_visual",
+        "options": {
+            "training": {**TRAINING, "learning_rate": 1e-2, "optimizer": "adam"},
+            "instance_weight": 0.5,
+        },
+        "memory": MEMORY,
+        "visual_grid": (1, 2),  # two frames
+    },
     "er": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "derpp": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
     "er_ace": {"modality": "audio_visual", "options": TRUNK, "memory": MEMORY},
@@ -203,7 +212,8 @@ class Recorder:
         """Whether a loss belongs to the modality; not by prefix, for ``audio`` begins two names."""
         assert self.modality is not None
         parts = ("distillation", "spatial", "flat", "keys", "replay", "logits")
-        return name in (self.modality, *(f"{self.modality}_{part}" for part in parts))
+        of_both = ("instance", "class", "attention")
+        return name in (self.modality, *(f"{self.modality}_{part}" for part in parts), *of_both)
 
     def finish(self) -> dict[str, np.ndarray]:
         """Everything recorded, as arrays."""
@@ -229,7 +239,8 @@ def run(name: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     case = CASES[name]
     cls = method_class(case.get("method", name))
     options = configure(cls.Options, {"training": TRAINING, **case["options"]}, name)
-    setup = Setup(shape=SHAPE, blocks=blocks() if cls.needs_blocks else None)
+    shape = replace(SHAPE, visual_grid=case.get("visual_grid", SHAPE.visual_grid))
+    setup = Setup(shape=shape, blocks=blocks() if cls.needs_blocks else None)
     torch.manual_seed(2)
     recorder = Recorder(cls(setup, options), case["modality"])
     names = [f"class {c}" for c in range(NUM_CLASSES)]
