@@ -18,24 +18,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from cign.errors import InputError
-from cign.methods.adaptation import ADAPTATION, Adaptation
-from cign.methods.base import Batch, Losses, Method, Setup, TaskData
+from cign.methods.base import Batch, Setup, TaskData
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.closed_form_output import output_from_scores
 from cign.methods.leave_one_out import add_losses, clips_to_score
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.one_pass import OnePass
 from cign.methods.output import Output
-from cign.methods.phases import Phase, TrainingOptions
 from cign.methods.selection import balance
 from cign.networks.ridge import solve_ridge
 from cign.networks.token_ridge import TokenStatistics, assign_tokens, with_columns, without_entry
 from cign.vocabulary import UNIMODAL
 
 
-class ClosedForm(Method):
+class ClosedForm(OnePass):
     """A method that stores sums over clips instead of clips.
 
     It satisfies the protocols `cign.methods.capabilities.Updatable` and ``SumsOverClips``.
@@ -43,10 +41,6 @@ class ClosedForm(Method):
 
     Options: ClassVar[type] = ClosedFormOptions
     options: ClosedFormOptions
-    uses_memory: ClassVar[bool] = False
-    order_matters: ClassVar[bool] = False
-    seed_matters: ClassVar[bool] = False
-    needs_float64: ClassVar[bool] = True
     sums_over_clips: ClassVar[frozenset[str]] = frozenset(
         {"whole_gram", "whole_cross", "single_gram", "single_cross", "class_clips"}
     )
@@ -54,23 +48,12 @@ class ClosedForm(Method):
 
     def __init__(self, setup: Setup, options: Any) -> None:
         super().__init__(setup, options)
-        self.adaptation = None if setup.backbone is None else Adaptation(setup)
         dims = (setup.shape.audio_dim, setup.shape.visual_dim)
         settings = options.settings
         self.audio, self.visual = (
             ModalityRidge(dim, number, options, settings) for number, dim in enumerate(dims)
         )
         self.register_buffer("class_clips", torch.zeros(0, dtype=torch.float64))
-
-    @classmethod
-    def check_regime(cls, options: Any, regime: str) -> None:
-        """See `Method`."""
-        if regime == "frozen" and options.adaptation != ADAPTATION:
-            raise InputError(
-                "conflicting-options",
-                "adaptation trains encoders and would be ignored on cached tokens: leave it out, "
-                "or use --regime end-to-end",
-            )
 
     @classmethod
     def depends_on_order(cls, options: Any) -> bool:
@@ -124,30 +107,10 @@ class ClosedForm(Method):
 
     def grow(self, num_new: int) -> None:
         """Add columns for the new classes, which are solved after the task."""
-        if self.adaptation is not None and self.num_classes == 0:
-            self.adaptation.grow(num_new)
         for modality in UNIMODAL:
             self.of(modality).grow(num_new)
         self.class_clips = with_columns(self.class_clips, num_new)
         super().grow(num_new)
-
-    def phases(self, data: TaskData) -> list[Phase]:
-        """One pass over the new clips without optimisation; adaptation first in the first task."""
-        once = TrainingOptions(num_epochs=1, batch_size=self.options.batch_size)
-        phases = [Phase(name="statistics", indices=data.new, options=once, updates=False)]
-        if self.adaptation is not None and data.num_old == 0:
-            options = self.options.adaptation
-            phases.insert(0, Phase(name="adaptation", indices=data.new, options=options))
-        return phases
-
-    def learn(self, batch: Batch, phase: Phase) -> Losses | None:
-        """Add the clips to the sums, or train the encoders on them."""
-        if phase.updates and self.adaptation is not None:
-            return self.adaptation.losses(batch)
-        self.eval()  # no dropout or augmentation in the sums
-        with torch.no_grad():
-            self.absorb(batch)
-        return None
 
     def absorb(self, batch: Batch) -> None:
         """Add clips to the sums."""
@@ -214,18 +177,7 @@ class ClosedForm(Method):
         for modality in UNIMODAL:
             self.of(modality).remove(index)
         self.class_clips = without_entry(self.class_clips, index)
-        last = 0
-        for task, count in enumerate(self.class_counts):
-            last += count
-            if index < last:
-                self.class_counts[task] -= 1
-                return
-
-    def tokens(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens of a batch: cached tokens, or those of the adapted encoders (`Adaptation`)."""
-        if self.adaptation is None:
-            return audio, visual
-        return self.adaptation.encode(audio, visual)
+        self.forget_column(index)
 
     def class_tokens(self, modality: str) -> Tensor:
         """The solved class tokens, shape [W, C], weighted by the counts."""
