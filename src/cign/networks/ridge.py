@@ -52,8 +52,16 @@ class RandomFeatures(nn.Module):
         Args:
             x: Tokens, shape [..., D].
         """
+        return self.project(x).relu_()
+
+    def project(self, x: Tensor) -> Tensor:
+        """P x of normalised [..., D], shape [..., W]; a zero input gives zeros.
+
+        Args:
+            x: Tokens, shape [..., D].
+        """
         x = nn.functional.layer_norm(x, (self.in_features,))
-        return (x @ self.projection.to(x.dtype).T).relu_()
+        return x @ self.projection.to(x.dtype).T
 
     def rounding(self) -> Callable[[Tensor], Tensor]:
         """`forward` of float32 values with factors of the product and features rounded to bfloat16.
