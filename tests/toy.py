@@ -85,9 +85,11 @@ def quick_options(name: str, training: dict | None = None, **options) -> dict:
     hints = get_type_hints(method_class(name).Options)
     nested = [option for option, hint in hints.items() if hint is TrainingOptions]
     nested = [option for option in nested if option != "adaptation"]  # of encoders alone
-    smaller = {"analytic": {"width": 20, "ridge": [1.0]}, "cign_analytic": {"width": 20}}.get(
-        name, {}
-    )
+    smaller = {
+        "analytic": {"width": 20, "ridge": [1.0]},
+        "cign_analytic": {"width": 20},
+        "ranpac": {"width": 20},
+    }.get(name, {})
     if "depth" in hints and "trunk" not in hints:
         smaller = {"depth": 1}
     return {**dict.fromkeys(nested, training or QUICK), **smaller, **options}
