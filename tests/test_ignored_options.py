@@ -10,6 +10,7 @@ import torch
 from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.finetune import HeadsOptions
+from cign.methods.one_pass import OnePass
 from cign.methods.phases import TrainingOptions
 from cign.utils.options import configure
 from refusals import input_error
@@ -17,7 +18,9 @@ from toy import quick_options, toy_loop, toy_method
 
 QUICK = {"num_epochs": 2, "min_steps": 0, "batch_size": 8}
 # Clips that are absorbed together: documented as of no effect but on speed and rounding.
-SPEED_ALONE = {(name, ("batch_size",)) for name in ("analytic", "cign_analytic")}
+SPEED_ALONE = {
+    (name, ("batch_size",)) for name, method in METHODS.items() if issubclass(method, OnePass)
+}
 
 
 @pytest.fixture(autouse=True)
@@ -47,14 +50,20 @@ def alternatives(hint, default):
 
 def other_value(name, hint, value):
     """A value that is allowed and is not the one given."""
+    if name == "fusion":
+        return {"kind": "mean"}
     if name == "optimizer":
         return "sgd"  # without weight decay adam and adamw are one
     if choices := alternatives(hint, value):
         return choices[0]
     if value is None:
         return 8 if name == "width" else 3
+    if isinstance(value, tuple) and len(value) > 1:
+        return value[1:]  # candidates
     if isinstance(value, tuple):
         return tuple(1 - number for number in value)
+    if name in ("power", "gamma2"):
+        return value / 2
     if name == "num_heads":
         return value // 2
     if name == "batch_size":
@@ -113,7 +122,10 @@ def cases():
             for field in plain:
                 if field not in start and (name, (field,)) not in SPEED_ALONE:
                     yield pytest.param(name, start, (field,), id=f"{name}-{label}-{field}")
-        for group in (field for field, hint, _ in found if hint is TrainingOptions):
+        groups = [field for field, hint, _ in found if hint is TrainingOptions]
+        if issubclass(method, OnePass):
+            groups.remove("adaptation")  # end to end only; `check_regime` refuses it otherwise
+        for group in groups:
             for field, _, _ in fields_of(TrainingOptions):
                 yield pytest.param(name, {}, (group, field), id=f"{name}-{group}-{field}")
             for optimizer in ("sgd", "adamw"):
