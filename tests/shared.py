@@ -50,6 +50,10 @@ OPTIONS = {
     },
     "cign_replay": {"training": {"num_epochs": 2, "batch_size": 7}, "width": 32},
     "analytic": {"width": 30, "ridge": [1.0, 10.0], "batch_size": 5},
+    "ncm": {"metric": "euclidean", "batch_size": 5},
+    "slda": {"batch_size": 5},
+    "ranpac": {"width": 30, "batch_size": 5},
+    "fecam": {"batch_size": 5},
     "cign_analytic": {"width": 30, "batch_size": 5},
 }
 

@@ -65,6 +65,8 @@ SPECIAL = {
         "old_tokens": "frozen",
     },
 }
+SPECIAL |= {name: {"batch_size": 5} for name in ("ncm", "slda", "fecam")}
+SPECIAL["ranpac"] = {"width": 30, "batch_size": 5}
 # Methods that are not named above are stopped with quick options.
 OPTIONS = {name: SPECIAL.get(name) or quick_options(name) for name in METHODS}
 

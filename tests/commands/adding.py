@@ -14,7 +14,7 @@ from toy import FIXED
 
 OPTIONS = {
     name: {**FIXED[name], "width": 60, "ridge": [5.0]} for name in ("cign_analytic", "analytic")
-}
+} | {"ncm": {}, "slda": {}, "ranpac": {"width": 60, "ridge": [5.0]}, "fecam": {}}
 
 
 def refused(result, *parts):

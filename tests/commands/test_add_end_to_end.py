@@ -29,6 +29,9 @@ ADAPTATION = {"num_epochs": 1, "batch_size": 4}
 FIXED_OPTIONS = {
     name: {**FIXED[name], "width": 50, "ridge": [5.0], "adaptation": ADAPTATION} for name in FIXED
 }
+POOLED = {name: {"adaptation": ADAPTATION} for name in ("ncm", "slda", "fecam")} | {
+    "ranpac": {"width": 50, "ridge": [5.0], "adaptation": ADAPTATION}
+}
 SELECTING = {**FIXED_OPTIONS["cign_analytic"], "ridge": [5.0, 50.0], "caution": 0.0}
 
 
@@ -112,6 +115,27 @@ def test_adding_gives_what_a_second_task_gives(name, cign, adapted, tables, tiny
     modalities = again.evaluate(tiny[1])["modalities"]
     for modality, numbers in at_once.metrics["modalities"].items():
         assert modalities[modality]["last"] == numbers["last"]
+
+
+@pytest.mark.parametrize("name", list(POOLED))
+def test_methods_on_pooled_tokens_add_as_in_a_second_task(
+    name, cign, old_store, tables, tiny, rows, tmp_path
+):
+    trained(old_store, 1, POOLED[name], name=name, out=tmp_path / "run")
+    model = tmp_path / "run" / "model"
+    model = shutil.copytree(model, tmp_path / "model")
+    code, out, err = add(cign, model, tables[1], tiny)
+    assert code == 0, err
+    assert f"new classes: {rows[1][-1]} (6 clips)" in out
+    groups = (tuple(rows[1][:3]), tuple(rows[1][3:]))
+    at_once = trained(tiny[1], TaskSequence(groups), POOLED[name], name=name)
+    files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))
+    parts = [learner.predict(files, top=4) for learner in (Learner.load(model), at_once)]
+    for found, wanted in zip(*parts, strict=True):
+        for modality, expected in wanted.modalities.items():
+            ours = {one["label"]: one["probability"] for one in found.modalities[modality]}
+            for one in expected:
+                assert ours[one["label"]] == pytest.approx(one["probability"], abs=5e-3)
 
 
 def test_media_and_stored_tokens_give_the_same_predictions(model, tables, tiny, old_store):

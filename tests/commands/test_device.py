@@ -106,6 +106,10 @@ def test_closed_forms_are_refused_where_there_is_no_float64():
     assert {name for name, cls in METHODS.items() if cls.needs_float64} == {
         "analytic",
         "cign_analytic",
+        "fecam",
+        "ncm",
+        "ranpac",
+        "slda",
     }
 
 
