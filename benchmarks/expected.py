@@ -66,6 +66,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "temperature": [0.1],
         "count_power": [0.5],
     },
+    "ranpac": {"width": 500},
     "l2p": {"pooled": "tokens"},
     "icarl": TRANSFORMER,
     "podnet": {**TRANSFORMER, "initial_scale": 5.0},
