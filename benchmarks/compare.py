@@ -227,8 +227,8 @@ def with_rows(comparison: Comparison, texts: Sequence[str]) -> Comparison:
 
 def prepare(work: Path, real: Path, jobs: Sequence[Job]) -> None:
     """Prepare the stores of runs."""
-    for table in dict.fromkeys(job.table for job in jobs):
-        table.data.prepare(work, real, table.backbone)
+    for data, backbone in dict.fromkeys((job.table.data, job.backbone) for job in jobs):
+        data.prepare(work, real, backbone)
 
 
 def main() -> None:

@@ -28,9 +28,14 @@ from cign.errors import InputError, one_of
 from cign.utils.files import write_text
 
 # Name in a table -> backbone. The floor has the networks of `small` with random weights, and reads
-# the same frames and audio: both are in one store.
-BACKBONES = {"lite0+sfx": "lite0+sfx", "small": "small", "random": "small-random"}
-SHARED = {"random": "small"}
+# the same frames and audio, as do the stems of `small` for prompt methods: all are in one store.
+BACKBONES = {
+    "lite0+sfx": "lite0+sfx",
+    "small": "small",
+    "random": "small-random",
+    "small-stem": "small-stem",
+}
+SHARED = {"random": "small", "small-stem": "small"}
 REAL_SETS = ("real24", "real24_clutter", "real24_duets")
 MULTI_LABEL = ("real24_duets", "worlds-duet")
 # Read once, with frozen recipes; 1 and 1001-1004 are for tuning, 2-6 for development.

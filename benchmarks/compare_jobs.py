@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from all_clips import METHODS as ALL_CLIPS
-from compare_data import Data, data_of
+from compare_data import BACKBONES, Data, data_of
 
+from cign.backbones.blocks import STEM
 from cign.data.exemplar_memory import MemoryBudget
 from cign.methods import METHODS, default_recipe, method_class
 from cign.utils.options import configure, with_settings
@@ -48,9 +49,16 @@ class Row:
         """Whether it has exemplars."""
         return MemoryBudget.parse(self.memory).amount > 0
 
-    def supports(self, data: Data) -> bool:
-        """Whether the method can learn the labels."""
-        if not data.is_multi_label or self.trains_on_all:
+    @property
+    def needs_blocks(self) -> bool:
+        """Whether the method takes the tokens that enter a frozen transformer."""
+        return not self.trains_on_all and bool(method_class(self.method).needs_blocks)
+
+    def supports(self, table: Table) -> bool:
+        """Whether the method can learn the labels from the tokens."""
+        if self.needs_blocks and f"{table.backbone}{STEM}" not in BACKBONES:
+            return False
+        if not table.data.is_multi_label or self.trains_on_all:
             return True
         return bool(method_class(self.method).supports_multi_label)
 
@@ -122,6 +130,11 @@ class Job:
         memory = self.row.memory.replace("/", "-")
         return f"{self.table.name}-{method}-m{memory}-o{self.order}-f{self.part}"
 
+    @property
+    def backbone(self) -> str:
+        """One of `BACKBONES`: that of the table, or its stem."""
+        return self.table.backbone + (STEM if self.row.needs_blocks else "")
+
     def plain(self) -> dict[str, Any]:
         """The job as JSON values; `Job.of` reads them."""
         return _plain(dataclasses.asdict(self))
@@ -159,7 +172,7 @@ class Section:
         return [
             row
             for row in self.rows
-            if row.supports(table.data)
+            if row.supports(table)
             and table.dataset in (self.only.get(row.method, (None, 0))[0] or (table.dataset,))
         ]
 

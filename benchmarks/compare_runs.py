@@ -144,8 +144,7 @@ def _store(work: Path, job: Job) -> tuple[Store, str]:
     Raises:
         InputError: If the tokens are missing.
     """
-    folder = job.table.data.folder(work, job.part, job.table.backbone)
-    return _opened(folder, job.table.backbone)
+    return _opened(job.table.data.folder(work, job.part, job.backbone), job.backbone)
 
 
 @functools.lru_cache(maxsize=2)
