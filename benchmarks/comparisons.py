@@ -114,10 +114,7 @@ _PARTS_ROWS = (
     Row(
         method="cign_analytic",
         label="cign_analytic, mean of tokens",
-        settings=(
-            *("pooling=[mean]", "contrast=[0.0]", "saliency=[0.0]", "token_share=[0.0]"),
-            "assignment_temperature=[null]",
-        ),
+        settings=("pooling=[mean]",),
     ),
     Row(
         method="cign_analytic",

@@ -14,7 +14,7 @@ from cign.methods.options import MethodOptions
 from cign.methods.phases import TrainingOptions
 from cign.methods.selection import Settings
 from cign.networks.views import views_of
-from cign.utils.options import check_sizes
+from cign.utils.options import check_sizes, refuse_ignored
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 PRECISIONS = ("bfloat16", *DTYPES)
@@ -97,6 +97,9 @@ class ClosedFormOptions(MethodOptions):
                     "bad-value", f"{name} {list(values)} must list different values, at least one"
                 )
         _ = self.settings  # checks the views
+        if "tokens" not in self.pooling:
+            where = f"pooling {list(self.pooling)}"
+            refuse_ignored(self, _OF_TOKENS, where, "add tokens to pooling")
 
     @property
     def settings(self) -> Settings:
@@ -118,4 +121,5 @@ class ClosedFormOptions(MethodOptions):
         )
 
 
+_OF_TOKENS = ("contrast", "saliency", "token_share", "assignment_temperature", "num_single")
 _LISTS = ("token_share", "ridge", "assignment_temperature", "temperature", "count_power")
