@@ -136,6 +136,37 @@ def test_a_pair_made_by_hand_is_loaded_by_its_folder(tmp_path: Path) -> None:
     assert torch.allclose(ours, theirs, atol=1e-4)
 
 
+def test_a_pair_of_patches_and_more_blocks_is_written_loaded_and_prompted(tmp_path: Path) -> None:
+    from cign.backbones.pretrain.training import PretrainConfig, pretrain
+    from cign.backbones.registry import load_backbone, load_blocks
+
+    config = PretrainConfig(clips_per_class=0, seed=5, depth=3, patches=True)
+    pretrain(tmp_path / "vit", config)
+    pair = load_backbone(str(tmp_path / "vit"))
+    generator = torch.Generator().manual_seed(0)
+    audio = torch.rand(2, 48_000, generator=generator) - 0.5
+    frames = torch.randint(0, 256, (2, 1, 96, 96, 3), generator=generator, dtype=torch.uint8)
+    with torch.inference_mode():
+        found = pair.audio_tokens(audio), pair.visual_tokens(frames)
+    assert [part.shape for part in found] == [(2, 12, 192), (2, 36, 192)]
+    blocks = load_blocks(str(tmp_path / "vit-stem"), "l2p")
+    assert blocks.audio.num_blocks == blocks.visual.num_blocks == 3
+    # A patch is mapped linearly: its input token without the positional encoding, in a loop.
+    visual = pair.visual
+    patch = frames[0, 0, 16:32, 32:48].permute(2, 0, 1).double() / 255.0 * 4.0 - 2.0
+    weight, bias = visual.stem.map.weight.double(), visual.stem.map.bias.double()
+    wanted = torch.stack([(weight[i] * patch).sum() + bias[i] for i in range(len(weight))])
+    x = 4.0 * (frames[0].permute(0, 3, 1, 2).float() / 255.0) - 2.0
+    assert torch.allclose(visual.stem(x)[0, :, 1, 2].double(), wanted, atol=1e-4)
+    # Its weights do not fit the default shape, and a damaged record is named.
+    (tmp_path / "vit" / small.RECORD_FILE).unlink()
+    with input_error("missing-weights", "audio.safetensors"):
+        load_small_pair(tmp_path / "vit")
+    (tmp_path / "vit" / small.RECORD_FILE).write_text('{"config": {"depth": "deep"}}')
+    with input_error("damaged", "small.json"):
+        load_small_pair(tmp_path / "vit")
+
+
 def test_random_weights_follow_the_seed() -> None:
     first, again, other = (random_small_pair(seed)[0].project.weight for seed in (0, 0, 1))
     assert torch.equal(first, again)

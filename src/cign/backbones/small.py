@@ -11,6 +11,7 @@ D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,10 +25,12 @@ from cign.backbones.registered import register_backbone
 from cign.data.media.decode import PRESETS
 from cign.errors import InputError
 from cign.layers.transformer import Block
+from cign.utils.files import read_json
 
 STRIDE = 16
 SMALL_WIDTH = 192
 SMALL_PX = 96
+MOST_BLOCKS = 48
 AUDIO_FILE, VISUAL_FILE, RECORD_FILE = "audio.safetensors", "visual.safetensors", "small.json"
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
 
@@ -59,6 +62,29 @@ class Stem(nn.Module):
         return x
 
 
+class PatchStem(nn.Module):
+    """One linear map of each patch of 16 x 16 values, as in a vision transformer.
+
+    Args:
+        in_channels: Channels of the input.
+        width: Channels of the output.
+    """
+
+    def __init__(self, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.map = nn.Conv2d(in_channels, width, STRIDE, STRIDE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, C, H, W] to [B, width, H / 16, W / 16]; H and W are multiples of 16."""
+        out: Tensor = self.map(x)
+        return out
+
+
+def stem_of(in_channels: int, widths: Sequence[int], *, patches: bool) -> nn.Module:
+    """The convolutional stem, or the map of patches with the same output."""
+    return PatchStem(in_channels, widths[-1]) if patches else Stem(in_channels, widths)
+
+
 class SmallAudioEncoder(nn.Module):
     """Encodes audio as tokens over time; each covers all frequencies of 16 spectrogram frames.
 
@@ -69,6 +95,7 @@ class SmallAudioEncoder(nn.Module):
         stem_widths: Channels of the stem.
         num_mels: M, a multiple of 16.
         rate_hz: Sample rate.
+        patches: Whether patches are mapped linearly instead of by the convolutions of the stem.
     """
 
     def __init__(
@@ -79,11 +106,13 @@ class SmallAudioEncoder(nn.Module):
         stem_widths: Sequence[int] = (48, 96, 128),
         num_mels: int = 64,
         rate_hz: int = 16_000,
+        *,
+        patches: bool = False,
     ) -> None:
         super().__init__()
         self.width = width
         self.log_mel = LogMel(rate_hz=rate_hz, num_mels=num_mels)
-        self.stem = Stem(2, stem_widths)
+        self.stem = stem_of(2, stem_widths, patches=patches)
         self.project = nn.Linear(stem_widths[-1] * num_mels // STRIDE, width)
         self.place = nn.Conv1d(width, width, 5, padding=2, groups=width)
         self.blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio=2.0) for _ in range(depth))
@@ -134,6 +163,7 @@ class SmallVisualEncoder(nn.Module):
         num_heads: Heads of each.
         stem_widths: Channels of the stem.
         size_px: Side of the square that frames are resized to, a multiple of 16.
+        patches: As for `SmallAudioEncoder`.
     """
 
     def __init__(
@@ -143,11 +173,13 @@ class SmallVisualEncoder(nn.Module):
         num_heads: int = 6,
         stem_widths: Sequence[int] = (64, 96, 160),
         size_px: int = SMALL_PX,
+        *,
+        patches: bool = False,
     ) -> None:
         super().__init__()
         self.width = width
         self.size_px = size_px
-        self.stem = Stem(3, stem_widths)
+        self.stem = stem_of(3, stem_widths, patches=patches)
         self.project = nn.Linear(stem_widths[-1], width)
         self.place = nn.Conv2d(width, width, 3, padding=1, groups=width)
         self.blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio=2.0) for _ in range(depth))
@@ -176,11 +208,48 @@ class SmallVisualEncoder(nn.Module):
         return out.unflatten(0, (frames.shape[0], -1)).flatten(1, 2)
 
 
-def random_small_pair(seed: int = 0) -> tuple[SmallAudioEncoder, SmallVisualEncoder]:
+@dataclass(frozen=True, kw_only=True)
+class SmallShape:
+    """The shape of a pair.
+
+    Attributes:
+        depth: Transformer blocks of each encoder.
+        patches: Whether both start from patches (`PatchStem`) instead of convolutions; with more
+            blocks they are then shaped like vision transformers.
+    """
+
+    depth: int = 2
+    patches: bool = False
+
+    @classmethod
+    def of(cls, folder: Path) -> SmallShape:
+        """The shape that the record of a folder states; the default without one.
+
+        Raises:
+            InputError: If the record is damaged.
+        """
+        path = folder / RECORD_FILE
+        values = read_json(path, "record of the encoders") if path.is_file() else {}
+        config = values.get("config", {}) if isinstance(values, dict) else {}
+        depth, patches = config.get("depth", cls.depth), config.get("patches", cls.patches)
+        if not isinstance(depth, int) or not 1 <= depth <= MOST_BLOCKS or patches not in (0, 1):
+            raise InputError(
+                "damaged",
+                f"{path} names encoders of depth {depth!r} with patches {patches!r}: restore it",
+            )
+        return cls(depth=depth, patches=bool(patches))
+
+
+def random_small_pair(
+    seed: int = 0, shape: SmallShape | None = None
+) -> tuple[SmallAudioEncoder, SmallVisualEncoder]:
     """Build the pair with random weights."""
+    shape = shape or SmallShape()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return SmallAudioEncoder().eval(), SmallVisualEncoder().eval()
+        audio = SmallAudioEncoder(depth=shape.depth, patches=shape.patches)
+        visual = SmallVisualEncoder(depth=shape.depth, patches=shape.patches)
+    return audio.eval(), visual.eval()
 
 
 def load_small_pair(
@@ -189,14 +258,15 @@ def load_small_pair(
     """Load the pair in evaluation mode, in float32.
 
     Args:
-        folder: Folder of ``audio.safetensors`` and ``visual.safetensors`` (stored in float16).
+        folder: Folder of ``audio.safetensors`` and ``visual.safetensors`` (stored in float16), and
+            of ``small.json`` with their shape.
 
     Raises:
         InputError: If a file is missing, unreadable, or does not match the network exactly.
     """
     from safetensors.torch import load_file
 
-    pair = random_small_pair()
+    pair = random_small_pair(shape=SmallShape.of(folder))
     for encoder, name in zip(pair, (AUDIO_FILE, VISUAL_FILE), strict=True):
         path = folder / name
         try:
@@ -229,7 +299,8 @@ class SmallPair(Backbone):
         self.spec = PRESETS["small"]
         self.input_px = SMALL_PX
         if name == "small-random" or not weights:
-            self.audio, self.visual = random_small_pair()
+            shape = None if folder is None else SmallShape.of(folder)
+            self.audio, self.visual = random_small_pair(shape=shape)
         else:
             self.audio, self.visual = load_small_pair(folder or SHIPPED_WEIGHTS)
         self.audio_dim, self.visual_dim = self.audio.width, self.visual.width

@@ -34,10 +34,12 @@ from cign.backbones.pretrain.data import (
 )
 from cign.backbones.small import (
     AUDIO_FILE,
+    MOST_BLOCKS,
     RECORD_FILE,
     SHIPPED_WEIGHTS,
     VISUAL_FILE,
     SmallAudioEncoder,
+    SmallShape,
     SmallVisualEncoder,
     random_small_pair,
 )
@@ -65,6 +67,8 @@ class PretrainConfig:
         num_held_out: Clips per class for the recorded accuracy.
         seed: Seed of weights, clips and batches.
         bf16: Whether to train in bfloat16 where autocast allows it.
+        depth: See `SmallShape`.
+        patches: See `SmallShape`.
     """
 
     num_classes: int = 40
@@ -79,6 +83,8 @@ class PretrainConfig:
     num_held_out: int = 15
     seed: int = 0
     bf16: bool = True
+    depth: int = SmallShape.depth
+    patches: bool = SmallShape.patches
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -86,6 +92,13 @@ class PretrainConfig:
         if self.clips_per_class < 0:
             clips = self.clips_per_class
             raise InputError("bad-value", f"clips is {clips}: use 0 (random weights) or more")
+        if not 1 <= self.depth <= MOST_BLOCKS:
+            raise InputError("bad-value", f"depth is {self.depth}: use 1 to {MOST_BLOCKS}")
+
+    @property
+    def shape(self) -> SmallShape:
+        """The shape of the pair."""
+        return SmallShape(depth=self.depth, patches=self.patches)
 
 
 def pretrain(
@@ -106,7 +119,7 @@ def pretrain(
     start = time.perf_counter()
     accuracy: dict[str, float] = {}
     if config.clips_per_class == 0:
-        audio, visual = random_small_pair(config.seed)
+        audio, visual = random_small_pair(config.seed, config.shape)
     else:
         clips = training_clips(config.num_classes, config.clips_per_class, config.seed)
         tests = held_out_clips(config.num_classes, config.num_held_out, config.seed)
@@ -147,7 +160,7 @@ def fit_pair(
     train_set: PretrainSet, test_set: PretrainSet, config: PretrainConfig, progress: Progress
 ) -> tuple[SmallAudioEncoder, SmallVisualEncoder, dict[str, float]]:
     """Train both encoders; return them and their accuracy on held-out clips in percent."""
-    audio, visual = random_small_pair(config.seed)
+    audio, visual = random_small_pair(config.seed, config.shape)
     audio_batches = AudioBatches(train_set, torch.Generator().manual_seed(config.seed))
     visual_batches = VisualBatches(train_set, torch.Generator().manual_seed(config.seed))
     progress.start("Training the encoders", 2 * _num_steps(audio_batches.num_clips, config))
@@ -281,6 +294,10 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=defaults.clips_per_class, help="per class")
     parser.add_argument("--epochs", type=int, default=defaults.num_epochs)
     parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--depth", type=int, default=defaults.depth, help="transformer blocks")
+    parser.add_argument(
+        "--patches", action="store_true", help="linear patches instead of convolutions"
+    )
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     try:
@@ -289,6 +306,8 @@ def main() -> None:
             clips_per_class=options.clips,
             num_epochs=options.epochs,
             seed=options.seed,
+            depth=options.depth,
+            patches=options.patches,
         )
         record = pretrain(options.out, config, num_workers=options.workers, progress=_Lines())
     except CignError as error:
