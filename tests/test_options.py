@@ -71,9 +71,9 @@ def test_shipped_recipes_are_valid(name):
 def test_options_with_exemplars_are_laid_over_those_without():
     options = {"training": {"learning_rate": 0.1, "batch_size": 8}, "depth": 1}
     recipe = Recipe(method="cign", options=options, with_memory={"training": {"batch_size": 4}})
-    for none in (None, "0", " 0 ", "0/class", "00", "0MB"):
+    for none in (None, 0, "0", " 0 ", "0/class", "00", "0MB"):
         assert recipe.options_for(none) == options
-    for some in ("120", "5/class", "10MB", "01"):
+    for some in (120, "120", "5/class", "10MB", "01"):
         expected = {"training": {"learning_rate": 0.1, "batch_size": 4}, "depth": 1}
         assert recipe.options_for(some) == expected
     assert recipe.options["training"]["batch_size"] == 8

@@ -205,9 +205,9 @@ class Recipe:
     tuning: dict[str, Any] = dataclasses.field(default_factory=dict)
     name: str = ""
 
-    def options_for(self, memory: str | None) -> dict[str, Any]:
+    def options_for(self, memory: str | int | None) -> dict[str, Any]:
         """The options of runs with a budget of exemplars; None and ``0`` are none."""
-        if memory is None or re.match(r"\s*0+(?!\d)", memory):
+        if memory is None or re.match(r"\s*0+(?!\d)", str(memory)):
             return dict(self.options)
         return merged(self.options, self.with_memory)
 
