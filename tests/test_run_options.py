@@ -25,8 +25,16 @@ from cign.runs.options import RunOption
 from cign.runs.request import Request
 from refusals import input_error
 
-OTHER = {"regime": "end-to-end", "selection": "random", "device": "mps", "memory": "8"}
+OTHER = {
+    "regime": "end-to-end",
+    "selection": "random",
+    "device": "mps",
+    "memory": "8",
+    "stream": "fewshot",
+}
 OPTIONS = {"width": 60}
+# Settings without which a bench refuses an option.
+WITH = {"base_classes": {"stream": "fewshot"}, "shots": {"stream": "fewshot"}}
 
 
 def other(option):
@@ -46,7 +54,7 @@ def flags(command):
 
 @pytest.mark.parametrize("option", run_options(), ids=lambda option: option.name)
 def test_a_run_option_is_known_everywhere(option, tmp_path):
-    value = other(option)
+    value, needed = other(option), WITH.get(option.name, {})
     # Flags, under a heading.
     assert option.flag in flags("train")
     assert option.is_grid_axis or option.flag in flags("bench")
@@ -67,7 +75,7 @@ def test_a_run_option_is_known_everywhere(option, tmp_path):
     run = PlannedRun(
         name="", entry=None, world=0, groups=(), memory="8", order=0, seed=1, backbone="other"
     )
-    settings = {} if option.is_grid_axis else {option.name: value}
+    settings = {} if option.is_grid_axis else {option.name: value, **needed}
     grid = BenchConfig(stores=(tmp_path,), methods=("m",), tasks=(1,), settings=settings)
     assert run_settings(run, grid)[option.name] == value
     recorded = identity(grid, [], [])
@@ -260,7 +268,7 @@ def test_all_fields_of_groups_are_run_options():
     config = RunConfig.of("finetune")
     names = {
         name
-        for group in ("data", "exemplars", "training", "compute")
+        for group in ("data", "arrival", "exemplars", "training", "compute")
         for name in dataclasses.asdict(config)[group]
     }
     assert names == set(config.settings)

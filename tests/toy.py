@@ -12,13 +12,14 @@ from torch import nn
 from cign.backbones.blocks import FrozenBlocks, TokenBlocks
 from cign.data.batches import ArraySource
 from cign.data.exemplar_memory import ExemplarMemory, MemoryBudget
-from cign.data.tasks import TaskClips, split_into_tasks
+from cign.data.tasks import TaskClips
 from cign.layers.transformer import Transformer
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
 from cign.methods.phases import TrainingOptions
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
+from cign.runs.arrival import ArrivalConfig
 from cign.training.loop import Loop
 from cign.utils.options import configure
 
@@ -107,13 +108,17 @@ def toy_loop(
     per_class: int = 12,
     noise: float = 0.5,
     order: int = 0,
+    arrival: dict | None = None,
     **kwargs,
 ) -> Loop:
     labels, audio, visual = toy_tokens(num_classes, per_class, noise=noise)
     names = [f"class {c}" for c in range(num_classes)]
-    clips = TaskClips.of([(names[c],) for c in labels], split_into_tasks(names, num_tasks, order))
+    stream = ArrivalConfig(**(arrival or {}))
+    clips = TaskClips.of([(names[c],) for c in labels], stream.cut(names, num_tasks, order))
     is_test = np.arange(len(labels)) % 3 == 0
     train, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    clips = stream.drawn(clips, train, seed)
+    train = train[clips.arrival[train] >= 0]
     return Loop(
         method=toy_method(name, FAST if options is None else options),
         clips=clips,

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from cign.backbones.registry import resolve_name
 from cign.data.store import Store
-from cign.data.tasks import TaskSequence, split_into_tasks
+from cign.data.tasks import TaskSequence
 from cign.data.tokens import source_of
 from cign.errors import InputError
 from cign.inference.clip_results import check_results_file
@@ -191,9 +191,10 @@ class Learner(Trained):
             request = request.completed(branch.config, branch.run)
             if not isinstance(tasks, TaskSequence):
                 tasks, order = TaskSequence(branch.config.tasks), branch.config.order
-        if not isinstance(tasks, TaskSequence):
-            tasks = split_into_tasks(store.class_names, 1 if tasks is None else tasks, order)
         config = request.new()
+        if not isinstance(tasks, TaskSequence):
+            num_tasks = 1 if tasks is None else tasks
+            tasks = config.arrival.cut(store.class_names, num_tasks, order)
         if "backbone" in request.settings:
             config = config.with_settings(backbone=resolve_name(config.data.backbone))
         if config.data.regime == "frozen":

@@ -14,7 +14,11 @@ CLIP_BYTES = 200
 
 def world(name="w", num_classes=4, per_class=6, backbones=("small",)):
     names = tuple(f"class {c}" for c in range(num_classes))
-    clips = [SimpleNamespace(labels=(label,)) for label in names for _ in range(per_class)]
+    clips = [
+        SimpleNamespace(labels=(label,), source=f"{label} {number}")
+        for label in names
+        for number in range(per_class)
+    ]
     everything = np.arange(len(clips))
     store = SimpleNamespace(
         folder=name,

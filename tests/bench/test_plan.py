@@ -274,3 +274,22 @@ def test_a_runs_name_is_found_by_its_pattern(memory):
     found = [run.order for run in plan.runs if fnmatch(run.name, pattern)]
     assert found == [0, 1]
     assert all("/" not in run.name for run in plan.runs)
+
+
+def test_on_a_drawn_stream_every_method_runs_every_order_and_seed():
+    grid = {"num_orders": (2,), "num_seeds": 3, "tasks": (2,)}
+    assert len(plan_of("analytic", **grid).runs) == 1
+    settings = {"stream": "fewshot", "shots": 2, "base_classes": 3}
+    plan = plan_of("analytic", settings=settings, **grid)
+    assert len(plan.runs) == 6
+    assert all(list(map(len, run.groups)) == [3, 1] for run in plan.runs)
+
+
+def test_a_memory_that_holds_the_clips_of_a_drawn_stream_holds_all():
+    settings = {"stream": "fewshot", "shots": 2}
+    plan = plan_of("finetune", memories=("2/class", "6/class", "24"), settings=settings)
+    notes = {cell.memory: cell.notes for cell in plan.cells}
+    assert notes["6/class"] == notes["24"] == ("holds all 16 training clips",)
+    assert notes["2/class"] == ()
+    with input_error("conflicting-options", "--stream fewshot"):
+        config(settings={"shots": 2})

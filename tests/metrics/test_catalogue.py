@@ -47,6 +47,7 @@ def everything(run):
         total_train=120,
         embeddings=embedded(run),
         joint=draw(run.task_sizes, seed=9),
+        stream="fewshot",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from cign.data.exemplar_memory import MemoryBudget
 from cign.errors import InputError, one_of
+from cign.runs.arrival import ArrivalConfig
 from cign.runs.configuration import run_options
 
 
@@ -147,6 +149,7 @@ class BenchConfig:
             if name not in shared:
                 raise one_of(name, shared, "setting of a bench")
             shared[name].check(value)
+        self.arrival.refuse_ignored()
         if len(self.num_orders) not in (1, len(self.tasks)):
             raise InputError(
                 "conflicting-options",
@@ -184,6 +187,12 @@ class BenchConfig:
     def regime(self) -> str:
         """``frozen`` or ``end-to-end``."""
         return str(self.settings.get("regime", "frozen"))
+
+    @property
+    def arrival(self) -> ArrivalConfig:
+        """How the training clips of all runs arrive."""
+        names = {one.name for one in dataclasses.fields(ArrivalConfig)}
+        return ArrivalConfig(**{k: v for k, v in self.settings.items() if k in names})
 
     @property
     def backbone(self) -> str | None:

@@ -14,7 +14,7 @@ from cign.bench.config import BenchStore, Entry, backbone_of
 from cign.bench.grid import BenchConfig
 from cign.data.benchmarks import published_tasks
 from cign.data.exemplar_memory import MemoryBudget
-from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
+from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError
 from cign.methods import method_class
 from cign.runs.training_data import bytes_per_clip, training_clips
@@ -116,7 +116,7 @@ def make_plan(
     drafts: list[tuple[Cell, list[str]]] = []
     budgets = {entry.name: _budgets(config, entry, plan.skipped) for entry in entries}
     for number, world in enumerate(worlds):
-        clips = _Clips(world, allow_missing=bool(config.settings.get("allow_missing")))
+        clips = _Clips(config, world)
         for tasks in config.tasks:
             for entry in entries:
                 if tasks not in config.tasks_of(entry.name):
@@ -198,8 +198,11 @@ def _runs(
     all_orders, all_seeds = config.orders_of(tasks, entry.name), config.seeds_of(entry.name)
     # Sums over clips do not depend on class order, but encoders adapted on the first task do.
     adapts = config.regime == "end-to-end" and not cls.order_matters
-    orders = all_orders if entry.order_matters or adapts else 1
-    seeds = all_seeds if cls.seed_matters or adapts else 1
+    # Other streams draw the clips of each task by order and seed, whatever the method.
+    arrival = config.arrival
+    is_drawn = arrival.stream != "tasks"
+    orders = all_orders if entry.order_matters or adapts or is_drawn else 1
+    seeds = all_seeds if cls.seed_matters or adapts or is_drawn else 1
     notes = ["encoders are trained on the first task only, then frozen"] if adapts else []
     if orders * seeds < all_orders * all_seeds:
         spared = [f"{all_orders} orders"] if orders < all_orders else []
@@ -211,13 +214,15 @@ def _runs(
     clip_bytes = bytes_per_clip(config.regime, backbone, world.store)
     runs = []
     for order in range(orders):
-        cut = published_tasks if config.keeps_groups else split_into_tasks
-        groups = cut(world.store.class_names, tasks, order).groups
-        counts = clips.per_class(groups)
-        held, is_all = _held(memory, counts, clip_bytes)
-        if is_all and order == 0:
-            notes.append(f"holds all {counts.sum()} training clips")
+        cut = published_tasks if config.keeps_groups else arrival.cut
+        sequence = cut(world.store.class_names, tasks, order)
+        arrival.check_tasks(sequence)
+        groups = sequence.groups
         for seed in range(seeds):
+            counts = clips.per_class(groups, seed)
+            held, is_all = _held(memory, counts, clip_bytes)
+            if is_all and order == seed == 0:
+                notes.append(f"holds all {counts.sum()} training clips")
             options = entry.options_for(memory)
             same = [entry.method, options, number, groups, held, seed, backbone]
             run = PlannedRun(
@@ -262,16 +267,23 @@ def _held(memory: str, counts: IntArray, clip_bytes: int) -> tuple[list[Any], bo
 class _Clips:
     """Training clips of a store, counted by class."""
 
-    def __init__(self, world: BenchStore, *, allow_missing: bool) -> None:
-        self._labels = [clip.labels for clip in world.store.table.clips]
+    def __init__(self, config: BenchConfig, world: BenchStore) -> None:
+        allow_missing = bool(config.settings.get("allow_missing"))
+        self._arrival = config.arrival
+        self._table = world.store.table.clips
         self._train = training_clips(world.store, allow_missing=allow_missing)
-        self._counts: dict[tuple[tuple[str, ...], ...], IntArray] = {}
+        self._counts: dict[tuple[Any, ...], IntArray] = {}
 
-    def per_class(self, groups: tuple[tuple[str, ...], ...]) -> IntArray:
+    def per_class(self, groups: tuple[tuple[str, ...], ...], seed: int) -> IntArray:
         """Number of training clips of each class available to the memory, in class order, [C]."""
-        if groups not in self._counts:
-            clips = TaskClips.of(self._labels, TaskSequence(groups))
-            taught = self._train[clips.task_of_clip[self._train] >= 0]
+        key = (groups, seed if self._arrival.is_drawn else 0)
+        if key not in self._counts:
+            labels = [clip.labels for clip in self._table]
+            is_drawn = self._arrival.is_drawn
+            sources = [clip.source for clip in self._table] if is_drawn else None
+            clips = TaskClips.of(labels, TaskSequence(groups), sources)
+            clips = self._arrival.drawn(clips, self._train, seed)
+            taught = self._train[clips.arrival[self._train] >= 0]
             counts = np.bincount(clips.class_of(taught), minlength=sum(map(len, groups)))
-            self._counts[groups] = counts.astype(np.int64)
-        return self._counts[groups]
+            self._counts[key] = counts.astype(np.int64)
+        return self._counts[key]

@@ -81,6 +81,9 @@ def _opening(table: Table) -> str:
     done, planned = table["runs_done"], table["runs_planned"]
     state = "" if done == planned else f" **{done} of {planned} runs are done.**"
     about = "Percent; means over stores, class orders and seeds."
+    stream = table["config"].get("stream", "tasks")
+    if stream != "tasks":
+        about += f" Stream of the training clips: {stream}."
     lines = [f"# Comparison on {stores}", f"{about}{state}"]
     if table["code"]:
         caution = warning(table["code"])

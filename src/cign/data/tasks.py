@@ -57,13 +57,17 @@ class TaskSequence:
         return np.repeat(np.arange(self.num_tasks, dtype=np.int64), self.sizes)
 
 
-def split_into_tasks(class_names: Sequence[str], num_tasks: int, order: int = 0) -> TaskSequence:
+def split_into_tasks(
+    class_names: Sequence[str], num_tasks: int, order: int = 0, *, num_base: int | None = None
+) -> TaskSequence:
     """Split the classes into tasks of equal size; the first tasks get one more if necessary.
 
     Args:
         class_names: The classes in the order of the data.
         num_tasks: Number of tasks.
         order: 0 preserves the order of the data, k > 0 permutes it with seed k.
+        num_base: Number of classes of the first task, and only the others are split evenly; None
+            splits all of them.
 
     Raises:
         InputError: If there are more tasks than classes, or a number is out of range.
@@ -75,6 +79,17 @@ def split_into_tasks(class_names: Sequence[str], num_tasks: int, order: int = 0)
             f"use --tasks between 1 and {len(class_names)}",
         )
     names = [class_names[i] for i in _permutation(len(class_names), order)]
+    if num_base is not None:
+        most = len(names) - num_tasks + 1
+        if num_tasks < 2 or not 1 <= num_base <= most:
+            raise InputError(
+                "bad-value",
+                f"{num_base} base classes of {len(names)} do not leave a class for each of "
+                f"{num_tasks - 1} later tasks: use 2 tasks or more, and --base-classes between 1 "
+                f"and {max(1, most)}",
+            )
+        later = split_into_tasks(names[num_base:], num_tasks - 1)
+        return TaskSequence((tuple(names[:num_base]), *later.groups))
     size, rest = divmod(len(names), num_tasks)
     groups, start = [], 0
     for task in range(num_tasks):
@@ -147,12 +162,15 @@ class TaskClips:
         task_of_clip: Shape [N]: the latest task among a clip's classes (a clip belongs to exactly
             one task); -1 for clips with a class that is never learned.
         sources: The recordings that each clip was cut from.
+        arrival: Shape [N]: the task in which a clip arrives, which is ``task_of_clip`` unless the
+            stream of the training clips differs (`cign.data.streams`); -1 for clips that never do.
     """
 
     tasks: TaskSequence
     targets: BoolArray
     task_of_clip: IntArray
     sources: tuple[tuple[str, ...], ...]
+    arrival: IntArray
 
     @classmethod
     def of(
@@ -180,7 +198,7 @@ class TaskClips:
         if sources is None:
             sources = [str(number) for number in range(len(labels))]
         recordings = tuple(tuple(source.split(SOURCE_SEPARATOR)) for source in sources)
-        return cls(tasks, targets, task_of_clip, recordings)
+        return cls(tasks, targets, task_of_clip, recordings, task_of_clip.copy())
 
     @property
     def is_multi_label(self) -> bool:
@@ -194,12 +212,12 @@ class TaskClips:
         return first
 
     def of_task(self, indices: IntArray, task: int) -> IntArray:
-        """Return those of ``indices`` that belong to task ``task``."""
-        chosen: IntArray = indices[self.task_of_clip[indices] == task]
+        """Return those of ``indices`` that arrive in task ``task``."""
+        chosen: IntArray = indices[self.arrival[indices] == task]
         return chosen
 
     def up_to(self, indices: IntArray, task: int) -> IntArray:
-        """Return those of ``indices`` that belong to task ``task`` or an earlier task."""
-        tasks = self.task_of_clip[indices]
+        """Return those of ``indices`` that arrive in task ``task`` or an earlier task."""
+        tasks = self.arrival[indices]
         chosen: IntArray = indices[(tasks >= 0) & (tasks <= task)]
         return chosen

@@ -34,6 +34,7 @@ class Stored:
         embeddings: Embeddings by its final model; None if it stored none.
         has_scores: Whether the predictions are scores rather than only the predicted class.
         joint: Predictions of ``joint`` on the same tasks, if available.
+        stream: How the training clips arrived.
     """
 
     predictions: Predictions
@@ -43,6 +44,7 @@ class Stored:
     embeddings: Embeddings | None = None
     has_scores: bool = True
     joint: Predictions | None = None
+    stream: str = "tasks"
 
 
 class MetricGroup(ABC):

@@ -146,7 +146,7 @@ def accuracy_matrix(predictions: Predictions, modality: str) -> Matrix:
         return matrix
     tasks_N = clip_tasks(predictions)
     for k in range(num_tasks):
-        right_N = _right(predictions, k, modality)
+        right_N = predicted_is_right(predictions, k, modality)
         for j in range(k + 1):
             matrix[k, j] = _mean(right_N[tasks_N == j])
     return matrix
@@ -168,7 +168,7 @@ def seen_accuracy(predictions: Predictions, modality: str) -> npt.NDArray[np.flo
     else:
         tasks_N = clip_tasks(predictions)
         values = [
-            _mean(_right(predictions, k, modality)[(tasks_N >= 0) & (tasks_N <= k)])
+            _mean(predicted_is_right(predictions, k, modality)[(tasks_N >= 0) & (tasks_N <= k)])
             for k in range(num_tasks)
         ]
     return np.asarray(values, dtype=np.float64)
@@ -187,7 +187,7 @@ def class_recall(predictions: Predictions, modality: str) -> Matrix:
     rows = targets_NC.any(axis=1)
     if is_multi_label(predictions):
         return average_precisions(predictions.scores[task][modality][rows], targets_NC[rows])
-    right_N = _right(predictions, task, modality)
+    right_N = predicted_is_right(predictions, task, modality)
     return np.asarray([_mean(right_N[targets_NC[:, c]]) for c in range(targets_NC.shape[1])])
 
 
@@ -282,7 +282,7 @@ def summarise(predictions: Predictions) -> dict[str, dict[str, Any]]:
     return result
 
 
-def _right(predictions: Predictions, task: int, modality: str) -> npt.NDArray[np.bool_]:
+def predicted_is_right(predictions: Predictions, task: int, modality: str) -> npt.NDArray[np.bool_]:
     """Whether the arg-max after ``task`` is a label of the clip, ``[N]``."""
     chosen_N = predicted_classes(predictions, task, modality)
     targets_NC = class_targets(predictions)

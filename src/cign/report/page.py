@@ -21,7 +21,7 @@ from cign.report.panels import (
     run_diagrams,
     with_maps,
 )
-from cign.report.runs import Run, load_runs, stored
+from cign.report.runs import Run, load_runs, stored, stream_of
 from cign.report.sections import (
     classes_of,
     facts_of,
@@ -114,6 +114,7 @@ def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
         "list_hash": first.list_hash,
         "num_classes": sorted({len(run.predictions.class_names) for run in runs}),
         "num_tasks": sorted({len(run.task_sizes) for run in runs}),
+        "streams": sorted({stream_of(run) for run in runs}),
         "num_test": num_test,
         "standard_error": None if multi_label or not num_test else 50 / math.sqrt(num_test),
         "rows": [_row(run, look) for run, look in zip(runs, looks, strict=True)],

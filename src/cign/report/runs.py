@@ -200,7 +200,7 @@ def _with_names(runs: list[Run], given: list[str]) -> list[Run]:
 
 
 def joint_of(run: Run, runs: Sequence[Run]) -> Run | None:
-    """The run of ``joint`` with the same tasks, regime and backbone; None if there is none.
+    """The run of ``joint`` on the same tasks, alike in `_trained`; None if there is none.
 
     A run with the same seed is preferred. The result is None for ``joint`` itself and for
     unfinished runs.
@@ -217,14 +217,21 @@ def joint_of(run: Run, runs: Sequence[Run]) -> Run | None:
 
 
 def _alike(run: Run, other: Run) -> bool:
-    """Whether two runs have the same tasks, regime and backbone; a stem counts as its backbone."""
+    """Whether two runs have the same tasks and are alike in `_trained`."""
     ours, theirs = (_trained(one) for one in (run, other))
     return bool(ours == theirs and run.metrics["tasks"] == other.metrics["tasks"])
 
 
-def _trained(run: Run) -> tuple[Any, str]:
+def _trained(run: Run) -> tuple[Any, str, str]:
+    """Regime, backbone and stream of a run; a stem counts as its backbone."""
     config = run.metrics.get("config", {})
-    return config.get("regime"), str(config.get("backbone")).removesuffix("-stem")
+    backbone = str(config.get("backbone")).removesuffix("-stem")
+    return config.get("regime"), backbone, stream_of(run)
+
+
+def stream_of(run: Run) -> str:
+    """How the training clips of a run arrived; ``tasks`` for runs of earlier versions."""
+    return str(run.metrics.get("config", {}).get("stream", "tasks"))
 
 
 def _seed(run: Run) -> Any:
@@ -247,6 +254,7 @@ def stored(run: Run, runs: Sequence[Run]) -> Stored:
         embeddings=run.embeddings,
         has_scores=run.has_scores,
         joint=None if joint is None else joint.predictions,
+        stream=stream_of(run),
     )
 
 

@@ -96,6 +96,7 @@ class Branch:
                 f"the first {self.task} tasks differ from those that run {self.run} learned: "
                 "change later ones only",
             )
+        config.arrival.check_branch(self.config, config, self.run)
         return dataclasses.replace(config, branched_from=str(self))
 
     def begin(self, loop: Loop) -> None:

@@ -17,14 +17,15 @@ from typing import Any
 import yaml
 
 from cign.errors import InputError, one_of
+from cign.runs.arrival import ArrivalConfig
+from cign.runs.config_format import FILE as FILE
+from cign.runs.config_format import FORMAT as FORMAT
+from cign.runs.config_format import check_format
 from cign.runs.options import RunOption, option, options_of
 from cign.utils.devices import AUTO, DEVICE_HELP, resolve_device
 from cign.utils.files import write_text
 from cign.utils.options import configure
 from cign.vocabulary import EVALUATION_BATCH, REGIMES
-
-FORMAT = 2
-FILE = "config.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +117,7 @@ class RunConfig:
         order: Class-order seed that ``tasks`` came from; recorded, not used again.
         branched_from: ``RUN@TASK`` whose state it started from; empty for other runs.
         data: What it is trained on.
+        arrival: How its training clips arrive.
         exemplars: The memory of clips of old classes.
         training: How it is trained.
         compute: Where and how precisely it is computed.
@@ -127,6 +129,7 @@ class RunConfig:
     order: int = 0
     branched_from: str = ""
     data: DataConfig = field(default_factory=DataConfig)
+    arrival: ArrivalConfig = field(default_factory=ArrivalConfig)
     exemplars: ExemplarConfig = field(default_factory=ExemplarConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
@@ -239,7 +242,7 @@ class RunConfig:
         path = folder / FILE
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
-            _check_format(folder, values)
+            check_format(folder, values)
             return configure(cls, {k: v for k, v in values.items() if k != "format"}, FILE)
         except FileNotFoundError:
             raise InputError(
@@ -274,26 +277,3 @@ def groups() -> dict[str, type]:
         for name, hint in hints.items()
         if isinstance(hint, type) and dataclasses.is_dataclass(hint)
     }
-
-
-def _check_format(folder: Path, values: Any) -> None:
-    """Refuse a configuration of another format.
-
-    Raises:
-        InputError: If it is of another format, or not a mapping.
-    """
-    if not isinstance(values, dict) or not isinstance(values.get("method"), str):
-        raise ValueError("it names no method")
-    version = values.get("format", 1)  # the first format did not record it
-    if type(version) is int and version > FORMAT:
-        raise InputError(
-            "wrong-version",
-            f"run {folder} has format {version}, this version reads up to {FORMAT}: update cign",
-        )
-    if version != FORMAT:
-        raise InputError(
-            "wrong-version",
-            f"run {folder} has format {version} of an earlier version of cign, this one reads "
-            f"{FORMAT}: train it again with `cign train STORE --out RUN --method "
-            f"{values['method']}`",
-        )

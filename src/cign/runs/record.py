@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cign.metrics import open_set
+from cign.metrics import few_shot, open_set
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.runs.configuration import RunConfig
 from cign.runs.training_data import Origin, TrainingData
@@ -114,6 +114,7 @@ def describe(
             "modalities": open_set.summarise(loop.predictions),
             "after_each_task": open_set.summarise_open_set(loop.predictions),
         },
+        **_of_stream(config, loop),
         "definitions": dict(DEFINITIONS) | open_set.RUN_DEFINITIONS,
         "costs": {
             "seconds": round(loop.seconds, 2),
@@ -144,6 +145,14 @@ def describe(
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _of_stream(config: RunConfig, loop: Loop) -> dict[str, Any]:
+    """Metrics that only runs with the stream of this run have, with their definitions."""
+    if config.arrival.stream != "fewshot":
+        return {}
+    numbers = few_shot.summarise(loop.predictions)
+    return {"few_shot": {"modalities": numbers, "definitions": few_shot.DEFINITIONS}}
 
 
 def _bytes_kept(loop: Loop) -> int:

@@ -54,7 +54,7 @@ class TrainingData:
     Attributes:
         clips: Targets and tasks of all clips of the store.
         labels: Class names of each of these clips.
-        train: Indices of the usable training clips, shape [n].
+        train: Indices of the usable training clips that the stream contains, shape [n].
         validation: Indices of the validation clips.
         test: Indices of the clips that are scored, in the test store if there is one.
         num_left_out: Number of training clips that lack a modality and are not used.
@@ -113,8 +113,10 @@ class TrainingData:
         clips = TaskClips.of(
             labels, TaskSequence(config.tasks), [clip.source for clip in store.table.clips]
         )
-        train = training_clips(store, allow_missing=config.data.allow_missing)
-        _check_training_clips(config, labels, clips, train)
+        usable = training_clips(store, allow_missing=config.data.allow_missing)
+        _check_training_clips(config, labels, clips, usable)
+        clips = config.arrival.drawn(clips, usable, config.training.seed)
+        train = usable[clips.arrival[usable] >= 0]
         source, shape, backbone = clip_source(config, store)
         tested = store if test_store is None else test_store
         test = np.concatenate([tested.indices("test"), tested.indices("unknown")])
@@ -126,7 +128,7 @@ class TrainingData:
             train=train,
             validation=store.indices("val"),
             test=test,
-            num_left_out=len(store.indices("train")) - len(train),
+            num_left_out=len(store.indices("train")) - len(usable),
             source=source,
             test_source=None if test_store is None else _test_source(config, store, test_store),
             shape=shape,

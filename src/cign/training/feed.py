@@ -67,7 +67,7 @@ class Feed:
 
         def read(indices: IntArray) -> Batch:
             audio, visual = self.source.read(indices)
-            old = torch.from_numpy(self.clips.task_of_clip[indices] < task)
+            old = torch.from_numpy(self.clips.arrival[indices] < task)
             targets = targets_of(self.clips, indices, num_classes)
             return Batch(
                 audio=audio, visual=visual, targets=targets, from_memory=old, indices=indices

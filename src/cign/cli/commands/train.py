@@ -198,6 +198,15 @@ def show_results(metrics: dict[str, Any]) -> None:
                 for modality, numbers in modalities.items()
             ),
         )
+    if num_clips and (few_shot := metrics.get("few_shot")):
+        names = tuple(few_shot["definitions"])
+        show_table(
+            ("percent", "base classes", "new classes", "harmonic mean"),
+            (
+                (MODALITY_NAMES[modality], *(percent(numbers[name]) for name in names))
+                for modality, numbers in few_shot["modalities"].items()
+            ),
+        )
     if num_clips and metrics.get("limit") is not None:
         note(f"best possible on these clips: {metrics['limit']:g} %")
 

@@ -1,0 +1,135 @@
+"""Run options of the stream: how training clips arrive. docs/streams.md has the definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cign.data.streams import few_shot
+from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
+from cign.errors import InputError
+from cign.runs.options import option
+from cign.utils.options import refuse_ignored
+from cign.vocabulary import STREAMS
+
+if TYPE_CHECKING:
+    from cign.runs.configuration import RunConfig
+
+_OPTIONS_OF = {"fewshot": ("base_classes", "shots")}
+_DRAWN = ("fewshot",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrivalConfig:
+    """How the training clips arrive."""
+
+    stream: str = option(
+        "tasks",
+        "how training clips arrive: tasks (default), or fewshot (a base task, then a few clips of "
+        "each class)",
+        heading="tasks and seeds",
+        choices=STREAMS,
+    )
+    base_classes: int = option(
+        0,
+        "with --stream fewshot: number of classes of the base task (default: half of them)",
+        heading="tasks and seeds",
+        metavar="N",
+        least=0,
+    )
+    shots: int = option(
+        5,
+        "with --stream fewshot: clips of each class after the base task (default: 5)",
+        heading="tasks and seeds",
+        metavar="K",
+        least=1,
+    )
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the seed decides which clips arrive in which task."""
+        return self.stream in _DRAWN
+
+    def cut(self, class_names: Sequence[str], num_tasks: int, order: int) -> TaskSequence:
+        """Split the classes into tasks.
+
+        Args:
+            class_names: The classes in the order of the data.
+            num_tasks: Number of tasks, with the base task.
+            order: As in `split_into_tasks`.
+
+        Raises:
+            InputError: If the stream does not fit the numbers of tasks and classes.
+        """
+        num_base = None
+        if self.stream == "fewshot" and num_tasks > 1:
+            num_base = self.base_classes or (len(class_names) + 1) // 2
+        tasks = split_into_tasks(class_names, num_tasks, order, num_base=num_base)
+        self.check_tasks(tasks)
+        return tasks
+
+    def check_tasks(self, tasks: TaskSequence) -> None:
+        """Refuse options of another stream, and tasks that the stream cannot have.
+
+        Raises:
+            InputError: If an option would be ignored, there is one task only, or the base task has
+                another number of classes.
+        """
+        self.refuse_ignored()
+        if self.is_drawn and tasks.num_tasks < 2:
+            raise InputError(
+                "bad-value", f"stream {self.stream} needs several tasks: use --tasks 2 or more"
+            )
+        if self.base_classes not in (0, tasks.sizes[0]):
+            raise InputError(
+                "conflicting-options",
+                f"the given tasks begin with {tasks.sizes[0]} classes, not with base_classes "
+                f"{self.base_classes}: leave base_classes out",
+            )
+
+    def refuse_ignored(self) -> None:
+        """Refuse options of another stream.
+
+        Raises:
+            InputError: With the first of them.
+        """
+        for stream, names in _OPTIONS_OF.items():
+            if stream != self.stream:
+                refuse_ignored(self, names, f"stream {self.stream}", f"use --stream {stream}")
+
+    def drawn(self, clips: TaskClips, train: IntArray, seed: int) -> TaskClips:
+        """Tasks and targets of all clips, with the tasks in which training clips arrive.
+
+        Args:
+            clips: Those of disjoint tasks.
+            train: Indices of the usable training clips.
+            seed: Seed of the run.
+
+        Raises:
+            InputError: If the stream cannot have these tasks.
+        """
+        self.check_tasks(clips.tasks)
+        if self.stream == "fewshot":
+            return replace(clips, arrival=few_shot(clips, train, self.shots, seed))
+        return clips
+
+    def check_branch(self, parent: RunConfig, config: RunConfig, run: Path) -> None:
+        """Refuse a branch for which other clips would have arrived before it.
+
+        Args:
+            parent: Configuration of the run that is branched from.
+            config: Configuration of the branch, with the same stream.
+            run: Folder of that run.
+
+        Raises:
+            InputError: If the draw of its clips would differ.
+        """
+        was, now = parent.training.seed, config.training.seed
+        if self.is_drawn and was != now:
+            raise InputError(
+                "resume-mismatch",
+                f"run {run} has drawn its stream {self.stream} with seed {was}, not {now}, and a "
+                "branch continues it: leave seed out",
+            )
