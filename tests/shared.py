@@ -1,7 +1,8 @@
 """Toy runs made by the processes that `torchrun` starts; the first writes what came of them.
 
 Usage: torchrun --nproc_per_node N tests/shared.py FOLDER METHOD...
-A METHOD with ``:stopped`` is left in the middle of a task, with a checkpoint in FOLDER/METHOD.
+A METHOD may name its stream, as in ``lwf@blurry``. A METHOD with ``:stopped`` is left in the middle
+of a task, with a checkpoint in FOLDER/METHOD.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cign.training.distributed.processes import joined
 from cign.training.loop import Loop
 
 STOP_AFTER = 3
+STREAMS = {"": {}, "blurry": {"stream": "blurry", "blurry_share": 0.3}}
 OPTIONS = {
     "finetune": {
         "training": {"num_epochs": 4, "batch_size": 5, "schedule": "one_cycle"},
@@ -68,8 +70,16 @@ def results(loop) -> dict:
 
 
 def make(name: str, folder: Path | None = None, **kwargs):
+    method, _, stream = name.partition("@")
     return toy.toy_loop(
-        name, options=OPTIONS[name], memory="12", folder=folder, seed=3, num_tasks=2, **kwargs
+        method,
+        options=OPTIONS[method],
+        memory="12",
+        folder=folder,
+        seed=3,
+        num_tasks=2,
+        arrival=STREAMS[stream],
+        **kwargs,
     )
 
 

@@ -31,10 +31,15 @@ OTHER = {
     "device": "mps",
     "memory": "8",
     "stream": "fewshot",
+    "blurry_share": 0.2,
 }
 OPTIONS = {"width": 60}
 # Settings without which a bench refuses an option.
-WITH = {"base_classes": {"stream": "fewshot"}, "shots": {"stream": "fewshot"}}
+WITH = {
+    "blurry_share": {"stream": "blurry"},
+    "base_classes": {"stream": "fewshot"},
+    "shots": {"stream": "fewshot"},
+}
 
 
 def other(option):

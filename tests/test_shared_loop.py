@@ -31,7 +31,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
     "OMP_NUM_THREADS": "1",
 }
-QUICK = ["finetune", "cign_analytic"]
+QUICK = ["finetune", "cign_analytic", "finetune@blurry", "cign_analytic@blurry"]
 
 
 def launched(number, folder, names, *, stopped=False):

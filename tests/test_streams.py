@@ -9,16 +9,19 @@ import torch
 import yaml
 
 from cign import Learner
-from cign.methods import METHODS
+from cign.data.tasks import TaskSequence
+from cign.methods import METHODS, method_class
 from cign.metrics.few_shot import summarise
 from cign.metrics.predictions import Predictions
+from cign.runs.configuration import RunConfig
 from refusals import input_error
 from test_resume import OPTIONS
 from toy import toy_loop
 from traps.runs import assert_same_results
 
 FEW = {"stream": "fewshot", "shots": 3, "base_classes": 4}
-STREAMS = {"fewshot": FEW}
+BLURRY = {"stream": "blurry", "blurry_share": 0.3}
+STREAMS = {"blurry": BLURRY, "fewshot": FEW}
 FINETUNE = {"training": {"num_epochs": 2, "batch_size": 8}}
 
 
@@ -43,7 +46,12 @@ def _one_thread():
 
 
 def cases():
-    return [(name, stream) for stream in STREAMS for name in METHODS]
+    return [
+        (name, stream)
+        for stream in STREAMS
+        for name in METHODS
+        if not method_class(name).stream_reason(stream, "frozen")
+    ]
 
 
 @pytest.mark.parametrize(("name", "stream"), cases())
@@ -139,6 +147,12 @@ def test_bad_streams_are_refused_before_anything_is_written(tiny, cign, tmp_path
         (("--stream", "fewshot", "--tasks", 2, "--base-classes", 9), "--base-classes"),
         (("--stream", "fewshot", "--tasks", 2, "--shots", 0), "--shots"),
         (("--stream", "fewshot", "--tasks", 2, "--base-classes", -1), "--base-classes"),
+        (("--stream", "blurry"), "--tasks 2 or more"),
+        (("--stream", "blurry", "--tasks", 2, "--blurry-share", 0.95), "in its own task"),
+        (("--stream", "blurry", "--tasks", 2, "--blurry-share", 0.01), "no clip recurs"),
+        (("--stream", "blurry", "--tasks", 2, "--blurry-share", 0), "blurry_share"),
+        (("--stream", "blurry", "--tasks", 2, "--blurry-share", -1), "--blurry-share"),
+        (("--blurry-share", 0.2), "--stream blurry"),
         (("--shots", 2), "--stream fewshot"),
         (("--stream", "blury"), "'blury'"),
     ):
@@ -157,6 +171,22 @@ def test_a_branch_of_a_drawn_stream_keeps_its_seed(tiny, tmp_path):
     branch = Learner().learn(tiny[1], branch_from=f"{out}@1", out=tmp_path / "same")
     first = json.loads((out / "metrics.json").read_text())
     assert branch.metrics["modalities"] == first["modalities"]
+
+
+def test_a_branch_of_a_blurry_stream_keeps_its_tasks(tiny, tmp_path):
+    out = tmp_path / "run"
+    blurry = {"stream": "blurry", "blurry_share": 0.2}
+    Learner("finetune", options=FINETUNE, **blurry).learn(
+        tiny[1], tasks=3, out=out, keep_tasks=True
+    )
+    first, *later = RunConfig.load(out).tasks
+    tasks = TaskSequence((first, *reversed(later)))
+    with input_error("resume-mismatch", "blurry", "leave the tasks out"):
+        Learner().learn(tiny[1], tasks=tasks, branch_from=f"{out}@1", out=tmp_path / "other")
+    with input_error("resume-mismatch", "stream blurry", "tasks"):
+        Learner(stream="tasks", blurry_share=0.1).learn(
+            tiny[1], branch_from=f"{out}@1", out=tmp_path / "other"
+        )
 
 
 def test_a_bench_has_one_stream(tiny, cign, tmp_path):

@@ -1,5 +1,6 @@
 """Which clip arrives in which task, against counts in plain loops."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -37,6 +38,71 @@ def test_without_a_stream_clips_arrive_in_the_task_of_their_class():
     assert drawn is clips
     assert (clips.arrival == clips.task_of_clip).all()
     assert clips.arrival is not clips.task_of_clip
+
+
+# ------------------------------------------------------------------------- blurry
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("seed", [0, 5])
+def test_blurry_spreads_a_share_of_each_class_evenly_over_later_tasks(share, seed):
+    counts = (30, 8, 41, 10, 25, 12, 9)
+    clips, train = problem(counts)
+    drawn = ArrivalConfig(stream="blurry", blurry_share=share).drawn(clips, train, seed)
+    found = by_class(drawn, train)
+    for c, (total, task) in enumerate(zip(counts, (0, 0, 0, 1, 1, 2, 2), strict=True)):
+        recurring = math.floor(share * total + 0.5) if task < 2 else 0
+        assert found[c][task] == total - recurring
+        later = [found[c][k] for k in range(task + 1, 3)]
+        assert sum(later) == recurring
+        assert not later or max(later) - min(later) <= 1
+        assert set(found[c]) <= set(range(task, 3))  # never before its own task
+    # All clips arrive, each once.
+    parts = [drawn.of_task(train, task) for task in range(3)]
+    assert sorted(np.concatenate(parts)) == train.tolist()
+    for task in range(3):
+        assert sorted(drawn.up_to(train, task)) == sorted(np.concatenate(parts[: task + 1]))
+
+
+def test_blurry_draws_by_seed_and_leaves_other_clips_alone():
+    clips, every = problem((30, 30, 30, 30, 30, 5, 5))
+    train = every[::2]
+    stream = ArrivalConfig(stream="blurry", blurry_share=0.2)
+    one, again, other = (stream.drawn(clips, train, seed).arrival for seed in (1, 1, 2))
+    assert (one == again).all()
+    assert (one != other).any()
+    rest = np.setdiff1d(every, train)
+    assert (one[rest] == clips.task_of_clip[rest]).all()
+
+
+def test_blurry_moves_the_clips_of_a_recording_together():
+    counts = (20, 20, 20, 20, 20, 4, 4)
+    rng = np.random.default_rng(0)
+    sources = [
+        f"{c} {rng.integers(6)}" + (f" + {c} {rng.integers(6)}" if rng.random() < 0.2 else "")
+        for c, count in enumerate(counts)
+        for _ in range(count)
+    ]
+    clips, train = problem(counts, sources=sources)
+    for seed in range(10):
+        drawn = ArrivalConfig(stream="blurry", blurry_share=0.4).drawn(clips, train, seed)
+        tasks_of = {}
+        for i in train:
+            for source in clips.sources[i]:
+                tasks_of.setdefault(source, set()).add(int(drawn.arrival[i]))
+        assert all(len(tasks) == 1 for tasks in tasks_of.values())
+        for c, found in by_class(drawn, train).items():
+            own = int(clips.tasks.task_of_class[c])
+            assert 0 < counts[c] - found[own] <= 8 or own == 2 or counts[c] == found[own]
+
+
+def test_blurry_counts_a_clip_of_several_labels_for_its_latest_task():
+    groups = (("a", "b"), ("c",), ("d",))
+    labels = [("a",), ("a", "b"), ("b",), ("a", "c"), ("c",), ("c",), ("c", "d"), ("d",)] * 5
+    clips, train = TaskClips.of(labels, TaskSequence(groups)), np.arange(len(labels))
+    drawn = ArrivalConfig(stream="blurry", blurry_share=0.2).drawn(clips, train, 0)
+    assert (drawn.arrival >= clips.task_of_clip).all()
+    assert (drawn.arrival > clips.task_of_clip).sum() == 2 + 1 + 3  # of 10, 5 and 15 clips
 
 
 # ------------------------------------------------------------------------- few-shot
@@ -103,6 +169,13 @@ def test_few_shot_cuts_the_base_task_first():
 def test_streams_refuse_bad_values():
     with input_error("unknown-name", "stream", "'blury'"):
         RunConfig.of("finetune", stream="blury")
+    for share in (0.0, 1.0, float("nan")):
+        with input_error("bad-value", "blurry_share", "above 0 and below 1"):
+            RunConfig.of("finetune", stream="blurry", blurry_share=share)
+    with input_error("bad-value", "blurry_share", "-0.1"):
+        RunConfig.of("finetune", stream="blurry", blurry_share=-0.1)
+    with input_error("unsupported", "l2p", "blurry", "--stream tasks"):
+        RunConfig.of("l2p", stream="blurry")
     with input_error("bad-value", "shots", "0"):
         RunConfig.of("finetune", stream="fewshot", shots=0)
     with input_error("bad-value", "base_classes", "-1"):
@@ -116,5 +189,12 @@ def test_streams_refuse_bad_values():
     with input_error("bad-value", "9 base classes"):
         ArrivalConfig(stream="fewshot", base_classes=9).cut(NAMES, 3, 0)
     clips, train = problem()
+    with input_error("no-clips", "'class 4'", "5 training clips", "--blurry-share"):
+        ArrivalConfig(stream="blurry", blurry_share=0.9).drawn(clips, train, 0)
+    with input_error("bad-value", "0.01", "no clip recurs"):
+        ArrivalConfig(stream="blurry", blurry_share=0.01).drawn(clips, train, 0)
+    one_task, _ = problem(tasks=(7,))
+    with input_error("bad-value", "blurry", "--tasks 2"):
+        ArrivalConfig(stream="blurry").drawn(one_task, train, 0)
     with input_error("conflicting-options", "base_classes 4", "3 classes"):
         ArrivalConfig(stream="fewshot", base_classes=4).drawn(clips, train, 0)

@@ -160,6 +160,9 @@ def _budgets(
         reason = f"does not run in regime {config.regime}"
         skipped.append(Skipped(method=entry.name, memory="any", reason=reason))
         return []
+    if reason := cls.stream_reason(config.arrival.stream, config.regime):
+        skipped.append(Skipped(method=entry.name, memory="any", reason=reason))
+        return []
     if not cls.uses_memory:
         others = [text for text in memories if MemoryBudget.parse(text).amount]
         note = "trains on all clips" if cls.replays_everything else "stores no exemplars"

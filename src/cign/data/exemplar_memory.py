@@ -148,8 +148,12 @@ class ExemplarMemory:
     ) -> None:
         """Select exemplars of the new classes, and remove exemplars of old classes as needed.
 
+        The exemplars of an old class are not chosen anew; if they are fewer than its share of the
+        budget, its candidates fill the rest (ours).
+
         Args:
-            candidates: The training clips (clip indices) of each new class.
+            candidates: The training clips (clip indices) of each new class, and those of old
+                classes that arrived again.
             num_classes: Number of classes known now; they share the budget.
             bytes_per_clip: Bytes of one clip, for budgets in bytes.
             features: Returns the features [N, D] of clips by index; used only by herding.
@@ -158,11 +162,15 @@ class ExemplarMemory:
             return
         quotas = self.budget.quotas(num_classes, bytes_per_clip)
         for c, clips in sorted(candidates.items()):
+            kept = self.by_class.get(c, clips[:0])
+            room = int(quotas[c]) - len(kept)
+            if room <= 0:
+                continue
             if self.selection == "herding":
-                order = herding_order(features(clips), int(quotas[c]))
+                order = herding_order(features(clips), room)
             else:
                 order = stream(self.seed, 0xE8E, c).permutation(len(clips)).astype(np.int64)
-            self.by_class[c] = clips[order]
+            self.by_class[c] = np.concatenate([kept, clips[order]])
         # Each list is in order of preference, so exemplars are removed at its end.
         self.by_class = {c: clips[: quotas[c]] for c, clips in self.by_class.items()}
 

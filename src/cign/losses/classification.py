@@ -106,20 +106,20 @@ def masked_binary_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -
     return (losses * mask).sum() / mask.sum().clamp(min=1.0)
 
 
-def negatives_mask(from_memory: Tensor, num_old: int, num_classes: int, negatives: str) -> Tensor:
+def negatives_mask(of_old: Tensor, num_old: int, num_classes: int, negatives: str) -> Tensor:
     """Which classes to include in the cross-entropy of each clip.
 
     Args:
-        from_memory: Which clips are exemplars of old classes, bool, shape [B].
+        of_old: Which clips have old classes only (`Batch.of_old_classes`), bool, shape [B].
         num_old: Number of classes known before this task.
         num_classes: Number of classes known now, C.
-        negatives: ``all``: old classes are negatives of new clips [release]; ``new``: only the new
-            classes are included for a new clip, all classes for an exemplar (ours).
+        negatives: ``all``: old classes are negatives of clips of new classes [release]; ``new``:
+            only the new classes are included for these, all classes for the others (ours).
 
     Returns:
         The mask, bool, shape [B, C].
     """
-    mask = torch.ones(len(from_memory), num_classes, dtype=torch.bool, device=from_memory.device)
+    mask = torch.ones(len(of_old), num_classes, dtype=torch.bool, device=of_old.device)
     if negatives == "new":
-        mask[:, :num_old] = from_memory.unsqueeze(1)
+        mask[:, :num_old] = of_old.unsqueeze(1)
     return mask

@@ -57,7 +57,7 @@ class Batch:
         audio: Cached tokens [B, N_a, D_a] or samples [B, L].
         visual: Cached tokens [B, N_v, D_v] or frames [B, K, S, S, 3].
         targets: Multi-hot labels over the classes seen so far, bool, shape [B, C].
-        from_memory: Which clips are exemplars of earlier tasks, bool, shape [B].
+        from_memory: Which clips arrived in earlier tasks, bool, shape [B]; see `of_old_classes`.
         indices: Clip indices in the store, int64, shape [B].
     """
 
@@ -72,6 +72,13 @@ class Batch:
         """The first label of each clip, int64, shape [B]."""
         return self.targets.to(torch.uint8).argmax(dim=1)
 
+    def of_old_classes(self, num_old: int) -> Tensor:
+        """Which clips have only classes known before the task, bool, shape [B].
+
+        Exemplars, and in a blurry stream also new clips of old classes.
+        """
+        return self.targets[:, num_old:].any(dim=1).logical_not()
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskData:
@@ -81,7 +88,7 @@ class TaskData:
         task: Number of the task, from 0.
         num_old: Number of classes known before the task.
         num_new: Number of classes the task adds.
-        new: Indices of its training clips.
+        new: Indices of its training clips; in a blurry stream some are of old classes.
         memory: Indices of the exemplars of earlier tasks.
         earlier: Indices of all training clips of earlier tasks; only for methods with
             ``replays_everything``, empty for all others.
@@ -197,6 +204,16 @@ class Method(nn.Module, ABC):
         """
         return cls.order_matters
 
+    @classmethod
+    def stream_reason(cls, stream: str, regime: str) -> str:
+        """Why the method cannot learn a stream, and the remedy; empty if it can.
+
+        Args:
+            stream: One of `cign.vocabulary.STREAMS`.
+            regime: ``frozen`` or ``end-to-end``.
+        """
+        return ""
+
     def whole_batch_reason(self, *, keeps_clips: bool) -> str:
         """Why several processes cannot split the batches of this method; empty if they can.
 
@@ -274,12 +291,16 @@ class Method(nn.Module, ABC):
     def choose_exemplars(self, memory: ExemplarMemory, data: TaskData) -> None:
         """Add exemplars of the task's classes to the memory, by herding or at random by default.
 
+        New clips of old classes, which a blurry stream has, fill room that their class has left.
+
         Args:
             memory: Memory to modify; its budget is above 0.
             data: As in `after_task`.
         """
         classes = data.class_of(data.new)
-        candidates = {c: data.new[classes == c] for c in range(data.num_old, data.num_classes)}
+        of_old = np.unique(classes[classes < data.num_old]).tolist()
+        new = range(data.num_old, data.num_classes)
+        candidates = {c: data.new[classes == c] for c in (*of_old, *new)}
         memory.update(candidates, data.num_classes, data.bytes_per_clip, data.features)
 
     def after_memory(self, data: TaskData) -> None:

@@ -53,7 +53,8 @@ class CignOptions(MethodOptions):
             the paper) or of the ``transformed`` tokens of each clip, or ``none`` (release). The
             form is ours.
         distillation_weight: Weight of the token distillation; 1 (ours).
-        negatives: Whether ``all`` classes or only the ``new`` ones enter the loss of a new clip.
+        negatives: Whether ``all`` classes or only the ``new`` ones enter the loss of a clip of
+            a new class.
     """
 
     training: TrainingOptions = field(
@@ -151,7 +152,8 @@ class Cign(GradientMethod):
         num_old = self.num_classes - self.class_counts[-1]
         output = self.network(batch.audio, batch.visual)
         token_logits = self.network.token_logits()
-        mask = negatives_mask(batch.from_memory, num_old, self.num_classes, self.options.negatives)
+        of_old = batch.of_old_classes(num_old)
+        mask = negatives_mask(of_old, num_old, self.num_classes, self.options.negatives)
         losses = {"tokens": token_classification_loss(token_logits)}
         for name, modality in (("audio", output.audio), ("visual", output.visual)):
             losses[name] = masked_binary_cross_entropy(modality.logits, batch.targets, mask)

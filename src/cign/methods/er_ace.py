@@ -21,7 +21,8 @@ class ErAce(WithReplay):
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:
         """The mean over new clips and the mean over exemplars, for each modality."""
         logits = self.network(batch.audio, batch.visual)
-        mask = negatives_mask(batch.from_memory, self.num_old, self.num_classes, "new")
+        of_old = batch.of_old_classes(self.num_old)  # new ones among them are ours
+        mask = negatives_mask(of_old, self.num_old, self.num_classes, "new")
         new, replayed = self.part_weights(batch, phase)
         losses = Losses()
         for modality in MODALITIES:

@@ -104,7 +104,8 @@ class Il2m(Finetune):
     def after_task(self, data: TaskData) -> None:
         """Update the statistics on clips of the new classes and exemplars of the old ones."""
         self.network.eval()
-        new_means, _, highest = self._statistics(data, data.new)
+        of_new = data.new[data.class_of(data.new) >= data.num_old]
+        new_means, _, highest = self._statistics(data, of_new)
         old_means, old_counts, _ = self._statistics(data, data.memory)
         new = slice(data.num_old, data.num_classes)
         self.initial_means[:, new] = new_means[:, new]

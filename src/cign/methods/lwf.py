@@ -37,8 +37,8 @@ class LwfOptions(HeadsOptions):
         temperature: T of the soft-max form; 2 (Li & Hoiem).
         distillation_weight: lambda_o of the soft-max form; 1 (Li & Hoiem).
         classes: Classes in the cross-entropy of a new clip in the soft-max form: the ``new`` ones
-            (Li & Hoiem, who use one head per task) or ``all``. The cross-entropy of exemplars is
-            always over all classes (ours).
+            (Li & Hoiem, who use one head per task) or ``all``. The cross-entropy of a clip of an
+            old class is always over all classes (ours).
     """
 
     form: Literal["softmax", "sigmoid"] = "softmax"
@@ -79,7 +79,8 @@ class Lwf(WithTeacher):
                     old[modality], logits[modality], batch.targets
                 )
             return losses
-        mask = negatives_mask(batch.from_memory, self.num_old, self.num_classes, o.classes)
+        of_old = batch.of_old_classes(self.num_old)
+        mask = negatives_mask(of_old, self.num_old, self.num_classes, o.classes)
         for modality in MODALITIES:
             losses[modality] = masked_cross_entropy(logits[modality], batch.labels, mask)
             if self.num_old:

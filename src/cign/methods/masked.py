@@ -21,12 +21,12 @@ class Masked(Finetune):
     """Cross-entropy of three heads over the classes of each clip's own task."""
 
     def phases(self, data: TaskData) -> list[Phase]:
-        """Without exemplars the rows of old classes are not trained, as in the prompt methods.
+        """Without clips of old classes their rows are not trained, as in the prompt methods.
 
         Their gradient is zero, but weight decay would shrink them.
         """
         (phase,) = super().phases(data)
-        if len(data.memory):
+        if len(data.memory) or (data.class_of(data.new) < data.num_old).any():
             return [phase]
         newest = f".{data.task}"
         trained = tuple(

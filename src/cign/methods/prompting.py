@@ -50,6 +50,16 @@ class PromptMethod(GradientMethod):
             {modality: GrowingLinear(dims[modality]) for modality in MODALITIES}
         )
 
+    @classmethod
+    def stream_reason(cls, stream: str, regime: str) -> str:
+        """See `Method`: the loss is not defined for clips of old classes."""
+        if stream != "blurry":
+            return ""
+        return (
+            "it trains the outputs of a task's new classes only, and the stream also has clips of "
+            "old ones: use --stream tasks, or another method, for example finetune"
+        )
+
     def head(self, modality: str) -> GrowingLinear:
         """The head of a modality."""
         head = self.heads[modality]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cign.data.streams import few_shot
+from cign.data.streams import blurry, few_shot
 from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
 from cign.errors import InputError
 from cign.runs.options import option
@@ -17,8 +17,8 @@ from cign.vocabulary import STREAMS
 if TYPE_CHECKING:
     from cign.runs.configuration import RunConfig
 
-_OPTIONS_OF = {"fewshot": ("base_classes", "shots")}
-_DRAWN = ("fewshot",)
+_OPTIONS_OF = {"blurry": ("blurry_share",), "fewshot": ("base_classes", "shots")}
+_DRAWN = ("blurry", "fewshot")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +27,17 @@ class ArrivalConfig:
 
     stream: str = option(
         "tasks",
-        "how training clips arrive: tasks (default), or fewshot (a base task, then a few clips of "
-        "each class)",
+        "how training clips arrive: tasks (default), blurry (some clips of each class in later "
+        "tasks), or fewshot (a base task, then a few clips of each class)",
         heading="tasks and seeds",
         choices=STREAMS,
+    )
+    blurry_share: float = option(
+        0.1,
+        "with --stream blurry: share of each class's clips in later tasks (default: 0.1)",
+        heading="tasks and seeds",
+        metavar="X",
+        least=0.0,
     )
     base_classes: int = option(
         0,
@@ -46,6 +53,13 @@ class ArrivalConfig:
         metavar="K",
         least=1,
     )
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0.0 < self.blurry_share < 1.0:
+            raise InputError(
+                "bad-value", f"blurry_share {self.blurry_share} must be above 0 and below 1"
+            )
 
     @property
     def is_drawn(self) -> bool:
@@ -108,9 +122,11 @@ class ArrivalConfig:
             seed: Seed of the run.
 
         Raises:
-            InputError: If the stream cannot have these tasks.
+            InputError: If the stream cannot have these tasks or clips.
         """
         self.check_tasks(clips.tasks)
+        if self.stream == "blurry":
+            return replace(clips, arrival=blurry(clips, train, self.blurry_share, seed))
         if self.stream == "fewshot":
             return replace(clips, arrival=few_shot(clips, train, self.shots, seed))
         return clips
@@ -126,6 +142,12 @@ class ArrivalConfig:
         Raises:
             InputError: If the draw of its clips would differ.
         """
+        if self.stream == "blurry" and config.tasks != parent.tasks:
+            raise InputError(
+                "resume-mismatch",
+                f"run {run} has drawn its stream blurry for its own tasks, and a branch continues "
+                "it: leave the tasks out",
+            )
         was, now = parent.training.seed, config.training.seed
         if self.is_drawn and was != now:
             raise InputError(

@@ -147,6 +147,11 @@ class RunConfig:
                 f"method {self.method} does not run in regime {self.data.regime}: "
                 f"use --regime {cls.regimes[0]}",
             )
+        if reason := cls.stream_reason(self.arrival.stream, self.data.regime):
+            raise InputError(
+                "unsupported",
+                f"method {self.method} does not learn stream {self.arrival.stream}: {reason}",
+            )
         MemoryBudget.parse(self.exemplars.memory)
 
     @classmethod

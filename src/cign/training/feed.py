@@ -124,7 +124,7 @@ class Feed:
     def _by_class(self, method: Method, data: TaskData) -> dict[int, FloatArray]:
         """Features of the new clips by class; each class is computed by one process."""
         counted = self.clips.class_of(data.new)
-        classes = list(range(data.num_old, data.num_classes))
+        classes = np.unique(counted).tolist()
         own = {
             c: self.features(method, data.new[counted == c], data.task)
             for c in classes[self.comm.rank :: self.comm.size]
