@@ -11,6 +11,7 @@ from cign.methods import METHODS, method_class
 from cign.methods.phases import Phase, TrainingOptions
 from cign.metrics.incremental import seen_accuracy
 from cign.vocabulary import MODALITIES
+from loops import assert_step, batch_of, cross_entropy, grown, phase_of
 from toy import FIXED, quick_options, toy_loop, toy_method
 
 BLURRY = {"stream": "blurry", "blurry_share": 0.3}
@@ -59,6 +60,33 @@ def test_the_mask_of_a_recurring_clip_is_that_of_an_exemplar(name, options):
     ):
         assert torch.isfinite(loss)
         assert loss == wanted
+
+
+def test_er_ace_learns_a_recurring_clip_over_all_classes_as_a_new_clip():
+    labels = [3, 4, 1, 0, 2]  # the third is new, although its class is old
+    batch = batch_of(labels)
+    batch = dataclasses.replace(batch, from_memory=torch.tensor([False] * 3 + [True] * 2))
+
+    def expected(modality, logits):
+        terms, gradient = {"": 0.0, "_replay": 0.0}, np.zeros_like(logits)
+        for b, label in enumerate(labels):
+            number = 3 if b < 3 else 2
+            classes = [3, 4] if label > 2 else range(5)
+            value, of_clip = cross_entropy(logits[b], label, classes)
+            terms["" if b < 3 else "_replay"] += value / number
+            gradient[b] = of_clip / number
+        return terms, gradient
+
+    assert_step(grown("er_ace"), batch, phase_of(3, 2), expected)
+
+
+@pytest.mark.parametrize("arrival", [BLURRY, {}])
+def test_masked_trains_the_rows_of_classes_that_recur(arrival):
+    loop, data = learned("masked", 1, memory="0", arrival=arrival)
+    (phase,) = loop.method.phases(data)
+    trained = [n for n, _ in loop.method.named_parameters() if n.startswith(phase.trained)]
+    assert any(name.endswith("audio.weights.0") for name in trained) == bool(arrival)
+    assert any(name.endswith("audio.weights.1") for name in trained)
 
 
 def test_il2m_takes_its_confidence_from_clips_of_the_new_classes():
