@@ -20,7 +20,11 @@ from cign.training.distributed.processes import joined
 from cign.training.loop import Loop
 
 STOP_AFTER = 3
-STREAMS = {"": {}, "blurry": {"stream": "blurry", "blurry_share": 0.3}}
+STREAMS = {
+    "": {},
+    "blurry": {"stream": "blurry", "blurry_share": 0.3},
+    "online": {"stream": "online", "evaluations": 3},
+}
 OPTIONS = {
     "finetune": {
         "training": {"num_epochs": 4, "batch_size": 5, "schedule": "one_cycle"},
@@ -66,6 +70,7 @@ def results(loop) -> dict:
         "losses": loop.losses,
         "scores": [{r: x.tolist() for r, x in task.items()} for task in loop.predictions.scores],
         "memory": loop.memory.indices.tolist(),
+        "curve": [] if loop.online is None else [one.to_dict() for one in loop.online.points],
     }
 
 

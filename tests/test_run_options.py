@@ -37,6 +37,7 @@ OPTIONS = {"width": 60}
 # Settings without which a bench refuses an option.
 WITH = {
     "blurry_share": {"stream": "blurry"},
+    "evaluations": {"stream": "online"},
     "base_classes": {"stream": "fewshot"},
     "shots": {"stream": "fewshot"},
 }

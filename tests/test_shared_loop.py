@@ -31,7 +31,11 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)]),
     "OMP_NUM_THREADS": "1",
 }
-QUICK = ["finetune", "cign_analytic", "finetune@blurry", "cign_analytic@blurry"]
+QUICK = [
+    f"{name}{stream}"
+    for name in ("finetune", "cign_analytic")
+    for stream in ("", "@blurry", "@online")
+]
 
 
 def launched(number, folder, names, *, stopped=False):
@@ -49,6 +53,7 @@ def check(name, found):
     loop.run()
     alone = json.loads(json.dumps(shared.results(loop)))
     assert found["memory"] == alone["memory"]
+    assert found["curve"] == alone["curve"]
     steps = sum(1 for _ in alone["losses"])
     assert len(found["losses"]) == steps
     for ours, theirs in zip(found["losses"], alone["losses"], strict=True):

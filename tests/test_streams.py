@@ -21,7 +21,8 @@ from traps.runs import assert_same_results
 
 FEW = {"stream": "fewshot", "shots": 3, "base_classes": 4}
 BLURRY = {"stream": "blurry", "blurry_share": 0.3}
-STREAMS = {"blurry": BLURRY, "fewshot": FEW}
+ONLINE = {"stream": "online", "evaluations": 3}
+STREAMS = {"blurry": BLURRY, "online": ONLINE, "fewshot": FEW}
 FINETUNE = {"training": {"num_epochs": 2, "batch_size": 8}}
 
 
@@ -33,6 +34,7 @@ def make(name, stream, folder=None, **kwargs):
         folder=folder,
         seed=3,
         arrival=STREAMS[stream],
+        per_class=24 if stream == "online" else 12,
         **kwargs,
     )
 
@@ -78,6 +80,9 @@ def test_stopped_and_resumed_gives_the_same_bits(name, stream, tmp_path):
         loop.run()
     assert stops >= 1
     assert_same_results(loop, unbroken)
+    if stream == "online":
+        assert loop.online.points == unbroken.online.points
+        assert len(loop.online.points) == 3 * 3
 
 
 @pytest.mark.parametrize(("name", "stream"), cases())
@@ -112,6 +117,27 @@ def test_a_method_reads_the_clips_that_have_arrived(name, stream):
 
 
 # ------------------------------------------------------------------------- commands
+
+
+def test_an_online_run_is_recorded_shown_and_resumed(tiny, cign, tmp_path):
+    out = tmp_path / "run"
+    words = ("--tasks", 2, "--stream", "online", "--evaluations", 2)
+    code, said, error = cign("train", tiny[1], "--out", out, "--method", "analytic", *words)
+    assert code == 0, error
+    assert "area under the curve" in said
+    online = json.loads((out / "metrics.json").read_text())["online"]
+    assert [(one["task"], one["num_clips"]) for one in online["points"]] == [
+        (1, 12),
+        (2, 24),
+    ]  # 12 clips of a task are one batch: a last batch of two is none, the one after the task
+    code, said, _ = cign("metrics", out)
+    assert code == 0
+    assert "auc_online" in said
+    code, _, error = cign("train", tiny[1], "--out", out, "--resume", "--evaluations", 4)
+    assert code == 2
+    assert "evaluations 2, not 4" in error
+    assert cign("train", tiny[1], "--out", out, "--resume")[0] == 0
+    assert json.loads((out / "metrics.json").read_text())["online"] == online
 
 
 def test_a_few_shot_run_is_recorded_shown_and_resumed(tiny, cign, tmp_path):
@@ -153,6 +179,8 @@ def test_bad_streams_are_refused_before_anything_is_written(tiny, cign, tmp_path
         (("--stream", "blurry", "--tasks", 2, "--blurry-share", 0), "blurry_share"),
         (("--stream", "blurry", "--tasks", 2, "--blurry-share", -1), "--blurry-share"),
         (("--blurry-share", 0.2), "--stream blurry"),
+        (("--stream", "online", "--evaluations", 0), "--evaluations"),
+        (("--evaluations", 3), "--stream online"),
         (("--shots", 2), "--stream fewshot"),
         (("--stream", "blury"), "'blury'"),
     ):

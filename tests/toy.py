@@ -133,6 +133,7 @@ def toy_loop(
             task_sizes=clips.tasks.sizes,
         ),
         seed=seed,
+        online=stream.online(),
         checkpoint=None if folder is None else folder / "checkpoint.safetensors",
         predictions_path=None if folder is None else folder / "predictions.parquet",
         **kwargs,

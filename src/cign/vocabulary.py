@@ -4,7 +4,7 @@ UNIMODAL = ("audio", "visual")
 MODALITIES = (*UNIMODAL, "audio_visual")
 SPLITS = ("train", "val", "test", "unknown")
 REGIMES = ("frozen", "end-to-end")
-STREAMS = ("tasks", "blurry", "fewshot")
+STREAMS = ("tasks", "blurry", "online", "fewshot")
 
 EVALUATION_BATCH = 256
 """Default number of clips per forward pass where nothing is trained."""

@@ -48,6 +48,9 @@ def everything(run):
         embeddings=embedded(run),
         joint=draw(run.task_sizes, seed=9),
         stream="fewshot",
+        curve=[
+            {"task": 1, "num_clips": 5, "num_classes": 1, "percent": dict.fromkeys(MODALITIES, 3.0)}
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -133,6 +134,8 @@ class Method(nn.Module, ABC):
         sums_over_clips: Last components of the names of the buffers that are sums over clips;
             several processes add them up.
         needs_blocks: Whether it takes the tokens that enter a frozen transformer (``NAME-stem``).
+        refused_streams: Why it cannot learn a stream, and the remedy, by the name of the stream or
+            by stream and regime (``online end-to-end``).
         replays_everything: Whether it may use all clips of earlier tasks (only `joint`).
         order_matters: Whether the final state depends on the order of the classes; see also
             `depends_on_order`.
@@ -157,6 +160,7 @@ class Method(nn.Module, ABC):
     sums_over_clips: ClassVar[frozenset[str]] = frozenset()
     sized_by_clips: ClassVar[frozenset[str]] = frozenset()
     needs_blocks: ClassVar[bool] = False
+    refused_streams: ClassVar[Mapping[str, str]] = MappingProxyType({})
     replays_everything: ClassVar[bool] = False
     order_matters: ClassVar[bool] = True
     seed_matters: ClassVar[bool] = True
@@ -206,13 +210,9 @@ class Method(nn.Module, ABC):
 
     @classmethod
     def stream_reason(cls, stream: str, regime: str) -> str:
-        """Why the method cannot learn a stream, and the remedy; empty if it can.
-
-        Args:
-            stream: One of `cign.vocabulary.STREAMS`.
-            regime: ``frozen`` or ``end-to-end``.
-        """
-        return ""
+        """Why the method cannot learn a stream in a regime; empty if it can."""
+        reasons = cls.refused_streams
+        return reasons.get(stream, reasons.get(f"{stream} {regime}", ""))
 
     def whole_batch_reason(self, *, keeps_clips: bool) -> str:
         """Why several processes cannot split the batches of this method; empty if they can.
@@ -283,6 +283,12 @@ class Method(nn.Module, ABC):
 
         Args:
             optimizer: Optimizer of the phase; the ``grad`` of the parameters is set.
+        """
+
+    def before_scoring(self) -> None:
+        """Bring `predict` up to date in the middle of a task, where an online stream is evaluated.
+
+        It must not change what is learned afterwards.
         """
 
     def after_task(self, data: TaskData) -> None:

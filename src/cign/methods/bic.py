@@ -5,6 +5,7 @@ Large Scale Incremental Learning, Wu et al., CVPR 2019.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -93,6 +94,10 @@ class Bic(WithTeacher):
 
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
+    refused_streams: ClassVar[Mapping[str, str]] = {
+        "online": "its bias layer is fitted in many passes over held-out clips: use --stream "
+        "tasks, or another method, for example er",
+    }
     Options: ClassVar[type] = BicOptions
     options: BicOptions
 

@@ -102,8 +102,7 @@ class ClosedForm(OnePass):
     def state_bytes(self) -> int:
         """Bytes of the sums and counts."""
         sums = (module for module in self.modules() if isinstance(module, TokenStatistics))
-        counts = self.class_clips.numel() * self.class_clips.element_size()
-        return sum(statistics.num_bytes for statistics in sums) + counts
+        return sum(statistics.num_bytes for statistics in sums) + self.class_clips.nbytes
 
     def grow(self, num_new: int) -> None:
         """Add columns for the new classes, which are solved after the task."""
@@ -160,6 +159,8 @@ class ClosedForm(OnePass):
             one = self.of(modality)
             # Row-major like a loaded tensor: products round differently with another layout.
             one.weights = solution.to(one.weights).contiguous()
+
+    before_scoring = solve
 
     def predict_left_out(self, clips: ClipsToLeaveOut) -> LeftOutPredictions:
         """Predict clips that were learned by the solutions without their sources."""
@@ -236,8 +237,7 @@ class ClosedForm(OnePass):
         It is sum_i p_i sum_n A[n,i] x_n for each modality, x_n normalised; no true label is used.
         Without an assignment it is their mean.
         """
-        parts = []
-        both = self.tokens(audio, visual)
+        parts, both = [], self.tokens(audio, visual)
         output = self._grouped(both)
         for modality, tokens in zip(UNIMODAL, both, strict=True):
             x = nn.functional.layer_norm(tokens.float(), tokens.shape[2:])

@@ -5,6 +5,7 @@ Incremental Classifier and Representation Learning, Rebuffi et al., CVPR 2017.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -59,6 +60,10 @@ class Icarl(WithTeacher):
 
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
+    refused_streams: ClassVar[Mapping[str, str]] = {
+        "online": "it classifies by exemplars that are chosen after a task: use --stream tasks, "
+        "or another method, for example er",
+    }
     Options: ClassVar[type] = IcarlOptions
     options: IcarlOptions
 

@@ -135,13 +135,14 @@ class Il2m(Finetune):
         """Factors on the scores of old classes, shape [3, C_old].
 
         They are (initial mean / current mean) x (current confidence / confidence when the class
-        was learned) (equation 1).
+        was learned) (equation 1); one within a task, which has no statistics yet.
         """
         sizes = torch.tensor(self.class_counts, device=self.confidence.device)
+        now = self.confidence[:, -1:]
         when_learned = self.confidence.repeat_interleave(sizes, dim=1)
         ratio = _divide(self.initial_means, self.current_means)
-        confidence_ratio = _divide(self.confidence[:, -1:], when_learned)
-        return (ratio * confidence_ratio)[:, : self.num_classes - self.class_counts[-1]]
+        factors = (ratio * _divide(now, when_learned))[:, : self.num_old]
+        return torch.where(now == 0, 1.0, factors)
 
     def _scores(self, audio: Tensor, visual: Tensor) -> ByModality:
         """The scores to rectify, shape [B, C] for each modality."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import nn
@@ -18,6 +19,10 @@ class Joint(Finetune):
 
     uses_memory: ClassVar[bool] = False
     replays_everything: ClassVar[bool] = True
+    refused_streams: ClassVar[Mapping[str, str]] = {
+        "online": "it trains on all clips again in each task: use --stream tasks for the "
+        "reference, or another method, for example er",
+    }
 
     def __init__(self, setup: Setup, options: HeadsOptions) -> None:
         super().__init__(setup, options)

@@ -7,6 +7,7 @@ End to end, the encoders are trained on the first task and then frozen, see
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +30,10 @@ class OnePass(Method):
     order_matters: ClassVar[bool] = False
     seed_matters: ClassVar[bool] = False
     needs_float64: ClassVar[bool] = True
+    refused_streams: ClassVar[Mapping[str, str]] = {
+        "online end-to-end": "it reads the clips of the first task twice to train encoders: use "
+        "--regime frozen",
+    }
 
     def __init__(self, setup: Setup, options: Any) -> None:
         super().__init__(setup, options)

@@ -7,6 +7,7 @@ ECCV 2020.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -80,6 +81,10 @@ class Podnet(WithTeacher):
 
     needs_memory: ClassVar[bool] = True
     supports_multi_label: ClassVar[bool] = False
+    refused_streams: ClassVar[Mapping[str, str]] = {
+        "online": "its balanced phase trains on clips of the task again: use --stream tasks, or "
+        "another method, for example er",
+    }
     Options: ClassVar[type] = PodnetOptions
     options: PodnetOptions
 

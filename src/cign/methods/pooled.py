@@ -224,6 +224,8 @@ class Pooled(OnePass):
                 )
         self.solve_sums()
 
+    before_scoring = solve
+
     @abstractmethod
     def solve_sums(self) -> None:
         """Compute what predictions need from finite sums."""

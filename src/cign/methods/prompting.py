@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -30,6 +31,10 @@ class PromptMethod(GradientMethod):
     uses_memory: ClassVar[bool] = False
     needs_blocks: ClassVar[bool] = True
     regimes: ClassVar[tuple[str, ...]] = ("frozen",)
+    refused_streams: ClassVar[Mapping[str, str]] = {
+        "blurry": "it trains the outputs of a task's new classes only, and the stream also has "
+        "clips of old ones: use --stream tasks, or another method, for example finetune",
+    }
 
     def __init__(self, setup: Setup, options: object) -> None:
         super().__init__(setup, options)
@@ -48,16 +53,6 @@ class PromptMethod(GradientMethod):
         }
         self.heads = nn.ModuleDict(
             {modality: GrowingLinear(dims[modality]) for modality in MODALITIES}
-        )
-
-    @classmethod
-    def stream_reason(cls, stream: str, regime: str) -> str:
-        """See `Method`: the loss is not defined for clips of old classes."""
-        if stream != "blurry":
-            return ""
-        return (
-            "it trains the outputs of a task's new classes only, and the stream also has clips of "
-            "old ones: use --stream tasks, or another method, for example finetune"
         )
 
     def head(self, modality: str) -> GrowingLinear:

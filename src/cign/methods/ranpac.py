@@ -99,6 +99,10 @@ class Ranpac(Pooled):
 
     Options: ClassVar[type] = RanpacOptions
     options: RanpacOptions
+    refused_streams: ClassVar[Mapping[str, str]] = {
+        "online": "it adds clips to its factors after the task, reading them again: use --stream "
+        "tasks, or another method, for example slda",
+    }
 
     def __init__(self, setup: Setup, options: RanpacOptions) -> None:
         super().__init__(setup, options)

@@ -7,7 +7,7 @@ every group of the modules of this package and of installed packages.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
@@ -35,6 +35,7 @@ class Stored:
         has_scores: Whether the predictions are scores rather than only the predicted class.
         joint: Predictions of ``joint`` on the same tasks, if available.
         stream: How the training clips arrived.
+        curve: Evaluations of an online stream, as in ``metrics.json``; empty for other streams.
     """
 
     predictions: Predictions
@@ -45,6 +46,7 @@ class Stored:
     has_scores: bool = True
     joint: Predictions | None = None
     stream: str = "tasks"
+    curve: Sequence[Mapping[str, Any]] = ()
 
 
 class MetricGroup(ABC):

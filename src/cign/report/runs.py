@@ -255,6 +255,7 @@ def stored(run: Run, runs: Sequence[Run]) -> Stored:
         has_scores=run.has_scores,
         joint=None if joint is None else joint.predictions,
         stream=stream_of(run),
+        curve=run.metrics.get("online", {}).get("points", ()),
     )
 
 

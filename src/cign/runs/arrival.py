@@ -16,8 +16,13 @@ from cign.vocabulary import STREAMS
 
 if TYPE_CHECKING:
     from cign.runs.configuration import RunConfig
+    from cign.training.online import Online
 
-_OPTIONS_OF = {"blurry": ("blurry_share",), "fewshot": ("base_classes", "shots")}
+_OPTIONS_OF = {
+    "blurry": ("blurry_share",),
+    "online": ("evaluations",),
+    "fewshot": ("base_classes", "shots"),
+}
 _DRAWN = ("blurry", "fewshot")
 
 
@@ -28,7 +33,8 @@ class ArrivalConfig:
     stream: str = option(
         "tasks",
         "how training clips arrive: tasks (default), blurry (some clips of each class in later "
-        "tasks), or fewshot (a base task, then a few clips of each class)",
+        "tasks), online (each clip once, in batches of 10) or fewshot (a base task, then a few "
+        "clips of each class)",
         heading="tasks and seeds",
         choices=STREAMS,
     )
@@ -38,6 +44,13 @@ class ArrivalConfig:
         heading="tasks and seeds",
         metavar="X",
         least=0.0,
+    )
+    evaluations: int = option(
+        10,
+        "with --stream online: number of evaluations in each task (default: 10)",
+        heading="tasks and seeds",
+        metavar="N",
+        least=1,
     )
     base_classes: int = option(
         0,
@@ -130,6 +143,12 @@ class ArrivalConfig:
         if self.stream == "fewshot":
             return replace(clips, arrival=few_shot(clips, train, self.shots, seed))
         return clips
+
+    def online(self) -> Online | None:
+        """The evaluations of an online run, none of them made yet; None for other streams."""
+        from cign.training.online import Online  # slow import
+
+        return Online(number=self.evaluations) if self.stream == "online" else None
 
     def check_branch(self, parent: RunConfig, config: RunConfig, run: Path) -> None:
         """Refuse a branch for which other clips would have arrived before it.

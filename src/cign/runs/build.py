@@ -107,6 +107,7 @@ def build_loop(config: RunConfig, data: TrainingData, progress: Progress | None 
         progress=progress,
         comm=current(),
         eval_batch_size=config.compute.eval_batch_size,
+        online=config.arrival.online(),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cign.metrics import few_shot, open_set
+from cign.metrics import few_shot, online, open_set
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.runs.configuration import RunConfig
 from cign.runs.training_data import Origin, TrainingData
@@ -149,6 +149,15 @@ def describe(
 
 def _of_stream(config: RunConfig, loop: Loop) -> dict[str, Any]:
     """Metrics that only runs with the stream of this run have, with their definitions."""
+    if loop.online is not None:
+        points = loop.online.points
+        return {
+            "online": {
+                "modalities": online.summarise(points),
+                "points": [one.to_dict() for one in points],
+                "definitions": online.DEFINITIONS,
+            }
+        }
     if config.arrival.stream != "fewshot":
         return {}
     numbers = few_shot.summarise(loop.predictions)

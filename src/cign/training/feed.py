@@ -36,6 +36,35 @@ class Feed:
     comm: Comm = field(default_factory=Comm)
     eval_batch_size: int = EVALUATION_BATCH
 
+    def task_data(
+        self, method: Method, task: int, train: IntArray, memory: IntArray, seed: int
+    ) -> TaskData:
+        """The data of a task that a method may use.
+
+        Args:
+            method: The method.
+            task: The task.
+            train: All training clips of the run.
+            memory: The exemplars.
+            seed: Seed of the run.
+        """
+        tasks = self.clips.tasks
+        earlier = self.clips.up_to(train, task - 1) if task else train[:0]
+        return TaskData(
+            task=task,
+            num_old=tasks.num_seen(task) - tasks.sizes[task],
+            num_new=tasks.sizes[task],
+            new=self.clips.of_task(train, task),
+            memory=memory,
+            earlier=earlier if method.replays_everything else earlier[:0],
+            batches=lambda indices: self.batches(cut(indices, self.eval_batch_size), task),
+            class_of=self.clips.class_of,
+            sources=lambda indices: [self.clips.sources[i] for i in indices],
+            features=lambda indices: self.features(method, indices, task),
+            bytes_per_clip=self.source.bytes_per_clip,
+            seed=seed,
+        )
+
     def shared_batches(
         self, batches: list[IntArray], task: int
     ) -> Iterator[tuple[Batch, Share | None]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cign.data.batches import ClipSource, cut
+from cign.data.batches import ClipSource
 from cign.data.exemplar_memory import ExemplarMemory
 from cign.data.tasks import IntArray, TaskClips
 from cign.errors import InputError, RunError
 from cign.methods.base import Batch, Losses, Method, TaskData
 from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
-from cign.metrics.predictions import Predictions
+from cign.metrics.predictions import Predictions, Scores
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.distributed.comm import Comm, Share
 from cign.training.distributed.sums import check_sums, marks_of, partial_sums, refuse_whole_batch
 from cign.training.feed import Feed
 from cign.training.interrupts import Interrupts
 from cign.training.loss_text import loss_of_epoch, loss_so_far
+from cign.training.online import Online, one_pass
 from cign.training.place import Place
-from cign.utils.checkpoint import (
-    load_module,
-    load_optimizer_state,
-    load_tree,
-    optimizer_state,
-    save_tree,
-)
+from cign.training.state import restore, state_of
+from cign.utils.checkpoint import load_optimizer_state, save_tree
 from cign.utils.devices import move_to
 from cign.utils.progress import Measuring, Progress, Silent
 from cign.utils.seeding import seed_torch, stream
@@ -73,6 +69,7 @@ class Loop:
         after_task: Called after a task is learned, scored and saved.
         comm: The processes that share the batches; by default only this one.
         eval_batch_size: Clips per forward pass where nothing is trained.
+        online: Evaluations of an online stream; None for other streams.
 
     Raises:
         InputError: If several processes cannot share the method's batches.
@@ -96,6 +93,7 @@ class Loop:
     after_task: Callable[[], None] = lambda: None
     comm: Comm = field(default_factory=Comm)
     eval_batch_size: int = EVALUATION_BATCH
+    online: Online | None = None
 
     def __post_init__(self) -> None:
         if not self.comm.is_alone:
@@ -104,9 +102,9 @@ class Loop:
         self.seconds = 0.0
         self.losses: list[dict[str, Any]] = []  # one entry for each epoch
         self.estimates: list[ArrivalEstimate] = []  # of each task, if the method can leave out
-        self._sums: dict[str, Tensor] = {}
-        self._optimizer: torch.optim.Optimizer | None = None
-        self._saved_optimizer: dict[str, Any] | None = None
+        self.sums: dict[str, Tensor] = {}
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.saved_optimizer: dict[str, Any] | None = None
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
         self._saved: Place | None = None  # position of the checkpoint
@@ -136,6 +134,8 @@ class Loop:
                 self.place = Place(task, 0)
             self.method.data = data
             phases = self.method.phases(data)
+            if self.online is not None:
+                phases = one_pass(phases, data)
             for number in range(self.place.phase, len(phases)):
                 self._run_phase(task, number, phases[number])
                 if self._stopping():
@@ -171,10 +171,10 @@ class Loop:
             for name, parameter in self.method.named_parameters()
             if parameter.requires_grad and name.startswith(phase.trained)
         ]
-        self._optimizer = make_optimizer(parameters, phase.options) if phase.updates else None
-        if self._saved_optimizer is not None and self._optimizer is not None:
-            load_optimizer_state(self._optimizer, self._saved_optimizer)
-        self._saved_optimizer = None
+        self.optimizer = make_optimizer(parameters, phase.options) if phase.updates else None
+        if self.saved_optimizer is not None and self.optimizer is not None:
+            load_optimizer_state(self.optimizer, self.saved_optimizer)
+        self.saved_optimizer = None
         self._phase = phase
         self.method.train()
         self._modules = [(part, part.training) for part in self.method.modules()]
@@ -184,6 +184,8 @@ class Loop:
             for batch, share in self._feed.shared_batches(batches[self.place.step :], task):
                 self._step(batch, phase, share)
                 self.progress.advance()
+                if self.online is not None:
+                    self.online.after_step(self, number, batches)
                 if self._due() or self._interrupts.asked:
                     self.save()
                 self._interrupts.leave_if_asked()
@@ -194,7 +196,7 @@ class Loop:
         self.comm.average_statistics_(self.method)
         self._phase = None
         self.place = Place(task, number + 1)
-        self._optimizer = None
+        self.optimizer = None
 
     def _step(self, batch: Batch, phase: Phase, share: Share | None) -> None:
         """Learn from one batch, or this process's part of it. No host-device synchronization."""
@@ -215,30 +217,30 @@ class Loop:
 
     def _update(self, losses: Losses, phase: Phase, share: Share | None) -> None:
         """Take a gradient step and accumulate the losses."""
-        assert self._optimizer is not None
+        assert self.optimizer is not None
         rate = phase.learning_rate(self.place.epoch * phase.steps_per_epoch + self.place.step)
-        set_learning_rate(self._optimizer, rate)
-        self._optimizer.zero_grad(set_to_none=True)
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         if share is not None:
-            self.comm.average_gradients_(self._optimizer, share)
-        self.method.after_backward(self._optimizer)
-        clip_gradients(self._optimizer, phase.options.max_grad_norm)
-        self._optimizer.step()
+            self.comm.average_gradients_(self.optimizer, share)
+        self.method.after_backward(self.optimizer)
+        clip_gradients(self.optimizer, phase.options.max_grad_norm)
+        self.optimizer.step()
         for name, value in losses.items():
-            total = self._sums.get(name, torch.zeros_like(value))
+            total = self.sums.get(name, torch.zeros_like(value))
             weighted = value.detach() if share is None else share.fraction * value.detach()
-            self._sums[name] = total + weighted
+            self.sums[name] = total + weighted
 
     def _parts(self) -> list[Tensor]:
         """The tensors that are partial sums of this process within the phase."""
         absorbs = self._phase is not None and not self._phase.updates
-        return partial_sums(self.method, self._sums, absorbs=absorbs)
+        return partial_sums(self.method, self.sums, absorbs=absorbs)
 
     def _end_epoch(self, task: int, phase: Phase, epoch: int) -> None:
         """Record the epoch's mean losses. Synchronizes host and device."""
-        self.comm.sum_(self._sums.values())
-        means = {name: float(total) / self.place.step for name, total in self._sums.items()}
+        self.comm.sum_(self.sums.values())
+        means = {name: float(total) / self.place.step for name, total in self.sums.items()}
         if not all(np.isfinite(value) for value in means.values()):
             raise RunError(
                 "diverged",
@@ -246,13 +248,13 @@ class Loop:
                 "use a lower learning rate",
             )
         self.losses.append({"task": task, "phase": phase.name, "epoch": epoch, **means})
-        self._sums = {}
+        self.sums = {}
         self.place = replace(self.place, epoch=epoch + 1, step=0)
 
     def _loss_text(self) -> str:
         """Mean loss of the current or last epoch, as text. Synchronizes host and device."""
         # Within an epoch, each of several processes knows only the losses of its own clips.
-        now = loss_so_far(self._sums, self.place.step) if self.comm.is_alone else ""
+        now = loss_so_far(self.sums, self.place.step) if self.comm.is_alone else ""
         return now or loss_of_epoch(self.losses, self.place.task)
 
     # ------------------------------------------------- around the loop: data
@@ -269,22 +271,26 @@ class Loop:
 
     def _task_data(self, task: int) -> TaskData:
         """The data of a task that the method may use."""
-        tasks = self.clips.tasks
-        earlier = self.clips.up_to(self.train, task - 1) if task else self.train[:0]
-        return TaskData(
-            task=task,
-            num_old=tasks.num_seen(task) - tasks.sizes[task],
-            num_new=tasks.sizes[task],
-            new=self.clips.of_task(self.train, task),
-            memory=self.memory.indices,
-            earlier=earlier if self.method.replays_everything else earlier[:0],
-            batches=lambda indices: self._feed.batches(cut(indices, self.eval_batch_size), task),
-            class_of=self.clips.class_of,
-            sources=lambda indices: [self.clips.sources[i] for i in indices],
-            features=lambda indices: self._feed.features(self.method, indices, task),
-            bytes_per_clip=self.source.bytes_per_clip,
-            seed=self.seed,
-        )
+        return self._feed.task_data(self.method, task, self.train, self.memory.indices, self.seed)
+
+    def scores_within_phase(self, rows: IntArray) -> Scores:
+        """Score test clips in the middle of a phase; what is learned afterwards stays the same.
+
+        Args:
+            rows: Positions of the clips in ``test``, shape [n].
+        """
+        parts = self._parts()
+        self.comm.average_statistics_(self.method)
+        self.comm.move_to_first_(parts)
+        self.method.eval()
+        with self.comm.agreeing():
+            if self.comm.is_first:
+                self.method.before_scoring()
+        self.comm.take_from_first_(self.method.state_dict().values())
+        source = self.test_source or self.source
+        scores = self._feed.scores(self.method, source, self.test[rows], Silent())
+        self.comm.leave_to_first_(parts)  # the steps to come add to partial sums again
+        return scores
 
     def _score(self, task: int) -> None:
         """Score all test clips, including those of later tasks, on the classes seen so far."""
@@ -293,6 +299,8 @@ class Loop:
         source = self.test_source or self.source
         scores = self._feed.scores(self.method, source, self.test, self.progress)
         self.predictions.add_task(scores)
+        if self.online is not None:
+            self.online.after_task(self, task)
         if self.predictions_path is not None:
             self.predictions.save(self.predictions_path)
 
@@ -323,22 +331,7 @@ class Loop:
         self._last_tick = self._last_save = now
         if self.checkpoint is None:
             return
-        in_phase = self._optimizer is not None
-        save_tree(
-            self.checkpoint,
-            {
-                "place": asdict(self.place),
-                "class_counts": self.method.class_counts,
-                "method": dict(self.method.state_dict()),
-                "optimizer": optimizer_state(self._optimizer) if in_phase else None,  # type: ignore[arg-type]
-                "memory": self.memory.state(),
-                "sums": self._sums,
-                "losses": self.losses,
-                "estimates": [one.to_dict() for one in self.estimates],
-                "seconds": self.seconds,
-                "num_threads": torch.get_num_threads(),
-            },
-        )
+        save_tree(self.checkpoint, state_of(self))
         self._saved = self.place
 
     def resume(self) -> None:
@@ -348,19 +341,8 @@ class Loop:
             InputError: If the checkpoint is missing, damaged or does not fit the method.
         """
         assert self.checkpoint is not None
-        tree = load_tree(self.checkpoint)
-        torch.set_num_threads(tree["num_threads"])
-        self.place = self._saved = Place(**tree["place"])
-        for num_new in tree["class_counts"]:
-            self.method.grow(num_new)
-        self.method.make_room(tree["method"])
-        load_module(self.method, tree["method"], str(self.checkpoint))
-        self.method.to(self.device)
-        self.memory.load_state(tree["memory"])
-        self._saved_optimizer = tree["optimizer"]
-        self._sums = {name: total.to(self.device) for name, total in tree["sums"].items()}
-        self.losses, self.seconds = tree["losses"], tree["seconds"]
-        self.estimates = [ArrivalEstimate.from_dict(one) for one in tree.get("estimates", ())]
+        restore(self, self.checkpoint)
+        self._saved = self.place
         del self.predictions.scores[self.place.task :]
         if self.predictions.num_tasks_done != self.place.task:
             raise InputError(

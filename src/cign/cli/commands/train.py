@@ -198,6 +198,14 @@ def show_results(metrics: dict[str, Any]) -> None:
                 for modality, numbers in modalities.items()
             ),
         )
+    if num_clips and (online := metrics.get("online")):
+        show_table(
+            ("percent", "area under the curve of accuracy over clips"),
+            (
+                (MODALITY_NAMES[modality], percent(numbers["auc_online"]))
+                for modality, numbers in online["modalities"].items()
+            ),
+        )
     if num_clips and (few_shot := metrics.get("few_shot")):
         names = tuple(few_shot["definitions"])
         show_table(
