@@ -126,10 +126,17 @@ def test_an_online_run_is_recorded_shown_and_resumed(tiny, cign, tmp_path):
     assert code == 0, error
     assert "area under the curve" in said
     online = json.loads((out / "metrics.json").read_text())["online"]
-    assert [(one["task"], one["num_clips"]) for one in online["points"]] == [
+    points = online["points"]
+    assert [(one["task"], one["num_clips"]) for one in points] == [
+        (1, 10),
         (1, 12),
+        (2, 22),
         (2, 24),
-    ]  # 12 clips of a task are one batch: a last batch of two is none, the one after the task
+    ]
+    for modality, numbers in online["modalities"].items():
+        sizes = zip(points, (10, 2, 10, 2), strict=True)
+        total = sum(one["percent"][modality] * size for one, size in sizes)
+        assert numbers["auc_online"] == pytest.approx(total / 24)
     code, said, _ = cign("metrics", out)
     assert code == 0
     assert "auc_online" in said
