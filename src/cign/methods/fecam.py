@@ -59,8 +59,8 @@ class Fecam(Pooled):
     Options: ClassVar[type] = FecamOptions
     options: FecamOptions
     refused_streams: ClassVar[Mapping[str, str]] = {
-        "online": "it adds clips to its covariances after the task, reading them again: use --stream "
-        "tasks, or another method, for example slda",
+        "online": "it adds clips to its covariances after the task, reading them again: use "
+        "--stream tasks, or another method, for example slda",
     }
     supports_multi_label: ClassVar[bool] = False
 
