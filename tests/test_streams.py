@@ -9,14 +9,16 @@ import torch
 import yaml
 
 from cign import Learner
-from cign.data.tasks import TaskSequence
+from cign.data.tasks import TaskClips, TaskSequence
 from cign.methods import METHODS, method_class
 from cign.metrics.few_shot import summarise
+from cign.metrics.incremental import seen_accuracy
 from cign.metrics.predictions import Predictions
+from cign.runs.arrival import ArrivalConfig
 from cign.runs.configuration import RunConfig
 from refusals import input_error
 from test_resume import OPTIONS
-from toy import toy_loop
+from toy import quick_options, toy_loop, toy_method
 from traps.runs import assert_same_results
 
 FEW = {"stream": "fewshot", "shots": 3, "base_classes": 4}
@@ -242,3 +244,50 @@ def test_a_bench_has_one_stream(tiny, cign, tmp_path):
     code, _, error = cign(*command, "--shots", 2, *more)
     assert code == 2
     assert "--stream fewshot" in error
+
+
+# ------------------------------------------------------------------------- several labels
+
+
+def several_labels(name, stream):
+    """A loop on clips of which every third also has the next class."""
+    loop = toy_loop(name, options=quick_options(name), memory="12", per_class=24, seed=3)
+    names, labels = loop.clips.tasks.class_order, loop.clips.targets.argmax(axis=1)
+    of_clip = [
+        tuple(sorted({names[c], names[(c + 1) % 6]} if i % 4 == 0 else {names[c]}))
+        for i, c in enumerate(labels)
+    ]
+    arrival = ArrivalConfig(**STREAMS[stream])
+    clips = TaskClips.of(of_clip, arrival.cut(names, 3, 0))
+    loop.clips = clips = arrival.drawn(clips, loop.train, 3)
+    loop.train = loop.train[clips.arrival[loop.train] >= 0]
+    loop.method = toy_method(name, quick_options(name), multi_label=True)
+    loop.online = arrival.online()
+    loop.predictions = Predictions(
+        clip_ids=[str(i) for i in loop.test],
+        labels=[of_clip[i] for i in loop.test],
+        class_names=names,
+        task_sizes=clips.tasks.sizes,
+    )
+    return loop
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize(
+    "name", [n for n in METHODS if method_class(n).supports_multi_label and n != "joint"]
+)
+def test_clips_of_several_labels_arrive_on_every_stream(name, stream):
+    if method_class(name).stream_reason(stream, "frozen"):
+        pytest.skip("refused")
+    if name == "lwf":
+        pytest.skip("its other form supports several labels")
+    loop = several_labels(name, stream)
+    assert loop.clips.is_multi_label
+    loop.run()
+    assert loop.place.task == 3
+    for scores in loop.predictions.scores:
+        assert all(np.isfinite(x).all() for x in scores.values())
+    if stream == "online":
+        last = loop.online.points[-1].percent["audio"]
+        assert last == pytest.approx(100 * seen_accuracy(loop.predictions, "audio")[-1])
+        assert len(loop.online.points) == 9
