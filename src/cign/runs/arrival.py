@@ -15,7 +15,6 @@ from cign.utils.options import refuse_ignored
 from cign.vocabulary import STREAMS
 
 if TYPE_CHECKING:
-    from cign.runs.configuration import RunConfig
     from cign.training.online import Online
 
 _OPTIONS_OF = {
@@ -150,24 +149,24 @@ class ArrivalConfig:
 
         return Online(number=self.evaluations) if self.stream == "online" else None
 
-    def check_branch(self, parent: RunConfig, config: RunConfig, run: Path) -> None:
+    def check_branch(self, run: Path, seeds: tuple[int, int], *, same_tasks: bool) -> None:
         """Refuse a branch for which other clips would have arrived before it.
 
         Args:
-            parent: Configuration of the run that is branched from.
-            config: Configuration of the branch, with the same stream.
-            run: Folder of that run.
+            run: Folder of the run that is branched from, which has the same stream.
+            seeds: Seeds of that run and of the branch.
+            same_tasks: Whether both have the same tasks.
 
         Raises:
             InputError: If the draw of its clips would differ.
         """
-        if self.stream == "blurry" and config.tasks != parent.tasks:
+        if self.stream == "blurry" and not same_tasks:
             raise InputError(
                 "resume-mismatch",
                 f"run {run} has drawn its stream blurry for its own tasks, and a branch continues "
                 "it: leave the tasks out",
             )
-        was, now = parent.training.seed, config.training.seed
+        was, now = seeds
         if self.is_drawn and was != now:
             raise InputError(
                 "resume-mismatch",

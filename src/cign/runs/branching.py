@@ -96,7 +96,11 @@ class Branch:
                 f"the first {self.task} tasks differ from those that run {self.run} learned: "
                 "change later ones only",
             )
-        config.arrival.check_branch(self.config, config, self.run)
+        config.arrival.check_branch(
+            self.run,
+            (self.config.training.seed, config.training.seed),
+            same_tasks=config.tasks == self.config.tasks,
+        )
         return dataclasses.replace(config, branched_from=str(self))
 
     def begin(self, loop: Loop) -> None:

@@ -10,23 +10,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from cign.data.tasks import IntArray
+from cign.data.tasks import IntArray, TaskClips
 from cign.errors import RunError
 from cign.methods.base import TaskData
 from cign.methods.phases import Phase
 from cign.metrics.incremental import class_targets
 from cign.metrics.online import CurvePoint, percent_of_seen
-from cign.metrics.predictions import Scores
-
-if TYPE_CHECKING:
-    from cign.training.loop import Loop
+from cign.metrics.predictions import Predictions, Scores
+from cign.training.place import Place
 
 ONLINE_BATCH = 10
 """New clips per batch."""
+
+
+class Evaluated(Protocol):
+    """A training loop; see `cign.training.loop.Loop`."""
+
+    clips: TaskClips
+    train: IntArray
+    predictions: Predictions
+    place: Place
+
+    def scores_within_phase(self, rows: IntArray) -> Scores:
+        """Scores of some test clips, given by their rows of the predictions, in a phase."""
 
 
 def one_pass(phases: Sequence[Phase], data: TaskData) -> list[Phase]:
@@ -90,7 +100,7 @@ class Online:
     number: int
     points: list[CurvePoint] = field(default_factory=list)
 
-    def after_step(self, loop: Loop, phase: int, batches: Sequence[IntArray]) -> None:
+    def after_step(self, loop: Evaluated, phase: int, batches: Sequence[IntArray]) -> None:
         """Score the test clips of the classes seen so far, if an evaluation is due.
 
         Args:
@@ -108,20 +118,20 @@ class Online:
         scores = loop.scores_within_phase(rows) if len(rows) else {}
         self._add(loop, task, learned, rows, scores)
 
-    def after_task(self, loop: Loop, task: int) -> None:
+    def after_task(self, loop: Evaluated, task: int) -> None:
         """Add the evaluation after a task, whose scores are the last of the predictions."""
         learned = loop.clips.up_to(loop.train, task)
         rows = self._rows(loop, learned)
         last = loop.predictions.scores[task]
         self._add(loop, task, learned, rows, {m: scores[rows] for m, scores in last.items()})
 
-    def _rows(self, loop: Loop, learned: IntArray) -> IntArray:
+    def _rows(self, loop: Evaluated, learned: IntArray) -> IntArray:
         """Rows of the test clips with a class of the learned clips."""
         seen = loop.clips.targets[learned].any(axis=0)
         return np.flatnonzero(class_targets(loop.predictions)[:, seen].any(axis=1))
 
     def _add(
-        self, loop: Loop, task: int, learned: IntArray, rows: IntArray, scores: Scores
+        self, loop: Evaluated, task: int, learned: IntArray, rows: IntArray, scores: Scores
     ) -> None:
         seen = np.flatnonzero(loop.clips.targets[learned].any(axis=0))
         percent = percent_of_seen(loop.predictions, rows, scores, seen)

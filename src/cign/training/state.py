@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
+from cign.data.exemplar_memory import ExemplarMemory
+from cign.methods.base import Method
 from cign.metrics.online import CurvePoint
 from cign.training.arrival import ArrivalEstimate
+from cign.training.online import Online
 from cign.training.place import Place
 from cign.utils.checkpoint import load_module, load_tree, optimizer_state
 
-if TYPE_CHECKING:
-    from cign.training.loop import Loop
+
+class HasState(Protocol):
+    """A training loop; see `cign.training.loop.Loop`."""
+
+    method: Method
+    memory: ExemplarMemory
+    device: str
+    online: Online | None
+    place: Place
+    seconds: float
+    losses: list[dict[str, Any]]
+    estimates: list[ArrivalEstimate]
+    sums: dict[str, Tensor]
+    optimizer: torch.optim.Optimizer | None
+    saved_optimizer: dict[str, Any] | None
 
 
-def state_of(loop: Loop) -> dict[str, Any]:
+def state_of(loop: HasState) -> dict[str, Any]:
     """The state of a run at its current position."""
     return {
         "place": asdict(loop.place),
@@ -34,7 +51,7 @@ def state_of(loop: Loop) -> dict[str, Any]:
     }
 
 
-def restore(loop: Loop, path: Path) -> None:
+def restore(loop: HasState, path: Path) -> None:
     """Load the state of a run into its loop, except its predictions.
 
     Args:
