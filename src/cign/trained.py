@@ -1,4 +1,4 @@
-"""Methods of a trained model: predict, add, rename, remove, save, push, export."""
+"""Methods of a trained model: predict, save, push, export."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from cign.saved_model.folder import save_model
 from cign.saved_model.hub import upload
 from cign.saved_model.model import Model
 from cign.saved_model.versions import save_or_publish
-from cign.updating.edits import add_source, remove_class, rename_class
-from cign.updating.impact import Addition
-from cign.updating.new_clips import Source
+from cign.updating.changeable import Changeable
 from cign.utils.display import displayed
 from cign.utils.progress import Progress
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from cign.export.exporting import Exported
 
 
-class Trained:
+class Trained(Changeable):
     """The part of `cign.learner.Learner` that needs only a trained model.
 
     Attributes:
@@ -51,11 +49,6 @@ class Trained:
     def classes(self) -> tuple[str, ...]:
         """Names of the known classes in the order of learning; empty without a model."""
         return () if self.model is None else self.model.classes
-
-    def _trained(self) -> Model:
-        if self.model is None:
-            raise InputError("not-trained", "this learner is not trained: call learn or load first")
-        return self.model
 
     # ---------------------------------------------------------------- predict
 
@@ -166,52 +159,6 @@ class Trained:
         if self._backbone is None and model.regime == "frozen":
             self._backbone = model.load_backbone()
         return self._backbone
-
-    # -------------------------------------------------- add, rename, remove
-
-    def add(
-        self,
-        clips: Source,
-        *,
-        format: str | None = None,
-        media: Sequence[Path] = (),
-        keep: bool = True,
-        num_workers: int | None = None,
-        progress: Progress | bool | None = None,
-    ) -> Addition:
-        """Add new classes, or clips of known classes, without the old clips.
-
-        Args:
-            clips: A folder of class folders, a table, or a prepared store.
-            format: As `cign.data.formats.read_source` takes it.
-            media: As `cign.data.formats.read_source` takes it.
-            keep: Whether the model stores a few validation clips per class, never used for
-                training, to measure the effect of changes.
-            num_workers: As `cign.data.prepare.pipeline.prepare` takes it.
-            progress: Receives the progress of clips; None shows a bar in a terminal or notebook,
-                False shows none.
-
-        Returns:
-            What was added, and its effect on old classes.
-
-        Raises:
-            InputError: If the method learns by gradients, or clips and names do not match.
-            RunError: If the ridge solution is singular. The model is then unchanged.
-        """
-        how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
-        with displayed(progress) as bar:
-            self.model, addition = add_source(
-                self._trained(), clips, self._encoders, keep=keep, progress=bar, **how
-            )
-        return addition
-
-    def rename(self, old: str, new: str) -> None:
-        """Rename a class; see `cign.updating.edits.rename_class`."""
-        self.model = rename_class(self._trained(), old, new)
-
-    def remove(self, name: str) -> None:
-        """Remove a class; see `cign.updating.edits.remove_class`."""
-        self.model = remove_class(self._trained(), name)
 
     # ------------------------------------------------------------- save, load
 

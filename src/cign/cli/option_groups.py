@@ -23,7 +23,9 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "grid": ("--against", "--only", "--now"),
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
     "prediction": ("--top", "--every", "--unknown-threshold"),
-    "changes to the model": ("--teach", "--no-keep", "--undo"),
+    "changes to the model": (
+        *("--teach", "--no-keep", "--undo", "--settings", "--ridge", "--select"),
+    ),
     "web server": ("--host", "--port", "--max-upload"),
     "execution": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),
 }

@@ -5,12 +5,14 @@ Code outside this package tests for a capability with the functions below, never
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from cign.methods.base import Batch, Method
-from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, SumsOfViews
+from cign.vocabulary import UNIMODAL
 
 
 @runtime_checkable
@@ -112,6 +114,11 @@ def sums_over_clips(method: Method) -> SumsOverClips | None:
     return method if isinstance(method, SumsOverClips) else None
 
 
+def sums_of_views(method: Method) -> SumsOfViews | None:
+    """The method if its sums can be added and solved again (`cign.methods.sums`), else None."""
+    return method if isinstance(method, SumsOfViews) else None
+
+
 def has_maps(method: Method) -> bool:
     """Whether predictions of the method localise each class in space and time."""
     return isinstance(method, HasMaps) and method.has_maps
@@ -120,6 +127,20 @@ def has_maps(method: Method) -> bool:
 def selected_settings(method: Method) -> dict[str, dict[str, Any]]:
     """The settings that the method selected from its clips, by modality; empty if none."""
     return method.selected if isinstance(method, SelectsSettings) else {}
+
+
+def fixed_settings(method: Method) -> tuple[str, ...]:
+    """The modalities whose settings were set by hand, so that later clips do not change them."""
+    sums = sums_of_views(method)
+    return () if sums is None else tuple(m for m in UNIMODAL if sums.of(m).fixed)
+
+
+def fix_settings(method: Method, modalities: Iterable[str]) -> None:
+    """Keep the current settings of some modalities, see `fixed_settings`."""
+    sums = sums_of_views(method)
+    for modality in modalities if sums is not None else ():
+        assert sums is not None
+        sums.of(modality).fixed = True
 
 
 def selection_in_words(method: Method) -> str:

@@ -137,7 +137,8 @@ class ClosedForm(OnePass):
         for modality, parts in zip(UNIMODAL, zip(*tokens, strict=True), strict=True):
             one = self.of(modality)
             add_losses(one, parts, clips, multi_label=self.setup.multi_label)
-            one.choose()
+            if not one.fixed:
+                one.choose()
 
     @torch.no_grad()
     def solve(self) -> None:

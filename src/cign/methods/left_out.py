@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -18,8 +18,9 @@ from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.output import ByModality
 
 
+@runtime_checkable
 class SumsOfViews(Protocol):
-    """What leaving out needs of `cign.methods.closed_form.ClosedForm`."""
+    """What other modules need of the sums of `cign.methods.closed_form.ClosedForm`."""
 
     setup: Setup
     options: ClosedFormOptions

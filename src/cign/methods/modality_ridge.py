@@ -37,6 +37,7 @@ class ModalityRidge(nn.Module):
         chosen: Number of the selected setting.
         setting: The selected setting, because an exported program cannot depend on a number in a
             tensor.
+        fixed: Whether it was set by hand: later clips do not change it.
     """
 
     weights: Tensor
@@ -73,6 +74,7 @@ class ModalityRidge(nn.Module):
         self.register_buffer("evidence", torch.zeros((), dtype=torch.float64))
         self.register_buffer("chosen", torch.tensor(settings.plainest))
         self.setting: Setting = settings[settings.plainest]
+        self.fixed = False
         self.register_load_state_dict_post_hook(_use_loaded)  # type: ignore[no-untyped-call]
 
     def projection(self, view: View) -> RandomFeatures:
@@ -156,6 +158,25 @@ class ModalityRidge(nn.Module):
         # Settings that cannot be distinguished: the one listed first.
         first = (estimates <= estimates.amin() + tolerance).to(torch.uint8).argmax()
         self.use(int(first))
+
+    def extend(self, options: ClosedFormOptions) -> None:
+        """Use options that list the same views, and perhaps further values of other settings.
+
+        No clip was measured with a further value: its tallies are infinite.
+
+        Args:
+            options: The options; each list of values begins with those used before.
+        """
+        settings, old = options.settings, self.settings
+        assert settings.views == old.views
+        known = tuple(slice(number) for number in old.shape)
+        for name in ("losses", "squares"):
+            before = getattr(self, name)
+            tallies = before.new_full(settings.shape, torch.inf)
+            tallies[known] = before
+            setattr(self, name, tallies)
+        self.options, self.settings = options, settings
+        self.use(settings.number_of(self.setting))
 
     def use(self, number: int) -> None:
         """Use a setting by its number."""

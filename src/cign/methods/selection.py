@@ -107,6 +107,23 @@ class Settings:
             count_power=self.count_powers[power],
         )
 
+    def number_of(self, setting: Setting) -> int:
+        """Number of a setting; of those that are equal because an option has no effect, the first.
+
+        Raises:
+            ValueError: If it is not one of these settings.
+        """
+        has_tokens = setting.view.has_tokens
+        at = (
+            self.views.index(setting.view),
+            self.token_shares.index(setting.token_share) if has_tokens else 0,
+            self.ridges.index(setting.ridge),
+            self.assignment_temperatures.index(setting.assignment_temperature) if has_tokens else 0,
+            self.temperatures.index(setting.temperature),
+            self.count_powers.index(setting.count_power),
+        )
+        return int(np.ravel_multi_index(at, self.shape))
+
     @property
     def plainest(self) -> int:
         """Number of the default with the view of the least contrast, then of the least saliency."""

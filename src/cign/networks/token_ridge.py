@@ -81,6 +81,19 @@ class TokenStatistics(nn.Module):
             cross = getattr(self, f"{kind}_cross")
             setattr(self, f"{kind}_cross", without_entry(cross, index))
 
+    def add(self, other: TokenStatistics, columns: Tensor) -> None:
+        """Add the sums over other clips.
+
+        Args:
+            other: Sums of the same width and kinds, over the same features.
+            columns: Column here of each class of ``other``, int64, shape [C'].
+        """
+        for kind in self.kinds:
+            gram, cross = getattr(self, f"{kind}_gram"), getattr(self, f"{kind}_cross")
+            more = getattr(other, f"{kind}_cross").to(cross)
+            setattr(self, f"{kind}_gram", gram + getattr(other, f"{kind}_gram").to(gram))
+            setattr(self, f"{kind}_cross", cross.index_add(1, columns, more))
+
     def gram(self, token_share: float) -> Tensor:
         """G for s = ``token_share``, [W, W]; use its lower triangle only."""
         return self._mixed("gram", token_share)

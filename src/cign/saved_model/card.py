@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cign.methods.capabilities import selection_in_words
+from cign.methods.capabilities import fixed_settings, selection_in_words
 from cign.open_set.rule import KNOWN_SHARE, UnknownRule
 from cign.saved_model.model import Model
 
@@ -55,7 +55,7 @@ def model_card(model: Model, licence: str | None = None) -> str:
         f"Method `{model.method.name}`, backbone `{model.backbone}` ({model.regime}), "
         f"{len(groups)} tasks.",
         "",
-        *([f"Settings selected from the training clips: {selected}.", ""] if selected else []),
+        *([f"Settings {_origin(model)}: {selected}.", ""] if selected else []),
         "## Use",
         "",
         *(_USE if model.spec is not None else _USE_OF_FEATURES),
@@ -107,6 +107,13 @@ def model_card(model: Model, licence: str | None = None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _origin(model: Model) -> str:
+    """Where the settings come from."""
+    fixed = fixed_settings(model.method)
+    by_hand = f" (those of {' and '.join(fixed)} were set by hand)" if fixed else ""
+    return f"selected from the training clips{by_hand}"
 
 
 def _input(model: Model) -> str:

@@ -15,7 +15,7 @@ from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.base import Method
-from cign.methods.capabilities import selected_settings
+from cign.methods.capabilities import fix_settings, fixed_settings, selected_settings
 from cign.networks.training_state import inference_state
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
@@ -62,6 +62,7 @@ def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
             "method": METHODS.reference(type(model.method)),
             "options": dataclasses.asdict(model.method.options),
             "selected": selected_settings(model.method),
+            "fixed": list(fixed_settings(model.method)),
             "classes": [
                 {"name": name, "task": task + 1}
                 for task, group in enumerate(model.groups)
@@ -134,6 +135,7 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
             "damaged", f"{weights} cannot be read ({error}): restore the folder"
         ) from None
     method = build_method(about, state, f"model {folder}", str(weights))
+    fix_settings(method, about.get("fixed", ()))
     kept = None
     if about.get("kept") is not None and KEPT in files:
         kept = KeptClips.from_bytes(files[KEPT], about["kept"]["labels"], str(folder / KEPT))

@@ -14,7 +14,7 @@ from typing import Any
 
 from cign.data.tokens import is_features
 from cign.errors import InputError
-from cign.vocabulary import MODALITIES, REGIMES
+from cign.vocabulary import MODALITIES, REGIMES, UNIMODAL
 
 FILES = ("model.safetensors", "kept.safetensors")
 MOST_TASKS = 10_000
@@ -93,6 +93,9 @@ def _check(about: dict[str, Any]) -> None:
             _has(change, name, str, "text", "a change: ")
         if not change.get("task", "1").isdecimal():
             raise _WrongError(f"a change: task is {_shown(change['task'])}, not a number")
+    for modality in _is(about.get("fixed", []), "fixed", list, "a list"):
+        if modality not in UNIMODAL:
+            raise _WrongError(f"fixed has {_shown(modality)}, not {' or '.join(UNIMODAL)}")
     for one in _is(about.get("leave_one_out", []), "leave_one_out", list, "a list"):
         _check_estimate(_is(one, "an entry of leave_one_out", dict, "a mapping"))
     checksums = _has(about, "checksums", dict, "a mapping")

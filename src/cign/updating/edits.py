@@ -166,7 +166,7 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     more = {"list_hash": clips.list_hash}
     if new:
         more["task"] = str(len(groups))
-    changed = _with_change(changed, _what_was_added(new, known), more)
+    changed = with_change(changed, _what_was_added(new, known), more)
     measured = joined(model.kept, validation)
     if measured is not None:
         rows = np.arange(measured.num_clips)
@@ -232,7 +232,14 @@ def _what_was_added(new: tuple[str, ...], known: dict[str, int]) -> str:
     return ", ".join(parts)
 
 
-def _with_change(model: Model, text: str, more: Mapping[str, str] | None = None) -> Model:
+def with_change(model: Model, text: str, more: Mapping[str, str] | None = None) -> Model:
+    """The model with one more entry in its history.
+
+    Args:
+        model: A changed model.
+        text: What was changed.
+        more: Further entries, see `Model.changes`.
+    """
     change = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "text": text, **(more or {})}
     return replace(model, changes=(*model.changes, change))
 
@@ -251,7 +258,7 @@ def rename_class(model: Model, old: str, new: str) -> Model:
         )
     groups = tuple(tuple(new if n == old else n for n in group) for group in model.groups)
     kept = None if model.kept is None else model.kept.renamed(old, new)
-    return _with_change(replace(model, groups=groups, kept=kept), f"renamed {old} to {new}")
+    return with_change(replace(model, groups=groups, kept=kept), f"renamed {old} to {new}")
 
 
 def remove_class(model: Model, name: str) -> Model:
@@ -280,4 +287,4 @@ def remove_class(model: Model, name: str) -> Model:
     if kept is not None:
         rows = np.arange(kept.num_clips)
         changed.unknown = fit_rule(EvidenceReader(method), kept.source, rows)
-    return _with_change(changed, f"removed {name}")
+    return with_change(changed, f"removed {name}")

@@ -36,6 +36,21 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Effect:
+    """Audio-visual accuracy on validation clips before and after a change, in percent.
+
+    Attributes:
+        num_clips: Number of validation clips.
+        before: Accuracy before the change, over the classes known then.
+        after: Accuracy after the change, over the classes known now.
+    """
+
+    num_clips: int
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Addition:
     """What was added to a model.
 
@@ -100,6 +115,20 @@ def measure_cost(
         to_new=_percent(is_new),
         to_old=_percent(~is_new & (is_now != was)),
     )
+
+
+def measure_effect(
+    before: tuple[Method, tuple[str, ...]], after: tuple[Method, tuple[str, ...]], kept: KeptClips
+) -> Effect:
+    """Measure the accuracy before and after a change.
+
+    Args:
+        before: The earlier state and its classes.
+        after: The later state and its classes, in any order.
+        kept: The validation clips.
+    """
+    was, is_now = (right(answers(method, kept), kept, names) for method, names in (before, after))
+    return Effect(num_clips=kept.num_clips, before=was, after=is_now)
 
 
 def _percent(hits: Any) -> float:

@@ -1,0 +1,80 @@
+"""`cign merge A B`: merge trained models, without any clip."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from cign.cli.arguments import CommandParser, path
+from cign.cli.commands.add import add_out
+from cign.utils.terminal import note, percent, say
+
+SUMMARY = "Merge trained models into one that knows the classes and clips of all, without any clip."
+EXAMPLE = "cign merge work/birds work/street --out work/both"
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
+    )
+    parser.add_argument(
+        "others", metavar="OTHER", type=path, nargs="+", help="models or runs to merge into it"
+    )
+    parser.add_argument(
+        "--settings",
+        metavar="A|B|select",
+        help="whose settings are used if the models differ: A for those of MODEL, B, C, ... for "
+        "those of the others in their order, or select, by the losses that the models measured",
+    )
+    add_out(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="print what was merged as JSON and nothing else"
+    )
+
+
+def run(options: Any) -> None:
+    """Merge the models, show the effect on accuracy, then save the result."""
+    from cign.saved_model.versions import changing
+
+    with changing(options.model, options.out) as work:
+        from cign.learner import Learner  # slow import: only after the model was found
+
+        learner = Learner.load(work.place, device="cpu")
+        merged = learner.merge(*options.others, settings=options.settings)
+        if options.json:
+            say(json.dumps(dataclasses.asdict(merged), indent=2, ensure_ascii=False))
+        else:
+            show(merged)
+        sys.stdout.flush()  # the effect is shown before the model is saved
+        assert learner.model is not None
+        kept = work.keep(learner.model)
+        if not options.json:
+            say(kept)
+
+
+def show(merged: Any) -> None:
+    """Print what was merged and its effect on the validation clips of each model."""
+    from cign.updating.new_clips import num_clips
+
+    for line in merged.notes:
+        note(line)
+    for title, names in (("new classes", merged.new), ("in several models", merged.shared)):
+        if names:
+            listed = ", ".join(f"{name} ({num_clips(merged.clips[name])})" for name in names)
+            say(f"{title}: {listed}", fit=True)
+    if merged.selected:
+        whose = {"": "all models", "select": "a new selection by the added losses"}
+        origin = whose.get(merged.settings, f"model {merged.settings}")
+        say(f"settings of {origin}: {merged.selected}", fit=True)
+    for letter, effect in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", merged.effects, strict=False):
+        if effect is None:
+            say(f"model {letter} stores no validation clips, so the effect on it is unknown")
+        else:
+            say(
+                f"model {letter}, {num_clips(effect.num_clips)} for validation: accuracy "
+                f"{percent(effect.before)} % before, {percent(effect.after)} % after",
+                fit=True,
+            )

@@ -1,0 +1,134 @@
+"""The part of `cign.learner.Learner` that changes a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cign.backbones.base import Backbone
+from cign.errors import InputError
+from cign.saved_model.folder import load_model
+from cign.saved_model.model import Model
+from cign.updating.edits import add_source, remove_class, rename_class
+from cign.updating.impact import Addition
+from cign.updating.merging import Merged, merge_models
+from cign.updating.new_clips import Source
+from cign.updating.resolving import Resolved, resolve_model
+from cign.utils.display import displayed
+from cign.utils.progress import Progress
+
+
+class Changeable:
+    """Methods that replace a trained model by a changed one.
+
+    Attributes:
+        model: The trained or loaded model; None before.
+    """
+
+    model: Model | None
+
+    def _trained(self) -> Model:
+        if self.model is None:
+            raise InputError("not-trained", "this learner is not trained: call learn or load first")
+        return self.model
+
+    def _encoders(self) -> Backbone | None:
+        """The frozen backbone of the model; None if the method contains its encoders."""
+        raise NotImplementedError
+
+    def add(
+        self,
+        clips: Source,
+        *,
+        format: str | None = None,
+        media: Sequence[Path] = (),
+        keep: bool = True,
+        num_workers: int | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Addition:
+        """Add new classes, or clips of known classes, without the old clips.
+
+        Args:
+            clips: A folder of class folders, a table, or a prepared store.
+            format: As `cign.data.formats.read_source` takes it.
+            media: As `cign.data.formats.read_source` takes it.
+            keep: Whether the model stores a few validation clips per class, never used for
+                training, to measure the effect of changes.
+            num_workers: As `cign.data.prepare.pipeline.prepare` takes it.
+            progress: Receives the progress of clips; None shows a bar in a terminal or notebook,
+                False shows none.
+
+        Returns:
+            What was added, and its effect on old classes.
+
+        Raises:
+            InputError: If the method learns by gradients, or clips and names do not match.
+            RunError: If the ridge solution is singular. The model is then unchanged.
+        """
+        how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
+        with displayed(progress) as bar:
+            self.model, addition = add_source(
+                self._trained(), clips, self._encoders, keep=keep, progress=bar, **how
+            )
+        return addition
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a class; see `cign.updating.edits.rename_class`."""
+        self.model = rename_class(self._trained(), old, new)
+
+    def remove(self, name: str) -> None:
+        """Remove a class; see `cign.updating.edits.remove_class`."""
+        self.model = remove_class(self._trained(), name)
+
+    def merge(self, *others: Changeable | Path | str, settings: str | None = None) -> Merged:
+        """Merge other models into this one, without any clip.
+
+        Given the settings, the model is that of learning the clips of all of them at once. Clips
+        that several models learned count as often, because models hold no list of their clips.
+
+        Args:
+            others: Trained learners, or MODEL or RUN folders, of the same method, options,
+                backbone and label kind; they are not changed.
+            settings: Whose settings are used: ``A`` for those of this model, ``B`` for those of
+                the first of ``others``, and so on; ``select`` selects them by the added tallies,
+                which is approximate. None requires that all models use the same.
+
+        Returns:
+            What was merged, and its effect on the validation clips of each model.
+
+        Raises:
+            InputError: If the models cannot be merged, or use different settings and ``settings``
+                is None.
+            RunError: If the ridge solution is singular. The model is then unchanged.
+        """
+        models = [
+            one._trained() if isinstance(one, Changeable) else load_model(Path(one))
+            for one in others
+        ]
+        self.model, merged = merge_models([self._trained(), *models], settings)
+        return merged
+
+    def resolve(
+        self, settings: Mapping[str, Any] | None = None, *, select: bool = False
+    ) -> Resolved:
+        """Solve the model again with other settings, without any clip.
+
+        ``resolve({"ridge": 300.0})``, ``resolve({"audio": {"ridge": 300.0, "temperature": 0.2}})``.
+        Settings that are given here are kept when clips are added.
+
+        Args:
+            settings: Names and values of `cign.methods.sums.SETTING_NAMES`, for both modalities or
+                by modality. A ridge strength, temperature or count power may have any value; the
+                view of a clip must be one of those whose sums are stored.
+            select: Select the settings by the tallies of all learned clips instead.
+
+        Returns:
+            The settings before and after, and the effect on the validation clips.
+
+        Raises:
+            InputError: If a setting is unknown, has no effect, or needs sums that are not stored.
+            RunError: If the ridge solution is singular. The model is then unchanged.
+        """
+        self.model, resolved = resolve_model(self._trained(), settings or {}, select=select)
+        return resolved
