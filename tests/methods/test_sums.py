@@ -6,7 +6,6 @@ import torch
 from sklearn.linear_model import Ridge
 
 from cign.methods.analytic import AnalyticOptions
-from cign.methods.base import Batch
 from cign.methods.sums import (
     add_sums,
     add_tallies,
@@ -18,9 +17,9 @@ from cign.methods.sums import (
 )
 from cign.vocabulary import UNIMODAL
 from refusals import input_error
-from toy import FIXED, toy_loop, toy_method, toy_tokens
+from summed import NUM_CLASSES, batch, clips, learned, relative
+from toy import FIXED, toy_loop, toy_method
 
-NUM_CLASSES = 5
 # Classes of the first and of the second method, in their order of learning, and their labels.
 CASES = {
     "disjoint": ((0, 1, 2), (3, 4)),
@@ -28,44 +27,6 @@ CASES = {
     "the same in another order": ((0, 1, 2, 3, 4), (3, 0, 4, 2, 1)),
     "single classes": ((2,), (0,)),
 }
-
-
-def clips(seed, per_class=7, *, multi_label=False, silent=False):
-    """Tokens and multi-hot labels over all classes; some clips may be silent or have two labels."""
-    labels, audio, visual = toy_tokens(NUM_CLASSES, per_class, seed=seed)
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(labels))
-    labels, audio, visual = labels[order], audio[order], visual[order]
-    targets = np.zeros((len(labels), NUM_CLASSES), dtype=bool)
-    targets[np.arange(len(labels)), labels] = True
-    if multi_label:
-        targets[np.arange(len(labels)), rng.integers(0, NUM_CLASSES, len(labels))] = True
-    if silent:
-        audio[::3] = 0
-    return audio, visual, targets
-
-
-def batch(audio, visual, targets):
-    count = len(targets)
-    return Batch(
-        audio=torch.from_numpy(audio),
-        visual=torch.from_numpy(visual),
-        targets=torch.from_numpy(targets),
-        from_memory=torch.zeros(count, dtype=torch.bool),
-        indices=np.arange(count),
-    )
-
-
-def learned(name, classes, parts, options=None, **setup):
-    """A method that learned the clips of some classes, given as tokens and labels of all."""
-    method = toy_method(name, {**FIXED[name], "width": 30, **(options or {})}, **setup).eval()
-    method.grow(len(classes))
-    for audio, visual, targets in parts:
-        targets = targets[:, list(classes)]
-        rows = targets.any(axis=1)
-        method.absorb(batch(audio[rows], visual[rows], targets[rows]))
-    method.solve()
-    return method
 
 
 def merged(first, second, first_classes, second_classes):
@@ -78,10 +39,6 @@ def merged(first, second, first_classes, second_classes):
     add_tallies(first, second)
     first.solve()
     return classes
-
-
-def relative(found, wanted):
-    return float((found - wanted).abs().max() / wanted.abs().max())
 
 
 @pytest.mark.parametrize("case", CASES)
