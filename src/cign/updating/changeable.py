@@ -124,7 +124,7 @@ class Changeable:
             select: Select the settings by the tallies of all learned clips instead.
 
         Returns:
-            The settings before and after, and the effect on the validation clips.
+            What was changed, and the effect on the validation clips.
 
         Raises:
             InputError: If a setting is unknown, has no effect, or needs sums that are not stored.

@@ -39,6 +39,7 @@ from cign.saved_model.model import Model
 from cign.updating.edits import with_change
 from cign.updating.impact import Effect, measure_effect
 from cign.updating.joining import Joined, names_in, renamed
+from cign.updating.settings_text import differing
 from cign.utils.wording import listed
 
 LETTERS = string.ascii_uppercase
@@ -111,7 +112,7 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
         _check_same(first, model, letter)
     are_same = all(same_settings(sums[0], one) for one in sums[1:])
     if settings is None and not are_same:
-        raise InputError("missing-option", _unequal(models, letters))
+        raise InputError("missing-option", _unequal(sums, letters))
 
     method, parts = copy.deepcopy(first.method), Joined.of(first)
     merged, notes = sums_of(replace(first, method=method)), []
@@ -198,14 +199,10 @@ def _check_same(first: Model, other: Model, letter: str) -> None:
         )
 
 
-def _unequal(models: Sequence[Model], letters: str) -> str:
-    used = " / ".join(
-        f"{letter}: {selection_in_words(model.method)}; fusion {model.method.fusion.kind}"
-        for letter, model in zip(letters, models, strict=True)
-    )
+def _unequal(sums: Sequence[SumsOfViews], letters: str) -> str:
     return (
-        f"the models use different settings ({used}): say whose are used with --settings "
-        f"{'|'.join((*letters, SELECT))}"
+        f"models {', '.join(letters)} use different settings ({differing(sums, ' / ')}): say whose "
+        f"are used with --settings {'|'.join((*letters, SELECT))}"
     )
 
 

@@ -18,6 +18,7 @@ from cign.saved_model.model import Model
 from cign.updating.edits import with_change
 from cign.updating.impact import Effect, measure_effect
 from cign.updating.merging import sums_of
+from cign.updating.settings_text import differing
 from cign.vocabulary import UNIMODAL
 
 
@@ -26,13 +27,13 @@ class Resolved:
     """What was changed.
 
     Attributes:
-        before: The settings before, in one line; empty if there was one candidate only.
-        after: The settings now.
+        changed: What differs, in one line, for example ``audio ridge 20 -> 100``; empty if nothing.
+        settings: All settings now, in one line.
         effect: Accuracy on the stored validation clips; None without any.
     """
 
-    before: str
-    after: str
+    changed: str
+    settings: str
     effect: Effect | None
 
 
@@ -64,7 +65,7 @@ def resolve_model(
             "missing-option",
             f"no setting was given: give one of {', '.join(SETTING_NAMES)}, or select",
         )
-    sums_of(model)
+    before = sums_of(model)
     method = copy.deepcopy(model.method)
     changed = replace(model, method=method)
     sums = sums_of(changed)
@@ -83,8 +84,11 @@ def resolve_model(
         names = model.classes
         effect = measure_effect((model.method, names), (method, names), model.kept)
     text = "settings selected again" if select else f"settings changed: {_in_words(given)}"
-    words = [selection_in_words(one.method) for one in (model, changed)]
-    return with_change(changed, text), Resolved(before=words[0], after=words[1], effect=effect)
+    return with_change(changed, text), Resolved(
+        changed=differing([before, sums], " -> "),
+        settings=selection_in_words(method),
+        effect=effect,
+    )
 
 
 def _by_modality(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -52,9 +52,7 @@ def run(options: Any) -> None:
 
         learner = Learner.load(work.place, device="cpu")
         resolved = learner.resolve(given, select=options.select)
-        if resolved.before:
-            say(f"before: {resolved.before}", fit=True)
-        say(f"now: {resolved.after}", fit=True)
+        say(f"changed: {resolved.changed or 'nothing'}", fit=True)
         effect = resolved.effect
         if effect is None:
             say(
