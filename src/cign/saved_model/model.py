@@ -38,8 +38,8 @@ class Model:
         results: Metrics of the original run, for the model card.
         versions: Versions of the software that trained it.
         kept: Validation clips that measure the effect of changes; None without any.
-        changes: Additions, renamings and removals since training: ``date``, ``text`` and, for
-            added clips, the ``list_hash`` of their list and, if they were of new classes, the
+        changes: Additions, merges, renamings and the like since training: ``date``, ``text`` and,
+            for added clips, the ``list_hash`` of their list and, if they were of new classes, the
             number of their ``task``, from 1.
         estimates: Leave-one-out accuracy of each task and addition at its arrival.
     """
