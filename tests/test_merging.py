@@ -1,6 +1,7 @@
 """Merging models and solving them with other settings: classes, history, refusals, versions."""
 
 import dataclasses
+import json
 import time
 
 import numpy as np
@@ -298,6 +299,18 @@ def test_learners_and_folders_are_merged_and_changes_undone(tmp_path):
     after = state_of(tmp_path / "one" / "versions" / "1")
     assert after == before
     assert len(after) == 4
+
+
+def test_a_damaged_list_of_fixed_modalities_is_refused(tmp_path):
+    save_model(model_of((0, 1)), tmp_path)
+    about = json.loads((tmp_path / "model.json").read_text())
+    for fixed in (["smell"], "audio", [["audio"]]):
+        (tmp_path / "model.json").write_text(json.dumps({**about, "fixed": fixed}))
+        with input_error("damaged", "fixed"):
+            load_model(tmp_path)
+    del about["fixed"]  # as in models saved before it was recorded
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert not load_model(tmp_path).method.audio.fixed
 
 
 def state_of(folder):

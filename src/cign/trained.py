@@ -153,13 +153,6 @@ class Trained(Changeable):
         how: dict[str, Any] = {"ids": ids, "top": top, "unknown_threshold": unknown_threshold}
         return PredictionStream(predict_features(self._trained(), audio, visual, **how))
 
-    def _encoders(self) -> Backbone | None:
-        """The frozen backbone of the model; None if the method contains its encoders."""
-        model = self._trained()
-        if self._backbone is None and model.regime == "frozen":
-            self._backbone = model.load_backbone()
-        return self._backbone
-
     # ------------------------------------------------------------- save, load
 
     def save(self, folder: Path | str) -> None:

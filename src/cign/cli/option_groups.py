@@ -34,6 +34,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
 _ELSEWHERE = {
     ("synth", "--seed"): "clips to render",
     ("export", "--format"): "output",
+    ("resolve", "--set"): "changes to the model",
 }
 
 _HEADING_OF = {one.flag: one.heading for one in run_options()} | {

@@ -27,6 +27,7 @@ class Changeable:
     """
 
     model: Model | None
+    _backbone: Backbone | None  # loaded when it is first needed
 
     def _trained(self) -> Model:
         if self.model is None:
@@ -35,7 +36,10 @@ class Changeable:
 
     def _encoders(self) -> Backbone | None:
         """The frozen backbone of the model; None if the method contains its encoders."""
-        raise NotImplementedError
+        model = self._trained()
+        if self._backbone is None and model.regime == "frozen":
+            self._backbone = model.load_backbone()
+        return self._backbone
 
     def add(
         self,

@@ -57,6 +57,7 @@ def run(options: Any) -> None:
 
 def show(merged: Any) -> None:
     """Print what was merged and its effect on the validation clips of each model."""
+    from cign.updating.merging import LETTERS
     from cign.updating.new_clips import num_clips
 
     for line in merged.notes:
@@ -69,7 +70,7 @@ def show(merged: Any) -> None:
         whose = {"": "all models", "select": "a new selection by the added losses"}
         origin = whose.get(merged.settings, f"model {merged.settings}")
         say(f"settings of {origin}: {merged.selected}", fit=True)
-    for letter, effect in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", merged.effects, strict=False):
+    for letter, effect in zip(LETTERS, merged.effects, strict=False):
         if effect is None:
             say(f"model {letter} stores no validation clips, so the effect on it is unknown")
         else:
