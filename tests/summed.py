@@ -3,7 +3,10 @@
 import numpy as np
 import torch
 
+from cign.data.media.decode import MediaSpec
 from cign.methods.base import Batch
+from cign.saved_model.model import Model
+from cign.saved_model.validation_clips import KeptClips
 from toy import FIXED, toy_method, toy_tokens
 
 NUM_CLASSES = 5
@@ -49,3 +52,40 @@ def learned(name, classes, parts, options=None, **setup):
 
 def relative(found, wanted):
     return float((found - wanted).abs().max() / wanted.abs().max())
+
+
+def model_of(classes, seed=1, *, groups=None, options=None, kept=True, **setup):
+    """A model of some classes, with a validation clip of each."""
+    audio, visual, _ = clips(seed + 100, 1)
+    labels = tuple((f"class {c}",) for c in clips(seed + 100, 1)[2].argmax(axis=1))
+    rows = [row for row, (name,) in enumerate(labels) if int(name[-1]) in classes]
+    names = tuple(f"class {c}" for c in classes)
+    method = learned("cign_analytic", classes, [clips(seed)], options, **setup)
+    if groups:
+        method.class_counts = list(map(len, groups))
+    return Model(
+        method=method,
+        groups=groups or (names,),
+        regime="frozen",
+        backbone="small",
+        fingerprint="f",
+        spec=MediaSpec(),
+        kept=KeptClips(
+            audio=torch.from_numpy(audio[rows]),
+            visual=torch.from_numpy(visual[rows]),
+            labels=tuple(labels[row] for row in rows),
+        )
+        if kept
+        else None,
+    )
+
+
+class MoreClips:
+    """Three clips of a new class, without a store."""
+
+    def __init__(self, model):
+        self.kept = self.validation = np.zeros(0, dtype=np.int64)
+        self.source, self.learned = model.kept.source, np.arange(3)
+        self.labels, self.order = [("new",)] * model.kept.num_clips, ("new",)
+        self.ids = self.sources = tuple(map(str, range(model.kept.num_clips)))
+        self.notes, self.list_hash = (), "0"

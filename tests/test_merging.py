@@ -1,7 +1,6 @@
-"""Merging models and solving them with other settings: classes, history, refusals, versions."""
+"""Merging models: classes, history, settings, refusals, versions."""
 
 import dataclasses
-import json
 import time
 
 import numpy as np
@@ -13,43 +12,15 @@ from cign.learner import Learner
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import fit_rule
 from cign.saved_model.folder import load_model, save_model
-from cign.saved_model.model import Model
-from cign.saved_model.validation_clips import KeptClips
 from cign.saved_model.versions import list_versions, undo
 from cign.training.arrival import ArrivalEstimate
 from cign.updating.edits import add_clips, remove_class, rename_class
 from cign.updating.merging import merge_models
 from cign.updating.resolving import resolve_model
-from refusals import input_error, run_error
-from summed import clips, learned
+from refusals import input_error
+from summed import MoreClips, clips, learned, model_of
 from toy import toy_loop, toy_method
-from toy_model import same_answers, scores, toy_model
-
-
-def model_of(classes, seed=1, *, groups=None, options=None, kept=True, **setup):
-    """A model of some classes, with a validation clip of each."""
-    audio, visual, _ = clips(seed + 100, 1)
-    labels = tuple((f"class {c}",) for c in clips(seed + 100, 1)[2].argmax(axis=1))
-    rows = [row for row, (name,) in enumerate(labels) if int(name[-1]) in classes]
-    names = tuple(f"class {c}" for c in classes)
-    method = learned("cign_analytic", classes, [clips(seed)], options, **setup)
-    if groups:
-        method.class_counts = list(map(len, groups))
-    return Model(
-        method=method,
-        groups=groups or (names,),
-        regime="frozen",
-        backbone="small",
-        fingerprint="f",
-        spec=MediaSpec(),
-        kept=KeptClips(
-            audio=torch.from_numpy(audio[rows]),
-            visual=torch.from_numpy(visual[rows]),
-            labels=tuple(labels[row] for row in rows),
-        )
-        if kept
-        else None,
-    )
+from toy_model import same_answers, scores
 
 
 def estimate(task):
@@ -146,8 +117,15 @@ def test_merging_with_itself_is_reported_and_counts_twice():
     assert merged.kept.num_clips == 3
     assert merged.method.class_clips.tolist() == [14, 14, 14]
     assert merged.groups == model.groups
-    merged, report = merge_models([model, model_of((0, 1, 2), 2)])
+    other = model_of((0, 1, 2), 2)
+    merged, report = merge_models([model, other])
     assert report.notes == ()
+    assert merged.kept.num_clips == 6
+    for name in model.classes:  # one of each model, the first one first
+        rows = [row for row, names in enumerate(merged.kept.labels) if names == (name,)]
+        for row, one in zip(rows, (model, other), strict=True):
+            (own,) = [r for r, names in enumerate(one.kept.labels) if names == (name,)]
+            assert torch.equal(merged.kept.audio[row], one.kept.audio[own])
 
 
 def test_a_name_in_another_normal_form_is_the_same_class():
@@ -259,15 +237,6 @@ def test_fusion_is_one_of_the_settings():
     assert merge_models([first, second], "A")[0].method.fusion.kind == "own"
 
 
-def test_a_singular_solution_leaves_the_learner_as_it_was():
-    learner = Learner("cign_analytic")
-    learner.model = model = model_of((0,))  # fewer tokens than features
-    with run_error("singular"):
-        learner.resolve({"ridge": 0.0})
-    assert learner.model is model
-    assert model.method.ridge_of("audio") == 1.0
-
-
 def test_learners_and_folders_are_merged_and_changes_undone(tmp_path):
     save_model(model_of((0, 1)), tmp_path / "one")
     save_model(model_of((1, 2), 2), tmp_path / "two")
@@ -301,59 +270,10 @@ def test_learners_and_folders_are_merged_and_changes_undone(tmp_path):
     assert len(after) == 4
 
 
-def test_a_damaged_list_of_fixed_modalities_is_refused(tmp_path):
-    save_model(model_of((0, 1)), tmp_path)
-    about = json.loads((tmp_path / "model.json").read_text())
-    for fixed in (["smell"], "audio", [["audio"]]):
-        (tmp_path / "model.json").write_text(json.dumps({**about, "fixed": fixed}))
-        with input_error("damaged", "fixed"):
-            load_model(tmp_path)
-    del about["fixed"]  # as in models saved before it was recorded
-    (tmp_path / "model.json").write_text(json.dumps(about))
-    assert not load_model(tmp_path).method.audio.fixed
-
-
 def state_of(folder):
     """Every file of a folder but the lock."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
     return {path.relative_to(folder): path.read_bytes() for path in files}
-
-
-class MoreClips:
-    """Three clips of a new class, without a store."""
-
-    def __init__(self, model):
-        self.kept = self.validation = np.zeros(0, dtype=np.int64)
-        self.source, self.learned = model.kept.source, np.arange(3)
-        self.labels, self.order = [("new",)] * model.kept.num_clips, ("new",)
-        self.ids = self.sources = tuple(map(str, range(model.kept.num_clips)))
-        self.notes, self.list_hash = (), "0"
-
-
-def test_settings_set_by_hand_stay_when_clips_are_added_until_selected_again():
-    model = toy_model()
-    chosen = model.method.selected
-    changed, report = resolve_model(model, {"ridge": {"audio": 55.0}, "temperature": 0.2})
-    assert changed.method.audio.setting.ridge == 55.0
-    assert changed.method.visual.setting.ridge == model.method.visual.setting.ridge
-    assert {changed.method.of(m).setting.temperature for m in ("audio", "visual")} == {0.2}
-    assert report.effect.num_clips == 12
-    assert changed.unknown.num_clips == 12
-    added, _ = add_clips(changed, MoreClips(model))
-    assert added.method.audio.setting == changed.method.audio.setting
-    assert added.method.audio.evidence == model.method.audio.evidence + 1
-    back, _ = resolve_model(changed, {}, select=True)
-    assert back.method.selected == chosen
-    assert same_answers(scores(back), scores(model))
-    assert not back.method.audio.fixed
-    with input_error("conflicting-options", "selected"):
-        resolve_model(model, {"ridge": 1.0}, select=True)
-    with input_error("missing-option", "ridge"):
-        resolve_model(model, {})
-    with input_error("conflicting-options", "audio.ridge"):
-        resolve_model(model, {"ridge": 3.0, "audio": {"ridge": 2.0}})
-    with input_error("unknown-name", "odd.ridge"):
-        resolve_model(model, {"odd": {"ridge": 2.0}})
 
 
 def test_a_merged_model_takes_further_changes():

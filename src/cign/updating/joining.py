@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -77,13 +78,30 @@ class Joined:
         if kept is None:
             self.kept = more
             return 0
+        rows_of: dict[str, list[int]] = defaultdict(list)
+        for row, names_of_clip in enumerate(kept.labels):
+            for name in names_of_clip:
+                rows_of[name].append(row)
+        # Clips are compared within a class, because comparing all pairs would take minutes.
+        of_class = {name: _rows(kept, rows) for name, rows in rows_of.items()}
         audio, visual = more.audio.numpy(), more.visual.numpy()
-        rows = [row for row in range(more.num_clips) if not kept.holds(audio[row], visual[row])]
+        rows = [
+            row
+            for row, names_of_clip in enumerate(more.labels)
+            if not any(
+                name in of_class and of_class[name].holds(audio[row], visual[row])
+                for name in names_of_clip
+            )
+        ]
         if rows:
-            labels = tuple(more.labels[row] for row in rows)
-            others = KeptClips(audio=more.audio[rows], visual=more.visual[rows], labels=labels)
-            self.kept = joined(kept, others)
+            self.kept = joined(kept, _rows(more, rows))
         return more.num_clips - len(rows)
+
+
+def _rows(kept: KeptClips, rows: list[int]) -> KeptClips:
+    """Some of the clips, at least one."""
+    labels = tuple(kept.labels[row] for row in rows)
+    return KeptClips(audio=kept.audio[rows], visual=kept.visual[rows], labels=labels)
 
 
 def names_in(groups: Sequence[Sequence[str]], model: Model) -> dict[str, str]:

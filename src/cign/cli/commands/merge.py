@@ -59,13 +59,14 @@ def show(merged: Any) -> None:
     """Print what was merged and its effect on the validation clips of each model."""
     from cign.updating.merging import LETTERS
     from cign.updating.new_clips import num_clips
+    from cign.utils.wording import listed
 
     for line in merged.notes:
         note(line)
     for title, names in (("new classes", merged.new), ("in several models", merged.shared)):
         if names:
-            listed = ", ".join(f"{name} ({num_clips(merged.clips[name])})" for name in names)
-            say(f"{title}: {listed}", fit=True)
+            shown = listed((f"{name} ({num_clips(merged.clips[name])})" for name in names), 20)
+            say(f"{title}: {shown}", fit=True)
     if merged.selected:
         whose = {"": "all models", "select": "a new selection by the added losses"}
         origin = whose.get(merged.settings, f"model {merged.settings}")
