@@ -178,6 +178,8 @@ MISSING = (
     "add nope clips",
     "remove nope label",
     "rename nope old new",
+    "merge nope other",
+    "resolve nope --ridge 3",
     "versions nope",
     "train nope --tasks 2 --out run",
     "prepare nope store",
