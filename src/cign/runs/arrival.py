@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cign.data.streams import blurry, few_shot
-from cign.data.tasks import IntArray, TaskClips, TaskSequence, split_into_tasks
 from cign.errors import InputError
 from cign.runs.options import option
 from cign.utils.options import refuse_ignored
 from cign.vocabulary import STREAMS
 
 if TYPE_CHECKING:
+    from cign.data.tasks import IntArray, TaskClips, TaskSequence
     from cign.training.online import Online
 
 _OPTIONS_OF = {
@@ -89,6 +88,8 @@ class ArrivalConfig:
         Raises:
             InputError: If the stream does not fit the numbers of tasks and classes.
         """
+        from cign.data.tasks import split_into_tasks  # slow import
+
         num_base = None
         if self.stream == "fewshot" and num_tasks > 1:
             num_base = self.base_classes or (len(class_names) + 1) // 2
@@ -136,6 +137,8 @@ class ArrivalConfig:
         Raises:
             InputError: If the stream cannot have these tasks or clips.
         """
+        from cign.data.streams import blurry, few_shot  # slow import
+
         self.check_tasks(clips.tasks)
         if self.stream == "blurry":
             return replace(clips, arrival=blurry(clips, train, self.blurry_share, seed))
