@@ -68,6 +68,15 @@ def test_headline_numbers_are_those_of_the_predictions(three_runs, tmp_path):
     assert len(set(shown)) > 5
 
 
+def test_metrics_of_other_streams_have_no_heading(three_runs, tmp_path):
+    text = report(three_runs, tmp_path)
+    assert "Few-shot classes" not in text
+    assert "Accuracy at any time" not in text
+    # Every heading of a group of metrics is followed by a table or a remark.
+    for heading in re.findall(r"<h4>[^<]*</h4>\s*<(\w+)", text):
+        assert heading in ("table", "p", "div", "ul", "svg", "figure")
+
+
 def test_every_matrix_is_there_in_full(three_runs, tmp_path):
     page = Page(report(three_runs[:1], tmp_path))
     summary = summarise(draw_predictions(skill=2.0, decay=1.5, seed=0))

@@ -47,6 +47,8 @@ def number_tables(
         remark = sentences.get(name)
         if name == "embeddings" and not found and remark is None:
             remark = f"Not computed: a page shows embedding metrics of at most {MAX_MAPS} runs."
+        if not rows and remark is None:
+            continue  # metrics of another kind of run, for example of another stream
         result.append({"title": group.title, "rows": rows, "remark": remark})
     return result
 

@@ -31,6 +31,7 @@ from cign.report.sections import (
 )
 from cign.report.svg import swatch
 from cign.report.text import DASH, flatten, number
+from cign.runs.arrival import OPTIONS_OF
 from cign.utils.files import write_text
 from cign.vocabulary import MODALITIES
 
@@ -138,9 +139,11 @@ def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, str]:
-    """The configuration, without the options that the page shows elsewhere."""
-    config = run.metrics.get("config", {})
-    return flatten({key: config[key] for key in config if key not in ("tasks", "method")})
+    """The configuration, without what the page shows elsewhere and options of other streams."""
+    config, stream = run.metrics.get("config", {}), stream_of(run)
+    others = {name for one, names in OPTIONS_OF.items() if one != stream for name in names}
+    left_out = {"tasks", "method", *others}
+    return flatten({key: config[key] for key in config if key not in left_out})
 
 
 def _looks(runs: Sequence[Run]) -> list[int | str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cign.data.tasks import IntArray, TaskClips, TaskSequence
     from cign.training.online import Online
 
-_OPTIONS_OF = {
+OPTIONS_OF = {
     "blurry": ("blurry_share",),
     "online": ("evaluations",),
     "fewshot": ("base_classes", "shots"),
@@ -122,7 +122,7 @@ class ArrivalConfig:
         Raises:
             InputError: With the first of them.
         """
-        for stream, names in _OPTIONS_OF.items():
+        for stream, names in OPTIONS_OF.items():
             if stream != self.stream:
                 refuse_ignored(self, names, f"stream {self.stream}", f"use --stream {stream}")
 
