@@ -30,10 +30,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compare_data import SHARED
 from compare_jobs import Comparison, Job, Row
 from compare_page import Runs, page
 from compare_runs import is_current, make_run, run_file
+from compare_stores import SHARED
 from comparisons import COMPARISONS
 from kept_runs import pack, unpacked
 

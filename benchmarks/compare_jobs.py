@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from all_clips import METHODS as ALL_CLIPS
-from compare_data import BACKBONES, Data, data_of
+from compare_data import Data, data_of
+from compare_stores import BACKBONES
 
 from cign.backbones.blocks import STEM
 from cign.data.exemplar_memory import MemoryBudget

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from all_clips import NUM_INNER_FOLDS, all_clips_scores
-from compare_data import token_name
 from compare_jobs import Job, defaults_of, options_of
+from compare_stores import token_name
 from folds import folds
 
 from cign.bench.worker import failure_of
@@ -44,7 +44,7 @@ FORMAT = 1
 METRICS = ("last", "average", "forgetting")
 CODE = (
     *("all_clips.py", "few_shot.py", "folds.py"),
-    *("compare_data.py", "compare_jobs.py", "compare_runs.py"),
+    *("compare_data.py", "compare_stores.py", "compare_jobs.py", "compare_runs.py"),
 )
 Integers = npt.NDArray[np.integer[Any]]
 

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from compare_data import REAL_SETS, Folds, token_name
+from compare_data import REAL_SETS, Folds
+from compare_stores import token_name
 
 from cign.data.store import Store
 from cign.data.tasks import TaskClips, split_into_tasks
