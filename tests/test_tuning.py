@@ -15,7 +15,9 @@ from cign.utils.options import configure, read_recipe
 
 with pytest.MonkeyPatch.context() as _patch:
     _patch.syspath_prepend(BENCHMARKS)
-    search, trials, tune = map(importlib.import_module, ("tuning_search", "tuning_trials", "tune"))
+    search, trials, results, tune = map(
+        importlib.import_module, ("tuning_search", "tuning_trials", "tuning_results", "tune")
+    )
 TUNED = trials.tuned_methods()
 
 
@@ -157,9 +159,9 @@ def lwf(tmp_path_factory, tiny):
         patch.setattr(trials, "NUM_TASKS", 2)
         patch.setattr(trials, "space_of", lambda name: space)
         one = tune.Trials(method="lwf", memory="0", store=tiny[1], work=work)
-        assert tune.rows_of(one) == []  # nothing is made
+        assert results.rows_of(one) == []  # nothing is made
         one.search().run()
-        yield one, tune.rows_of(one)
+        yield one, results.rows_of(one)
 
 
 def test_a_search_is_continued_from_its_files(lwf):
@@ -167,7 +169,7 @@ def test_a_search_is_continued_from_its_files(lwf):
     files = sorted(one.folder.glob("*.json"))
     assert len(files) == len(rows) >= 3
     times = [file.stat().st_mtime_ns for file in files]
-    assert tune.rows_of(one) == rows
+    assert results.rows_of(one) == rows
     assert [file.stat().st_mtime_ns for file in files] == times
     assert [row["trial"] for row in rows] == list(range(1, len(rows) + 1))
     assert sum(row["chosen"] == "yes" for row in rows) == 1
@@ -177,18 +179,18 @@ def test_a_search_is_continued_from_its_files(lwf):
 
 def test_the_choice_is_written_and_the_search_stays(lwf, tmp_path):
     one, rows = lwf
-    path = shutil.copy(tune.RECIPES / "lwf.yaml", tmp_path / "lwf.yaml")
+    path = shutil.copy(results.RECIPES / "lwf.yaml", tmp_path / "lwf.yaml")
     before = read_recipe(path)
     best = next(row for row in rows if row["chosen"])
-    options = tune.chosen_options(best, one)
+    options = results.chosen_options(best, one)
     other = {**options, "fusion": {"kind": "mean", "temperature": 3.0}}
-    tune.write_recipe(path, {"0": (best, options), "120": (best, other)})
+    results.write_recipe(path, {"0": (best, options), "120": (best, other)})
     after = read_recipe(path)
     assert after.tuning == before.tuning
     assert path.read_text().startswith("#")
     assert after.options["training"] == options["training"]
     rate = options["training"]["learning_rate"] * options["training"]["encoder_rate"]
-    assert rate == pytest.approx(tune.ENCODER_RATE, rel=1e-2)
+    assert rate == pytest.approx(results.ENCODER_RATE, rel=1e-2)
     assert after.with_memory == {"fusion": other["fusion"]}
     assert after.options_for("5/class")["fusion"] == other["fusion"]
     assert after.options_for("0")["fusion"] == options["fusion"]
@@ -198,10 +200,9 @@ def test_the_choice_is_written_and_the_search_stays(lwf, tmp_path):
 
 def test_the_page_has_a_row_for_each_search_and_the_archive_its_trials(lwf, tmp_path, monkeypatch):
     one, rows = lwf
-    monkeypatch.setattr(tune, "RESULTS", tmp_path)
     monkeypatch.setattr(tune, "ARCHIVE", tmp_path / "runs" / "tuning.tar.xz")
     codes = [{"version": "1.0", "commit": "a" * 40, "dirty": False}] * 3
-    tune.write_results(rows, codes, tmp_path)
+    results.write_results(rows, codes, tmp_path)
     text = (tmp_path / "tuning.md").read_text()
     assert "3 runs: commit aaaaaaaaaa" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| lwf")]
@@ -215,9 +216,9 @@ def test_the_page_has_a_row_for_each_search_and_the_archive_its_trials(lwf, tmp_
 
 
 def test_recipes_are_in_the_package_or_beside_the_module(tmp_path, monkeypatch):
-    assert tune.recipe_path("lwf") == tune.RECIPES / "lwf.yaml"
+    assert results.recipe_path("lwf") == results.RECIPES / "lwf.yaml"
     (tmp_path / "one_method.py").write_text(
         "from cign.methods.finetune import Finetune\nclass Plain(Finetune):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    assert tune.recipe_path("one_method:Plain") == tmp_path / "plain.yaml"
+    assert results.recipe_path("one_method:Plain") == tmp_path / "plain.yaml"
