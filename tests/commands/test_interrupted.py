@@ -197,3 +197,19 @@ def test_a_branch_is_told_how_it_goes_on(cign, world, tmp_path, monkeypatch):
         "cign: interrupted; 1 of 2 tasks is saved, run the same command with --resume instead of "
         "--branch-from to resume"
     )
+
+
+def test_an_interruption_while_classes_are_being_made_has_the_same_exit_code(tmp_path):
+    """With ``-m``, as `cign` is started here, Python itself decides about the exit code."""
+    (tmp_path / "interrupted_import.py").write_text(
+        "import sys\n"
+        "from cign.cli import entry_point\n"
+        "def run(*arguments):\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "entry_point._run = run\n"
+        "sys.exit(entry_point.main(['versions', 'model']))\n"
+    )
+    command = [sys.executable, "-m", "interrupted_import"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert "interrupted" in done.stderr
+    assert done.returncode == 130

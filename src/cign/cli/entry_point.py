@@ -126,6 +126,9 @@ def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> in
     print(f"\ncign: interrupted{remedy}", file=sys.stderr)
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exc()
+    # An interrupt inside of exec("..."), as dataclasses use it while modules are imported, makes
+    # Python end with the signal instead of the exit code, unless another one ends normally.
+    exec("")
     return 130
 
 
