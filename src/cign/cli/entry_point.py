@@ -13,6 +13,7 @@ import io
 import os
 import sys
 import traceback
+from collections import namedtuple
 from collections.abc import Sequence
 from types import ModuleType
 
@@ -126,9 +127,9 @@ def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> in
     print(f"\ncign: interrupted{remedy}", file=sys.stderr)
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exc()
-    # An interrupt inside of exec("..."), as dataclasses use it while modules are imported, makes
-    # Python end with the signal instead of the exit code, unless another one ends normally.
-    exec("")
+    # An interrupt in the middle of making a dataclass or a named tuple, while modules are imported,
+    # makes Python end with the signal instead of the exit code, unless another one is made.
+    namedtuple("Made", ())
     return 130
 
 
