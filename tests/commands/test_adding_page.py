@@ -1,7 +1,6 @@
 """Every command of docs/adding.md, in its order, on clips that lie as the page says."""
 
 import csv
-import re
 import shlex
 import shutil
 from pathlib import Path
@@ -11,17 +10,9 @@ import torch
 from cign.cli.entry_point import main
 from cign.learner import Learner
 
+from .page_commands import commands, matching
+
 PAGE = Path(__file__).parents[2] / "docs" / "adding.md"
-
-
-def commands():
-    blocks = re.findall(r"^```\n(cign .*?)^```$", PAGE.read_text(), re.M | re.S)
-    return [line for block in blocks for line in block.splitlines()]
-
-
-def matching(pattern):
-    """What a shell makes of a pattern."""
-    return sorted(map(str, Path().glob(pattern)))
 
 
 def test_the_commands_of_the_page_do_what_it_says(tiny, tmp_path, monkeypatch, capsys):
@@ -35,7 +26,7 @@ def test_the_commands_of_the_page_do_what_it_says(tiny, tmp_path, monkeypatch, c
         folder = Path("more/old name" if new else f"first/{row['labels']}")
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(tiny[0] / row["path"], folder / f"{number}.mp4")
-    done = commands()
+    done = commands(PAGE)
     assert len(done) == 13
     for line in done:
         words = shlex.split(line)[1:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from cign.cli.arguments import (
@@ -76,15 +77,29 @@ def run(options: Any) -> None:
             num_workers=options.workers,
             progress=make_progress(),
         )
-        if options.json:
-            say(json.dumps(dataclasses.asdict(addition), indent=2, ensure_ascii=False))
-        else:
-            show(addition)
-        sys.stdout.flush()  # the effect is shown before the model is saved
-        assert learner.model is not None
-        kept = work.keep(learner.model)
-        if not options.json:
-            say(kept)
+        show_and_keep(addition, show, work, learner, as_json=options.json)
+
+
+def show_and_keep(
+    effect: Any, show: Callable[[Any], None], work: Any, learner: Any, *, as_json: bool = False
+) -> None:
+    """Show the effect of a change, as JSON alone or in words, before the model is saved.
+
+    Args:
+        effect: The effect, a dataclass.
+        show: Prints it in words.
+        work: Of `cign.saved_model.versions.changing`.
+        learner: Has the changed model.
+        as_json: Whether to print JSON.
+    """
+    if as_json:
+        say(json.dumps(dataclasses.asdict(effect), indent=2, ensure_ascii=False))
+    else:
+        show(effect)
+    sys.stdout.flush()
+    kept = work.keep(learner.model)
+    if not as_json:
+        say(kept)
 
 
 def show(addition: Any) -> None:

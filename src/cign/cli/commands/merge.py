@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
 from typing import Any
 
 from cign.cli.arguments import CommandParser, path
-from cign.cli.commands.add import add_out
+from cign.cli.commands.add import add_out, show_and_keep
 from cign.utils.terminal import note, percent, say
 
 SUMMARY = "Merge trained models into one that knows the classes and clips of all, without any clip."
@@ -44,15 +41,7 @@ def run(options: Any) -> None:
 
         learner = Learner.load(work.place, device="cpu")
         merged = learner.merge(*options.others, settings=options.settings)
-        if options.json:
-            say(json.dumps(dataclasses.asdict(merged), indent=2, ensure_ascii=False))
-        else:
-            show(merged)
-        sys.stdout.flush()  # the effect is shown before the model is saved
-        assert learner.model is not None
-        kept = work.keep(learner.model)
-        if not options.json:
-            say(kept)
+        show_and_keep(merged, show, work, learner, as_json=options.json)
 
 
 def show(merged: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cign.cli.arguments import CommandParser, path
-from cign.cli.commands.add import add_out
+from cign.cli.commands.add import add_out, show_and_keep
 from cign.utils.terminal import percent, say
 
 SUMMARY = "Solve a trained model again with another ridge or other settings, without any clip."
@@ -48,25 +48,29 @@ def run(options: Any) -> None:
     given = with_settings({}, [*options.settings, *_ridges(options.ridge)])
     with changing(options.model, options.out) as work:
         from cign.learner import Learner  # slow import: only after the model was found
-        from cign.updating.new_clips import num_clips
 
         learner = Learner.load(work.place, device="cpu")
         resolved = learner.resolve(given, select=options.select)
-        say(f"changed: {resolved.changed or 'nothing'}", fit=True)
-        effect = resolved.effect
-        if effect is None:
-            say(
-                "this model stores no validation clips: the effect on accuracy is unknown, and the "
-                "threshold of unknown clips is as before"
-            )
-        else:
-            say(
-                f"{num_clips(effect.num_clips)} for validation: accuracy "
-                f"{percent(effect.before)} % before, {percent(effect.after)} % after",
-                fit=True,
-            )
-        assert learner.model is not None
-        say(work.keep(learner.model))
+        show_and_keep(resolved, show, work, learner)
+
+
+def show(resolved: Any) -> None:
+    """Print what was changed and its effect on the validation clips."""
+    from cign.updating.new_clips import num_clips
+
+    say(f"changed: {resolved.changed or 'nothing'}", fit=True)
+    effect = resolved.effect
+    if effect is None:
+        say(
+            "this model stores no validation clips: the effect on accuracy is unknown, and the "
+            "threshold of unknown clips is as before"
+        )
+    else:
+        say(
+            f"{num_clips(effect.num_clips)} for validation: accuracy "
+            f"{percent(effect.before)} % before, {percent(effect.after)} % after",
+            fit=True,
+        )
 
 
 def _ridges(text: str | None) -> list[str]:
