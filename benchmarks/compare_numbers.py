@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from compare_jobs import Comparison, Job, Row, Table
-from compare_runs import Kept, is_current, predictions_of, run_file
+from compare_runs import Kept, current, predictions_of, run_file
 from comparisons import NUM_DRAWS
 
 from cign.bench.intervals import LEVEL, holm, paired_intervals
@@ -86,11 +86,8 @@ class Runs:
     @classmethod
     def read(cls, comparison: Comparison, work: Path) -> Runs:
         """Read the finished runs."""
-        files = {job: run_file(work, job) for job in comparison.jobs()}
-        return cls(
-            comparison,
-            {job.name: Kept.load(path) for job, path in files.items() if is_current(path, job)},
-        )
+        found = {job.name: current(run_file(work, job), job) for job in comparison.jobs()}
+        return cls(comparison, {name: kept for name, kept in found.items() if kept is not None})
 
     def of(self, table: Table, row: Row, order: int) -> list[Kept] | None:
         """The runs of a class order on all parts; None if one is missing."""

@@ -82,18 +82,24 @@ def run_file(work: Path, job: Job) -> Path:
 
 
 def is_current(path: Path, job: Job) -> bool:
-    """Whether a run is finished, with the options that its method has now.
+    """Whether a run is finished, with the options that its method has now."""
+    return current(path, job) is not None
+
+
+def current(path: Path, job: Job) -> Kept | None:
+    """A run that is finished with the options that its method has now; None if there is none.
 
     An option that did not exist when the run was made must have its default.
     """
     if not path.is_file():
-        return False
-    record = Kept.load(path).record
+        return None
+    kept = Kept.load(path)
     reference, options = options_of(job.row, job.limits)
-    then_reference, then = record["method"]
+    then_reference, then = kept.record["method"]
     since = {} if job.row.trains_on_all else defaults_of(job.row.method)
     filled = {**{name: since[name] for name in since.keys() - then.keys()}, **then}
-    return bool(record["format"] == FORMAT and then_reference == reference and filled == options)
+    same = then_reference == reference and filled == options
+    return kept if same and kept.record["format"] == FORMAT else None
 
 
 def make_run(job: Job, work: Path, code: CodeVersion | None = None) -> Kept:

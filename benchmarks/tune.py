@@ -143,7 +143,7 @@ def main() -> None:
             write_recipe(
                 recipe_path(name),
                 {
-                    one.memory: (row, chosen_options(row, one))
+                    one.memory: (row, chosen_options(one))
                     for one, row in zip(every[name], best, strict=True)
                 },
             )

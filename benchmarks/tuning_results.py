@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,28 +42,28 @@ _Dumper.add_representer(
 
 def rows_of(trials: Trials) -> list[Row]:
     """The trials of a search that are made, and which was chosen; none if it is not finished."""
-    search = Trials(
-        method=trials.method,
-        memory=trials.memory,
-        store=trials.store,
-        work=trials.work,
-        deadline=0.0,
-    ).search()
+    search = replace(trials, deadline=0.0).search()
     try:
         best = search.run()
     except TimeoutError:
         return []
-    return [_row(trials, search, number, text, key(best)) for number, text in _numbered(search)]
+    return [
+        _row(trials, search, number, text, key(best))
+        for number, text in enumerate(search.scores, 1)
+    ]
 
 
-def _numbered(search: Search) -> list[tuple[int, str]]:
-    return list(enumerate(search.scores, 1))
+def best_fusion(result: dict[str, Any]) -> tuple[Fusion, float]:
+    """The most accurate fusion of a trial, the first of equal ones, and its accuracy."""
+    accuracies = result["fusions"]
+    at = accuracies.index(max(accuracies))
+    return Fusion(**common()["fusions"][at]), accuracies[at]
 
 
 def _row(trials: Trials, search: Search, number: int, text: str, best: str) -> Row:
     point = yaml.safe_load(text)
     result = trials.result(point)
-    at = max(range(len(result["fusions"])), key=lambda i: (result["fusions"][i], -i))
+    fusion, accuracy = best_fusion(result)
     start = search.space.start
     changed = {name: value for name, value in point.items() if value != start[name]}
     return {
@@ -72,8 +73,8 @@ def _row(trials: Trials, search: Search, number: int, text: str, best: str) -> R
         "audio": round(result["last"]["audio"], 2),
         "visual": round(result["last"]["visual"], 2),
         "own": round(result["last"]["audio_visual"], 2),
-        "audio_visual": round(result["fusions"][at], 2),
-        "fusion": words(Fusion(**common()["fusions"][at])),
+        "audio_visual": round(accuracy, 2),
+        "fusion": words(fusion),
         "cpu_seconds": result["cpu_seconds"],
         "options": "as the start" if not changed else _text(changed),
         "chosen": "yes" if text == best else "",
@@ -90,14 +91,11 @@ def _text(values: dict[str, Any]) -> str:
     return ", ".join(f"{name.removeprefix('training.')} {value}" for name, value in values.items())
 
 
-def chosen_options(row: Row, trials: Trials) -> dict[str, Any]:
+def chosen_options(trials: Trials) -> dict[str, Any]:
     """All options of the chosen trial, with its fusion and the rate of trained encoders."""
-    search = trials.search()
-    point = search.run()
+    point = trials.search().run()
     options = options_of(trials.method, point)
-    result = trials.result(point)
-    at = max(range(len(result["fusions"])), key=lambda i: (result["fusions"][i], -i))
-    fusion = Fusion(**common()["fusions"][at])
+    fusion, _ = best_fusion(trials.result(point))
     options["fusion"] = {"kind": fusion.kind, "temperature": fusion.temperature}
     if "training" in options:
         rate = options["training"]["learning_rate"]

@@ -8,27 +8,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from benchmark_scripts import BENCHMARKS
 from cign.data.store import Store
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
+from comparison_scripts import module, scripts  # noqa: F401
 from refusals import input_error
 
 
-@pytest.fixture(scope="module", autouse=True)
-def scripts():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield
-
-
-def module(name):
-    return importlib.import_module(f"compare{name}")
-
-
 @pytest.fixture(scope="module")
-def work(tiny, tmp_path_factory, scripts):
+def work(tiny, tmp_path_factory, scripts):  # noqa: F811
     """A work folder with one store, of a set whose test clips are missing on the disk."""
     work = tmp_path_factory.mktemp("work")
     built = shutil.copytree(tiny[0], work / "real" / "real24")

@@ -8,19 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from benchmark_scripts import BENCHMARKS
 from cign.vocabulary import MODALITIES
-
-
-@pytest.fixture(scope="module", autouse=True)
-def scripts():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(BENCHMARKS)
-        yield
-
-
-def module(name):
-    return importlib.import_module(f"compare{name}")
+from comparison_scripts import module, scripts  # noqa: F401
 
 
 def job_of(part=0, *, method, order=0):

@@ -182,7 +182,7 @@ def test_the_choice_is_written_and_the_search_stays(lwf, tmp_path):
     path = shutil.copy(results.RECIPES / "lwf.yaml", tmp_path / "lwf.yaml")
     before = read_recipe(path)
     best = next(row for row in rows if row["chosen"])
-    options = results.chosen_options(best, one)
+    options = results.chosen_options(one)
     other = {**options, "fusion": {"kind": "mean", "temperature": 3.0}}
     results.write_recipe(path, {"0": (best, options), "120": (best, other)})
     after = read_recipe(path)
