@@ -15,8 +15,7 @@ from loops import (
     grown,
     phase_of,
 )
-from test_gradients import batch_of as plain_batch
-from toy import toy_loop, toy_method
+from toy import toy_loop
 
 TRAIN = {"training": {"num_epochs": 6, "batch_size": 8, "learning_rate": 1e-2}}
 OPTIONS = {"alpha": 0.3, "beta": 0.7}
@@ -74,17 +73,6 @@ def test_the_step_of_algorithm_2(multi_label):
 
 def stored_of(method):
     return method.stored.clips, method.stored.logits
-
-
-def test_the_first_task_is_plain_cross_entropy():
-    losses = {}
-    for name in ("derpp", "finetune"):
-        method = toy_method(name)
-        method.grow(3)
-        losses[name] = method.eval().learn(plain_batch(3), phase_of(6))
-    assert losses["derpp"].keys() == losses["finetune"].keys()
-    for modality, value in losses["finetune"].items():
-        torch.testing.assert_close(losses["derpp"][modality], value)
 
 
 def test_an_exemplar_keeps_the_logits_of_the_model_after_its_own_task():

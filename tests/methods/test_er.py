@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from cign.data.exemplar_memory import MemoryBudget
 from cign.methods import METHODS
@@ -15,7 +16,8 @@ from loops import (
     grown,
     phase_of,
 )
-from toy import toy_loop
+from test_gradients import batch_of as plain_batch
+from toy import toy_loop, toy_method
 
 TRAIN = {"training": {"num_epochs": 6, "batch_size": 8, "learning_rate": 1e-2}}
 REPLAYING = [name for name, method in METHODS.items() if issubclass(method, WithReplay)]
@@ -109,3 +111,15 @@ def test_it_forgets_less_than_fine_tuning():
         found[name] = summarise(loop.predictions)["audio_visual"]
     assert found["er"]["last"] > found["finetune"]["last"] + 10
     assert found["er"]["forgetting"] < found["finetune"]["forgetting"] - 20
+
+
+@pytest.mark.parametrize("name", REPLAYING)
+def test_the_first_task_is_plain_cross_entropy(name):
+    losses = {}
+    for one in (name, "finetune"):
+        method = toy_method(one)
+        method.grow(3)
+        losses[one] = method.eval().learn(plain_batch(3), phase_of(6))
+    assert losses[name].keys() == losses["finetune"].keys()
+    for modality, value in losses["finetune"].items():
+        torch.testing.assert_close(losses[name][modality], value)

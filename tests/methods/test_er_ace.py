@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from cign.metrics.incremental import summarise
 from loops import (
@@ -13,8 +12,7 @@ from loops import (
     grown,
     phase_of,
 )
-from test_gradients import batch_of as plain_batch
-from toy import toy_loop, toy_method
+from toy import toy_loop
 
 TRAIN = {"training": {"num_epochs": 6, "batch_size": 8, "learning_rate": 1e-2}}
 NEW, ALL = (3, 4), range(5)
@@ -53,17 +51,6 @@ def test_clips_of_several_labels_have_the_binary_form_over_the_same_classes():
         return terms, gradient
 
     assert_step(grown("er_ace", multi_label=True), batch, phase_of(2, 2), expected)
-
-
-def test_the_first_task_is_plain_cross_entropy():
-    losses = {}
-    for name in ("er_ace", "finetune"):
-        method = toy_method(name)
-        method.grow(3)
-        losses[name] = method.eval().learn(plain_batch(3), phase_of(6))
-    assert losses["er_ace"].keys() == losses["finetune"].keys()
-    for modality, value in losses["finetune"].items():
-        torch.testing.assert_close(losses["er_ace"][modality], value)
 
 
 def test_new_clips_leave_old_logits_alone():
