@@ -127,8 +127,9 @@ def _interrupted(command: ModuleType | None, interrupt: KeyboardInterrupt) -> in
     print(f"\ncign: interrupted{remedy}", file=sys.stderr)
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exc()
-    # An interrupt in the middle of making a dataclass or a named tuple, while modules are imported,
-    # makes Python end with the signal instead of the exit code, unless another one is made.
+    # While modules are imported, an interrupt may come in the middle of making a dataclass. Python
+    # then marks the process to end by the signal, whatever its exit code. Making a named tuple
+    # removes the mark, because it evaluates text as a dataclass does.
     namedtuple("Made", ())
     return 130
 
