@@ -1,5 +1,7 @@
 """Closed-form methods that learned clips of some classes, for tests of operations on their sums."""
 
+import hashlib
+
 import numpy as np
 import torch
 
@@ -88,4 +90,11 @@ class MoreClips:
         self.source, self.learned = model.kept.source, np.arange(3)
         self.labels, self.order = [("new",)] * model.kept.num_clips, ("new",)
         self.ids = self.sources = tuple(map(str, range(model.kept.num_clips)))
+        self.hashes = hashes_of(self.ids)
         self.notes, self.list_hash = (), "0"
+
+
+def hashes_of(names):
+    """A hash for each name."""
+    digests = [hashlib.sha256(str(name).encode()).digest() for name in names]
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)

@@ -1,4 +1,4 @@
-"""Any sequence of additions, merges and solutions equals learning all of its clips at once."""
+"""Any sequence of additions, merges, solutions and forgetting equals learning what is left."""
 
 import copy
 from dataclasses import replace
@@ -14,10 +14,11 @@ from cign.data.media.decode import MediaSpec
 from cign.methods.sums import use_settings_of
 from cign.saved_model.model import Model
 from cign.updating.edits import add_clips
+from cign.updating.forgetting import ClipsToForget, forget_recorded
 from cign.updating.merging import merge_models
 from cign.updating.resolving import resolve_model
 from cign.vocabulary import MODALITIES, UNIMODAL
-from summed import NUM_CLASSES, batch, clips
+from summed import NUM_CLASSES, batch, clips, hashes_of
 from toy import FIXED, toy_method
 
 NUM_MODELS = 3
@@ -50,6 +51,7 @@ class Clips:
         self.labels = [(NAMES[CLASS_OF[row]],) for row in rows]
         self.order, self.notes, self.list_hash = NAMES, (), "0"
         self.ids = self.sources = tuple(map(str, rows))
+        self.hashes = hashes_of(rows)
         self.learned, self.kept = np.arange(len(rows)), np.zeros(0, dtype=np.int64)
         self.validation = self.kept
 
@@ -60,6 +62,7 @@ def learned(rows, classes, like=None):
     columns = [NAMES.index(name) for name in classes]
     method.grow(len(classes))
     method.absorb(batch(AUDIO[rows], VISUAL[rows], TARGETS[rows][:, columns]))
+    method.records.add(hashes_of(rows), TARGETS[rows][:, columns], None)
     if like is not None:
         method.options = copy.deepcopy(like.options)
         for modality in UNIMODAL:
@@ -74,6 +77,21 @@ def learned(rows, classes, like=None):
         fingerprint="f",
         spec=MediaSpec(),
     )
+
+
+def forgotten(model, rows):
+    """A model without some clips."""
+    at = model.method.records.rows_of(hashes_of(rows))
+    known = {one.tobytes(): row for row, one in enumerate(hashes_of(range(len(AUDIO))))}
+    where = [known[model.method.records.hashes[row].numpy().tobytes()] for row in at]
+    source = ArraySource(lambda i: AUDIO[i], lambda i: VISUAL[i], 0)
+    chosen = ClipsToForget(
+        rows=at,
+        indices=np.array(where, dtype=np.int64),
+        validation=np.zeros(0, dtype=np.int64),
+        num_left_out=0,
+    )
+    return forget_recorded(model, chosen, source)[0]
 
 
 def by_name(model, rows=slice(None)):
@@ -111,6 +129,7 @@ strengths = st.sampled_from([1.0, 2.5, 10.0, 300.0])  # two of them are no candi
 steps = st.one_of(
     st.tuples(st.just("add"), models, rows),
     st.tuples(st.just("merge"), models, models, st.sampled_from("AB")),
+    st.tuples(st.just("forget"), models, rows),
     st.tuples(st.just("resolve"), models, st.sampled_from(UNIMODAL), strengths),
     st.tuples(st.just("resolve"), models, st.just("temperature"), st.sampled_from([0.1, 0.4])),
 )
@@ -125,6 +144,10 @@ def test_any_sequence_equals_learning_at_once(first, steps):
         if what == "add":
             state[at], _ = add_clips(state[at], Clips(how[0]))
             known[at] += how[0]
+        elif what == "forget":
+            left = [row for row in known[at] if row not in how[0]]
+            if left and len(left) < len(known[at]):
+                state[at], known[at] = forgotten(state[at], how[0]), left
         elif what == "merge":
             other, whose = how
             state[at], _ = merge_models([state[at], state[other]], whose)

@@ -41,7 +41,7 @@ def teach(method, groups, *, parts=2, multi_label=False):
                 ),
                 Phase(name="s", indices=some, options=TrainingOptions(), updates=False),
             )
-        method.after_task(None)
+        method.solve()
     method.eval()
     return method
 
@@ -94,7 +94,8 @@ def test_sums_and_predictions_are_the_same_after_1_3_and_6_tasks():
         results.append((loop.method.state_dict(), loop.predictions.scores[-1]))
     first, first_scores = results[0]
     for state, scores in results[1:]:
-        for name, value in state.items():
+        sums = {name: value for name, value in state.items() if not name.startswith("records.")}
+        for name, value in sums.items():
             tolerance = 1e-6 * value.abs().max().item()
             torch.testing.assert_close(value, first[name], rtol=0, atol=tolerance)
         for modality, value in scores.items():
@@ -177,7 +178,7 @@ def test_a_singular_solution_leaves_the_state_as_it_was():
     method.learn(batch, Phase(name="s", indices=some, options=TrainingOptions(), updates=False))
     before = {name: value.clone() for name, value in method.state_dict().items()}
     with run_error("singular", "1e-300", "60"):
-        method.after_task(None)
+        method.solve()
     assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
 
 
@@ -199,7 +200,7 @@ def test_a_missing_modality_adds_nothing_and_reads_as_uniform():
     gram, cross = method.gram("audio"), method.cross("audio")
     assert not gram.any()
     assert not cross.any()
-    method.after_task(None)
+    method.solve()
     scores = method.predict(silent, visual).probabilities
     assert torch.equal(scores["audio"], torch.full_like(scores["audio"], 1 / 6))
     torch.testing.assert_close(scores["audio_visual"], scores["visual"])

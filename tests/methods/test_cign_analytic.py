@@ -72,7 +72,7 @@ def teach(method, labels, audio, visual, num_classes=3):
         ),
         Phase(name="s", indices=np.arange(2), options=TrainingOptions(), updates=False),
     )
-    method.after_task(None)
+    method.solve()
     return method.eval()
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.arrays import map_array
-from cign.data.clip_file import read_clips
+from cign.data.clip_file import read_clips, read_columns
 from cign.data.clips import ClipTable
 from cign.data.media.decode import MediaSpec
 from cign.data.tokens import Indices, TokenCache, cache_names
@@ -169,6 +169,24 @@ class Store:
             "index": number,
             "id": clip.id,
         }
+
+    @cached_property
+    def content_hashes(self) -> NDArray[np.uint8]:
+        """SHA-256 of each clip's decoded content, shape [num_clips, 32].
+
+        Raises:
+            InputError: If a hash is damaged.
+        """
+        column = read_columns(self.folder / "clips.parquet", ["content_hash"])["content_hash"]
+        try:
+            digests = [bytes.fromhex(text) for text in column.to_pylist()]
+            return np.frombuffer(b"".join(digests), np.uint8).reshape(len(self.rows), 32)
+        except (TypeError, ValueError):
+            raise InputError(
+                "damaged",
+                f"store {self.folder}: clips.parquet has content hashes that are not SHA-256: "
+                "restore it, or prepare again into a new folder",
+            ) from None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:

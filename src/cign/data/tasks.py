@@ -16,6 +16,7 @@ from cign.errors import InputError
 from cign.utils.seeding import stream
 
 BoolArray = NDArray[np.bool_]
+HashArray = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 
 SOURCE_SEPARATOR = " + "
@@ -164,6 +165,7 @@ class TaskClips:
         sources: The recordings that each clip was cut from.
         arrival: Shape [N]: the task in which a clip arrives, which is ``task_of_clip`` unless the
             stream of the training clips differs (`cign.data.streams`); -1 for clips that never do.
+        hashes: SHA-256 of each clip's decoded content, shape [N, 32]; None if they are unknown.
     """
 
     tasks: TaskSequence
@@ -171,6 +173,7 @@ class TaskClips:
     task_of_clip: IntArray
     sources: tuple[tuple[str, ...], ...]
     arrival: IntArray
+    hashes: HashArray | None = None
 
     @classmethod
     def of(
@@ -178,6 +181,7 @@ class TaskClips:
         labels: Sequence[tuple[str, ...]],
         tasks: TaskSequence,
         sources: Sequence[str] | None = None,
+        hashes: HashArray | None = None,
     ) -> TaskClips:
         """Compute targets and tasks from each clip's labels.
 
@@ -186,6 +190,7 @@ class TaskClips:
             tasks: The task sequence.
             sources: Recording that each clip was cut from, several joined by `SOURCE_SEPARATOR`;
                 None if each clip is a recording of its own.
+            hashes: See `TaskClips`.
         """
         position = {name: i for i, name in enumerate(tasks.class_order)}
         targets = np.zeros((len(labels), len(position)), dtype=np.bool_)
@@ -198,7 +203,7 @@ class TaskClips:
         if sources is None:
             sources = [str(number) for number in range(len(labels))]
         recordings = tuple(tuple(source.split(SOURCE_SEPARATOR)) for source in sources)
-        return cls(tasks, targets, task_of_clip, recordings, task_of_clip.copy())
+        return cls(tasks, targets, task_of_clip, recordings, task_of_clip.copy(), hashes)
 
     @property
     def is_multi_label(self) -> bool:

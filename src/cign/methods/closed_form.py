@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from cign.methods.base import Batch, Setup, TaskData
+from cign.methods.clip_records import ClipRecords, ScoredLosses
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.closed_form_output import output_from_scores
-from cign.methods.leave_one_out import add_losses, clips_to_score
+from cign.methods.leave_one_out import add_losses, clips_to_score, recorded
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.modality_ridge import ModalityRidge
@@ -54,6 +55,8 @@ class ClosedForm(OnePass):
             ModalityRidge(dim, number, options, settings) for number, dim in enumerate(dims)
         )
         self.register_buffer("class_clips", torch.zeros(0, dtype=torch.float64))
+        self.records = ClipRecords(settings.shape)
+        self.register_load_state_dict_post_hook(_check_records)  # type: ignore[no-untyped-call]
 
     @classmethod
     def depends_on_order(cls, options: Any) -> bool:
@@ -100,9 +103,17 @@ class ClosedForm(OnePass):
 
     @property
     def state_bytes(self) -> int:
-        """Bytes of the sums and counts."""
+        """Bytes of the sums and counts, and of the records of clips."""
         sums = (module for module in self.modules() if isinstance(module, TokenStatistics))
-        return sum(statistics.num_bytes for statistics in sums) + self.class_clips.nbytes
+        of_sums = sum(statistics.num_bytes for statistics in sums) + self.class_clips.nbytes
+        return of_sums + self.records.num_bytes
+
+    def make_room(self, state: Mapping[str, Tensor]) -> None:
+        """See `Method`."""
+        super().make_room(state)
+        prefix = "records."
+        own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        self.records.make_room(own)
 
     def grow(self, num_new: int) -> None:
         """Add columns for the new classes, which are solved after the task."""
@@ -119,26 +130,33 @@ class ClosedForm(OnePass):
         self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
 
     def after_task(self, data: TaskData) -> None:
-        """Select the settings with the task's clips, and solve the sums."""
-        self.select(data)
+        """Select the settings with the task's clips, record the clips, and solve the sums."""
+        scored = self.select(data)
+        if data.hashes is not None and data.targets is not None:
+            self.records.add(data.hashes(data.new), data.targets(data.new), scored)
         self.solve()
 
     @torch.no_grad()
-    def select(self, data: TaskData) -> None:
-        """Add the losses of clips under the solutions without their sources, and choose."""
+    def select(self, data: TaskData) -> ScoredLosses | None:
+        """Add the losses of clips under the solutions without their sources, and choose.
+
+        Returns:
+            What to record of the clips; None if none was scored.
+        """
         if self.adaptation is not None:
             if data.num_old == 0:
-                return  # encoders fit the clips that trained them better than new ones
+                return None  # encoders fit the clips that trained them better than new ones
             data = self.adaptation.encoding(data)
         clips = clips_to_score(data, self.options, self.setup.shape, self.class_clips)
         if clips is None:
-            return
-        tokens = [self.tokens(batch.audio, batch.visual) for batch in clips.batches]
+            return None
+        losses, tokens = {}, [self.tokens(batch.audio, batch.visual) for batch in clips.batches]
         for modality, parts in zip(UNIMODAL, zip(*tokens, strict=True), strict=True):
             one = self.of(modality)
-            add_losses(one, parts, clips, multi_label=self.setup.multi_label)
+            losses[modality] = add_losses(one, parts, clips, multi_label=self.setup.multi_label)
             if not one.fixed:
                 one.choose()
+        return recorded(clips, losses)
 
     @torch.no_grad()
     def solve(self) -> None:
@@ -179,6 +197,7 @@ class ClosedForm(OnePass):
         for modality in UNIMODAL:
             self.of(modality).remove(index)
         self.class_clips = without_entry(self.class_clips, index)
+        self.records.remove_class(index)
         self.forget_column(index)
 
     def class_tokens(self, modality: str) -> Tensor:
@@ -250,3 +269,8 @@ class ClosedForm(OnePass):
             weight = output.assignment[modality] @ share  # [B, N, 1]
             parts.append((weight * x).sum(dim=1))
         return torch.cat(parts, dim=1)
+
+
+def _check_records(method: ClosedForm, _: object) -> None:
+    """Refuse records that were loaded and do not fit."""
+    method.records.check(method.num_classes)

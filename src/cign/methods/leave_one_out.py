@@ -8,13 +8,14 @@ Legend: B clips, N tokens, C classes, D width of a token, W width of the random 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from cign.methods.base import Batch, TaskData
+from cign.methods.clip_records import ScoredLosses
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.selection import (
@@ -38,6 +39,7 @@ class ScoredClips:
     """The clips of a task whose losses select settings.
 
     Attributes:
+        rows: Positions of the clips among the clips of the task.
         batches: The clips.
         sets: Positions of the clips to score and to leave out.
         targets: Labels, shape [B, C].
@@ -46,6 +48,7 @@ class ScoredClips:
         class_clips: Clips of each class in all tasks, shape [C].
     """
 
+    rows: Sequence[int]
     batches: Sequence[Batch]
     sets: Sequence[LeftOut]
     targets: Tensor
@@ -112,14 +115,19 @@ def clips_to_score(
     for left_out in sets:
         counts[list(left_out.scored)] -= targets[list(left_out.clips)].sum(dim=0).to(counts)
     clips = ScoredClips(
-        batches=batches, sets=sets, targets=targets, counts=counts, class_clips=class_clips
+        rows=used,
+        batches=batches,
+        sets=sets,
+        targets=targets,
+        counts=counts,
+        class_clips=class_clips,
     )
     return clips if clips.num_classes else None
 
 
 def add_losses(
     one: ModalityRidge, tokens: Sequence[Tensor], clips: ScoredClips, *, multi_label: bool
-) -> None:
+) -> Tensor:
     """Add the losses of clips under every setting to the tallies of a modality.
 
     Args:
@@ -127,8 +135,12 @@ def add_losses(
         tokens: Tokens of the clips, batch by batch, shape [b, N, D] each.
         clips: The clips.
         multi_label: Whether clips may have several labels.
+
+    Returns:
+        The losses, infinite for settings that repeat another one; shape [*settings, m].
     """
     tally = _Tally(one, clips)
+    every = torch.full((*one.settings.shape, len(clips.scored)), math.inf)
     for number, view in enumerate(one.settings.views):
         pieces = [
             # Copies, because `pieces` may overwrite its features.
@@ -141,7 +153,25 @@ def add_losses(
         for s, token_share in enumerate(one.settings.shares_of(view)):
             losses = _losses(one, view, token_share, features, shares, clips, multi_label)
             tally.add(number, s, losses)
+            every[number, s, :, : losses.shape[1]] = losses.to(every)
     one.evidence += clips.num_classes
+    return every
+
+
+def recorded(clips: ScoredClips, losses: Mapping[str, Tensor]) -> ScoredLosses:
+    """What is recorded of the clips that were scored.
+
+    Args:
+        clips: The clips.
+        losses: Results of `add_losses` by modality.
+    """
+    scored = clips.scored
+    return ScoredLosses(
+        rows=torch.tensor(clips.rows, dtype=torch.int64)[scored],
+        sets=clips.set_of_clip,
+        usable=(clips.targets[scored] & (clips.counts[scored] > 0)).cpu(),
+        losses={modality: values.movedim(-1, 0) for modality, values in losses.items()},
+    )
 
 
 class _Tally:

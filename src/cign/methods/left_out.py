@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cign.data.tasks import IntArray
 from cign.methods.base import Batch, Setup
+from cign.methods.clip_records import ClipRecords
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.output import ByModality
@@ -25,6 +26,7 @@ class SumsOfViews(Protocol):
     setup: Setup
     options: ClosedFormOptions
     class_clips: Tensor
+    records: ClipRecords
 
     @property
     def num_classes(self) -> int:

@@ -99,9 +99,7 @@ def add_tallies(one: SumsOfViews, other: SumsOfViews) -> None:
         own, more = getattr(one.options, name), getattr(other.options, name)
         lists[name] = (*own, *(value for value in more if value not in own))
     _use_options(one, replace(one.options, **lists))
-    places: list[Sequence[int]] = [range(len(one.options.settings.views))]
-    for name, values in lists.items():
-        places.append([values.index(value) for value in getattr(other.options, name)])
+    places = _places(one, other)
     for modality in UNIMODAL:
         mine, theirs = one.of(modality), other.of(modality)
         for name in ("losses", "squares"):
@@ -110,6 +108,27 @@ def add_tallies(one: SumsOfViews, other: SumsOfViews) -> None:
             more[np.ix_(*places)] = getattr(theirs, name).to(own)
             setattr(mine, name, own + more)
         mine.evidence = mine.evidence + theirs.evidence.to(mine.evidence)
+
+
+def add_records(one: SumsOfViews, other: SumsOfViews, columns: Sequence[int]) -> None:
+    """Add the records of another method's clips, in place.
+
+    Args:
+        one: The method that is changed, to which the other's tallies were added.
+        other: The other one.
+        columns: See `add_sums`.
+    """
+    where = torch.tensor(list(columns), dtype=torch.int64)
+    one.records.join(other.records, where, _places(one, other))
+
+
+def _places(one: SumsOfViews, other: SumsOfViews) -> list[Sequence[int]]:
+    """For each option of the settings, where its values in ``other`` stand in ``one``."""
+    places: list[Sequence[int]] = [range(len(one.options.settings.views))]
+    for name in _OF_SOLUTION:
+        values = getattr(one.options, name)
+        places.append([values.index(value) for value in getattr(other.options, name)])
+    return places
 
 
 def same_sums(one: SumsOfViews, other: SumsOfViews) -> bool:
@@ -276,3 +295,4 @@ def _use_options(one: SumsOfViews, options: ClosedFormOptions) -> None:
         one.fusion = options.fusion
     for modality in UNIMODAL:
         one.of(modality).extend(options)
+        one.records.extend(modality, options.settings.shape)

@@ -94,6 +94,11 @@ class TokenStatistics(nn.Module):
             setattr(self, f"{kind}_gram", gram + getattr(other, f"{kind}_gram").to(gram))
             setattr(self, f"{kind}_cross", cross.index_add(1, columns, more))
 
+    def subtract(self, other: TokenStatistics) -> None:
+        """Subtract the sums over clips that are part of these; same width, kinds and classes."""
+        for name, values in self.named_buffers():
+            setattr(self, name, values - getattr(other, name).to(values))
+
     def gram(self, token_share: float) -> Tensor:
         """G for s = ``token_share``, [W, W]; use its lower triangle only."""
         return self._mixed("gram", token_share)

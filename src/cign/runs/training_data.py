@@ -111,7 +111,10 @@ class TrainingData:
             )
         labels = [clip.labels for clip in store.table.clips]
         clips = TaskClips.of(
-            labels, TaskSequence(config.tasks), [clip.source for clip in store.table.clips]
+            labels,
+            TaskSequence(config.tasks),
+            [clip.source for clip in store.table.clips],
+            store.content_hashes,
         )
         usable = training_clips(store, allow_missing=config.data.allow_missing)
         _check_training_clips(config, labels, clips, usable)

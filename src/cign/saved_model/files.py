@@ -21,7 +21,7 @@ from cign.errors import InputError
 from cign.saved_model.schema import check_about
 from cign.utils.files import read_json, replacing, sync_folder, write_text
 
-FORMAT = 5
+FORMAT = 6
 WEIGHTS, KEPT, CARD, ABOUT = "model.safetensors", "kept.safetensors", "README.md", "model.json"
 DATA = (WEIGHTS, KEPT)
 VERSIONS, CURRENT = "versions", "CURRENT"

@@ -87,7 +87,11 @@ class KeptClips:
         return Counter(name for names in self.labels for name in names)
 
     def holds(self, audio: Floats, visual: Floats) -> bool:
-        """Whether a clip is one of these, robust to the kind of processor.
+        """Whether a clip is one of these; see `rows_of`."""
+        return bool(self.rows_of(audio, visual))
+
+    def rows_of(self, audio: Floats, visual: Floats) -> list[int]:
+        """Which of these a clip is, robust to the kind of processor; usually one or none.
 
         Clips with a token distance of at most `SAME_CLIP` count as equal: float16 tokens of one
         file differ by 3e-5 between instruction sets, those of the nearest two of 800 clips by 0.38.
@@ -106,7 +110,7 @@ class KeptClips:
         exact = np.zeros(len(near))
         for one, kept in ((audio, self.audio), (visual, self.visual)):
             exact += ((kept[near].float().numpy() - one.astype(np.float32)) ** 2).sum(axis=(1, 2))
-        return bool((exact <= bounds[near]).any())
+        return [int(row) for row in near[exact <= bounds[near]]]
 
     @cached_property
     def _means_and_bounds(self) -> tuple[tuple[Floats, Floats], Floats]:
@@ -124,11 +128,15 @@ class KeptClips:
 
     def without(self, name: str) -> KeptClips | None:
         """A copy without the clips of a class; None if none is left."""
-        rows = [row for row, names in enumerate(self.labels) if name not in names]
-        if not rows:
+        return self.without_rows([r for r, names in enumerate(self.labels) if name in names])
+
+    def without_rows(self, rows: Sequence[int]) -> KeptClips | None:
+        """A copy without some clips; None if none is left."""
+        stay = sorted(set(range(self.num_clips)) - set(rows))
+        if not stay:
             return None
-        labels = tuple(self.labels[row] for row in rows)
-        return KeptClips(audio=self.audio[rows], visual=self.visual[rows], labels=labels)
+        labels = tuple(self.labels[row] for row in stay)
+        return KeptClips(audio=self.audio[stay], visual=self.visual[stay], labels=labels)
 
     def to_bytes(self) -> bytes:
         """The tokens as safetensors; the labels are stored in model.json."""

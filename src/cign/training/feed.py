@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,21 @@ class Feed:
             features=lambda indices: self.features(method, indices, task),
             bytes_per_clip=self.source.bytes_per_clip,
             seed=seed,
+            **self.identity(task),
         )
+
+    def identity(self, task: int) -> dict[str, Any]:
+        """The entries of `TaskData` that identify clips: ``targets`` and ``hashes``.
+
+        Args:
+            task: Current task; targets cover the classes of the tasks up to it.
+        """
+        clips, num_classes = self.clips, self.clips.tasks.num_seen(task)
+        hashes = clips.hashes
+        return {
+            "targets": lambda indices: clips.targets[indices, :num_classes],
+            "hashes": None if hashes is None else lambda indices: hashes[indices],
+        }
 
     def shared_batches(
         self, batches: list[IntArray], task: int

@@ -11,6 +11,7 @@ from cign.errors import InputError
 from cign.saved_model.folder import load_model
 from cign.saved_model.model import Model
 from cign.updating.edits import add_source, remove_class, rename_class
+from cign.updating.forgetting import Forgotten, forget_source
 from cign.updating.impact import Addition
 from cign.updating.merging import Merged, merge_models
 from cign.updating.new_clips import Source
@@ -76,6 +77,55 @@ class Changeable:
                 self._trained(), clips, self._encoders, keep=keep, progress=bar, **how
             )
         return addition
+
+    def forget(
+        self,
+        clips: Source,
+        *,
+        class_name: str | None = None,
+        only_learned: bool = False,
+        reset_selection: bool = False,
+        format: str | None = None,
+        media: Sequence[Path] = (),
+        num_workers: int | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Forgotten:
+        """Forget clips: the model is as if it had never learned them, given its settings.
+
+        Clips are recognised by their decoded content, not by their names. Stored validation clips
+        among them are removed, too, and classes without any clip left.
+
+        Args:
+            clips: A folder, a table or a prepared store with the clips, as for `add`.
+            class_name: Forget only the clips that were learned as this class.
+            only_learned: Leave out clips that the model did not learn, instead of refusing them.
+            reset_selection: Drop the losses by which settings were selected, in which the clips had
+                a part; settings that were not set by hand are the default ones then.
+            format: As for `add`.
+            media: As for `add`.
+            num_workers: As for `add`.
+            progress: As for `add`.
+
+        Returns:
+            What was forgotten, and the effect on the validation clips.
+
+        Raises:
+            InputError: If the method learns by gradients, the clips trained its encoders, a clip
+                was never learned or is forgotten already, or no class would be left.
+            RunError: If the ridge solution is singular. The model is then unchanged.
+        """
+        how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
+        how |= {"class_name": class_name, "only_learned": only_learned}
+        with displayed(progress) as bar:
+            self.model, forgotten = forget_source(
+                self._trained(),
+                clips,
+                self._encoders,
+                reset_selection=reset_selection,
+                progress=bar,
+                **how,
+            )
+        return forgotten
 
     def rename(self, old: str, new: str) -> None:
         """Rename a class; see `cign.updating.edits.rename_class`."""

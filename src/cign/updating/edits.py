@@ -98,7 +98,7 @@ def add_source(
     if path is not None:
         listed = {name: how[name] for name in ("format", "media") if name in how}
         check_listed(model, path, **listed)
-        encoders = _encoders_for(model, path, how.get("format"), backbone)
+        encoders = encoders_for(model, path, how.get("format"), backbone)
     with (
         TemporaryDirectory(prefix="cign-add-") as folder,
         opened(source, encoders, **how) as (found, bare, notes),
@@ -116,7 +116,7 @@ def add_source(
     return changed, replace(addition, seconds=time.monotonic() - began)
 
 
-def _encoders_for(
+def encoders_for(
     model: Model, source: Path, format: str | None, backbone: Callable[[], Backbone | None]
 ) -> Backbone | MediaSpec | str | None:
     """What `opened` needs: the backbone, its name for features, or what a model's encoders take.
@@ -192,7 +192,7 @@ def _absorb(
 ) -> ArrivalEstimate | None:
     """Train the method on the clips as the training loop does for a task."""
     task = len(groups) - 1
-    tasks = TaskClips.of(clips.labels, TaskSequence(groups), clips.sources)
+    tasks = TaskClips.of(clips.labels, TaskSequence(groups), clips.sources, clips.hashes)
     device = device_of(method)
     feed = Feed(clips=tasks, source=clips.source, device=device)
     data = TaskData(
@@ -208,6 +208,7 @@ def _absorb(
         features=lambda indices: feed.features(method, indices, task),
         bytes_per_clip=0,
         seed=0,
+        **feed.identity(task),
     )
     if num_new:
         method.grow(num_new)

@@ -25,6 +25,7 @@ from cign.methods.capabilities import (
 )
 from cign.methods.left_out import SumsOfViews
 from cign.methods.sums import (
+    add_records,
     add_sums,
     add_tallies,
     difference,
@@ -131,8 +132,10 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
         for group in groups:
             method.grow(len(group))
         names = names_in(parts.groups, model)
-        add_sums(merged, added, [parts.classes.index(names[name]) for name in model.classes])
+        columns = [parts.classes.index(names[name]) for name in model.classes]
+        add_sums(merged, added, columns)
         add_tallies(merged, added)
+        add_records(merged, added, columns)
 
     if settings is None:
         fix_settings(method, (name for one in models for name in fixed_settings(one.method)))

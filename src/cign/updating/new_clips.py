@@ -22,7 +22,7 @@ from cign.data.media.decode import MediaSpec
 from cign.data.prepare.features import is_feature_source, prepare_features
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
-from cign.data.tasks import IntArray
+from cign.data.tasks import HashArray, IntArray
 from cign.errors import InputError
 from cign.inference.sources import model_source
 from cign.saved_model.model import Model
@@ -41,6 +41,7 @@ class NewClips:
         labels: Class names of all its clips.
         ids: Names of all its clips.
         sources: Recordings that they were cut from, as in a list of clips.
+        hashes: SHA-256 of the decoded content of all its clips, uint8, shape [N, 32].
         list_hash: Hash of the whole list of clips.
         order: The class order of the source.
         source: Reads the tokens of the training and validation clips.
@@ -53,6 +54,7 @@ class NewClips:
     labels: Sequence[tuple[str, ...]]
     ids: Sequence[str]
     sources: Sequence[str]
+    hashes: HashArray
     list_hash: str
     order: tuple[str, ...]
     source: ArraySource
@@ -216,6 +218,7 @@ def choose_clips(
         labels=labels,
         ids=[clip.id for clip in store.table.clips],
         sources=[clip.source for clip in store.table.clips],
+        hashes=store.content_hashes,
         list_hash=store.list_hash,
         order=store.class_names,
         source=source,

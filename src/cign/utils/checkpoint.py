@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from cign.errors import InputError, RunError
 from cign.utils.files import replacing
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _TENSOR = "$tensor"
 _NUMBER_KEYS = "$items"
 

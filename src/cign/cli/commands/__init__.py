@@ -20,6 +20,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "train": "train a model on the classes of a store, in one or several tasks",
         "add": "add new classes, or clips of known classes, to a trained model",
         "merge": "merge trained models into one, without any clip",
+        "forget": "forget clips, as if the model had never learned them",
         "resolve": "solve a trained model again with other settings, without any clip",
         "rename": "rename a class of a model",
         "remove": "remove a class from a model",

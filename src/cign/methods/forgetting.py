@@ -1,0 +1,133 @@
+"""Forgetting of clips by a closed-form method: its sums without them, given their tokens again.
+
+Sums over clips minus those over some of them are the sums over the others, so that the solution is
+that of a method which never learned these clips, given the settings. The tallies that select
+settings (`cign.methods.modality_ridge.ModalityRidge`) lose the losses of the forgotten clips, and
+the remaining clips of the same classes and arrival get their weight; what the forgotten clips
+contributed to the solutions by which other clips were scored cannot be undone without these clips.
+All of it is ours.
+
+Legend: n clips, m scored clips, C classes, K settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from cign.methods.base import Batch
+from cign.methods.clip_records import ClipRecords
+from cign.methods.left_out import SumsOfViews
+from cign.methods.modality_ridge import ModalityRidge
+from cign.networks.token_ridge import TokenStatistics
+from cign.vocabulary import UNIMODAL
+
+
+@torch.no_grad()
+def forget_clips(
+    one: SumsOfViews,
+    batches: Iterable[Batch],
+    rows: Sequence[int],
+    *,
+    time_s: int,
+    reset_selection: bool = False,
+) -> None:
+    """Subtract recorded clips from the sums, in place; call `solve` after it.
+
+    Args:
+        one: The method.
+        batches: The tokens of the clips in the order of ``rows``, with their recorded labels.
+        rows: The clips in the records of the method.
+        time_s: When they are forgotten, in seconds since 1970.
+        reset_selection: Whether to drop the tallies and all recorded losses, so that no influence
+            of the clips is left; settings that were not set by hand are the default ones then,
+            until other clips show better ones.
+    """
+    _subtract(one, batches)
+    arrivals = one.records.arrivals[list(rows)].unique().tolist()
+    before = {m: _tallies(one.records, m, arrivals, one.num_classes) for m in UNIMODAL}
+    one.records.drop(rows, time_s)
+    if reset_selection:
+        one.records.drop_losses()
+    for modality in UNIMODAL:
+        ridge = one.of(modality)
+        if not reset_selection:
+            after = _tallies(one.records, modality, arrivals, one.num_classes)
+            _correct(ridge, before[modality], after)
+        if reset_selection or float(ridge.evidence) == 0:
+            ridge.losses = ridge.settings.without_losses().to(ridge.losses)
+            ridge.squares = ridge.settings.without_losses().to(ridge.squares)
+            ridge.evidence = torch.zeros_like(ridge.evidence)
+        if not ridge.fixed:
+            ridge.choose()
+
+
+def _correct(ridge: ModalityRidge, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+    """Replace a part of the tallies; settings whose system was singular stay excluded."""
+    for name, was, is_now in zip(("losses", "squares", "evidence"), before, after, strict=True):
+        own = getattr(ridge, name)
+        changed = own + (is_now - was).reshape(own.shape).to(own)
+        finite = own.isfinite() & changed.isfinite()
+        setattr(ridge, name, torch.where(finite, changed.clamp_min(0.0), torch.inf))
+
+
+def _subtract(one: SumsOfViews, batches: Iterable[Batch]) -> None:
+    """Subtract clips from the sums and counts."""
+    views = one.options.settings.views
+    gone = {m: [_empty(one.of(m).statistics_of(view), one) for view in views] for m in UNIMODAL}
+    for batch in batches:
+        both = one.tokens(batch.audio, batch.visual)
+        for modality, tokens in zip(UNIMODAL, both, strict=True):
+            ridge = one.of(modality)
+            for view, sums in zip(views, gone[modality], strict=True):
+                pieces = ridge.pieces(view, tokens)
+                sums.absorb(pieces, batch.targets, rounding=ridge.rounding)
+        one.class_clips = one.class_clips - batch.targets.sum(dim=0).to(one.class_clips)
+    for modality in UNIMODAL:
+        for view, sums in zip(views, gone[modality], strict=True):
+            one.of(modality).statistics_of(view).subtract(sums)
+
+
+def _empty(like: TokenStatistics, one: SumsOfViews) -> TokenStatistics:
+    sums = TokenStatistics(len(like.whole_gram), like.num_single).to(one.class_clips.device)
+    sums.grow(one.num_classes)
+    return sums
+
+
+def _tallies(
+    records: ClipRecords, modality: str, arrivals: Iterable[int], num_classes: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the recorded clips of some arrivals add to the tallies of a modality.
+
+    Returns:
+        The losses and squares of each setting, float64 [K], and the evidence.
+    """
+    losses = getattr(records, f"{modality}_losses")
+    total = torch.zeros(losses.shape[1:].numel(), dtype=torch.float64)
+    squares, evidence = torch.zeros_like(total), torch.zeros((), dtype=torch.float64)
+    usable = _usable(records, num_classes)
+    for arrival in arrivals:
+        at = (records.arrivals[records.scored] == arrival).nonzero().flatten().cpu()
+        if len(at) == 0:
+            continue
+        own = usable[records.scored.cpu()[at]].to(torch.float64)
+        weights = (own / own.sum(dim=0).clamp_min(1.0)).sum(dim=1)  # see `loss_weights`
+        values = losses.cpu()[at].flatten(1).to(torch.float64)
+        weighted = torch.where(weights.unsqueeze(1) > 0, values * weights.unsqueeze(1), 0.0)
+        total += weighted.sum(dim=0)
+        sets, number = records.scored_sets.cpu()[at].unique(return_inverse=True)
+        difference = (weighted - weighted[:, :1]).nan_to_num(nan=torch.inf)
+        by_set = difference.new_zeros(len(sets), len(total)).index_add(0, number, difference)
+        squares += by_set.square().sum(dim=0)
+        evidence += own.any(dim=0).sum()
+    return total, squares, evidence
+
+
+def _usable(records: ClipRecords, num_classes: int) -> Tensor:
+    """Which labels of the recorded clips are part of the tallies, bool, [n, C]."""
+    found = torch.zeros(len(records), num_classes, dtype=torch.bool)
+    some = records.label_usable
+    found[records.label_clips[some].cpu(), records.label_classes[some].cpu()] = True
+    return found
