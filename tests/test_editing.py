@@ -16,6 +16,7 @@ from cign.training.scoring import score_clips
 from cign.updating.edits import add_clips, remove_class, rename_class
 from cign.updating.new_classes import check_name
 from refusals import input_error, run_error
+from summed import hashes_of
 from toy import toy_loop, toy_tokens
 from toy_model import NAMES, same_answers, scores, toy_kept, toy_model
 
@@ -107,7 +108,7 @@ class FakeClips:
 
     notes, order, ids, list_hash = (), ("new",), list("abc"), "0"
     labels = [("new",)] * 3
-    sources = tuple("abc")
+    sources, hashes = tuple("abc"), hashes_of("abc")
     learned, validation, kept = np.arange(3), np.zeros(0, int), np.zeros(0, int)
 
     source = ArraySource(lambda i: toy_tokens()[1][i], lambda i: toy_tokens()[2][i], 0)

@@ -14,7 +14,8 @@ from cign.data.media.decode import MediaSpec
 from cign.methods.sums import use_settings_of
 from cign.saved_model.model import Model
 from cign.updating.edits import add_clips
-from cign.updating.forgetting import ClipsToForget, forget_recorded
+from cign.updating.forgetting import forget_recorded
+from cign.updating.learned_clips import ClipsToForget
 from cign.updating.merging import merge_models
 from cign.updating.resolving import resolve_model
 from cign.vocabulary import MODALITIES, UNIMODAL

@@ -166,7 +166,7 @@ def test_damaged_checkpoint_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("version", "said"),
     [
-        (99, "has format 99, this version reads up to 3: update cign"),
+        (99, "has format 99, this version reads up to 4: update cign"),
         (1, "has format 1 of an earlier version .* again without --resume in a new folder"),
     ],
 )

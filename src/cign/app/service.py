@@ -22,7 +22,8 @@ from cign.saved_model.folder import load_model
 from cign.saved_model.hub import hub_name, local_place
 from cign.saved_model.model import Model
 from cign.saved_model.versions import Version, changing, list_versions, undo
-from cign.updating.edits import add_source, check_updatable
+from cign.updating.adding import add_source
+from cign.updating.edits import check_updatable
 from cign.updating.impact import Addition
 from cign.utils.devices import resolve_device
 

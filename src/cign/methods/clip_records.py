@@ -172,9 +172,8 @@ class ClipRecords(nn.Module):
             more |= {"scored": scored.rows + len(self), "scored_sets": scored.sets}
             for modality, losses in scored.losses.items():
                 more[f"{modality}_losses"] = _halved(losses)
-        known = self.rows_of(hashes, forgotten=True)
-        self._keep_forgotten(np.setdiff1d(np.arange(len(self.forgotten)), known))
         self._append(more)
+        self._forget_no_more()
 
     def join(self, other: ClipRecords, columns: Tensor, places: Sequence[Sequence[int]]) -> None:
         """Add the records of another method.
@@ -196,6 +195,7 @@ class ClipRecords(nn.Module):
             losses[np.ix_(range(len(theirs)), *places)] = theirs.to(own)
             more[f"{modality}_losses"] = losses
         self._append(more)
+        self._forget_no_more()
 
     def extend(self, modality: str, shape: tuple[int, ...]) -> None:
         """Make room for further values of settings, with which no clip was scored."""
@@ -265,6 +265,7 @@ class ClipRecords(nn.Module):
             setattr(self, name, getattr(self, name)[scored])
         self.hashes, self.arrivals = self.hashes[stay], self.arrivals[stay]
         self._append({"forgotten": gone, "forgotten_at": times})
+        self._forget_no_more()
 
     def drop_losses(self) -> None:
         """Remove the losses of all clips."""
@@ -274,8 +275,12 @@ class ClipRecords(nn.Module):
             name = f"{modality}_losses"
             setattr(self, name, getattr(self, name)[:0])
 
-    def _keep_forgotten(self, rows: IntArray) -> None:
-        self.forgotten, self.forgotten_at = self.forgotten[rows], self.forgotten_at[rows]
+    def _forget_no_more(self) -> None:
+        """Remove clips from the forgotten ones that are learned (again, or in another arrival)."""
+        learned = self.rows_of(self.hashes.cpu().numpy(), forgotten=True)
+        if len(learned):
+            stay = np.setdiff1d(np.arange(len(self.forgotten)), learned)
+            self.forgotten, self.forgotten_at = self.forgotten[stay], self.forgotten_at[stay]
 
     def _append(self, more: Mapping[str, Tensor]) -> None:
         for name, values in more.items():

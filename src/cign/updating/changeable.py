@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from cign.backbones.base import Backbone
 from cign.errors import InputError
 from cign.saved_model.folder import load_model
 from cign.saved_model.model import Model
-from cign.updating.edits import add_source, remove_class, rename_class
+from cign.updating.adding import add_source
+from cign.updating.duplicates import rows_in_earlier, without_duplicates
+from cign.updating.edits import remove_class, rename_class
 from cign.updating.forgetting import Forgotten, forget_source
 from cign.updating.impact import Addition
 from cign.updating.merging import Merged, merge_models
@@ -49,6 +52,7 @@ class Changeable:
         format: str | None = None,
         media: Sequence[Path] = (),
         keep: bool = True,
+        replace: bool = False,
         num_workers: int | None = None,
         progress: Progress | bool | None = None,
     ) -> Addition:
@@ -60,6 +64,8 @@ class Changeable:
             media: As `cign.data.formats.read_source` takes it.
             keep: Whether the model stores a few validation clips per class, never used for
                 training, to measure the effect of changes.
+            replace: Whether clips that the model learned before are learned with their new labels
+                alone; otherwise they count twice.
             num_workers: As `cign.data.prepare.pipeline.prepare` takes it.
             progress: Receives the progress of clips; None shows a bar in a terminal or notebook,
                 False shows none.
@@ -74,7 +80,13 @@ class Changeable:
         how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
         with displayed(progress) as bar:
             self.model, addition = add_source(
-                self._trained(), clips, self._encoders, keep=keep, progress=bar, **how
+                self._trained(),
+                clips,
+                self._encoders,
+                keep=keep,
+                replace_learned=replace,
+                progress=bar,
+                **how,
             )
         return addition
 
@@ -135,11 +147,20 @@ class Changeable:
         """Remove a class; see `cign.updating.edits.remove_class`."""
         self.model = remove_class(self._trained(), name)
 
-    def merge(self, *others: Changeable | Path | str, settings: str | None = None) -> Merged:
+    def merge(
+        self,
+        *others: Changeable | Path | str,
+        settings: str | None = None,
+        once: Source | None = None,
+        format: str | None = None,
+        media: Sequence[Path] = (),
+        num_workers: int | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Merged:
         """Merge other models into this one, without any clip.
 
         Given the settings, the model is that of learning the clips of all of them at once. Clips
-        that several models learned count as often, because models hold no list of their clips.
+        that several models learned count as often, which is noted; ``once`` counts them once.
 
         Args:
             others: Trained learners, or MODEL or RUN folders, of the same method, options,
@@ -147,21 +168,35 @@ class Changeable:
             settings: Whose settings are used: ``A`` for those of this model, ``B`` for those of
                 the first of ``others``, and so on; ``select`` selects them by the added tallies,
                 which is approximate. None requires that all models use the same.
+            once: Clips that several models have learned, as for `add`: later models forget them
+                before the merge, so that they count once.
+            format: As for `add`.
+            media: As for `add`.
+            num_workers: As for `add`.
+            progress: As for `add`.
 
         Returns:
             What was merged, and its effect on the validation clips of each model.
 
         Raises:
             InputError: If the models cannot be merged, or use different settings and ``settings``
-                is None.
+                is None, or ``once`` lacks clips that several models have learned.
             RunError: If the ridge solution is singular. The model is then unchanged.
         """
         models = [
             one._trained() if isinstance(one, Changeable) else load_model(Path(one))
             for one in others
         ]
-        self.model, merged = merge_models([self._trained(), *models], settings)
-        return merged
+        models, num_once = [self._trained(), *models], 0
+        if once is not None:
+            how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
+            with displayed(progress) as bar:
+                models, num_once = without_duplicates(
+                    models, once, self._encoders, progress=bar, **how
+                )
+        num_twice = sum(map(len, rows_in_earlier(models)))
+        self.model, merged = merge_models(models, settings)
+        return dataclasses.replace(merged, num_twice=num_twice, num_once=num_once)
 
     def resolve(
         self, settings: Mapping[str, Any] | None = None, *, select: bool = False

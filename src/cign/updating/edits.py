@@ -7,15 +7,12 @@ function returns a new model and leaves its argument unchanged.
 from __future__ import annotations
 
 import copy
-import time
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -36,8 +33,8 @@ from cign.saved_model.validation_clips import joined, read_kept
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.feed import Feed
 from cign.updating.impact import Addition, answers, measure_cost, right
-from cign.updating.new_classes import check_listed, check_name, new_classes
-from cign.updating.new_clips import NewClips, Source, choose_clips, opened, unprepared
+from cign.updating.new_classes import check_name, new_classes
+from cign.updating.new_clips import NewClips
 from cign.utils.devices import device_of
 from cign.utils.wording import listed
 from cign.vocabulary import EVALUATION_BATCH
@@ -69,51 +66,6 @@ def known_name(model: Model, name: str) -> str:
         if one in model.classes:
             return one
     raise one_of(name, model.classes, "class")
-
-
-def add_source(
-    model: Model, source: Source, backbone: Callable[[], Backbone | None], *, keep: bool, **how: Any
-) -> tuple[Model, Addition]:
-    """Add the clips of a source to a model.
-
-    Args:
-        model: A model of a closed-form method.
-        source: See `cign.updating.new_clips.opened`.
-        backbone: Returns the model's backbone, None if the model contains its encoders; called
-            only if tokens must be computed.
-        keep: Whether the model stores a few validation clips per class.
-        how: Options of `cign.updating.new_clips.opened`.
-
-    Returns:
-        See `add_clips`.
-
-    Raises:
-        InputError: If clips, model and names do not match.
-        RunError: If the ridge solution is singular.
-    """
-    began = time.monotonic()
-    check_updatable(model)  # before anything is decoded
-    encoders: Backbone | MediaSpec | str | None = None
-    path = unprepared(source)
-    if path is not None:
-        listed = {name: how[name] for name in ("format", "media") if name in how}
-        check_listed(model, path, **listed)
-        encoders = encoders_for(model, path, how.get("format"), backbone)
-    with (
-        TemporaryDirectory(prefix="cign-add-") as folder,
-        opened(source, encoders, **how) as (found, bare, notes),
-    ):
-        chosen = choose_clips(
-            model,
-            found,
-            Path(folder),
-            has_no_splits=bare,
-            keep=keep,
-            notes=notes,
-            progress=how.get("progress"),
-        )
-        changed, addition = add_clips(model, chosen)
-    return changed, replace(addition, seconds=time.monotonic() - began)
 
 
 def encoders_for(

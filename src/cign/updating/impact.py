@@ -65,6 +65,7 @@ class Addition:
         kept_bytes: Size of those clips in bytes.
         state_bytes: Size of the statistics in bytes.
         estimate: Leave-one-out accuracy of the added clips; None if the method has none.
+        num_replaced: Number of clips whose earlier labels were forgotten.
         seconds: Duration in seconds, including decoding and encoding.
     """
 
@@ -78,6 +79,7 @@ class Addition:
     kept_bytes: int
     state_bytes: int
     estimate: ArrivalEstimate | None = None
+    num_replaced: int = 0
     seconds: float = 0.0
 
 

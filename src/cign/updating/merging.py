@@ -62,6 +62,8 @@ class Merged:
         effects: Accuracy on the validation clips of each model; None for one without any.
         num_kept: Number of validation clips now stored with the model.
         notes: What is approximate or suspicious; one sentence each.
+        num_twice: Number of clips that several models learned and that count several times.
+        num_once: Number of clips that several models learned and that were made to count once.
     """
 
     clips: dict[str, int]
@@ -72,6 +74,8 @@ class Merged:
     effects: tuple[Effect | None, ...]
     num_kept: int
     notes: tuple[str, ...]
+    num_twice: int = 0
+    num_once: int = 0
 
 
 def sums_of(model: Model) -> SumsOfViews:

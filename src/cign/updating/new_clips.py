@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -227,6 +227,48 @@ def choose_clips(
         kept=kept,
         notes=tuple(all_notes),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenClips:
+    """All clips of a source, whatever their labels and splits.
+
+    Attributes:
+        ids: Their names.
+        hashes: SHA-256 of their decoded content, uint8, shape [N, 32].
+        distinct: Indices of the first clip of each content, in ascending order.
+        tokens: Reads the tokens of the distinct clips.
+    """
+
+    ids: Sequence[str]
+    hashes: HashArray
+    distinct: IntArray
+    tokens: ArraySource
+
+    @classmethod
+    def of(cls, model: Model, store: Store, folder: Path, progress: Progress | None) -> Self:
+        """Open the clips of a store.
+
+        Args:
+            model: The model, whose own encoders may have to encode the clips.
+            store: The clips.
+            folder: A temporary folder for tokens of the model's own encoders.
+            progress: Receives the progress of clips that these encode.
+
+        Raises:
+            InputError: If the store does not suit the model.
+        """
+        _, distinct = np.unique(store.content_hashes, axis=0, return_index=True)
+        distinct, tokens = np.sort(distinct), model_source(model, store)
+        if model.regime != "frozen":
+            check_media(store)
+            tokens = encode_clips(model.method, tokens, distinct, folder, progress)
+        return cls(
+            ids=[clip.id for clip in store.table.clips],
+            hashes=store.content_hashes,
+            distinct=distinct,
+            tokens=tokens,
+        )
 
 
 def _without_known(

@@ -43,6 +43,12 @@ def add_options(parser: CommandParser) -> None:
         help="store no validation clips (default: tokens of up to 5 clips per class, which measure "
         "the effect of changes on accuracy)",
     )
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="learn clips that the model learned before with their new labels alone (default: they "
+        "count twice, which is reported)",
+    )
     add_decoders(parser)
     add_device(parser)
     add_out(parser)
@@ -74,6 +80,7 @@ def run(options: Any) -> None:
             format=options.format,
             media=paths(options.media),
             keep=options.keep,
+            replace=options.replace,
             num_workers=options.workers,
             progress=make_progress(),
         )
@@ -112,6 +119,8 @@ def show(addition: Any) -> None:
         if counts:
             listed = ", ".join(f"{name} ({num_clips(n)})" for name, n in counts.items())
             say(f"{title}: {listed}", fit=True)
+    if addition.num_replaced:
+        say(f"earlier labels forgotten: {num_clips(addition.num_replaced)}")
     say(f"learned in {addition.seconds:.1f} s")
     if (cost := addition.cost) is not None:
         say(

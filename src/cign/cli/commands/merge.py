@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.cli.arguments import CommandParser, path
+from cign.cli.arguments import CommandParser, add_decoders, add_media, path, paths
 from cign.cli.commands.add import add_out, show_and_keep
-from cign.utils.terminal import note, percent, say
+from cign.utils.terminal import make_progress, note, percent, say
 
 SUMMARY = "Merge trained models into one that knows the classes and clips of all, without any clip."
 EXAMPLE = "cign merge work/birds work/street --out work/both"
@@ -26,6 +26,16 @@ def add_options(parser: CommandParser) -> None:
         help="whose settings are used if the models differ: A for those of MODEL, B, C, ... for "
         "those of the others in their order, or select, by the losses that the models measured",
     )
+    parser.add_argument(
+        "--once",
+        metavar="CLIPS",
+        type=path,
+        help="clips that several models have learned (folder, table or prepared store): they count "
+        "once; without this option they count several times, which is reported",
+    )
+    parser.add_argument("--format", metavar="NAME", help="format of CLIPS (default: detected)")
+    add_media(parser)
+    add_decoders(parser)
     add_out(parser)
     parser.add_argument(
         "--json", action="store_true", help="print what was merged as JSON and nothing else"
@@ -40,7 +50,15 @@ def run(options: Any) -> None:
         from cign.learner import Learner  # slow import: only after the model was found
 
         learner = Learner.load(work.place, device="cpu")
-        merged = learner.merge(*options.others, settings=options.settings)
+        merged = learner.merge(
+            *options.others,
+            settings=options.settings,
+            once=options.once,
+            format=options.format,
+            media=paths(options.media),
+            num_workers=options.workers,
+            progress=make_progress(),
+        )
         show_and_keep(merged, show, work, learner, as_json=options.json)
 
 
@@ -52,6 +70,13 @@ def show(merged: Any) -> None:
 
     for line in merged.notes:
         note(line)
+    if merged.num_twice:
+        note(
+            "learned by several models, so that they count several times: "
+            f"{num_clips(merged.num_twice)}; give them with --once to count them once"
+        )
+    if merged.num_once:
+        say(f"learned by several models, counted once: {num_clips(merged.num_once)}")
     for title, names in (("new classes", merged.new), ("in several models", merged.shared)):
         if names:
             shown = listed((f"{name} ({num_clips(merged.clips[name])})" for name in names), 20)

@@ -1,0 +1,102 @@
+"""Add the clips of a source to a trained model; clips learned before may be replaced."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from cign.backbones.base import Backbone
+from cign.data.media.decode import MediaSpec
+from cign.methods.capabilities import sums_of_views
+from cign.saved_model.model import Model
+from cign.updating.edits import add_clips, check_updatable, encoders_for
+from cign.updating.forgetting import forget_recorded
+from cign.updating.impact import Addition
+from cign.updating.learned_clips import ClipsToForget
+from cign.updating.new_classes import check_listed
+from cign.updating.new_clips import NewClips, Source, choose_clips, num_clips, opened, unprepared
+
+
+def add_source(
+    model: Model,
+    source: Source,
+    backbone: Callable[[], Backbone | None],
+    *,
+    keep: bool,
+    replace_learned: bool = False,
+    **how: Any,
+) -> tuple[Model, Addition]:
+    """Add the clips of a source to a model.
+
+    Clips that were learned before count twice then, unless they are replaced.
+
+    Args:
+        model: A model of a closed-form method.
+        source: See `cign.updating.new_clips.opened`.
+        backbone: Returns the model's backbone, None if the model contains its encoders; called
+            only if tokens must be computed.
+        keep: Whether the model stores a few validation clips per class.
+        replace_learned: Forget what the model learned of these clips before, for example with
+            wrong labels.
+        how: Options of `cign.updating.new_clips.opened`.
+
+    Returns:
+        See `add_clips`.
+
+    Raises:
+        InputError: If clips, model and names do not match.
+        RunError: If the ridge solution is singular.
+    """
+    began = time.monotonic()
+    check_updatable(model)  # before anything is decoded
+    encoders: Backbone | MediaSpec | str | None = None
+    path = unprepared(source)
+    if path is not None:
+        listed = {name: how[name] for name in ("format", "media") if name in how}
+        check_listed(model, path, **listed)
+        encoders = encoders_for(model, path, how.get("format"), backbone)
+    with (
+        TemporaryDirectory(prefix="cign-add-") as folder,
+        opened(source, encoders, **how) as (found, bare, notes),
+    ):
+        chosen = choose_clips(
+            model,
+            found,
+            Path(folder),
+            has_no_splits=bare,
+            keep=keep,
+            notes=notes,
+            progress=how.get("progress"),
+        )
+        before = _learned_before(model, chosen)
+        changed, addition = add_clips(model, chosen)
+        if len(before.rows) and replace_learned:
+            changed, _ = forget_recorded(changed, before, chosen.source)
+            changed = replace(changed, changes=changed.changes[:-1])  # it is part of the addition
+            addition = replace(addition, num_replaced=len(before.rows))
+        elif len(before.rows):
+            note = (
+                f"learned before, so that they count twice now: {num_clips(len(before.rows))}; use "
+                "--replace to learn them with their new labels alone"
+            )
+            addition = replace(addition, notes=(*addition.notes, note))
+    return changed, replace(addition, seconds=time.monotonic() - began)
+
+
+def _learned_before(model: Model, clips: NewClips) -> ClipsToForget:
+    """What the model has learned of clips that are to be added."""
+    none = np.zeros(0, dtype=np.int64)
+    sums = sums_of_views(model.method)
+    if sums is None:
+        return ClipsToForget(rows=none, indices=none, validation=none, num_left_out=0)
+    rows = sums.records.rows_of(clips.hashes[clips.learned])
+    at = {clips.hashes[index].tobytes(): int(index) for index in clips.learned}
+    contents = sums.records.hashes[rows].cpu().numpy()
+    indices = np.array([at[content.tobytes()] for content in contents], dtype=np.int64)
+    return ClipsToForget(rows=rows, indices=indices, validation=none, num_left_out=0)
