@@ -17,7 +17,14 @@ from cign.errors import InputError
 from cign.learner import Learner
 from cign.saved_model.files import folder_in_use
 from cign.saved_model.folder import load_model, save_model
-from cign.saved_model.versions import changing, list_versions, publish, save_or_publish, undo
+from cign.saved_model.versions import (
+    changing,
+    list_versions,
+    prune,
+    publish,
+    save_or_publish,
+    undo,
+)
 from cign.updating.edits import remove_class, rename_class
 from cign.utils.files import folder_lock
 from refusals import input_error
@@ -43,6 +50,25 @@ def test_kept_clips_come_back_with_the_model(model, place):
     about = json.loads((place / "model.json").read_text())
     assert about["kept"]["bytes"] == kept.num_bytes == 12 * 2 * 16 * (3 + 4)
     assert "12 validation clips" in (place / "README.md").read_text()
+
+
+def test_earlier_versions_are_deleted_and_the_current_one_stays(model, place):
+    assert prune(place) == []
+    publish(rename_class(model, "class 0", "zero"), place)
+    publish(rename_class(load_model(place), "zero", "nought"), place)
+    before = (place / "versions" / "3" / "model.safetensors").read_bytes()
+    assert prune(place) == [1, 2]
+    assert [path.name for path in (place / "versions").iterdir()] == ["3"]
+    assert (place / "versions" / "3" / "model.safetensors").read_bytes() == before
+    assert load_model(place).classes[0] == "nought"
+    with input_error("unknown-name", "version before 3"):
+        undo(place)
+    assert publish(rename_class(load_model(place), "nought", "one"), place) == 4
+    assert undo(place) == 3
+    with input_error("bad-output", "is a version of model"):
+        prune(place / "versions" / "3")
+    with folder_lock(place, "model"), input_error("busy"):
+        prune(place)
 
 
 def test_a_model_without_kept_clips_or_versions_loads(model, place):

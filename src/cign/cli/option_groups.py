@@ -24,7 +24,8 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
     "prediction": ("--top", "--every", "--unknown-threshold"),
     "changes to the model": (
-        *("--teach", "--no-keep", "--undo", "--settings", "--ridge", "--select"),
+        *("--teach", "--no-keep", "--replace", "--undo", "--prune", "--settings", "--once"),
+        *("--ridge", "--select", "--class", "--only-learned", "--reset-selection"),
     ),
     "web server": ("--host", "--port", "--max-upload"),
     "execution": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),

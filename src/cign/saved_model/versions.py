@@ -176,6 +176,26 @@ def undo(folder: Path) -> int:
         return number - 1
 
 
+def prune(folder: Path) -> list[int]:
+    """Delete all versions before the current one.
+
+    Returns:
+        Their numbers.
+
+    Raises:
+        InputError: If there is no model, it is one version of a model, or the folder is in use.
+    """
+    place = model_place(folder)
+    read_about(place)
+    _refuse_version(place)
+    with folder_lock(place, "model"):
+        earlier = version_numbers(place)[:-1]
+        for number in earlier:
+            shutil.rmtree(version_folder(place, number))
+        tidy(place)
+    return earlier
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
     """A model during a change.
