@@ -126,7 +126,9 @@ def check_listed(
     table = read_source(source, format=format, media=media, **needed)
     splits = np.array([clip.split for clip in table.clips])
     learned, validation = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
-    if without_splits(source, table.clips):  # all are training clips, except a few that are stored
+    if without_splits(
+        source, table.clips, format
+    ):  # all are training clips, except a few that are stored
         learned, validation = np.arange(len(splits)), validation[:0]
     if len(learned) == 0:
         raise InputError(

@@ -15,8 +15,10 @@ import numpy as np
 from cign.backbones.base import Backbone
 from cign.data.batches import ArraySource
 from cign.data.clips import Clip
+from cign.data.formats.detect import detect_format
 from cign.data.formats.features.source import open_features
 from cign.data.formats.folders import read_folders
+from cign.data.formats.registry import is_without_splits
 from cign.data.intact import check_media
 from cign.data.media.decode import MediaSpec
 from cign.data.prepare.features import is_feature_source, prepare_features
@@ -130,11 +132,13 @@ def opened(
                 f"example {lost[0].clip} ({lost[0].condition}: {lost[0].detail})"
             )
         store = Store.open(place)
-        yield store, without_splits(path, store.table.clips), tuple(notes)
+        yield store, without_splits(path, store.table.clips, format), tuple(notes)
 
 
-def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
-    """Whether a source has only class folders or features, without splits chosen by the user."""
+def without_splits(source: Path, clips: Sequence[Clip], format: str | None = None) -> bool:
+    """Whether a source states no splits: class folders, features, labels of annotation tools."""
+    if is_without_splits(format or detect_format(source)):
+        return True
     if is_feature_source(source):
         return not open_features(source).has_splits
     if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
@@ -191,8 +195,16 @@ def choose_clips(
     kept = choose_kept(labels, validation, have) if keep else validation[:0]
     learned = np.flatnonzero(whole & (splits == "train"))
     if has_no_splits:
-        learned = np.setdiff1d(np.flatnonzero(whole), kept)
+        # Parts of the recording of a stored clip would make its accuracy too high.
+        aside_sources = {store.table.clips[row].source for row in kept}
+        is_aside = np.array([clip.source in aside_sources for clip in store.table.clips])
+        learned = np.flatnonzero(whole & ~is_aside)
         validation = kept
+        beside = int((whole & is_aside).sum()) - len(kept)
+        if beside:
+            all_notes.append(
+                f"left out, of the same recordings as validation clips: {num_clips(beside)}"
+            )
     else:
         aside = int(np.isin(splits, ("test", "unknown")).sum())
         if aside:
