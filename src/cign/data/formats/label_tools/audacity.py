@@ -15,6 +15,7 @@ from cign.data.formats.label_tools.text import (
     begin_of,
     is_label_folder,
     label_files,
+    no_media,
     number_of,
     plain,
     read_label_text,
@@ -22,6 +23,8 @@ from cign.data.formats.label_tools.text import (
 from cign.data.formats.label_tools.tracks import Track, intervals, register_writer
 from cign.data.formats.listing import Listing
 from cign.data.formats.registry import register_format
+from cign.data.media.recognition import has_media_suffix
+from cign.data.walking import visible
 from cign.errors import InputError
 from cign.utils.wording import listed
 
@@ -34,9 +37,9 @@ def is_audacity(path: Path, source: Path) -> bool:
     """Whether a file is a label track; in a folder also whether its recording is there."""
     if not _is_track(begin_of(path)) or not is_label_folder(source):
         return False
-    return source.is_file() or any(
-        other.stem in _stems(path) and other.suffix.lower() != ".txt" for other in source.iterdir()
-    )
+    if source.is_file() or no_media(source):
+        return True
+    return any(other.stem in _stems(path) and has_media_suffix(other) for other in visible(source))
 
 
 def _is_track(begin: str) -> bool:

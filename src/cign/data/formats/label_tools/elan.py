@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from cign.data.formats.label_tools.segments import NO_LABEL, Place, Segments
 from cign.data.formats.label_tools.text import (
@@ -253,7 +254,7 @@ def _document(track: Track) -> str:
         {
             "MEDIA_URL": track.path.absolute().as_uri(),
             "MIME_TYPE": ("audio/x-wav" if is_audio else "video/mp4"),
-            "RELATIVE_MEDIA_URL": f"./{escape_name(track.path.name)}",
+            "RELATIVE_MEDIA_URL": "./" + quote(escape_name(track.path.name)),
         }
     )
     # Slots are in the order of time; the ids tell which belongs to which annotation.

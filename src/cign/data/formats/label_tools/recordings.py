@@ -80,8 +80,9 @@ class Recordings:
         self._index()
         for stem in stems:
             paths = self._by_stem.get(stem, [])
-            beside = [path for path in paths if path.parent in self._counterparts(label_file)]
-            chosen = beside or paths
+            folders = self._counterparts(label_file)
+            beside = [[path for path in paths if path.parent == folder] for folder in folders]
+            chosen = next(filter(None, beside), paths)
             if len({path.parent for path in chosen}) > 1:
                 raise _ambiguous(chosen, label_file)
             if chosen:
@@ -133,10 +134,11 @@ class Recordings:
             if (name := _UPLOAD.sub("", parts[-1])) != parts[-1]
         ]
         folders = self._counterparts(label_file)
-        for parts in (*paths, *shorter):
-            for begin in range(len(parts)):
+        for forms in (paths, shorter):
+            ends = [parts[begin:] for parts in forms for begin in range(len(parts))]
+            for end in sorted(ends, key=len, reverse=True):
                 for folder in folders:
-                    path = folder.joinpath(*parts[begin:])
+                    path = folder.joinpath(*end)
                     if _is_file(path):
                         return path
         by_name = self._index()

@@ -136,12 +136,14 @@ def label_files(source: Path, suffixes: Sequence[str], what: str) -> list[Path]:
 def is_label_folder(source: Path) -> bool:
     """Whether label files at the top of a source may decide its format.
 
-    A folder of class folders may contain such a file, too: then it must have media at its top.
+    Not if media are only in folders below, which may be class folders.
     """
-    if not source.is_dir():
-        return True
-    entries = visible(source)
-    return not any(entry.is_dir() for entry in entries) or any(map(has_media_suffix, entries))
+    return not source.is_dir() or any(map(has_media_suffix, visible(source))) or no_media(source)
+
+
+def no_media(source: Path) -> bool:
+    """Whether no file at any depth has the suffix of media: the recordings are elsewhere."""
+    return not any(has_media_suffix(Path(name)) for _, _, names in walk(source) for name in names)
 
 
 def parse_xml(path: Path, what: str) -> ElementTree.Element:
