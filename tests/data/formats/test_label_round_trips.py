@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -132,6 +133,14 @@ def test_a_whole_file_ends_where_the_recording_ends(tool, tmp_path):
 # --- damaged files ---
 
 
+def answer(place, tool, media):
+    """The ids of the clips, or the sentence of the error."""
+    try:
+        return str([clip.id for clip in read(place, tool, media=[media]).clips])
+    except InputError as error:
+        return str(error)
+
+
 @pytest.mark.parametrize("tool", sorted(WRITERS))
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
@@ -167,10 +176,7 @@ def test_damaged_label_files_are_answered(tool, media, tmp_path_factory, data):
                 ]
                 content[at : at + 1] = data.draw(st.sampled_from(odd))
         path.write_bytes(bytes(content))
-    try:
-        assert read(place, tool, media=[media]).clips
-    except InputError as error:
-        assert "\n" not in str(error).replace(str(place), "")
+    assert "\n" not in answer(place, tool, media)
 
 
 @pytest.mark.parametrize("tool", sorted(WRITERS))
@@ -208,7 +214,7 @@ def test_pympi_reads_what_is_written_for_elan(media, tmp_path):
     assert document.get_linked_files()[0]["MEDIA_URL"] == (media / "a.mp4").as_uri()
     for tier in tiers:  # annotations of a tier must not overlap
         ordered = sorted(tier)
-        assert all(a[1] <= b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in pairwise(ordered))
 
 
 def test_crowsetta_reads_what_is_written_for_audacity(media, tmp_path):
@@ -240,7 +246,7 @@ def test_each_instant_has_the_label_of_the_window_with_the_nearest_centre(steps,
         windows.append(Window(float(start), float(start + length), label, score))
         start += step
     joined = join_windows(windows)
-    for one, following in zip(joined, joined[1:], strict=False):
+    for one, following in pairwise(joined):
         assert one.end_s < following.start_s or one.label != following.label
     for number in range(8 * (start + length)):
         time = number / 8 + 1 / 16  # no boundary is there

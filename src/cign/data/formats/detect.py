@@ -10,7 +10,9 @@ from cign.data.formats.features.source import holds_features
 from cign.data.formats.registry import FORMATS, MARKS, Marks
 from cign.data.formats.split_names import split_word
 from cign.data.formats.table import TABLE_SUFFIXES, table_in
+from cign.data.media.recognition import has_media_suffix
 from cign.data.shards import SUFFIX, holds_shards
+from cign.data.walking import walk
 from cign.errors import InputError
 
 _MAX_OPENED = 20  # files of a folder that are opened to recognise a format by content
@@ -37,7 +39,17 @@ def detect_format(source: Path) -> str | None:
     splits = [path for path in paths if split_word(path.name)]
     if any(holds_shards(folder) for folder in (source, *splits)):
         return "webdataset"
-    return "folders"
+    return _marked_below(source) or "folders"
+
+
+def _marked_below(source: Path) -> str | None:
+    """The format of list files in folders below a source without media: these are elsewhere."""
+    found = []
+    for folder, _, names in walk(source):
+        if any(has_media_suffix(Path(name)) for name in names):
+            return None
+        found += [folder / name for name in names]
+    return _marked(found, source)
 
 
 def _has_mark(marks: Marks, paths: Sequence[Path], source: Path) -> bool:

@@ -22,11 +22,11 @@ _MAX_NAMED = 3
 
 
 class Window(NamedTuple):
-    """The prediction for a window of a file."""
+    """The prediction for a window of a file; a window that is left out has no label."""
 
     start_s: float
     end_s: float
-    label: str
+    label: str | None
     score: float
 
 
@@ -71,13 +71,11 @@ def read_predictions(
             continue
         window = _window(row, where)
         if str(row.get("is_unknown")).lower() == "true":
-            if unknown_label is None:
-                num_unknown += 1
-                continue
+            num_unknown += unknown_label is None
             window = window._replace(label=unknown_label)
         elif window.score < min_probability:
             num_low += 1
-            continue
+            window = window._replace(label=None)
         windows.setdefault(str(row["file"]), []).append(window)
     notes = []
     for number, what in (
@@ -87,11 +85,12 @@ def read_predictions(
     ):
         if number:
             notes.append(f"predictions left out, {what}: {number}")
-    if not windows:
+    spans_of = {name: _spans(found) for name, found in sorted(windows.items())}
+    if not any(spans_of.values()):
         why = f" ({'; '.join(notes)})" if notes else ""
         raise InputError("no-clips", f"{source} contains no prediction to write{why}")
     tracks = []
-    for name, found in sorted(windows.items()):
+    for name, spans in spans_of.items():
         path = Path(unescape_name(name)).absolute()
         own = (
             Path(path.name) if Path(name).is_absolute() or ".." in Path(name).parts else Path(name)
@@ -100,14 +99,18 @@ def read_predictions(
             recording = finder.find((unescape_name(name),), source, source)
             path = recording.path
             own = Path(recording.id)
-        spans = tuple(
-            Span(start_s=w.start_s, end_s=w.end_s, labels=(w.label,), score=w.score)
-            for w in join_windows(found)
-        )
         track = Track(name=own.as_posix(), path=path, spans=spans, is_predicted=True)
         tracks.append(track)
     _check_names(tracks, source)
     return tracks, (*notes, *(finder.notes() if finder else ()))
+
+
+def _spans(windows: Sequence[Window]) -> tuple[Span, ...]:
+    return tuple(
+        Span(start_s=one.start_s, end_s=one.end_s, labels=(one.label,), score=one.score)
+        for one in join_windows(windows)
+        if one.label is not None
+    )
 
 
 def _check_names(tracks: Sequence[Track], source: Path) -> None:
@@ -171,7 +174,7 @@ def join_windows(windows: Sequence[Window]) -> list[Window]:
     Where windows overlap, the boundary is midway between their centres: each instant has the label
     of the window whose centre is nearest. Both rules are our choice.
     """
-    ordered = sorted(windows)
+    ordered = sorted(windows, key=lambda window: window[:2])
     joined: list[list[Window]] = []
     start_s = 0.0
     for number, window in enumerate(ordered):
