@@ -2,6 +2,7 @@
 
 import json
 import unicodedata
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cign.data.clips import Clip
 from cign.data.formats.label_tools.predicted import Window, join_windows
-from cign.data.formats.label_tools.tracks import WRITERS, tracks_of
+from cign.data.formats.label_tools.tracks import WRITERS, Span, Track, tracks_of
 from cign.data.formats.labels import is_missing
 from cign.errors import InputError
 from lists import read
@@ -231,6 +232,29 @@ def test_crowsetta_reads_what_is_written_for_raven(media, tmp_path):
     assert sorted((one.onset, one.offset, one.label) for one in found) == expected
 
 
+@pytest.mark.parametrize("is_predicted", [False, True])
+def test_label_studio_accepts_what_is_written_for_it(is_predicted, media):
+    module = pytest.importorskip("label_studio_sdk.label_interface")
+    found = {("a.mp4", (0.0, 0.4)): ["x"], ("a.mp4", (0.4, 1.2)): ["y & <z>"]}
+    tracks = [replace(one, is_predicted=is_predicted) for one in tracks_of(clips(media, found))]
+    whole = Track(
+        name="b.wav",
+        path=media / "b.wav",
+        spans=(Span(start_s=None, end_s=None, labels=("x", "y"), score=0.5),),
+        is_predicted=is_predicted,
+    )
+    files = dict(WRITERS["label-studio"]([*tracks, whole]))
+    for kind in ("audio", "video"):
+        interface = module.LabelInterface(files[f"{kind}-interface.xml"])
+        (task,) = json.loads(files[f"{kind}.json"])
+        if is_predicted:
+            assert interface.validate_prediction(task["predictions"][0], return_errors=True) == []
+        else:
+            assert interface.validate_annotation(task["annotations"][0])
+        (data,) = task["data"]
+        assert data == kind
+
+
 # --- windows of predictions ---
 
 steps = st.lists(
@@ -257,8 +281,6 @@ def test_each_instant_has_the_label_of_the_window_with_the_nearest_centre(steps,
 
 
 def test_predictions_for_label_studio_have_scores_and_a_version(media):
-    from cign.data.formats.label_tools.tracks import Span, Track
-
     spans = (
         Span(start_s=0.0, end_s=1.0, labels=("x",), score=0.75),
         Span(start_s=1.0, end_s=2.0, labels=("y",), score=0.25),
