@@ -15,7 +15,8 @@ from cign.data.formats import read_source
 from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.saved_model.model import Model
-from cign.updating.new_clips import num_clips, without_splits
+from cign.updating.new_clips import num_clips
+from cign.updating.stated_splits import without_splits
 
 MAX_NAME_CHARACTERS = 100
 

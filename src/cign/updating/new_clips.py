@@ -14,14 +14,9 @@ import numpy as np
 
 from cign.backbones.base import Backbone
 from cign.data.batches import ArraySource
-from cign.data.clips import Clip
-from cign.data.formats.detect import detect_format
-from cign.data.formats.features.source import open_features
-from cign.data.formats.folders import read_folders
-from cign.data.formats.registry import is_without_splits
 from cign.data.intact import check_media
 from cign.data.media.decode import MediaSpec
-from cign.data.prepare.features import is_feature_source, prepare_features
+from cign.data.prepare.features import prepare_features
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.data.tasks import HashArray, IntArray
@@ -30,6 +25,7 @@ from cign.inference.sources import model_source
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import choose_kept
 from cign.training.encoding import encode_clips
+from cign.updating.stated_splits import without_splits
 from cign.utils.progress import Progress, Silent
 
 Source = Store | Path | str
@@ -133,21 +129,6 @@ def opened(
             )
         store = Store.open(place)
         yield store, without_splits(path, store.table.clips, format), tuple(notes)
-
-
-def without_splits(source: Path, clips: Sequence[Clip], format: str | None = None) -> bool:
-    """Whether a source states no splits: class folders, features, labels of annotation tools."""
-    if is_without_splits(format or detect_format(source)):
-        return True
-    if is_feature_source(source):
-        return not open_features(source).has_splits
-    if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
-        return False
-    try:
-        listed = {clip.id: clip.split for clip in read_folders(source.absolute()).clips}
-    except InputError:
-        return False
-    return all(listed.get(clip.id) == clip.split for clip in clips)
 
 
 def choose_clips(
