@@ -146,7 +146,6 @@ def answer(place, tool, media):
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_damaged_label_files_are_answered(tool, media, tmp_path_factory, data):
-    """Cut, changed and mixed bytes give a list or one sentence, never a traceback."""
     place = tmp_path_factory.mktemp("damaged")
     found = {("a.mp4", (0.0, 0.4)): ["x"], ("a.mp4", (0.4, 1.2)): ["ý", "z"]}
     for path in sorted(p for p in written(tool, media, found, place).rglob("*") if p.is_file()):
