@@ -15,7 +15,7 @@ from cign.explain.scene import make_scene
 from cign.inference.localization import Maps
 from cign.inference.prediction import Prediction
 from cign.saved_model.versions import Version
-from cign.updating.impact import Addition, Cost
+from cign.updating.impact import Addition, Alike, Cost
 from toy_model import toy_model
 
 CLASSES = ("bell", "<b>drum", "horn")
@@ -156,6 +156,9 @@ def test_what_a_new_class_costs_is_told_before_and_after():
         "version 3",
     ):
         assert words in text
+    alike = Alike(new="<b>drum", old="<i>bell", percent=87.5, num_clips=8)
+    text = Tree(cards.taught(addition(alike=(alike,)), "<b>drum")).text
+    assert "<b>drum looks like <i>bell: before, 87.5 % of its 8 clips" in text
     text = Tree(cards.taught(addition(cost=None, new_accuracy=None), "x")).text
     assert "not known" in text
     assert "one clip in five" in text

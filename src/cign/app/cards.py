@@ -158,7 +158,8 @@ def taught(one: Taught, name: str) -> str:
             f"<p class='soft small'>With five clips or more, one clip in five of {escape(name)} is "
             "set aside to measure how well the class is recognised.</p>"
         )
-    notes = "".join(f"<li>{escape(note)}</li>" for note in addition.notes)
+    remarks = (*map(str, addition.alike), *addition.notes)
+    notes = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
     parts.append(
         f"<ul class='notes'>{notes}</ul><p class='soft small'>Saved as version {one.version}.</p>"
     )

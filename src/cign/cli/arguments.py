@@ -145,6 +145,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def probability(text: str) -> float:
+    """A type for numbers from 0 to 1."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
 def device_name(text: str) -> str:
     """A type for device names; availability on this machine is checked when it is used."""
     if not is_device_name(str(text)):

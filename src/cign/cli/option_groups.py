@@ -14,7 +14,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "input": ("--format", "--media", "--split", "--benchmark", "--test-store"),
     "output": (
         *("--out", "--json", "--jsonl", "--csv", "--wide", "--groups", "--explain", "--explain-as"),
-        *("--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames"),
+        *("--to", "--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames"),
     ),
     "checks": ("--decode", "--listen", "--verify", "--clips", "--loo"),
     "encoders": ("--backbone", "--tokens", "--frames", "--preset"),
@@ -22,7 +22,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "tasks and seeds": ("--tasks", "--task-file", "--order", "--orders", "--seeds"),
     "grid": ("--against", "--only", "--now"),
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
-    "prediction": ("--top", "--every", "--unknown-threshold"),
+    "prediction": (*("--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),),
     "changes to the model": (
         *("--teach", "--no-keep", "--replace", "--undo", "--prune", "--settings", "--once"),
         *("--ridge", "--select", "--class", "--only-learned", "--reset-selection"),

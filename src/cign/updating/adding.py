@@ -79,7 +79,8 @@ def add_source(
         if len(before.rows) and replace_learned:
             changed, _ = forget_recorded(changed, before, chosen.source)
             changed = replace(changed, changes=changed.changes[:-1])  # it is part of the addition
-            addition = replace(addition, num_replaced=len(before.rows))
+            # Clips that were learned before are no evidence that classes look alike.
+            addition = replace(addition, num_replaced=len(before.rows), alike=())
         elif len(before.rows):
             note = (
                 f"learned before, so that they count twice now: {num_clips(len(before.rows))}; use "

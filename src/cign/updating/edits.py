@@ -32,7 +32,7 @@ from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import joined, read_kept
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.feed import Feed
-from cign.updating.impact import Addition, answers, measure_cost, right
+from cign.updating.impact import Addition, alike_classes, answers, measure_cost, right
 from cign.updating.new_classes import check_name, new_classes
 from cign.updating.new_clips import NewClips
 from cign.utils.devices import device_of
@@ -136,6 +136,7 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
         kept_bytes=0 if kept is None else kept.num_bytes,
         state_bytes=method.state_bytes,
         estimate=estimate,
+        alike=alike_classes(before, clips.source, clips.labels, clips.learned, model.classes, new),
     )
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cign.data.batches import ClipSource
+from cign.data.tasks import IntArray
 from cign.methods.base import Method
 from cign.saved_model.validation_clips import KeptClips
 from cign.training.arrival import ArrivalEstimate
 from cign.training.scoring import score_clips
 
 MODALITY = "audio_visual"
+# Above this share a new class is reported to look like an old one; fewer clips or old classes say
+# too little.
+ALIKE_PERCENT = 80.0
+ALIKE_LEAST_CLIPS, ALIKE_LEAST_CLASSES = 5, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +58,31 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alike:
+    """A new class whose clips the model took for one old class before the addition.
+
+    Attributes:
+        new: The new class.
+        old: The old class.
+        percent: Percent of the new class's training clips that got the old class, audio-visual.
+        num_clips: Number of its training clips.
+    """
+
+    new: str
+    old: str
+    percent: float
+    num_clips: int
+
+    def __str__(self) -> str:
+        """One sentence with the remedy."""
+        return (
+            f"{self.new} looks like {self.old}: before, {self.percent:.1f} % of its "
+            f"{self.num_clips} clips were taken for {self.old}; if they are one class, go back "
+            f"with `cign versions`, and add the clips under the name {self.old}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Addition:
     """What was added to a model.
 
@@ -66,6 +98,7 @@ class Addition:
         state_bytes: Size of the statistics in bytes.
         estimate: Leave-one-out accuracy of the added clips; None if the method has none.
         num_replaced: Number of clips whose earlier labels were forgotten.
+        alike: New classes that look like an old one, see `alike_classes`.
         seconds: Duration in seconds, including decoding and encoding.
     """
 
@@ -80,6 +113,7 @@ class Addition:
     state_bytes: int
     estimate: ArrivalEstimate | None = None
     num_replaced: int = 0
+    alike: tuple[Alike, ...] = ()
     seconds: float = 0.0
 
 
@@ -93,6 +127,43 @@ def right(answered: NDArray[np.int64], kept: KeptClips, classes: tuple[str, ...]
     """Percent of clips whose predicted class is among their labels."""
     pairs = zip(answered, kept.labels, strict=True)
     return _percent([classes[c] in names for c, names in pairs])
+
+
+def alike_classes(
+    before: Method,
+    source: ClipSource,
+    labels: Sequence[tuple[str, ...]],
+    learned: IntArray,
+    old: Sequence[str],
+    new: Sequence[str],
+) -> tuple[Alike, ...]:
+    """Find new classes most of whose clips the model takes for a single old class.
+
+    A class that was learned before under another name is found in this way; a class that is only
+    similar may be reported, too. The limits are our choice (``python benchmarks/alike.py``).
+
+    Args:
+        before: The state before the addition.
+        source: Reads the clips.
+        labels: Class names of all clips.
+        learned: Indices of the training clips.
+        old: Classes of ``before``, in its order.
+        new: The new classes.
+    """
+    if len(old) < ALIKE_LEAST_CLASSES:
+        return ()
+    found = []
+    for name in new:
+        rows = np.array([row for row in learned.tolist() if name in labels[row]], dtype=np.int64)
+        if len(rows) < ALIKE_LEAST_CLIPS:
+            continue
+        answered = score_clips(before, source, rows)[MODALITY].argmax(axis=1)
+        counts = np.bincount(answered, minlength=len(old))
+        percent = float(100.0 * counts.max() / len(rows))
+        if percent > ALIKE_PERCENT:
+            closest = old[int(counts.argmax())]
+            found.append(Alike(new=name, old=closest, percent=percent, num_clips=len(rows)))
+    return tuple(found)
 
 
 def measure_cost(

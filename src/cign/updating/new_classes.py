@@ -15,7 +15,8 @@ from cign.data.formats import read_source
 from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.saved_model.model import Model
-from cign.updating.new_clips import num_clips, without_splits
+from cign.updating.new_clips import num_clips
+from cign.updating.stated_splits import without_splits
 
 MAX_NAME_CHARACTERS = 100
 
@@ -126,7 +127,9 @@ def check_listed(
     table = read_source(source, format=format, media=media, **needed)
     splits = np.array([clip.split for clip in table.clips])
     learned, validation = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
-    if without_splits(source, table.clips):  # all are training clips, except a few that are stored
+    if without_splits(
+        source, table.clips, format
+    ):  # all are training clips, except a few that are stored
         learned, validation = np.arange(len(splits)), validation[:0]
     if len(learned) == 0:
         raise InputError(

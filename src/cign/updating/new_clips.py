@@ -14,12 +14,9 @@ import numpy as np
 
 from cign.backbones.base import Backbone
 from cign.data.batches import ArraySource
-from cign.data.clips import Clip
-from cign.data.formats.features.source import open_features
-from cign.data.formats.folders import read_folders
 from cign.data.intact import check_media
 from cign.data.media.decode import MediaSpec
-from cign.data.prepare.features import is_feature_source, prepare_features
+from cign.data.prepare.features import prepare_features
 from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.data.tasks import HashArray, IntArray
@@ -28,6 +25,7 @@ from cign.inference.sources import model_source
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import choose_kept
 from cign.training.encoding import encode_clips
+from cign.updating.stated_splits import without_splits
 from cign.utils.progress import Progress, Silent
 
 Source = Store | Path | str
@@ -130,20 +128,7 @@ def opened(
                 f"example {lost[0].clip} ({lost[0].condition}: {lost[0].detail})"
             )
         store = Store.open(place)
-        yield store, without_splits(path, store.table.clips), tuple(notes)
-
-
-def without_splits(source: Path, clips: Sequence[Clip]) -> bool:
-    """Whether a source has only class folders or features, without splits chosen by the user."""
-    if is_feature_source(source):
-        return not open_features(source).has_splits
-    if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
-        return False
-    try:
-        listed = {clip.id: clip.split for clip in read_folders(source.absolute()).clips}
-    except InputError:
-        return False
-    return all(listed.get(clip.id) == clip.split for clip in clips)
+        yield store, without_splits(path, store.table.clips, format), tuple(notes)
 
 
 def choose_clips(
@@ -191,8 +176,16 @@ def choose_clips(
     kept = choose_kept(labels, validation, have) if keep else validation[:0]
     learned = np.flatnonzero(whole & (splits == "train"))
     if has_no_splits:
-        learned = np.setdiff1d(np.flatnonzero(whole), kept)
+        # Parts of the recording of a stored clip would make its accuracy too high.
+        aside_sources = {store.table.clips[row].source for row in kept}
+        is_aside = np.array([clip.source in aside_sources for clip in store.table.clips])
+        learned = np.flatnonzero(whole & ~is_aside)
         validation = kept
+        beside = int((whole & is_aside).sum()) - len(kept)
+        if beside:
+            all_notes.append(
+                f"left out, of the same recordings as validation clips: {num_clips(beside)}"
+            )
     else:
         aside = int(np.isin(splits, ("test", "unknown")).sum())
         if aside:

@@ -121,6 +121,8 @@ def show(addition: Any) -> None:
             say(f"{title}: {listed}", fit=True)
     if addition.num_replaced:
         say(f"earlier labels forgotten: {num_clips(addition.num_replaced)}")
+    for alike in addition.alike:
+        say(str(alike), fit=True)
     say(f"learned in {addition.seconds:.1f} s")
     if (cost := addition.cost) is not None:
         say(

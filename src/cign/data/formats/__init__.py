@@ -14,7 +14,7 @@ from cign.data.clips import ClipTable, make_table
 from cign.data.formats.detect import detect_format
 from cign.data.formats.labels import with_whole_numbers
 from cign.data.formats.listing import Listing
-from cign.data.formats.registry import FORMATS, register_format
+from cign.data.formats.registry import FORMATS, register_format, split_name
 from cign.data.formats.splits import choose_split
 from cign.errors import InputError
 
@@ -47,7 +47,8 @@ def read_source(
     Args:
         source: A folder or a list. A folder with ``clips.csv`` or ``clips.parquet`` at its top
             is read from that table.
-        format: Name of a registered format, or ``package.module:Name``; detected if absent.
+        format: Name of a registered format, or ``package.module:Name``; detected if absent. Some
+            formats take a choice after ``/``, as in ``elan/calls``.
         media: Folders that the listed paths are relative to; the list's own folder if empty.
         split: ``historical`` or ``corrected``, see `cign.data.formats.splits`; if absent, the
             source's own splits are used if it has any.
@@ -71,10 +72,11 @@ def read_source(
             f"source {source} is neither a folder nor a .csv, .tsv, .parquet or .tar: give one of "
             f"these, or name its format ({', '.join(FORMATS.names)})",
         )
+    name, choice = split_name(name)
     reader = FORMATS.find(name)
     roots = [Path(folder).absolute() for folder in media]
     what = f"source {source}"
-    listing = reader(source, roots)
+    listing = reader(source, roots) if choice is None else reader(source, roots, choice=choice)
     if name != "folders":
         listing = with_whole_numbers(listing)
     return table_of(

@@ -103,6 +103,8 @@ def divide_sources(clips: Iterable[Clip], shares: Mapping[str, float]) -> dict[s
     clips, then by a hash of the name. Each is assigned to the split where the largest part of its
     classes' share is still missing. Recordings of one clip come last and make the shares exact.
 
+    Every class has clips in the first split.
+
     Args:
         clips: The clips; their own splits are ignored.
         shares: Share of each split, in [0, 1]; the first split takes recordings that fit in no
@@ -135,7 +137,26 @@ def divide_sources(clips: Iterable[Clip], shares: Mapping[str, float]) -> dict[s
         for name, count in weight.items():
             have[split_of[source]][name] += count
     _fill_empty(split_of, weights, have, list(shares), order)
+    _fill_first(split_of, weights, have, first, order)
     return split_of
+
+
+def _fill_first(
+    split_of: dict[str, str],
+    weights: Mapping[str, _Weights],
+    have: Mapping[str, Counter[str]],
+    first: str,
+    order: Sequence[str],
+) -> None:
+    """Move the smallest recording of each class that has none in the first split there.
+
+    This happens where few recordings hold several classes each.
+    """
+    for source in reversed(order):
+        if any(not have[first][name] for name in weights[source]):
+            have[split_of[source]].subtract(weights[source])
+            split_of[source] = first
+            have[first].update(weights[source])
 
 
 def _fill_empty(
