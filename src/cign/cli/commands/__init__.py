@@ -29,6 +29,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
     "using a model": {
         "predict": "classify files, and flag clips of unknown classes",
         "evaluate": "evaluate a model on a prepared store",
+        "next": "propose the unlabelled clips to label next",
         "app": "serve a web app: classify clips, show maps, teach classes",
         "export": "export a model to ONNX or torch.export, to run without cign",
     },
