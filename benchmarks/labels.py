@@ -216,7 +216,7 @@ def by_clusters(pool: Pool, number: int) -> list[int]:
     """The least certain clip of each cluster (k-means) of the candidates' features."""
     from sklearn.cluster import KMeans
 
-    some = pool.least(CANDIDATES * number)
+    some = pool.least(4 * number)
     parts = [values / np.linalg.norm(values, axis=1).mean() for values in (some.audio, some.visual)]
     labels = KMeans(number, n_init=1, random_state=0).fit_predict(np.hstack(parts))
     return [int(some.numbers[np.flatnonzero(labels == c)[0]]) for c in range(number)]
@@ -229,12 +229,12 @@ RULES: dict[str, Rule] = {
     "`cign next`": both(CANDIDATES),
 }
 VARIANTS: dict[str, Rule] = {
-    "2 candidates for each clip": both(2),
+    "4 candidates for each clip": both(4),
     "8 candidates for each clip": both(8),
     "16 candidates for each clip": both(16),
-    "ridge 10 in the leverage": both(CANDIDATES, 10.0),
-    "ridge 1,000 in the leverage": both(CANDIDATES, 1000.0),
-    "clusters of the candidates": by_clusters,
+    "4 candidates, ridge 10 in the leverage": both(4, 10.0),
+    "4 candidates, ridge 1,000 in the leverage": both(4, 1000.0),
+    "clusters of 4 candidates for each clip": by_clusters,
 }
 
 
