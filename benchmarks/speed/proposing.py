@@ -108,7 +108,7 @@ def make_features(folder: Path, base: dict[str, Any], num_clips: int) -> Path:
 
 
 def repeated(store: Store, folder: Path) -> Store:
-    """A store with every clip of another one `COPIES` times, each with tokens of its own on disk."""
+    """A store with every clip of another one `COPIES` times, each with its own tokens on disk."""
     if (folder / "store.json").is_file():
         return Store.open(folder)
     tokens = tokens_folder(store.folder, store.backbones[0])
@@ -200,8 +200,8 @@ def page(options: argparse.Namespace) -> list[str]:
         f"{large.num_clips:,} clips of {info['num_audio_tokens']} x {info['audio_dim']} audio and "
         f"{info['num_visual_tokens']} x {info['visual_dim']} visual tokens in float16, made as "
         f"mixtures of two of {len(mixed['labels'])} recorded clips plus noise of {NOISE:g} "
-        f"standard deviations, each {COPIES} times; `cign_analytic` learned {SHOTS} other clips of each "
-        "class, its settings fixed.",
+        f"standard deviations, each {COPIES} times; `cign_analytic` learned {SHOTS} other "
+        "clips of each class, its settings fixed.",
         "",
         f"`cign next MODEL STORE --number {NUMBER} --json`, one process, from its start to its "
         "end, with the check of the store's checksums:",
