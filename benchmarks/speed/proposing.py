@@ -30,6 +30,7 @@ from cign.data.intact import LIST, TOKEN_FILES, checksum, write_checksums
 from cign.data.prepare.features import prepare_features
 from cign.data.store import Store
 from cign.data.tokens import tokens_folder
+from cign.labelling.proposing import FIRST_SHARE
 from cign.learner import Learner
 from cign.utils.code_version import PACKAGE, code_version, described
 from cign.utils.files import write_json, write_text
@@ -185,12 +186,13 @@ def page(options: argparse.Namespace) -> list[str]:
     whole, seconds = chosen(learner, small, 0)
     rows = [f"| none: tokens of all {small.num_clips:,} | {len(whole)} | {seconds:.1f} |"]
     agreeing = {}
-    for kept in (small.num_clips // 20, small.num_clips // 10, small.num_clips // 4):
+    default = round(FIRST_SHARE * small.num_clips)
+    for kept in (small.num_clips // 10, small.num_clips // 4, default):
         found, seconds = chosen(learner, small, kept)
         agreeing[kept] = len(found & whole)
         rows.append(f"| {kept:,} | {agreeing[kept]} | {seconds:.1f} |")
     told, cost = command("next", options.work / "model", large.folder, "--number", NUMBER, "--json")
-    least = agreeing[small.num_clips // 10]
+    least = agreeing[default]
     return [
         "# Time and memory of `cign next`",
         "",
@@ -216,14 +218,14 @@ def page(options: argparse.Namespace) -> list[str]:
         f"| clips whose tokens were scored | {told['num_scored']:,} | | |",
         "",
         f"The first pass at {small.num_clips:,} clips: how many of the {NUMBER} proposals are "
-        "those of scoring the tokens of all. A tenth is the share that the default keeps of "
-        "100,000 clips.",
+        "those of scoring the tokens of all. The last row has the share that the default keeps "
+        "of 100,000 clips.",
         "",
         "| kept by the first pass | the same proposals | seconds |",
         "| --- | ---: | ---: |",
         *rows,
         "",
-        f"A tenth: {least} of {NUMBER}, at least {LEAST_AGREEING} required: "
+        f"The default share: {least} of {NUMBER}, at least {LEAST_AGREEING} required: "
         f"{verdict(least >= LEAST_AGREEING)}.",
         "",
         f"Machine: {', '.join(f'{k} {v}' for k, v in machine().items())}; load "

@@ -20,7 +20,7 @@ from cign.inference.predict import Observer, predict_files
 from cign.inference.prediction import Prediction
 from cign.inference.prediction_stream import PredictionStream
 from cign.labelling.proposals import Proposals
-from cign.labelling.proposing import FIRST_PASS, propose
+from cign.labelling.proposing import propose
 from cign.saved_model.files import state_of
 from cign.saved_model.folder import save_model
 from cign.saved_model.hub import upload
@@ -163,7 +163,7 @@ class Trained(Changeable):
         clips: Source,
         *,
         number: int,
-        first_pass: int = FIRST_PASS,
+        first_pass: int | None = None,
         format: str | None = None,
         media: Sequence[Path] = (),
         progress: Progress | bool | None = None,

@@ -42,8 +42,9 @@ from cign.vocabulary import UNIMODAL
 CANDIDATES = 2
 """Candidates for each clip that is wanted: more were worse on synthetic dataset 1
 (benchmarks/results/labels.md)."""
-FIRST_PASS = 10_000
-"""Clips whose tokens are scored; of more, those with the least certain mean tokens."""
+FIRST_PASS, FIRST_SHARE = 10_000, 0.4
+"""Clips whose tokens are scored, at least, and their share of all: a smaller share loses proposals
+(benchmarks/results/next.md)."""
 
 
 def propose(
@@ -52,7 +53,7 @@ def propose(
     backbone: Callable[[], Backbone | None],
     *,
     number: int,
-    first_pass: int = FIRST_PASS,
+    first_pass: int | None = None,
     format: str | None = None,
     media: Sequence[Path] = (),
     progress: Progress | None = None,
@@ -67,7 +68,8 @@ def propose(
             only if clips must be decoded.
         number: How many clips, at least 1.
         first_pass: Number of clips of a store whose single tokens are scored; of more, those are
-            taken whose mean tokens have the smallest margins. 0 scores the tokens of all.
+            taken whose mean tokens have the smallest margins. 0 scores the tokens of all; None
+            takes two fifths of them, at least 10,000.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         progress: Receives the progress of clips.
@@ -81,7 +83,7 @@ def propose(
     """
     sums = checked_sums(model)
     for name, value, least in (("number", number, 1), ("first_pass", first_pass, 0)):
-        if value < least:
+        if value is not None and value < least:
             raise InputError("bad-value", f"{name} is {value}: give {least} or more")
     progress = progress or Silent()
     path = unprepared(clips)
@@ -119,7 +121,7 @@ def _of_store(
     sums: SumsOverClips,
     found: ClipsToLabel,
     number: int,
-    first_pass: int,
+    first_pass: int | None,
     progress: Progress,
 ) -> Proposals:
     indices, notes = found.indices, []
@@ -127,6 +129,8 @@ def _of_store(
         notes.append(_other_splits(len(found.clips) - len(indices)))
     _refuse_none(len(indices), found.where)
     scored = indices
+    if first_pass is None:
+        first_pass = max(FIRST_PASS, round(FIRST_SHARE * len(indices)))
     if 0 < first_pass < len(indices) and scores_tokens(model):
         most = max(first_pass, CANDIDATES * number)
         progress.start("mean tokens", len(indices))
