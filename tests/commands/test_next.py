@@ -52,7 +52,8 @@ def test_a_folder_in_any_layout(cign, run, loose):
     names = [one["file"] for one in found["proposals"]]
     assert len(names) == 3
     assert set(names) < GOOD
-    assert found["num_clips"] == found["num_candidates"] == 8
+    assert found["num_clips"] == found["num_scored"] == 8
+    assert found["num_candidates"] == 6
     ((bad, why),) = [(one["file"], one["error"]) for one in found["unreadable"]]
     assert bad == "noise.mp4"
     assert "unreadable" in why
