@@ -22,6 +22,7 @@ LAYERS = (
     ("saved_model",),
     ("inference",),
     ("updating",),
+    ("labelling",),
     ("report", "explain", "export"),
     ("trained",),
     ("learner",),

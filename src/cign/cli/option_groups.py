@@ -22,7 +22,9 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "tasks and seeds": ("--tasks", "--task-file", "--order", "--orders", "--seeds"),
     "grid": ("--against", "--only", "--now"),
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
-    "prediction": (*("--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),),
+    "prediction": (
+        *("--number", "--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),
+    ),
     "changes to the model": (
         *("--teach", "--no-keep", "--replace", "--undo", "--prune", "--settings", "--once"),
         *("--ridge", "--select", "--class", "--only-learned", "--reset-selection"),

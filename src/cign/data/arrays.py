@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -179,3 +180,17 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDAr
             f"{list(shape)} is recorded: {remedy}",
         )
     return array
+
+
+def release_pages(array: NDArray[Any]) -> None:
+    """Take the pages of a mapped array out of this process' memory; its values are unchanged.
+
+    The system's file cache still holds them, and drops them when memory is short. Without it, the
+    resident memory of a process that reads a mapped array once grows to the size of the file.
+    Nothing happens for an array that is not mapped, and where the system cannot do it.
+
+    Args:
+        array: An array of `map_array`.
+    """
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)

@@ -50,6 +50,8 @@ class ArraySource:
         has_audio: Whether each clip has audio, by index; None if all clips have audio.
         has_visual: Whether each clip has video, by index; None if all clips have video.
         ahead: Number of batches to read ahead in a thread; 0 reads each batch when it is needed.
+        release: Takes what was read out of memory, where the arrays are mapped; None if there is
+            nothing to take out.
     """
 
     audio: Callable[[IntArray], np.ndarray]
@@ -58,6 +60,7 @@ class ArraySource:
     has_audio: BoolArray | None = None
     has_visual: BoolArray | None = None
     ahead: int = AHEAD
+    release: Callable[[], None] | None = None
 
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """See `ClipSource`."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.data.arrays import map_array
+from cign.data.arrays import map_array, release_pages
 from cign.errors import InputError
 from cign.utils.files import read_json
 
@@ -98,6 +98,11 @@ class TokenCache:
         Clips without a video track have zeros.
         """
         return np.asarray(self._visual[self.rows[indices]])
+
+    def release(self) -> None:
+        """Take the pages that were read out of this process' memory (`release_pages`)."""
+        release_pages(self._audio)
+        release_pages(self._visual)
 
 
 def cache_name(backbone: str) -> str:

@@ -29,17 +29,26 @@ class Read:
         evidence: For each part of the unknown score and modality, see
             `UnknownRule.standardised_parts`, shape [B].
         maps: Localization maps; None if not requested or if the method has none.
+        features: `Output.features` by modality, float32, shape [B, W]; empty if not requested or if
+            the method has none.
     """
 
     probabilities: dict[str, NDArray[np.float32]]
     unknown: dict[str, NDArray[np.float32]]
     evidence: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
     maps: Maps | None = None
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @torch.inference_mode()
 def read_inputs(
-    model: Model, audio: Tensor, visual: Tensor, clips: Sequence[Window], *, maps: bool = False
+    model: Model,
+    audio: Tensor,
+    visual: Tensor,
+    clips: Sequence[Window],
+    *,
+    maps: bool = False,
+    features: bool = False,
 ) -> Read:
     """Predict what the method takes: tokens, or media if it contains its encoders.
 
@@ -49,6 +58,7 @@ def read_inputs(
         visual: Visual tokens or frames of B clips, on the device of the model.
         clips: Which modalities each of these clips has.
         maps: Whether localization maps are needed.
+        features: Whether the features are needed.
     """
     with plain_products():
         evidence = model.evidence_reader.read(audio, visual)
@@ -72,6 +82,11 @@ def read_inputs(
         maps=maps_of(evidence.output, model.method.setup.shape, model.media_spec.num_frames)
         if maps
         else None,
+        features={
+            name: values.float().cpu().numpy() for name, values in evidence.output.features.items()
+        }
+        if features
+        else {},
     )
 
 

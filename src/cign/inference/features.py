@@ -19,7 +19,7 @@ from cign.saved_model.model import Model
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Clip:
+class FeatureClip:
     """A clip of which only features are known; see `cign.inference.batch_results.Window`."""
 
     has_audio: bool
@@ -108,7 +108,7 @@ def _predictions(
     for start in range(0, len(names), BATCH):
         some = slice(start, start + BATCH)
         clips = [
-            _Clip(has_audio=bool(a.any()), has_visual=bool(v.any()))
+            FeatureClip(has_audio=bool(a.any()), has_visual=bool(v.any()))
             for a, v in zip(audio[some], visual[some], strict=True)
         ]
         read = read_inputs(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from cign.data.clips import Clip
 from cign.data.media.array_clip import ArrayClip
 from cign.data.media.recognition import is_media
 from cign.data.media.side_by_side import Pause
@@ -33,7 +34,8 @@ class NoFile:
     code: Code
 
 
-Input: TypeAlias = str | Path | ArrayClip | NoFile | Pause
+# A `Clip`, a part of a file, comes only from lists that `cign` has read.
+Input: TypeAlias = str | Path | ArrayClip | Clip | NoFile | Pause
 Given: TypeAlias = str | os.PathLike[str] | ArrayClip | Iterable[str | os.PathLike[str] | ArrayClip]
 
 

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from cign.backbones.base import Backbone
+from cign.data.clips import Clip
 from cign.data.media.array_clip import ArrayClip
 from cign.data.media.container import reason
 from cign.data.media.decode import Decoded, MediaError, decode
 from cign.data.media.side_by_side import Pause, num_threads, side_by_side
 from cign.data.media.windows import decode_windows
+from cign.data.shards import as_file
 from cign.inference.batch_results import Read, prediction_of, read_inputs, threshold_of
 from cign.inference.inputs import Input, NoFile
 from cign.inference.localization import Maps
@@ -59,33 +61,65 @@ def predict_files(
     Yields:
         Predictions in the order of the files and their windows.
     """
-    progress = progress or Silent()
-    for batch in _batches(_decoded(files, model, every_s, progress)):
-        yield from _of_batch(model, backbone, batch, top, unknown_threshold, observer)
-        del batch  # not held while the next one is collected
+    read = read_files(
+        model, backbone, files, every_s=every_s, progress=progress, maps=observer is not None
+    )
+    for batch, results in read:
+        yield from _of_batch(model, batch, results, top, unknown_threshold, observer)
+        del batch, results  # not held while the next ones are collected
 
 
-class _Failed(NamedTuple):
+class Failed(NamedTuple):
     """Why a file cannot be decoded, without the traceback that would keep its frames alive."""
 
     reason: str
     code: str
 
 
-Item = tuple[str, Decoded | _Failed]
+Item = tuple[str, Decoded | Failed]
+
+
+def read_files(
+    model: Model,
+    backbone: Backbone | None,
+    files: Iterable[Input],
+    *,
+    every_s: float | None = None,
+    progress: Progress | None = None,
+    maps: bool = False,
+    features: bool = False,
+) -> Iterator[tuple[list[Item], Read]]:
+    """Decode files and read them batch by batch.
+
+    Args:
+        model: The model.
+        backbone: See `predict_files`.
+        files: See `predict_files`.
+        every_s: See `predict_files`.
+        progress: Advanced for each file.
+        maps: See `cign.inference.batch_results.read_inputs`.
+        features: See `cign.inference.batch_results.read_inputs`.
+
+    Yields:
+        Windows in the order of the files, each with the file's name, and the results of those that
+        could be decoded, in the same order.
+    """
+    progress = progress or Silent()
+    for batch in _batches(_decoded(files, model, every_s, progress)):
+        good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
+        yield batch, read_batch(model, backbone, good, maps=maps, features=features)
+        del batch, good  # not held while the next one is collected
 
 
 def _of_batch(
     model: Model,
-    backbone: Backbone | None,
     batch: list[Item],
+    read: Read,
     top: int,
     unknown_threshold: float | None,
     observer: Observer | None,
 ) -> Iterator[Prediction]:
     """The predictions of a batch, in its order."""
-    good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
-    read = read_batch(model, backbone, good, maps=observer is not None)
     row = 0
     for file, decoded in batch:
         if not isinstance(decoded, Decoded):
@@ -133,18 +167,22 @@ def _decoded(
 
 
 def _windows(
-    file: str | Path | ArrayClip | NoFile, model: Model, every_s: float | None
+    file: str | Path | ArrayClip | Clip | NoFile, model: Model, every_s: float | None
 ) -> Iterator[Item | None]:
     """Every window of a file, then None."""
     if isinstance(file, NoFile):
-        yield file.name, _Failed(file.reason, file.code)
+        yield file.name, Failed(file.reason, file.code)
         yield None
         return
-    name = file.name if isinstance(file, ArrayClip) else str(file)
+    name = _name_of(file)
     try:
         if isinstance(file, ArrayClip):
             for window in file.windows(model.media_spec, every_s):
                 yield name, window
+        elif isinstance(file, Clip):
+            with as_file(file.path) as place:
+                times = {"start_s": file.start_s, "end_s": file.end_s}
+                yield name, decode(place, model.media_spec, **times)
         elif Path(file).is_dir():
             raise MediaError("unreadable", "it is a folder: name the files in it")
         elif every_s is None:
@@ -153,10 +191,16 @@ def _windows(
             for window in decode_windows(Path(file), model.media_spec, every_s):
                 yield name, window
     except MediaError as error:
-        yield name, _Failed(str(error), error.code)
+        yield name, Failed(str(error), error.code)
     except Exception as error:  # an invalid name or a decoder failure must not stop the others
-        yield name, _Failed(reason(error), "file-unreadable")
+        yield name, Failed(reason(error), "file-unreadable")
     yield None
+
+
+def _name_of(file: str | Path | ArrayClip | Clip) -> str:
+    if isinstance(file, Clip):
+        return file.id
+    return file.name if isinstance(file, ArrayClip) else str(file)
 
 
 @torch.inference_mode()
@@ -166,6 +210,7 @@ def read_batch(
     clips: list[Decoded],
     *,
     maps: bool = False,
+    features: bool = False,
 ) -> Read:
     """Predict decoded clips.
 
@@ -180,4 +225,4 @@ def read_batch(
             # float16, like the cached tokens of the training clips.
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
-    return read_inputs(model, audio, frames, clips, maps=maps)
+    return read_inputs(model, audio, frames, clips, maps=maps, features=features)

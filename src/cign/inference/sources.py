@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -94,6 +95,42 @@ class LearnedClips:
             clips=store.table.clips,
             source=model_source(model, store),
             candidates=(training_clips(store), training_clips(store, allow_missing=True)),
+            where=f"store {store.folder}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsToLabel:
+    """Clips of a store that may be labelled; their labels are ignored.
+
+    Attributes:
+        clips: All clips of the store.
+        source: Reads them as inputs of the model.
+        indices: Indices of those of split train, ascending.
+        where: Name of the store, for error messages.
+    """
+
+    clips: Sequence[Clip]
+    source: ArraySource
+    indices: IntArray
+    where: str
+
+    @classmethod
+    def open(cls, model: Model, place: Store | Path | str) -> Self:
+        """Open the clips of a store.
+
+        Args:
+            model: The model.
+            place: The store or its folder.
+
+        Raises:
+            InputError: If the store does not suit the model.
+        """
+        store = place if isinstance(place, Store) else Store.open(Path(place))
+        return cls(
+            clips=store.table.clips,
+            source=model_source(model, store),
+            indices=training_clips(store, allow_missing=True),
             where=f"store {store.folder}",
         )
 

@@ -114,6 +114,11 @@ def sums_over_clips(method: Method) -> SumsOverClips | None:
     return method if isinstance(method, SumsOverClips) else None
 
 
+def stores_sums(cls: type[Method]) -> bool:
+    """Whether methods of this class store Gram matrices."""
+    return issubclass(cls, SumsOverClips)
+
+
 def sums_of_views(method: Method) -> SumsOfViews | None:
     """The method if its sums can be added and solved again (`cign.methods.sums`), else None."""
     return method if isinstance(method, SumsOfViews) else None

@@ -219,6 +219,7 @@ def token_source(store: Store, backbone: str) -> tuple[ArraySource, TokenShape]:
         store.visual_ok,
         # The system's file cache holds a small store, and a thread would take longer than reading.
         ahead=0 if num_bytes * len(store.rows) < FILE_CACHE_BYTES else AHEAD,
+        release=cache.release,
     ), shape
 
 

@@ -30,6 +30,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "predict": "classify files, and flag clips of unknown classes",
         "labels": "write predictions or clips for Audacity, ELAN, Raven, Label Studio, ...",
         "evaluate": "evaluate a model on a prepared store",
+        "next": "propose the unlabelled clips to label next",
         "app": "serve a web app: classify clips, show maps, teach classes",
         "export": "export a model to ONNX or torch.export, to run without cign",
     },

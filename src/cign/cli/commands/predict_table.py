@@ -11,7 +11,7 @@ from rich.cells import cell_len, chop_cells, set_cell_size
 
 from cign.utils.file_text import escape_name
 
-_GAP = "  "
+GAP = "  "
 _LEAST_TEXT = 12  # minimum width of a file name or a label, if the terminal has room
 _CONFIDENT = 0.5  # unknown clips with a class above this probability get an explanation
 _MODALITIES = {"audio": "no audio", "visual": "no video"}
@@ -92,30 +92,30 @@ def make_table(predictions: Sequence[Any], width: int | None, *, is_brief: bool 
         wrapped. Columns that do not fit are hidden; remarks are never hidden but move below their
         row.
     """
-    names = [_printable(escape_name(one.file)) for one in predictions]
+    names = [printable(escape_name(one.file)) for one in predictions]
     file = Column("file", names, has_words=False)
-    label = Column("label", [_printable(one.label or "-") for one in predictions])
+    label = Column("label", [printable(one.label or "-") for one in predictions])
     columns = [
         file,
         label,
         Column("probability", [_number(one.probability) for one in predictions], is_number=True),
         Column("unknown", [_flag(one) for one in predictions]),
     ]
-    remarks = [_printable(_remarks(one)) for one in predictions]
+    remarks = [printable(_remarks(one)) for one in predictions]
     if width is not None:
-        _fit(file, label, width - sum(len(_GAP) + one.width for one in columns[2:]) - len(_GAP))
-    room = 10**9 if width is None else width - sum(one.width + len(_GAP) for one in columns)
+        fit(file, [label], width - sum(len(GAP) + one.width for one in columns[2:]) - len(GAP))
+    room = 10**9 if width is None else width - sum(one.width + len(GAP) for one in columns)
     beneath, hidden, last = remarks, [], []
     if any(remarks):
         column = Column("remarks", remarks)
         if column.width <= room:
             beneath, last = [""] * len(remarks), [column]
-            room -= column.width + len(_GAP)
+            room -= column.width + len(GAP)
     has_windows = len(set(names)) < len(names)
     for column in _others(predictions, is_whole=width is None):
         if column.width <= room and (not is_brief or (column.heading == "seconds" and has_windows)):
             columns.append(column)
-            room -= column.width + len(_GAP)
+            room -= column.width + len(GAP)
         else:
             hidden.append(column.heading)
     return Table([*columns, *last], beneath, hidden, width)
@@ -136,13 +136,14 @@ def _others(predictions: Sequence[Any], *, is_whole: bool) -> Iterator[Column]:
     yield Column("audio-visual", [_classes(one, "audio_visual", None) for one in predictions])
 
 
-def _fit(file: Column, label: Column, room: int) -> None:
-    """Divide the room between file names and labels: labels get up to half of it."""
-    if file.width + label.width <= room:
+def fit(file: Column, labels: Sequence[Column], room: int) -> None:
+    """Divide the room between file names and columns of labels, which get up to half of it."""
+    if file.width + sum(one.width for one in labels) <= room:
         return
-    most = max(_LEAST_TEXT, room // 2)
-    label.width = min(label.width, max(most, room - file.width))
-    file.width = max(_LEAST_TEXT, room - label.width)
+    most = max(_LEAST_TEXT, max(room // 2, room - file.width) // len(labels))
+    for label in labels:
+        label.width = min(label.width, most)
+    file.width = max(_LEAST_TEXT, room - sum(one.width for one in labels))
     # The end of a name distinguishes files more often than the beginning.
     for begin in ((file.width - 1) // 3, 0, 2 * (file.width - 1) // 3):
         shown = [_without_middle(name, file.width, begin) for name in file.cells]
@@ -169,10 +170,10 @@ def _line(cells: Sequence[str], columns: Sequence[Column]) -> str:
     for cell, column in zip(cells, columns, strict=True):
         blanks = " " * (column.width - cell_len(cell))
         padded.append(blanks + cell if column.is_number else cell + blanks)
-    return _GAP.join(padded).rstrip()
+    return GAP.join(padded).rstrip()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A text with control characters replaced by escapes."""
     if text.isprintable():
         return text
@@ -200,7 +201,7 @@ def _classes(prediction: Any, modality: str, most: int | None) -> str:
     """The first ``most`` classes of a modality, or all, with their probabilities."""
     classes = prediction.modalities[modality][:most]
     listed = ", ".join(f"{one['label']} {one['probability']:.2f}" for one in classes)
-    return _printable(listed or "-")
+    return printable(listed or "-")
 
 
 def _remarks(prediction: Any) -> str:

@@ -39,7 +39,7 @@ def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -
         raise InputError(
             "bad-output", f"{path} exists and is not a table written by cign: give a new name"
         )
-    roots = [Path(folder).absolute() for folder in media] or [_common(table.clips)]
+    roots = [Path(folder).absolute() for folder in media] or [common_folder(table.clips)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     has_sounds = any(clip.sounds for clip in table.clips)
@@ -80,8 +80,8 @@ def _joined(items: Iterable[str]) -> str:
     return "|".join(items)
 
 
-def _common(clips: Sequence[Clip]) -> Path:
-    """Return the common folder of all files."""
+def common_folder(clips: Sequence[Clip]) -> Path:
+    """Return the common folder of all files of clips, at least one."""
     parents = {clip.path.parent for clip in clips}
     common = parents.pop()
     while not all(parent.is_relative_to(common) for parent in parents):

@@ -142,7 +142,7 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
     split = sure_split(text_of(row["split"]))
     if split is None:
         raise one_of(text_of(row["split"]), SPLITS, f"split in {where}")
-    start_s, end_s = (_number(row.get(name), name, where) for name in ("start_s", "end_s"))
+    start_s, end_s = (number_of(row.get(name), name, where) for name in ("start_s", "end_s"))
     check_times(start_s, end_s, where)
     boxes, sounds = _boxes(row.get("box"), where), _sounds(row, where)
     for name, found in (("boxes", boxes), ("sounds", sounds)):
@@ -201,7 +201,12 @@ def source_of(value: Any, where: str) -> str:
     return escape_name(text)
 
 
-def _number(value: Any, name: str, where: str) -> float | None:
+def number_of(value: Any, name: str, where: str) -> float | None:
+    """Return a number of seconds or None if the value is missing.
+
+    Raises:
+        InputError: If it is not a number.
+    """
     if value is None or str(value).strip() == "":
         return None
     try:
@@ -224,7 +229,7 @@ def _boxes(value: Any, where: str) -> tuple[tuple[float, float, float, float], .
     boxes = []
     for item in value if isinstance(value, (list, tuple)) else _items(value):
         parts = item.replace(";", ",").split(",") if isinstance(item, str) else list(item)
-        numbers = [_number(part, "box", where) for part in parts]
+        numbers = [number_of(part, "box", where) for part in parts]
         given = [number for number in numbers if number is not None]
         if not numbers or numbers == [None]:
             continue  # a label without a visible object
@@ -240,7 +245,7 @@ def _boxes(value: Any, where: str) -> tuple[tuple[float, float, float, float], .
 
 def _sounds(row: Mapping[str, Any], where: str) -> tuple[tuple[float, float], ...]:
     ends = [
-        [_number(item, name, where) for item in _items(row.get(name))]
+        [number_of(item, name, where) for item in _items(row.get(name))]
         for name in ("sound_start_s", "sound_end_s")
     ]
     if len(ends[0]) != len(ends[1]):

@@ -1,0 +1,1 @@
+"""Labels of clips: which to ask for next."""
