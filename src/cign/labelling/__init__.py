@@ -1,0 +1,1 @@
+"""Work on labels: suspicious ones, thresholds of classes, clips to label next."""

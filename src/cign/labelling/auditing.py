@@ -1,0 +1,198 @@
+"""Learned clips whose labels may be wrong.
+
+Each clip is predicted by the solution without all clips of its source, so that neither the clip nor
+others of the same recording, which may share its wrong label, support it. To judge a label by a
+prediction that has not seen it is the principle of confident learning (Northcutt et al., JAIR
+2021), which uses cross-validation and one prediction. Score and rule are ours: the mean of the
+predictions from audio, from video and from both, because a clip in which one modality misleads is
+still supported by the other, whereas nothing supports a wrong label.
+
+Legend: n clips, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.clips import Clip
+from cign.inference.leave_one_out import LearnedPredictions
+from cign.utils.file_text import escape_name
+from cign.vocabulary import MODALITIES
+
+REPLACE, REMOVE, ADD = "replace", "remove", "add"
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """A label of a clip, and what may be right instead.
+
+    Attributes:
+        clip: Its number among the audited clips.
+        kind: ``replace`` a label by another one; of clips with several labels, ``remove`` a label
+            or ``add`` one that is missing.
+        label: The label in doubt; empty for ``add``.
+        suggested: The label that may be right; empty for ``remove``.
+        score: 1 minus the support of what the labels say, 0..1: see `support_of`.
+        probability: The same support, for the label that is suggested; None for ``remove``.
+        is_suspicious: Whether the support is below 1 / C, see `Audit.threshold`.
+    """
+
+    clip: int
+    kind: str
+    label: str
+    suggested: str
+    score: float
+    probability: float | None
+    is_suspicious: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """All learned clips with their most doubtful labels.
+
+    Attributes:
+        clips: The clips.
+        doubts: One for each clip; two for each clip where clips may have several labels, its
+            least probable label and its most probable missing one. The most suspicious first.
+        not_judged: Numbers of the clips without: a class of theirs has no clip of another source.
+        num_classes: C.
+        left_out: What was left out to judge a clip: ``sources``, or ``clips`` if no two clips share
+            a source.
+        notes: What was not decoded, one sentence each.
+    """
+
+    clips: tuple[Clip, ...]
+    doubts: tuple[Doubt, ...]
+    not_judged: tuple[int, ...]
+    num_classes: int
+    left_out: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def threshold(self) -> float:
+        """Scores above are suspicious: a label less probable than a class drawn at random."""
+        return 1 - 1 / self.num_classes
+
+    @property
+    def suspicious(self) -> tuple[Doubt, ...]:
+        """The suspicious ones."""
+        return tuple(one for one in self.doubts if one.is_suspicious)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One mapping of plain values for each doubt, in the same order."""
+        for one in self.doubts:
+            clip = self.clips[one.clip]
+            values = asdict(one)
+            for name in ("score", "probability"):
+                values[name] = None if values[name] is None else round(values[name], 6)
+            del values["clip"]
+            yield {
+                "path": escape_name(str(clip.path)),
+                "clip": clip.id,
+                "start_s": clip.start_s,
+                "end_s": clip.end_s,
+                "labels": "|".join(clip.labels),
+                **values,
+            }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as ``cign audit --json`` prints them."""
+        return {
+            "num_clips": len(self.clips),
+            "num_suspicious": len(self.suspicious),
+            "threshold": round(self.threshold, 6),
+            "left_out": self.left_out,
+            "not_judged": [self.clips[i].id for i in self.not_judged],
+            "notes": list(self.notes),
+            "labels": list(self.rows()),
+        }
+
+
+COLUMNS = (
+    *("path", "clip", "start_s", "end_s", "labels"),
+    *("kind", "label", "suggested", "score", "probability", "is_suspicious"),
+)
+
+
+def audit_labels(
+    predictions: LearnedPredictions,
+    classes: tuple[str, ...],
+    *,
+    multi_label: bool,
+    notes: tuple[str, ...] = (),
+) -> Audit:
+    """Rank the labels of the learned clips by how doubtful they are.
+
+    Args:
+        predictions: The learned clips, predicted without their sources.
+        classes: The classes of the model.
+        multi_label: Whether clips may have several labels.
+        notes: What was not decoded.
+    """
+    counted = predictions.is_counted
+    rows = np.flatnonzero(counted)
+    support = support_of(
+        predictions.probabilities(), *predictions.source.availability(predictions.left_out.indices)
+    )[rows]
+    targets = predictions.targets[rows]
+    most = np.where(targets, np.inf, support)
+    least = np.where(targets, support, np.inf).argmin(axis=1)
+    other = np.where(targets, -np.inf, support).argmax(axis=1)
+    found: list[tuple[float, Doubt]] = []
+    chance = 1 / len(classes)
+
+    def doubt(row: int, kind: str, value: float) -> None:
+        has_other = kind != REMOVE
+        one = Doubt(
+            clip=int(rows[row]),
+            kind=kind,
+            label="" if kind == ADD else classes[least[row]],
+            suggested=classes[other[row]] if has_other else "",
+            score=1 - value,
+            probability=float(support[row, other[row]]) if has_other else None,
+            is_suspicious=value < chance,
+        )
+        found.append((value, one))
+
+    for row in range(len(rows)):
+        own = float(support[row, least[row]])
+        if not multi_label:
+            doubt(row, REPLACE, own)
+            continue
+        doubt(row, REMOVE, own)
+        if np.isfinite(most[row]).any():  # not all classes are labels of the clip
+            doubt(row, ADD, 1 - float(support[row, other[row]]))
+    found.sort(key=lambda pair: pair[0])  # by support: 1 minus a small number would be rounded
+    return Audit(
+        clips=predictions.clips,
+        doubts=tuple(one for _, one in found),
+        not_judged=tuple(int(i) for i in np.flatnonzero(~counted)),
+        num_classes=len(classes),
+        left_out="sources" if predictions.left_out.share_sources else "clips",
+        notes=notes,
+    )
+
+
+def support_of(probabilities: dict[str, Floats], has_audio: Flags, has_visual: Flags) -> Floats:
+    """Mean probability of each class from audio, from video and from both, shape [n, C].
+
+    Args:
+        probabilities: By modality, shape [n, C].
+        has_audio: Whether each clip has audio, shape [n].
+        has_visual: Whether each clip has video, shape [n].
+
+    Returns:
+        The mean; for a clip without one modality the probability by the other.
+    """
+    support = np.mean([probabilities[modality] for modality in MODALITIES], axis=0)
+    for modality, alone in (("audio", has_audio & ~has_visual), ("visual", has_visual & ~has_audio)):
+        support[alone] = probabilities[modality][alone]
+    return support
