@@ -23,6 +23,7 @@ LAYERS = (
     ("inference",),
     ("updating",),
     ("report", "explain", "export"),
+    ("labelling",),
     ("trained",),
     ("learner",),
     ("bench", "sklearn"),

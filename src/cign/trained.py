@@ -19,12 +19,12 @@ from cign.inference.inputs import Given, as_inputs
 from cign.inference.predict import Observer, predict_files
 from cign.inference.prediction import Prediction
 from cign.inference.prediction_stream import PredictionStream
+from cign.labelling.labelled import Labelled
 from cign.saved_model.files import state_of
 from cign.saved_model.folder import save_model
 from cign.saved_model.hub import upload
 from cign.saved_model.model import Model
 from cign.saved_model.versions import save_or_publish
-from cign.updating.changeable import Changeable
 from cign.utils.display import displayed
 from cign.utils.progress import Progress
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cign.export.exporting import Exported
 
 
-class Trained(Changeable):
+class Trained(Labelled):
     """The part of `cign.learner.Learner` that needs only a trained model.
 
     Attributes:

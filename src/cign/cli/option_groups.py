@@ -14,7 +14,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "input": ("--format", "--media", "--split", "--benchmark", "--test-store"),
     "output": (
         *("--out", "--json", "--jsonl", "--csv", "--wide", "--groups", "--explain", "--explain-as"),
-        *("--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames"),
+        *("--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames", "--most"),
     ),
     "checks": ("--decode", "--listen", "--verify", "--clips", "--loo"),
     "encoders": ("--backbone", "--tokens", "--frames", "--preset"),
@@ -26,6 +26,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "changes to the model": (
         *("--teach", "--no-keep", "--replace", "--undo", "--prune", "--settings", "--once"),
         *("--ridge", "--select", "--class", "--only-learned", "--reset-selection"),
+        *("--precision", "--recall", "--clear"),
     ),
     "web server": ("--host", "--port", "--max-upload"),
     "execution": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),

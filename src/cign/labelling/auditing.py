@@ -193,6 +193,9 @@ def support_of(probabilities: dict[str, Floats], has_audio: Flags, has_visual: F
         The mean; for a clip without one modality the probability by the other.
     """
     support = np.mean([probabilities[modality] for modality in MODALITIES], axis=0)
-    for modality, alone in (("audio", has_audio & ~has_visual), ("visual", has_visual & ~has_audio)):
+    for modality, alone in (
+        ("audio", has_audio & ~has_visual),
+        ("visual", has_visual & ~has_audio),
+    ):
         support[alone] = probabilities[modality][alone]
     return support

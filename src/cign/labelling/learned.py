@@ -98,7 +98,9 @@ def _of_files(learned: LearnedClips, model: Model, where: str, bare: bool) -> Le
                 [
                     i
                     for i in whole
-                    if not kept.holds(source.audio(np.array([i]))[0], source.visual(np.array([i]))[0])
+                    if not kept.holds(
+                        source.audio(np.array([i]))[0], source.visual(np.array([i]))[0]
+                    )
                 ],
                 dtype=np.int64,
             )
