@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cign.cli.arguments import (
@@ -17,10 +20,13 @@ from cign.cli.arguments import (
     whole,
 )
 from cign.saved_model.hub import refuse_missing
-from cign.utils.terminal import make_progress, note, say, show_table
+from cign.utils.terminal import make_progress, note, say
 
 SUMMARY = "Find learned clips whose labels may be wrong, without other clips."
 EXAMPLE = "cign audit work/run work/store\ncign audit work/run work/store --out work/audit"
+
+_LEAST_LABEL = 12
+_SUGGESTED = {"replace": "{}", "remove": "remove it", "add": "and {}"}
 
 
 def add_options(parser: CommandParser) -> None:
@@ -105,23 +111,28 @@ def _show(audit: Any, most: int) -> None:
             "single source",
             fit=True,
         )
-    first = audit.doubts[:most]
-    if not first:
+    for line in _table(audit, audit.suspicious[:most]):
+        say(line)
+    if number > most:
+        say(f"and {number - most} more: --most N shows more, --out FILE.csv lists all labels")
+
+
+def _table(audit: Any, doubts: Sequence[Any]) -> Iterator[str]:
+    """The lines of a table that fits the terminal; a pipe has no width."""
+    from cign.cli.commands.predict_table import Column, Table, fit_names
+
+    if not doubts:
         return
-    say()
-    headings, rows = ("clip", "label", "suggested", "score", "suspicious"), []
-    for one in first:
-        suggested = one.suggested if one.kind != "add" else f"+ {one.suggested}"
-        rows.append(
-            (
-                audit.clips[one.clip].id,
-                one.label or "-",
-                suggested or "none",
-                f"{one.score:.4f}",
-                "yes" if one.is_suspicious else "no",
-            )
-        )
-    show_table(headings, rows, num_text=3)
-    left = number - len(first)
-    if left > 0:
-        say(f"and {left} more suspicious: --most N shows more, --out FILE.csv lists all")
+    file = Column("clip", [audit.clips[one.clip].id for one in doubts], has_words=False)
+    label = Column("label", [one.label or "-" for one in doubts])
+    suggested = Column("suggested", [_SUGGESTED[one.kind].format(one.suggested) for one in doubts])
+    score = Column("score", [f"{one.score:.4f}" for one in doubts], is_number=True)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if width is not None:
+        suggested.width = min(suggested.width, max(_LEAST_LABEL, width // 4))
+        fit_names(file, label, width - suggested.width - score.width - 6)
+    yield ""
+    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    yield from Table([file, label, suggested, score], [""] * len(doubts), [], width).lines(
+        "─" if is_utf8 else "-"
+    )

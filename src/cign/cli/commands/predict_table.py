@@ -103,7 +103,9 @@ def make_table(predictions: Sequence[Any], width: int | None, *, is_brief: bool 
     ]
     remarks = [_printable(_remarks(one)) for one in predictions]
     if width is not None:
-        _fit(file, label, width - sum(len(_GAP) + one.width for one in columns[2:]) - len(_GAP))
+        fit_names(
+            file, label, width - sum(len(_GAP) + one.width for one in columns[2:]) - len(_GAP)
+        )
     room = 10**9 if width is None else width - sum(one.width + len(_GAP) for one in columns)
     beneath, hidden, last = remarks, [], []
     if any(remarks):
@@ -136,7 +138,7 @@ def _others(predictions: Sequence[Any], *, is_whole: bool) -> Iterator[Column]:
     yield Column("audio-visual", [_classes(one, "audio_visual", None) for one in predictions])
 
 
-def _fit(file: Column, label: Column, room: int) -> None:
+def fit_names(file: Column, label: Column, room: int) -> None:
     """Divide the room between file names and labels: labels get up to half of it."""
     if file.width + label.width <= room:
         return
