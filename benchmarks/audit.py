@@ -108,6 +108,7 @@ def scores_of(
     seen_support = support_of(
         {name: values.astype(np.float64) for name, values in seen.items()},
         *learned.source.availability(rows),
+        multi_label=False,
     )
     return {
         "`cign audit`": own,
@@ -205,8 +206,8 @@ def page(results: dict[str, list[dict[str, Any]]], command: str) -> list[str]:
     lines += [
         "",
         "Self-confidence and normalised margin are those of Northcutt et al. (JAIR 2021), from "
-        "the audio-visual leave-one-out probabilities. Support without leaving out is the mean "
-        "probability of the label by the model that learned it. Nearest neighbours: the "
+        "the audio-visual leave-one-out probabilities. Support without leaving out is the "
+        "score of `cign audit` by the model that learned the clips. Nearest neighbours: the "
         f"{NUM_NEIGHBOURS} nearest clips by mean tokens.",
         "",
         "Clips called suspicious by the rule (support below 1 / number of classes):",

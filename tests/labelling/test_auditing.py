@@ -12,7 +12,7 @@ from cign.inference.leave_one_out import LearnedPredictions
 from cign.labelling.auditing import audit_labels, support_of
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.methods.loo_estimate import predictions_left_out
-from cign.vocabulary import MODALITIES
+from cign.vocabulary import MODALITIES, UNIMODAL
 from methods.test_loo_estimate import (
     NUM_CLASSES,
     Clips,
@@ -43,9 +43,13 @@ def learned(clips):
 
 
 def wanted_support(clips):
-    """Mean of the probabilities by methods trained without the sources; [n, C]."""
+    """Geometric mean of the probabilities by methods trained without the sources; [n, C]."""
     logits, _ = retrained(clips, "cign_analytic")
-    return np.mean([probabilities_of(logits[m], clips.several) for m in MODALITIES], axis=0)
+    audio, visual = (probabilities_of(logits[m], clips.several) for m in UNIMODAL)
+    mean = np.sqrt(audio * visual)
+    if clips.several:
+        return mean / (mean + np.sqrt((1 - audio) * (1 - visual)))
+    return mean / mean.sum(axis=1, keepdims=True)
 
 
 def test_support_equals_training_again_without_the_source():
@@ -142,8 +146,13 @@ def test_a_clip_without_a_modality_is_judged_by_the_other():
         "visual": np.array([[0.4, 0.6], [0.5, 0.5], [0.6, 0.4]]),
         "audio_visual": np.array([[0.7, 0.3], [0.1, 0.9], [0.5, 0.5]]),
     }
-    found = support_of(probabilities, np.array([True, True, False]), np.array([True, False, True]))
-    np.testing.assert_allclose(found[:, 0], [(0.9 + 0.4 + 0.7) / 3, 0.2, 0.6])
+    has = np.array([True, True, False]), np.array([True, False, True])
+    found = support_of(probabilities, *has, multi_label=False)
+    both = np.sqrt([0.9 * 0.4, 0.1 * 0.6])
+    np.testing.assert_allclose(found[:, 0], [both[0] / both.sum(), 0.2, 0.6], rtol=1e-6)
+    several = support_of(probabilities, *has, multi_label=True)
+    odds = np.sqrt((0.9 / 0.1) * (0.4 / 0.6))
+    np.testing.assert_allclose(several[:, 0], [odds / (1 + odds), 0.2, 0.6], rtol=1e-6)
 
 
 def test_probabilities_close_to_0_are_ranked():

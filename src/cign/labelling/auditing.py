@@ -3,9 +3,11 @@
 Each clip is predicted by the solution without all clips of its source, so that neither the clip nor
 others of the same recording, which may share its wrong label, support it. To judge a label by a
 prediction that has not seen it is the principle of confident learning (Northcutt et al., JAIR
-2021), which uses cross-validation and one prediction. Score and rule are ours: the mean of the
-predictions from audio, from video and from both, because a clip in which one modality misleads is
-still supported by the other, whereas nothing supports a wrong label.
+2021), which uses cross-validation. Score and rule are ours. The score takes the geometric mean of
+the predictions from audio and from video, a logarithmic opinion pool (Genest and Zidek, Statistical
+Science 1986), and not the audio-visual prediction, which adds their logits and is so certain that
+it ranks a clip with one misleading modality before a wrong label
+(docs/decisions/0053-labels.md).
 
 Legend: n clips, C classes.
 """
@@ -17,14 +19,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cign.data.clips import Clip
 from cign.inference.leave_one_out import LearnedPredictions
+from cign.layers.fusion import Fusion, fuse, scores_of
 from cign.utils.file_text import escape_name
-from cign.vocabulary import MODALITIES
+from cign.vocabulary import UNIMODAL
 
 REPLACE, REMOVE, ADD = "replace", "remove", "add"
+_MEAN = Fusion(kind="product", temperature=2.0)  # half of the added scores
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -40,8 +45,8 @@ class Doubt:
             or ``add`` one that is missing.
         label: The label in doubt; empty for ``add``.
         suggested: The label that may be right; empty for ``remove``.
-        score: 1 minus the support of what the labels say, 0..1: see `support_of`.
-        probability: The same support, for the label that is suggested; None for ``remove``.
+        score: 1 minus the support (`support_of`) of what the labels say, 0..1.
+        probability: Support of the label that is suggested; None for ``remove``.
         is_suspicious: Whether the support is below 1 / C, see `Audit.threshold`.
     """
 
@@ -139,9 +144,8 @@ def audit_labels(
     """
     counted = predictions.is_counted
     rows = np.flatnonzero(counted)
-    support = support_of(
-        predictions.probabilities(), *predictions.source.availability(predictions.left_out.indices)
-    )[rows]
+    present = predictions.source.availability(predictions.left_out.indices)
+    support = support_of(predictions.probabilities(), *present, multi_label=multi_label)[rows]
     targets = predictions.targets[rows]
     most = np.where(targets, np.inf, support)
     least = np.where(targets, support, np.inf).argmin(axis=1)
@@ -181,18 +185,29 @@ def audit_labels(
     )
 
 
-def support_of(probabilities: dict[str, Floats], has_audio: Flags, has_visual: Flags) -> Floats:
-    """Mean probability of each class from audio, from video and from both, shape [n, C].
+def support_of(
+    probabilities: dict[str, Floats],
+    has_audio: Flags,
+    has_visual: Flags,
+    *,
+    multi_label: bool,
+) -> Floats:
+    """Geometric mean of the predictions from audio and from video, shape [n, C].
 
     Args:
         probabilities: By modality, shape [n, C].
         has_audio: Whether each clip has audio, shape [n].
         has_visual: Whether each clip has video, shape [n].
+        multi_label: Whether clips may have several labels; then it is the mean of the log-odds.
 
     Returns:
-        The mean; for a clip without one modality the probability by the other.
+        Probabilities; for a clip without one modality those by the other.
     """
-    support = np.mean([probabilities[modality] for modality in MODALITIES], axis=0)
+    scores = {
+        modality: scores_of(torch.from_numpy(probabilities[modality]), multi_label=multi_label)
+        for modality in UNIMODAL
+    }
+    support: Floats = fuse(scores, _MEAN, multi_label=multi_label).double().numpy()
     for modality, alone in (
         ("audio", has_audio & ~has_visual),
         ("visual", has_visual & ~has_audio),
