@@ -7,7 +7,7 @@ prediction that has not seen it is the principle of confident learning (Northcut
 the predictions from audio and from video, a logarithmic opinion pool (Genest and Zidek, Statistical
 Science 1986), and not the audio-visual prediction, which adds their logits and is so certain that
 it ranks a clip with one misleading modality before a wrong label
-(docs/decisions/0053-labels.md).
+(docs/decisions/0039-suspicious-labels.md).
 
 Legend: n clips, C classes.
 """
