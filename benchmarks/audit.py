@@ -31,7 +31,7 @@ from cign.bench.intervals import student_t_interval
 from cign.data.store import Store
 from cign.inference.leave_one_out import LearnedPredictions, predict_left_out
 from cign.inference.sources import LearnedClips
-from cign.labelling.auditing import audit_labels, support_of
+from cign.labelling.auditing import audit_labels, relative_to_usual, support_of
 from cign.learner import Learner
 from cign.methods.capabilities import selected_settings
 from cign.training.scoring import score_clips
@@ -114,9 +114,15 @@ def scores_of(
         "`cign audit`": own,
         "self-confidence, leave-one-out": -both[every, labels],
         "normalised margin, leave-one-out": without.max(axis=1) - both[every, labels],
-        "support without leaving out": -seen_support[every, labels],
+        "without leaving out": -relative_to_usual(seen_support, targets)[every, labels],
+        "support alone": -_support(left_out)[every, labels],
         "nearest neighbours": neighbour_disagreement(learned, rows, labels),
     }
+
+
+def _support(left_out: LearnedPredictions) -> Floats:
+    present = left_out.source.availability(left_out.left_out.indices)
+    return support_of(left_out.probabilities(), *present, multi_label=False)
 
 
 def precision_at(scores: Floats, is_wrong: Flags) -> float:
@@ -206,11 +212,13 @@ def page(results: dict[str, list[dict[str, Any]]], command: str) -> list[str]:
     lines += [
         "",
         "Self-confidence and normalised margin are those of Northcutt et al. (JAIR 2021), from "
-        "the audio-visual leave-one-out probabilities. Support without leaving out is the "
-        "score of `cign audit` by the model that learned the clips. Nearest neighbours: the "
+        "the audio-visual leave-one-out probabilities. Without leaving out: the score of "
+        "`cign audit` by the model that learned the clips. Support alone: its support, not divided "
+        "by the usual one of the class. Nearest neighbours: the "
         f"{NUM_NEIGHBOURS} nearest clips by mean tokens.",
         "",
-        "Clips called suspicious by the rule (support below 1 / number of classes):",
+        "Labels called suspicious by the rule: less than 1 / number of classes of the usual "
+        "support.",
         "",
         "| data | clips | wrong | suspicious | precision | recall |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",

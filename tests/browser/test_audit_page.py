@@ -27,7 +27,8 @@ def doubt(clip, kind, label, suggested, score):
         label=label,
         suggested=suggested,
         score=score,
-        probability=0.9 if suggested else None,
+        support=0.01,
+        suggested_support=0.9 if suggested else None,
         is_suspicious=True,
     )
 

@@ -152,7 +152,7 @@ def test_changes_of_the_model_drop_them_with_a_note(cign, model, tables, tiny, o
     assert "thresholds of classes" not in err
 
 
-@pytest.mark.parametrize("change", ["resolve", "remove", "merge"])
+@pytest.mark.parametrize("change", ["resolve", "remove", "merge", "forget"])
 def test_each_change_drops_them(change, model, runs, old_store):
     learner = Learner.load(model)
     assert learner.thresholds(old_store) is not None
@@ -160,6 +160,8 @@ def test_each_change_drops_them(change, model, runs, old_store):
         learner.resolve({"ridge": 7.0})
     elif change == "remove":
         learner.remove(learner.classes[0])
+    elif change == "forget":
+        learner.forget(old_store, class_name=learner.classes[0], only_learned=True)
     else:
         learner.merge(runs / "cign_analytic")
     assert learner.thresholds() is None

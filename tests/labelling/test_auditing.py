@@ -57,15 +57,18 @@ def test_support_equals_training_again_without_the_source():
     predictions = learned(clips)
     audit = audit_labels(predictions, CLASSES, multi_label=False)
     support, targets = wanted_support(clips), predictions.targets
-    own = support[targets]
-    assert [one.clip for one in audit.doubts] == np.argsort(own, kind="stable").tolist()
+    usual = np.array([support[targets[:, c], c].mean() for c in range(NUM_CLASSES)])
+    own, relative = support[targets], support[targets] / usual[targets.argmax(axis=1)]
+    assert [one.clip for one in audit.doubts] == np.argsort(relative, kind="stable").tolist()
     for one in audit.doubts:
         others = [c for c in range(NUM_CLASSES) if not targets[one.clip, c]]
         best = max(others, key=lambda c: support[one.clip, c])
         assert (one.kind, one.suggested) == ("replace", CLASSES[best])
-        assert one.score == pytest.approx(1 - own[one.clip], abs=1e-6)
-        assert one.probability == pytest.approx(support[one.clip, best], abs=1e-6)
-        assert one.is_suspicious == (own[one.clip] < 1 / NUM_CLASSES)
+        assert one.score == pytest.approx(1 / (1 + relative[one.clip]), abs=1e-6)
+        assert one.support == pytest.approx(own[one.clip], abs=1e-6)
+        assert one.suggested_support == pytest.approx(support[one.clip, best], abs=1e-6)
+        assert one.is_suspicious == (relative[one.clip] < 1 / NUM_CLASSES)
+        assert one.is_suspicious == (one.score > audit.threshold)
 
 
 def test_with_several_labels_each_clip_has_a_wrong_and_a_missing_one():
@@ -73,20 +76,23 @@ def test_with_several_labels_each_clip_has_a_wrong_and_a_missing_one():
     predictions = learned(clips)
     audit = audit_labels(predictions, CLASSES, multi_label=True)
     support, targets = wanted_support(clips), predictions.targets
+    counted = predictions.is_counted
+    support, targets = support[counted], targets[counted]
     wanted = {}
-    for i in np.flatnonzero(predictions.is_counted):
-        present, absent = np.flatnonzero(targets[i]), np.flatnonzero(~targets[i])
-        least, most = (
-            min(present, key=lambda c: support[i, c]),
-            max(absent, key=lambda c: support[i, c]),
-        )
-        wanted[i, "remove"] = CLASSES[least], "", support[i, least]
-        wanted[i, "add"] = "", CLASSES[most], 1 - support[i, most]
+    for row, i in enumerate(np.flatnonzero(counted)):
+        for kind, says in (("remove", targets), ("add", ~targets)):
+            p = support if kind == "remove" else 1 - support
+            relative = {
+                c: p[row, c] / p[says[:, c], c].mean() for c in np.flatnonzero(says[row]).tolist()
+            }
+            name = CLASSES[min(relative, key=relative.get)]
+            names = (name, "") if kind == "remove" else ("", name)
+            wanted[i, kind] = *names, min(relative.values())
     assert {(one.clip, one.kind) for one in audit.doubts} == set(wanted)
     for one in audit.doubts:
         label, suggested, value = wanted[one.clip, one.kind]
         assert (one.label, one.suggested) == (label, suggested)
-        assert one.score == pytest.approx(1 - value, abs=1e-6)
+        assert one.score == pytest.approx(1 / (1 + value), abs=1e-6)
     scores = [one.score for one in audit.doubts]
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) > 100

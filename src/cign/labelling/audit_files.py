@@ -94,8 +94,8 @@ def render_page(audit: Audit, classes: tuple[str, ...], media: LearnedMedia | No
         num_clips=len(audit.clips),
         num_suspicious=len(audit.suspicious),
         num_not_judged=len(audit.not_judged),
-        threshold=audit.threshold,
         left_out=audit.left_out,
+        num_classes=audit.num_classes,
         classes=classes,
         items=[
             _item(number, one, audit.clips[one.clip], frames[number], sounds[number])
@@ -123,7 +123,8 @@ def _item(
         "label": one.label,
         "suggested": one.suggested,
         "score": one.score,
-        "probability": one.probability,
+        "support": one.support if one.kind != ADD else None,
+        "suggested_support": one.suggested_support,
         "path": escape_name(str(clip.path)),
         "clip": clip.id,
         "labels": labels,

@@ -3,11 +3,12 @@
 Each clip is predicted by the solution without all clips of its source, so that neither the clip nor
 others of the same recording, which may share its wrong label, support it. To judge a label by a
 prediction that has not seen it is the principle of confident learning (Northcutt et al., JAIR
-2021), which uses cross-validation. Score and rule are ours. The score takes the geometric mean of
-the predictions from audio and from video, a logarithmic opinion pool (Genest and Zidek, Statistical
-Science 1986), and not the audio-visual prediction, which adds their logits and is so certain that
-it ranks a clip with one misleading modality before a wrong label
-(docs/decisions/0039-suspicious-labels.md).
+2021), which uses cross-validation; so is the comparison with the mean over the clips of the same
+label (their t_j, equation 2), because a model is less certain of some classes than of others. Score
+and rule are ours. The prediction is the geometric mean of those from audio and from video, a
+logarithmic opinion pool (Genest and Zidek, Statistical Science 1986), and not the audio-visual
+one, which adds their logits and is so certain that it ranks a clip with one misleading modality
+before a wrong label (docs/decisions/0039-suspicious-labels.md).
 
 Legend: n clips, C classes.
 """
@@ -45,9 +46,12 @@ class Doubt:
             or ``add`` one that is missing.
         label: The label in doubt; empty for ``add``.
         suggested: The label that may be right; empty for ``remove``.
-        score: 1 minus the support (`support_of`) of what the labels say, 0..1.
-        probability: Support of the label that is suggested; None for ``remove``.
-        is_suspicious: Whether the support is below 1 / C, see `Audit.threshold`.
+        score: t / (t + p), 0..1, for the support p (`support_of`) of what the labels say and the
+            mean t of the supports of the same label, or the same missing label, over all clips; 0.5
+            is usual.
+        support: p.
+        suggested_support: Support of the label that is suggested; None for ``remove``.
+        is_suspicious: Whether p is below t / C, see `Audit.threshold`.
     """
 
     clip: int
@@ -55,7 +59,8 @@ class Doubt:
     label: str
     suggested: str
     score: float
-    probability: float | None
+    support: float
+    suggested_support: float | None
     is_suspicious: bool
 
 
@@ -83,8 +88,8 @@ class Audit:
 
     @property
     def threshold(self) -> float:
-        """Scores above are suspicious: a label less probable than a class drawn at random."""
-        return 1 - 1 / self.num_classes
+        """Scores above are suspicious: 1 / C of the usual support, or less."""
+        return self.num_classes / (self.num_classes + 1)
 
     @property
     def suspicious(self) -> tuple[Doubt, ...]:
@@ -96,7 +101,7 @@ class Audit:
         for one in self.doubts:
             clip = self.clips[one.clip]
             values = asdict(one)
-            for name in ("score", "probability"):
+            for name in ("score", "support", "suggested_support"):
                 values[name] = None if values[name] is None else round(values[name], 6)
             del values["clip"]
             yield {
@@ -123,7 +128,8 @@ class Audit:
 
 COLUMNS = (
     *("path", "clip", "start_s", "end_s", "labels"),
-    *("kind", "label", "suggested", "score", "probability", "is_suspicious"),
+    *("kind", "label", "suggested", "score", "support", "suggested_support"),
+    "is_suspicious",
 )
 
 
@@ -147,34 +153,34 @@ def audit_labels(
     present = predictions.source.availability(predictions.left_out.indices)
     support = support_of(predictions.probabilities(), *present, multi_label=multi_label)[rows]
     targets = predictions.targets[rows]
-    most = np.where(targets, np.inf, support)
-    least = np.where(targets, support, np.inf).argmin(axis=1)
+    relative = relative_to_usual(support, targets)
+    missing = relative_to_usual(1 - support, ~targets)
+    least = np.where(targets, relative, np.inf).argmin(axis=1)
     other = np.where(targets, -np.inf, support).argmax(axis=1)
+    if multi_label:
+        other = np.where(targets, np.inf, missing).argmin(axis=1)
     found: list[tuple[float, Doubt]] = []
-    chance = 1 / len(classes)
 
-    def doubt(row: int, kind: str, value: float) -> None:
+    def doubt(row: int, kind: str, value: float, own: float) -> None:
         has_other = kind != REMOVE
         one = Doubt(
             clip=int(rows[row]),
             kind=kind,
             label="" if kind == ADD else classes[least[row]],
             suggested=classes[other[row]] if has_other else "",
-            score=1 - value,
-            probability=float(support[row, other[row]]) if has_other else None,
-            is_suspicious=value < chance,
+            score=1 / (1 + value),
+            support=own,
+            suggested_support=float(support[row, other[row]]) if has_other else None,
+            is_suspicious=value < 1 / len(classes),
         )
         found.append((value, one))
 
     for row in range(len(rows)):
-        own = float(support[row, least[row]])
-        if not multi_label:
-            doubt(row, REPLACE, own)
-            continue
-        doubt(row, REMOVE, own)
-        if np.isfinite(most[row]).any():  # not all classes are labels of the clip
-            doubt(row, ADD, 1 - float(support[row, other[row]]))
-    found.sort(key=lambda pair: pair[0])  # by support: 1 minus a small number would be rounded
+        value, own = float(relative[row, least[row]]), float(support[row, least[row]])
+        doubt(row, REMOVE if multi_label else REPLACE, value, own)
+        if multi_label and not targets[row].all():
+            doubt(row, ADD, float(missing[row, other[row]]), 1 - float(support[row, other[row]]))
+    found.sort(key=lambda pair: pair[0])  # the score of very small values is rounded
     return Audit(
         clips=predictions.clips,
         doubts=tuple(one for _, one in found),
@@ -183,6 +189,18 @@ def audit_labels(
         left_out="sources" if predictions.left_out.share_sources else "clips",
         notes=notes,
     )
+
+
+def relative_to_usual(support: Floats, says: Flags) -> Floats:
+    """Support p divided by its mean t over the clips whose labels say the same, shape [n, C].
+
+    Args:
+        support: Support of each class, or of its absence, shape [n, C].
+        says: Whether the labels of a clip say so, shape [n, C].
+    """
+    sums, counts = (support * says).sum(axis=0), says.sum(axis=0)
+    usual = sums / np.maximum(counts, 1)
+    return np.asarray(support / np.maximum(usual, np.finfo(np.float64).tiny))
 
 
 def support_of(

@@ -102,7 +102,7 @@ def _show(audit: Any, most: int) -> None:
     clips = num_clips(len(audit.clips))
     say(
         f"{number} suspicious label{'s' if number != 1 else ''} in {clips}: without {without}, "
-        f"the model gives the label less support than chance ({1 - audit.threshold:.3f})",
+        f"the model gives the label less than 1/{audit.num_classes} of its usual support",
         fit=True,
     )
     if audit.not_judged:
