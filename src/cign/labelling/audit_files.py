@@ -23,8 +23,8 @@ from cign.utils.file_text import escape_name
 from cign.utils.files import write_text
 
 TABLE, PAGE = "audit.csv", "audit.html"
-MOST_ON_PAGE = 60
-"""Doubts on the page, at most: about 100 kB each."""
+LEAST_ON_PAGE, MOST_ON_PAGE = 24, 60
+"""Doubts on the page: the suspicious ones, but at least and at most so many, about 100 kB each."""
 _FRAME_PX = 320
 _MOST_HZ = 16_000  # of the sounds on the page: enough to recognise them
 
@@ -77,14 +77,15 @@ def table_of(audit: Audit) -> str:
 
 
 def render_page(audit: Audit, classes: tuple[str, ...], media: LearnedMedia | None) -> str:
-    """The page: suspicious labels with frame, sound and a choice of labels.
+    """The page: the most doubtful labels with frame, sound and a choice of labels.
 
     Args:
         audit: The audit.
         classes: Labels to choose from.
         media: Frames and audio of the clips.
     """
-    shown = audit.suspicious[:MOST_ON_PAGE]
+    number = min(max(len(audit.suspicious), LEAST_ON_PAGE), MOST_ON_PAGE)
+    shown = audit.doubts[:number]
     numbers = np.array([one.clip for one in shown], dtype=np.int64)
     frames, sounds = _shown_media(numbers, media)
     assets = resources.files("cign.report") / "assets"

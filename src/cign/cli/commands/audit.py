@@ -34,7 +34,7 @@ def add_options(parser: CommandParser) -> None:
     add_model(parser)
     add_learned_clips(parser)
     parser.add_argument(
-        "--most", metavar="N", type=whole(1), default=20, help="clips in the table (default: 20)"
+        "--most", metavar="N", type=whole(1), default=20, help="labels in the table (default: 20)"
     )
     parser.add_argument(
         "--out",
@@ -101,7 +101,8 @@ def _show(audit: Any, most: int) -> None:
     number = len(audit.suspicious)
     clips = num_clips(len(audit.clips))
     say(
-        f"{number} suspicious label{'s' if number != 1 else ''} in {clips}: without {without}, "
+        f"{number} suspicious label{'s' if number != 1 else ''} in {clips}, with a score above "
+        f"{audit.threshold:.3f}: without {without}, "
         f"the model gives the label less than 1/{audit.num_classes} of its usual support",
         fit=True,
     )
@@ -111,10 +112,10 @@ def _show(audit: Any, most: int) -> None:
             "single source",
             fit=True,
         )
-    for line in _table(audit, audit.suspicious[:most]):
+    for line in _table(audit, audit.doubts[:most]):
         say(line)
     if number > most:
-        say(f"and {number - most} more: --most N shows more, --out FILE.csv lists all labels")
+        say(f"and {number - most} more suspicious ones: --most N shows more, --out lists all")
 
 
 def _table(audit: Any, doubts: Sequence[Any]) -> Iterator[str]:
