@@ -226,6 +226,28 @@ def test_clips_that_were_not_learned_are_refused(cign, model, runs, tables, tiny
     refused(cign("audit", runs / "finetune", old_store), "finetune", "cign_analytic")
 
 
+def test_clips_that_were_added_or_forgotten_are_known_by_their_content(
+    cign, model, rows, tables, tiny, old_store, tmp_path
+):
+    """A folder without splits is learned but for the clips that the model stores."""
+    folder, name = tmp_path / "more", rows[1][-1]
+    (folder / name).mkdir(parents=True)
+    for row in rows[0]:
+        if row["labels"] == name:
+            place = folder / name / row["path"].replace("/", "-")
+            place.symlink_to(tiny[0] / row["path"])
+    code, _, err = cign("add", model, folder, "--workers", 0)
+    assert code == 0, err
+    learner = Learner.load(model)
+    learner.forget(old_store, class_name=learner.classes[0], only_learned=True)
+    audit = learner.audit(tiny[1])
+    counts = learner.model.method.class_clips.tolist()
+    found = [sum(clip.labels == (label,) for clip in audit.clips) for label in learner.classes]
+    assert found == counts
+    splits = {clip.split for clip in audit.clips if clip.labels == (name,)}
+    assert splits > {"train"}
+
+
 def test_encoders_that_were_trained_on_the_clips_are_refused(runs, old_store):
     learner = Learner.load(runs / "cign_analytic")
     setup = learner.model.method.setup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,10 +64,10 @@ def predicted_again(
     path, encoders = unprepared(source), None
     if path is not None:
         encoders = encoders_for(model, path, how.get("format"), backbone)
-    with opened(source, encoders, **how) as (found, bare, notes):
-        learned = LearnedClips.open(model, found)
+    with opened(source, encoders, **how) as (found, _, notes):
+        learned = LearnedClips.open(model, found, by_content=True)
         if path is not None:
-            learned = _of_files(learned, model, str(path), bare)
+            learned = replace(learned, where=str(path))
         predictions = predict_left_out(model, learned)
         rows = predictions.left_out.indices
         media = None
@@ -81,34 +81,3 @@ def predicted_again(
                 has_visual=found.visual_ok[rows],
             )
         yield predictions, media, notes
-
-
-def _of_files(learned: LearnedClips, model: Model, where: str, bare: bool) -> LearnedClips:
-    """Candidates among decoded clips.
-
-    `cign add` learns all clips of a folder without splits but those that the model stores.
-    """
-    candidates = learned.candidates
-    if bare:
-        whole = np.flatnonzero(np.logical_and(*learned.source.availability(_all(learned))))
-        kept = model.kept
-        if kept is not None:
-            source = learned.source
-            whole = np.array(
-                [
-                    i
-                    for i in whole
-                    if not kept.holds(
-                        source.audio(np.array([i]))[0], source.visual(np.array([i]))[0]
-                    )
-                ],
-                dtype=np.int64,
-            )
-        candidates = (*candidates, whole)
-    return LearnedClips(
-        clips=learned.clips, source=learned.source, candidates=candidates, where=where
-    )
-
-
-def _all(learned: LearnedClips) -> IntArray:
-    return np.arange(len(learned.clips))
