@@ -9,7 +9,7 @@ from cign.data.store import Store
 from cign.inference.leave_one_out import predict_left_out
 from cign.inference.sources import LearnedClips
 from cign.learner import Learner
-from cign.saved_model.files import read_about
+from cign.saved_model.files import folder_in_use, read_about
 from cign.saved_model.folder import load_model
 from cign.saved_model.versions import list_versions
 from cign.vocabulary import MODALITIES
@@ -29,6 +29,7 @@ def test_they_are_stored_shown_and_undone(cign, model, old_store):
     assert (about["thresholds"]["measure"], about["thresholds"]["wanted"]) == ("precision", 0.8)
     names = [one["name"] for one in about["classes"]]
     assert list(about["thresholds"]["classes"]) == names
+    assert "for precision 0.8; a prediction below" in (folder_in_use(model) / "README.md").read_text()
     assert list_versions(model)[-1].text == "thresholds of classes chosen for precision 0.8"
 
     code, out, err = cign("thresholds", model)

@@ -1,9 +1,12 @@
 """Thresholds of classes, against the curves of scikit-learn and a search over all thresholds."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_curve, precision_score, recall_score
 
+from cign.inference.batch_results import assigned
 from cign.labelling.thresholds import threshold_for, wanted_of
 from refusals import input_error
 
@@ -111,3 +114,23 @@ def test_what_is_wanted():
     for value in (0.0, -1.0, 1.5, float("nan")):
         with input_error("bad-value", value):
             wanted_of(value, None)
+
+
+@pytest.mark.parametrize(
+    ("multi_label", "limits", "wanted"),
+    [
+        (False, [None, None, None], ["b"]),
+        (False, [0.1, 0.95, 0.1], []),
+        (False, [None, 0.9, None], ["b"]),
+        (True, [None, None, None], ["b", "c"]),
+        (True, [0.3, 0.95, None], ["c", "a"]),
+        (True, [0.5, 0.95, 0.7], []),
+    ],
+)
+def test_classes_are_assigned_from_their_thresholds(multi_label, limits, wanted):
+    """With several labels per clip, a class without a threshold has 1/2."""
+    setup = SimpleNamespace(multi_label=multi_label)
+    model = SimpleNamespace(classes=("a", "b", "c"), method=SimpleNamespace(setup=setup))
+    probabilities = np.array([0.4, 0.9, 0.6], np.float32)
+    limits = [None if one is None else float(np.float32(one)) for one in limits]
+    assert assigned(model, probabilities, limits) == wanted
