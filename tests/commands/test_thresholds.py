@@ -29,7 +29,9 @@ def test_they_are_stored_shown_and_undone(cign, model, old_store):
     assert (about["thresholds"]["measure"], about["thresholds"]["wanted"]) == ("precision", 0.8)
     names = [one["name"] for one in about["classes"]]
     assert list(about["thresholds"]["classes"]) == names
-    assert "for precision 0.8; a prediction below" in (folder_in_use(model) / "README.md").read_text()
+    assert (
+        "for precision 0.8; a prediction below" in (folder_in_use(model) / "README.md").read_text()
+    )
     assert list_versions(model)[-1].text == "thresholds of classes chosen for precision 0.8"
 
     code, out, err = cign("thresholds", model)
