@@ -6,9 +6,8 @@ prediction that has not seen it is the principle of confident learning (Northcut
 2021), which uses cross-validation; so is the comparison with the mean over the clips of the same
 label (their t_j, equation 2), because a model is less certain of some classes than of others. Score
 and rule are ours. The prediction is the geometric mean of those from audio and from video, a
-logarithmic opinion pool (Genest and Zidek, Statistical Science 1986), and not the audio-visual
-one, which adds their logits and is so certain that it ranks a clip with one misleading modality
-before a wrong label (docs/decisions/0039-suspicious-labels.md).
+logarithmic opinion pool (Genest and Zidek, Statistical Science 1986). How it was chosen, and how
+little differs from the audio-visual prediction: docs/decisions/0039-suspicious-labels.md.
 
 Legend: n clips, C classes.
 """
