@@ -203,7 +203,7 @@ def test_predictions_convert_to_columns_without_pandas(learner, clips, tmp_path)
     assert list(row) == [
         *("file", "start_s", "end_s", "label", "probability", "unknown", "is_unknown"),
         *("audio_label", "audio_probability", "visual_label", "visual_probability"),
-        *("missing", "error", "error_code"),
+        *("missing", "error", "error_code", "labels", "below_threshold"),
     ]
     assert row["file"] == clips[0]
     assert (row["label"], row["probability"]) == found[0].best("audio_visual")
@@ -229,7 +229,7 @@ def test_a_dataframe_needs_pandas_and_says_so(learner, clips, monkeypatch):
 def test_to_dict_has_the_names_of_the_contract(learner, clips):
     names = (
         "file start_s end_s label unknown is_unknown unknown_threshold unknown_evidence "
-        "why_unknown modalities missing error error_code"
+        "why_unknown modalities labels threshold below_threshold missing error error_code"
     )
     good = learner.predict(clips[0]).one().to_dict()
     failed = Prediction(file="caf\udce9.mp4", error="unreadable").to_dict()

@@ -14,14 +14,18 @@ from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import fit_rule
+from cign.saved_model.class_thresholds import ClassThreshold, ClassThresholds
 from cign.saved_model.files import ABOUT
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.hub import check_backbone
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips
 from cign.training.arrival import ArrivalEstimate
+from cign.vocabulary import MODALITIES
 from refusals import input_error
 from toy import SHAPE, toy_loop
+
+THRESHOLD = ClassThreshold(threshold=0.7, precision=1.0, recall=None, num_clips=3, is_reached=True)
 
 
 def saved(name, folder, options):
@@ -44,6 +48,15 @@ def saved(name, folder, options):
         versions={"python": "3.11"},
         kept=kept,
         changes=({"date": "2026-01-01", "text": "added one"},),
+        thresholds=ClassThresholds(
+            measure="precision",
+            wanted=0.9,
+            classes={
+                name: dict.fromkeys(MODALITIES, THRESHOLD)
+                for group in loop.clips.tasks.groups
+                for name in group
+            },
+        ),
         estimates=(
             ArrivalEstimate(
                 task=1,
@@ -153,6 +166,19 @@ MUTATIONS = [
     (("versions", "python"), 3, "python is 3, not text"),
     (("changes",), {"a": 1}, "changes is {'a': 1}, not a list"),
     (("changes", 0, "text"), MISSING, "'text' is missing"),
+    (("thresholds",), 0.5, "thresholds is 0.5, not a mapping"),
+    (("thresholds", "measure"), "accuracy", "measure is 'accuracy', not precision or recall"),
+    (("thresholds", "wanted"), 1.5, "wanted is 1.5, not in [0, 1]"),
+    (("thresholds", "classes"), {}, "thresholds: classes are not those of the model"),
+    (("thresholds", "classes", "class 0"), MISSING, "classes are not those of the model"),
+    (("thresholds", "classes", "class 0", "audio"), MISSING, "does not have audio, visual"),
+    (("thresholds", "classes", "class 0", "audio"), 0.5, "audio is 0.5, not a mapping"),
+    (("thresholds", "classes", "class 0", "audio", "threshold"), 2, "threshold is 2, not in"),
+    (("thresholds", "classes", "class 0", "audio", "recall"), "1", "recall is '1', not a number"),
+    (("thresholds", "classes", "class 0", "audio", "num_clips"), -1, "num_clips is -1"),
+    (("thresholds", "classes", "class 0", "audio", "is_reached"), 1, "is_reached is 1, not true"),
+    (("thresholds", "classes", "class 0", "audio", "more"), 1, "unknown entry 'more'"),
+    (("thresholds", "more"), 1, "thresholds has an unknown entry 'more'"),
     (("leave_one_out",), "all", "leave_one_out is 'all', not a list"),
     (("leave_one_out", 0), 3, "an entry of leave_one_out is 3, not a mapping"),
     (("leave_one_out", 0, "task"), 0, "task is 0, not a whole number"),

@@ -24,6 +24,7 @@ LAYERS = (
     ("updating",),
     ("labelling",),
     ("report", "explain", "export"),
+    ("labelling",),
     ("trained",),
     ("learner",),
     ("bench", "sklearn"),

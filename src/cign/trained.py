@@ -19,15 +19,12 @@ from cign.inference.inputs import Given, as_inputs
 from cign.inference.predict import Observer, predict_files
 from cign.inference.prediction import Prediction
 from cign.inference.prediction_stream import PredictionStream
-from cign.labelling.proposals import Proposals
-from cign.labelling.proposing import propose
+from cign.labelling.labelled import Labelled
 from cign.saved_model.files import state_of
 from cign.saved_model.folder import save_model
 from cign.saved_model.hub import upload
 from cign.saved_model.model import Model
 from cign.saved_model.versions import save_or_publish
-from cign.updating.changeable import Changeable
-from cign.updating.new_clips import Source
 from cign.utils.display import displayed
 from cign.utils.progress import Progress
 
@@ -35,7 +32,7 @@ if TYPE_CHECKING:
     from cign.export.exporting import Exported
 
 
-class Trained(Changeable):
+class Trained(Labelled):
     """The part of `cign.learner.Learner` that needs only a trained model.
 
     Attributes:
@@ -157,39 +154,6 @@ class Trained(Changeable):
         return PredictionStream(predict_features(self._trained(), audio, visual, **how))
 
     # ------------------------------------------------------------------ label
-
-    def next(
-        self,
-        clips: Source,
-        *,
-        number: int,
-        first_pass: int | None = None,
-        format: str | None = None,
-        media: Sequence[Path] = (),
-        progress: Progress | bool | None = None,
-    ) -> Proposals:
-        """Propose unlabelled clips to label next; the model is not changed.
-
-        Args:
-            clips: A folder of media files, a table or other list, or a prepared store; labels are
-                ignored.
-            number: How many clips to propose.
-            first_pass: See `cign.labelling.proposing.propose`.
-            format: As `cign.data.formats.read_source` takes it.
-            media: As `cign.data.formats.read_source` takes it.
-            progress: Receives the progress of clips; None shows a bar in a terminal or notebook,
-                False shows none.
-
-        Returns:
-            The clips, the most informative first, each with the model's guesses; `Proposals.write`
-            makes a list of them to fill in.
-
-        Raises:
-            InputError: See `cign.labelling.proposing.propose`.
-        """
-        how: dict[str, Any] = {"number": number, "first_pass": first_pass, "format": format}
-        with displayed(progress) as bar:
-            return propose(self._trained(), clips, self._encoders, media=media, progress=bar, **how)
 
     # ------------------------------------------------------------- save, load
 

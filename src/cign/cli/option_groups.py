@@ -15,6 +15,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "output": (
         *("--out", "--json", "--jsonl", "--csv", "--wide", "--groups", "--explain", "--explain-as"),
         *("--to", "--write-table", "--write-shards", "--per-shard", "--no-models", "--no-frames"),
+        *("--most",),
     ),
     "checks": ("--decode", "--listen", "--verify", "--clips", "--loo"),
     "encoders": ("--backbone", "--tokens", "--frames", "--preset"),
@@ -28,6 +29,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "changes to the model": (
         *("--teach", "--no-keep", "--replace", "--undo", "--prune", "--settings", "--once"),
         *("--ridge", "--select", "--class", "--only-learned", "--reset-selection"),
+        *("--precision", "--recall", "--clear"),
     ),
     "web server": ("--host", "--port", "--max-upload"),
     "execution": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),

@@ -14,6 +14,7 @@ from torch import Tensor
 from cign.inference.localization import Maps, maps_of
 from cign.inference.prediction import Prediction
 from cign.layers.rounding import plain_products
+from cign.saved_model.class_thresholds import DEFAULT
 from cign.saved_model.model import Model
 from cign.training.scoring import fall_back_to_present_modality
 from cign.vocabulary import MODALITIES
@@ -123,6 +124,30 @@ def threshold_of(model: Model, clip: Window, given: float | None) -> float | Non
     return threshold if given != 0 else None
 
 
+def class_limits(model: Model, modality: str) -> list[float | None]:
+    """The threshold of each class in a modality; None for a class without one."""
+    found = model.thresholds
+    return [None if found is None else found.of(name, modality) for name in model.classes]
+
+
+def assigned(
+    model: Model, probabilities: NDArray[np.float32], limits: Sequence[float | None]
+) -> list[str]:
+    """The classes that a clip is assigned to, most probable first; see `Prediction.labels`.
+
+    Args:
+        model: The model.
+        probabilities: Of the clip, shape [C].
+        limits: Threshold of each class, from `class_limits`.
+    """
+    order = [int(c) for c in np.argsort(-probabilities, kind="stable")]
+    if model.method.setup.multi_label:
+        least = [DEFAULT if limit is None else limit for limit in limits]
+    else:
+        order, least = order[:1], [0.0 if limit is None else limit for limit in limits]
+    return [model.classes[c] for c in order if probabilities[c] >= least[c]]
+
+
 def prediction_of(
     model: Model,
     file: str,
@@ -146,6 +171,10 @@ def prediction_of(
             {"label": model.classes[c], "probability": round(float(of_clip[c]), 6)} for c in best
         ]
     unknown = float(read.unknown["audio_visual"][row])
+    of_clip = read.probabilities["audio_visual"][row]
+    limits = class_limits(model, judged_by(clip))
+    first = int(of_clip.argmax())
+    limit = limits[first]
     return Prediction(
         file=file,
         start_s=None if clip.start_s is None else round(clip.start_s, 3),
@@ -159,5 +188,8 @@ def prediction_of(
             for part, values in read.evidence.items()
         },
         modalities=modalities,
+        labels=assigned(model, of_clip, limits),
+        threshold=None if limit is None else round(limit, 6),
+        below_threshold=None if limit is None else bool(of_clip[first] < limit),
         missing=missing,
     )

@@ -1,26 +1,74 @@
-"""Expected accuracy of a model on new recordings, from the clips it learned, without test clips."""
+"""Predictions of the clips that a model learned by the solutions without their sources.
+
+They give the expected accuracy on new recordings without test clips, suspicious labels
+(`cign.labelling.auditing`) and thresholds of classes (`cign.labelling.thresholds`).
+
+Legend: n learned clips, C classes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.data.batches import cut
+from cign.data.batches import ArraySource, cut
+from cign.data.clips import Clip
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError
 from cign.inference.evaluate import results_of
 from cign.inference.sources import LearnedClips
 from cign.methods import METHODS
 from cign.methods.capabilities import leaves_out
-from cign.methods.left_out import ClipsToLeaveOut
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.saved_model.model import Model
 from cign.training.arrival import counted_predictions, reason_without
 from cign.training.feed import Feed
+from cign.training.scoring import fall_back_to_present_modality
 from cign.utils.devices import device_of
-from cign.vocabulary import EVALUATION_BATCH
+from cign.vocabulary import EVALUATION_BATCH, MODALITIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedPredictions:
+    """The clips that a model learned, each predicted by the solution without its sources.
+
+    Attributes:
+        clips: The learned clips, in the order of their source.
+        left_out: The same, as the method takes them.
+        found: Predictions in the same order.
+        source: Tells which modalities each clip has.
+    """
+
+    clips: tuple[Clip, ...]
+    left_out: ClipsToLeaveOut
+    found: LeftOutPredictions
+    source: ArraySource
+
+    @property
+    def targets(self) -> NDArray[np.bool_]:
+        """Labels, shape [n, C]."""
+        return self.found.targets.cpu().numpy().astype(bool)
+
+    @property
+    def is_counted(self) -> NDArray[np.bool_]:
+        """Whether the prediction of a clip says anything about its labels, shape [n].
+
+        It does not if a class of the clip has no clip of another source, or if the solution without
+        its source is singular.
+        """
+        found = self.found
+        counted = found.has_class_left & found.is_singular.logical_not()
+        return counted.cpu().numpy().astype(bool)
+
+    def probabilities(self) -> dict[str, NDArray[np.float64]]:
+        """Probabilities by modality, shape [n, C]; a missing modality has those of the other."""
+        scores = {m: self.found.probabilities[m].double().cpu().numpy().copy() for m in MODALITIES}
+        fall_back_to_present_modality(scores, *self.source.availability(self.left_out.indices))
+        return scores
 
 
 def check_leaves_out(model: Model) -> None:
@@ -45,18 +93,12 @@ def check_leaves_out(model: Model) -> None:
     )
 
 
-def evaluate_left_out(model: Model, learned: LearnedClips) -> dict[str, Any]:
-    """Evaluate a model on the clips it learned, each by the solution without its sources.
+def predict_left_out(model: Model, learned: LearnedClips) -> LearnedPredictions:
+    """Predict the clips that a model learned, each by the solution without its sources.
 
     Args:
         model: A model for which `check_leaves_out` passes.
         learned: Candidates for the clips that it learned.
-
-    Returns:
-        The entries of `cign.inference.evaluate.results_of`, and ``loo``: ``num_learned`` clips,
-        ``num_alone`` of these that are not counted because a class of theirs has no clip of another
-        source, ``alone``, the names of classes with such clips only, ``num_singular``, and what was
-        ``left_out``: ``sources``, or ``clips`` if no two share a source.
 
     Raises:
         InputError: If the clips are not those that the model learned, or none can be counted.
@@ -86,11 +128,37 @@ def evaluate_left_out(model: Model, learned: LearnedClips) -> dict[str, Any]:
         )
     if reason := reason_without(found):
         raise InputError("no-clips", f"no clip of {learned.where} can be left out, {reason}")
-    names = [learned.clips[i].id for i in indices]
+    return LearnedPredictions(
+        clips=tuple(learned.clips[i] for i in indices),
+        left_out=clips,
+        found=found,
+        source=learned.source,
+    )
+
+
+def evaluate_left_out(model: Model, learned: LearnedClips) -> dict[str, Any]:
+    """Evaluate a model on the clips it learned, each by the solution without its sources.
+
+    Args:
+        model: A model for which `check_leaves_out` passes.
+        learned: Candidates for the clips that it learned.
+
+    Returns:
+        The entries of `cign.inference.evaluate.results_of`, and ``loo``: ``num_learned`` clips,
+        ``num_alone`` of these that are not counted because a class of theirs has no clip of another
+        source, ``alone``, the names of classes with such clips only, ``num_singular``, and what was
+        ``left_out``: ``sources``, or ``clips`` if no two share a source.
+
+    Raises:
+        InputError: If the clips are not those that the model learned, or none can be counted.
+    """
+    of_clips = predict_left_out(model, learned)
+    clips, found = of_clips.left_out, of_clips.found
+    names = [clip.id for clip in of_clips.clips]
     predictions = counted_predictions(found, clips, learned.source, names, model.classes)
     result = results_of(predictions)
     result["loo"] = {
-        "num_learned": len(indices),
+        "num_learned": len(names),
         "num_alone": int((found.has_class_left.logical_not()).sum()),
         "alone": [one["name"] for one in result["classes"] if one["num_clips"] == 0],
         "num_singular": int(found.is_singular.sum()),

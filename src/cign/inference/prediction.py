@@ -31,6 +31,13 @@ class Prediction:
             above the mean of the validation clips; empty for the score ``max_probability``.
         modalities: For ``audio``, ``visual`` and ``audio_visual`` the most probable classes, each
             with ``label`` and ``probability``, highest first; empty if the modality is missing.
+        labels: The classes that the clip is assigned to: `label`, unless it is below its threshold;
+            of a model for clips with several labels, all classes that reach theirs, which is 1/2
+            for a class without one, most probable first.
+        threshold: Least probability with which `label` is assigned (`cign thresholds`); None if
+            the model has none for it.
+        below_threshold: Whether the probability of `label` is below it: the prediction is
+            uncertain. None without a threshold.
         missing: Missing modalities of the file. The audio-visual prediction then equals that of the
             other modality.
         error: Why the file could not be read; None if it was read.
@@ -46,6 +53,9 @@ class Prediction:
     is_unknown: bool | None = None
     unknown_evidence: dict[str, float] = field(default_factory=dict)
     modalities: dict[str, list[dict[str, Any]]] = field(default_factory=_no_classes)
+    labels: list[str] = field(default_factory=list)
+    threshold: float | None = None
+    below_threshold: bool | None = None
     missing: list[str] = field(default_factory=list)
     error: str | None = None
     error_code: str | None = None
@@ -72,7 +82,8 @@ class Prediction:
 
         Returns:
             ``file, start_s, end_s, label, unknown, is_unknown, unknown_threshold,
-            unknown_evidence, why_unknown, modalities, missing, error, error_code``.
+            unknown_evidence, why_unknown, modalities, labels, threshold, below_threshold, missing,
+            error, error_code``.
             ``file`` is encoded by `cign.utils.file_text.escape_name`.
         """
         return {
@@ -88,6 +99,9 @@ class Prediction:
             "modalities": {
                 name: [dict(one) for one in self.modalities[name]] for name in MODALITIES
             },
+            "labels": list(self.labels),
+            "threshold": self.threshold,
+            "below_threshold": self.below_threshold,
             "missing": list(self.missing),
             "error": None if self.error is None else escape_name(self.error),
             "error_code": self.error_code,
@@ -109,6 +123,8 @@ class Prediction:
         row["missing"] = "|".join(self.missing)
         row["error"] = None if self.error is None else escape_name(self.error)
         row["error_code"] = self.error_code
+        row["labels"] = "|".join(self.labels)
+        row["below_threshold"] = self.below_threshold
         return row
 
 

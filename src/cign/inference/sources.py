@@ -14,6 +14,7 @@ from cign.data.clips import Clip
 from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.errors import InputError
+from cign.methods.capabilities import sums_of_views
 from cign.runs.mismatches import other_media, other_tokens
 from cign.runs.training_data import (
     bytes_per_clip,
@@ -74,8 +75,8 @@ class LearnedClips:
     Attributes:
         clips: All clips of the store.
         source: Reads them as inputs of the model.
-        candidates: Indices of the clips that training uses by default, and of those with
-            --allow-missing.
+        candidates: Indices of the clips that training uses by default, of those with
+            --allow-missing, and perhaps of those whose content the model has recorded.
         where: Name of the store, for error messages.
     """
 
@@ -85,8 +86,14 @@ class LearnedClips:
     where: str
 
     @classmethod
-    def open(cls, model: Model, store: Store) -> Self:
+    def open(cls, model: Model, store: Store, *, by_content: bool = False) -> Self:
         """Open the training clips of a store.
+
+        Args:
+            model: The model.
+            store: The store.
+            by_content: Whether clips that the model has recorded are candidates whatever their
+                splits, which differ after additions without splits and after clips were forgotten.
 
         Raises:
             InputError: If the store does not suit the model.
@@ -94,7 +101,11 @@ class LearnedClips:
         return cls(
             clips=store.table.clips,
             source=model_source(model, store),
-            candidates=(training_clips(store), training_clips(store, allow_missing=True)),
+            candidates=(
+                training_clips(store),
+                training_clips(store, allow_missing=True),
+                *([_recorded(model, store)] if by_content else []),
+            ),
             where=f"store {store.folder}",
         )
 
@@ -133,6 +144,19 @@ class ClipsToLabel:
             indices=training_clips(store, allow_missing=True),
             where=f"store {store.folder}",
         )
+
+
+def _recorded(model: Model, store: Store) -> IntArray:
+    """The first clip of each content that the model has recorded; none without records."""
+    sums = sums_of_views(model.method)
+    if sums is None:
+        return np.zeros(0, dtype=np.int64)
+    recorded = {one.tobytes() for one in sums.records.hashes.cpu().numpy()}
+    first: dict[bytes, int] = {}
+    for index, content in enumerate(store.content_hashes):
+        if content.tobytes() in recorded:
+            first.setdefault(content.tobytes(), index)
+    return np.array(sorted(first.values()), dtype=np.int64)
 
 
 def model_source(model: Model, store: Store) -> ArraySource:

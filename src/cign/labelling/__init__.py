@@ -1,1 +1,1 @@
-"""Labels of clips: which to ask for next."""
+"""Work on labels: suspicious ones, thresholds of classes, clips to label next."""

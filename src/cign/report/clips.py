@@ -110,12 +110,12 @@ def _frames(store: Store, clips: Sequence[WrongClip]) -> dict[str, str]:
     return {name: jpeg(frame[middle]) for name, frame in zip(shown, frames, strict=True)}
 
 
-def jpeg(frame: NDArray[np.uint8]) -> str:
+def jpeg(frame: NDArray[np.uint8], longest_px: int = FRAME_PX) -> str:
     """Encode a frame, uint8 RGB [S, S, 3], as a small JPEG in a data URL; deterministic."""
     from PIL import Image
 
     image = Image.fromarray(frame)
-    image.thumbnail((FRAME_PX, FRAME_PX))
+    image.thumbnail((longest_px, longest_px))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -99,6 +99,7 @@ def model_card(model: Model, licence: str | None = None) -> str:
         "`unknown`.",
         "",
         _unknown(model.unknown),
+        *_class_thresholds(model),
         "",
         "## Licence",
         "",
@@ -151,6 +152,17 @@ def _unknown(rule: UnknownRule) -> str:
     text = f"{score}; a clip above {rule.thresholds['audio_visual']:.3f} is called unknown"
     number = rule.num_clips or "an unknown number of"
     return f"{text} ({100 * KNOWN_SHARE:.0f} % of {number} validation clips are below)."
+
+
+def _class_thresholds(model: Model) -> tuple[str, ...]:
+    """What the thresholds of classes were chosen for, if there are any."""
+    found = model.thresholds
+    if found is None:
+        return ()
+    return (
+        f"Each class has a threshold, chosen on left-out training clips for {found.measure} "
+        f"{found.wanted:g}; a prediction below it is marked as uncertain.",
+    )
 
 
 def _what_was_tested(model: Model) -> str:

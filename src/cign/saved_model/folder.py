@@ -21,6 +21,7 @@ from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
 from cign.saved_model.build import build_method, groups_of
 from cign.saved_model.card import model_card
+from cign.saved_model.class_thresholds import ClassThresholds
 from cign.saved_model.files import (
     ABOUT,
     CARD,
@@ -85,6 +86,7 @@ def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
             "versions": model.versions,
             "changes": list(model.changes),
             "leave_one_out": [one.to_dict() for one in model.estimates],
+            "thresholds": None if model.thresholds is None else model.thresholds.to_dict(),
             "kept": None
             if kept is None
             else {
@@ -153,6 +155,9 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
         kept=kept,
         changes=tuple(about.get("changes", ())),
         estimates=tuple(ArrivalEstimate.from_dict(one) for one in about.get("leave_one_out", ())),
+        thresholds=None
+        if about.get("thresholds") is None
+        else ClassThresholds.from_dict(about["thresholds"]),
     )
 
 

@@ -16,6 +16,7 @@ from cign.errors import InputError
 from cign.methods.base import Method
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
+from cign.saved_model.class_thresholds import ClassThresholds
 from cign.saved_model.validation_clips import KeptClips
 from cign.training.arrival import ArrivalEstimate
 from cign.utils.devices import device_of, move_to
@@ -40,8 +41,11 @@ class Model:
         kept: Validation clips that measure the effect of changes; None without any.
         changes: Additions, merges, renamings and the like since training: ``date``, ``text`` and,
             for added clips, the ``list_hash`` of their list and, if they were of new classes, the
-            number of their ``task``, from 1.
+            number of their ``task``, from 1; ``dropped`` is ``thresholds`` if a change dropped
+            those of the classes.
         estimates: Leave-one-out accuracy of each task and addition at its arrival.
+        thresholds: Thresholds of the classes' probabilities; None without any. They are for this
+            model only: any change of its predictions drops them.
     """
 
     method: Method
@@ -56,6 +60,7 @@ class Model:
     kept: KeptClips | None = None
     changes: tuple[dict[str, str], ...] = ()
     estimates: tuple[ArrivalEstimate, ...] = ()
+    thresholds: ClassThresholds | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -186,16 +186,28 @@ def _what_was_added(new: tuple[str, ...], known: dict[str, int]) -> str:
     return ", ".join(parts)
 
 
-def with_change(model: Model, text: str, more: Mapping[str, str] | None = None) -> Model:
+def with_change(
+    model: Model,
+    text: str,
+    more: Mapping[str, str] | None = None,
+    *,
+    changes_predictions: bool = True,
+) -> Model:
     """The model with one more entry in its history.
 
     Args:
         model: A changed model.
         text: What was changed.
         more: Further entries, see `Model.changes`.
+        changes_predictions: Whether predictions are other than before. Thresholds of classes are
+            then dropped, because they were chosen for the earlier predictions.
     """
     change = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "text": text, **(more or {})}
-    return replace(model, changes=(*model.changes, change))
+    thresholds = model.thresholds
+    if changes_predictions and thresholds is not None:
+        change["dropped"] = "thresholds"
+        thresholds = None
+    return replace(model, changes=(*model.changes, change), thresholds=thresholds)
 
 
 def rename_class(model: Model, old: str, new: str) -> Model:
@@ -212,7 +224,9 @@ def rename_class(model: Model, old: str, new: str) -> Model:
         )
     groups = tuple(tuple(new if n == old else n for n in group) for group in model.groups)
     kept = None if model.kept is None else model.kept.renamed(old, new)
-    return with_change(replace(model, groups=groups, kept=kept), f"renamed {old} to {new}")
+    thresholds = None if model.thresholds is None else model.thresholds.renamed(old, new)
+    changed = replace(model, groups=groups, kept=kept, thresholds=thresholds)
+    return with_change(changed, f"renamed {old} to {new}", changes_predictions=False)
 
 
 def remove_class(model: Model, name: str) -> Model:

@@ -24,6 +24,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "resolve": "solve a trained model again with other settings, without any clip",
         "rename": "rename a class of a model",
         "remove": "remove a class from a model",
+        "thresholds": "choose a threshold for each class, for a wanted precision or recall",
         "versions": "list the versions of a model, or revert to the previous one",
     },
     "using a model": {
@@ -33,6 +34,9 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "next": "propose the unlabelled clips to label next",
         "app": "serve a web app: classify clips, show maps, teach classes",
         "export": "export a model to ONNX or torch.export, to run without cign",
+    },
+    "labels": {
+        "audit": "find learned clips whose labels may be wrong",
     },
     "comparing": {
         "bench": "compare methods: a grid of runs, a table with intervals and costs",

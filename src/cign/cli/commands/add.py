@@ -104,9 +104,19 @@ def show_and_keep(
     else:
         show(effect)
     sys.stdout.flush()
+    note_dropped(learner.model)
     kept = work.keep(learner.model)
     if not as_json:
         say(kept)
+
+
+def note_dropped(model: Any) -> None:
+    """Say that a change dropped the thresholds of classes, if it did."""
+    if model.changes[-1].get("dropped") == "thresholds":
+        note(
+            "the thresholds of classes were chosen for the model before this change and are "
+            "dropped: `cign thresholds` chooses others"
+        )
 
 
 def show(addition: Any) -> None:

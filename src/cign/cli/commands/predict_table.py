@@ -205,7 +205,7 @@ def _classes(prediction: Any, modality: str, most: int | None) -> str:
 
 
 def _remarks(prediction: Any) -> str:
-    """Remarks on a row: the error, a missing modality, why it is unknown."""
+    """Remarks on a row: the error, a missing modality, why it is unknown or uncertain."""
     if prediction.error is not None:
         return f"error: {escape_name(prediction.error)}"
     parts = [_MODALITIES[name] for name in prediction.missing]
@@ -213,5 +213,9 @@ def _remarks(prediction: Any) -> str:
         parts.append(
             f"unknown although {prediction.label} has {prediction.probability:.2f}: "
             f"{prediction.why_unknown}"
+        )
+    if prediction.below_threshold:
+        parts.append(
+            f"uncertain: below {prediction.threshold:.2f}, the threshold of {prediction.label}"
         )
     return "; ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cign.cli.arguments import CommandParser, path
-from cign.cli.commands.add import add_out
+from cign.cli.commands.add import add_out, note_dropped
 from cign.utils.terminal import say
 
 SUMMARY = "Remove a class from a model."
@@ -36,4 +36,5 @@ def run(options: Any) -> None:
             "contribution of its clips to the sums over all clips remains, and earlier versions "
             "are unchanged"
         )
+        note_dropped(learner.model)
         say(work.keep(learner.model))
