@@ -114,7 +114,7 @@ def test_stores_that_do_not_fit_together_are_refused(store, tmp_path):
         Store.open(tmp_path / "bare")
     for number, changes in enumerate(
         [
-            {"format": 2},
+            {"format": 3},
             {"format": None},
             {"num_rows": NUM_ROWS + 1},
             {"num_rows": 2},
@@ -129,7 +129,7 @@ def test_stores_that_do_not_fit_together_are_refused(store, tmp_path):
             Store.open(broken)
         assert "\n" not in str(error.value)
         assert str(broken) in str(error.value)
-    with input_error("wrong-version", "2", "1"):
+    with input_error("wrong-version", "3", "2"):
         Store.open(tmp_path / "broken0")
     np.save(folder / "audio.npy", np.zeros((NUM_ROWS, 99), np.int16))
     with input_error("damaged", "int16", "[11, 99]", "[11, 100]"):

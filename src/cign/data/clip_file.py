@@ -37,6 +37,8 @@ _SCHEMA = pa.schema(
         ("content_hash", pa.string()),
     ]
 )
+# Written only if a clip has another weight than 1, or a label another share.
+_UNCERTAIN = pa.schema([("weight", pa.float64()), ("shares", pa.list_(pa.float64()))])
 CLIP_COLUMNS = (
     *("id", "path", "labels", "split", "start_s", "end_s", "source", "boxes", "sounds"),
     *("audio_present", "visual_present"),
@@ -51,11 +53,14 @@ def write_clips(path: Path, clips: Sequence[Clip], found: Sequence[dict[str, Any
         clips: The usable clips.
         found: For each clip, the columns that `Clip` does not have.
     """
+    schema = _SCHEMA
+    if any(clip.uncertainty for clip in clips):
+        schema = pa.schema([*_SCHEMA, *_UNCERTAIN])
     rows = []
     for clip, columns in zip(clips, found, strict=True):
-        row = {name: getattr(clip, name) for name in CLIP_COLUMNS}
+        row = {name: getattr(clip, name) for name in (*CLIP_COLUMNS, *_UNCERTAIN.names)}
         rows.append({**row, "path": escape_name(str(clip.path)), **columns})
-    write_table(path, pa.Table.from_pylist(rows, schema=_SCHEMA))
+    write_table(path, pa.Table.from_pylist(rows, schema=schema))
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -91,6 +96,8 @@ def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
     missing = [name for name in _SCHEMA.names if name not in columns]
     if missing:
         raise ValueError(f"{path.name} lacks column {missing[0]}")
+    weights = columns.get("weight") or [1.0] * len(columns["id"])
+    shares = columns.get("shares") or [()] * len(columns["id"])
     clips = tuple(
         Clip(
             id=values["id"],
@@ -104,10 +111,17 @@ def read_clips(path: Path) -> tuple[tuple[Clip, ...], dict[str, list[Any]]]:
             sounds=tuple((s[0], s[1]) for s in values["sounds"]),
             audio_present=values["audio_present"],
             visual_present=values["visual_present"],
+            weight=weight,
+            shares=tuple(of_labels),
         )
-        for values in (
-            dict(zip(CLIP_COLUMNS, row, strict=True))
-            for row in zip(*(columns[name] for name in CLIP_COLUMNS), strict=True)
+        for values, weight, of_labels in zip(
+            (
+                dict(zip(CLIP_COLUMNS, row, strict=True))
+                for row in zip(*(columns[name] for name in CLIP_COLUMNS), strict=True)
+            ),
+            weights,
+            shares,
+            strict=True,
         )
     )
     return clips, {name: columns[name] for name in _SCHEMA.names if name not in CLIP_COLUMNS}

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from cign.data.label_shares import check_shares
+from cign.data.similar_names import alike
 from cign.errors import InputError, one_of
 from cign.vocabulary import SPLITS
 
@@ -32,7 +34,8 @@ class Clip:
     Attributes:
         id: Relative path with forward slashes, followed by ``@start-end`` for a part of a file.
         path: Absolute path of the media file; of the source for clips given as features.
-        labels: One or several class names, in the given order.
+        labels: One or several class names, in the given order; none for background, a clip with
+            none of the classes.
         split: One of `SPLITS`; ``unknown`` is for clips of classes that are never learned.
         start_s: Start of the clip in the file, in seconds; the file's start if absent.
         end_s: End of the clip in the file, in seconds; the file's end if absent.
@@ -42,6 +45,8 @@ class Clip:
         sounds: Start and end in seconds of each label's sound.
         audio_present: Whether the labels are audible, if known.
         visual_present: Whether the labels are visible, if known.
+        weight: Weight of the clip in training, above 0 and at most 1.
+        shares: Share of each label, above 0 and at most 1; empty if all labels are certain.
     """
 
     id: str
@@ -55,10 +60,38 @@ class Clip:
     sounds: tuple[tuple[float, float], ...] = ()
     audio_present: bool | None = None
     visual_present: bool | None = None
+    weight: float = 1.0
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.source:
             object.__setattr__(self, "source", _PART.sub("", self.id))
+        if all(share == 1.0 for share in self.shares):
+            object.__setattr__(self, "shares", ())
+
+    @property
+    def is_background(self) -> bool:
+        """Whether the clip has none of the classes."""
+        return not self.labels
+
+    @property
+    def likely_labels(self) -> tuple[str, ...]:
+        """The labels that a prediction is compared with: the certain ones, or the most likely one.
+
+        Certain are those with a share of 1; of equal shares the first counts.
+        """
+        if not self.shares:
+            return self.labels
+        most = max(self.shares)
+        found = [name for name, s in zip(self.labels, self.shares, strict=True) if s == most]
+        return tuple(found) if most == 1.0 else (found[0],)
+
+    @property
+    def uncertainty(self) -> dict[str, Any]:
+        """Weight and shares, by name, if they are not those of a usual clip."""
+        weight: dict[str, Any] = {} if self.weight == 1.0 else {"weight": self.weight}
+        shares = sorted(zip(self.labels, self.shares, strict=False))
+        return weight | ({"shares": shares} if shares else {})
 
 
 class Ignored(NamedTuple):
@@ -92,8 +125,19 @@ class ClipTable:
 
     @cached_property
     def list_hash(self) -> str:
-        """SHA-256 of ids, labels and splits, independent of the order of the clips."""
-        return hash_lines([clip.id, sorted(clip.labels), clip.split] for clip in self.clips)
+        """SHA-256 of ids, labels and splits, independent of the order of the clips.
+
+        Weights and shares are part of it where they are not 1.
+        """
+        return hash_lines(
+            [clip.id, sorted(clip.labels), clip.split, *filter(None, [clip.uncertainty])]
+            for clip in self.clips
+        )
+
+    @property
+    def num_background(self) -> int:
+        """Number of clips with none of the classes."""
+        return sum(clip.is_background for clip in self.clips)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Count the clips per split and class; a clip counts once for each of its labels."""
@@ -200,15 +244,19 @@ def make_table(
         raise InputError("no-clips", f"{what} contains no clips: check the path and the layout")
     if num_repeated:
         notes = (*notes, f"{num_repeated} rows repeat another row and were ignored")
+    check_shares(rows, what)
+    num_background = sum(clip.is_background for clip in rows)
+    if num_background:
+        notes = (*notes, f"{num_background} clips are background, with none of the classes")
     class_names = _class_names(rows, what, require_train)
-    if len(class_names) < min_classes:
+    if len(class_names) < min_classes and not (min_classes == 1 and num_background):
         found = f"only the class {class_names[0]!r}" if class_names else "no class to learn"
         raise InputError(
             "bad-list", f"{what} contains {found}: at least {min_classes} classes are needed"
         )
     if alphabetical:
         class_names = tuple(sorted(class_names))
-    notes = (*_alike({name for clip in rows for name in clip.labels}), *notes)
+    notes = (*alike({name for clip in rows for name in clip.labels}), *notes)
     return ClipTable(
         clips=rows, class_names=class_names, notes=tuple(notes), ignored=tuple(ignored)
     )
@@ -237,19 +285,12 @@ def check_repeated(first: Clip, second: Clip, what: str) -> None:
             f"{what} lists clip {first.id} with labels {'|'.join(first.labels)!r} and with "
             f"{'|'.join(second.labels)!r}: join them by '|' in one row, or remove one of the rows",
         )
-
-
-def _alike(names: Iterable[str]) -> list[str]:
-    """Return warnings for class names that differ only in case, blanks, hyphens or underscores."""
-    spellings: dict[str, list[str]] = {}
-    for name in sorted(names):
-        spellings.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
-    return [
-        f"warning: {' and '.join(map(repr, same))} are {len(same)} classes: give them one name if "
-        "they are the same"
-        for same in spellings.values()
-        if len(same) > 1
-    ]
+    if first.uncertainty != second.uncertainty:
+        raise InputError(
+            "bad-list",
+            f"{what} lists clip {first.id} with different weights or shares of labels: remove one "
+            "of the rows",
+        )
 
 
 def _class_names(rows: Sequence[Clip], what: str, require_train: bool) -> tuple[str, ...]:

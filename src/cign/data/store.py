@@ -28,7 +28,8 @@ from cign.errors import InputError, one_of
 from cign.utils.files import read_json
 from cign.vocabulary import SPLITS
 
-FORMAT = 1
+FORMAT = 2
+"""The newest format; 1 for stores without weights, shares of labels and background."""
 
 # A clip as returned by `Store.__getitem__`.
 Item: TypeAlias = dict[str, Any]
@@ -276,6 +277,12 @@ class Store:
                 )
             backbone = names[0]
         return TokenCache.open(self.folder, backbone, self.rows, int(self.info["num_rows"]))
+
+
+def format_of(table: ClipTable) -> int:
+    """The format of a store of these clips: the oldest one that can hold them."""
+    has_new = any(clip.uncertainty or clip.is_background for clip in table.clips)
+    return FORMAT if has_new else 1
 
 
 def frames_shape(num_rows: int, spec: MediaSpec) -> tuple[int, int, int, int, int]:

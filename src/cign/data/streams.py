@@ -38,7 +38,7 @@ def blurry(clips: TaskClips, train: IntArray, share: float, seed: int) -> IntArr
     Raises:
         InputError: If a class has no clip left in its own task, or no clip recurs.
     """
-    arrival = clips.task_of_clip.copy()
+    arrival = clips.arrival.copy()
     taught = train[clips.task_of_clip[train] >= 0]
     classes, num_tasks = clips.class_of(taught), clips.tasks.num_tasks
     for c, task in enumerate(clips.tasks.task_of_class):
@@ -88,7 +88,7 @@ def _check_blurry(clips: TaskClips, train: IntArray, arrival: IntArray, share: f
                 f"blurry_share {share:g} leaves none in its own task: use a lower --blurry-share, "
                 "or add clips",
             )
-    if (arrival == clips.task_of_clip).all():
+    if (arrival == clips.arrival).all():
         raise InputError(
             "bad-value",
             f"with blurry_share {share:g} no clip recurs in a later task: use a higher "
@@ -111,7 +111,7 @@ def few_shot(clips: TaskClips, train: IntArray, shots: int, seed: int) -> IntArr
     Returns:
         Shape [N]: the task in which each clip arrives; -1 for training clips that are not drawn.
     """
-    arrival = clips.task_of_clip.copy()
+    arrival = clips.arrival.copy()
     own = clips.task_of_clip[train]
     arrival[train[own > 0]] = -1
     for c, task in enumerate(clips.tasks.task_of_class):

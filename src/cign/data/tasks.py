@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -12,10 +12,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from cign.data.clips import Clip
 from cign.errors import InputError
 from cign.utils.seeding import stream
 
 BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 HashArray = NDArray[np.uint8]
 IntArray = NDArray[np.int64]
 
@@ -165,6 +167,10 @@ class TaskClips:
         sources: The recordings that each clip was cut from.
         arrival: Shape [N]: the task in which a clip arrives, which is ``task_of_clip`` unless the
             stream of the training clips differs (`cign.data.streams`); -1 for clips that never do.
+            Background, which has no class, arrives with the first task.
+        weights: Weights of the clips, shape [N]; None if all are 1.
+        shares: Shares of the labels, shape [N, C]; None if all labels are certain.
+        background: Which clips have none of the classes, shape [N]; None if no clip is one.
         hashes: SHA-256 of each clip's decoded content, shape [N, 32]; None if they are unknown.
     """
 
@@ -174,6 +180,33 @@ class TaskClips:
     sources: tuple[tuple[str, ...], ...]
     arrival: IntArray
     hashes: HashArray | None = None
+    weights: FloatArray | None = None
+    shares: FloatArray | None = None
+    background: BoolArray | None = None
+
+    @classmethod
+    def of_clips(
+        cls, clips: Sequence[Clip], tasks: TaskSequence, hashes: HashArray | None = None
+    ) -> TaskClips:
+        """Compute targets and tasks of clips, with their recordings, weights and shares.
+
+        Args:
+            clips: The clips.
+            tasks: The task sequence.
+            hashes: See `TaskClips`.
+        """
+        labels, sources = [clip.labels for clip in clips], [clip.source for clip in clips]
+        found = cls.of(labels, tasks, sources, hashes)
+        weights = np.array([clip.weight for clip in clips], dtype=np.float64)
+        shares = None
+        if any(clip.shares for clip in clips):
+            position = {name: i for i, name in enumerate(tasks.class_order)}
+            shares = found.targets.astype(np.float64)
+            for row, clip in enumerate(clips):
+                for name, share in zip(clip.labels, clip.shares, strict=False):
+                    if name in position:
+                        shares[row, position[name]] = share
+        return replace(found, weights=None if (weights == 1.0).all() else weights, shares=shares)
 
     @classmethod
     def of(
@@ -195,26 +228,34 @@ class TaskClips:
         position = {name: i for i, name in enumerate(tasks.class_order)}
         targets = np.zeros((len(labels), len(position)), dtype=np.bool_)
         task_of_clip = np.full(len(labels), -1, dtype=np.int64)
+        background = np.array([len(names) == 0 for names in labels], dtype=np.bool_)
         for clip, names in enumerate(labels):
             columns = [position[name] for name in names if name in position]
             targets[clip, columns] = True
-            if len(columns) == len(names):
+            if names and len(columns) == len(names):
                 task_of_clip[clip] = tasks.task_of_class[columns].max()
         if sources is None:
             sources = [str(number) for number in range(len(labels))]
         recordings = tuple(tuple(source.split(SOURCE_SEPARATOR)) for source in sources)
-        return cls(tasks, targets, task_of_clip, recordings, task_of_clip.copy(), hashes)
+        found = cls(tasks, targets, task_of_clip, recordings, task_of_clip.copy(), hashes)
+        if not background.any():
+            return found
+        return replace(found, arrival=np.where(background, 0, task_of_clip), background=background)
 
     @property
     def is_multi_label(self) -> bool:
-        """Whether any clip has more than one class of the task sequence."""
-        return bool((self.targets.sum(axis=1) > 1).any())
+        """Whether any clip has more than one class of the task sequence in full."""
+        in_full = self.targets if self.shares is None else self.shares == 1.0
+        return bool((in_full.sum(axis=1) > 1).any())
 
     def class_of(self, indices: IntArray) -> IntArray:
-        """Return the class each clip counts for: the first class of its own task, shape [n]."""
+        """Return the class each clip counts for, shape [n]; -1 for background.
+
+        It is the first class of the clip's own task.
+        """
         own = self.tasks.task_of_class == self.task_of_clip[indices, None]
         first: IntArray = (self.targets[indices] & own).argmax(axis=1)
-        return first
+        return first if self.background is None else np.where(self.background[indices], -1, first)
 
     def of_task(self, indices: IntArray, task: int) -> IntArray:
         """Return those of ``indices`` that arrive in task ``task``."""

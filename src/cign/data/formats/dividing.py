@@ -17,12 +17,13 @@ def divide(clips: Sequence[Clip], shares: dict[str, float]) -> list[Clip]:
     ranked by the hash of their path. At least one source of each class stays in train.
 
     Args:
-        clips: Training clips; a clip of several classes is ranked with its first class.
+        clips: Training clips; a clip of several classes is ranked with its first class, and
+            background like a class.
         shares: Share of each split, in [0, 1].
     """
-    sources: dict[str, dict[str, None]] = defaultdict(dict)
+    sources: dict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
     for clip in clips:
-        sources[clip.labels[0]][clip.source] = None
+        sources[clip.labels[:1]][clip.source] = None
     split_of: dict[str, str] = {}
     for names in sources.values():
         # A source with clips of several classes stays in the split assigned for its first class.

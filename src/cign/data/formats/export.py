@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cign.data.clips import Clip, ClipTable
+from cign.data.formats.label_texts import label_texts
 from cign.errors import InputError
 from cign.utils.file_text import escape_name
 from cign.utils.files import write_text
 
 _COLUMNS = ("path", "labels", "split", "start_s", "end_s", "source", "box")
 _COLUMNS_SOUND = ("sound_start_s", "sound_end_s")
+_COLUMNS_WEIGHT = ("weight",)
 
 
 def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -> None:
@@ -43,7 +45,9 @@ def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     has_sounds = any(clip.sounds for clip in table.clips)
-    writer.writerow((*_COLUMNS, *(_COLUMNS_SOUND if has_sounds else ())))
+    has_weights = any(clip.weight != 1.0 for clip in table.clips)
+    more = (_COLUMNS_SOUND if has_sounds else ()) + (_COLUMNS_WEIGHT if has_weights else ())
+    writer.writerow((*_COLUMNS, *more))
     seen: set[tuple[object, ...]] = set()
     for clip in table.clips:
         key = (clip.path, clip.start_s, clip.end_s)
@@ -57,7 +61,7 @@ def write_clip_table(table: ClipTable, path: Path, media: Sequence[Path] = ()) -
         row = _row(clip, roots)
         if has_sounds:
             row += [_joined(str(sound[end]) for sound in clip.sounds) for end in (0, 1)]
-        writer.writerow(row)
+        writer.writerow(row + ([repr(clip.weight)] if has_weights else []))
     write_text(path, text.getvalue())
 
 
@@ -68,7 +72,7 @@ def _row(clip: Clip, roots: Sequence[Path]) -> list[str]:
     boxes = _joined(",".join(str(edge) for edge in box) for box in clip.boxes)
     return [
         escape_name(name.as_posix()),
-        _joined(clip.labels),
+        _joined(label_texts(clip)),
         clip.split,
         *times,
         clip.source,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cign.data.clips import Clip, check_label
 from cign.data.formats.dividing import divide
+from cign.data.formats.label_texts import BACKGROUND
 from cign.data.formats.listing import Listing
 from cign.data.formats.registry import register_format
 from cign.data.formats.scanning import EMPTY, LOOSE, MAX_NAMED, Scan
@@ -24,7 +25,8 @@ __all__ = ["AUDIO_SUFFIXES", "MEDIA_SUFFIXES", "VIDEO_SUFFIXES", "divide", "read
 def read_folders(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read ``SOURCE/{train,val,test,unknown}/<class>/*`` or ``SOURCE/<class>/*``.
 
-    Names of splits are recognised in any case and usual spelling (``Training``, ``VALID``).
+    The folder ``_background`` in the place of a class has clips with none of the classes. Names of
+    splits are recognised in any case and usual spelling (``Training``, ``VALID``).
     Without split folders, 70 / 10 / 20 % of each class become train, val and test by a hash of the
     source path; without a val folder, a tenth of train becomes val. The share is exact to the clip
     and does not depend on the order of the files.
@@ -87,8 +89,9 @@ def _read_classes(scan: Scan, folders: Sequence[Path], *, split: str) -> list[Cl
             scan.ignore(folder, EMPTY)
             continue
         label = check_label(folder.name, f"folder of source {scan.source}")
+        labels = () if label == BACKGROUND else (label,)
         clips += [
-            Clip(id=scan.name_of(path), path=path, labels=(label,), split=split) for path in media
+            Clip(id=scan.name_of(path), path=path, labels=labels, split=split) for path in media
         ]
     return clips
 

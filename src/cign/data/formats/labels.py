@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import replace
 
-from cign.data.clips import check_label
+from cign.data.clips import Clip, check_label
 from cign.data.formats.listing import Listing
 from cign.errors import InputError
 
@@ -56,9 +56,13 @@ def with_whole_numbers(listing: Listing) -> Listing:
     def whole(labels: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(wholes.get(name, name) for name in labels))
 
+    def in_whole_numbers(clip: Clip) -> Clip:
+        shares = dict(zip(map(str, whole(clip.labels)), clip.shares, strict=False))
+        return replace(clip, labels=whole(clip.labels), shares=tuple(shares.values()))
+
     return replace(
         listing,
-        clips=tuple(replace(clip, labels=whole(clip.labels)) for clip in listing.clips),
+        clips=tuple(map(in_whole_numbers, listing.clips)),
         class_order=whole(listing.class_order),
         true_labels={clip: whole(labels) for clip, labels in listing.true_labels.items()},
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from cign.data.arrays import disk_errors
 from cign.data.clips import Clip, ClipTable
+from cign.data.formats.label_texts import label_texts
 from cign.data.formats.webdataset import CLASS_NAMES
 from cign.data.shards import key_of, media_exists, shard_of
 from cign.errors import InputError
@@ -120,7 +121,7 @@ def _record(clip: Clip) -> dict[str, Any]:
     """Return the table columns of a clip that have a value."""
     values: dict[str, Any] = {
         "id": clip.id,
-        "labels": list(clip.labels),
+        "labels": list(label_texts(clip)),
         "split": clip.split,
         "start_s": clip.start_s,
         "end_s": clip.end_s,
@@ -130,5 +131,6 @@ def _record(clip: Clip) -> dict[str, Any]:
         "sound_end_s": [end for _, end in clip.sounds] or None,
         "audio_present": clip.audio_present,
         "visual_present": clip.visual_present,
+        "weight": None if clip.weight == 1.0 else clip.weight,
     }
     return {name: value for name, value in values.items() if value is not None}

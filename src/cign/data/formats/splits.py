@@ -117,7 +117,7 @@ def divide_sources(clips: Iterable[Clip], shares: Mapping[str, float]) -> dict[s
     totals: Counter[str] = Counter()
     for clip in clips:
         weight = weights[clip.source]
-        for name in clip.labels:
+        for name in clip.labels or ("",):  # background is divided like a class
             weight[name] = weight.get(name, 0) + 1
             totals[name] += 1
     target = {

@@ -9,7 +9,8 @@ from typing import Any
 from cign.data.clips import Clip, check_repeated, check_times
 from cign.data.clips import clip_id as make_id
 from cign.data.formats.delimited import column_names, read_delimited
-from cign.data.formats.labels import is_missing, listed_label
+from cign.data.formats.label_texts import parse_labels, parse_weight, refuse_numbered
+from cign.data.formats.labels import is_missing
 from cign.data.formats.listing import Listing
 from cign.data.formats.paths import find_media, local_path, relative_inside
 from cign.data.formats.registry import register_format
@@ -30,6 +31,7 @@ OPTIONAL = (
     "sound_end_s",
     "audio_present",
     "visual_present",
+    "weight",
 )
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 TABLE_NAMES = ("clips.csv", "clips.parquet")
@@ -48,7 +50,8 @@ def read_table(source: Path, media: Sequence[Path] = ()) -> Listing:
     """Read a table with the columns of `REQUIRED` and any of `OPTIONAL`.
 
     Several labels, boxes and times of sounds are joined by ``|``; in a Parquet file they may be
-    lists. The splits of the rows are used unchanged.
+    lists. The splits of the rows are used unchanged. Labels may have shares, and the label ``none``
+    is for clips with none of the classes (`cign.data.formats.label_texts`).
 
     Args:
         source: The table, or a folder with a table at its top.
@@ -86,7 +89,9 @@ def _clips(rows: Rows, roots: Sequence[Path], table: Path) -> tuple[Clip, ...]:
     """Return the clips of all rows; an error names rows that contradict each other."""
     clips: list[Clip] = []
     first_of: dict[str, tuple[str, Clip]] = {}
+    texts: dict[Any, str] = {}
     for where, row in rows:
+        texts.update((text, where) for text in labels_of(row["labels"]))
         path = local_path(text_of(row["path"]), roots, where)
         clip = clip_of_row({**row, "path": path}, where, roots)
         first_where, first = first_of.setdefault(clip.id, (where, clip))
@@ -94,6 +99,7 @@ def _clips(rows: Rows, roots: Sequence[Path], table: Path) -> tuple[Clip, ...]:
             rows_of = " and ".join(x.removeprefix(f"{table} ") for x in (first_where, where))
             check_repeated(first, clip, f"table {table} ({rows_of})")
         clips.append(clip)
+    refuse_numbered((where, text) for text, where in texts.items())
     return tuple(clips)
 
 
@@ -138,7 +144,7 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
     """
     relative = relative_inside(text_of(row["path"]), roots, where)
     identity = escape_name(relative)
-    labels = tuple(dict.fromkeys(listed_label(x, where) for x in labels_of(row["labels"])))
+    labels, shares = parse_labels(labels_of(row["labels"]), where)
     split = sure_split(text_of(row["split"]))
     if split is None:
         raise one_of(text_of(row["split"]), SPLITS, f"split in {where}")
@@ -166,6 +172,8 @@ def clip_of_row(row: Mapping[str, Any], where: str, roots: Sequence[Path]) -> Cl
         sounds=sounds,
         audio_present=_flag(row.get("audio_present"), "audio_present", where),
         visual_present=_flag(row.get("visual_present"), "visual_present", where),
+        weight=parse_weight(row.get("weight"), where),
+        shares=shares,
     )
 
 

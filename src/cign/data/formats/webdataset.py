@@ -17,6 +17,7 @@ from typing import Any
 from cign.data.clips import Clip, check_label, clip_id
 from cign.data.formats.dividing import divide
 from cign.data.formats.ids import read_lines
+from cign.data.formats.label_texts import label_text
 from cign.data.formats.labels import is_missing
 from cign.data.formats.listing import Listing
 from cign.data.formats.paths import relative_inside
@@ -182,7 +183,7 @@ def _row(
             row.pop("split", None)
     if row.get("labels") in (None, "", []) and "cls" in files:
         text = index.read(files["cls"], _LARGEST_RECORD)
-        row["labels"] = [_class_of(text, f"{where}.cls", class_names)]
+        row["labels"] = [label_text(_class_of(text, f"{where}.cls", class_names))]
     return row
 
 

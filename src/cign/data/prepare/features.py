@@ -33,7 +33,7 @@ from cign.data.prepare.finishing import PrepareReport, check_usable, finish_stor
 from cign.data.prepare.journal import Journal
 from cign.data.prepare.pipeline import check_folder, clip_values
 from cign.data.prepare.worker import Answer, failed
-from cign.data.store import FORMAT, Store
+from cign.data.store import Store, format_of
 from cign.data.tokens import FEATURES, features_name, token_shapes, tokens_folder
 from cign.data.tokens import FORMAT as TOKEN_FORMAT
 from cign.utils.display import displayed
@@ -192,7 +192,9 @@ def _token_info(name: str, data: _Checked) -> dict[str, Any]:
 
 def _fingerprint(table: ClipTable, info: dict[str, Any], data: _Checked) -> str:
     """Hash everything that determines the store's contents."""
-    return hash_lines([[FORMAT, info, data.content, table.class_names], *clip_values(table)])
+    return hash_lines(
+        [[format_of(table), info, data.content, table.class_names], *clip_values(table)]
+    )
 
 
 def _write_tokens(folder: Path, info: dict[str, Any], data: _Checked, progress: Progress) -> None:

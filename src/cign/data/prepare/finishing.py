@@ -25,7 +25,7 @@ from cign.data.prepare.findings import (
     write_problems,
 )
 from cign.data.prepare.worker import Answer
-from cign.data.store import FORMAT, Store
+from cign.data.store import Store, format_of
 from cign.errors import InputError
 from cign.utils.file_text import escape_name
 from cign.utils.files import read_json, write_json
@@ -139,7 +139,7 @@ def finish_store(
     write_json(
         folder / "store.json",
         {
-            "format": FORMAT,
+            "format": format_of(table),
             "fingerprint": fingerprint,
             "list_hash": table.list_hash,
             "source": escape_name(str(Path(source).absolute())),

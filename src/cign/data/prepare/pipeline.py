@@ -34,7 +34,7 @@ from cign.data.prepare.token_making import (
 from cign.data.prepare.worker import Answer
 from cign.data.prepare.workers import decode_all
 from cign.data.shards import on_disk
-from cign.data.store import FORMAT, Store, frames_shape
+from cign.data.store import Store, format_of, frames_shape
 from cign.data.tokens import FEATURES
 from cign.errors import InputError
 from cign.utils.cluster import check_engine
@@ -145,14 +145,18 @@ def prepare(
 
 def work_fingerprint(table: ClipTable, spec: MediaSpec) -> str:
     """Hash everything that determines a store's contents, except the content of the files."""
-    first = [FORMAT, spec.to_dict(), THRESHOLDS, table.class_names]
+    first = [format_of(table), spec.to_dict(), THRESHOLDS, table.class_names]
     return hash_lines([first, *clip_values(table)])
 
 
 def clip_values(table: ClipTable) -> list[list[Any]]:
     """Return each clip's position and values, except its path, as JSON values."""
     return [
-        [number, {name: getattr(clip, name) for name in CLIP_COLUMNS if name != "path"}]
+        [
+            number,
+            {name: getattr(clip, name) for name in CLIP_COLUMNS if name != "path"}
+            | clip.uncertainty,
+        ]
         for number, clip in enumerate(table.clips)
     ]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from cign.data.clips import Clip
 from cign.data.formats.dividing import divide
-from cign.data.formats.labels import is_missing, listed_label
+from cign.data.formats.label_texts import parse_labels, parse_weight, refuse_numbered
+from cign.data.formats.labels import is_missing
 from cign.data.formats.listing import Listing
 from cign.data.formats.split_names import sure_split
 from cign.data.formats.table import labels_of, source_of, text_of
@@ -19,7 +20,7 @@ from cign.errors import InputError, one_of
 from cign.utils.file_text import escape_name
 from cign.vocabulary import SPLITS
 
-OPTIONAL = ("split", "id", "source")
+OPTIONAL = ("split", "id", "source", "weight")
 COLUMNS = ("labels", *OPTIONAL)
 
 # Clips without splits, as in class folders.
@@ -61,21 +62,26 @@ class Columns:
         """
         labels, splits = self.values["labels"], self.values.get("split")
         ids = self._ids(len(labels))
-        sources = self.values.get("source")
+        sources, weights = self.values.get("source"), self.values.get("weight")
+        texts: dict[Any, str] = {}
         clips = []
         for row, one in enumerate(labels):
             where = self.where(row)
-            names = dict.fromkeys(listed_label(x, where) for x in labels_of(one))
+            texts.update((text, where) for text in labels_of(one))
+            names, shares = parse_labels(labels_of(one), where)
             clips.append(
                 Clip(
                     id=ids[row],
                     path=self.path,
-                    labels=tuple(names),
+                    labels=names,
+                    shares=shares,
+                    weight=1.0 if weights is None else parse_weight(weights[row], where),
                     split="train" if splits is None else _split(splits[row], where),
                     source=(source_of(sources[row], where) if sources is not None else "")
                     or ids[row],
                 )
             )
+        refuse_numbered((where, text) for text, where in texts.items())
         if splits is None:
             clips = divide(clips, _SHARES)
             notes = (*notes, "no splits are given: 70 / 10 / 20 % of each class, by a hash")
