@@ -1,5 +1,7 @@
 """Leave-one-out predictions against training again without the sources, kind of data by kind."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -118,7 +120,7 @@ def retrained(clips, name, **options):
         for modality, tokens in zip(UNIMODAL, clips.source.read(scored), strict=True):
             one = method.of(modality)
             setting = one.setting
-            gram = method.gram(modality).numpy()
+            gram = one.fitted_gram.numpy()
             gram = np.tril(gram) + np.tril(gram, -1).T
             system = gram + setting.ridge * np.eye(len(gram))
             solution = np.linalg.solve(system, method.cross(modality).numpy())
@@ -164,6 +166,44 @@ def test_predictions_equal_training_again_without_the_source(kind, name):
     plain_ones = others.predict(*clips.source.read(np.arange(len(clips)))).probabilities
     difference = (plain_ones["audio_visual"] - found.probabilities["audio_visual"]).abs().max()
     assert difference > 0.01  # leaving out does make a difference
+
+
+def uncertain():
+    """Weights, shares of two labels, and background; some of it shares sources with other clips."""
+    clips = plain()
+    draw = np.random.default_rng(5)
+    targets = clips.clips.targets
+    shares = targets * draw.uniform(0.4, 1.0, targets.shape)
+    shares[::3] = 0.6 * targets[::3] + 0.25 * np.roll(targets[::3], 1, axis=1)
+    background = draw.random(len(clips)) < 0.2
+    shares[background] = 0.0
+    clips.clips = replace(
+        clips.clips,
+        targets=shares > 0,
+        shares=shares,
+        weights=draw.uniform(0.1, 1.0, len(clips)),
+        background=background,
+    )
+    return clips
+
+
+@pytest.mark.parametrize("large", [1.5, 0.0])  # of 0: each source is subtracted from the sums
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_uncertain_clips_are_left_out_as_they_were_learned(name, large, monkeypatch):
+    monkeypatch.setattr(loo_estimate, "LARGE_SHARE", large)
+    clips = uncertain()
+    found = predictions_left_out(clips.learned(np.arange(len(clips)), name), clips.all())
+    logits, _ = retrained(clips, name)
+    for modality in MODALITIES:
+        mine = found.probabilities[modality].numpy()
+        wanted = probabilities_of(logits[modality], several=False)
+        np.testing.assert_allclose(mine, wanted, rtol=0, atol=1e-8)
+    assert found.are_all
+    labelled = ~clips.clips.background
+    likely = clips.clips.shares.argmax(axis=1)
+    np.testing.assert_array_equal(found.targets.numpy()[labelled].argmax(axis=1), likely[labelled])
+    np.testing.assert_array_equal(found.targets.numpy().sum(axis=1), labelled)
+    assert found.has_class_left.all()
 
 
 @pytest.mark.parametrize("kind", ["clutter", "duets"])

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from cign.networks.views import View
 from cign.utils.options import configure
 from cign.vocabulary import UNIMODAL
 from refusals import input_error
-from scored_tasks import CANDIDATES, Problem, check_tallies, small
+from scored_tasks import CANDIDATES, Problem, check_tallies, explicit, small
 from toy import FIXED, toy_loop, toy_method
 
 
@@ -287,3 +288,93 @@ def test_a_ridge_that_is_singular_without_some_clips_is_not_selected():
 def test_an_unknown_value_is_refused_by_name():
     with pytest.raises(InputError, match="pooling"):
         toy_method("cign_analytic", {**CANDIDATES, "pooling": ["median"]})
+
+
+def several_times(problem, numbers, **changes):
+    """The same problem with as many copies of each clip, which share its source."""
+    rows = np.repeat(np.arange(len(problem.rows)), numbers)
+    clips = problem.clips
+    found = Problem(
+        [(0,)] * len(rows),
+        [" + ".join(clips.sources[i]) for i in rows],
+        [list(range(6))],
+        **changes,
+    )
+    found.rows = problem.rows[rows]
+    found.clips = replace(
+        clips,
+        targets=clips.targets[rows],
+        task_of_clip=clips.task_of_clip[rows],
+        arrival=clips.arrival[rows],
+        sources=found.clips.sources,
+        hashes=clips.hashes[rows],
+    )
+    return found
+
+
+def one_task(**how):
+    counts = (9, 4, 6, 5, 8, 4)
+    labels = [(c,) for c, number in enumerate(counts) for _ in range(number)]
+    return Problem(labels, [f"r {n // 2}" for n in range(len(labels))], [list(range(6))], **how)
+
+
+def assert_same_tallies(found, wanted):
+    for modality in UNIMODAL:
+        mine, theirs = found.of(modality), wanted.of(modality)
+        assert torch.equal(mine.losses.isfinite(), theirs.losses.isfinite())
+        for name in ("losses", "squares"):
+            pair = (getattr(one, name).nan_to_num(posinf=0.0) for one in (mine, theirs))
+            torch.testing.assert_close(*pair, rtol=1e-9, atol=1e-12)
+        assert mine.evidence == theirs.evidence
+        assert mine.setting == theirs.setting or mine.settings != theirs.settings
+
+
+def test_losses_of_a_weight_are_those_of_copies():
+    problem = one_task()
+    numbers = np.arange(len(problem.rows)) % 3 + 1
+    copies = several_times(problem, numbers)
+    problem.clips = replace(problem.clips, weights=numbers.astype(np.float64))
+    assert_same_tallies(problem.teach(0), copies.teach(0))
+
+
+def test_losses_of_shares_are_those_of_copies_with_each_label():
+    problem = one_task()
+    targets = problem.clips.targets
+    other = np.roll(targets, 1, axis=1)
+    ten_times = {**CANDIDATES, "ridge": [10 * ridge for ridge in CANDIDATES["ridge"]]}
+    copies = several_times(problem, np.full(len(problem.rows), 10), options=ten_times)
+    number = np.arange(10 * len(problem.rows)) % 10
+    each = np.where((number < 7)[:, None], copies.clips.targets, np.repeat(other, 10, axis=0))
+    copies.clips = replace(copies.clips, targets=each)
+    shares = 0.7 * targets + 0.3 * other
+    problem.clips = replace(problem.clips, targets=targets | other, shares=shares)
+    assert_same_tallies(problem.teach(0), copies.teach(0))
+
+
+def test_background_does_not_select_but_is_left_out_with_its_source():
+    """The losses are those of training without a clip's source, of which background is a part."""
+    problem = one_task()
+    background = np.arange(len(problem.rows)) % 4 == 1  # the second clip of every other source
+    targets = problem.clips.targets & ~background[:, None]
+    arrival = np.zeros(len(targets), dtype=np.int64)
+    problem.clips = replace(problem.clips, targets=targets, background=background, arrival=arrival)
+    method = problem.teach(0)
+    for modality in UNIMODAL:
+        found, _ = explicit(problem, modality, tasks=(0,))
+        np.testing.assert_allclose(method.of(modality).losses.flatten(), found, rtol=1e-6)
+
+
+def test_losses_are_recorded_of_the_clips_that_have_them():
+    problem = one_task()
+    background = np.arange(len(problem.rows)) % 3 == 0
+    sources = tuple((f"own {n}",) for n in range(len(background)))
+    problem.clips = replace(
+        problem.clips,
+        targets=problem.clips.targets & ~background[:, None],
+        background=background,
+        sources=sources,
+    )
+    records = problem.teach(0).records
+    assert sorted(records.scored.tolist()) == np.flatnonzero(~background).tolist()
+    labels = dict(zip(records.label_clips.tolist(), records.label_classes.tolist(), strict=True))
+    assert labels == {n: problem.clips.targets[n].argmax() for n in np.flatnonzero(~background)}

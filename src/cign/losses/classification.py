@@ -12,17 +12,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def classification_loss(logits: Tensor, targets: Tensor, *, multi_label: bool) -> Tensor:
+def classification_loss(
+    logits: Tensor, targets: Tensor, *, multi_label: bool, weights: Tensor | None = None
+) -> Tensor:
     """Cross-entropy, or binary cross-entropy if clips may have several labels.
 
     Args:
         logits: Logits, shape [B, C].
-        targets: Multi-hot labels, bool or 0/1, shape [B, C].
+        targets: Multi-hot labels, bool or 0/1, or shares of labels in [0, 1]; shape [B, C].
         multi_label: Whether to use binary cross-entropy.
+        weights: Weights of the clips, shape [B]; None if all are 1.
 
     Returns:
-        Mean over clips (and over classes for the binary form), a scalar.
+        Mean over clips (and over classes for the binary form), a scalar. Weights do not change the
+        number of clips: a batch of clips of weight 1/2 has half the loss.
     """
+    if weights is not None:
+        wanted = targets.to(logits.dtype)
+        if multi_label:
+            losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean(
+                dim=1
+            )
+        else:
+            losses = F.cross_entropy(logits, wanted, reduction="none")
+        return (losses * weights.to(losses)).mean()
     if multi_label:
         return F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype))
     return F.cross_entropy(logits, targets.to(logits.dtype))

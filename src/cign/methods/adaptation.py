@@ -42,11 +42,14 @@ class Adaptation(HeadsNetwork):
         self.multi_label = setup.multi_label
 
     def losses(self, batch: Batch) -> Losses:
-        """Cross-entropy of the three heads, as in `finetune`."""
+        """Cross-entropy of the three heads, as in `finetune`, with weights and shares (ours)."""
         logits = self(batch.audio, batch.visual)
         return {
             modality: classification_loss(
-                logits[modality], batch.targets, multi_label=self.multi_label
+                logits[modality],
+                batch.label_shares,
+                multi_label=self.multi_label,
+                weights=batch.weights,
             )
             for modality in MODALITIES
         }

@@ -60,6 +60,9 @@ class Batch:
         targets: Multi-hot labels over the classes seen so far, bool, shape [B, C].
         from_memory: Which clips arrived in earlier tasks, bool, shape [B]; see `of_old_classes`.
         indices: Clip indices in the store, int64, shape [B].
+        weights: Weights of the clips, float64, shape [B]; None if all are 1.
+        shares: Shares of the labels, float64, shape [B, C]; None if all labels are certain.
+        background: Which clips have none of the classes, bool, shape [B]; None if no clip is one.
     """
 
     audio: Tensor
@@ -67,6 +70,20 @@ class Batch:
     targets: Tensor
     from_memory: Tensor
     indices: IntArray
+    weights: Tensor | None = None
+    shares: Tensor | None = None
+    background: Tensor | None = None
+
+    @property
+    def label_shares(self) -> Tensor:
+        """The shares of the labels, or ``targets`` if all labels are certain, shape [B, C]."""
+        return self.targets if self.shares is None else self.shares
+
+    @property
+    def counted(self) -> Tensor:
+        """What each clip adds to the number of clips of each class, shape [B, C]."""
+        shares = self.label_shares
+        return shares if self.weights is None else self.weights.unsqueeze(1) * shares
 
     @property
     def labels(self) -> Tensor:
@@ -94,7 +111,8 @@ class TaskData:
         earlier: Indices of all training clips of earlier tasks; only for methods with
             ``replays_everything``, empty for all others.
         batches: Yields batches of the given clips in the given order, without augmentation.
-        class_of: Returns the class that each clip counts for in memory (`TaskClips.class_of`).
+        class_of: Returns the class that each clip counts for in memory (`TaskClips.class_of`); -1
+            for background.
         sources: Returns the recordings that each clip was cut from.
         features: Returns the vectors of `Method.embed` of clips, float32, shape [N, E].
         bytes_per_clip: Bytes needed to store one clip in memory.
@@ -132,6 +150,8 @@ class Method(nn.Module, ABC):
         name: Name on the command line; set by `cign.methods.register_method`.
         Options: Dataclass of its options.
         supports_multi_label: Whether it can learn clips with several labels.
+        supports_weights: Whether it can learn clips with weights and with shares of labels.
+        supports_background: Whether it can learn clips with none of the classes.
         uses_memory: Whether it uses exemplars of old classes.
         needs_memory: Whether it requires exemplars of old classes.
         needs_whole_batch: Why the loss needs all clips of a batch at once, so that several
@@ -159,6 +179,8 @@ class Method(nn.Module, ABC):
     name: ClassVar[str]
     Options: ClassVar[type]
     supports_multi_label: ClassVar[bool] = True
+    supports_weights: ClassVar[bool] = False
+    supports_background: ClassVar[bool] = False
     uses_memory: ClassVar[bool] = True
     needs_memory: ClassVar[bool] = False
     needs_whole_batch: ClassVar[str] = ""

@@ -124,6 +124,12 @@ def sums_of_views(method: Method) -> SumsOfViews | None:
     return method if isinstance(method, SumsOfViews) else None
 
 
+def num_background(method: Method) -> float:
+    """Number of background clips that the method learned, each counted by its weight."""
+    sums = sums_of_views(method)
+    return 0.0 if sums is None else sums.num_background
+
+
 def has_maps(method: Method) -> bool:
     """Whether predictions of the method localise each class in space and time."""
     return isinstance(method, HasMaps) and method.has_maps

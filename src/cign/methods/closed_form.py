@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from cign.methods.background import WithBackground
 from cign.methods.base import Batch, Setup, TaskData
 from cign.methods.clip_records import ClipRecords, ScoredLosses
 from cign.methods.closed_form_options import ClosedFormOptions
@@ -34,7 +35,7 @@ from cign.networks.token_ridge import TokenStatistics, assign_tokens, with_colum
 from cign.vocabulary import UNIMODAL
 
 
-class ClosedForm(OnePass):
+class ClosedForm(WithBackground, OnePass):
     """A method that stores sums over clips instead of clips.
 
     It satisfies the protocols `cign.methods.capabilities.Updatable` and ``SumsOverClips``.
@@ -43,8 +44,12 @@ class ClosedForm(OnePass):
     Options: ClassVar[type] = ClosedFormOptions
     options: ClosedFormOptions
     sums_over_clips: ClassVar[frozenset[str]] = frozenset(
-        {"whole_gram", "whole_cross", "single_gram", "single_cross", "class_clips"}
+        {
+            *("whole_gram", "whole_cross", "single_gram", "single_cross", "class_clips"),
+            *("whole_background", "single_background", "background_clips"),
+        }
     )
+    supports_weights: ClassVar[bool] = True
     class_clips: Tensor
 
     def __init__(self, setup: Setup, options: Any) -> None:
@@ -92,7 +97,10 @@ class ClosedForm(OnePass):
         return self.of(modality).setting.ridge
 
     def gram(self, modality: str) -> Tensor:
-        """The Gram matrix of a modality's features, shape [W, W]; use its lower triangle only."""
+        """The Gram matrix of a modality's features, shape [W, W]; use its lower triangle only.
+
+        Without background, whose features are no sign that a clip is of a known class.
+        """
         setting = self.of(modality).setting
         return self.of(modality).statistics_of(setting.view).gram(setting.token_share)
 
@@ -125,9 +133,11 @@ class ClosedForm(OnePass):
     def absorb(self, batch: Batch) -> None:
         """Add clips to the sums."""
         both = self.tokens(batch.audio, batch.visual)
-        for modality, tokens in zip(UNIMODAL, both, strict=True):
-            self.of(modality).absorb(tokens, batch.targets)
-        self.class_clips += batch.targets.sum(dim=0).to(self.class_clips)
+        self.class_clips += batch.counted.sum(dim=0).to(self.class_clips)
+        for labels, weights, rows in self.parts_of(batch):
+            for modality, tokens in zip(UNIMODAL, both, strict=True):
+                some = tokens if rows is None else tokens[rows]
+                self.of(modality).absorb(some, labels, weights)
 
     def after_task(self, data: TaskData) -> None:
         """Select the settings with the task's clips, record the clips, and solve the sums."""
@@ -167,7 +177,7 @@ class ClosedForm(OnePass):
         """
         solved = [
             solve_ridge(
-                self.gram(modality),
+                self.of(modality).fitted_gram,
                 self.cross(modality),
                 self.ridge_of(modality),
                 f"modality {modality}",

@@ -11,19 +11,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cign.data.tasks import IntArray
 from cign.methods.base import Batch, TaskData
 from cign.methods.clip_records import ScoredLosses
 from cign.methods.closed_form_options import ClosedFormOptions
+from cign.methods.loss_weights import loss_weights, num_scored_classes, weights_by_class
 from cign.methods.modality_ridge import ModalityRidge
-from cign.methods.selection import (
-    chosen_clips,
-    loss_weights,
-    losses_of_settings,
-    num_scored_classes,
-)
+from cign.methods.selection import chosen_clips, losses_of_settings
 from cign.networks.encoder import TokenShape
 from cign.networks.leave_out import ClipRows, LeftOut, positions, scores_without
 from cign.networks.views import View
@@ -43,6 +41,9 @@ class ScoredClips:
         batches: The clips.
         sets: Positions of the clips to score and to leave out.
         targets: Labels, shape [B, C].
+        shares: Shares of the labels; ``targets`` if all labels are certain.
+        counted: What each clip adds to the number of clips of each class, shape [B, C].
+        clip_weights: Weights of the clips, shape [B]; None if all are 1.
         counts: For each scored clip, the clips of each class that remain without its sources;
             shape [B, C].
         class_clips: Clips of each class in all tasks, shape [C].
@@ -52,6 +53,9 @@ class ScoredClips:
     batches: Sequence[Batch]
     sets: Sequence[LeftOut]
     targets: Tensor
+    shares: Tensor
+    counted: Tensor
+    clip_weights: Tensor | None
     counts: Tensor
     class_clips: Tensor
 
@@ -68,7 +72,19 @@ class ScoredClips:
     @property
     def weights(self) -> Tensor:
         """Weights of the losses of the scored clips; see `loss_weights`."""
-        return loss_weights(self.targets[self.scored], self.counts[self.scored])
+        return loss_weights(self.counted[self.scored], self.counts[self.scored])
+
+    def fitted(self, *, multi_label: bool) -> Tensor:
+        """What the losses of the scored clips compare scores with, shape [b, C].
+
+        Each label of a clip of one uncertain class takes the part that its class has in the
+        weight of the clip's loss, so that copies with the single labels have the same loss.
+        """
+        if multi_label or self.shares.dtype == torch.bool:
+            return self.shares[self.scored]
+        parts = weights_by_class(self.counted[self.scored], self.counts[self.scored])
+        totals = parts.sum(dim=1, keepdim=True)
+        return parts / totals.where(totals > 0, 1.0)
 
     @property
     def set_of_clip(self) -> Tensor:
@@ -79,7 +95,7 @@ class ScoredClips:
     @property
     def num_classes(self) -> int:
         """Number of classes whose loss can be measured."""
-        return num_scored_classes(self.targets[self.scored], self.counts[self.scored])
+        return num_scored_classes(self.counted[self.scored], self.counts[self.scored])
 
 
 def clips_to_score(
@@ -99,30 +115,64 @@ def clips_to_score(
     settings = options.settings
     if settings.size == 1 or options.most_selecting == 0 or len(data.new) == 0:
         return None
+    new = without_background(data)
     num_rows = 1 + (options.num_single if any(settings.token_shares) else 0)
     num_tokens = max(shape.num_audio_tokens, shape.num_visual_tokens)
     fitting = SELECTION_BYTES // (4 * options.width * (num_tokens + num_rows))
     sets = chosen_clips(
-        data.class_of(data.new).tolist(),
-        data.sources(data.new),
+        data.class_of(new).tolist(),
+        data.sources(new),
         min(options.most_selecting, fitting),
         LARGE_SHARE * options.width / num_rows,
     )
     used, sets = positions(sets)
-    batches = list(data.batches(data.new[used]))
-    targets = torch.cat([batch.targets for batch in batches])
+    batches = list(data.batches(new[used]))
+    counted = torch.cat([batch.counted for batch in batches])
     counts = class_clips.expand(len(used), -1).clone()
     for left_out in sets:
-        counts[list(left_out.scored)] -= targets[list(left_out.clips)].sum(dim=0).to(counts)
+        counts[list(left_out.scored)] -= counted[list(left_out.clips)].sum(dim=0).to(counts)
     clips = ScoredClips(
-        rows=used,
+        rows=np.flatnonzero(np.isin(data.new, new))[used].tolist(),
         batches=batches,
         sets=sets,
-        targets=targets,
+        targets=torch.cat([batch.targets for batch in batches]),
+        shares=torch.cat([batch.label_shares for batch in batches]),
+        counted=counted,
+        clip_weights=weights_of(batches),
         counts=counts,
         class_clips=class_clips,
     )
     return clips if clips.num_classes else None
+
+
+def without_background(data: TaskData) -> IntArray:
+    """The new clips of a task, without background clips that share no source with another clip.
+
+    The others are left out together with the clips of their sources.
+    """
+    is_background = data.class_of(data.new) < 0
+    if not is_background.any():
+        return data.new
+    sources = data.sources(data.new)
+    labelled = zip(sources, is_background, strict=True)
+    named = {name for of_clip, background in labelled if not background for name in of_clip}
+    used = [not named.isdisjoint(of_clip) for of_clip in sources]
+    chosen: IntArray = data.new[used]
+    return chosen
+
+
+def weights_of(batches: Sequence[Batch]) -> Tensor | None:
+    """Weights of the clips of some batches, shape [B]; None if all are 1."""
+    if all(batch.weights is None for batch in batches):
+        return None
+    return torch.cat(
+        [
+            torch.ones(len(batch.targets), dtype=torch.float64, device=batch.targets.device)
+            if batch.weights is None
+            else batch.weights
+            for batch in batches
+        ]
+    )
 
 
 def add_losses(
@@ -213,16 +263,23 @@ def _losses(
 ) -> Tensor:
     """Losses of all ridges and what follows them, [ridges, taus, temperatures, powers, B]."""
     sums, scored = one.statistics_of(view), clips.scored
-    fitted, weights = sums.fitted_rows(features, shares, token_share, rounding=one.rounding)
-    rows = ClipRows(fitted=fitted, weights=weights, tokens=features, targets=clips.targets)
-    of_ridges = scores_without(
-        sums.gram(token_share), sums.cross(token_share), one.settings.ridges, rows, clips.sets
+    fitted, weights = sums.fitted_rows(
+        features, shares, token_share, weights=clips.clip_weights, rounding=one.rounding
     )
+    rows = ClipRows(fitted=fitted, weights=weights, tokens=features, targets=clips.shares)
+    of_ridges = scores_without(
+        sums.fitted_gram(token_share),
+        sums.cross(token_share),
+        one.settings.ridges,
+        rows,
+        clips.sets,
+    )
+    wanted = clips.fitted(multi_label=multi_label)
     losses = [
         losses_of_settings(
             scores[scored],
             shares[scored],
-            clips.targets[scored],
+            wanted,
             clips.class_clips,
             clips.of_task,
             one.settings,

@@ -32,6 +32,13 @@ class SumsOfViews(Protocol):
     def num_classes(self) -> int:
         """C."""
 
+    @property
+    def num_background(self) -> float:
+        """Number of background clips."""
+
+    def count_background(self, number: float) -> None:
+        """Add a number of background clips, for which there must be sums if it is not 0."""
+
     def of(self, modality: str) -> ModalityRidge:
         """The ridge regression of a modality."""
 

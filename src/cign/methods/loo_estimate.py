@@ -17,9 +17,12 @@ import torch
 from torch import Tensor
 
 from cign.layers.rounding import rounded_products
+from cign.methods.base import Batch
 from cign.methods.closed_form_options import DTYPES
 from cign.methods.closed_form_output import output_from_scores
+from cign.methods.leave_one_out import weights_of
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, SumsOfViews
+from cign.methods.loss_weights import PART_OF_CLIP
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.output import ByModality, with_fusion
 from cign.methods.selection import balance, pooled_scores
@@ -83,7 +86,7 @@ class _Found:
 
     Attributes:
         scores: Scores of clips for ``audio`` and ``visual``, [n, C].
-        targets: Labels, [n, C].
+        targets: The most likely labels, [n, C].
         counts: Clips of each class without the clip's sources, [n, C].
         sums: Sum over clips of pooled features and labels, [W, C].
     """
@@ -102,7 +105,7 @@ class _Found:
         return LeftOutPredictions(
             probabilities=found,
             targets=self.targets,
-            has_class_left=((self.counts > 0) | self.targets.logical_not()).all(dim=1),
+            has_class_left=((self.counts > PART_OF_CLIP) | self.targets.logical_not()).all(dim=1),
             is_singular=torch.stack([found[m].isnan().any(dim=1) for m in MODALITIES]).any(dim=0),
             are_all=all(
                 _difference(self.sums[m], _whole_cross(method, m), method.class_clips)
@@ -159,7 +162,7 @@ def _in_batches(sets: Sequence[LeftOut], size: int) -> Iterator[list[LeftOut]]:
 
 def _sums_without(method: SumsOfViews, clips: ClipsToLeaveOut, shared: tuple[int, ...]) -> _Sums:
     """The method's sums without some clips, which are read one batch at a time."""
-    gram = {m: method.gram(m) for m in UNIMODAL}
+    gram = {m: method.of(m).fitted_gram for m in UNIMODAL}
     cross = {m: method.cross(m) for m in UNIMODAL}
     counts = method.class_clips
     if not shared:
@@ -175,8 +178,11 @@ def _sums_without(method: SumsOfViews, clips: ClipsToLeaveOut, shared: tuple[int
         for modality, tokens in zip(UNIMODAL, both, strict=True):
             one = method.of(modality)
             pieces = one.pieces(one.setting.view, tokens)
-            gone[modality].absorb(pieces, batch.targets, rounding=one.rounding)
-        counts = counts - batch.targets.sum(dim=0)
+            # Background is subtracted from G + G_b, where it has no labels, like any other clip.
+            gone[modality].absorb(
+                pieces, batch.label_shares, weights=batch.weights, rounding=one.rounding
+            )
+        counts = counts - batch.counted.sum(dim=0)
     for modality in UNIMODAL:
         share = method.of(modality).setting.token_share
         gram[modality] = gram[modality] - gone[modality].gram(share)
@@ -194,10 +200,11 @@ def _score(
     """Score the clips of some sets, and fill in their results."""
     used, moved = positions(sets)
     batches = list(clips.batches(clips.indices[used]))
-    targets = torch.cat([batch.targets for batch in batches])
+    targets = torch.cat([likely_labels(batch) for batch in batches])
+    counted = torch.cat([batch.counted for batch in batches])
     counts = sums.counts.expand(len(used), -1).clone()
     for left_out in moved:
-        counts[list(left_out.scored)] -= targets[list(left_out.without)].sum(dim=0).to(counts)
+        counts[list(left_out.scored)] -= counted[list(left_out.without)].sum(dim=0).to(counts)
     at = torch.tensor([i for left_out in moved for i in left_out.scored]).to(targets.device)
     rows = torch.tensor(used).to(targets.device)[at]
     found.targets[rows], found.counts[rows] = targets[at], counts[at]
@@ -205,7 +212,7 @@ def _score(
     for modality, parts in zip(UNIMODAL, zip(*tokens, strict=True), strict=True):
         one = method.of(modality)
         setting = one.setting
-        clip_rows, shares, pooled = _rows(one, parts, targets)
+        clip_rows, shares, pooled = _rows(one, parts, batches)
         ((_, scores),) = scores_without(
             sums.gram[modality], sums.cross[modality], [setting.ridge], clip_rows, moved
         )
@@ -214,19 +221,28 @@ def _score(
         pooled_of_clips = pooled_scores(balanced, shares[at], setting.assignment_temperature)
         found.scores[modality][rows] = pooled_of_clips
         with rounded_products(one.rounding):  # as in `TokenStatistics.absorb`
-            product = pooled[at].T @ targets[at].to(pooled)
+            product = pooled[at].T @ counted[at].to(pooled)
         found.sums[modality].add_(product.to(torch.float64))
 
 
+def likely_labels(batch: Batch) -> Tensor:
+    """Labels to compare predictions with, bool, shape [B, C]; see `cign.data.clips.Clip`."""
+    if batch.shares is None:
+        return batch.targets
+    first = batch.shares.argmax(dim=1, keepdim=True)
+    is_first = torch.zeros_like(batch.targets).scatter(1, first, value=True)
+    return (is_first | (batch.shares == 1.0)) & batch.targets
+
+
 def _rows(
-    one: ModalityRidge, parts: Sequence[Tensor], targets: Tensor
+    one: ModalityRidge, parts: Sequence[Tensor], batches: Sequence[Batch]
 ) -> tuple[ClipRows, Tensor, Tensor]:
     """The rows of clips in the sums and their features in prediction, at the selected setting.
 
     Args:
         one: The modality.
         parts: Tokens, batch by batch, shape [b, N, D] each.
-        targets: Labels, shape [n, C].
+        batches: The batches.
 
     Returns:
         The rows, u_n [n, N], and the pooled features [n, W] of the cross-correlation.
@@ -234,9 +250,17 @@ def _rows(
     setting = one.setting
     view, sums, random = setting.view, one.statistics_of(setting.view), one.projection(setting.view)
     fitted, weights, features, shares, pooled = [], [], [], [], []
+    of_clips, begin = weights_of(batches), 0
     for part in parts:
         for some, u in one.pieces(view, part):
-            rows, roots = sums.fitted_rows(some, u, setting.token_share, rounding=one.rounding)
+            rows, roots = sums.fitted_rows(
+                some,
+                u,
+                setting.token_share,
+                weights=None if of_clips is None else of_clips[begin : begin + len(some)],
+                rounding=one.rounding,
+            )
+            begin += len(some)
             fitted.append(rows)
             weights.append(roots)
             shares.append(u)
@@ -249,6 +273,6 @@ def _rows(
         fitted=torch.cat(fitted),
         weights=torch.cat(weights),
         tokens=torch.cat(features),
-        targets=targets,
+        targets=torch.cat([batch.label_shares for batch in batches]),
     )
     return rows_of_clips, torch.cat(shares), torch.cat(pooled)

@@ -106,16 +106,29 @@ class ModalityRidge(nn.Module):
         """Whether factors of products are rounded to bfloat16."""
         return self.options.precision == "bfloat16"
 
-    def absorb(self, tokens: Tensor, targets: Tensor) -> None:
+    @property
+    def fitted_gram(self) -> Tensor:
+        """G + G_b of the selected setting, shape [W, W]; use its lower triangle only."""
+        return self.statistics_of(self.setting.view).fitted_gram(self.setting.token_share)
+
+    def make_background(self) -> None:
+        """Make room for sums over background clips."""
+        for view in self.settings.views:
+            self.statistics_of(view).make_background()
+
+    def absorb(self, tokens: Tensor, targets: Tensor | None, weights: Tensor | None = None) -> None:
         """Add clips to the sums of all views.
 
         Args:
             tokens: Shape [B, N, D].
-            targets: Multi-hot labels, shape [B, C].
+            targets: Labels or their shares, shape [B, C]; None for background.
+            weights: Weights of the clips, shape [B]; None if all are 1.
         """
         for view in self.settings.views:
             pieces = self.pieces(view, tokens)
-            self.statistics_of(view).absorb(pieces, targets, rounding=self.rounding)
+            self.statistics_of(view).absorb(
+                pieces, targets, weights=weights, rounding=self.rounding
+            )
 
     def pieces(self, view: View, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Features and shares of a view, for as many clips as fit a cache.

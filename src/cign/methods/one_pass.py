@@ -61,7 +61,8 @@ class OnePass(Method):
         phases = [Phase(name="statistics", indices=data.new, options=once, updates=False)]
         if self.adaptation is not None and data.num_old == 0:
             options = self.options.adaptation
-            phases.insert(0, Phase(name="adaptation", indices=data.new, options=options))
+            of_classes = data.new[data.class_of(data.new) >= 0]
+            phases.insert(0, Phase(name="adaptation", indices=of_classes, options=options))
         return phases
 
     def learn(self, batch: Batch, phase: Phase) -> Losses | None:

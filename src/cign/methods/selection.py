@@ -201,7 +201,7 @@ def losses_of_settings(
     Args:
         scores: Scores of tokens without the clip's sources, shape [B, N, C].
         shares: u_n, shape [B, N].
-        targets: Multi-hot labels, shape [B, C].
+        targets: Multi-hot labels, or what is fitted in their place, shape [B, C].
         class_clips: Clips of each class in all tasks, shape [C].
         of_task: Which classes have clips in the task, shape [C].
         settings: The settings.
@@ -238,24 +238,6 @@ def clip_losses(
         return binary_cross_entropy(logits, targets.to(logits), reduction="none").mean(dim=-1)
     logarithms = (scores / temperature).log_softmax(dim=-1)
     return -(logarithms * targets.to(logarithms)).sum(dim=-1)
-
-
-def loss_weights(targets: Tensor, counts: Tensor) -> Tensor:
-    """Weights of the losses of clips, shape [B]: their sum is the sum over classes of mean losses.
-
-    A clip counts once for each of its classes that has a clip left without it.
-
-    Args:
-        targets: Multi-hot labels, shape [B, C].
-        counts: Clips of each class that remain without the clip's sources, shape [B, C].
-    """
-    usable = targets.to(torch.float64) * (counts > 0)
-    return (usable / usable.sum(dim=0).clamp_min(1.0)).sum(dim=1)
-
-
-def num_scored_classes(targets: Tensor, counts: Tensor) -> int:
-    """Number of classes with a clip whose loss has a weight above 0."""
-    return int(((targets > 0) & (counts > 0)).any(dim=0).sum())
 
 
 def chosen_clips(

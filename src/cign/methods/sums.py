@@ -82,6 +82,7 @@ def add_sums(one: SumsOfViews, other: SumsOfViews, columns: Sequence[int]) -> No
             sums = one.of(modality).statistics_of(view)
             sums.add(other.of(modality).statistics_of(view), where)
     one.class_clips = one.class_clips.index_add(0, where, other.class_clips.to(device))
+    one.count_background(other.num_background)
 
 
 def add_tallies(one: SumsOfViews, other: SumsOfViews) -> None:
@@ -133,15 +134,13 @@ def _places(one: SumsOfViews, other: SumsOfViews) -> list[Sequence[int]]:
 
 def same_sums(one: SumsOfViews, other: SumsOfViews) -> bool:
     """Whether the sums of two methods are equal, as if they had learned the same clips."""
-    return all(
-        torch.equal(mine, theirs.to(mine.device))
-        for modality in UNIMODAL
-        for mine, theirs in zip(
-            one.of(modality).statistics.buffers(),
-            other.of(modality).statistics.buffers(),
-            strict=True,
-        )
-    )
+    for modality in UNIMODAL:
+        mine, theirs = (dict(m.of(modality).statistics.named_buffers()) for m in (one, other))
+        if mine.keys() != theirs.keys() or not all(
+            torch.equal(sums, theirs[name].to(sums.device)) for name, sums in mine.items()
+        ):
+            return False
+    return True
 
 
 def _measured(method: SumsOfViews) -> dict[str, tuple[float | None, ...]]:

@@ -32,6 +32,11 @@ class TokenStatistics(nn.Module):
         whole:   G_w += F F^T                    Q_w += F y^T
         single:  G_s += sum_n v_n f_n f_n^T      Q_s += sum_n v_n f_n y^T
 
+    A clip of weight w adds w times these terms: w = k stands for k copies. The entries of y are the
+    shares of the labels. Background, clips with y = 0, is summed in matrices of its own, G_b, which
+    exist only if there are such clips: the solution uses G + G_b (`fitted_gram`), and G remains the
+    sum over clips of the classes.
+
     For any s in [0, 1], G = (1 - s) G_w + s G_s and Q = (1 - s) Q_w + s Q_s give the solution that
     minimises, over all clips, (1 - s) |F X - y|^2 + s sum_n v_n |f_n X - y|^2 + ridge |X|^2: s = 0
     fits the mean score of a clip to its label, s = 1 the score of every token. v_n are the u_n of
@@ -88,9 +93,14 @@ class TokenStatistics(nn.Module):
             other: Sums of the same width and kinds, over the same features.
             columns: Column here of each class of ``other``, int64, shape [C'].
         """
+        if other.has_background:
+            self.make_background()
         for kind in self.kinds:
             gram, cross = getattr(self, f"{kind}_gram"), getattr(self, f"{kind}_cross")
             more = getattr(other, f"{kind}_cross").to(cross)
+            if other.has_background:
+                ours, name = getattr(self, f"{kind}_background"), f"{kind}_background"
+                setattr(self, name, ours + getattr(other, name).to(ours))
             setattr(self, f"{kind}_gram", gram + getattr(other, f"{kind}_gram").to(gram))
             setattr(self, f"{kind}_cross", cross.index_add(1, columns, more))
 
@@ -99,9 +109,27 @@ class TokenStatistics(nn.Module):
         for name, values in self.named_buffers():
             setattr(self, name, values - getattr(other, name).to(values))
 
+    @property
+    def has_background(self) -> bool:
+        """Whether there are sums over background clips."""
+        return hasattr(self, "whole_background")
+
+    def make_background(self) -> None:
+        """Add sums of zeros for background clips, unless there are some."""
+        if self.has_background:
+            return
+        for kind in self.kinds:
+            zeros = torch.zeros_like(getattr(self, f"{kind}_gram"))
+            self.register_buffer(f"{kind}_background", zeros)
+
     def gram(self, token_share: float) -> Tensor:
         """G for s = ``token_share``, [W, W]; use its lower triangle only."""
         return self._mixed("gram", token_share)
+
+    def fitted_gram(self, token_share: float) -> Tensor:
+        """G + G_b for s = ``token_share``, [W, W]; use its lower triangle only."""
+        gram = self.gram(token_share)
+        return gram + self._mixed("background", token_share) if self.has_background else gram
 
     def cross(self, token_share: float) -> Tensor:
         """Q for s = ``token_share``, [W, C]."""
@@ -115,7 +143,12 @@ class TokenStatistics(nn.Module):
         return (1.0 - token_share) * whole + token_share * single
 
     def absorb(
-        self, pieces: Iterable[tuple[Tensor, Tensor]], targets: Tensor, *, rounding: bool = False
+        self,
+        pieces: Iterable[tuple[Tensor, Tensor]],
+        targets: Tensor | None,
+        *,
+        weights: Tensor | None = None,
+        rounding: bool = False,
     ) -> None:
         """Add clips in place; products use the precision of features, sums are in float64.
 
@@ -123,36 +156,54 @@ class TokenStatistics(nn.Module):
             pieces: f_n and u_n of some clips at a time, shapes [b, N, W] and [b, N]. Each piece is
                 processed before the next is requested: the features of all clips need not be in
                 memory at once, and those of a few clips stay in the processor cache.
-            targets: Multi-hot labels of all clips, shape [B, C].
+            targets: Labels of all clips or their shares, shape [B, C]; None for background.
+            weights: w of all clips, shape [B]; None if all are 1.
             rounding: Whether to round the float32 factors of the Gram matrices to bfloat16.
         """
+        what = "gram" if targets is not None else "background"
         rows: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds}
         means: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds}
+        begin = 0
         for features, shares in pieces:
+            of_piece = None if weights is None else weights[begin : begin + len(features)]
+            begin += len(features)
             for kind in self.kinds:
-                one, weights = self.rows(kind, features, shares)
-                means[kind].append((weights.unsqueeze(1) @ one).squeeze(1))
+                one, roots = self.rows(kind, features, shares, of_piece)
+                means[kind].append((roots.unsqueeze(1) @ one).squeeze(1))
                 flat = one.flatten(0, 1)
                 rows[kind].append(rounded(flat) if rounding else flat)
         with rounded_products(rounding):
             for kind in self.kinds:
-                add_gram_(getattr(self, f"{kind}_gram"), torch.cat(rows[kind]))
+                add_gram_(getattr(self, f"{kind}_{what}"), torch.cat(rows[kind]))
+                if targets is None:
+                    continue
                 mean = torch.cat(means[kind])
                 product = mean.T @ targets.to(mean.dtype)
                 getattr(self, f"{kind}_cross").add_(product.to(torch.float64))
 
-    def rows(self, kind: str, features: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+    def rows(
+        self, kind: str, features: Tensor, shares: Tensor, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The rows that clips add to a Gram matrix.
 
         Args:
             kind: ``whole`` or ``single``.
             features: f_n, shape [b, N, W].
             shares: u_n, shape [b, N].
+            weights: w, shape [b]; None if all are 1.
 
         Returns:
-            The rows, each with the square root of its weight: F [b, 1, W] or sqrt(v_n) f_n
-            [b, n, W]; and these roots, [b, 1] or [b, n].
+            The rows, each with the square root of its weight: sqrt(w) F [b, 1, W] or
+            sqrt(w v_n) f_n [b, n, W]; and these roots, [b, 1] or [b, n].
         """
+        rows, roots = self._rows(kind, features, shares)
+        if weights is None:
+            return rows, roots
+        factors = weights.to(rows).sqrt().unsqueeze(-1)
+        return rows * factors.unsqueeze(-1), roots * factors
+
+    def _rows(self, kind: str, features: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """`rows` of clips of weight 1."""
         if kind == "whole":
             return shares.unsqueeze(1) @ features, torch.ones_like(shares[:, :1])
         if self.num_single < shares.shape[1]:
@@ -164,7 +215,13 @@ class TokenStatistics(nn.Module):
         return features * roots.unsqueeze(-1), roots
 
     def fitted_rows(
-        self, features: Tensor, shares: Tensor, token_share: float, *, rounding: bool = False
+        self,
+        features: Tensor,
+        shares: Tensor,
+        token_share: float,
+        *,
+        weights: Tensor | None = None,
+        rounding: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """All rows of clips in the sums for s = ``token_share``, and the factors of their labels.
 
@@ -172,6 +229,7 @@ class TokenStatistics(nn.Module):
             features: f_n, shape [b, N, W].
             shares: u_n, shape [b, N].
             token_share: s.
+            weights: w, shape [b]; None if all are 1.
             rounding: As for `absorb`.
 
         Returns:
@@ -180,13 +238,13 @@ class TokenStatistics(nn.Module):
         parts = [(math.sqrt(1.0 - token_share), "whole")]
         if token_share > 0:
             parts.append((math.sqrt(token_share), "single"))
-        found = [(root, *self.rows(kind, features, shares)) for root, kind in parts]
+        found = [(root, *self.rows(kind, features, shares, weights)) for root, kind in parts]
         return (
             torch.cat(
                 [root * (rounded(rows) if rounding else rows).to(rows) for root, rows, _ in found],
                 dim=1,
             ),
-            torch.cat([root * weights for root, _, weights in found], dim=1),
+            torch.cat([root * roots for root, _, roots in found], dim=1),
         )
 
 
