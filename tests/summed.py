@@ -1,10 +1,12 @@
 """Closed-form methods that learned clips of some classes, for tests of operations on their sums."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from cign.data.clips import Clip
 from cign.data.media.decode import MediaSpec
 from cign.methods.base import Batch
 from cign.saved_model.model import Model
@@ -82,15 +84,20 @@ def model_of(classes, seed=1, *, groups=None, options=None, kept=True, **setup):
     )
 
 
+def listed(row, *labels):
+    """A training clip of a list."""
+    return Clip(id=str(row), path=Path(str(row)), labels=labels, split="train")
+
+
 class MoreClips:
     """Three clips of a new class, without a store."""
 
     def __init__(self, model):
         self.kept = self.validation = np.zeros(0, dtype=np.int64)
         self.source, self.learned = model.kept.source, np.arange(3)
-        self.labels, self.order = [("new",)] * model.kept.num_clips, ("new",)
-        self.ids = self.sources = tuple(map(str, range(model.kept.num_clips)))
-        self.hashes = hashes_of(self.ids)
+        self.order = ("new",)
+        self.clips = [listed(row, "new") for row in range(model.kept.num_clips)]
+        self.hashes = hashes_of(range(model.kept.num_clips))
         self.notes, self.list_hash = (), "0"
 
 

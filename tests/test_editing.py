@@ -16,7 +16,7 @@ from cign.training.scoring import score_clips
 from cign.updating.edits import add_clips, remove_class, rename_class
 from cign.updating.new_classes import check_name
 from refusals import input_error, run_error
-from summed import hashes_of
+from summed import hashes_of, listed
 from toy import toy_loop, toy_tokens
 from toy_model import NAMES, same_answers, scores, toy_kept, toy_model
 
@@ -106,9 +106,8 @@ def test_singular_sums_leave_the_model_as_it_was(model, monkeypatch):
 class FakeClips:
     """Three clips of a new class, without a store."""
 
-    notes, order, ids, list_hash = (), ("new",), list("abc"), "0"
-    labels = [("new",)] * 3
-    sources, hashes = tuple("abc"), hashes_of("abc")
+    notes, order, list_hash = (), ("new",), "0"
+    clips, hashes = tuple(listed(row, "new") for row in range(3)), hashes_of("abc")
     learned, validation, kept = np.arange(3), np.zeros(0, int), np.zeros(0, int)
 
     source = ArraySource(lambda i: toy_tokens()[1][i], lambda i: toy_tokens()[2][i], 0)
@@ -145,7 +144,7 @@ def score_clips_of(kept):
 class SeveralLabels(FakeClips):
     """Clips of a class that is known and one that is not."""
 
-    labels = [("class 1", "new")] * 3
+    clips = tuple(listed(row, "class 1", "new") for row in range(3))
 
 
 def test_clips_of_several_labels_are_learned_where_a_model_has_them(model):

@@ -19,7 +19,7 @@ from cign.updating.learned_clips import ClipsToForget
 from cign.updating.merging import merge_models
 from cign.updating.resolving import resolve_model
 from cign.vocabulary import MODALITIES, UNIMODAL
-from summed import NUM_CLASSES, batch, clips, hashes_of
+from summed import NUM_CLASSES, batch, clips, hashes_of, listed
 from toy import FIXED, toy_method
 
 NUM_MODELS = 3
@@ -49,9 +49,8 @@ class Clips:
     def __init__(self, rows):
         rows = np.array(rows)
         self.source = ArraySource(lambda i: AUDIO[rows[i]], lambda i: VISUAL[rows[i]], 0)
-        self.labels = [(NAMES[CLASS_OF[row]],) for row in rows]
+        self.clips = [listed(row, NAMES[CLASS_OF[row]]) for row in rows]
         self.order, self.notes, self.list_hash = NAMES, (), "0"
-        self.ids = self.sources = tuple(map(str, rows))
         self.hashes = hashes_of(rows)
         self.learned, self.kept = np.arange(len(rows)), np.zeros(0, dtype=np.int64)
         self.validation = self.kept

@@ -154,6 +154,14 @@ def classifier(**changes):
     return ClipClassifier(**{**how, **changes})
 
 
+def test_classes_may_have_names_that_lists_read_otherwise(files):
+    X, y = files("train")
+    names = dict(zip(sorted(set(y)), ("none", "a:0.5", "scene:1", "_background"), strict=True))
+    model = classifier().fit(X, [names[name] for name in y])
+    assert set(model.predict(X[:4])) <= set(names.values())
+    assert model.predict_proba(X[:4]).shape == (4, 4)
+
+
 def test_clips_are_learned_and_predicted_from_their_paths(files, tiny):
     X, y = files("train")
     model = classifier().fit(X, y)

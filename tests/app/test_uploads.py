@@ -9,6 +9,7 @@ from cign.app.look import STYLE
 from cign.app.serving import fetches, is_local, listen
 from cign.app.uploads import Sessions, check_upload, lay_out, num_set_aside, shown_size
 from cign.cli.arguments import num_bytes
+from cign.data.formats import read_source
 from cign.errors import InputError
 from refusals import input_error
 
@@ -43,6 +44,14 @@ def test_one_clip_in_five_is_set_aside(given, aside, tmp_path):
     assert {row["labels"] for row in rows} == {"a bell"}
     assert [row["split"] for row in rows] == ["train"] * (given - aside) + ["val"] * aside
     assert (table.parent / rows[0]["path"]).read_text() == "clip 0.MP4"
+
+
+@pytest.mark.parametrize("name", ["none", "a:0.5", "scene:1", "_background", "16:9"])
+def test_a_name_like_a_share_or_like_background_is_a_class(name, tmp_path):
+    table = lay_out(name, clips_in(tmp_path / "up", 3), tmp_path / "work")
+    found = read_source(table, min_classes=1, require_train=False)
+    assert found.class_names == (name,)
+    assert not any(clip.shares for clip in found.clips)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Models with several labels, of trained encoders, with added classes; files to check on."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from cign.backbones.registry import load_backbone
 from cign.data.batches import ArraySource
+from cign.data.clips import Clip
 from cign.export.checking import compare, rendered_clips, scores_of
 from cign.export.exporting import export_model
 from cign.export.predictor import OUTPUTS, in_float32, predictor_of
@@ -117,9 +119,10 @@ def test_the_network_of_a_model_that_holds_its_encoders_and_learned_more():
     )
     none = np.zeros(0, dtype=np.int64)
     clips = NewClips(
-        labels=[("d",)] * 3 + [("a",)] * 3,
-        ids=list("123456"),
-        sources=list("123456"),
+        clips=[
+            Clip(id=str(row), path=Path(str(row)), labels=(name,), split="train")
+            for row, name in enumerate("dddaaa")
+        ],
         list_hash="0",
         order=("d", "a"),
         source=ArraySource(lambda i: audio[i], lambda i: visual[i], 0),

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from cign.data.formats.label_texts import label_text
 from cign.data.media.recognition import is_media
 from cign.errors import InputError
 from cign.saved_model.validation_clips import KEPT_PER_CLASS
@@ -79,7 +80,8 @@ def lay_out(name: str, clips: Sequence[Path], folder: Path) -> Path:
         for number, clip in enumerate(clips):
             place = f"{number:03d}-{clip.stem[:60]}{clip.suffix.lower()}"
             (folder / place).hardlink_to(clip)
-            writer.writerow((place, name, "train" if number < first_aside else "val"))
+            split = "train" if number < first_aside else "val"
+            writer.writerow((place, label_text(name), split))
     return table
 
 

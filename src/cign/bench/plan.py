@@ -18,6 +18,7 @@ from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError
 from cign.methods import method_class
 from cign.runs.training_data import bytes_per_clip, training_clips
+from cign.runs.unusual_clips import check_weights, without_background
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +118,8 @@ def make_plan(
     budgets = {entry.name: _budgets(config, entry, plan.skipped) for entry in entries}
     for number, world in enumerate(worlds):
         clips = _Clips(config, world)
+        for entry in entries:
+            check_weights(method_class(entry.method), clips.table, f"store {world.name}")
         for tasks in config.tasks:
             for entry in entries:
                 if tasks not in config.tasks_of(entry.name):
@@ -213,6 +216,8 @@ def _runs(
         notes.append(f"one run for {' and '.join(spared)}, which do not change the final result")
     elif others := _different_counts(config, tasks, all_orders, all_seeds):
         notes.append(others)
+    if not cls.supports_background and world.store.table.num_background:
+        notes.append("learns no background, which is left out")
     backbone = backbone_of(config, entry, world)
     clip_bytes = bytes_per_clip(config.regime, backbone, world.store)
     runs = []
@@ -273,7 +278,7 @@ class _Clips:
     def __init__(self, config: BenchConfig, world: BenchStore) -> None:
         allow_missing = bool(config.settings.get("allow_missing"))
         self._arrival = config.arrival
-        self._table = world.store.table.clips
+        self.table = world.store.table.clips
         self._train = training_clips(world.store, allow_missing=allow_missing)
         self._counts: dict[tuple[Any, ...], IntArray] = {}
 
@@ -281,12 +286,13 @@ class _Clips:
         """Number of training clips of each class available to the memory, in class order, [C]."""
         key = (groups, seed if self._arrival.is_drawn else 0)
         if key not in self._counts:
-            labels = [clip.labels for clip in self._table]
+            labels = [clip.labels for clip in self.table]
             is_drawn = self._arrival.is_drawn
-            sources = [clip.source for clip in self._table] if is_drawn else None
+            sources = [clip.source for clip in self.table] if is_drawn else None
             clips = TaskClips.of(labels, TaskSequence(groups), sources)
-            clips = self._arrival.drawn(clips, self._train, seed)
-            taught = self._train[clips.arrival[self._train] >= 0]
+            train = without_background(clips, self._train)
+            clips = self._arrival.drawn(clips, train, seed)
+            taught = train[clips.arrival[train] >= 0]
             counts = np.bincount(clips.class_of(taught), minlength=sum(map(len, groups)))
             self._counts[key] = counts.astype(np.int64)
         return self._counts[key]

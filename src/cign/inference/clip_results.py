@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.clips import Clip
+from cign.data.formats.label_texts import NONE
 from cign.errors import InputError
 from cign.utils.files import replacing, write_text
 
@@ -69,7 +70,8 @@ class ClipResults:
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping of plain values per clip; probabilities are nested by class.
 
-        ``correct`` is None for a clip of unknown classes. A modality's label and probability are
+        ``correct`` is None for a clip of unknown classes, and for background, whose ``true_label``
+        is ``none``. A modality's label and probability are
         None if the clip lacks the modality.
         """
         known = set(self.class_names)
@@ -84,9 +86,11 @@ class ClipResults:
                 "start_s": clip.start_s,
                 "end_s": clip.end_s,
                 "split": clip.split,
-                "true_label": "|".join(clip.labels),
+                "true_label": "|".join(clip.likely_labels) or NONE,
                 "predicted_label": label,
-                "correct": None if known.isdisjoint(clip.labels) else label in clip.labels,
+                "correct": None
+                if known.isdisjoint(clip.likely_labels)
+                else label in clip.likely_labels,
                 "probability": _plain(self.probabilities["audio_visual"][i, chosen]),
                 "unknown": _plain(self.unknown[i]),
                 "is_unknown": None if self.is_unknown is None else bool(self.is_unknown[i]),

@@ -40,7 +40,7 @@ def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> 
     evidence = read_evidence(reader, source, indices)
     predictions = Predictions(
         clip_ids=[tested.clips[i].id for i in indices],
-        labels=[tested.clips[i].labels for i in indices],
+        labels=[tested.clips[i].likely_labels for i in indices],
         class_names=model.classes,
         task_sizes=(len(model.classes),),
     )
@@ -54,6 +54,11 @@ def evaluate_model(model: Model, tested: TestClips, out: Path | None = None) -> 
         unknown_clips = _Read(read_evidence(reader, source, unknown), *source.availability(unknown))
         result["open_set"] = _open_set(model, known_clips, unknown_clips, predictions)
         results.append(_clip_results(model, tested.clips, unknown, unknown_clips))
+    if len(tested.background):
+        rows = tested.background
+        clips = _Read(read_evidence(reader, source, rows), *source.availability(rows))
+        result["background"] = _background(model, clips)
+        results.append(_clip_results(model, tested.clips, rows, clips))
     if out is not None:
         joined(results).write(out)
     return result
@@ -146,6 +151,23 @@ class _Read:
         if found is None or not len(found[rows]):
             return None
         return float(100.0 * np.mean(found[rows]))
+
+
+def _background(model: Model, clips: _Read) -> dict[str, Any]:
+    """False alarms: background clips that the model does not call unknown.
+
+    Without a threshold it calls every clip one of its classes.
+    """
+    is_unknown, number = clips.above_threshold(model.unknown), len(clips.has_audio)
+    called = number if is_unknown is None else number - int(is_unknown.sum())
+    found = percent_interval(100.0 * called / number, number)
+    return {
+        "num_clips": number,
+        "called_known": called,
+        "percent": 100.0 * called / number,
+        "interval": None if found is None else list(found),
+        "threshold": model.unknown_threshold,
+    }
 
 
 def _open_set(

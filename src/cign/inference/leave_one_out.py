@@ -22,7 +22,7 @@ from cign.errors import InputError
 from cign.inference.evaluate import results_of
 from cign.inference.sources import LearnedClips
 from cign.methods import METHODS
-from cign.methods.capabilities import leaves_out
+from cign.methods.capabilities import leaves_out, num_background
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.saved_model.model import Model
 from cign.training.arrival import counted_predictions, reason_without
@@ -105,11 +105,8 @@ def predict_left_out(model: Model, learned: LearnedClips) -> LearnedPredictions:
     """
     method, leaving = model.method, leaves_out(model.method)
     assert leaving is not None
-    labels = [clip.labels for clip in learned.clips]
-    sources = [clip.source for clip in learned.clips]
-    tasks = TaskClips.of(labels, TaskSequence(model.groups), sources)
-    counts = leaving.class_clips.cpu().numpy().round().astype(np.int64)
-    indices = _with_counts(model, learned, tasks, counts)
+    tasks = TaskClips.of_clips(learned.clips, TaskSequence(model.groups))
+    indices = _with_counts(model, learned, tasks, leaving.class_clips.cpu().numpy())
     feed = Feed(clips=tasks, source=learned.source, device=device_of(method))
     last_task = len(model.groups) - 1
 
@@ -126,6 +123,8 @@ def predict_left_out(model: Model, learned: LearnedClips) -> LearnedPredictions:
             f"the {len(indices)} train clips of {learned.where} have the model's classes, but are "
             "not the clips that it learned: use the store it was trained on",
         )
+    if not bool(found.targets.any()):
+        raise InputError("no-clips", f"{learned.where} has no clip of a class: use another store")
     if reason := reason_without(found):
         raise InputError("no-clips", f"no clip of {learned.where} can be left out, {reason}")
     return LearnedPredictions(
@@ -158,7 +157,7 @@ def evaluate_left_out(model: Model, learned: LearnedClips) -> dict[str, Any]:
     predictions = counted_predictions(found, clips, learned.source, names, model.classes)
     result = results_of(predictions)
     result["loo"] = {
-        "num_learned": len(names),
+        "num_learned": int(found.targets.any(dim=1).sum()),
         "num_alone": int((found.has_class_left.logical_not()).sum()),
         "alone": [one["name"] for one in result["classes"] if one["num_clips"] == 0],
         "num_singular": int(found.is_singular.sum()),
@@ -168,27 +167,49 @@ def evaluate_left_out(model: Model, learned: LearnedClips) -> dict[str, Any]:
 
 
 def _with_counts(
-    model: Model, learned: LearnedClips, tasks: TaskClips, counts: NDArray[np.int64]
+    model: Model, learned: LearnedClips, tasks: TaskClips, counts: NDArray[np.float64]
 ) -> IntArray:
-    """The first candidates with as many clips of each class as the model learned.
+    """The first candidates with as many clips of each class, and of background, as were learned.
 
     Raises:
         InputError: If there are none.
     """
+    wanted = np.array([*counts, num_background(model.method)])
     candidates = [
-        _known(some, tasks, only=only) for some in learned.candidates for only in (True, False)
+        np.concatenate([_known(some, tasks, only=only), background])
+        for some in learned.candidates
+        for background in (_background(some, tasks), some[:0])
+        for only in (True, False)
     ]
     for some in candidates:
-        if np.array_equal(tasks.targets[some].sum(axis=0), counts):
-            return some
-    have = tasks.targets[candidates[0]].sum(axis=0)
-    first = int(np.flatnonzero(have != counts)[0])
+        if _are_equal(_numbers(some, tasks), wanted).all():
+            return np.sort(some)
+    have = _numbers(candidates[0], tasks)
+    first = int(np.flatnonzero(~_are_equal(have, wanted))[0])
+    what = f"class {model.classes[first]!r}" if first < len(counts) else "background"
     raise InputError(
         "store-mismatch",
-        f"{learned.where} has {have[first]} train clips of class {model.classes[first]!r}, but the "
-        f"model learned {counts[first]}: use a store of all clips that it learned, additions "
-        "included",
+        f"{learned.where} has {have[first]:.6g} train clips of {what}, but the model learned "
+        f"{wanted[first]:.6g}: use a store of all clips that it learned, additions included",
     )
+
+
+def _numbers(indices: IntArray, tasks: TaskClips) -> NDArray[np.float64]:
+    """Number of clips of each class, then of background, with weights and shares; [C + 1]."""
+    shares = tasks.targets if tasks.shares is None else tasks.shares
+    weights = np.ones(len(indices)) if tasks.weights is None else tasks.weights[indices]
+    is_background = np.isin(indices, _background(indices, tasks))
+    return np.array([*(weights @ shares[indices]), weights @ is_background])
+
+
+def _are_equal(have: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether numbers of clips are equal, up to the rounding of sums of weights."""
+    return np.isclose(have, wanted, rtol=1e-9, atol=1e-9)
+
+
+def _background(indices: IntArray, tasks: TaskClips) -> IntArray:
+    """The background clips among some clips."""
+    return indices[:0] if tasks.background is None else indices[tasks.background[indices]]
 
 
 def _known(indices: IntArray, tasks: TaskClips, *, only: bool) -> IntArray:

@@ -34,6 +34,7 @@ class TestClips:
         source: Reads them as inputs of the model.
         known: Indices of the clips of the split with a class that the model knows.
         unknown: Indices of those of the split and of split ``unknown`` with unknown classes only.
+        background: Indices of those of both with none of the classes.
     """
 
     __test__ = False  # not a test of pytest
@@ -42,6 +43,7 @@ class TestClips:
     source: ArraySource
     known: IntArray
     unknown: IntArray
+    background: IntArray
 
     @classmethod
     def open(cls, model: Model, store: Store, split: str) -> Self:
@@ -51,7 +53,7 @@ class TestClips:
             InputError: If there is no clip of a known class, or the store does not suit the model.
         """
         names, clips = set(model.classes), store.table.clips
-        known = [i for i in store.indices(split) if names & set(clips[i].labels)]
+        known = [i for i in store.indices(split) if names & set(clips[i].likely_labels)]
         if not known:
             raise InputError(
                 "no-clips",
@@ -59,12 +61,14 @@ class TestClips:
                 "use another store or split",
             )
         others = np.unique(np.concatenate([store.indices(split), store.indices("unknown")]))
-        unknown = [i for i in others if names.isdisjoint(clips[i].labels)]
+        background = [i for i in others if clips[i].is_background]
+        unknown = [i for i in others if names.isdisjoint(clips[i].labels) and clips[i].labels]
         return cls(
             clips=clips,
             source=model_source(model, store),
             known=np.array(known, dtype=np.int64),
             unknown=np.array(unknown, dtype=np.int64),
+            background=np.array(background, dtype=np.int64),
         )
 
 

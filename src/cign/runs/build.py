@@ -65,6 +65,12 @@ def build_loop(config: RunConfig, data: TrainingData, progress: Progress | None 
             f"{data.num_left_out} training clip{'s' if data.num_left_out > 1 else ''} without "
             "audio or video left out: --allow-missing includes them"
         )
+    if data.num_background_left_out:
+        progress.note(
+            f"{config.method} does not learn background: {data.num_background_left_out} training "
+            f"clip{'s' if data.num_background_left_out > 1 else ''} with none of the classes left "
+            "out"
+        )
     if not cls.uses_memory and config.exemplars.memory != "0":
         progress.note(
             f"{config.method} uses no exemplars: --memory {config.exemplars.memory} is treated as 0"

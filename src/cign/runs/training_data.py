@@ -23,6 +23,7 @@ from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
 from cign.runs.configuration import RunConfig
 from cign.runs.mismatches import other_media, other_tokens
+from cign.runs.unusual_clips import check_weights, without_background
 
 Labels = Sequence[tuple[str, ...]]
 FILE_CACHE_BYTES = 2**30
@@ -58,6 +59,7 @@ class TrainingData:
         validation: Indices of the validation clips.
         test: Indices of the clips that are scored, in the test store if there is one.
         num_left_out: Number of training clips that lack a modality and are not used.
+        num_background_left_out: Number of background clips that the method cannot learn.
         source: Reads the clips of the store.
         test_source: Reads those of the test store; None without one.
         shape: Shape of the tokens.
@@ -78,6 +80,7 @@ class TrainingData:
     validation: IntArray
     test: IntArray
     num_left_out: int
+    num_background_left_out: int
     source: ArraySource
     test_source: ArraySource | None
     shape: TokenShape
@@ -110,28 +113,31 @@ class TrainingData:
                 f"{len(store.class_names)} different ones: use the store the run was trained on",
             )
         labels = [clip.labels for clip in store.table.clips]
-        clips = TaskClips.of(
-            labels,
-            TaskSequence(config.tasks),
-            [clip.source for clip in store.table.clips],
-            store.content_hashes,
+        clips = TaskClips.of_clips(
+            store.table.clips, TaskSequence(config.tasks), store.content_hashes
         )
         usable = training_clips(store, allow_missing=config.data.allow_missing)
+        num_usable, method = len(usable), method_class(config.method)
+        check_weights(method, store.table.clips, f"store {store.folder}")
+        if not method.supports_background:
+            usable = without_background(clips, usable)
         _check_training_clips(config, labels, clips, usable)
         clips = config.arrival.drawn(clips, usable, config.training.seed)
         train = usable[clips.arrival[usable] >= 0]
         source, shape, backbone = clip_source(config, store)
         tested = store if test_store is None else test_store
         test = np.concatenate([tested.indices("test"), tested.indices("unknown")])
+        test = test[[not tested.table.clips[i].is_background for i in test]]
         is_frozen = config.data.regime == "frozen"
         fingerprint = store.tokens(config.data.backbone).fingerprint if is_frozen else ""
         return cls(
             clips=clips,
             labels=labels,
             train=train,
-            validation=store.indices("val"),
+            validation=without_background(clips, store.indices("val")),
             test=test,
-            num_left_out=len(store.indices("train")) - len(usable),
+            num_left_out=len(store.indices("train")) - num_usable,
+            num_background_left_out=num_usable - len(usable),
             source=source,
             test_source=None if test_store is None else _test_source(config, store, test_store),
             shape=shape,
@@ -279,7 +285,7 @@ def _empty_predictions(store: Store, test: IntArray, tasks: TaskSequence) -> Pre
     clips = [store.table.clips[i] for i in test]
     return Predictions(
         clip_ids=[clip.id for clip in clips],
-        labels=[clip.labels for clip in clips],
+        labels=[clip.likely_labels for clip in clips],
         class_names=tasks.class_order,
         task_sizes=tasks.sizes,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from cign.methods.capabilities import fixed_settings, selection_in_words
+from cign.methods.capabilities import fixed_settings, num_background, selection_in_words
 from cign.open_set.rule import KNOWN_SHARE, UnknownRule
 from cign.saved_model.model import Model
 
@@ -66,6 +66,9 @@ def model_card(model: Model, licence: str | None = None) -> str:
         "",
     ]
     lines += [f"- task {number}: {', '.join(group)}" for number, group in groups]
+    if background := num_background(model.method):
+        number = f"{background:.6g} clip{'' if background == 1 else 's'}"
+        lines += ["", f"Background: {number} with none of these classes were learned, too."]
     if model.changes:
         lines += ["", "## Changes", ""]
         lines += [f"- {change['date']}: {change['text']}" for change in model.changes]

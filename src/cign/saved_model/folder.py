@@ -15,7 +15,12 @@ from cign.data.media.decode import MediaSpec
 from cign.errors import InputError
 from cign.methods import METHODS
 from cign.methods.base import Method
-from cign.methods.capabilities import fix_settings, fixed_settings, selected_settings
+from cign.methods.capabilities import (
+    fix_settings,
+    fixed_settings,
+    num_background,
+    selected_settings,
+)
 from cign.networks.training_state import inference_state
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
@@ -69,6 +74,7 @@ def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
                 for task, group in enumerate(model.groups)
                 for name in group
             ],
+            **({"background": number} if (number := num_background(model.method)) else {}),
             "regime": model.regime,
             "multi_label": setup.multi_label,
             "bf16": setup.bf16,

@@ -109,6 +109,8 @@ def _check(about: dict[str, Any]) -> None:
         _check_estimate(typed(one, "an entry of leave_one_out", dict, "a mapping"))
     if about.get("thresholds") is not None:
         _check_thresholds(has(about, "thresholds", dict, "a mapping"), about["classes"])
+    if "background" in about:
+        number(about, "background", "")
     checksums = has(about, "checksums", dict, "a mapping")
     for name in checksums:
         if name not in FILES or not _SHA256.fullmatch(str(checksums[name])):

@@ -36,6 +36,7 @@ from cign.saved_model.files import (
 )
 from cign.saved_model.hub import hub_name, local_place
 from cign.utils.files import folder_lock
+from cign.utils.wording import counted
 
 if TYPE_CHECKING:
     from cign.saved_model.model import Model
@@ -52,6 +53,7 @@ class Version:
         num_classes: Number of classes.
         num_kept: Number of stored validation clips.
         is_current: Whether it is the version in use.
+        background: Number of learned clips with none of the classes.
     """
 
     number: int
@@ -60,6 +62,7 @@ class Version:
     num_classes: int
     num_kept: int
     is_current: bool
+    background: float = 0
 
 
 def list_versions(folder: Path) -> list[Version]:
@@ -90,6 +93,7 @@ def list_versions(folder: Path) -> list[Version]:
                 num_classes=len(about["classes"]),
                 num_kept=(about.get("kept") or {}).get("num_clips", 0),
                 is_current=number == current,
+                background=counted(about.get("background", 0)),
             )
         )
         previous = changes

@@ -18,6 +18,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from cign.backbones.registry import load_to_prepare
+from cign.data.formats.label_texts import label_text
 from cign.data.prepare.pipeline import prepare
 from cign.errors import InputError
 from cign.learner import Learner
@@ -159,5 +160,5 @@ def _table(folder: Path, paths: Paths, labels: ArrayLike) -> tuple[Path, Path]:
         writer = csv.writer(file)
         writer.writerow(("path", "labels", "split"))
         for path, name in zip(files, names, strict=True):
-            writer.writerow((path, name, "train"))
+            writer.writerow((path, label_text(name), "train"))
     return table, Path(os.path.commonpath([path.parent for path in files]))

@@ -10,6 +10,7 @@ import numpy as np
 from cign.data.batches import ClipSource
 from cign.methods.base import Method, TaskData
 from cign.methods.capabilities import leaves_out
+from cign.methods.leave_one_out import without_background
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.metrics.incremental import is_multi_label, last, seen_accuracy
 from cign.metrics.predictions import Predictions
@@ -95,18 +96,20 @@ def estimate_at_arrival(
     Returns:
         The estimate; None if the method cannot leave clips out.
     """
-    leaving = leaves_out(method)
-    if leaving is None or len(data.new) == 0:
+    leaving, new = leaves_out(method), data.new
+    if leaving is not None and bool((data.class_of(new) < 0).any()):
+        new = without_background(data)
+    if leaving is None or len(new) == 0:
         return None
     if method.setup.backbone is not None and data.num_old == 0:
         return _without_estimate(method, data, "because its clips trained the encoders")
-    clips = ClipsToLeaveOut(indices=data.new, sources=data.sources(data.new), batches=data.batches)
+    clips = ClipsToLeaveOut(indices=new, sources=data.sources(new), batches=data.batches)
     found = leaving.predict_left_out(clips)
     predictions = counted_predictions(
         found,
         clips,
         source,
-        [str(i) for i in data.new],
+        [str(i) for i in new],
         tuple(str(c) for c in range(method.num_classes)),
     )
     measure = "map" if is_multi_label(predictions) else "accuracy"
@@ -171,6 +174,7 @@ def counted_predictions(
         classes: Names of the classes.
     """
     counted = (found.has_class_left & found.is_singular.logical_not()).cpu().numpy()
+    counted &= found.targets.any(dim=1).cpu().numpy()  # not background
     scores = {m: found.probabilities[m].float().cpu().numpy()[counted] for m in MODALITIES}
     fall_back_to_present_modality(scores, *source.availability(clips.indices[counted]))
     targets = found.targets.cpu().numpy()[counted]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cign.data.batches import AHEAD, ClipSource, cut, read_ahead, targets_of
 from cign.data.exemplar_memory import ExemplarMemory, FloatArray
@@ -114,7 +115,12 @@ class Feed:
             old = torch.from_numpy(self.clips.arrival[indices] < task)
             targets = targets_of(self.clips, indices, num_classes)
             return Batch(
-                audio=audio, visual=visual, targets=targets, from_memory=old, indices=indices
+                audio=audio,
+                visual=visual,
+                targets=targets,
+                from_memory=old,
+                indices=indices,
+                **self._uncertainty(indices, num_classes),
             )
 
         readers = [lambda i=i: read(i) for i in batches]
@@ -126,7 +132,23 @@ class Feed:
                 visual=batch.visual.to(self.device, non_blocking=True),
                 targets=batch.targets.to(self.device, non_blocking=True),
                 from_memory=batch.from_memory.to(self.device, non_blocking=True),
+                **{
+                    name: values.to(self.device, non_blocking=True)
+                    for name in ("weights", "shares", "background")
+                    if (values := getattr(batch, name)) is not None
+                },
             )
+
+    def _uncertainty(self, indices: IntArray, num_classes: int) -> dict[str, Tensor]:
+        """The entries of `Batch` that few stores have."""
+        found, clips = {}, self.clips
+        if clips.weights is not None:
+            found["weights"] = torch.from_numpy(clips.weights[indices])
+        if clips.shares is not None:
+            found["shares"] = torch.from_numpy(clips.shares[indices, :num_classes])
+        if clips.background is not None and clips.background[indices].any():
+            found["background"] = torch.from_numpy(clips.background[indices])
+        return found
 
     @torch.no_grad()
     def features(self, method: Method, indices: IntArray, task: int) -> FloatArray:

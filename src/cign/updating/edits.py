@@ -34,7 +34,7 @@ from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.feed import Feed
 from cign.updating.impact import Addition, alike_classes, answers, measure_cost, right
 from cign.updating.new_classes import check_name, new_classes
-from cign.updating.new_clips import NewClips
+from cign.updating.new_clips import NewClips, num_clips
 from cign.utils.devices import device_of
 from cign.utils.wording import listed
 from cign.vocabulary import EVALUATION_BATCH
@@ -103,22 +103,24 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
         RunError: If the ridge solution is singular.
     """
     check_updatable(model)
-    learned = Counter(name for i in clips.learned for name in clips.labels[i])
+    learned = Counter(name for i in clips.learned for name in clips.clips[i].labels)
+    background = sum(clips.clips[i].is_background for i in clips.learned)
     new = new_classes(model, clips)
     groups = (*model.groups, new) if new else model.groups
     before, method = model.method, copy.deepcopy(model.method)
     estimate = _absorb(method, clips, groups, len(new))
 
     classes = tuple(name for group in groups for name in group)
-    validation = read_kept(clips.source, clips.labels, clips.validation)
-    kept = joined(model.kept, read_kept(clips.source, clips.labels, clips.kept))
+    labels = [clip.likely_labels for clip in clips.clips]
+    validation = read_kept(clips.source, labels, clips.validation)
+    kept = joined(model.kept, read_kept(clips.source, labels, clips.kept))
     known = {name: number for name, number in learned.items() if name not in new}
     estimates = model.estimates if estimate is None else (*model.estimates, estimate)
     changed = replace(model, method=method, groups=groups, kept=kept, estimates=estimates)
     more = {"list_hash": clips.list_hash}
     if new:
         more["task"] = str(len(groups))
-    changed = with_change(changed, _what_was_added(new, known), more)
+    changed = with_change(changed, _what_was_added(new, known, background), more)
     measured = joined(model.kept, validation)
     if measured is not None:
         rows = np.arange(measured.num_clips)
@@ -126,6 +128,7 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     return changed, Addition(
         new={name: learned[name] for name in new},
         known=known,
+        background=background,
         notes=clips.notes,
         cost=measure_cost(before, method, model.kept, classes),
         num_new_kept=0 if validation is None else validation.num_clips,
@@ -136,7 +139,7 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
         kept_bytes=0 if kept is None else kept.num_bytes,
         state_bytes=method.state_bytes,
         estimate=estimate,
-        alike=alike_classes(before, clips.source, clips.labels, clips.learned, model.classes, new),
+        alike=alike_classes(before, clips.source, labels, clips.learned, model.classes, new),
     )
 
 
@@ -145,7 +148,7 @@ def _absorb(
 ) -> ArrivalEstimate | None:
     """Train the method on the clips as the training loop does for a task."""
     task = len(groups) - 1
-    tasks = TaskClips.of(clips.labels, TaskSequence(groups), clips.sources, clips.hashes)
+    tasks = TaskClips.of_clips(clips.clips, TaskSequence(groups), clips.hashes)
     device = device_of(method)
     feed = Feed(clips=tasks, source=clips.source, device=device)
     data = TaskData(
@@ -179,10 +182,12 @@ def _none() -> IntArray:
     return np.zeros(0, dtype=np.int64)
 
 
-def _what_was_added(new: tuple[str, ...], known: dict[str, int]) -> str:
+def _what_was_added(new: tuple[str, ...], known: dict[str, int], background: int) -> str:
     parts = [f"added {listed(new, 5)}"] if new else []
     if known:
         parts.append(f"{sum(known.values())} more clips of {listed(known, 5)}")
+    if background:
+        parts.append(f"{num_clips(background)} of background")
     return ", ".join(parts)
 
 

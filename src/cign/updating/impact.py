@@ -100,6 +100,7 @@ class Addition:
         num_replaced: Number of clips whose earlier labels were forgotten.
         alike: New classes that look like an old one, see `alike_classes`.
         seconds: Duration in seconds, including decoding and encoding.
+        background: Number of clips with none of the classes.
     """
 
     new: dict[str, int]
@@ -115,6 +116,7 @@ class Addition:
     num_replaced: int = 0
     alike: tuple[Alike, ...] = ()
     seconds: float = 0.0
+    background: int = 0
 
 
 def answers(method: Method, kept: KeptClips) -> NDArray[np.int64]:

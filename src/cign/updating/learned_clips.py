@@ -25,6 +25,12 @@ def check_recorded(model: Model) -> None:
         InputError: If it does not.
     """
     sums = sums_of(model)
+    if sums.num_background or bool((sums.class_clips.frac() != 0).any()):
+        raise InputError(
+            "unsupported",
+            "this model learned background, weights or shares of labels, which it does not record "
+            "with each clip, so that no clip can be subtracted: train it again without the clips",
+        )
     counts = sums.records.class_clips(len(model.classes))
     if not torch.equal(counts, sums.class_clips.to(counts)):
         raise InputError(

@@ -41,7 +41,7 @@ from cign.updating.edits import with_change
 from cign.updating.impact import Effect, measure_effect
 from cign.updating.joining import Joined, names_in, renamed
 from cign.updating.settings_text import differing
-from cign.utils.wording import listed
+from cign.utils.wording import counted, listed
 
 LETTERS = string.ascii_uppercase
 """Names of the models in the order given; no more can be merged at a time."""
@@ -53,7 +53,7 @@ class Merged:
     """What was merged.
 
     Attributes:
-        clips: Number of clips of each class now.
+        clips: Number of clips of each class now, each counted by its weight and share.
         new: Classes that the first model did not know.
         shared: Classes that more than one model knew.
         settings: Whose settings are used: the letter of a model, ``select``, or empty if all
@@ -62,11 +62,12 @@ class Merged:
         effects: Accuracy on the validation clips of each model; None for one without any.
         num_kept: Number of validation clips now stored with the model.
         notes: What is approximate or suspicious; one sentence each.
+        background: Number of clips with none of the classes now.
         num_twice: Number of clips that several models learned and that count several times.
         num_once: Number of clips that several models learned and that were made to count once.
     """
 
-    clips: dict[str, int]
+    clips: dict[str, float]
     new: tuple[str, ...]
     shared: tuple[str, ...]
     settings: str
@@ -74,6 +75,7 @@ class Merged:
     effects: tuple[Effect | None, ...]
     num_kept: int
     notes: tuple[str, ...]
+    background: float = 0
     num_twice: int = 0
     num_once: int = 0
 
@@ -152,7 +154,7 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
     solving.solve()
     model = _with_parts(replace(first, method=method), parts)
     report = Merged(
-        clips=dict(zip(model.classes, map(int, merged.class_clips.tolist()), strict=True)),
+        clips=dict(zip(model.classes, map(counted, merged.class_clips.tolist()), strict=True)),
         new=tuple(name for name in model.classes if name not in first.classes),
         shared=_shared(models, parts),
         settings=settings or "",
@@ -160,6 +162,7 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
         effects=tuple(_effect(one, model) for one in models),
         num_kept=0 if model.kept is None else model.kept.num_clips,
         notes=tuple(notes),
+        background=counted(merged.num_background),
     )
     return with_change(model, _in_words(models, report)), report
 

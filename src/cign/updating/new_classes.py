@@ -11,9 +11,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cign.data.clips import Clip
 from cign.data.formats import read_source
+from cign.data.label_shares import sum_of_shares
 from cign.data.tasks import IntArray
 from cign.errors import InputError
+from cign.runs.unusual_clips import check_weights
 from cign.saved_model.model import Model
 from cign.updating.new_clips import num_clips
 from cign.updating.stated_splits import without_splits
@@ -25,12 +28,8 @@ class Clips(Protocol):
     """New clips for a model, listed or decoded."""
 
     @property
-    def labels(self) -> Sequence[tuple[str, ...]]:
-        """Class names of all clips."""
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """Names of all clips."""
+    def clips(self) -> Sequence[Clip]:
+        """All clips."""
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -76,8 +75,8 @@ def new_classes(model: Model, clips: Clips) -> tuple[str, ...]:
             and the model was trained on clips with one label each.
     """
     used = np.concatenate([clips.learned, clips.validation])
-    learned = Counter(name for i in clips.learned for name in clips.labels[i])
-    carried = {name for i in used for name in clips.labels[i]}
+    learned = Counter(name for i in clips.learned for name in clips.clips[i].labels)
+    carried = {name for i in used for name in clips.clips[i].labels}
     new = tuple(n for n in clips.order if n in carried and n not in model.classes)
     for name in new:
         check_name(name)
@@ -87,13 +86,13 @@ def new_classes(model: Model, clips: Clips) -> tuple[str, ...]:
                 f"class {name!r} has no training clip with audio and video that can be decoded: "
                 "add one, or remove the class",
             )
-    several = [i for i in used if len(clips.labels[i]) > 1]
+    several = [clip for clip in (clips.clips[i] for i in used) if sum_of_shares(clip) > 1]
     if several and not model.method.setup.multi_label:
         raise InputError(
             "unsupported",
-            f"clip {clips.ids[several[0]]} has several labels "
-            f"({'|'.join(clips.labels[several[0]])}), but this model was trained on clips with "
-            "one label each: give each clip one label",
+            f"clip {several[0].id} has several labels "
+            f"({'|'.join(several[0].labels)}), but this model was trained on clips with "
+            "one label each: give each clip one label, or shares that sum to at most 1",
         )
     return new
 
@@ -102,8 +101,7 @@ def new_classes(model: Model, clips: Clips) -> tuple[str, ...]:
 class _Listed:
     """See `Clips`."""
 
-    labels: Sequence[tuple[str, ...]]
-    ids: Sequence[str]
+    clips: Sequence[Clip]
     order: tuple[str, ...]
     learned: IntArray
     validation: IntArray
@@ -125,6 +123,7 @@ def check_listed(
     """
     needed: dict[str, Any] = {"min_classes": 1, "require_train": False}
     table = read_source(source, format=format, media=media, **needed)
+    check_weights(type(model.method), table.clips, f"source {source}")
     splits = np.array([clip.split for clip in table.clips])
     learned, validation = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
     if without_splits(
@@ -140,8 +139,7 @@ def check_listed(
     new_classes(
         model,
         _Listed(
-            labels=[clip.labels for clip in table.clips],
-            ids=[clip.id for clip in table.clips],
+            clips=table.clips,
             order=table.class_names,
             learned=learned,
             validation=validation,

@@ -14,6 +14,7 @@ import numpy as np
 
 from cign.backbones.base import Backbone
 from cign.data.batches import ArraySource
+from cign.data.clips import Clip
 from cign.data.intact import check_media
 from cign.data.media.decode import MediaSpec
 from cign.data.prepare.features import prepare_features
@@ -22,6 +23,7 @@ from cign.data.store import Store
 from cign.data.tasks import HashArray, IntArray
 from cign.errors import InputError
 from cign.inference.sources import model_source
+from cign.runs.unusual_clips import check_weights
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import choose_kept
 from cign.training.encoding import encode_clips
@@ -36,9 +38,7 @@ class NewClips:
     """Training clips and validation clips of a source.
 
     Attributes:
-        labels: Class names of all its clips.
-        ids: Names of all its clips.
-        sources: Recordings that they were cut from, as in a list of clips.
+        clips: All its clips.
         hashes: SHA-256 of the decoded content of all its clips, uint8, shape [N, 32].
         list_hash: Hash of the whole list of clips.
         order: The class order of the source.
@@ -49,9 +49,7 @@ class NewClips:
         notes: What was left out, and why; one sentence each.
     """
 
-    labels: Sequence[tuple[str, ...]]
-    ids: Sequence[str]
-    sources: Sequence[str]
+    clips: Sequence[Clip]
     hashes: HashArray
     list_hash: str
     order: tuple[str, ...]
@@ -159,6 +157,7 @@ def choose_clips(
     Raises:
         InputError: If the store does not suit the model, or has no training clip.
     """
+    check_weights(type(model.method), store.table.clips, f"store {store.folder}")
     source = model_source(model, store)
     all_notes = list(notes)
     splits = np.array([clip.split for clip in store.table.clips])
@@ -170,9 +169,16 @@ def choose_clips(
             "a list with the same names, labels and splits was added before: clips in both lists "
             "count twice"
         )
+    is_background = np.array([clip.is_background for clip in store.table.clips])
+    if is_background.any() and not model.method.supports_background:
+        all_notes.append(
+            f"left out, because {model.method.name} does not learn background: "
+            f"{num_clips(int((whole & is_background).sum()))}"
+        )
+        whole &= ~is_background
     have = Counter[str]() if model.kept is None else model.kept.counts()
-    labels = [clip.labels for clip in store.table.clips]
-    validation = np.flatnonzero(whole & (splits == "val"))
+    labels = [clip.likely_labels for clip in store.table.clips]
+    validation = np.flatnonzero(whole & ~is_background & (splits == "val"))
     kept = choose_kept(labels, validation, have) if keep else validation[:0]
     learned = np.flatnonzero(whole & (splits == "train"))
     if has_no_splits:
@@ -208,9 +214,7 @@ def choose_clips(
             "split train",
         )
     return NewClips(
-        labels=labels,
-        ids=[clip.id for clip in store.table.clips],
-        sources=[clip.source for clip in store.table.clips],
+        clips=store.table.clips,
         hashes=store.content_hashes,
         list_hash=store.list_hash,
         order=store.class_names,
@@ -282,6 +286,6 @@ def _without_known(
     return learned, validation, kept, len(same)
 
 
-def num_clips(number: int) -> str:
-    """A number of clips as text, for example ``1 clip``."""
-    return f"{number} clip{'' if number == 1 else 's'}"
+def num_clips(number: float) -> str:
+    """A number of clips as text, for example ``1 clip``; with weights it may be ``2.5 clips``."""
+    return f"{number:.6g} clip{'' if number == 1 else 's'}"

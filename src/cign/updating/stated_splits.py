@@ -9,6 +9,7 @@ from cign.data.clips import Clip
 from cign.data.formats.detect import detect_format
 from cign.data.formats.features.source import open_features
 from cign.data.formats.folders import read_folders
+from cign.data.formats.label_texts import BACKGROUND
 from cign.data.formats.registry import is_without_splits
 from cign.data.prepare.features import is_feature_source
 from cign.errors import InputError
@@ -20,7 +21,8 @@ def without_splits(source: Path, clips: Sequence[Clip], format: str | None = Non
         return True
     if is_feature_source(source):
         return not open_features(source).has_splits
-    if any(clip.id.partition("/")[0] != clip.labels[0] for clip in clips):
+    names = (clip.labels[0] if clip.labels else BACKGROUND for clip in clips)
+    if any(clip.id.partition("/")[0] != name for clip, name in zip(clips, names, strict=True)):
         return False
     try:
         listed = {clip.id: clip.split for clip in read_folders(source.absolute()).clips}

@@ -129,6 +129,8 @@ def show(addition: Any) -> None:
         if counts:
             listed = ", ".join(f"{name} ({num_clips(n)})" for name, n in counts.items())
             say(f"{title}: {listed}", fit=True)
+    if addition.background:
+        say(f"background, with none of the classes: {num_clips(addition.background)}")
     if addition.num_replaced:
         say(f"earlier labels forgotten: {num_clips(addition.num_replaced)}")
     for alike in addition.alike:

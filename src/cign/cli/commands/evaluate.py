@@ -67,7 +67,7 @@ def run(options: Any) -> None:
     }
     if options.json:
         shown = {"num_clips": result["num_clips"], "modalities": modalities}
-        names = ("classes", "confusions", "calibration", "open_set", "loo")
+        names = ("classes", "confusions", "calibration", "open_set", "background", "loo")
         shown |= {name: result[name] for name in names if name in result}
         say(json.dumps(shown, indent=2, ensure_ascii=False))
     else:
@@ -84,6 +84,8 @@ def run(options: Any) -> None:
         _show_confusions(result["confusions"], measure)
         if "open_set" in result:
             _show_open_set(result["open_set"])
+        if "background" in result:
+            _show_background(result["background"])
     if options.out is not None:
         note(f"results of each clip in {options.out}")
 
@@ -140,6 +142,19 @@ def _show_confusions(confusions: list[dict[str, Any]], measure: str) -> None:
     say("\nmost frequent confusions")
     for one in confusions:
         say(f"  {Confusion(**one)}")
+
+
+def _show_background(found: dict[str, Any]) -> None:
+    """How many background clips are called one of the classes."""
+    limit = found["threshold"]
+    rule = "the model has no threshold" if limit is None else f"at the threshold {limit:.3f}"
+    share, bounds = percent(found["percent"]), interval(*found["interval"])
+    say()
+    say(
+        f"background: {found['called_known']} of {found['num_clips']} clips are called a known "
+        f"class, {share} % ({bounds}; {rule})",
+        fit=True,
+    )
 
 
 def _show_open_set(found: dict[str, Any]) -> None:

@@ -81,6 +81,8 @@ def show(merged: Any) -> None:
         if names:
             shown = listed((f"{name} ({num_clips(merged.clips[name])})" for name in names), 20)
             say(f"{title}: {shown}", fit=True)
+    if merged.background:
+        say(f"background, with none of the classes: {num_clips(merged.background)}")
     if merged.selected:
         whose = {"": "all models", "select": "a new selection by the added losses"}
         origin = whose.get(merged.settings, f"model {merged.settings}")

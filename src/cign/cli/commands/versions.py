@@ -42,8 +42,11 @@ def run(options: Any) -> None:
         names = f"versions {', '.join(map(str, numbers))}" if numbers else "no version"
         say(f"{options.model}: deleted {names}")
         return
+    versions = list_versions(options.model)
+    has_background = any(one.background for one in versions)
+    headings = ("version", "change", "date", "classes", "validation clips")
     show_table(
-        ("version", "change", "date", "classes", "validation clips"),
+        (*headings, "background clips") if has_background else headings,
         (
             (
                 f"{one.number}{' (current)' if one.is_current else ''}",
@@ -51,8 +54,9 @@ def run(options: Any) -> None:
                 one.date or None,
                 one.num_classes,
                 one.num_kept,
+                *((one.background,) if has_background else ()),
             )
-            for one in list_versions(options.model)
+            for one in versions
         ),
         num_text=3,
     )
