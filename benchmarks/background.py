@@ -294,8 +294,8 @@ def page(place: Path, parts: Sequence[str], keep: Path) -> list[str]:
             "",
             "## Real recordings",
             "",
-            f"{place.name}, training and validation clips. Each draw: {NUM_KINDS} classes are "
-            f"background, {NUM_KINDS} others unseen kinds, "
+            f"{place.name}, tokens of `{store.backbones[0]}`, training and validation clips. Each "
+            f"draw: {NUM_KINDS} classes are background, {NUM_KINDS} others unseen kinds, "
             f"{len(store.class_names) - 2 * NUM_KINDS} are known; tested on one of {NUM_FOLDS} "
             "folds by source, unseen kinds on all of their clips.",
             "",
