@@ -10,8 +10,8 @@ clips of each of five folds of real24 and real24_clutter (`folds.py`; test clips
 - forgetting: the clips of a tenth of the sources, against a model that never learned them. A
   membership test compares the leverage of forgotten clips with that of the held-out clips.
 
-Finished parts are kept in ``WORK/operations`` and not repeated: delete them after a change of the
-method.
+Finished parts are kept in ``benchmarks/results/operations.json`` and not repeated: delete it after a
+change of the method.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ from cign.utils.files import read_json, write_json, write_text
 from cign.vocabulary import UNIMODAL
 
 OUT = Path(__file__).parent / "results" / "operations.md"
+PARTS_FILE = OUT.with_suffix(".json")
 SETS, BACKBONE, PARTS = ("real24", "real24_clutter"), "lite0+sfx", range(5)
 NUMBERS = (2, 4)
 NONE = np.zeros(0, dtype=np.int64)
@@ -332,19 +333,19 @@ def main() -> None:
     if options.real is None:
         raise InputError("missing-option", "name the folder of the built sets in CIGN_REAL")
     begun, results = time.monotonic(), {}
+    found: dict[str, Any] = read_json(PARTS_FILE, "parts") if PARTS_FILE.is_file() else {}
     for part in PARTS:
         for name in SETS:
             fold = Fold.open(Folds(name), options.work, Path(options.real), part)
             for job, function in parts_of(name):
-                path = options.work / "operations" / f"{name}-{part}-{job.replace(' ', '_')}.json"
+                key = f"{name}, fold {part}, {job}"
                 late = options.minutes and time.monotonic() - begun > 60 * options.minutes
-                if not path.is_file() and not late:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_json(path, function(fold, part))
-                    print(f"{path.stem}: {time.monotonic() - begun:.0f} s", flush=True)
-                if path.is_file():
-                    found = read_json(path, "part")
-                    results.setdefault(name, {}).setdefault(job, []).append(found)
+                if key not in found and not late:
+                    found[key] = function(fold, part)
+                    write_json(PARTS_FILE, found)
+                    print(f"{key}: {time.monotonic() - begun:.0f} s", flush=True)
+                if key in found:
+                    results.setdefault(name, {}).setdefault(job, []).append(found[key])
     write_text(OUT, page(results))
 
 

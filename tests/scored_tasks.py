@@ -62,7 +62,7 @@ class Problem:
             features=lambda indices: np.zeros((0, 0), np.float32),
             bytes_per_clip=0,
             seed=0,
-            **feed.identity(task),
+            identity=feed.identity(task),
         )
 
     def teach(self, task, new=None):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cign.data.batches import ArraySource
 from cign.data.media.decode import MediaSpec
+from cign.methods.recorded_clips import RecordedClips
 from cign.methods.sums import use_settings_of
 from cign.saved_model.model import Model
 from cign.updating.edits import add_clips
@@ -62,7 +63,8 @@ def learned(rows, classes, like=None):
     columns = [NAMES.index(name) for name in classes]
     method.grow(len(classes))
     method.absorb(batch(AUDIO[rows], VISUAL[rows], TARGETS[rows][:, columns]))
-    method.records.add(hashes_of(rows), TARGETS[rows][:, columns], None)
+    clips = RecordedClips(hashes=hashes_of(rows), shares=TARGETS[rows][:, columns])
+    method.records.add(clips, None)
     if like is not None:
         method.options = copy.deepcopy(like.options)
         for modality in UNIMODAL:

@@ -1,6 +1,7 @@
 """Forgotten clips: the sums, solutions and tallies are those of never having learned them."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -16,6 +17,26 @@ from summed import hashes_of, relative
 NOW_S = 1_700_000_000
 
 
+def forget_all(problem, clips, **how):
+    """Forget clips with weights, uncertain labels and background, as they are recorded."""
+    records = problem.method.records
+    rows = records.rows_of(hashes_of(clips))
+    number_of = {one.tobytes(): n for n, one in enumerate(hashes_of(range(len(problem.rows))))}
+    at = np.array([number_of[records.hashes[row].numpy().tobytes()] for row in rows])
+    (batch,) = problem.data(1).batches(at)
+    shares = records.shares(rows, problem.method.num_classes)
+    batch = dataclasses.replace(
+        batch,
+        targets=shares > 0,
+        shares=shares,
+        weights=records.weights[rows],
+        background=records.background[rows],
+    )
+    forget_clips(problem.method, [batch], rows.tolist(), time_s=NOW_S, **how)
+    problem.method.solve()
+    return problem.method
+
+
 def forget(problem, clips, **how):
     """Forget clips of a problem, given by number."""
     method = problem.method
@@ -23,12 +44,12 @@ def forget(problem, clips, **how):
     number_of = {one.tobytes(): n for n, one in enumerate(hashes_of(range(len(problem.rows))))}
     hashes = method.records.hashes[rows].numpy()
     at = np.array([number_of[one.tobytes()] for one in hashes])
-    targets = method.records.targets(rows, method.num_classes)
+    shares = method.records.shares(rows, method.num_classes)
 
     def batches():
         for part in np.array_split(np.arange(len(at)), 2):
             (batch,) = problem.data(1).batches(at[part])
-            yield type(batch)(**{**batch.__dict__, "targets": targets[part]})
+            yield dataclasses.replace(batch, targets=shares[part] > 0)
 
     forget_clips(method, batches(), rows.tolist(), time_s=NOW_S, **how)
     method.solve()
@@ -170,7 +191,7 @@ def test_only_hash_and_time_of_forgotten_clips_remain():
     assert set(records.forgotten_at.tolist()) == {NOW_S}
     rest = [i for i in range(len(problem.rows)) if i not in GONE]
     np.testing.assert_array_equal(
-        records.targets(np.arange(len(records)), 6).numpy(), problem.clips.targets[rest]
+        records.shares(np.arange(len(records)), 6).numpy(), problem.clips.targets[rest]
     )
     state = {
         name: value
@@ -230,3 +251,56 @@ def area(problem, members, others):
         leverages.append((x @ torch.linalg.inv(system) * x).sum(dim=1).detach().numpy())
     is_member = np.arange(len(members) + len(others)) < len(members)
     return roc_auc_score(is_member, -np.log(leverages).sum(axis=0))
+
+
+def uncertain():
+    """Clips with weights, uncertain labels and background."""
+    problem = small()
+    rng = np.random.default_rng(5)
+    targets, number = problem.clips.targets.copy(), len(problem.rows)
+    background = np.isin(np.arange(number), (2, 7, 10))
+    targets[background] = False
+    problem.clips = dataclasses.replace(
+        problem.clips,
+        targets=targets,
+        weights=rng.choice([1.0, 0.5, 0.3], number),
+        shares=targets * rng.choice([1.0, 0.7], number)[:, None],
+        background=background,
+    )
+    return problem
+
+
+def test_clips_with_weights_uncertain_labels_and_background():
+    problem, other = uncertain(), uncertain()
+    for task in (0, 1):
+        problem.teach(task)
+    before = problem.method.num_background
+    gone = (*GONE, 7, 10)
+    found = forget_all(problem, gone)
+    wanted = never_learned(other, gone, found)
+    torch.testing.assert_close(found.class_clips, wanted.class_clips, rtol=1e-12, atol=0)
+    assert before > found.num_background > 0
+    assert abs(found.num_background - wanted.num_background) <= 1e-12
+    for modality in UNIMODAL:
+        for one, same in zip(
+            found.of(modality).statistics, wanted.of(modality).statistics, strict=True
+        ):
+            for (name, sums), (_, of_other) in zip(
+                one.named_buffers(), same.named_buffers(), strict=True
+            ):
+                lower = torch.tril if not name.endswith("cross") else torch.clone
+                assert relative(lower(sums), lower(of_other)) <= 1e-12
+    records = found.records
+    torch.testing.assert_close(records.class_clips(6), found.class_clips, rtol=1e-12, atol=0)
+    assert abs(records.num_background - found.num_background) <= 1e-12
+
+
+def test_all_background_is_forgotten_without_a_rest():
+    problem = uncertain()
+    problem.teach(0)
+    method = forget_all(problem, (2, 7, 10))
+    assert method.num_background == 0
+    for modality in UNIMODAL:
+        for sums in method.of(modality).statistics:
+            assert sums.whole_background.abs().max() <= 1e-9
+            assert not sums.whole_gram.isnan().any()

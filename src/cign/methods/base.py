@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from cign.backbones.base import Backbone
 from cign.backbones.blocks import FrozenBlocks
 from cign.data.exemplar_memory import ExemplarMemory, FloatArray
-from cign.data.tasks import BoolArray, HashArray, IntArray
+from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.layers.fusion import Fusion
 from cign.methods.output import Output, with_fusion
 from cign.methods.phases import Phase
+from cign.methods.recorded_clips import RecordedClips
 from cign.networks.encoder import TokenShape
 
 Losses = dict[str, Tensor]
@@ -117,9 +118,8 @@ class TaskData:
         features: Returns the vectors of `Method.embed` of clips, float32, shape [N, E].
         bytes_per_clip: Bytes needed to store one clip in memory.
         seed: Seed of the run.
-        targets: Returns the multi-hot labels of clips over the classes seen so far, bool, [n, C].
-        hashes: Returns the SHA-256 of the decoded content of clips, uint8, shape [n, 32]; None if
-            these are unknown.
+        identity: Returns what identifies clips, and their labels over the classes seen so far; None
+            if it is unknown.
     """
 
     task: int
@@ -134,8 +134,7 @@ class TaskData:
     features: Callable[[IntArray], FloatArray]
     bytes_per_clip: int
     seed: int
-    targets: Callable[[IntArray], BoolArray] | None = None
-    hashes: Callable[[IntArray], HashArray] | None = None
+    identity: Callable[[IntArray], RecordedClips] | None = None
 
     @property
     def num_classes(self) -> int:

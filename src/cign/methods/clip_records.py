@@ -11,14 +11,14 @@ Legend: n clips, p labels of all clips, m scored clips, K settings of a modality
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cign.data.tasks import BoolArray, HashArray, IntArray
+from cign.data.tasks import BoolArray, FloatArray, HashArray, IntArray
 from cign.errors import InputError
+from cign.methods.recorded_clips import RecordedClips, ScoredLosses
 from cign.vocabulary import UNIMODAL
 
 HASH_BYTES = 32
@@ -26,8 +26,11 @@ _MOST = float(torch.finfo(torch.float16).max)
 _KINDS: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
     "hashes": ((HASH_BYTES,), torch.uint8),
     "arrivals": ((), torch.int64),
+    "weights": ((), torch.float64),
+    "background": ((), torch.bool),
     "label_clips": ((), torch.int64),
     "label_classes": ((), torch.int64),
+    "label_shares": ((), torch.float64),
     "label_usable": ((), torch.bool),
     "scored": ((), torch.int64),
     "scored_sets": ((), torch.int64),
@@ -36,21 +39,7 @@ _KINDS: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class ScoredLosses:
-    """Losses of clips of one arrival that selected settings.
-
-    Attributes:
-        rows: Position of each scored clip among the clips of the arrival, shape [m].
-        sets: Number of the set with which it was scored, shape [m].
-        usable: Which of its labels have a clip left without its sources, bool, shape [m, C].
-        losses: Losses by modality, each of shape [m, *settings].
-    """
-
-    rows: Tensor
-    sets: Tensor
-    usable: Tensor
-    losses: Mapping[str, Tensor]
+_OF_LABELS = ("label_clips", "label_classes", "label_shares", "label_usable")
 
 
 class ClipRecords(nn.Module):
@@ -64,8 +53,11 @@ class ClipRecords(nn.Module):
     Attributes:
         hashes: SHA-256 of the decoded content of each clip, uint8, shape [n, 32].
         arrivals: Number of the arrival of each clip, shape [n].
+        weights: Weight of each clip, shape [n].
+        background: Which clips were learned as having none of the classes, shape [n].
         label_clips: Clip of each label, shape [p].
         label_classes: Class of each label, shape [p].
+        label_shares: Share of each label, shape [p]; 1 if it is certain.
         label_usable: Whether the label has a part in the tallies, shape [p].
         scored: Clips whose losses are in the tallies, shape [m].
         scored_sets: Number of the set of each of them within its arrival, shape [m].
@@ -78,8 +70,11 @@ class ClipRecords(nn.Module):
 
     hashes: Tensor
     arrivals: Tensor
+    weights: Tensor
+    background: Tensor
     label_clips: Tensor
     label_classes: Tensor
+    label_shares: Tensor
     label_usable: Tensor
     scored: Tensor
     scored_sets: Tensor
@@ -118,7 +113,10 @@ class ClipRecords(nn.Module):
         n, p, m = len(self.hashes), len(self.label_clips), len(self.scored)
         lengths = {
             "arrivals": n,
+            "weights": n,
+            "background": n,
             "label_classes": p,
+            "label_shares": p,
             "label_usable": p,
             "scored_sets": m,
             "audio_losses": m,
@@ -145,18 +143,15 @@ class ClipRecords(nn.Module):
         """Number of the next arrival."""
         return int(self.arrivals.max()) + 1 if len(self) else 0
 
-    def add(
-        self, hashes: HashArray, targets: BoolArray | Tensor, scored: ScoredLosses | None
-    ) -> None:
+    def add(self, clips: RecordedClips, scored: ScoredLosses | None) -> None:
         """Record the clips of an arrival.
 
         Args:
-            hashes: Shape [n, 32].
-            targets: Multi-hot labels, shape [n, C].
+            clips: The clips.
             scored: Losses that were added to the tallies; None without any.
         """
-        targets = torch.as_tensor(targets)
-        clips, classes = targets.nonzero(as_tuple=True)
+        hashes, targets = clips.hashes, torch.from_numpy(np.asarray(clips.shares))
+        of_labels, classes = targets.nonzero(as_tuple=True)
         usable = torch.zeros_like(targets, dtype=torch.bool)
         if scored is not None:
             usable[scored.rows] = scored.usable.cpu()
@@ -164,9 +159,12 @@ class ClipRecords(nn.Module):
         more = {
             "hashes": new,
             "arrivals": torch.full((len(new),), self.num_arrivals, dtype=torch.int64),
-            "label_clips": clips + len(self),
+            "weights": _or(clips.weights, torch.ones(len(new), dtype=torch.float64)),
+            "background": _or(clips.background, torch.zeros(len(new), dtype=torch.bool)),
+            "label_clips": of_labels + len(self),
             "label_classes": classes,
-            "label_usable": usable[clips, classes],
+            "label_shares": targets[of_labels, classes],
+            "label_usable": usable[of_labels, classes],
         }
         if scored is not None:
             more |= {"scored": scored.rows + len(self), "scored_sets": scored.sets}
@@ -207,7 +205,7 @@ class ClipRecords(nn.Module):
     def remove_class(self, index: int) -> None:
         """Remove the labels of a class; its clips stay recorded, like their part of the sums."""
         stay = self.label_classes != index
-        for name in ("label_clips", "label_classes", "label_usable"):
+        for name in _OF_LABELS:
             setattr(self, name, getattr(self, name)[stay])
         self.label_classes = self.label_classes - (self.label_classes > index).to(torch.int64)
 
@@ -226,18 +224,22 @@ class ClipRecords(nn.Module):
         rows = [row for row in range(len(have)) if have[row].tobytes() in wanted]
         return np.array(rows, dtype=np.int64)
 
-    def targets(self, rows: IntArray, num_classes: int) -> Tensor:
-        """Labels of recorded clips, bool, shape [r, num_classes]."""
-        found = torch.zeros(len(self), num_classes, dtype=torch.bool)
-        found[self.label_clips.cpu(), self.label_classes.cpu()] = True
+    def shares(self, rows: IntArray, num_classes: int) -> Tensor:
+        """Shares of the labels of recorded clips, float64, shape [r, num_classes]."""
+        found = torch.zeros(len(self), num_classes, dtype=torch.float64)
+        found[self.label_clips.cpu(), self.label_classes.cpu()] = self.label_shares.cpu()
         return found[rows]
 
     def class_clips(self, num_classes: int) -> Tensor:
-        """Recorded clips of each class, float64, shape [C]."""
-        counts = torch.zeros(num_classes, dtype=torch.float64, device=self.label_classes.device)
-        return counts.index_add(
-            0, self.label_classes, torch.ones_like(self.label_classes, dtype=torch.float64)
-        )
+        """Recorded clips of each class, each counted by its weight, float64, shape [C]."""
+        counts = self.label_shares.new_zeros(num_classes)
+        counted = self.label_shares * self.weights[self.label_clips]
+        return counts.index_add(0, self.label_classes, counted)
+
+    @property
+    def num_background(self) -> float:
+        """Recorded background clips, each counted by its weight."""
+        return float(self.weights[self.background].sum())
 
     # --------------------------------------------------------------------- forget
 
@@ -254,16 +256,15 @@ class ClipRecords(nn.Module):
         times = torch.full((len(gone),), time_s, dtype=torch.int64)
         moved = stay.cumsum(0) - 1  # the row of each record that stays
         labels, scored = stay[self.label_clips], stay[self.scored]
-        self.label_clips = moved[self.label_clips[labels]]
-        self.label_classes, self.label_usable = (
-            self.label_classes[labels],
-            self.label_usable[labels],
-        )
+        for name in _OF_LABELS:
+            setattr(self, name, getattr(self, name)[labels])
+        self.label_clips = moved[self.label_clips]
         self.scored, self.scored_sets = moved[self.scored[scored]], self.scored_sets[scored]
         for modality in UNIMODAL:
             name = f"{modality}_losses"
             setattr(self, name, getattr(self, name)[scored])
-        self.hashes, self.arrivals = self.hashes[stay], self.arrivals[stay]
+        for name in ("hashes", "arrivals", "weights", "background"):
+            setattr(self, name, getattr(self, name)[stay])
         self._append({"forgotten": gone, "forgotten_at": times})
         self._forget_no_more()
 
@@ -286,6 +287,10 @@ class ClipRecords(nn.Module):
         for name, values in more.items():
             own = getattr(self, name)
             setattr(self, name, torch.cat([own, values.to(own)]))
+
+
+def _or(values: BoolArray | FloatArray | None, default: Tensor) -> Tensor:
+    return default if values is None else torch.from_numpy(values)
 
 
 def _halved(losses: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from cign.methods.background import WithBackground
 from cign.methods.base import Batch, Setup, TaskData
-from cign.methods.clip_records import ClipRecords, ScoredLosses
+from cign.methods.clip_records import ClipRecords
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.closed_form_output import output_from_scores
 from cign.methods.leave_one_out import add_losses, clips_to_score, recorded
@@ -29,6 +29,7 @@ from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.one_pass import OnePass
 from cign.methods.output import Output
+from cign.methods.recorded_clips import ScoredLosses
 from cign.methods.selection import balance
 from cign.networks.ridge import solve_ridge
 from cign.networks.token_ridge import TokenStatistics, assign_tokens, with_columns, without_entry
@@ -142,8 +143,8 @@ class ClosedForm(WithBackground, OnePass):
     def after_task(self, data: TaskData) -> None:
         """Select the settings with the task's clips, record the clips, and solve the sums."""
         scored = self.select(data)
-        if data.hashes is not None and data.targets is not None:
-            self.records.add(data.hashes(data.new), data.targets(data.new), scored)
+        if data.identity is not None:
+            self.records.add(data.identity(data.new), scored)
         self.solve()
 
     @torch.no_grad()

@@ -12,16 +12,18 @@ Legend: n clips, m scored clips, C classes, K settings.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cign.methods.base import Batch
 from cign.methods.clip_records import ClipRecords
+from cign.methods.closed_form import ClosedForm
 from cign.methods.left_out import SumsOfViews
+from cign.methods.loss_weights import PART_OF_CLIP
 from cign.methods.modality_ridge import ModalityRidge
-from cign.networks.token_ridge import TokenStatistics
 from cign.vocabulary import UNIMODAL
 
 
@@ -45,6 +47,7 @@ def forget_clips(
             of the clips is left; settings that were not set by hand are the default ones then,
             until other clips show better ones.
     """
+    assert isinstance(one, ClosedForm)
     _subtract(one, batches)
     arrivals = one.records.arrivals[list(rows)].unique().tolist()
     before = {m: _tallies(one.records, m, arrivals, one.num_classes) for m in UNIMODAL}
@@ -73,27 +76,33 @@ def _correct(ridge: ModalityRidge, before: Sequence[Tensor], after: Sequence[Ten
         setattr(ridge, name, torch.where(finite, changed.clamp_min(0.0), torch.inf))
 
 
-def _subtract(one: SumsOfViews, batches: Iterable[Batch]) -> None:
+def _subtract(one: ClosedForm, batches: Iterable[Batch]) -> None:
     """Subtract clips from the sums and counts."""
-    views = one.options.settings.views
-    gone = {m: [_empty(one.of(m).statistics_of(view), one) for view in views] for m in UNIMODAL}
+    gone = copy.deepcopy(one)
+    for module, name in _sums(gone):
+        getattr(module, name).zero_()
     for batch in batches:
-        both = one.tokens(batch.audio, batch.visual)
-        for modality, tokens in zip(UNIMODAL, both, strict=True):
-            ridge = one.of(modality)
-            for view, sums in zip(views, gone[modality], strict=True):
-                pieces = ridge.pieces(view, tokens)
-                sums.absorb(pieces, batch.targets, rounding=ridge.rounding)
-        one.class_clips = one.class_clips - batch.targets.sum(dim=0).to(one.class_clips)
-    for modality in UNIMODAL:
-        for view, sums in zip(views, gone[modality], strict=True):
-            one.of(modality).statistics_of(view).subtract(sums)
+        gone.absorb(batch)
+    for (module, name), (other, _) in zip(_sums(one), _sums(gone), strict=True):
+        setattr(module, name, getattr(module, name) - getattr(other, name))
+    if hasattr(one, "background_clips"):
+        one.background_clips = _counted(one.background_clips)
+    one.class_clips = _counted(one.class_clips)
 
 
-def _empty(like: TokenStatistics, one: SumsOfViews) -> TokenStatistics:
-    sums = TokenStatistics(len(like.whole_gram), like.num_single).to(one.class_clips.device)
-    sums.grow(one.num_classes)
-    return sums
+def _sums(one: ClosedForm) -> list[tuple[nn.Module, str]]:
+    """The buffers that are sums over clips, and their modules."""
+    return [
+        (module, name)
+        for module in one.modules()
+        for name, _ in module.named_buffers(recurse=False)
+        if name in one.sums_over_clips
+    ]
+
+
+def _counted(clips: Tensor) -> Tensor:
+    """Numbers of clips without rounding errors of their differences."""
+    return torch.where(clips < PART_OF_CLIP, 0.0, clips)
 
 
 def _tallies(
@@ -112,8 +121,9 @@ def _tallies(
         at = (records.arrivals[records.scored] == arrival).nonzero().flatten().cpu()
         if len(at) == 0:
             continue
-        own = usable[records.scored.cpu()[at]].to(torch.float64)
-        weights = (own / own.sum(dim=0).clamp_min(1.0)).sum(dim=1)  # see `loss_weights`
+        own = usable[records.scored.cpu()[at]]
+        totals = own.sum(dim=0)
+        weights = (own / totals.where(totals > 0, 1.0)).sum(dim=1)  # see `loss_weights`
         values = losses.cpu()[at].flatten(1).to(torch.float64)
         weighted = torch.where(weights.unsqueeze(1) > 0, values * weights.unsqueeze(1), 0.0)
         total += weighted.sum(dim=0)
@@ -126,8 +136,10 @@ def _tallies(
 
 
 def _usable(records: ClipRecords, num_classes: int) -> Tensor:
-    """Which labels of the recorded clips are part of the tallies, bool, [n, C]."""
-    found = torch.zeros(len(records), num_classes, dtype=torch.bool)
+    """What the labels that are part of the tallies count, float64, [n, C]."""
+    found = torch.zeros(len(records), num_classes, dtype=torch.float64)
     some = records.label_usable
-    found[records.label_clips[some].cpu(), records.label_classes[some].cpu()] = True
+    clips, classes = records.label_clips[some], records.label_classes[some]
+    counted = records.label_shares[some] * records.weights[clips]
+    found[clips.cpu(), classes.cpu()] = counted.cpu()
     return found

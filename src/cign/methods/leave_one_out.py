@@ -17,10 +17,15 @@ from torch import Tensor
 
 from cign.data.tasks import IntArray
 from cign.methods.base import Batch, TaskData
-from cign.methods.clip_records import ScoredLosses
 from cign.methods.closed_form_options import ClosedFormOptions
-from cign.methods.loss_weights import loss_weights, num_scored_classes, weights_by_class
+from cign.methods.loss_weights import (
+    PART_OF_CLIP,
+    loss_weights,
+    num_scored_classes,
+    weights_by_class,
+)
 from cign.methods.modality_ridge import ModalityRidge
+from cign.methods.recorded_clips import ScoredLosses
 from cign.methods.selection import chosen_clips, losses_of_settings
 from cign.networks.encoder import TokenShape
 from cign.networks.leave_out import ClipRows, LeftOut, positions, scores_without
@@ -219,7 +224,7 @@ def recorded(clips: ScoredClips, losses: Mapping[str, Tensor]) -> ScoredLosses:
     return ScoredLosses(
         rows=torch.tensor(clips.rows, dtype=torch.int64)[scored],
         sets=clips.set_of_clip,
-        usable=(clips.targets[scored] & (clips.counts[scored] > 0)).cpu(),
+        usable=(clips.targets[scored] & (clips.counts[scored] > PART_OF_CLIP)).cpu(),
         losses={modality: values.movedim(-1, 0) for modality, values in losses.items()},
     )
 

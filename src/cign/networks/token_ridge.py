@@ -104,11 +104,6 @@ class TokenStatistics(nn.Module):
             setattr(self, f"{kind}_gram", gram + getattr(other, f"{kind}_gram").to(gram))
             setattr(self, f"{kind}_cross", cross.index_add(1, columns, more))
 
-    def subtract(self, other: TokenStatistics) -> None:
-        """Subtract the sums over clips that are part of these; same width, kinds and classes."""
-        for name, values in self.named_buffers():
-            setattr(self, name, values - getattr(other, name).to(values))
-
     @property
     def has_background(self) -> bool:
         """Whether there are sums over background clips."""

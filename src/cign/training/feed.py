@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from cign.data.batches import AHEAD, ClipSource, cut, read_ahead, targets_of
 from cign.data.exemplar_memory import ExemplarMemory, FloatArray
 from cign.data.tasks import IntArray, TaskClips
 from cign.methods.base import Batch, Method, TaskData
+from cign.methods.recorded_clips import RecordedClips
 from cign.training.distributed.comm import Comm, Share
 from cign.training.scoring import score_clips
 from cign.utils.progress import Progress
@@ -65,21 +65,30 @@ class Feed:
             features=lambda indices: self.features(method, indices, task),
             bytes_per_clip=self.source.bytes_per_clip,
             seed=seed,
-            **self.identity(task),
+            identity=self.identity(task),
         )
 
-    def identity(self, task: int) -> dict[str, Any]:
-        """The entries of `TaskData` that identify clips: ``targets`` and ``hashes``.
+    def identity(self, task: int) -> Callable[[IntArray], RecordedClips] | None:
+        """``identity`` of `TaskData`.
 
         Args:
-            task: Current task; targets cover the classes of the tasks up to it.
+            task: Current task; labels cover the classes of the tasks up to it.
         """
         clips, num_classes = self.clips, self.clips.tasks.num_seen(task)
         hashes = clips.hashes
-        return {
-            "targets": lambda indices: clips.targets[indices, :num_classes],
-            "hashes": None if hashes is None else lambda indices: hashes[indices],
-        }
+        if hashes is None:
+            return None
+
+        def of(indices: IntArray) -> RecordedClips:
+            shares = clips.targets if clips.shares is None else clips.shares
+            return RecordedClips(
+                hashes=hashes[indices],
+                shares=shares[indices, :num_classes],
+                weights=None if clips.weights is None else clips.weights[indices],
+                background=None if clips.background is None else clips.background[indices],
+            )
+
+        return of
 
     def shared_batches(
         self, batches: list[IntArray], task: int

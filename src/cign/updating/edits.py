@@ -164,7 +164,7 @@ def _absorb(
         features=lambda indices: feed.features(method, indices, task),
         bytes_per_clip=0,
         seed=0,
-        **feed.identity(task),
+        identity=feed.identity(task),
     )
     if num_new:
         method.grow(num_new)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cign.backbones.base import Backbone
 from cign.data.batches import ArraySource, cut
@@ -42,6 +43,7 @@ class Forgotten:
     Attributes:
         clips: Number of forgotten clips by class; a clip with several labels counts for each.
         num_clips: Number of clips subtracted from the sums.
+        num_background: How many of them had none of the classes.
         num_validation: Number of stored validation clips that were removed.
         removed: Classes without any clip left, which were removed.
         num_left_out: Number of given clips that the model had not learned.
@@ -53,6 +55,7 @@ class Forgotten:
 
     clips: dict[str, int]
     num_clips: int
+    num_background: int
     num_validation: int
     removed: tuple[str, ...]
     num_left_out: int
@@ -134,12 +137,15 @@ def forget_recorded(
     changed = replace(model, method=method)
     before, sums, solving = sums_of(model), sums_of(changed), updatable(method)
     assert solving is not None
-    targets = sums.records.targets(chosen.rows, len(model.classes))
-    counts = Counter(model.classes[c] for c in targets.nonzero()[:, 1].tolist())
+    shares = sums.records.shares(chosen.rows, len(model.classes))
+    counts = Counter(model.classes[c] for c in shares.nonzero()[:, 1].tolist())
+    weights, background = (
+        x[chosen.rows].cpu() for x in (sums.records.weights, sums.records.background)
+    )
     if len(chosen.rows):
         forget_clips(
             sums,
-            _batches(tokens, chosen.indices, targets, device_of(method)),
+            _batches(tokens, chosen.indices, (shares, weights, background), device_of(method)),
             chosen.rows.tolist(),
             time_s=int(time.time()),
             reset_selection=reset_selection,
@@ -158,7 +164,9 @@ def forget_recorded(
         solving.remove_class(classes.index(name))
     solving.solve()
     changed = _without(changed, chosen.validation, removed)
-    text = f"forgot {num_clips(len(chosen.rows))} of {listed(counts, 5)}" if counts else ""
+    num_background = int(background.sum())
+    kinds = [*counts, "background"] if num_background else counts
+    text = f"forgot {num_clips(len(chosen.rows))} of {listed(kinds, 5)}" if kinds else ""
     if len(chosen.validation):
         text += f"{', ' if text else 'forgot '}{num_clips(len(chosen.validation))} for validation"
     if removed:
@@ -166,6 +174,7 @@ def forget_recorded(
     return with_change(changed, text), Forgotten(
         clips=dict(counts),
         num_clips=len(chosen.rows),
+        num_background=num_background,
         num_validation=len(chosen.validation),
         removed=removed,
         num_left_out=chosen.num_left_out,
@@ -176,17 +185,25 @@ def forget_recorded(
 
 
 def _batches(
-    tokens: ArraySource, indices: IntArray, targets: torch.Tensor, device: torch.device
+    tokens: ArraySource,
+    indices: IntArray,
+    recorded: tuple[Tensor, Tensor, Tensor],
+    device: torch.device,
 ) -> Iterator[Batch]:
-    """The clips to forget, with their recorded labels."""
+    """The clips to forget, with their recorded shares of labels, weights and background."""
+    shares, weights, background = (values.to(device) for values in recorded)
+    certain = torch.equal(shares, (shares > 0).to(shares))
     for rows in cut(np.arange(len(indices)), EVALUATION_BATCH):
         audio, visual = tokens.read(indices[rows])
         yield Batch(
             audio=audio.to(device),
             visual=visual.to(device),
-            targets=targets[rows].to(device),
+            targets=shares[rows] > 0,
             from_memory=torch.ones(len(rows), dtype=torch.bool, device=device),
             indices=indices[rows],
+            weights=weights[rows] if bool((weights != 1).any()) else None,
+            shares=None if certain else shares[rows],
+            background=background[rows] if bool(background.any()) else None,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,14 +26,9 @@ def check_recorded(model: Model) -> None:
         InputError: If it does not.
     """
     sums = sums_of(model)
-    if sums.num_background or bool((sums.class_clips.frac() != 0).any()):
-        raise InputError(
-            "unsupported",
-            "this model learned background, weights or shares of labels, which it does not record "
-            "with each clip, so that no clip can be subtracted: train it again without the clips",
-        )
-    counts = sums.records.class_clips(len(model.classes))
-    if not torch.equal(counts, sums.class_clips.to(counts)):
+    counts, have = sums.records.class_clips(len(model.classes)), sums.class_clips
+    same = torch.allclose(counts, have.to(counts), rtol=1e-9, atol=1e-9)
+    if not same or not math.isclose(sums.records.num_background, sums.num_background, rel_tol=1e-9):
         raise InputError(
             "unsupported",
             "this model does not record all its clips, so that they cannot be recognised: train "
@@ -91,7 +87,7 @@ def look_up(
     removed = {row for some in validation.values() for row in some}
     if name is not None:
         column = model.classes.index(name)
-        rows = rows[records.targets(rows, len(model.classes))[:, column].numpy()]
+        rows = rows[records.shares(rows, len(model.classes))[:, column].numpy() > 0]
         removed = {r for r in removed if model.kept is not None and name in model.kept.labels[r]}
     if others and not (only_learned or name):
         raise _never_learned(records, clips, others)

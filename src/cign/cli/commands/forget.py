@@ -91,6 +91,8 @@ def show(forgotten: Any) -> None:
     if forgotten.clips:
         names = ", ".join(f"{name} ({num_clips(n)})" for name, n in forgotten.clips.items())
         say(f"forgotten: {names}", fit=True)
+    if forgotten.num_background:
+        say(f"forgotten, background: {num_clips(forgotten.num_background)}")
     if forgotten.num_validation:
         say(f"forgotten, stored for validation: {num_clips(forgotten.num_validation)}")
     if forgotten.removed:
