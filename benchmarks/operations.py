@@ -10,8 +10,8 @@ clips of each of five folds of real24 and real24_clutter (`folds.py`; test clips
 - forgetting: the clips of a tenth of the sources, against a model that never learned them. A
   membership test compares the leverage of forgotten clips with that of the held-out clips.
 
-Finished parts are kept in ``benchmarks/results/operations.json`` and not repeated: delete it after a
-change of the method.
+Finished parts are kept in ``benchmarks/results/operations.json`` and not repeated: delete it after
+a change of the method.
 """
 
 from __future__ import annotations

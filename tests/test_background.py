@@ -134,7 +134,8 @@ def test_files_of_a_model_with_and_without_background(stores, tmp_path, capsys):
         loaded = Learner.load(tmp_path / name)
         assert same_sums(loaded.model.method, learner.model.method)
         assert num_background(loaded.model.method) == num_background(learner.model.method)
-        has = any("background" in key for key in load_file(tmp_path / name / "model.safetensors"))
+        keys = list(load_file(tmp_path / name / "model.safetensors"))
+        has = any("background" in key for key in keys if not key.startswith("records."))
         assert has == (name == "with")
         assert ("background" in read_about(tmp_path / name)) == has
         assert ("Background: 8 clips" in (tmp_path / name / "README.md").read_text()) == has
@@ -257,15 +258,28 @@ def test_leaving_out_identifies_weighted_clips(weighted, stores):
     assert plain.evaluate(stores["with"], loo=True)["loo"]["num_learned"] == 4 * NUM_TRAIN
 
 
-def test_clips_of_such_models_are_not_forgotten(stores, weighted):
-    for name, store in (("background", stores["with"]), ("weights", weighted)):
-        learner = learned(store)
-        with input_error("unsupported", name):
-            learner.forget(store)
+def test_background_and_clips_with_weights_are_forgotten(stores, weighted):
     learner = learned(stores["plain"])
+    before = {key: value.clone() for key, value in learner.model.method.state_dict().items()}
     learner.add(stores["only"])
-    with input_error("unsupported", "background"):
-        learner.forget(stores["plain"])
+    assert num_background(learner.model.method) > 0
+    forgotten = learner.forget(stores["only"], only_learned=True)
+    assert forgotten.num_background == forgotten.num_clips > 0
+    assert forgotten.clips == {}
+    after = learner.model.method.state_dict()
+    assert num_background(learner.model.method) == 0
+    for key, value in before.items():
+        if key.endswith(("_gram", "_cross", "class_clips")):
+            torch.testing.assert_close(after[key], value, rtol=0, atol=0)
+        elif key.endswith(".weights") and not key.startswith("records."):
+            torch.testing.assert_close(after[key], value, rtol=1e-5, atol=1e-6)
+    learner = learned(weighted)
+    first, counts = learner.classes[0], learner.model.method.class_clips.clone()
+    forgotten = learner.forget(weighted, class_name=first)
+    assert forgotten.removed == (first,)
+    method = learner.model.method
+    torch.testing.assert_close(method.class_clips, counts[1:], rtol=1e-12, atol=0)
+    torch.testing.assert_close(method.records.class_clips(len(counts) - 1), counts[1:])
 
 
 def with_background(loop, every=3):

@@ -117,7 +117,7 @@ def repeated(store: Store, folder: Path) -> Store:
     place.mkdir(parents=True, exist_ok=True)
     num_rows = int(store.info["num_rows"])
     for name in TOKEN_FILES:
-        array = np.load(tokens / name, mmap_mode="r")
+        array = np.load(tokens / name, mmap_mode="r", allow_pickle=False)
         create_array(place / name, (COPIES * num_rows, *array.shape[1:]), "float16")
         with RowWriter(place / name) as writer:
             for begin in range(0, COPIES * num_rows, BATCH):
