@@ -278,8 +278,9 @@ def test_background_and_clips_with_weights_are_forgotten(stores, weighted):
     forgotten = learner.forget(weighted, class_name=first)
     assert forgotten.removed == (first,)
     method = learner.model.method
-    torch.testing.assert_close(method.class_clips, counts[1:], rtol=1e-12, atol=0)
-    torch.testing.assert_close(method.records.class_clips(len(counts) - 1), counts[1:])
+    assert bool((method.class_clips < counts[1:]).all())  # its clips had shares of others
+    recorded = method.records.class_clips(len(counts) - 1)
+    torch.testing.assert_close(method.class_clips, recorded, rtol=1e-12, atol=0)
 
 
 def with_background(loop, every=3):
