@@ -100,9 +100,7 @@ class Fold:
         """Some of the clips, to be learned."""
         table = self.store.table
         return NewClips(
-            labels=[clip.labels for clip in table.clips],
-            ids=[clip.id for clip in table.clips],
-            sources=[clip.source for clip in table.clips],
+            clips=table.clips,
             hashes=self.store.content_hashes,
             list_hash="",
             order=table.class_names,
