@@ -116,6 +116,7 @@ def main() -> None:
         size = (Path(places[0]) / "model.safetensors").stat().st_size
         words = ("merge", *places[:2], "--out", places[2], "--settings", "A")
         rows.append(("`cign merge`, with reading and writing", command(*words)))
+    described = ", ".join(f"{name} {value}" for name, value in machine().items())
     lines = [f"| {name} | {seconds:.1f} | {cpu:.1f} |" for name, (seconds, cpu) in rows]
     write_text(
         OUT,
@@ -125,8 +126,7 @@ def main() -> None:
         "the merged model\nhas 2,000. The goal is a merge within 5 s.\n\n"
         "| operation | seconds | CPU seconds |\n| --- | ---: | ---: |\n"
         + "\n".join(lines)
-        + f"\n\nMachine: {', '.join(f'{k} {v}' for k, v in machine().items())}; load {load:.1f} at the "
-        "start.\n",
+        + f"\n\nMachine: {described}; load {load:.1f} at the start.\n",
     )
 
 
