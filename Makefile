@@ -124,7 +124,6 @@ table: install
 	$(BIN)/$(TABLE) --against analytic --now analytic
 	$(BIN)/python benchmarks/publish.py work/table main_table --command "make table" \
 		--note "\`$(TABLE) --against analytic\`"
-	$(BIN)/python benchmarks/readme_table.py
 
 # End-to-end training: 12 classes, one seed, every method of the regime, common training options.
 END_TO_END = cign bench work/stores/world2-12classes --out work/end_to_end --bf16 --no-models \
