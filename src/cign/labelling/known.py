@@ -61,7 +61,7 @@ class KnownClips:
         """
         if self.kept is None:
             return np.zeros(len(audio), np.bool_)
-        found = self.kept.contain(audio.cpu().numpy(), visual.cpu().numpy())
+        found = self.kept.contain(audio.cpu(), visual.cpu())
         self.num_found["validation"] += int(found.sum())
         return found
 

@@ -90,7 +90,7 @@ class KeptClips:
         """Whether a clip is one of these; see `rows_of`."""
         return bool(self.rows_of(audio, visual))
 
-    def contain(self, audio: Floats, visual: Floats) -> BoolArray:
+    def contain(self, audio: Tensor, visual: Tensor) -> BoolArray:
         """Which clips of a batch are some of these, shape [B]; see `rows_of`.
 
         Args:
@@ -100,13 +100,14 @@ class KeptClips:
         means, bounds = self._means_and_bounds
         apart = np.zeros((len(audio), self.num_clips))
         for batch, mean in zip((audio, visual), means, strict=True):
-            own = batch.mean(axis=1, dtype=np.float32)
+            own = batch.mean(dim=1, dtype=torch.float32).numpy()
             squares = (own**2).sum(axis=1)[:, None] + (mean**2).sum(axis=1)
             apart += batch.shape[1] * (squares - 2 * own @ mean.T)
         # Rounding of the difference of squares is far below the bounds.
         near = np.flatnonzero((apart <= 2 * bounds).any(axis=1))
         found = np.zeros(len(audio), np.bool_)
-        found[near] = [self.holds(audio[row], visual[row]) for row in near]
+        for row in near:
+            found[row] = self.holds(audio[row].float().numpy(), visual[row].float().numpy())
         return found
 
     def rows_of(self, audio: Floats, visual: Floats) -> list[int]:
