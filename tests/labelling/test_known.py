@@ -86,13 +86,13 @@ def test_an_added_clip_is_known_and_a_forgotten_one_is_not(given, pools, tmp_pat
     assert set(numbers(learner.next(new, number=60))) == set(range(60))
 
 
-def test_without_records_it_says_so(given, pools, tmp_path):
+def test_where_clips_are_not_recorded_it_says_so(given, pools, tmp_path):
     store = store_of(tmp_path / "store", given)
     learner = Learner("cign_analytic", options=OPTIONS).learn(store, tasks=1, progress=False)
-    records = learner.model.method.records
-    records.hashes = records.hashes[:0]
-    found = learner.next(pools[0], number=3)
-    assert any("does not record which clips" in note for note in found.notes)
+    assert not any("record" in note for note in learner.next(pools[1], number=3).notes)
+    learner.model.method.class_clips += 1.0  # of a model whose clips had no hashes
+    found = learner.next(pools[1], number=3)
+    assert any("does not record all clips" in note for note in found.notes)
 
 
 # ------------------------------------------------------------------------- parts

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from cign.data.batches import BoolArray
 from cign.data.tasks import HashArray
-from cign.methods.capabilities import sums_of_views
 from cign.methods.clip_records import ClipRecords
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips
+from cign.updating.learned_clips import records_all
+from cign.updating.merging import sums_of
 from cign.updating.new_clips import num_clips
 
 
@@ -28,19 +29,19 @@ class KnownClips:
     Attributes:
         records: What the model records of the clips that it learned.
         kept: Its stored validation clips; None without any.
+        has_all: Whether it records all the clips.
         num_found: How many of the given clips it knew, by ``learned`` and ``validation``.
     """
 
     records: ClipRecords
     kept: KeptClips | None
+    has_all: bool
     num_found: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, model: Model) -> Self:
         """The clips that a model of sums over views knows."""
-        sums = sums_of_views(model.method)
-        assert sums is not None
-        return cls(records=sums.records, kept=model.kept)
+        return cls(records=sums_of(model).records, kept=model.kept, has_all=records_all(model))
 
     def learned(self, hashes: HashArray) -> BoolArray:
         """Which clips the model learned.
@@ -68,9 +69,9 @@ class KnownClips:
     def notes(self) -> list[str]:
         """What was found, and what cannot be found; one sentence each."""
         notes = []
-        if len(self.records) == 0:
+        if not self.has_all:
             notes.append(
-                "the model does not record which clips it learned, so that they may be proposed"
+                "the model does not record all clips that it learned: some may be proposed again"
             )
         for kind, text in (
             ("learned", "which the model has learned"),
