@@ -385,7 +385,7 @@ def section(options: argparse.Namespace, name: str, *, plain: bool) -> list[str]
     size = statistics.mean(number for one in found["all"] for number in one)
     lines = [f"With all labels, {size:.0f} on average: {interval(whole)}.", ""]
     lines += table(found, list(RULES), SHARES)
-    if name in options.variants:
+    if name in options.variants and not plain:
         found |= measured(place, list(VARIANTS), max(SHOWN), work, plain=plain)
         lines += ["", "Variants:", "", *table(found, list(VARIANTS), ())]
     return lines

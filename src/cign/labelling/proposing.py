@@ -41,8 +41,8 @@ from cign.utils.progress import Progress, Silent
 from cign.vocabulary import UNIMODAL
 
 CANDIDATES = 2
-"""Candidates for each clip that is wanted: more were worse on synthetic dataset 1
-(benchmarks/results/labels.md)."""
+"""Candidates for each clip that is wanted: the best number on synthetic dataset 1, on average over
+two backbones (benchmarks/results/labels.md)."""
 FIRST_PASS, FIRST_SHARE = 10_000, 0.4
 """Clips whose tokens are scored, at least, and their share of all: a smaller share loses proposals
 (benchmarks/results/next.md)."""
