@@ -1,6 +1,6 @@
 """Wrong labels that `cign audit` finds, compared with other scores.
 
-    CIGN_REAL=FOLDER python benchmarks/audit.py work/stores/world1
+    CIGN_REAL=FOLDER python benchmarks/audit.py work/stores/world1 work/stores/world1_small
 
 writes ``benchmarks/results/audit.md``. In each of ten plantings, 5 % of the labels of a data set's
 training and validation clips, drawn at random, are replaced by another class, also at random; a
@@ -263,7 +263,9 @@ def main() -> None:
     }
     if any(len(one) < NUM_PLANTINGS for one in results.values()):
         raise SystemExit("not all plantings are done: repeat the command to continue")
-    command = "CIGN_REAL=FOLDER python benchmarks/audit.py work/stores/world1"
+    command = "CIGN_REAL=FOLDER python benchmarks/audit.py " + " ".join(
+        f"work/stores/{place.name}" for place in options.stores
+    )
     text = "\n".join(page(results, command)) + "\n"
     print(text)
     write_text(options.out, text)

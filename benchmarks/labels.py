@@ -1,6 +1,6 @@
 """Labels needed: clips chosen by `cign next`, at random, and by each of its two steps alone.
 
-    python benchmarks/labels.py work/stores/world1 work/stores/real24 work/stores/real24_clutter
+    python benchmarks/labels.py world1 world1_small real24 real24_clutter --folder work/stores
 
 writes ``benchmarks/results/labels.md``. A model learns one clip of each class, and then rounds of
 clips that a rule chooses from the pool. Five starts: start s draws its first clips with seed s, and
@@ -8,8 +8,12 @@ fold s by source (`folds.py`) of the training and validation clips is tested, th
 pool. Test clips are not read. The settings are fixed, so that the random features of all clips are
 computed once, and a round costs no more than its sums and their solution.
 
-``--variants STORE`` measures further rules on one of the stores: other numbers of candidates, a
-smaller and a larger ridge, and clusters. Results are stored in ``--work`` and reused.
+``--variants STORE...`` measures further rules on some of the stores: other numbers of candidates, a
+smaller and a larger ridge, and clusters. ``--plain STORE...`` measures all rules without contrast
+and saliency, too, so that all tokens count equally. Results are stored in ``--work`` and reused.
+
+``world1_small`` has the clips of ``world1`` with tokens of backbone ``small``: ``cign prepare
+work/stores/world1-clips work/stores/world1_small --backbone small``.
 """
 
 from __future__ import annotations
@@ -61,6 +65,7 @@ FIXED = {
     "temperature": [0.1],
     "count_power": [0.5],
 }
+PLAIN = {**FIXED, "contrast": [0.0], "saliency": [0.0]}
 BATCH = 64
 
 
@@ -281,17 +286,18 @@ def with_all(clips: Clips, seed: int) -> list[tuple[int, float]]:
 
 
 def measured(
-    place: Path, names: Sequence[str], most: int, work: Path
+    place: Path, names: Sequence[str], most: int, work: Path, *, plain: bool = False
 ) -> dict[str, list[dict[int, float]]]:
     """Curves of all starts by rule, and the accuracy with all labels as ``all``."""
+    key = f"{place.name}-plain" if plain else place.name
     clips: Clips | None = None
     found: dict[str, list[dict[int, float]]] = {}
     for name in ("all", *names):
         for seed in range(NUM_STARTS):
-            words = (place.name, most, name.replace("`", "").replace(" ", "_"), seed)
+            words = (key, most, name.replace("`", "").replace(" ", "_"), seed)
             path = work / f"{'-'.join(map(str, words))}.json"
             if not path.is_file():
-                clips = clips or Clips(place, FIXED)
+                clips = clips or Clips(place, PLAIN if plain else FIXED)
                 began = time.monotonic()
                 if name == "all":
                     pairs = with_all(clips, seed)
@@ -343,8 +349,10 @@ def table(
 
 def page(options: argparse.Namespace) -> list[str]:
     """Lines of Markdown."""
-    shown = " ".join(["python benchmarks/labels.py", *(place.name for place in options.stores)])
-    shown += f" --variants {options.variants.name}" if options.variants else ""
+    shown = " ".join(["python benchmarks/labels.py", *options.stores])
+    for name in ("plain", "variants"):
+        if some := getattr(options, name):
+            shown += f" --{name} {' '.join(some)}"
     lines = [
         "# Labels needed",
         "",
@@ -359,26 +367,38 @@ def page(options: argparse.Namespace) -> list[str]:
         "start. Test clips were not read. Labels for a share: mean number of labels at which that "
         "share of the accuracy with all labels of the pool is first reached.",
     ]
-    for place in options.stores:
-        found = measured(place, list(RULES), options.most, options.work)
-        whole = [value for one in found["all"] for value in one.values()]
-        size = statistics.mean(number for one in found["all"] for number in one)
-        lines += ["", f"## {place.name}", ""]
-        lines += [f"With all labels, {size:.0f} on average: {interval(whole)}.", ""]
-        lines += table(found, list(RULES), SHARES)
-        if options.variants and place.name == options.variants.name:
-            found |= measured(place, list(VARIANTS), max(SHOWN), options.work)
-            lines += ["", f"Variants on {place.name}:", ""]
-            lines += table(found, list(VARIANTS), ())
+    for name in options.stores:
+        backbone = Store.open(options.folder / name).tokens(None).info["backbone"]
+        lines += ["", f"## {name}", "", f"Backbone `{backbone}`."]
+        lines += section(options, name, plain=False)
+        if name in options.plain:
+            lines += ["", "Without contrast and saliency, so that all tokens count equally."]
+            lines += section(options, name, plain=True)
     return [*lines, ""]
+
+
+def section(options: argparse.Namespace, name: str, *, plain: bool) -> list[str]:
+    """The tables of a store."""
+    place, work = options.folder / name, options.work
+    found = measured(place, list(RULES), options.most, work, plain=plain)
+    whole = [value for one in found["all"] for value in one.values()]
+    size = statistics.mean(number for one in found["all"] for number in one)
+    lines = [f"With all labels, {size:.0f} on average: {interval(whole)}.", ""]
+    lines += table(found, list(RULES), SHARES)
+    if name in options.variants and not plain:
+        found |= measured(place, list(VARIANTS), max(SHOWN), work, plain=plain)
+        lines += ["", "Variants:", "", *table(found, list(VARIANTS), ())]
+    return lines
 
 
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("stores", nargs="+", type=Path)
+    parser.add_argument("stores", nargs="+", help="names of stores")
+    parser.add_argument("--folder", type=Path, default=Path("work/stores"), help="of the stores")
     parser.add_argument("--most", type=int, default=200, help="labels of the last round")
-    parser.add_argument("--variants", type=Path, help="store on which variants are measured too")
+    parser.add_argument("--plain", nargs="+", default=[], help="stores to measure plainly, too")
+    parser.add_argument("--variants", nargs="+", default=[], help="stores to measure variants on")
     parser.add_argument("--work", type=Path, default=Path("work/labels"))
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()

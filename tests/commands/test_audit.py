@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import wave
 from html.parser import HTMLParser
 
@@ -144,6 +145,26 @@ def test_what_it_prints(cign, at_once, old_store):  # noqa: F811
     assert len(lines) == 6 + (number > 2)
     first = Learner.load(at_once[1]).audit(old_store).doubts[0]
     assert lines[4].split()[1:] == [first.label, first.suggested, f"{first.score:.4f}"]
+
+
+def test_clips_that_cannot_be_decoded_are_left_out(cign, runs, rows, tiny, tmp_path):
+    """Beside the learned clips they change nothing; a learned clip must be there."""
+    run, media = runs / "cign_analytic", tmp_path / "media"
+    shutil.copytree(tiny[0], media)
+    old = [dict(row) for row in rows[0] if row["labels"] != rows[1][-1]]
+    bad = {**old[0], "path": "noise.mp4", "split": "train"}
+    (media / "noise.mp4").write_text("not a film")
+    plain, more = write(tmp_path / "plain.csv", old), write(tmp_path / "more.csv", [*old, bad])
+    how = ("--media", media, "--workers", 0, "--json")
+    wanted = json.loads(cign("audit", run, plain, *how)[1])
+    code, out, err = cign("audit", run, more, *how)
+    assert code == 0, err
+    found = json.loads(out)
+    assert "noise.mp4" in " ".join(found["notes"])
+    assert found["labels"] == wanted["labels"]
+    learned = next(row["path"] for row in old if row["split"] == "train")
+    (media / learned).write_text("not a film")
+    refused(cign("audit", run, more, *how), "learned")
 
 
 def test_a_planted_error_is_found_in_a_table_that_is_decoded_again(

@@ -9,13 +9,15 @@ import subprocess
 import imageio_ffmpeg
 import pytest
 
+from cign.backbones.registry import load_backbone
 from cign.cli.commands.next import _table
 from cign.data.clips import Clip
+from cign.data.prepare.pipeline import prepare
 from cign.data.store import Store
 from cign.labelling.proposals import Proposal
 from cign.learner import Learner
 
-from .adding import refused, write
+from .adding import OPTIONS, refused, write
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +29,11 @@ def run(runs):
 def loose(tiny, rows, tmp_path):
     """A folder of media in no layout: deep, silent, of one modality, damaged, and no media."""
     folder = tmp_path / "loose"
-    train = [row["path"] for row in rows[0] if row["split"] == "train"]
+    never_learned = [row["path"] for row in rows[0] if row["split"] == "test"]
     places = [folder / f"{n}.mp4" for n in range(4)] + [
         folder / "a" / "b" / f"{n}.mp4" for n in "45"
     ]
-    for source, place in zip(train[::4], places, strict=True):
+    for source, place in zip(never_learned[::2], places, strict=True):
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tiny[0] / source, place)
     ffmpeg = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-i", str(folder / "0.mp4")]
@@ -40,6 +42,17 @@ def loose(tiny, rows, tmp_path):
     (folder / "noise.mp4").write_text("not a film")
     (folder / "notes.txt").write_text("not a clip")
     return folder
+
+
+@pytest.fixture(scope="module")
+def pool(tiny, rows, tmp_path_factory):
+    """A table and a store of all clips of the corpus, its test clips in split train."""
+    folder = tmp_path_factory.mktemp("pool")
+    splits = {"train": "val", "val": "val", "test": "train"}
+    table = write(folder / "pool.csv", [{**row, "split": splits[row["split"]]} for row in rows[0]])
+    backbone = load_backbone("small-random")
+    prepare(table, folder / "store", backbone=backbone, media=[tiny[0]], num_workers=0)
+    return table, folder / "store"
 
 
 GOOD = {"0.mp4", "1.mp4", "2.mp4", "3.mp4", "a/b/4.mp4", "a/b/5.mp4", "heard.wav", "seen.mp4"}
@@ -125,16 +138,15 @@ def test_the_list_elsewhere_names_the_folder_of_the_clips(cign, run, tiny, table
     assert row["source"] == "tape 1"
 
 
-def test_a_table_and_a_store_of_the_same_clips_give_the_same(cign, run, tables, tiny, old_store):
+def test_a_table_and_a_store_of_the_same_clips_give_the_same(cign, run, pool, tiny):
     found = [
         json.loads(cign("next", run, *source, "--number", 5, "--json")[1])
-        for source in ((old_store,), (tables[0], "--media", tiny[0]))
+        for source in ((pool[1],), (pool[0], "--media", tiny[0]))
     ]
     ids = [[one["file"] for one in each["proposals"]] for each in found]
     assert ids[0] == ids[1]
-    train = {
-        Store.open(old_store).table.clips[i].id for i in Store.open(old_store).indices("train")
-    }
+    store = Store.open(pool[1])
+    train = {store.table.clips[i].id for i in store.indices("train")}
     assert set(ids[0]) <= train
     for one, other in zip(*(each["proposals"] for each in found), strict=True):
         assert one["margin"] == pytest.approx(other["margin"], abs=1e-5)
@@ -144,7 +156,7 @@ def test_a_table_and_a_store_of_the_same_clips_give_the_same(cign, run, tables, 
 
 def test_a_table_needs_no_labels(cign, run, tiny, tables, tmp_path):
     with tables[0].open() as file:
-        names = [row["path"] for row in csv.DictReader(file) if row["split"] == "train"]
+        names = [row["path"] for row in csv.DictReader(file) if row["split"] == "test"]
     bare = tmp_path / "bare.csv"
     bare.write_text("path\n" + "\n".join(names) + "\n")
     labelled = write(
@@ -156,6 +168,63 @@ def test_a_table_needs_no_labels(cign, run, tiny, tables, tmp_path):
     ]
     assert found[0] == found[1]
     assert found[0]["num_clips"] == len(names)
+
+
+# -------------------------------------------------------------- clips that are known
+
+
+def learned_files(model, tiny, rows):
+    """Files of the corpus that a model learned, and those that it stores for validation."""
+    kept = Learner.load(model).model.kept.num_clips
+    old = [row for row in rows[0] if row["labels"] != rows[1][-1]]
+    train, val = ([r["path"] for r in old if r["split"] == s] for s in ("train", "val"))
+    assert kept == len(val)  # all of them, because there are few
+    return [[tiny[0] / name for name in names] for names in (train, val)]
+
+
+def test_clips_that_the_model_knows_are_left_out(cign, run, loose, tiny, rows):
+    """Whatever their names; beside them nothing changes."""
+    before = json.loads(cign("next", run, loose, "--number", 8, "--json")[1])
+    learned, validation = learned_files(run, tiny, rows)
+    for number, file in enumerate(learned[:5]):
+        shutil.copy(file, loose / f"a/again {number}.mp4")
+    for number, file in enumerate(validation[:2]):
+        shutil.copy(file, loose / f"tested {number}.mp4")
+    after = json.loads(cign("next", run, loose, "--number", 8, "--json")[1])
+    assert [one["file"] for one in after["proposals"]] == [
+        one["file"] for one in before["proposals"]
+    ]
+    assert (before["num_known"], after["num_known"]) == (0, 7)
+    assert after["num_clips"] == before["num_clips"] == 8
+    _, _, err = cign("next", run, loose, "--number", 3)
+    assert "left out, which the model has learned: 5 clips" in err
+    assert "left out, which are validation clips of the model: 2 clips" in err
+
+
+def test_a_store_of_learned_clips_is_refused(cign, run, old_store, tables, tiny):
+    for source in ((old_store,), (tables[0], "--media", tiny[0])):
+        refused(cign("next", run, *source, "--number", 3), "does not know")
+
+
+def test_a_model_with_encoders_knows_its_clips(cign, old_store, pool, tiny, rows, tmp_path):
+    """Its validation clips are recognised by the tokens of its own encoders."""
+    adaptation = {"num_epochs": 1, "batch_size": 4}
+    options = {**OPTIONS["cign_analytic"], "adaptation": adaptation}
+    learner = Learner(
+        "cign_analytic", options=options, regime="end-to-end", backbone="small-random"
+    )
+    learner.learn(old_store, tasks=1, out=tmp_path / "run", progress=False)
+    learned, validation = learned_files(tmp_path / "run", tiny, rows)
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    others = [tiny[0] / row["path"] for row in rows[0] if row["split"] == "test"]
+    for number, file in enumerate((*learned[:3], *validation[:4], *others[:5])):
+        shutil.copy(file, folder / f"{number:02}.mp4")
+    found = json.loads(cign("next", tmp_path / "run", folder, "--number", 9, "--json")[1])
+    assert {one["file"] for one in found["proposals"]} == {f"{n:02}.mp4" for n in range(7, 12)}
+    assert found["num_known"] == 7
+    stored = json.loads(cign("next", tmp_path / "run", pool[1], "--number", 9, "--json")[1])
+    assert (stored["num_clips"], stored["num_known"]) == (len(others), 0)
 
 
 @pytest.mark.parametrize("kind", ["empty", "damaged", "missing"])

@@ -25,6 +25,20 @@ SOURCE_SEPARATOR = " + "
 """Between the recordings of a clip that was mixed from several."""
 
 
+def are_among(some: HashArray, others: HashArray) -> BoolArray:
+    """Which of some hashes are among others, shape [n].
+
+    Args:
+        some: Shape [n, L].
+        others: Shape [m, L].
+    """
+    first, second = (
+        np.ascontiguousarray(values, dtype=np.uint8).view(f"V{some.shape[1]}").ravel()
+        for values in (some, others)
+    )
+    return np.isin(first, second)
+
+
 @dataclass(frozen=True)
 class TaskSequence:
     """Groups of classes in the order in which they are learned.

@@ -14,6 +14,7 @@ from torch import Tensor
 from cign.inference.localization import Maps, maps_of
 from cign.inference.prediction import Prediction
 from cign.layers.rounding import plain_products
+from cign.methods.capabilities import updatable
 from cign.saved_model.class_thresholds import DEFAULT
 from cign.saved_model.model import Model
 from cign.training.scoring import fall_back_to_present_modality
@@ -32,6 +33,7 @@ class Read:
         maps: Localization maps; None if not requested or if the method has none.
         features: `Output.features` by modality, float32, shape [B, W]; empty if not requested or if
             the method has none.
+        tokens: Audio and visual tokens of the batch; None if not requested.
     """
 
     probabilities: dict[str, NDArray[np.float32]]
@@ -39,6 +41,7 @@ class Read:
     evidence: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
     maps: Maps | None = None
     features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    tokens: tuple[Tensor, Tensor] | None = None
 
 
 @torch.inference_mode()
@@ -50,6 +53,7 @@ def read_inputs(
     *,
     maps: bool = False,
     features: bool = False,
+    tokens: bool = False,
 ) -> Read:
     """Predict what the method takes: tokens, or media if it contains its encoders.
 
@@ -60,8 +64,13 @@ def read_inputs(
         clips: Which modalities each of these clips has.
         maps: Whether localization maps are needed.
         features: Whether the features are needed.
+        tokens: Whether the tokens are needed; of an updatable method.
     """
     with plain_products():
+        if tokens:
+            encoding = updatable(model.method)
+            assert encoding is not None
+            audio, visual = encoding.tokens(audio, visual)
         evidence = model.evidence_reader.read(audio, visual)
     scores = {
         name: evidence.probabilities[name].float().cpu().numpy().copy() for name in MODALITIES
@@ -88,6 +97,7 @@ def read_inputs(
         }
         if features
         else {},
+        tokens=(audio, visual) if tokens else None,
     )
 
 

@@ -88,6 +88,7 @@ def read_files(
     progress: Progress | None = None,
     maps: bool = False,
     features: bool = False,
+    tokens: bool = False,
 ) -> Iterator[tuple[list[Item], Read]]:
     """Decode files and read them batch by batch.
 
@@ -99,6 +100,7 @@ def read_files(
         progress: Advanced for each file.
         maps: See `cign.inference.batch_results.read_inputs`.
         features: See `cign.inference.batch_results.read_inputs`.
+        tokens: See `cign.inference.batch_results.read_inputs`.
 
     Yields:
         Windows in the order of the files, each with the file's name, and the results of those that
@@ -107,7 +109,8 @@ def read_files(
     progress = progress or Silent()
     for batch in _batches(_decoded(files, model, every_s, progress)):
         good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
-        yield batch, read_batch(model, backbone, good, maps=maps, features=features)
+        results = {"maps": maps, "features": features, "tokens": tokens}
+        yield batch, read_batch(model, backbone, good, **results)
         del batch, good  # not held while the next one is collected
 
 
@@ -211,6 +214,7 @@ def read_batch(
     *,
     maps: bool = False,
     features: bool = False,
+    tokens: bool = False,
 ) -> Read:
     """Predict decoded clips.
 
@@ -225,4 +229,5 @@ def read_batch(
             # float16, like the cached tokens of the training clips.
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
-    return read_inputs(model, audio, frames, clips, maps=maps, features=features)
+    results = {"maps": maps, "features": features, "tokens": tokens}
+    return read_inputs(model, audio, frames, clips, **results)

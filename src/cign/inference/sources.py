@@ -12,7 +12,7 @@ import numpy as np
 from cign.data.batches import ArraySource
 from cign.data.clips import Clip
 from cign.data.store import Store
-from cign.data.tasks import IntArray
+from cign.data.tasks import HashArray, IntArray
 from cign.errors import InputError
 from cign.methods.capabilities import sums_of_views
 from cign.runs.mismatches import other_media, other_tokens
@@ -122,12 +122,14 @@ class ClipsToLabel:
         clips: All clips of the store.
         source: Reads them as inputs of the model.
         indices: Indices of those of split train, ascending.
+        hashes: SHA-256 of their decoded content, uint8, shape [n, 32].
         where: Name of the store, for error messages.
     """
 
     clips: Sequence[Clip]
     source: ArraySource
     indices: IntArray
+    hashes: HashArray
     where: str
 
     @classmethod
@@ -142,10 +144,12 @@ class ClipsToLabel:
             InputError: If the store does not suit the model.
         """
         store = place if isinstance(place, Store) else Store.open(Path(place))
+        indices = training_clips(store, allow_missing=True)
         return cls(
             clips=store.table.clips,
             source=model_source(model, store),
-            indices=training_clips(store, allow_missing=True),
+            indices=indices,
+            hashes=store.content_hashes[indices],
             where=f"store {store.folder}",
         )
 
@@ -155,12 +159,9 @@ def _recorded(model: Model, store: Store) -> IntArray:
     sums = sums_of_views(model.method)
     if sums is None:
         return np.zeros(0, dtype=np.int64)
-    recorded = {one.tobytes() for one in sums.records.hashes.cpu().numpy()}
-    first: dict[bytes, int] = {}
-    for index, content in enumerate(store.content_hashes):
-        if content.tobytes() in recorded:
-            first.setdefault(content.tobytes(), index)
-    return np.array(sorted(first.values()), dtype=np.int64)
+    recorded = np.flatnonzero(sums.records.contain(store.content_hashes))
+    _, first = np.unique(store.content_hashes[recorded], axis=0, return_index=True)
+    return np.sort(recorded[first])
 
 
 def model_source(model: Model, store: Store) -> ArraySource:

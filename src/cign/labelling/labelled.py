@@ -39,7 +39,7 @@ class Labelled(Changeable):
 
         Args:
             clips: A folder of media files, a table or other list, or a prepared store; labels are
-                ignored.
+                ignored, and clips that the model knows are left out.
             number: How many clips to propose.
             first_pass: See `cign.labelling.proposing.propose`.
             format: As `cign.data.formats.read_source` takes it.

@@ -6,8 +6,8 @@ features of a modality.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +23,7 @@ from cign.inference.batch_results import Read, Window, read_inputs
 from cign.inference.features import FeatureClip
 from cign.inference.inputs import Input
 from cign.inference.predict import read_files
+from cign.labelling.known import KnownClips
 from cign.methods.capabilities import has_maps
 from cign.saved_model.model import Model
 from cign.training.scoring import score_clips
@@ -86,7 +87,7 @@ class Scored:
     visual: Floats
 
     @classmethod
-    def of(cls, model: Model, numbers: IntArray, read: Read, clips: list[Window]) -> Self:
+    def of(cls, model: Model, numbers: IntArray, read: Read, clips: Sequence[Window]) -> Self:
         """The results of a batch."""
         found = read.probabilities["audio_visual"]
         best = np.argsort(-found, axis=1, kind="stable")[:, :2]
@@ -149,9 +150,11 @@ def _first(parts: list[Scored], number: int) -> Scored:
 
 @dataclass(frozen=True)
 class _Means:
-    """The mean tokens of another source, [B, 1, D]; nothing is stored."""
+    """The mean tokens of another source, [B, 1, D]; stores only which clips the model knows."""
 
     source: ClipSource
+    known: KnownClips
+    others: list[IntArray] = field(default_factory=list)
     ahead: int = 0
 
     @property
@@ -166,6 +169,7 @@ class _Means:
     def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
         """See `ClipSource`."""
         audio, visual = self.source.read(indices)
+        self.others.append(indices[~self.known.validation(audio, visual)])
         return tuple(  # type: ignore[return-value]
             tokens.mean(dim=1, keepdim=True, dtype=torch.float32) for tokens in (audio, visual)
         )
@@ -177,7 +181,12 @@ def scores_tokens(model: Model) -> bool:
 
 
 def least_certain_by_means(
-    model: Model, source: ArraySource, indices: IntArray, number: int, progress: Progress
+    model: Model,
+    source: ArraySource,
+    indices: IntArray,
+    known: KnownClips,
+    number: int,
+    progress: Progress,
 ) -> IntArray:
     """The clips with the smallest margins of their mean tokens, ascending indices.
 
@@ -188,22 +197,25 @@ def least_certain_by_means(
         model: A model of cached tokens.
         source: Reads the tokens.
         indices: The clips.
+        known: Recognises validation clips of the model, which are left out.
         number: How many of them.
         progress: Advanced for each clip.
     """
-    means, found = _Means(source), []
+    means, found = _Means(source, known), []
     for some in cut(indices, PART):
         scores = score_clips(model.method, means, some, model.device, progress)
         found.append(margins(scores["audio_visual"], multi_label=model.method.setup.multi_label))
         _release(source)
-    order = np.argsort(np.concatenate(found), kind="stable")[:number]
-    return np.sort(indices[order])
+    order = np.argsort(np.concatenate(found), kind="stable")
+    others = np.isin(indices[order], np.concatenate(means.others))
+    return np.sort(indices[order[others][:number]])
 
 
 def scored_clips(
     model: Model,
     source: ArraySource,
     indices: IntArray,
+    known: KnownClips,
     progress: Progress,
     *,
     batch_size: int = EVALUATION_BATCH,
@@ -214,6 +226,7 @@ def scored_clips(
         model: The model.
         source: Reads the clips.
         indices: Their indices, which are their numbers in the results.
+        known: Recognises validation clips of the model, which are left out.
         progress: Advanced for each clip.
         batch_size: Clips per forward pass.
     """
@@ -224,9 +237,20 @@ def scored_clips(
             for a, v in zip(*source.availability(some), strict=True)
         ]
         audio, visual = (values.to(model.device) for values in source.read(some))
-        yield Scored.of(model, some, read_inputs(model, audio, visual, clips, features=True), clips)
+        read = read_inputs(model, audio, visual, clips, features=True, tokens=True)
+        yield _without_validation(known, Scored.of(model, some, read, clips), read)
         _release(source)
         progress.advance(len(some))
+
+
+def _without_validation(
+    known: KnownClips, scored: Scored, read: Read, rows: IntArray | None = None
+) -> Scored:
+    """The results of a batch, or of some rows of it, without those of validation clips."""
+    assert read.tokens is not None
+    rows = np.arange(len(scored)) if rows is None else rows
+    audio, visual = (tokens.cpu()[rows] for tokens in read.tokens)
+    return scored.take(rows[~known.validation(audio, visual)])
 
 
 def _release(source: ArraySource) -> None:
@@ -242,6 +266,7 @@ def scored_files(
     model: Model,
     backbone: Backbone | None,
     files: Iterable[Input],
+    known: KnownClips,
     unreadable: list[tuple[str, str]],
     progress: Progress,
 ) -> Iterator[Scored]:
@@ -251,12 +276,14 @@ def scored_files(
         model: The model.
         backbone: Its frozen backbone; None if the method contains its encoders.
         files: The files; their positions are their numbers in the results.
+        known: Recognises clips that the model knows, which are left out.
         unreadable: Receives the name of each file that cannot be decoded, and why.
         progress: Advanced for each file.
     """
     begin = 0
-    for batch, read in read_files(model, backbone, files, progress=progress, features=True):
-        numbers, clips = [], list[Window]()
+    results = {"features": True, "tokens": True}
+    for batch, read in read_files(model, backbone, files, progress=progress, **results):
+        numbers, clips = [], list[Decoded]()
         for number, (name, decoded) in enumerate(batch, begin):
             if isinstance(decoded, Decoded):
                 numbers.append(number)
@@ -265,4 +292,7 @@ def scored_files(
                 unreadable.append((name, decoded.reason))
         begin += len(batch)
         if clips:
-            yield Scored.of(model, np.array(numbers, np.int64), read, clips)
+            hashes = [bytes.fromhex(clip.content_hash) for clip in clips]
+            learned = known.learned(np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32))
+            scored = Scored.of(model, np.array(numbers, np.int64), read, clips)
+            yield _without_validation(known, scored, read, np.flatnonzero(~learned))

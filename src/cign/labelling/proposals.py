@@ -67,6 +67,7 @@ class Proposals:
     Attributes:
         proposals: The clips.
         num_clips: Number of unlabelled clips that the model was asked about.
+        num_known: Number of further clips, which it learned or stores for validation.
         num_scored: Number of them whose tokens were scored one by one; less than ``num_clips`` if a
             first pass on their mean tokens left out the others.
         num_candidates: Number of the least certain ones, from which the proposals were chosen.
@@ -76,6 +77,7 @@ class Proposals:
 
     proposals: tuple[Proposal, ...]
     num_clips: int
+    num_known: int
     num_scored: int
     num_candidates: int
     unreadable: tuple[tuple[str, str], ...] = ()
@@ -88,6 +90,7 @@ class Proposals:
         """Plain values, as ``cign next --json`` prints them."""
         return {
             "num_clips": self.num_clips,
+            "num_known": self.num_known,
             "num_scored": self.num_scored,
             "num_candidates": self.num_candidates,
             "proposals": [one.to_dict() for one in self.proposals],

@@ -22,6 +22,7 @@ from cign.errors import InputError
 from cign.inference.inputs import NoFile, media_below
 from cign.inference.sources import ClipsToLabel
 from cign.labelling.design import choose, whitened
+from cign.labelling.known import KnownClips
 from cign.labelling.pool import (
     Scored,
     least_certain,
@@ -40,8 +41,8 @@ from cign.utils.progress import Progress, Silent
 from cign.vocabulary import UNIMODAL
 
 CANDIDATES = 2
-"""Candidates for each clip that is wanted: more were worse on synthetic dataset 1
-(benchmarks/results/labels.md)."""
+"""Candidates for each clip that is wanted: the best number on synthetic dataset 1, on average over
+two backbones (benchmarks/results/labels.md)."""
 FIRST_PASS, FIRST_SHARE = 10_000, 0.4
 """Clips whose tokens are scored, at least, and their share of all: a smaller share loses proposals
 (benchmarks/results/next.md)."""
@@ -63,7 +64,8 @@ def propose(
     Args:
         model: A model of a method that stores sums over clips.
         clips: A folder of media files in any layout, a table or other list, or a prepared store;
-            labels are ignored. Of a list and a store only the clips of split train are used.
+            labels are ignored. Of a list and a store only the clips of split train are used. Clips
+            that the model learned and its validation clips are left out.
         backbone: Returns the model's backbone, None if the model contains its encoders; called
             only if clips must be decoded.
         number: How many clips, at least 1.
@@ -75,11 +77,12 @@ def propose(
         progress: Receives the progress of clips.
 
     Returns:
-        The proposals, fewer than ``number`` if there are fewer clips.
+        The proposals, fewer than ``number`` if there are fewer clips that the model does not know.
 
     Raises:
         InputError: If the method stores no sums, a number is too small, the source is invalid or
-            does not suit the model, or there is no clip that can be decoded.
+            does not suit the model, or there is no clip that it does not know and that can be
+            decoded.
     """
     sums = checked_sums(model)
     for name, value, least in (("number", number, 1), ("first_pass", first_pass, 0)):
@@ -124,33 +127,36 @@ def _of_store(
     first_pass: int | None,
     progress: Progress,
 ) -> Proposals:
-    indices, notes = found.indices, []
+    indices, notes, known = found.indices, [], KnownClips.of(model)
     if len(found.clips) > len(indices):
         notes.append(_other_splits(len(found.clips) - len(indices)))
     _refuse_none(len(indices), found.where)
-    scored = indices
+    num_given = len(indices)
+    indices = scored = indices[~known.learned(found.hashes)]
     if first_pass is None:
         first_pass = max(FIRST_PASS, round(FIRST_SHARE * len(indices)))
     if 0 < first_pass < len(indices) and scores_tokens(model):
         most = max(first_pass, CANDIDATES * number)
         progress.start("mean tokens", len(indices))
-        scored = least_certain_by_means(model, found.source, indices, most, progress)
+        scored = least_certain_by_means(model, found.source, indices, known, most, progress)
         notes.append(
             f"first pass: of {len(indices):,} clips, the tokens of the {len(scored):,} whose mean "
             "tokens are least certain were scored"
         )
     progress.start("scoring", len(scored))
-    results = least_certain(
-        scored_clips(model, found.source, scored, progress), CANDIDATES * number
-    )
+    batches = scored_clips(model, found.source, scored, known, progress)
+    results = least_certain(batches, CANDIDATES * number)
     progress.stop()
-    assert results is not None
+    num_others = num_given - known.num_found.total()
+    if results is None:
+        raise _knows_all(num_given, found.where)
     return Proposals(
         proposals=_proposals(model, sums, results, found.clips, number),
-        num_clips=len(indices),
-        num_scored=len(scored),
+        num_clips=num_others,
+        num_known=known.num_found.total(),
+        num_scored=min(len(scored), num_others),
         num_candidates=len(results),
-        notes=tuple(notes),
+        notes=(*notes, *known.notes()),
     )
 
 
@@ -166,11 +172,14 @@ def _of_files(
     used = [one for one in items if isinstance(one, NoFile) or one.split == "train"]
     notes = [_other_splits(len(items) - len(used))] if len(items) > len(used) else []
     _refuse_none(len(used), f"source {source}")
-    unreadable: list[tuple[str, str]] = []
+    unreadable, known = list[tuple[str, str]](), KnownClips.of(model)
     progress.start("scoring", len(used))
-    batches = scored_files(model, backbone(), used, unreadable, progress)
+    batches = scored_files(model, backbone(), used, known, unreadable, progress)
     results = least_certain(batches, CANDIDATES * number)
     progress.stop()
+    num_readable = len(used) - len(unreadable)
+    if results is None and num_readable:
+        raise _knows_all(num_readable, f"source {source}")
     if results is None:
         name, why = unreadable[0]
         raise InputError(
@@ -180,11 +189,12 @@ def _of_files(
         )
     return Proposals(
         proposals=_proposals(model, sums, results, used, number),
-        num_clips=len(used) - len(unreadable),
-        num_scored=len(used) - len(unreadable),
+        num_clips=num_readable - known.num_found.total(),
+        num_known=known.num_found.total(),
+        num_scored=num_readable - known.num_found.total(),
         num_candidates=len(results),
         unreadable=tuple(unreadable),
-        notes=tuple(notes),
+        notes=(*notes, *known.notes()),
     )
 
 
@@ -215,6 +225,14 @@ def _refuse_none(number: int, where: str) -> None:
             f"{where} has no clip to label: give a folder with media files, or a list with clips "
             "of split train",
         )
+
+
+def _knows_all(number: int, where: str) -> InputError:
+    return InputError(
+        "no-clips",
+        f"the model has learned {num_clips(number)} of {where} or stores them for validation, and "
+        "there are no others to label: give clips that it does not know",
+    )
 
 
 def _other_splits(number: int) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cign.data.tasks import BoolArray, FloatArray, HashArray, IntArray
+from cign.data.tasks import BoolArray, FloatArray, HashArray, IntArray, are_among
 from cign.errors import InputError
 from cign.methods.recorded_clips import RecordedClips, ScoredLosses
 from cign.vocabulary import UNIMODAL
@@ -219,10 +219,11 @@ class ClipRecords(nn.Module):
             forgotten: Whether to look among the forgotten clips.
         """
         table = self.forgotten if forgotten else self.hashes
-        wanted = {one.tobytes() for one in np.asarray(hashes, dtype=np.uint8)}
-        have = table.cpu().numpy()
-        rows = [row for row in range(len(have)) if have[row].tobytes() in wanted]
-        return np.array(rows, dtype=np.int64)
+        return np.flatnonzero(are_among(table.cpu().numpy(), hashes))
+
+    def contain(self, hashes: HashArray) -> BoolArray:
+        """Which of the given hashes [h, 32] are recorded, shape [h]."""
+        return are_among(hashes, self.hashes.cpu().numpy())
 
     def shares(self, rows: IntArray, num_classes: int) -> Tensor:
         """Shares of the labels of recorded clips, float64, shape [r, num_classes]."""

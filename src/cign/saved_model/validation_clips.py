@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cign.data.batches import ArraySource
+from cign.data.batches import ArraySource, BoolArray
 from cign.data.tasks import IntArray
 from cign.errors import InputError
 from cign.networks.encoder import TokenShape
@@ -89,6 +89,26 @@ class KeptClips:
     def holds(self, audio: Floats, visual: Floats) -> bool:
         """Whether a clip is one of these; see `rows_of`."""
         return bool(self.rows_of(audio, visual))
+
+    def contain(self, audio: Tensor, visual: Tensor) -> BoolArray:
+        """Which clips of a batch are some of these, shape [B]; see `rows_of`.
+
+        Args:
+            audio: Audio tokens, shape [B, N_a, D_a].
+            visual: Visual tokens, shape [B, N_v, D_v].
+        """
+        means, bounds = self._means_and_bounds
+        apart = np.zeros((len(audio), self.num_clips))
+        for batch, mean in zip((audio, visual), means, strict=True):
+            own = batch.mean(dim=1, dtype=torch.float32).numpy()
+            squares = (own**2).sum(axis=1)[:, None] + (mean**2).sum(axis=1)
+            apart += batch.shape[1] * (squares - 2 * own @ mean.T)
+        # Rounding of the difference of squares is far below the bounds.
+        near = np.flatnonzero((apart <= 2 * bounds).any(axis=1))
+        found = np.zeros(len(audio), np.bool_)
+        for row in near:
+            found[row] = self.holds(audio[row].float().numpy(), visual[row].float().numpy())
+        return found
 
     def rows_of(self, audio: Floats, visual: Floats) -> list[int]:
         """Which of these a clip is, robust to the kind of processor; usually one or none.

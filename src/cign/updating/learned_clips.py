@@ -19,16 +19,21 @@ from cign.updating.merging import sums_of
 from cign.updating.new_clips import GivenClips, num_clips
 
 
+def records_all(model: Model) -> bool:
+    """Whether a model records all clips in its sums."""
+    sums = sums_of(model)
+    counts, have = sums.records.class_clips(len(model.classes)), sums.class_clips
+    same = torch.allclose(counts, have.to(counts), rtol=1e-9, atol=1e-9)
+    return same and math.isclose(sums.records.num_background, sums.num_background, rel_tol=1e-9)
+
+
 def check_recorded(model: Model) -> None:
     """Refuse a model that does not record all its clips.
 
     Raises:
         InputError: If it does not.
     """
-    sums = sums_of(model)
-    counts, have = sums.records.class_clips(len(model.classes)), sums.class_clips
-    same = torch.allclose(counts, have.to(counts), rtol=1e-9, atol=1e-9)
-    if not same or not math.isclose(sums.records.num_background, sums.num_background, rel_tol=1e-9):
+    if not records_all(model):
         raise InputError(
             "unsupported",
             "this model does not record all its clips, so that they cannot be recognised: train "

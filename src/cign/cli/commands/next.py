@@ -33,7 +33,7 @@ def add_options(parser: CommandParser) -> None:
         metavar="CLIPS",
         type=path,
         help="folder of media files in any layout, list of clips, or a prepared store; labels are "
-        "ignored, and of splits only train is used",
+        "ignored, of splits only train is used, and clips that the model learned are left out",
     )
     parser.add_argument(
         "--number", metavar="N", type=whole(1), required=True, help="clips to propose"
