@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 from cign.cli.option_groups import HEADINGS, heading_of
 from cign.errors import InputError
 from cign.utils.devices import AUTO, DEVICE_HELP, NAMES, is_device_name, resolve_device
-from cign.utils.terminal import show_device
+from cign.utils.terminal import make_progress, show_device
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -196,6 +196,13 @@ def add_model(parser: CommandParser) -> None:
     )
 
 
+def add_changed_model(parser: CommandParser) -> None:
+    """Declare MODEL, for commands that change a model or, with ``--out``, a copy of it."""
+    parser.add_argument(
+        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
+    )
+
+
 def add_runs(parser: CommandParser, metavar: str, what: str) -> None:
     """Declare run folders, for commands that show results of runs."""
     parser.add_argument("runs", metavar=metavar, type=path, nargs="+", help=what)
@@ -209,6 +216,28 @@ def add_media(parser: CommandParser) -> None:
         action="append",
         help="folder of the listed clips, if not the folder of the list; may be repeated",
     )
+
+
+def add_reading(parser: CommandParser, what: str = "the clips") -> None:
+    """Declare how clips are read and decoded, for commands that take any source; `reading_of`.
+
+    Args:
+        parser: The command's parser.
+        what: The clips, for the help.
+    """
+    parser.add_argument("--format", metavar="NAME", help=f"format of {what} (default: detected)")
+    add_media(parser)
+    add_decoders(parser)
+
+
+def reading_of(options: Any) -> dict[str, Any]:
+    """The options of `add_reading` as arguments of the methods of `cign.learner.Learner`."""
+    return {
+        "format": options.format,
+        "media": paths(options.media),
+        "num_workers": options.workers,
+        "progress": make_progress(),
+    }
 
 
 def add_split(parser: CommandParser) -> None:

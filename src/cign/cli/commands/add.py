@@ -10,14 +10,14 @@ from typing import Any
 
 from cign.cli.arguments import (
     CommandParser,
-    add_decoders,
+    add_changed_model,
     add_device,
-    add_media,
+    add_reading,
     device_of,
     path,
-    paths,
+    reading_of,
 )
-from cign.utils.terminal import make_progress, note, percent, say
+from cign.utils.terminal import note, percent, say
 
 SUMMARY = "Add new classes, or clips of known classes, to a trained model without its old clips."
 EXAMPLE = "cign add work/run new-clips --out work/model"
@@ -25,17 +25,14 @@ EXAMPLE = "cign add work/run new-clips --out work/model"
 
 def add_options(parser: CommandParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
-    )
+    add_changed_model(parser)
     parser.add_argument(
         "clips",
         metavar="CLIPS",
         type=path,
         help="folder of class folders, CSV or Parquet table, or a prepared store",
     )
-    parser.add_argument("--format", metavar="NAME", help="format of the clips (default: detected)")
-    add_media(parser)
+    add_reading(parser)
     parser.add_argument(
         "--no-keep",
         dest="keep",
@@ -49,7 +46,6 @@ def add_options(parser: CommandParser) -> None:
         help="learn clips that the model learned before with their new labels alone (default: they "
         "count twice, which is reported)",
     )
-    add_decoders(parser)
     add_device(parser)
     add_out(parser)
     parser.add_argument(
@@ -77,12 +73,9 @@ def run(options: Any) -> None:
         learner = Learner.load(work.place, device=device_of(options))
         addition = learner.add(
             options.clips,
-            format=options.format,
-            media=paths(options.media),
             keep=options.keep,
             replace=options.replace,
-            num_workers=options.workers,
-            progress=make_progress(),
+            **reading_of(options),
         )
         show_and_keep(addition, show, work, learner, as_json=options.json)
 

@@ -10,17 +10,16 @@ from typing import Any
 
 from cign.cli.arguments import (
     CommandParser,
-    add_decoders,
     add_device,
-    add_media,
     add_model,
+    add_reading,
     device_of,
     path,
-    paths,
+    reading_of,
     whole,
 )
 from cign.saved_model.hub import refuse_missing
-from cign.utils.terminal import make_progress, note, say
+from cign.utils.terminal import note, say
 
 SUMMARY = "Find learned clips whose labels may be wrong, without other clips."
 EXAMPLE = "cign audit work/run work/store\ncign audit work/run work/store --out work/audit"
@@ -57,9 +56,7 @@ def add_learned_clips(parser: CommandParser, *, nargs: str | None = None) -> Non
         help="the clips that the model learned: a prepared store, or the folder or table that is "
         "decoded again",
     )
-    parser.add_argument("--format", metavar="NAME", help="format of the clips (default: detected)")
-    add_media(parser)
-    add_decoders(parser)
+    add_reading(parser)
 
 
 def run(options: Any) -> None:
@@ -75,10 +72,7 @@ def run(options: Any) -> None:
     audit = learner.audit(
         options.clips,
         out=options.out,
-        format=options.format,
-        media=paths(options.media),
-        num_workers=options.workers,
-        progress=make_progress(),
+        **reading_of(options),
     )
     if options.json:
         say(json.dumps(audit.to_dict(), indent=2, ensure_ascii=False))

@@ -6,15 +6,15 @@ from typing import Any
 
 from cign.cli.arguments import (
     CommandParser,
-    add_decoders,
+    add_changed_model,
     add_device,
-    add_media,
+    add_reading,
     device_of,
     path,
-    paths,
+    reading_of,
 )
 from cign.cli.commands.add import add_out, show_and_keep
-from cign.utils.terminal import make_progress, note, percent, say
+from cign.utils.terminal import note, percent, say
 
 SUMMARY = "Forget clips, as if the model had never learned them."
 EXAMPLE = "cign forget work/model withdrawn-clips\ncign forget work/model clips --class dog_bark"
@@ -22,9 +22,7 @@ EXAMPLE = "cign forget work/model withdrawn-clips\ncign forget work/model clips 
 
 def add_options(parser: CommandParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
-    )
+    add_changed_model(parser)
     parser.add_argument(
         "clips",
         metavar="CLIPS",
@@ -49,9 +47,7 @@ def add_options(parser: CommandParser) -> None:
         help="also drop the losses by which the settings were selected, in which the clips had a "
         "part; the settings are the default ones until more clips are added",
     )
-    parser.add_argument("--format", metavar="NAME", help="format of the clips (default: detected)")
-    add_media(parser)
-    add_decoders(parser)
+    add_reading(parser)
     add_device(parser)
     add_out(parser)
     parser.add_argument(
@@ -72,10 +68,7 @@ def run(options: Any) -> None:
             class_name=options.class_name,
             only_learned=options.only_learned,
             reset_selection=options.reset_selection,
-            format=options.format,
-            media=paths(options.media),
-            num_workers=options.workers,
-            progress=make_progress(),
+            **reading_of(options),
         )
         show_and_keep(forgotten, show, work, learner, as_json=options.json)
 

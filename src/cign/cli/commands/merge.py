@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.cli.arguments import CommandParser, add_decoders, add_media, path, paths
+from cign.cli.arguments import (
+    CommandParser,
+    add_changed_model,
+    add_reading,
+    path,
+    reading_of,
+)
 from cign.cli.commands.add import add_out, show_and_keep
-from cign.utils.terminal import make_progress, note, percent, say
+from cign.utils.terminal import note, percent, say
 
 SUMMARY = "Merge trained models into one that knows the classes and clips of all, without any clip."
 EXAMPLE = "cign merge work/birds work/street --out work/both"
@@ -14,9 +20,7 @@ EXAMPLE = "cign merge work/birds work/street --out work/both"
 
 def add_options(parser: CommandParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
-    )
+    add_changed_model(parser)
     parser.add_argument(
         "others", metavar="OTHER", type=path, nargs="+", help="models or runs to merge into it"
     )
@@ -33,9 +37,7 @@ def add_options(parser: CommandParser) -> None:
         help="clips that several models have learned (folder, table or prepared store): they count "
         "once; without this option they count several times, which is reported",
     )
-    parser.add_argument("--format", metavar="NAME", help="format of CLIPS (default: detected)")
-    add_media(parser)
-    add_decoders(parser)
+    add_reading(parser, "CLIPS")
     add_out(parser)
     parser.add_argument(
         "--json", action="store_true", help="print what was merged as JSON and nothing else"
@@ -54,10 +56,7 @@ def run(options: Any) -> None:
             *options.others,
             settings=options.settings,
             once=options.once,
-            format=options.format,
-            media=paths(options.media),
-            num_workers=options.workers,
-            progress=make_progress(),
+            **reading_of(options),
         )
         show_and_keep(merged, show, work, learner, as_json=options.json)
 

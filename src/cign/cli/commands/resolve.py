@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cign.cli.arguments import CommandParser, path
+from cign.cli.arguments import (
+    CommandParser,
+    add_changed_model,
+)
 from cign.cli.commands.add import add_out, show_and_keep
 from cign.utils.terminal import percent, say
 
@@ -14,9 +17,7 @@ EXAMPLE = "cign resolve work/model --ridge audio=300,visual=100\ncign resolve wo
 
 def add_options(parser: CommandParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
-        "model", metavar="MODEL", type=path, help="model folder; with --out also a run"
-    )
+    add_changed_model(parser)
     parser.add_argument(
         "--ridge",
         metavar="X|audio=X,visual=X",

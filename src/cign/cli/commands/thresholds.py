@@ -6,11 +6,17 @@ import argparse
 import json
 from typing import Any
 
-from cign.cli.arguments import CommandParser, add_device, device_of, path, paths
+from cign.cli.arguments import (
+    CommandParser,
+    add_device,
+    device_of,
+    path,
+    reading_of,
+)
 from cign.cli.commands.add import add_out
 from cign.cli.commands.audit import add_learned_clips
 from cign.errors import InputError
-from cign.utils.terminal import make_progress, note, percent, say, show_table
+from cign.utils.terminal import note, percent, say, show_table
 from cign.utils.wording import listed
 
 SUMMARY = (
@@ -80,10 +86,7 @@ def run(options: Any) -> None:
             precision=options.precision,
             recall=options.recall,
             clear=options.clear,
-            format=options.format,
-            media=paths(options.media),
-            num_workers=options.workers,
-            progress=make_progress(),
+            **reading_of(options),
         )
         if options.json:
             say(json.dumps(_as_dict(learner.model), indent=2, ensure_ascii=False))
