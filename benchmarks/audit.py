@@ -43,6 +43,7 @@ REAL = ("real24", "real24_clutter")
 NUM_PLANTINGS = 10
 SHARE = 0.05
 NUM_NEIGHBOURS = 10
+OWN, SELF_CONFIDENCE = "`cign audit`", "self-confidence, leave-one-out"
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -111,8 +112,8 @@ def scores_of(
         multi_label=False,
     )
     return {
-        "`cign audit`": own,
-        "self-confidence, leave-one-out": -both[every, labels],
+        OWN: own,
+        SELF_CONFIDENCE: -both[every, labels],
         "normalised margin, leave-one-out": without.max(axis=1) - both[every, labels],
         "without leaving out": -relative_to_usual(seen_support, targets)[every, labels],
         "support alone": -_support(left_out)[every, labels],
@@ -209,6 +210,12 @@ def page(results: dict[str, list[dict[str, Any]]], command: str) -> list[str]:
     for score in results[names[0]][0]["scores"]:
         cells = [interval([one["scores"][score] for one in results[name]]) for name in names]
         lines.append(f"| {score} | {' | '.join(cells)} |")
+    differences = [
+        [one["scores"][OWN] - one["scores"][SELF_CONFIDENCE] for one in results[name]]
+        for name in names
+    ]
+    cells = [interval(values) for values in differences]
+    lines.append(f"| {OWN} minus self-confidence, paired | {' | '.join(cells)} |")
     lines += [
         "",
         "Self-confidence and normalised margin are those of Northcutt et al. (JAIR 2021), from "

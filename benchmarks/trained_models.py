@@ -17,6 +17,7 @@ from cign.utils.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 OUT = RESULTS / "trained_models.md"
+PAIRED = "`cign audit` minus self-confidence, paired"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def labels(text: str) -> list[str]:
 def audit(text: str) -> list[str]:
     """Precision of three scores."""
     first = tables(text)[0]
-    names = ("`cign audit`", "self-confidence, leave-one-out", "nearest neighbours")
+    names = ("`cign audit`", "self-confidence, leave-one-out", "nearest neighbours", PAIRED)
     return first.part(first.head, names)
 
 
@@ -122,7 +123,8 @@ SECTIONS = (
         "Wrong labels",
         "audit",
         "5 % of the labels are wrong: the share of wrong ones among as many of the most doubtful "
-        "ones, by three scores; mean and 95 % interval over ten plantings.",
+        "ones, by three scores; mean and 95 % interval over ten plantings. `world1_small` is "
+        "`world1` with backbone `small`.",
         audit,
     ),
     (
