@@ -133,6 +133,8 @@ def _of_store(
     _refuse_none(len(indices), found.where)
     num_given = len(indices)
     indices = scored = indices[~known.learned(found.hashes)]
+    if len(indices) == 0:
+        raise _knows_all(num_given, found.where)
     if first_pass is None:
         first_pass = max(FIRST_PASS, round(FIRST_SHARE * len(indices)))
     if 0 < first_pass < len(indices) and scores_tokens(model):
@@ -230,8 +232,8 @@ def _refuse_none(number: int, where: str) -> None:
 def _knows_all(number: int, where: str) -> InputError:
     return InputError(
         "no-clips",
-        f"the model has learned {num_clips(number)} of {where} or stores them for validation, and "
-        "there are no others to label: give clips that it does not know",
+        f"the model has learned all {num_clips(number)} of {where}, or stores them for "
+        "validation: give clips that it does not know",
     )
 
 
