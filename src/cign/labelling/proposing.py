@@ -43,7 +43,7 @@ from cign.vocabulary import UNIMODAL
 CANDIDATES = 2
 """Candidates for each clip that is wanted: the best number on synthetic dataset 1, on average over
 two backbones (benchmarks/results/labels.md)."""
-FIRST_PASS, FIRST_SHARE = 10_000, 0.4
+FIRST_PASS, FIRST_SHARE = 10_000, 0.25
 """Clips whose tokens are scored, at least, and their share of all: a smaller share loses proposals
 (benchmarks/results/next.md)."""
 
@@ -70,8 +70,8 @@ def propose(
             only if clips must be decoded.
         number: How many clips, at least 1.
         first_pass: Number of clips of a store whose single tokens are scored; of more, those are
-            taken whose mean tokens have the smallest margins. 0 scores the tokens of all; None
-            takes two fifths of them, at least 10,000.
+            taken whose means of tokens have the smallest margins. 0 scores the tokens of all; None
+            takes a quarter of them, at least 10,000.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         progress: Receives the progress of clips.
