@@ -19,7 +19,7 @@ from cign.app.maps import maps
 from cign.app.service import Answer, Service
 from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
 from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES
-from cign.errors import CignError, InputError
+from cign.errors import InputError
 from cign.explain.drawing import draw
 
 # Formats that most browsers play.
@@ -54,7 +54,7 @@ class Handlers:
             self._sessions.uses(session, [clip])
             one = self._service.answer(clip)
         except Exception as error:
-            return cards.problem(sentence(error)), "", None
+            return cards.problem(cards.sentence(error)), "", None
         self._answers[session] = clip, one
         return cards.answer(one, media=player(clip, one)), maps(one.scene), file
 
@@ -77,7 +77,7 @@ class Handlers:
             self._sessions.uses(session, clips)
             result = self._service.teach(lay_out(name or "", clips, folder))
         except Exception as error:
-            return cards.problem(sentence(error)), *self.state()
+            return cards.problem(cards.sentence(error)), *self.state()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return cards.taught(result, name.strip()), *self.state()
@@ -87,7 +87,7 @@ class Handlers:
         try:
             number = self._service.undo(shown_version)
         except Exception as error:
-            return cards.problem(sentence(error)), *self.state()
+            return cards.problem(cards.sentence(error)), *self.state()
         return cards.reverted(number), *self.state()
 
     def state(self) -> tuple[Any, ...]:
@@ -104,15 +104,6 @@ class Handlers:
         """Remove the files of a closed page."""
         self._answers.pop(str(request.session_hash), None)
         self._sessions.close(str(request.session_hash))
-
-
-def sentence(error: Exception) -> str:
-    """The message that is shown for an error."""
-    if isinstance(error, CignError):
-        return str(error).rstrip(".")
-    if isinstance(error, OSError):
-        return f"a file cannot be read or written ({error.strerror}): the model is unchanged"
-    return f"internal error ({type(error).__name__}): the model is unchanged"
 
 
 def player(clip: Path, one: Answer) -> str:

@@ -67,7 +67,9 @@ def forget_clips(
             ridge.choose()
 
 
-def correct_tallies(ridge: ModalityRidge, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+def correct_tallies(
+    ridge: ModalityRidge, before: Sequence[Tensor], after: Sequence[Tensor]
+) -> None:
     """Replace a part of the tallies; settings whose system was singular stay excluded."""
     for name, was, is_now in zip(("losses", "squares", "evidence"), before, after, strict=True):
         own = getattr(ridge, name)

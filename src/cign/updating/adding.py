@@ -78,9 +78,7 @@ def add_source(
     return changed, replace(addition, seconds=time.monotonic() - began)
 
 
-def add_chosen(
-    model: Model, chosen: NewClips, *, replace_learned: bool
-) -> tuple[Model, Addition]:
+def add_chosen(model: Model, chosen: NewClips, *, replace_learned: bool) -> tuple[Model, Addition]:
     """Add clips that are decoded and encoded.
 
     Args:
