@@ -172,12 +172,13 @@ def effect(addition: Addition) -> str:
         return (
             "<p>The effect on old classes is not known: this model stores no validation clips.</p>"
         )
+    new = "new classes" if len(addition.new) > 1 else "the new class"
     return (
         "<table><thead><tr><th class='text'>old classes</th><th>before</th><th>after</th></tr>"
         "</thead><tbody><tr><td class='text'>accuracy on validation clips "
         f"({num_clips(cost.num_clips)})</td><td>{cost.before:.1f} %</td>"
         f"<td>{cost.after:.1f} %</td></tr></tbody></table>"
-        f"<p class='soft small'>Predictions that change: {cost.to_new:.1f} % to a new class, "
+        f"<p class='soft small'>Predictions that change: {cost.to_new:.1f} % to {new}, "
         f"{cost.to_old:.1f} % to another old class.</p>"
     )
 

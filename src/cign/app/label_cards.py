@@ -86,8 +86,8 @@ def without_clips() -> str:
     """The Label tab of a page without clips."""
     return cards.block(
         "<p class='soft'>There are no clips to label: start the page with <code>cign app MODEL "
-        "--teach --clips SOURCE</code>. Corrections of predictions (tab Ask) are listed and learned "
-        "here all the same.</p>",
+        "--teach --clips SOURCE</code>. Corrections of predictions (tab Ask) are listed and "
+        "learned here all the same.</p>",
         "cign-empty",
     )
 
