@@ -37,9 +37,10 @@ class LabelTabs:
     """The fields of the tabs Label and Check, laid out where this is created."""
 
     def __init__(self) -> None:
-        self.key, self.doubt_key = gr.State(""), gr.State("")
         with gr.Tab("Label") as self.label_tab, gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=280):
+                # Not beside the tabs, whose order it would change.
+                self.key, self.doubt_key = gr.State(""), gr.State("")
                 self.clip = gr.HTML(padding=False, elem_id="label-clip")
             with gr.Column(scale=2, min_width=280):
                 self.first = _big("label-first", "primary")

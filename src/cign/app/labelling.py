@@ -7,6 +7,7 @@ records of the model, so that it is right after an undo, a kill or a change by a
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -238,6 +239,7 @@ class Labelling:
         Raises:
             InputError: If there is no label to learn, or the model cannot learn them.
         """
+        began = time.monotonic()
         with self.lock:
             aside: list[str] = []
 
@@ -248,6 +250,7 @@ class Labelling:
                     return add_chosen(model, chosen, replace_learned=True)
 
             addition, version = self.service.change(change)
+            addition = replace(addition, seconds=time.monotonic() - began)
             if aside:
                 note = f"left out, validation clips of the model: {num_clips(len(aside))}"
                 addition = replace(addition, notes=(*addition.notes, note))
