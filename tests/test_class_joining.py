@@ -162,3 +162,19 @@ def test_classes_that_clips_have_together_are_refused():
     method.class_clips = method.class_clips + 1  # as if some clips had no record
     with input_error("unsupported", "does not record"):
         join_classes(model, NAMES[FIRST], NAMES[0])
+
+
+def test_the_command_joins_and_tells_the_effect(tmp_path, cign):
+    save_model(toy_model(), tmp_path / "model")
+    code, out, _ = cign("rename", tmp_path / "model", NAMES[4], NAMES[1], "--merge")
+    assert code == 0
+    assert "class 1: " in out
+    assert "with those of class 4" in out
+    assert "12 clips for validation: accuracy" in out
+    assert NAMES[4] not in load_model(tmp_path / "model").classes
+    code, _, error = cign("rename", tmp_path / "model", NAMES[0], NAMES[1])
+    assert code != 0
+    assert "--merge" in error
+    code, _, error = cign("rename", tmp_path / "model", NAMES[0], "new", "--merge")
+    assert code != 0
+    assert "'new'" in error

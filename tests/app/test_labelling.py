@@ -202,7 +202,8 @@ from pathlib import Path
 from cign.app.label_opening import opened_labelling
 from cign.app.service import Service
 model, clips, work, name = sys.argv[1:]
-with opened_labelling(Service(Path(model), teach=True), clips=Path(clips), work=Path(work)) as found:
+service = Service(Path(model), teach=True)
+with opened_labelling(service, clips=Path(clips), work=Path(work)) as found:
     found.propose(4)
     keys = list(found.session.round)
     found.label(keys[0], name)

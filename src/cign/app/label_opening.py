@@ -14,7 +14,6 @@ from cign.app.labelling import Labelling
 from cign.app.service import Service
 from cign.data.store import Store
 from cign.errors import InputError
-from cign.inference.sources import model_source
 from cign.utils.files import folder_lock
 from cign.utils.progress import Progress
 
@@ -72,11 +71,10 @@ def opened_labelling(
                 store, notes = prepared(clips, folder, encoders, progress)
                 if progress is not None:
                     progress.stop()
-                model_source(model, store)  # refuse tokens of another backbone before serving
             known = None if learned is None else Store.open(learned)
-            if known is not None:
-                model_source(model, known)
-            labelling = Labelling(service, ClipPool(store, known), folder, notes)
+            pool = ClipPool(store, known)
+            pool.source(model, range(len(pool)))  # refuse tokens of another backbone
+            labelling = Labelling(service, pool, folder, notes)
             for one in notes:
                 tell(one)
             yield labelling

@@ -132,7 +132,7 @@ def joining_fields() -> tuple[Any, ...]:
     with gr.Accordion("Two classes that are the same thing", open=False, elem_id="join"):
         with gr.Row():
             first = gr.Dropdown([], label="This class", elem_id="join-first")
-            second = gr.Dropdown([], label="is the same as, whose name stays", elem_id="join-second")
+            second = gr.Dropdown([], label="is the same as (name stays)", elem_id="join-second")
         button = gr.Button("Make one class of both", elem_id="join-button")
         return first, second, button, gr.HTML(padding=False, elem_id="join-told")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,7 @@ class ClipPool:
         self._starts: list[int] = []
         self._keys: list[str] = []
         self._first: dict[str, int] = {}  # number of the first clip of each content
+        self._sources: dict[tuple[Any, ...], ArraySource] = {}
         self.num_to_label = 0 if to_label is None else to_label.num_clips
         for store in (to_label, learned):
             if store is not None:
@@ -114,7 +114,7 @@ class ClipPool:
         return np.frombuffer(digests, np.uint8).reshape(-1, 32)
 
     def _at(self, number: int) -> tuple[Store, int]:
-        part = int(np.searchsorted(self._starts, number, side="right")) - 1
+        part = self._part(number)
         return self.stores[part], number - self._starts[part]
 
     def unlabelled(self, model: Model, done: set[str]) -> ClipsToLabel:
@@ -131,15 +131,19 @@ class ClipPool:
             raise InputError(
                 "missing-option", "there are no clips to label: start the page with --clips SOURCE"
             )
-        store = self.stores[0]
-        found = ClipsToLabel.open(model, store)
+        store, source = self.stores[0], self._source(model, 0)
         wanted, seen = [], set(done)
-        for index in found.indices.tolist():
+        for index in store.indices("train").tolist():
             key = self.key(index)
             if key not in seen and store.audio_ok[index] and store.visual_ok[index]:
                 seen.add(key)
                 wanted.append(index)
-        return replace(found, indices=np.array(wanted, dtype=np.int64))
+        return ClipsToLabel(
+            clips=store.table.clips,
+            source=source,
+            indices=np.array(wanted, dtype=np.int64),
+            where=f"store {store.folder}",
+        )
 
     def source(self, model: Model, numbers: Sequence[int]) -> ArraySource:
         """Reads some clips as inputs of a model; they are numbered from 0.
@@ -148,7 +152,7 @@ class ClipPool:
             InputError: If a store does not suit the model.
         """
         used = {self._part(number) for number in numbers}
-        sources = {part: model_source(model, self.stores[part]) for part in used}
+        sources = {part: self._source(model, part) for part in used}
         places = [(self._part(n), n - self._starts[self._part(n)]) for n in numbers]
         parts = np.array([part for part, _ in places], dtype=np.int64)
         rows = np.array([row for _, row in places], dtype=np.int64)
@@ -176,6 +180,13 @@ class ClipPool:
                 [s.visual_ok[r] for s, r in zip(stores, rows, strict=True)], np.bool_
             ),
         )
+
+    def _source(self, model: Model, part: int) -> ArraySource:
+        """Reads a store for a model; checksums are compared once, which may take seconds."""
+        key = part, model.regime, model.backbone, model.fingerprint
+        if key not in self._sources:
+            self._sources[key] = model_source(model, self.stores[part])
+        return self._sources[key]
 
     def _part(self, number: int) -> int:
         return int(np.searchsorted(self._starts, number, side="right")) - 1

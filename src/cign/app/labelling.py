@@ -31,6 +31,9 @@ from cign.utils.progress import Silent
 
 ROUND = 20
 """Clips that are proposed at a time."""
+FIRST_PASS = 10_000
+"""Clips whose single tokens are scored, where `Learner.next` takes two fifths of a large store: a
+page must answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,7 @@ class Labelling:
             if len(found.indices) == 0:
                 raise InputError("no-clips", "all clips are labelled, learned or skipped")
             proposed = propose_of_store(
-                model, found, number=number, first_pass=None, progress=Silent()
+                model, found, number=number, first_pass=FIRST_PASS, progress=Silent()
             )
             ids = {found.clips[int(index)].id: int(index) for index in found.indices}
             session.round = {
