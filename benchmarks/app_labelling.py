@@ -2,8 +2,8 @@
 
     python benchmarks/app_labelling.py work/synth work/synth-store
 
-Repeats the clips of STORE until there are 100,000, each with a content hash of its own; their tokens
-are those of the clips that are repeated, so that reading them takes no time of the disk.
+Repeats the clips of STORE until there are 100,000, each with a content hash of its own; their
+tokens are those of the clips that are repeated, so that reading them takes no time of the disk.
 """
 
 from __future__ import annotations

@@ -357,10 +357,3 @@ def test_background_that_is_learned_again_as_a_class_and_the_reverse(stores):
     for modality in UNIMODAL:
         pair = [one.model.method.gram(modality).tril() for one in (found, wanted)]
         torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-10)
-
-
-def test_background_beside_clips_of_a_removed_class_is_not_guessed(stores):
-    learner = learned(stores["with"])
-    learner.remove("dog")
-    with input_error("unsupported", "removed a class and learned background"):
-        learner.add(stores["only"], replace=True)

@@ -102,10 +102,13 @@ def test_a_clip_with_shares_of_both_has_one_label():
     row = int(records.label_clips[records.label_classes == FIRST][0])
     records.label_clips = torch.cat([records.label_clips, torch.tensor([row])])
     records.label_classes = torch.cat([records.label_classes, torch.tensor([SECOND])])
+    records.label_shares[records.label_clips[:-1] == row] = 0.75
+    records.label_shares = torch.cat([records.label_shares, torch.tensor([0.25]).double()])
     records.label_usable = torch.cat([records.label_usable, torch.tensor([True])])
     problem.method.records = records
     join_columns(problem.method, FIRST, SECOND)
-    assert int((records.label_clips == row).sum()) == 1
+    (share,) = records.label_shares[records.label_clips == row]
+    assert float(share) == 1.0
 
 
 def test_validation_clips_history_thresholds_and_undo(tmp_path):

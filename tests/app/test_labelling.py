@@ -342,7 +342,8 @@ def test_a_validation_clip_is_not_learned(world, model, tmp_path):
     how = {"clips": tmp_path / "clips", "work": tmp_path / "work", "tell": lambda _: None}
     with opened_labelling(Service(model, teach=True), **how) as found:
         found.propose()
-        for key in found.session.round:
+        assert [found.pool.clip(key).id for key in found.session.round] == ["new.mp4"]
+        for key in keys_by_name(found).values():
             found.label(key, row["labels"])
         told = found.learn()
         assert told.addition.known == {row["labels"]: 1}

@@ -14,6 +14,7 @@ from cign.errors import InputError
 from cign.labelling.proposing import checked_sums
 from cign.saved_model.model import Model
 from cign.training.encoding import encode_clips
+from cign.updating.learned_clips import check_recorded
 from cign.updating.merging import sums_of
 from cign.updating.new_clips import NewClips
 
@@ -35,15 +36,7 @@ def check_labelling(model: Model) -> None:
             "clips of this model may have several labels, but the page gives each clip one: use "
             "`cign next` and `cign add`, and start the page without --clips and --learned",
         )
-    sums = sums_of(model)
-    counts = sums.records.class_clips(len(model.classes))
-    if bool((counts != sums.class_clips.to(counts)).any()):
-        raise InputError(
-            "unsupported",
-            "this model does not record all its clips with their labels, so that it would learn "
-            "some twice: train it again on a prepared store, or start the page without --clips and "
-            "--learned",
-        )
+    check_recorded(model)
 
 
 def recorded_labels(model: Model) -> dict[str, Labels]:

@@ -62,7 +62,9 @@ def _relabel(records: ClipRecords, index: int, into: int) -> None:
     classes = torch.where(records.label_classes == index, into, records.label_classes)
     pairs = torch.stack([records.label_clips, classes], dim=1)
     pairs, number = pairs.unique(dim=0, return_inverse=True)
+    shares = records.label_shares.new_zeros(len(pairs))
     usable = torch.zeros(len(pairs), dtype=torch.int64, device=classes.device)
+    records.label_shares = shares.index_add(0, number, records.label_shares)
     usable = usable.index_add(0, number, records.label_usable.to(torch.int64))
     records.label_clips, records.label_classes = pairs[:, 0].clone(), pairs[:, 1].clone()
     records.label_usable = usable > 0
