@@ -74,11 +74,11 @@ def test_it_is_the_model_of_learning_the_joined_label(multi_label):
     targets = {
         bytes(content): tuple(target)
         for content, target in zip(
-            wanted.records.hashes.numpy(), wanted.records.targets(rows, 5).tolist(), strict=True
+            wanted.records.hashes.numpy(), wanted.records.shares(rows, 5).tolist(), strict=True
         )
     }
     for content, target in zip(
-        found.records.hashes.numpy(), found.records.targets(rows, 5).tolist(), strict=True
+        found.records.hashes.numpy(), found.records.shares(rows, 5).tolist(), strict=True
     ):
         assert tuple(target) == targets[bytes(content)]
 

@@ -141,7 +141,7 @@ class ClipPool:
         return ClipsToLabel(
             clips=store.table.clips,
             source=source,
-            hashes=store.content_hashes,
+            hashes=store.content_hashes[wanted],
             indices=np.array(wanted, dtype=np.int64),
             where=f"store {store.folder}",
         )

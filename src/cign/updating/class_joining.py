@@ -108,7 +108,7 @@ def _check_never_both(model: Model, first: str, second: str) -> None:
             "so that clips with both cannot be ruled out: train it again on a prepared store",
         )
     every = np.arange(len(records))
-    both = int(records.targets(every, len(model.classes))[:, columns].all(dim=1).sum())
+    both = int((records.shares(every, len(model.classes))[:, columns] > 0).all(dim=1).sum())
     if both:
         raise InputError(
             "unsupported",
