@@ -5,6 +5,7 @@ r"""Make docs/images/app.png and others: screenshots of the web app in a real br
 
 CLIP shows a known class, UNKNOWN an unknown one; CLIPS are used to teach the class NAME. With
 `--explained IMAGE`, an image of `cign predict --explain`, docs/images/explain.png is made as well.
+With `--label ADDRESS`, another app that has clips to label, docs/images/app_label.png is made.
 Requires the extra `browser` and Chromium (`make test-browser` installs both).
 
 The images show clips of `real24_clutter` (docs/real.md) whose images and sounds may be
@@ -17,10 +18,14 @@ shared with attribution; docs/licences.md has the credits, which change with the
     cign train work/five-store --out work/five
     cign predict work/five $CLUTTER/clips/dog/dog_val_01.mp4 --explain work/explained
     cign app work/five --teach --out work/everyday --port 7860 &
+    cign synth work/clips --classes 5 --train 6 --val 1 --test 5 --seconds 1
+    cign prepare work/clips work/synth-store --backbone small
+    cign train work/synth-store --out work/synth
+    cign app work/synth --teach --out work/labelled --clips work/clips/test --port 7861 &
     python benchmarks/app_pictures.py http://127.0.0.1:7860 \
         $CLUTTER/clips/rain_umbrella/rain_umbrella_val_04.mp4 \
         $CLUTTER/clips/rooster/rooster_val_00.mp4 \
-        rooster $CLUTTER/clips/rooster/rooster_train_0[0-7].mp4 \
+        rooster $CLUTTER/clips/rooster/rooster_train_0[0-7].mp4 --label http://127.0.0.1:7861 \
         --explained work/explained/dog_val_01.png
 """
 
@@ -72,6 +77,15 @@ def taught(page: Page, name: str, clips: list[Path]) -> Image.Image:
     return picture(page.screenshot())
 
 
+def labelling(browser: Browser, address: str) -> Image.Image:
+    """The Label tab with the first clip."""
+    page = opened(browser, address, (1180, 680))
+    page.get_by_role("tab", name="Label", exact=True).click()
+    page.wait_for_selector("#label-clip .progress")
+    page.wait_for_timeout(1000)
+    return picture(page.screenshot())
+
+
 def narrower(image: Image.Image) -> Image.Image:
     """The image at the width of the docs."""
     return image.resize((SHOWN, image.height * SHOWN // image.width), Image.Resampling.LANCZOS)
@@ -98,6 +112,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--explained", type=Path)
+    parser.add_argument("--label", metavar="ADDRESS")
     options = parser.parse_args()
     if options.explained:
         image = Image.open(options.explained).convert("RGB")
@@ -117,6 +132,8 @@ def main() -> None:
         save(beside(halves, height), "app_phone", frames=True, colors=FEW)
         page = opened(browser, options.address, (1180, 680))
         save(taught(page, options.name, options.clips), "app_teach")
+        if options.label:
+            save(labelling(browser, options.label), "app_label", frames=True, colors=FEW)
         browser.close()
 
 

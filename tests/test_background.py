@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from cign.cli.entry_point import main
+from cign.data.clips import ClipTable
 from cign.data.prepare.features import prepare_features
 from cign.data.store import Store
 from cign.learner import Learner
@@ -331,3 +332,28 @@ def test_processes_without_background_clips_have_the_same_sums():
     assert names[0] == names[1] == [name for name, _ in loops[1].method.named_buffers()]
     background = [x for x in partial_sums(loops[1].method, {}, absorbs=True) if not x.any()]
     assert background
+
+
+def relabelled(store, labels):
+    """A store of the same clips whose labels of some clips are others, by name."""
+    clips = tuple(
+        replace(clip, labels=labels.get(clip.id, clip.labels)) for clip in store.table.clips
+    )
+    names = tuple(dict.fromkeys(name for clip in clips for name in clip.labels))
+    return replace(store, table=ClipTable(clips=clips, class_names=names))
+
+
+def test_background_that_is_learned_again_as_a_class_and_the_reverse(stores):
+    names = [clip.id for clip in stores["with"].table.clips if clip.split == "train"]
+    none = [c.id for c in stores["with"].table.clips if c.split == "train" and not c.labels]
+    right = {none[0]: ("bee",), none[1]: ("cat",), names[0]: ()}
+    corrected = relabelled(stores["with"], right)
+    found = learned(stores["with"])
+    addition = found.add(corrected, replace=True)
+    assert addition.num_replaced == len(names)
+    wanted = learned(corrected)
+    assert found.model.method.num_background == NUM_TRAIN - 1
+    assert_same_solution(found, wanted)
+    for modality in UNIMODAL:
+        pair = [one.model.method.gram(modality).tril() for one in (found, wanted)]
+        torch.testing.assert_close(*pair, rtol=1e-12, atol=1e-10)

@@ -8,12 +8,14 @@ from typing import Any
 
 from cign.app.classes import learned_classes, shown_date
 from cign.app.service import Answer, Taught
+from cign.errors import CignError
 from cign.explain.look import CLASSES
 from cign.explain.scene import Scene
 from cign.inference.prediction import Prediction
 from cign.report.html import breakable
 from cign.saved_model.model import Model
 from cign.saved_model.versions import Version
+from cign.updating.impact import Addition
 from cign.updating.new_clips import num_clips
 
 MODALITIES = {
@@ -41,14 +43,14 @@ def head(model: Model, name: str, version: int) -> str:
         ("version", str(version)),
     )
     listed = "".join(f"<div><dt>{k}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
-    return _block(
+    return block(
         f"<h1>Audio-visual classification</h1><dl class='facts'>{listed}</dl>", "cign-head"
     )
 
 
 def empty() -> str:
     """Placeholder for an answer."""
-    return _block(
+    return block(
         "<p class='soft'>Choose or record a clip. Its predicted class appears here, with the "
         "probabilities of each modality and an unknown score.</p>",
         "cign-empty",
@@ -58,7 +60,16 @@ def empty() -> str:
 def problem(sentence: str) -> str:
     """An error, as one sentence."""
     text = sentence[:1].upper() + sentence[1:]
-    return _block(f"<p role='alert'><b>Error.</b> {escape(text)}.</p>", "cign-problem")
+    return block(f"<p role='alert'><b>Error.</b> {escape(text)}.</p>", "cign-problem")
+
+
+def sentence(error: Exception) -> str:
+    """The message that is shown for an error."""
+    if isinstance(error, CignError):
+        return str(error).rstrip(".")
+    if isinstance(error, OSError):
+        return f"a file cannot be read or written ({error.strerror}): the model is unchanged"
+    return f"internal error ({type(error).__name__}): the model is unchanged"
 
 
 def answer(one: Answer, *, media: str = "") -> str:
@@ -87,7 +98,7 @@ def answer(one: Answer, *, media: str = "") -> str:
     )
     notes = "".join(f"<li>{escape(note)}</li>" for note in one.notes)
     window = f"{prediction.start_s:.2f} to {prediction.end_s:.2f} s of {one.duration_s:.2f} s"
-    return _block(
+    return block(
         f"<p class='said'>{verdict}</p>{media}<div class='modalities'>{modalities}</div>"
         f"{_unknown(prediction)}"
         f"<ul class='notes'>{notes}</ul>"
@@ -131,23 +142,8 @@ def _unknown(prediction: Prediction) -> str:
 def taught(one: Taught, name: str) -> str:
     """What was learned, and the accuracy on the old classes before and after."""
     addition = one.addition
-    counts = {**addition.new, **addition.known}
     kind = "New class" if addition.new else "More clips of a known class"
-    learned = ", ".join(f"{breakable(n)} ({num_clips(k)} learned)" for n, k in counts.items())
-    parts = [f"<p><b>{kind}:</b> {learned}, in {addition.seconds:.1f} s.</p>"]
-    if (cost := addition.cost) is None:
-        parts.append(
-            "<p>The effect on old classes is not known: this model stores no validation clips.</p>"
-        )
-    else:
-        parts.append(
-            "<table><thead><tr><th class='text'>old classes</th><th>before</th><th>after</th></tr>"
-            "</thead><tbody><tr><td class='text'>accuracy on validation clips "
-            f"({num_clips(cost.num_clips)})</td><td>{cost.before:.1f} %</td>"
-            f"<td>{cost.after:.1f} %</td></tr></tbody></table>"
-            f"<p class='soft small'>Predictions that change: {cost.to_new:.1f} % to the new class, "
-            f"{cost.to_old:.1f} % to another old class.</p>"
-        )
+    parts = [f"<p><b>{kind}:</b> {learned_in_words(addition)}.</p>", effect(addition)]
     if addition.new_accuracy is not None:
         parts.append(
             f"<p>{num_clips(addition.num_new_kept)} set aside for validation: "
@@ -158,12 +154,42 @@ def taught(one: Taught, name: str) -> str:
             f"<p class='soft small'>With five clips or more, one clip in five of {escape(name)} is "
             "set aside to measure how well the class is recognised.</p>"
         )
-    remarks = (*map(str, addition.alike), *addition.notes)
-    notes = "".join(f"<li>{escape(remark)}</li>" for remark in remarks)
-    parts.append(
+    return block("".join([*parts, remarks(one)]), "cign-taught")
+
+
+def learned_in_words(addition: Addition) -> str:
+    """The learned clips by class, and the time that it took; HTML."""
+    counts = {**addition.new, **addition.known}
+    listed = [f"{breakable(n)} ({num_clips(k)} learned)" for n, k in counts.items()]
+    if addition.background:
+        listed.append(f"none of the classes ({num_clips(addition.background)} learned)")
+    return f"{', '.join(listed)}, in {addition.seconds:.1f} s"
+
+
+def effect(addition: Addition) -> str:
+    """The accuracy on the old classes before and after an addition; HTML."""
+    if (cost := addition.cost) is None:
+        return (
+            "<p>The effect on old classes is not known: this model stores no validation clips.</p>"
+        )
+    new = "new classes" if len(addition.new) > 1 else "the new class"
+    return (
+        "<table><thead><tr><th class='text'>old classes</th><th>before</th><th>after</th></tr>"
+        "</thead><tbody><tr><td class='text'>accuracy on validation clips "
+        f"({num_clips(cost.num_clips)})</td><td>{cost.before:.1f} %</td>"
+        f"<td>{cost.after:.1f} %</td></tr></tbody></table>"
+        f"<p class='soft small'>Predictions that change: {cost.to_new:.1f} % to {new}, "
+        f"{cost.to_old:.1f} % to another old class.</p>"
+    )
+
+
+def remarks(one: Taught) -> str:
+    """What else is to be known about an addition, and its version; HTML."""
+    said = (*map(str, one.addition.alike), *one.addition.notes)
+    notes = "".join(f"<li>{escape(remark)}</li>" for remark in said)
+    return (
         f"<ul class='notes'>{notes}</ul><p class='soft small'>Saved as version {one.version}.</p>"
     )
-    return _block("".join(parts), "cign-taught")
 
 
 def classes(model: Model, versions: Sequence[Version]) -> str:
@@ -181,7 +207,7 @@ def classes(model: Model, versions: Sequence[Version]) -> str:
         f"<td>{one.num_classes}</td></tr>"
         for one in reversed(versions)
     )
-    return _block(
+    return block(
         f"<h2>{len(model.classes)} classes</h2><div class='scroll' tabindex='0'><table><thead><tr>"
         "<th class='text'>class</th><th class='text'>learned</th><th>validation clips</th></tr>"
         f"</thead><tbody>{rows}</tbody></table></div>"
@@ -201,7 +227,7 @@ def _dated(date: str) -> str:
 
 def reverted(number: int) -> str:
     """Message after an undo."""
-    return _block(f"<p>Version {number} is restored.</p>", "cign-taught")
+    return block(f"<p>Version {number} is restored.</p>", "cign-taught")
 
 
 def undo_label(versions: Sequence[Version]) -> str | None:
@@ -212,5 +238,6 @@ def undo_label(versions: Sequence[Version]) -> str | None:
     return f"Undo: {current.text}"
 
 
-def _block(content: str, name: str) -> str:
+def block(content: str, name: str) -> str:
+    """A part of the page with a class of the style sheet."""
     return f"<section class='cign {name}'>{content}</section>"

@@ -15,11 +15,14 @@ import gradio as gr
 from gradio_client.utils import is_http_url_like
 
 from cign.app import cards
+from cign.app.label_events import connect
+from cign.app.label_page import LabelHandlers, LabelTabs, correction_fields, joining_fields
+from cign.app.labelling import Labelling
 from cign.app.maps import maps
 from cign.app.service import Answer, Service
 from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
 from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES
-from cign.errors import CignError, InputError
+from cign.errors import InputError
 from cign.explain.drawing import draw
 
 # Formats that most browsers play.
@@ -39,7 +42,7 @@ class Handlers:
     """
 
     def __init__(self, service: Service, root: Path) -> None:
-        self._service, self._root = service, root
+        self.service, self._root = service, root
         self._sessions = Sessions(root)
         self._answers: dict[str, tuple[Path, Answer]] = {}  # the latest of each open page
 
@@ -52,9 +55,9 @@ class Handlers:
         try:
             clip = check_upload(file, self._root)
             self._sessions.uses(session, [clip])
-            one = self._service.answer(clip)
+            one = self.service.answer(clip)
         except Exception as error:
-            return cards.problem(sentence(error)), "", None
+            return cards.problem(cards.sentence(error)), "", None
         self._answers[session] = clip, one
         return cards.answer(one, media=player(clip, one)), maps(one.scene), file
 
@@ -75,9 +78,9 @@ class Handlers:
         try:
             clips = [check_upload(file, self._root) for file in files or ()]
             self._sessions.uses(session, clips)
-            result = self._service.teach(lay_out(name or "", clips, folder))
+            result = self.service.teach(lay_out(name or "", clips, folder))
         except Exception as error:
-            return cards.problem(sentence(error)), *self.state()
+            return cards.problem(cards.sentence(error)), *self.state()
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return cards.taught(result, name.strip()), *self.state()
@@ -85,18 +88,23 @@ class Handlers:
     def undo(self, shown_version: int) -> tuple[Any, ...]:
         """Return to the previous version."""
         try:
-            number = self._service.undo(shown_version)
+            number = self.service.undo(shown_version)
         except Exception as error:
-            return cards.problem(sentence(error)), *self.state()
+            return cards.problem(cards.sentence(error)), *self.state()
         return cards.reverted(number), *self.state()
+
+    def asked_clip(self, request: gr.Request) -> Path | None:
+        """The clip that an open page shows a prediction of."""
+        found = self._answers.get(str(request.session_hash))
+        return None if found is None else found[0]
 
     def state(self) -> tuple[Any, ...]:
         """Header, classes, undo button, and number of the version that is shown."""
-        model, versions = self._service.model, self._service.versions()
-        label = cards.undo_label(versions) if self._service.can_teach else None
+        model, versions = self.service.model, self.service.versions()
+        label = cards.undo_label(versions) if self.service.can_teach else None
         button = gr.update(value=label or "Undo", visible=label is not None)
         number = versions[-1].number
-        name = self._service.place.absolute()
+        name = self.service.place.absolute()
         shown = name.parent.name if name.name == "model" else name.name
         return cards.head(model, shown, number), cards.classes(model, versions), button, number
 
@@ -104,15 +112,6 @@ class Handlers:
         """Remove the files of a closed page."""
         self._answers.pop(str(request.session_hash), None)
         self._sessions.close(str(request.session_hash))
-
-
-def sentence(error: Exception) -> str:
-    """The message that is shown for an error."""
-    if isinstance(error, CignError):
-        return str(error).rstrip(".")
-    if isinstance(error, OSError):
-        return f"a file cannot be read or written ({error.strerror}): the model is unchanged"
-    return f"internal error ({type(error).__name__}): the model is unchanged"
 
 
 def player(clip: Path, one: Answer) -> str:
@@ -140,12 +139,15 @@ def only_uploads(field: Any, root: Path) -> Any:
     return field
 
 
-def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
+def build_page(
+    service: Service, root: Path, *, max_upload: int, labelling: Labelling | None = None
+) -> gr.Blocks:
     """Lay out the page.
 
     Args:
         service: The model.
         root: Folder for uploads and images.
+        labelling: Labels and clips; None leaves the tabs Label and Check out.
         max_upload: Largest accepted file, in bytes; shown on the page.
     """
     do = Handlers(service, root)
@@ -181,6 +183,7 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                                 root,
                             )
                     answer = gr.HTML(cards.empty(), padding=False, elem_id="answer")
+                    corrections = None if labelling is None else correction_fields()
                 with gr.Column(scale=3, min_width=280):
                     shown = gr.HTML(padding=False, elem_id="maps")
                     save = gr.DownloadButton(
@@ -191,8 +194,10 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                     name, files, teach, undo, taught = _teaching(limit, suffixes, root)
                 else:
                     gr.HTML(f"<section class='cign cign-empty'><p>{_LOCKED}</p></section>")
+            labels = None if labelling is None else LabelTabs()
             with gr.Tab("Classes") as classes_tab:
                 classes = gr.HTML(padding=False, elem_id="classes")
+                joining = None if labelling is None else joining_fields()
                 if not service.can_teach:
                     undo = gr.Button(visible=False)
 
@@ -218,6 +223,18 @@ def build_page(service: Service, root: Path, *, max_upload: int) -> gr.Blocks:
                 # Predict the latest clip again with the changed model.
                 again = event.then(do.ask, clip, asked, show_progress="hidden", **predicting)
                 again.then(do.picture, None, save, show_progress="hidden", **predicting)
+        if labelling and labels and corrections and joining:
+            connect(
+                LabelHandlers(labelling, do),
+                labels,
+                corrections,
+                joining,
+                state=state,
+                again=lambda event: event.then(
+                    do.ask, clip, asked, show_progress="hidden", **predicting
+                ),
+                page=page,
+            )
         page.unload(do.close)
     return page
 

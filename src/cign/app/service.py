@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cign.backbones.base import Backbone
 from cign.data.media.decode import Decoded
@@ -23,11 +25,13 @@ from cign.saved_model.hub import hub_name, local_place
 from cign.saved_model.model import Model
 from cign.saved_model.versions import Version, changing, list_versions, undo
 from cign.updating.adding import add_source
+from cign.updating.class_joining import JoinedClasses, join_classes
 from cign.updating.edits import check_updatable
 from cign.updating.impact import Addition
 from cign.utils.devices import resolve_device
 
 TOP = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +180,34 @@ class Service:
             InputError: If teaching is locked, the clips cannot be used, or another process
                 is changing the model.
         """
-        self._unlocked()
-        with self._writing, changing(self.place, None) as work:
-            model = self.model
-            changed, addition = add_source(
+        addition, version = self.change(
+            lambda model: add_source(
                 model, table, lambda: self.backbone(model), keep=True, num_workers=0
             )
+        )
+        return Taught(addition=addition, version=version)
+
+    def join(self, first: str, second: str) -> tuple[JoinedClasses, int]:
+        """Make one class of two, see `cign.updating.class_joining`; and the new version number."""
+        return self.change(lambda model: join_classes(model, first, second))
+
+    def change(self, how: Callable[[Model], tuple[Model, T]]) -> tuple[T, int]:
+        """Change the model; concurrent calls wait for each other.
+
+        Args:
+            how: Returns the changed model and a result.
+
+        Returns:
+            The result, and the new version number of the model.
+
+        Raises:
+            InputError: If changes are locked, or another process is changing the model.
+        """
+        self._unlocked()
+        with self._writing, changing(self.place, None) as work:
+            changed, result = how(self.model)
             work.keep(changed)
-            return Taught(addition=addition, version=self.versions()[-1].number)
+            return result, self.versions()[-1].number
 
     def undo(self, seen: int) -> int:
         """Return to the previous version.

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from cign.app.labelling import Labelling
 from cign.app.service import Service
 from cign.errors import InputError
 
@@ -118,6 +119,7 @@ def serve(
     *,
     max_upload: int,
     ready: Callable[[str], None],
+    labelling: Labelling | None = None,
 ) -> NoReturn:
     """Serve until interrupted; then remove all uploads and images.
 
@@ -126,6 +128,7 @@ def serve(
         taken: The bound socket, see `listen`.
         max_upload: Largest accepted file, in bytes.
         ready: Called with the URL of the page.
+        labelling: Labels and clips for the tabs Label and Check.
 
     Raises:
         KeyboardInterrupt: When the server has stopped.
@@ -134,7 +137,7 @@ def serve(
         root = Path(folder).resolve()
         # Set before Gradio is imported, which reads these variables.
         os.environ.update(_ENVIRONMENT, GRADIO_TEMP_DIR=str(root))
-        server = make_server(service, root, max_upload=max_upload)
+        server = make_server(service, root, max_upload=max_upload, labelling=labelling)
         service.warm_up()
         host, port = taken.getsockname()[:2]
         ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -158,22 +161,26 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def make_server(service: Service, root: Path, *, max_upload: int) -> Any:
+def make_server(
+    service: Service, root: Path, *, max_upload: int, labelling: Labelling | None = None
+) -> Any:
     """Build the server.
 
     Args:
         service: The model.
         root: Folder for uploads and images.
         max_upload: Largest accepted file, in bytes.
+        labelling: See `serve`.
     """
     import uvicorn
     from fastapi import FastAPI
     from gradio import mount_gradio_app
 
+    from cign.app.label_cards import SCRIPT
     from cign.app.look import PAGE_STYLE, STYLE, make_theme
     from cign.app.page import build_page
 
-    page = build_page(service, root, max_upload=max_upload)
+    page = build_page(service, root, max_upload=max_upload, labelling=labelling)
     # Without this, Gradio accepts paths in a request without checking their location.
     page.has_launched = True
     app = mount_gradio_app(
@@ -191,7 +198,7 @@ def make_server(service: Service, root: Path, *, max_upload: int) -> Any:
         mcp_server=False,
         theme=make_theme(),
         css=STYLE.read_text(encoding="utf-8"),
-        head=f"<style>{PAGE_STYLE.read_text(encoding='utf-8')}</style>",
+        head=f"<style>{PAGE_STYLE.read_text(encoding='utf-8')}</style>{SCRIPT}",
     )
     return uvicorn.Server(
         uvicorn.Config(

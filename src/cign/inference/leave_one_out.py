@@ -93,12 +93,16 @@ def check_leaves_out(model: Model) -> None:
     )
 
 
-def predict_left_out(model: Model, learned: LearnedClips) -> LearnedPredictions:
+def predict_left_out(
+    model: Model, learned: LearnedClips, *, only_some: bool = False
+) -> LearnedPredictions:
     """Predict the clips that a model learned, each by the solution without its sources.
 
     Args:
         model: A model for which `check_leaves_out` passes.
         learned: Candidates for the clips that it learned.
+        only_some: Whether the first candidates are known to be learned and may be a part of the
+            clips that were. The others stay in the solutions, also those of the same sources.
 
     Raises:
         InputError: If the clips are not those that the model learned, or none can be counted.
@@ -106,7 +110,9 @@ def predict_left_out(model: Model, learned: LearnedClips) -> LearnedPredictions:
     method, leaving = model.method, leaves_out(model.method)
     assert leaving is not None
     tasks = TaskClips.of_clips(learned.clips, TaskSequence(model.groups))
-    indices = _with_counts(model, learned, tasks, leaving.class_clips.cpu().numpy())
+    indices = learned.candidates[0]
+    if not only_some:
+        indices = _with_counts(model, learned, tasks, leaving.class_clips.cpu().numpy())
     feed = Feed(clips=tasks, source=learned.source, device=device_of(method))
     last_task = len(model.groups) - 1
 
@@ -117,7 +123,7 @@ def predict_left_out(model: Model, learned: LearnedClips) -> LearnedPredictions:
         indices=indices, sources=[tasks.sources[i] for i in indices], batches=batches
     )
     found = leaving.predict_left_out(clips)
-    if not found.are_all:
+    if not found.are_all and not only_some:
         raise InputError(
             "store-mismatch",
             f"the {len(indices)} train clips of {learned.where} have the model's classes, but are "

@@ -97,8 +97,10 @@ def propose(
                 f"{clips} is a prepared store: leave out --format and --media",
             )
         found = ClipsToLabel.open(model, clips)
-        return _of_store(model, sums, found, number, first_pass, progress)
-    items = _listed(path, format, media)
+        return propose_of_store(
+            model, found, number=number, first_pass=first_pass, progress=progress
+        )
+    items = listed_clips(path, format, media)
     return _of_files(model, sums, items, path, backbone, number, progress)
 
 
@@ -119,15 +121,17 @@ def checked_sums(model: Model) -> SumsOverClips:
     return sums
 
 
-def _of_store(
+def propose_of_store(
     model: Model,
-    sums: SumsOverClips,
     found: ClipsToLabel,
+    *,
     number: int,
     first_pass: int | None,
     progress: Progress,
 ) -> Proposals:
-    indices, notes, known = found.indices, [], KnownClips.of(model)
+    """Propose clips of a store, see `propose`; all of them, or only those that ``found`` names."""
+    sums, indices, notes = checked_sums(model), found.indices, list[str]()
+    known = KnownClips.of(model)
     if len(found.clips) > len(indices):
         notes.append(_other_splits(len(found.clips) - len(indices)))
     _refuse_none(len(indices), found.where)
@@ -200,7 +204,9 @@ def _of_files(
     )
 
 
-def _listed(source: Path, format: str | None, media: Sequence[Path]) -> list[Clip | NoFile]:
+def listed_clips(
+    source: Path, format: str | None = None, media: Sequence[Path] = ()
+) -> list[Clip | NoFile]:
     """The clips of a list, or all media files of a folder without one."""
     source = existing(source)
     if format is not None or not source.is_dir() or detect_format(source) != "folders":

@@ -50,15 +50,15 @@ def forget_clips(
     assert isinstance(one, ClosedForm)
     _subtract(one, batches)
     arrivals = one.records.arrivals[list(rows)].unique().tolist()
-    before = {m: _tallies(one.records, m, arrivals, one.num_classes) for m in UNIMODAL}
+    before = {m: recorded_tallies(one.records, m, arrivals, one.num_classes) for m in UNIMODAL}
     one.records.drop(rows, time_s)
     if reset_selection:
         one.records.drop_losses()
     for modality in UNIMODAL:
         ridge = one.of(modality)
         if not reset_selection:
-            after = _tallies(one.records, modality, arrivals, one.num_classes)
-            _correct(ridge, before[modality], after)
+            after = recorded_tallies(one.records, modality, arrivals, one.num_classes)
+            correct_tallies(ridge, before[modality], after)
         if reset_selection or float(ridge.evidence) == 0:
             ridge.losses = ridge.settings.without_losses().to(ridge.losses)
             ridge.squares = ridge.settings.without_losses().to(ridge.squares)
@@ -67,7 +67,9 @@ def forget_clips(
             ridge.choose()
 
 
-def _correct(ridge: ModalityRidge, before: Sequence[Tensor], after: Sequence[Tensor]) -> None:
+def correct_tallies(
+    ridge: ModalityRidge, before: Sequence[Tensor], after: Sequence[Tensor]
+) -> None:
     """Replace a part of the tallies; settings whose system was singular stay excluded."""
     for name, was, is_now in zip(("losses", "squares", "evidence"), before, after, strict=True):
         own = getattr(ridge, name)
@@ -105,7 +107,7 @@ def _counted(clips: Tensor) -> Tensor:
     return torch.where(clips < PART_OF_CLIP, 0.0, clips)
 
 
-def _tallies(
+def recorded_tallies(
     records: ClipRecords, modality: str, arrivals: Iterable[int], num_classes: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What the recorded clips of some arrivals add to the tallies of a modality.

@@ -118,9 +118,9 @@ def clips_to_score(
         The clips; None if there is nothing to choose or no clip to choose by.
     """
     settings = options.settings
-    if settings.size == 1 or options.most_selecting == 0 or len(data.new) == 0:
-        return None
     new = without_background(data)
+    if settings.size == 1 or options.most_selecting == 0 or len(new) == 0:
+        return None
     num_rows = 1 + (options.num_single if any(settings.token_shares) else 0)
     num_tokens = max(shape.num_audio_tokens, shape.num_visual_tokens)
     fitting = SELECTION_BYTES // (4 * options.width * (num_tokens + num_rows))

@@ -17,7 +17,7 @@ from cign.methods.capabilities import sums_of_views
 from cign.saved_model.model import Model
 from cign.updating.edits import add_clips, check_updatable, encoders_for
 from cign.updating.forgetting import forget_recorded
-from cign.updating.impact import Addition
+from cign.updating.impact import Addition, measure_cost
 from cign.updating.learned_clips import ClipsToForget
 from cign.updating.new_classes import check_listed
 from cign.updating.new_clips import NewClips, Source, choose_clips, num_clips, opened, unprepared
@@ -74,20 +74,43 @@ def add_source(
             notes=notes,
             progress=how.get("progress"),
         )
-        before = _learned_before(model, chosen)
-        changed, addition = add_clips(model, chosen)
-        if len(before.rows) and replace_learned:
-            changed, _ = forget_recorded(changed, before, chosen.source)
-            changed = replace(changed, changes=changed.changes[:-1])  # it is part of the addition
-            # Clips that were learned before are no evidence that classes look alike.
-            addition = replace(addition, num_replaced=len(before.rows), alike=())
-        elif len(before.rows):
-            note = (
-                f"learned before, so that they count twice now: {num_clips(len(before.rows))}; use "
-                "--replace to learn them with their new labels alone"
-            )
-            addition = replace(addition, notes=(*addition.notes, note))
+        changed, addition = add_chosen(model, chosen, replace_learned=replace_learned)
     return changed, replace(addition, seconds=time.monotonic() - began)
+
+
+def add_chosen(model: Model, chosen: NewClips, *, replace_learned: bool) -> tuple[Model, Addition]:
+    """Add clips that are decoded and encoded.
+
+    Args:
+        model: A model of a closed-form method.
+        chosen: The clips.
+        replace_learned: See `add_source`.
+
+    Returns:
+        See `add_clips`. The effect is that of the whole change.
+
+    Raises:
+        InputError: If clips, model and names do not match.
+        RunError: If the ridge solution is singular.
+    """
+    before = _learned_before(model, chosen)
+    changed, addition = add_clips(model, chosen)
+    number = len(before.rows)
+    if number and replace_learned:
+        changed, _ = forget_recorded(changed, before, chosen.source)
+        changed = replace(changed, changes=changed.changes[:-1])  # it is part of the addition
+        cost = addition.cost
+        if changed.classes[: len(model.classes)] == model.classes:
+            cost = measure_cost(model.method, changed.method, model.kept, changed.classes)
+        # Clips that were learned before are no evidence that classes look alike.
+        addition = replace(addition, num_replaced=number, alike=(), cost=cost)
+    elif number:
+        note = (
+            f"learned before, so that they count twice now: {num_clips(number)}; use --replace to "
+            "learn them with their new labels alone"
+        )
+        addition = replace(addition, notes=(*addition.notes, note))
+    return changed, addition
 
 
 def _learned_before(model: Model, clips: NewClips) -> ClipsToForget:

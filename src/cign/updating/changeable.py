@@ -12,6 +12,7 @@ from cign.errors import InputError
 from cign.saved_model.folder import load_model
 from cign.saved_model.model import Model
 from cign.updating.adding import add_source
+from cign.updating.class_joining import JoinedClasses, join_classes
 from cign.updating.duplicates import rows_in_earlier, without_duplicates
 from cign.updating.edits import remove_class, rename_class
 from cign.updating.forgetting import Forgotten, forget_source
@@ -142,6 +143,11 @@ class Changeable:
     def rename(self, old: str, new: str) -> None:
         """Rename a class; see `cign.updating.edits.rename_class`."""
         self.model = rename_class(self._trained(), old, new)
+
+    def join(self, first: str, second: str) -> JoinedClasses:
+        """Make one class of two; arguments as for `cign.updating.class_joining.join_classes`."""
+        self.model, joined = join_classes(self._trained(), first, second)
+        return joined
 
     def remove(self, name: str) -> None:
         """Remove a class; see `cign.updating.edits.remove_class`."""

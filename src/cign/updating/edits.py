@@ -225,7 +225,8 @@ def rename_class(model: Model, old: str, new: str) -> Model:
     if new in model.classes:
         raise InputError(
             "name-taken",
-            f"class {new!r} exists already: use another name, or `cign remove` it first",
+            f"class {new!r} exists already: use another name, or make one class of both with "
+            "`cign rename MODEL OLD NEW --merge`",
         )
     groups = tuple(tuple(new if n == old else n for n in group) for group in model.groups)
     kept = None if model.kept is None else model.kept.renamed(old, new)
