@@ -32,7 +32,7 @@ from cign.vocabulary import EVALUATION_BATCH, UNIMODAL
 
 Floats = NDArray[np.floating[Any]]
 GROUPS = 4
-"""Means for which a clip's tokens stand in the first pass: more take longer, one loses proposals."""
+"""Means that replace a clip's tokens in the first pass: more take longer, one loses proposals."""
 PART = 16 * EVALUATION_BATCH
 """Clips whose results are in memory at a time in the first pass."""
 
@@ -189,7 +189,7 @@ def group_means(tokens: Tensor) -> Tensor:
 
 
 def scores_tokens(model: Model) -> bool:
-    """Whether a first pass on means of tokens saves time: the model scores each of several tokens."""
+    """Whether a first pass on means saves time: the model scores each of several tokens."""
     return model.regime == "frozen" and has_maps(model.method)
 
 
