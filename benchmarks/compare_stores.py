@@ -119,4 +119,5 @@ def with_splits(store: Store, split_of: dict[int, str], num_shots: int | None) -
         audio_ok=store.audio_ok[rows],
         visual_ok=store.visual_ok[rows],
         rows=store.rows[rows],
+        content_hashes=store.content_hashes[rows],
     )

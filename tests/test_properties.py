@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cign.data.exemplar_memory import MemoryBudget
+from cign.data.formats.label_texts import label_text
 from cign.data.formats.labels import is_missing
 from cign.data.formats.table import read_table
 from cign.data.tasks import TaskClips, split_into_tasks
@@ -49,7 +50,7 @@ def test_a_table_comes_back_as_it_was_written(place, rows):
         writer = csv.writer(file)
         writer.writerow(["path", "labels", "split"])
         writer.writerows(
-            [f'{number}, "a".mp4', "|".join(labels), split]
+            [f'{number}, "a".mp4', "|".join(map(label_text, labels)), split]
             for number, (labels, split) in enumerate(rows)
         )
     clips = read_table(place).clips

@@ -183,7 +183,8 @@ def test_predict_as_json_holds_one_object_per_file(cign, world, tmp_path):
     assert code == 0
     assert [one["file"] for one in found] == list(map(str, files))
     unknown = "unknown is_unknown unknown_threshold unknown_evidence why_unknown"
-    keys = f"file start_s end_s label {unknown} modalities missing error error_code"
+    keys = f"file start_s end_s label {unknown} modalities labels threshold below_threshold "
+    keys += "missing error error_code"
     for one in found:
         assert list(one) == keys.split()
         assert set(one["modalities"]) == {"audio", "visual", "audio_visual"}

@@ -89,11 +89,14 @@ def test_examples_are_shown_and_would_be_accepted(name, cign):
     example = _find(name).EXAMPLE
     _, out, _ = cign(name, "--help")
     assert out.rstrip().endswith("\n".join(f"  {line}" for line in example.splitlines()))
+    named = set()
     for line in example.splitlines():
         words = line.replace("source <(", "").replace(")", "").partition(" > ")[0]
         program, command, *rest = shlex.split(words)
-        assert (program, command) == ("cign", name)
-        parser_of(name).parse_args(rest)
+        assert program == "cign"
+        named.add(command)  # a step before or after it may be another command
+        parser_of(command).parse_args(rest)
+    assert name in named
 
 
 def test_no_heading_lists_an_option_twice():
@@ -105,7 +108,7 @@ def test_help_lists_commands_by_purpose(cign):
     code, out, _ = cign("--help")
     assert code == 0
     assert list(COMMAND_GROUPS) == [
-        *("getting started", "data", "training", "using a model", "comparing", "shell")
+        *("getting started", "data", "training", "using a model", "labels", "comparing", "shell")
     ]
     for purpose, commands in COMMAND_GROUPS.items():
         block = out.split(f"\n{purpose}:\n")[1].split("\n\n")[0]

@@ -20,7 +20,10 @@ from toy import FIXED
 
 from .adding import refused
 
-COMPUTE = ("prepare", "train", "bench", "evaluate", "predict", "add", "app", "export", "demo")
+COMPUTE = (
+    *("prepare", "train", "bench", "evaluate", "predict", "add", "app", "export", "demo"),
+    *("forget", "next", "audit", "thresholds"),
+)
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
@@ -58,6 +61,10 @@ def test_every_command_that_computes_refuses_a_missing_device(cign, world, model
         "add": (model, world.clips / "test"),
         "export": (world.run, tmp_path / "exported"),
         "demo": ("--out", tmp_path / "demo"),
+        "forget": (model, world.clips),
+        "next": (world.run, world.clips, "--number", 2),
+        "audit": (world.run, world.store),
+        "thresholds": (model, world.store),
     }
     assert set(lines) | {"app"} == set(COMPUTE)
     for name, words in lines.items():

@@ -46,7 +46,7 @@ def make_store(folder: Path) -> Store:
             answers[row] |= {
                 **{"conditions": [], "audio_ok": row != 4, "visual_ok": row != 5},
                 **{"silent": False, "still": None, "duration_s": 1.0, "window_start_s": 0.0},
-                **{"window_end_s": 1.0, "content_hash": str(row)},
+                **{"window_end_s": 1.0, "content_hash": f"{row:064x}"},
             }
     table = ClipTable(clips=tuple(clips), class_names=("dog", "cat"))
     finish_store(table, SPEC, folder, "fingerprint", answers, Path("/media"))

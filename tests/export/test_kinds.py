@@ -25,6 +25,7 @@ from cign.updating.edits import add_clips
 from cign.updating.new_clips import NewClips
 from cign.utils.options import configure
 from cign.utils.progress import Silent
+from summed import hashes_of
 from toy import toy_method, toy_tokens
 
 from .toys import ToyBackbone, toy_model
@@ -123,6 +124,7 @@ def test_the_network_of_a_model_that_holds_its_encoders_and_learned_more():
             Clip(id=str(row), path=Path(str(row)), labels=(name,), split="train")
             for row, name in enumerate("dddaaa")
         ],
+        hashes=hashes_of(range(6)),
         list_hash="0",
         order=("d", "a"),
         source=ArraySource(lambda i: audio[i], lambda i: visual[i], 0),

@@ -74,7 +74,7 @@ def test_trap_06_test_clips_and_their_labels_reach_nothing_that_is_learned(name)
 def test_trap_06_a_method_is_given_no_test_and_no_validation_clips(tiny):
     assert {f.name for f in dataclasses.fields(TaskData)} == {
         *("task", "num_old", "num_new", "new", "memory", "earlier"),
-        *("batches", "class_of", "sources", "features", "bytes_per_clip", "seed"),
+        *("batches", "class_of", "sources", "features", "bytes_per_clip", "seed", "identity"),
     }
     store = Store.open(tiny[1])
     tasks = split_into_tasks(store.class_names, 2).groups

@@ -10,6 +10,7 @@ Legend: N rows, one per listed clip; B requested clips; K frames, S pixels, L sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import index as as_index
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cign.data.arrays import map_array
-from cign.data.clip_file import read_clips, read_columns
+from cign.data.clip_file import read_clips
 from cign.data.clips import ClipTable
 from cign.data.media.decode import MediaSpec
 from cign.data.tokens import Indices, TokenCache, cache_names
@@ -75,6 +76,7 @@ class Store:
         audio_ok: bool [num_clips], whether there is an audio track.
         visual_ok: bool [num_clips], whether there is a video track.
         rows: int64 [num_clips], the array row of each clip.
+        content_hashes: uint8 [num_clips, 32], SHA-256 of the decoded content of each clip.
         info: Contents of ``store.json``.
     """
 
@@ -85,6 +87,7 @@ class Store:
     audio_ok: NDArray[np.bool_]
     visual_ok: NDArray[np.bool_]
     rows: NDArray[np.int64]
+    content_hashes: NDArray[np.uint8]
     info: dict[str, Any]
 
     @classmethod
@@ -108,6 +111,7 @@ class Store:
                 audio_ok=np.array(columns["audio_ok"], np.bool_),
                 visual_ok=np.array(columns["visual_ok"], np.bool_),
                 rows=np.array(columns["row"], np.int64),
+                content_hashes=_digests(columns["content_hash"]),
                 info=info,
             )
         except (KeyError, TypeError, ValueError, OSError) as error:
@@ -170,24 +174,6 @@ class Store:
             "index": number,
             "id": clip.id,
         }
-
-    @cached_property
-    def content_hashes(self) -> NDArray[np.uint8]:
-        """SHA-256 of each clip's decoded content, shape [num_clips, 32].
-
-        Raises:
-            InputError: If a hash is damaged.
-        """
-        column = read_columns(self.folder / "clips.parquet", ["content_hash"])["content_hash"]
-        try:
-            digests = [bytes.fromhex(text) for text in column.to_pylist()]
-            return np.frombuffer(b"".join(digests), np.uint8).reshape(len(self.rows), 32)
-        except (TypeError, ValueError):
-            raise InputError(
-                "damaged",
-                f"store {self.folder}: clips.parquet has content hashes that are not SHA-256: "
-                "restore it, or prepare again into a new folder",
-            ) from None
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -288,3 +274,15 @@ def format_of(table: ClipTable) -> int:
 def frames_shape(num_rows: int, spec: MediaSpec) -> tuple[int, int, int, int, int]:
     """Return the shape of the array of frames."""
     return (num_rows, spec.num_frames, spec.frame_px, spec.frame_px, 3)
+
+
+def _digests(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """SHA-256 in hexadecimal as bytes, shape [n, 32].
+
+    Raises:
+        ValueError: If one is something else.
+    """
+    digests = [bytes.fromhex(text) for text in texts]
+    if any(len(digest) != 32 for digest in digests):
+        raise ValueError("content_hash is not SHA-256")
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), 32)
