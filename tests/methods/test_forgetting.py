@@ -203,6 +203,23 @@ def test_only_hash_and_time_of_forgotten_clips_remain():
         assert not any(hashed in value.numpy().tobytes() for value in state.values())
 
 
+def test_records_load_again_when_few_clips_of_many_arrivals_are_left():
+    problem = small()
+    problem.teach(0, [0, 9, 12])
+    for clip in (1, 10, 13, 2):
+        problem.method.select(problem.data(0, [clip]))
+        problem.method.records.add(problem.data(0, [clip]).identity(np.array([clip])), None)
+    records = problem.method.records
+    records.drop(records.rows_of(hashes_of([0, 9, 12, 1, 10, 13])).tolist(), NOW_S)
+    assert records.arrivals.tolist() == [4]
+    other = small().method
+    other.grow(3)
+    other.make_room(problem.method.state_dict())
+    other.load_state_dict(problem.method.state_dict())
+    assert other.records.arrivals.tolist() == [4]
+    assert other.records.num_arrivals == 5
+
+
 def test_the_scores_of_single_labels_are_recorded_with_their_clips():
     """Every scored clip is recorded with its own losses, so that their sum is the tally."""
     problem = small()

@@ -37,8 +37,6 @@ _KINDS: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
     "forgotten": ((HASH_BYTES,), torch.uint8),
     "forgotten_at": ((), torch.int64),
 }
-
-
 _OF_LABELS = ("label_clips", "label_classes", "label_shares", "label_usable")
 
 
@@ -123,13 +121,15 @@ class ClipRecords(nn.Module):
             "visual_losses": m,
             "forgotten_at": len(self.forgotten),
         }
-        limits = {"label_clips": n, "label_classes": num_classes, "scored": n, "arrivals": n + 1}
+        limits = {"label_clips": n, "label_classes": num_classes, "scored": n}
         odd = [name for name, length in lengths.items() if len(getattr(self, name)) != length]
         odd += [
             name
             for name, limit in limits.items()
             if bool(((getattr(self, name) < 0) | (getattr(self, name) >= limit)).any())
         ]
+        # Of early arrivals all clips may be forgotten, so that a number may exceed the clips left.
+        odd += ["arrivals"] if bool((self.arrivals < 0).any()) else []
         if odd:
             raise InputError(
                 "damaged",
