@@ -22,7 +22,7 @@ from cign.methods.base import Batch
 from cign.methods.clip_records import ClipRecords
 from cign.methods.closed_form import ClosedForm
 from cign.methods.left_out import SumsOfViews
-from cign.methods.loss_weights import PART_OF_CLIP
+from cign.methods.loss_weights import PART_OF_CLIP, loss_weights, num_scored_classes
 from cign.methods.modality_ridge import ModalityRidge
 from cign.vocabulary import UNIMODAL
 
@@ -124,8 +124,7 @@ def recorded_tallies(
         if len(at) == 0:
             continue
         own = usable[records.scored.cpu()[at]]
-        totals = own.sum(dim=0)
-        weights = (own / totals.where(totals > 0, 1.0)).sum(dim=1)  # see `loss_weights`
+        weights = loss_weights(own, torch.ones_like(own))
         values = losses.cpu()[at].flatten(1).to(torch.float64)
         weighted = torch.where(weights.unsqueeze(1) > 0, values * weights.unsqueeze(1), 0.0)
         total += weighted.sum(dim=0)
@@ -133,7 +132,7 @@ def recorded_tallies(
         difference = (weighted - weighted[:, :1]).nan_to_num(nan=torch.inf)
         by_set = difference.new_zeros(len(sets), len(total)).index_add(0, number, difference)
         squares += by_set.square().sum(dim=0)
-        evidence += own.any(dim=0).sum()
+        evidence += num_scored_classes(own, torch.ones_like(own))
     return total, squares, evidence
 
 

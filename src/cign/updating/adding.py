@@ -18,7 +18,7 @@ from cign.saved_model.model import Model
 from cign.updating.edits import add_clips, check_updatable, encoders_for
 from cign.updating.forgetting import forget_recorded
 from cign.updating.impact import Addition, measure_cost
-from cign.updating.learned_clips import ClipsToForget
+from cign.updating.learned_clips import ClipsToForget, positions_of
 from cign.updating.new_classes import check_listed
 from cign.updating.new_clips import NewClips, Source, choose_clips, num_clips, opened, unprepared
 
@@ -115,12 +115,10 @@ def add_chosen(model: Model, chosen: NewClips, *, replace_learned: bool) -> tupl
 
 def _learned_before(model: Model, clips: NewClips) -> ClipsToForget:
     """What the model has learned of clips that are to be added."""
-    none = np.zeros(0, dtype=np.int64)
     sums = sums_of_views(model.method)
     if sums is None:
-        return ClipsToForget(rows=none, indices=none, validation=none, num_left_out=0)
+        none = np.zeros(0, dtype=np.int64)
+        return ClipsToForget(rows=none, indices=none)
     rows = sums.records.rows_of(clips.hashes[clips.learned])
-    at = {clips.hashes[index].tobytes(): int(index) for index in clips.learned}
-    contents = sums.records.hashes[rows].cpu().numpy()
-    indices = np.array([at[content.tobytes()] for content in contents], dtype=np.int64)
-    return ClipsToForget(rows=rows, indices=indices, validation=none, num_left_out=0)
+    indices = positions_of(sums.records, rows, clips.hashes, clips.learned)
+    return ClipsToForget(rows=rows, indices=indices)

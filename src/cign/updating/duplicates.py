@@ -15,7 +15,7 @@ from cign.errors import InputError
 from cign.saved_model.model import Model
 from cign.updating.edits import encoders_for
 from cign.updating.forgetting import forget_recorded
-from cign.updating.learned_clips import ClipsToForget, check_encoders, check_recorded
+from cign.updating.learned_clips import ClipsToForget, check_recorded, positions_of
 from cign.updating.merging import LETTERS, sums_of
 from cign.updating.new_clips import GivenClips, Source, num_clips, opened, unprepared
 
@@ -78,20 +78,13 @@ def _without(model: Model, clips: GivenClips, rows: IntArray, letter: str) -> Mo
         raise InputError(
             "no-clips", f"model {letter} has learned no clip that the others lack: leave it out"
         )
-    check_encoders(model, clips)
-    first = {clips.hashes[index].tobytes(): int(index) for index in clips.distinct}
-    wanted = [records.hashes[row].cpu().numpy().tobytes() for row in rows]
-    missing = [content for content in wanted if content not in first]
-    if missing:
+    # Those that trained the encoders may go: an earlier model of these encoders has learned them.
+    indices = positions_of(records, rows, clips.hashes, clips.distinct)
+    num_missing = int((indices < 0).sum())
+    if num_missing:
         raise InputError(
             "no-clips",
-            f"{num_clips(len(missing))} that model {letter} and an earlier one have learned are "
+            f"{num_clips(num_missing)} that model {letter} and an earlier one have learned are "
             "not among the given clips: give all clips that both have learned",
         )
-    chosen = ClipsToForget(
-        rows=rows,
-        indices=np.array([first[content] for content in wanted], dtype=np.int64),
-        validation=np.zeros(0, dtype=np.int64),
-        num_left_out=0,
-    )
-    return forget_recorded(model, chosen, clips.tokens)[0]
+    return forget_recorded(model, ClipsToForget(rows=rows, indices=indices), clips.tokens)[0]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
 import torch
 
 from cign.data.batches import ArraySource
-from cign.data.tasks import IntArray
+from cign.data.tasks import HashArray, IntArray
 from cign.errors import InputError
 from cign.methods.clip_records import ClipRecords
 from cign.saved_model.model import Model
@@ -57,6 +57,22 @@ def check_encoders(model: Model, clips: GivenClips) -> None:
         )
 
 
+def positions_of(
+    records: ClipRecords, rows: IntArray, hashes: HashArray, indices: IntArray
+) -> IntArray:
+    """Where the content of recorded clips is among given clips; -1 where it is not.
+
+    Args:
+        records: The records.
+        rows: Some of them.
+        hashes: Hashes of the given clips, shape [N, 32].
+        indices: The given clips to search.
+    """
+    at = {hashes[index].tobytes(): int(index) for index in indices}
+    recorded = records.hashes[rows].cpu().numpy()
+    return np.array([at.get(content.tobytes(), -1) for content in recorded], dtype=np.int64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClipsToForget:
     """What to forget.
@@ -70,8 +86,8 @@ class ClipsToForget:
 
     rows: IntArray
     indices: IntArray
-    validation: IntArray
-    num_left_out: int
+    validation: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    num_left_out: int = 0
 
 
 def look_up(
@@ -105,7 +121,7 @@ def look_up(
         )
     return ClipsToForget(
         rows=rows,
-        indices=np.array([first[recorded[row].tobytes()] for row in rows], dtype=np.int64),
+        indices=positions_of(records, rows, clips.hashes, clips.distinct),
         validation=np.array(sorted(removed), dtype=np.int64),
         num_left_out=len(others),
     )
