@@ -12,7 +12,7 @@ from cign.data.prepare.pipeline import prepare
 from cign.learner import Learner
 from cign.saved_model.files import folder_in_use, read_about
 
-from .adding import OPTIONS, refused, state_of, write
+from .adding import OPTIONS, add, refused, state_of, write
 
 NAMES = ("analytic", "cign_analytic")
 
@@ -215,3 +215,27 @@ def test_the_encoders_were_trained_on_the_clips_of_the_first_task(cign, old_stor
     records = learner.model.method.records
     assert np.bincount(records.arrivals.numpy()).tolist() == [12, 6]
     assert last in learner.classes
+
+
+def test_copies_with_trained_encoders_count_the_clips_of_their_original_once(
+    cign, old_store, tables, tiny, tmp_path
+):
+    options = {**OPTIONS["cign_analytic"], "adaptation": {"num_epochs": 1, "batch_size": 4}}
+    learner = Learner(
+        "cign_analytic", options=options, regime="end-to-end", backbone="small-random"
+    )
+    learner.learn(old_store, tasks=1, out=tmp_path / "run")
+    more = tmp_path / "more"
+    code, _, err = add(cign, tmp_path / "run", tables[1], tiny, "--out", more)
+    assert code == 0, err
+    words = ("merge", tmp_path / "run", more, "--settings", "A", "--out", tmp_path / "both")
+    code, out, err = cign(*words, "--once", old_store)
+    assert code == 0, err
+    assert "counted once: 18 clips" in out
+    check_same(tmp_path / "both", more)
+
+
+def test_how_clips_are_read_needs_clips(cign, runs, tmp_path):
+    run = runs / "cign_analytic"
+    words = ("merge", run, run, "--out", tmp_path / "x", "--media", tmp_path)
+    refused(cign(*words), "format and media describe the clips that are counted once")

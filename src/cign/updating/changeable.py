@@ -194,6 +194,11 @@ class Changeable:
             for one in others
         ]
         models, num_once = [self._trained(), *models], 0
+        if once is None and (format is not None or media):
+            raise InputError(
+                "conflicting-options",
+                "format and media describe the clips that are counted once: give these, too (once)",
+            )
         if once is not None:
             how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
             with displayed(progress) as bar:
