@@ -81,6 +81,7 @@ def choose_class(page, field, button, name):
     box.fill(name)
     box.press("Enter")
     page.click(button)
+    page.wait_for_function("() => !document.querySelector('ul[role=listbox]')")
 
 
 def test_twenty_clips_are_labelled_checked_joined_and_undone(look, labelling, world):
