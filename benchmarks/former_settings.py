@@ -117,8 +117,8 @@ def main() -> None:
         "",
         "Last accuracy in percent on the test clips of synthetic datasets for tuning (duets: mean "
         "average precision), class order 0. `fixed` are the settings of `cign_analytic` before "
-        "they were selected; they were tuned on such datasets. `selected` is its recipe, `analytic` is "
-        "plain ridge regression, whose settings are selected in the same way.",
+        "they were selected; they were tuned on such datasets. `selected` is its recipe; "
+        "`analytic` is plain ridge regression, whose settings are selected in the same way.",
         "",
         *table(options.work, options.stores),
         "",
