@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo real test test-slow test-browser check docs licences sbom audit faults install encoders stores \
+.PHONY: demo real test test-slow test-browser check docs licences sbom audit faults mutants install encoders stores \
 	real-sets real-table tune table table-end-to-end bench bench-gpu scale loo clean
 
 install: $(VENV)/.installed
@@ -57,6 +57,11 @@ licences sbom audit: install
 # Sixty kills, full disks and clock jumps, 10,000 mutated files; resumable, writes benchmarks/results/faults.md.
 faults: install
 	$(BIN)/python benchmarks/faults.py
+
+# Small changes of the source that tests should notice; writes benchmarks/results/mutants.md. Hours;
+# MINUTES=30 stops earlier, repeating continues; MODULES=losses,ridge selects, 40 mutants each.
+mutants: install
+	$(BIN)/python tools/mutants.py $(if $(MODULES),--modules $(MODULES)) $(if $(MINUTES),--minutes $(MINUTES))
 
 # The speed table, all rows as ratios; writes benchmarks/results/speed.md. Results of the same
 # commit without uncommitted changes are reused: AGAIN=1 repeats them, PARTS=step,reading selects.
