@@ -169,8 +169,9 @@ def write_page(number: int) -> None:
         "`make mutants`",
         "",
         f"{number} mutations of each module, drawn once; see `tools/mutants.py` for what is "
-        "changed. Each is tested with the tests of its module, up to the first failure. *By value*: an "
-        "assertion failed. *By crash*: another exception. *By time*: the tests took too long. "
+        "changed. Each is tested with the tests of its module, up to the first failure. "
+        "*By value*: an assertion failed. *By crash*: another exception. *By time*: the tests took "
+        "too long. "
         "*Equivalent*: the change has no effect that a test could notice; `tools/equivalent.txt` "
         "gives the reasons. The shares leave these out.",
         "",
