@@ -18,6 +18,7 @@ LAYERS = (
     ("networks",),
     ("methods",),
     ("training",),
+    ("tracking",),
     ("open_set", "runs"),
     ("saved_model",),
     ("inference",),

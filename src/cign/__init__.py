@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from cign.methods import register_method as register_method
     from cign.metrics.catalogue import register_metrics as register_metrics
     from cign.runs.preparing import prepare as prepare
+    from cign.training.callbacks import Callback as Callback
 
 __version__ = "0.1.0.dev0"
 
 # Name -> module. Type checkers read the imports above instead.
 _PUBLIC = {
     "ArrayClip": "cign.data.media.array_clip",
+    "Callback": "cign.training.callbacks",
     "Learner": "cign.learner",
     "Prediction": "cign.inference.prediction",
     "Store": "cign.data.dataset",
@@ -41,6 +43,7 @@ _PUBLIC = {
 
 __all__ = [
     "ArrayClip",
+    "Callback",
     "Learner",
     "Prediction",
     "Store",

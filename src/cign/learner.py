@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
@@ -26,10 +27,13 @@ from cign.runs.folder import refuse_begun, run_folder
 from cign.runs.record import codes_with_current, describe, with_original_costs
 from cign.runs.request import Request
 from cign.runs.training_data import TrainingData, fitting_backbone
+from cign.runs.watching import run_start
 from cign.saved_model.files import model_place, state_of
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
+from cign.tracking.registry import make_callbacks
 from cign.trained import Trained
+from cign.training.callbacks import Callback, Callbacks
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
 from cign.utils.code_version import CodeVersion
@@ -102,6 +106,9 @@ class Learner(Trained):
         test_store: Store | Path | str | None = None,
         branch_from: str | None = None,
         keep_tasks: bool = False,
+        callbacks: Sequence[Callback | str] = (),
+        log_every: int | None = None,
+        group: str = "",
         progress: Progress | bool | None = None,
     ) -> Self:
         """Learn all classes of a store, task by task.
@@ -123,6 +130,10 @@ class Learner(Trained):
                 must have been saved (``keep_tasks``). Options, seed and later tasks may differ
                 from that run; if ``tasks`` is no sequence, the tasks of that run are used.
             keep_tasks: Save the state after each task in ``out``.
+            callbacks: Told of steps, epochs and tasks (`cign.Callback`); or names: the loggers
+                ``csv``, ``tensorboard``, ``wandb`` and ``mlflow``, or ``package.module:Class``.
+            log_every: Steps between the losses that loggers by name write (default: 50).
+            group: Name of the comparison that the run belongs to, for loggers.
             progress: Receives the progress of steps; None shows a bar in a terminal or notebook,
                 False shows none.
 
@@ -131,26 +142,36 @@ class Learner(Trained):
 
         Raises:
             InputError: If stores, tasks and folder do not match, or an explicitly given value
-                differs from that of the run that is resumed or branched from.
+                differs from that of the run that is resumed or branched from, or a callback is
+                unknown or its package missing.
+            StopRun: If a callback ended the run.
         """
         store = _opened(store)
         tested = None if test_store is None else _opened(test_store)
         branch = None if branch_from is None else Branch.parse(branch_from)
         folder, comm = None if out is None else Path(out), current()
         how = {"resume": resume, "keep_tasks": keep_tasks}
+        with comm.agreeing():
+            made = make_callbacks(callbacks if comm.is_first else (), every_steps=log_every)
         with displayed(progress if comm.is_first or progress else False) as shown:
             data, loop = self._begin(store, tested, branch, folder, tasks, order, resume, shown)
             parent = None if branch is None else branch.run
             code = codes_with_current(folder if resume else parent)
-            if folder is None:
+            with contextlib.ExitStack() as held:
+                if folder is not None:
+                    held.enter_context(
+                        run_folder(folder, self.config, loop, data, code=code, **how)
+                    )
+                    loop.checkpoint_every_s = checkpoint_every_s
+                loop.callbacks = Callbacks(made, shown)
+                start = run_start(self.config, loop, folder, resumed=resume, group=group)
+                held.enter_context(loop.callbacks.during(start))
                 loop.run()
-                return self._finish(loop, data, None, code)
-            with run_folder(folder, self.config, loop, data, code=code, **how):
-                loop.checkpoint_every_s = checkpoint_every_s
-                loop.run()
-                if comm.is_first:
+                if folder is not None and comm.is_first:
                     write_embeddings(folder, loop)
-                return self._finish(loop, data, folder if comm.is_first else None, code)
+                self._finish(loop, data, folder if comm.is_first else None, code)
+                loop.callbacks.run_end(self.metrics)
+                return self
 
     def _begin(
         self,

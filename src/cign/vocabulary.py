@@ -5,6 +5,7 @@ MODALITIES = (*UNIMODAL, "audio_visual")
 SPLITS = ("train", "val", "test", "unknown")
 REGIMES = ("frozen", "end-to-end")
 STREAMS = ("tasks", "blurry", "online", "fewshot")
+LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
 
 EVALUATION_BATCH = 256
 """Default number of clips per forward pass where nothing is trained."""

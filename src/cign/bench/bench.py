@@ -20,6 +20,7 @@ from cign.bench.worker import FORMAT, RECORD, Job, is_done
 from cign.errors import one_of
 from cign.metrics.incremental import DEFINITIONS
 from cign.runs.record import machine, versions
+from cign.tracking.registry import make_callbacks
 from cign.utils.cluster import check_engine
 from cign.utils.files import read_json, write_json, write_text
 from cign.utils.leftovers import held_folder
@@ -48,6 +49,8 @@ def run_bench(
     keep_models: bool = True,
     now: Sequence[str] = (),
     engine: str = "local",
+    callbacks: Sequence[str] = (),
+    log_every: int | None = None,
     view: View | None = None,
     program: Sequence[str] = PROGRAM,
 ) -> BenchResult:
@@ -62,6 +65,8 @@ def run_bench(
         keep_models: Whether the models of the runs are saved.
         now: Methods to run this time; the other methods are left for later. Empty: all.
         engine: ``local``, or ``ray`` to start the processes on the machines of a cluster.
+        callbacks: Names of loggers and callbacks of every run, as for `Learner.learn`.
+        log_every: Steps between the losses that loggers write.
         view: Displays progress.
         program: Command line of a worker process.
 
@@ -73,6 +78,7 @@ def run_bench(
     """
     view = view or NoView()
     check_engine(engine, num_workers)
+    make_callbacks(callbacks)  # refuses what no run could log to
     for name in now:
         if name not in config.methods:
             raise one_of(name, config.methods, "method in --now")
@@ -88,7 +94,8 @@ def run_bench(
             if run.name not in summary.results and (not now or run.entry.name in now)
         ]
         threads = None if num_workers == 0 else max(1, cores // num_workers)
-        jobs = [_job(run, worlds, out, threads, keep_models, config) for run in todo]
+        logs = {"callbacks": list(callbacks), "log_every": log_every, "group": out.resolve().name}
+        jobs = [{**_job(run, worlds, out, threads, keep_models, config), **logs} for run in todo]
         files = _Files(out, summary, num_workers)
         files.write(intervals=False)
         view.begin(len(summary.results) + len(todo), len(summary.results))

@@ -30,7 +30,7 @@ def make_run(job: Job, progress: Progress) -> None:
 
     Args:
         job: ``folder, store, test_store, method, options, groups, order, settings, threads,
-            keep_model``. ``settings`` are run options by name; without ``device`` among them, an
+            keep_model``, and optionally ``callbacks, log_every, group``. ``settings`` are run options by name; without ``device`` among them, an
             interrupted run resumes on the device it started on. ``threads`` None does not change
             torch's setting.
         progress: Receives the steps.
@@ -58,6 +58,9 @@ def make_run(job: Job, progress: Progress) -> None:
         out=folder,
         resume=begun,
         test_store=test_store,
+        callbacks=job.get("callbacks", ()),
+        log_every=job.get("log_every"),
+        group=job.get("group", ""),
         progress=progress,
     )
     save_resampled(folder)

@@ -30,6 +30,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "method": ("--method", "--methods", "--recipe", "--recipes", "--set"),
     "tasks and seeds": ("--tasks", "--task-file", "--order", "--orders", "--seeds"),
     "grid": ("--against", "--only", "--now"),
+    "logging": ("--log", "--log-every", "--callback"),
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
     "prediction": (
         *("--number", "--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),

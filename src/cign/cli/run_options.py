@@ -10,8 +10,10 @@ from typing import Any
 from jsonargparse import Namespace
 
 from cign.cli.arguments import CommandParser, device_name, whole
+from cign.errors import InputError
 from cign.runs.configuration import run_options
 from cign.runs.options import RunOption
+from cign.vocabulary import LOGGERS
 
 
 def add_run_options(parser: CommandParser, options: Iterable[RunOption]) -> None:
@@ -21,6 +23,53 @@ def add_run_options(parser: CommandParser, options: Iterable[RunOption]) -> None
             parser.add_argument(one.flag, action="store_true", default=None, help=one.help)
         else:
             parser.add_argument(one.flag, metavar=one.metavar, type=_type_of(one), help=one.help)
+
+
+def add_log_options(parser: CommandParser) -> None:
+    """Declare the options for loggers and callbacks."""
+    parser.add_argument(
+        "--log",
+        metavar="NAME",
+        action="append",
+        type=_logger,
+        help="log losses and metrics: csv, tensorboard, wandb or mlflow; may be repeated",
+    )
+    parser.add_argument(
+        "--log-every",
+        metavar="N",
+        type=whole(1),
+        help="steps between logged losses (default: 50); without --log none is read",
+    )
+    parser.add_argument(
+        "--callback",
+        metavar="MODULE:CLASS",
+        action="append",
+        help="tell a callback of your own of steps, epochs and tasks; may be repeated",
+    )
+
+
+def given_callbacks(values: Namespace) -> list[str]:
+    """Names of the given loggers and callbacks.
+
+    Raises:
+        InputError: If --log-every has no effect.
+    """
+    if values.log_every is not None and not values.log:
+        raise InputError(
+            "conflicting-options",
+            f"--log-every {values.log_every} has no effect without --log: add --log csv, for "
+            "example, or leave it out",
+        )
+    return [*(values.log or ()), *(values.callback or ())]
+
+
+def _logger(text: str | list[str]) -> str | list[str]:
+    """A type for names of loggers; a list is returned unchanged."""
+    if not isinstance(text, list) and text not in LOGGERS:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a logger: use one of {', '.join(LOGGERS)}, or --callback for your own"
+        )
+    return text
 
 
 def given_run_options(values: Namespace, options: Iterable[RunOption]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from cign.methods.base import Batch, Losses, Method, TaskData
 from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
 from cign.metrics.predictions import Predictions, Scores
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
+from cign.training.callbacks import Callbacks, EpochEnd, StepEnd
 from cign.training.distributed.comm import Comm, Share
 from cign.training.distributed.sums import check_sums, marks_of, partial_sums, refuse_whole_batch
 from cign.training.feed import Feed
@@ -70,6 +71,7 @@ class Loop:
         comm: The processes that share the batches; by default only this one.
         eval_batch_size: Clips per forward pass where nothing is trained.
         online: Evaluations of an online stream; None for other streams.
+        callbacks: Told of steps, epochs, tasks and checkpoints; with several processes, on rank 0.
 
     Raises:
         InputError: If several processes cannot share the method's batches.
@@ -94,12 +96,14 @@ class Loop:
     comm: Comm = field(default_factory=Comm)
     eval_batch_size: int = EVALUATION_BATCH
     online: Online | None = None
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:
         if not self.comm.is_alone:
             refuse_whole_batch(self.method, keeps_clips=self.memory.budget.amount > 0)
         self.place = Place()
         self.seconds = 0.0
+        self.num_steps = 0  # of all tasks so far
         self.losses: list[dict[str, Any]] = []  # one entry for each epoch
         self.estimates: list[ArrivalEstimate] = []  # of each task, if the method can leave out
         self.sums: dict[str, Tensor] = {}
@@ -107,6 +111,7 @@ class Loop:
         self.saved_optimizer: dict[str, Any] | None = None
         self._last_save = self._last_tick = time.monotonic()
         self._steps_done = 0
+        self._shown: tuple[float, Losses] | None = None  # rate and losses for the callbacks
         self._saved: Place | None = None  # position of the checkpoint
         # Several processes would have to agree on an interrupt.
         self._interrupts = Interrupts(holds=self.comm.is_alone)
@@ -149,6 +154,7 @@ class Loop:
             self.method.after_memory(replace(data, memory=self.memory.indices))
             self.method.data = None
             self._score(task)
+            self.callbacks.task_end(task + 1, self.num_steps, self.predictions)
             self.place = Place(task + 1)
             self.save()
             self.after_task()
@@ -214,6 +220,24 @@ class Loop:
                 check_sums(self.method, before)
         self.place = replace(self.place, step=step + 1)
         self._steps_done += 1
+        self.num_steps += 1
+        if self._shown:
+            self._tell_step(phase, epoch)
+
+    def _tell_step(self, phase: Phase, epoch: int) -> None:
+        """Tell the callbacks of the last step. Synchronizes host and device."""
+        assert self._shown is not None
+        (rate, losses), self._shown = self._shown, None
+        self.callbacks.step_end(
+            StepEnd(
+                number=self.num_steps,
+                task=self.place.task + 1,
+                phase=phase.name,
+                epoch=epoch + 1,
+                losses={name: float(value) for name, value in losses.items()},
+                learning_rate=rate,
+            )
+        )
 
     def _update(self, losses: Losses, phase: Phase, share: Share | None) -> None:
         """Take a gradient step and accumulate the losses."""
@@ -227,6 +251,8 @@ class Loop:
         self.method.after_backward(self.optimizer)
         clip_gradients(self.optimizer, phase.options.max_grad_norm)
         self.optimizer.step()
+        if self.callbacks.want_step(self.num_steps + 1):
+            self._shown = rate, {name: value.detach() for name, value in losses.items()}
         for name, value in losses.items():
             total = self.sums.get(name, torch.zeros_like(value))
             weighted = value.detach() if share is None else share.fraction * value.detach()
@@ -248,6 +274,16 @@ class Loop:
                 "use a lower learning rate",
             )
         self.losses.append({"task": task, "phase": phase.name, "epoch": epoch, **means})
+        self.callbacks.epoch_end(
+            EpochEnd(
+                number=len(self.losses),
+                step=self.num_steps,
+                task=task + 1,
+                phase=phase.name,
+                epoch=epoch + 1,
+                losses=means,
+            )
+        )
         self.sums = {}
         self.place = replace(self.place, epoch=epoch + 1, step=0)
 
@@ -331,6 +367,7 @@ class Loop:
         self._last_tick = self._last_save = now
         if self.checkpoint is None:
             return
+        self.callbacks.checkpoint()
         save_tree(self.checkpoint, state_of(self))
         self._saved = self.place
 

@@ -27,6 +27,7 @@ class HasState(Protocol):
     online: Online | None
     place: Place
     seconds: float
+    num_steps: int
     losses: list[dict[str, Any]]
     estimates: list[ArrivalEstimate]
     sums: dict[str, Tensor]
@@ -47,6 +48,7 @@ def state_of(loop: HasState) -> dict[str, Any]:
         "estimates": [one.to_dict() for one in loop.estimates],
         "curve": [] if loop.online is None else [one.to_dict() for one in loop.online.points],
         "seconds": loop.seconds,
+        "num_steps": loop.num_steps,
         "num_threads": torch.get_num_threads(),
     }
 
@@ -73,6 +75,7 @@ def restore(loop: HasState, path: Path) -> None:
     loop.saved_optimizer = tree["optimizer"]
     loop.sums = {name: total.to(loop.device) for name, total in tree["sums"].items()}
     loop.losses, loop.seconds = tree["losses"], tree["seconds"]
+    loop.num_steps = tree.get("num_steps", 0)  # older checkpoints do not have it
     loop.estimates = [ArrivalEstimate.from_dict(one) for one in tree.get("estimates", ())]
     if loop.online is not None:
         loop.online.points = [CurvePoint.from_dict(one) for one in tree.get("curve", ())]

@@ -14,7 +14,13 @@ from cign.cli.arguments import (
     whole,
 )
 from cign.cli.run_bars import make_run_view
-from cign.cli.run_options import add_run_options, given_run_options, shared_run_options
+from cign.cli.run_options import (
+    add_log_options,
+    add_run_options,
+    given_callbacks,
+    given_run_options,
+    shared_run_options,
+)
 from cign.errors import InputError, RunError
 from cign.utils.devices import resolve_device
 from cign.utils.terminal import note, percent, say, show_table
@@ -104,6 +110,7 @@ def add_options(parser: CommandParser) -> None:
         "once per STORE",
     )
     add_run_options(parser, shared_run_options())
+    add_log_options(parser)
     parser.add_argument(
         "--recipes",
         metavar="DIR",
@@ -154,6 +161,8 @@ def run(options: Any) -> None:
         keep_models=not options.no_models,
         now=tuple(options.now or ()),
         engine=options.engine,
+        callbacks=given_callbacks(options),
+        log_every=options.log_every,
         view=make_run_view(here),
     )
     show_comparison(result.table)

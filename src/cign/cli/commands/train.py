@@ -13,7 +13,12 @@ from cign.cli.arguments import (
     seconds,
     whole,
 )
-from cign.cli.run_options import add_run_options, given_run_options
+from cign.cli.run_options import (
+    add_log_options,
+    add_run_options,
+    given_callbacks,
+    given_run_options,
+)
 from cign.errors import Interrupted
 from cign.runs.configuration import RunConfig, run_options
 from cign.utils.terminal import make_progress, note, percent, say, show_device, show_table
@@ -65,6 +70,7 @@ def add_options(parser: CommandParser) -> None:
         help="seed of the class order; 0 (default) is the order of the data",
     )
     add_run_options(parser, run_options())
+    add_log_options(parser)
     parser.add_argument(
         "--resume", action="store_true", help="resume the run in --out; the result is bit-exact"
     )
@@ -99,6 +105,7 @@ def run(options: Any) -> None:
     from cign.data.store import read_info
 
     check_tasks_named(options)
+    given_callbacks(options)
     read_info(options.store)
     try:
         _run(options)
@@ -144,6 +151,8 @@ def _learn(options: Any, is_first: bool) -> Any:
         resume=options.resume,
         branch_from=options.branch_from,
         keep_tasks=options.keep_tasks,
+        callbacks=given_callbacks(options),
+        log_every=options.log_every,
         progress=make_progress() if is_first else Silent(),
     )
     return learner
