@@ -4,8 +4,6 @@ import csv
 import importlib.util
 import json
 import logging
-import os
-import shutil
 
 import pytest
 

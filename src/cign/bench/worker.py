@@ -30,9 +30,9 @@ def make_run(job: Job, progress: Progress) -> None:
 
     Args:
         job: ``folder, store, test_store, method, options, groups, order, settings, threads,
-            keep_model``, and optionally ``callbacks, log_every, group``. ``settings`` are run options by name; without ``device`` among them, an
-            interrupted run resumes on the device it started on. ``threads`` None does not change
-            torch's setting.
+            keep_model``, and optionally ``callbacks, log_every, group``. ``settings`` are run
+            options by name; without ``device`` among them, an interrupted run resumes on the device
+            it started on. ``threads`` None does not change torch's setting.
         progress: Receives the steps.
     """
     import torch
