@@ -2,7 +2,7 @@
 
 The score of a trial is the last audio-visual accuracy on synthetic dataset 1 (4 tasks, class order
 0) with the best of the fusions. Methods that run with and without exemplars are tuned for each
-memory. What is varied is in the recipes under `tuning` and in `tuning.yaml`.
+memory. What is varied is in the recipes under `tuning` and in `src/cign/tuning/shared.yaml`.
 
     python benchmarks/tune.py STORE [--methods a,b] [--minutes 60] [--workers 2]
     python benchmarks/tune.py STORE --write         also write the best options to the recipes

@@ -34,7 +34,7 @@ from cign.utils.options import configure, merged, with_settings
 from cign.utils.pool import Message, Send, serve
 from cign.vocabulary import MODALITIES, UNIMODAL
 
-COMMON = Path(__file__).with_name("tuning.yaml")
+COMMON = PACKAGE / "tuning" / "shared.yaml"
 NUM_TASKS = 4
 FORMAT = 1
 
@@ -52,7 +52,7 @@ def tuned_methods() -> list[str]:
 
 
 def space_of(method: str) -> Space:
-    """The options that are varied for a method, from its recipe and ``tuning.yaml``."""
+    """The options that are varied for a method, from its recipe and ``shared.yaml``."""
     tuning = default_recipe(method).tuning
     bases = tuning.get("bases", [])
     implied = {base: _leaves(common()["bases"][base], common()["axes"]) for base in bases}

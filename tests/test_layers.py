@@ -28,7 +28,7 @@ LAYERS = (
     ("labelling",),
     ("trained",),
     ("learner",),
-    ("bench", "sklearn"),
+    ("bench", "sklearn", "tuning"),
     ("app",),
     ("cli",),
     ("__main__",),

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import logging
+import struct
 
 import pytest
 
@@ -231,17 +232,35 @@ def test_a_server_that_does_not_answer_ends_nothing(tmp_path, monkeypatch, caplo
 # Weights & Biases
 
 
+BLOCK, FULL, FIRST, LAST = 32768, 1, 2, 4
+
+
+def records_of(path):
+    """Records of an offline file: a log of LevelDB after seven bytes of header."""
+    data, at, parts = path.read_bytes(), 7, []
+    assert data[:4] == b":W&B"
+    while at + 7 <= len(data):
+        if BLOCK - at % BLOCK < 7:  # no room for a header: the rest of the block is empty
+            at += BLOCK - at % BLOCK
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        if not kind:
+            break
+        parts.append(data[at + 7 : at + 7 + length])
+        at += 7 + length
+        if kind in (FULL, LAST):
+            yield b"".join(parts)
+            parts = []
+
+
 def read_wandb(folder):
     """Values in the files of an offline run, in the order in which `wandb sync` sends them."""
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     found, ids, config = {}, set(), {}
     axis_of = {"step": "steps", "epoch": "epochs", "task": "tasks"}
     for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
-        store = DataStore()
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
+        for data in records_of(path):
             record = Record()
             record.ParseFromString(data)
             if record.HasField("run"):

@@ -30,6 +30,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "method": ("--method", "--methods", "--recipe", "--recipes", "--set"),
     "tasks and seeds": ("--tasks", "--task-file", "--order", "--orders", "--seeds"),
     "grid": ("--against", "--only", "--now"),
+    "search": ("--vary", "--sampler", "--trials", "--search-seed"),
     "logging": ("--log", "--log-every", "--callback"),
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
     "prediction": (
@@ -58,6 +59,7 @@ _ELSEWHERE = {
     ("synth", "--seed"): "clips to render",
     ("export", "--format"): "output",
     ("resolve", "--set"): "changes to the model",
+    ("tune", "--prune"): "search",
 }
 
 _HEADING_OF = {one.flag: one.heading for one in run_options()} | {

@@ -39,7 +39,9 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "audit": "find learned clips whose labels may be wrong",
     },
     "comparing": {
+        "tune": "search for a method's options on validation clips",
         "bench": "compare methods: a grid of runs, a table with intervals and costs",
+        "methods": "list the methods, or the options and capabilities of one",
         "metrics": "compute all metrics of runs, each with its formula",
         "report": "write an HTML report on one or several runs",
     },

@@ -1,0 +1,1 @@
+"""Search for the options of a method on the validation clips of a store."""

@@ -1,0 +1,228 @@
+"""What a search varies: the axes of a recipe, and those that the user gives."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from cign.errors import InputError
+from cign.methods import default_recipe, method_class
+from cign.utils.options import Recipe, configure, merged, with_settings
+
+BASE = "base"
+Point = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """All numbers from ``low`` to ``high``, uniform or uniform in the logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+Axis = tuple[Any, ...] | Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """The options that a search varies.
+
+    Attributes:
+        method: Name of the method.
+        recipe: Options of trials in which no base sets others.
+        axes: Values of each option by its dotted name; ``base`` has names of bases.
+        bases: Sets of options that belong together, by name.
+        fixed: Settings ``NAME=VALUE`` of all trials.
+        started_with: The base of all trials if the search has only one; empty otherwise.
+    """
+
+    method: str
+    recipe: Mapping[str, Any]
+    axes: Mapping[str, Axis]
+    bases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    fixed: Sequence[str] = ()
+    started_with: str = ""
+
+    def options(self, point: Point) -> dict[str, Any]:
+        """All options of a trial.
+
+        Args:
+            point: A value for each axis.
+
+        Raises:
+            InputError: If the method does not accept them together.
+        """
+        settings = dict(point)
+        base = settings.pop(BASE, self.started_with)
+        options: dict[str, Any] = dict(self.recipe)
+        if base:
+            # Options of the recipe may have no effect beside those of the base.
+            training = {"training": _shared()["training"]} if _has_training(self.method) else {}
+            options = merged(training, self.bases[base])
+        given = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+        return self.filled(with_settings(options, [*given, *self.fixed]))
+
+    def filled(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options completed by the method's defaults.
+
+        Raises:
+            InputError: If the method does not accept them.
+        """
+        return dataclasses.asdict(self.configured(options))
+
+    def configured(self, options: Mapping[str, Any]) -> Any:
+        """Options as the dataclass of the method.
+
+        Raises:
+            InputError: If the method does not accept them.
+        """
+        return configure(method_class(self.method).Options, options, f"trial of {self.method}")
+
+    def points(self) -> Iterator[Point]:
+        """All points of a grid that the method accepts.
+
+        Raises:
+            InputError: If an axis is a range.
+        """
+        for name, axis in self.axes.items():
+            if isinstance(axis, Range):
+                raise InputError(
+                    "conflicting-options",
+                    f"--sampler grid needs a list of values for {name}, not a range: give "
+                    f"--vary {name}=V1,V2, or use --sampler tpe",
+                )
+        values = [axis for axis in self.axes.values() if not isinstance(axis, Range)]
+        for chosen in itertools.product(*values):
+            point = dict(zip(self.axes, chosen, strict=True))
+            try:
+                self.options(point)
+            except InputError:  # some options have an effect only beside others
+                continue
+            yield point
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, by which a search is recognised."""
+        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=list))
+        return plain
+
+
+def make_space(
+    method: str,
+    recipe: Recipe | None = None,
+    *,
+    memory: str | int | None = None,
+    fixed: Sequence[str] = (),
+    vary: Sequence[str] = (),
+) -> Space:
+    """The search space of a method.
+
+    The axes are those under ``tuning`` in the recipe and, if a base sets ``training``, learning
+    rate and weight decay (``cign/tuning/shared.yaml``). Axes of ``vary`` are added or replace
+    others. What ``fixed`` sets is not varied.
+
+    Args:
+        method: Name of the method.
+        recipe: Its recipe; None takes the default one.
+        memory: Budget of exemplars, on which the options of a recipe may depend.
+        fixed: Settings ``NAME=VALUE``.
+        vary: Axes ``NAME=V1,V2``, ``NAME=LOW..HIGH`` or ``NAME=LOW..HIGH:log``.
+
+    Raises:
+        InputError: If nothing is left to vary, or a setting or an axis is invalid.
+    """
+    recipe = recipe or default_recipe(method)
+    tuning, shared = recipe.tuning, _shared()
+    own = dict(map(parse_axis, vary))
+    names = [name for name in tuning.get("bases", ()) if name in shared["bases"]]
+    held = {setting.partition("=")[0] for setting in fixed}
+    axes: dict[str, Axis] = {BASE: tuple(names)} if len(names) > 1 else {}
+    if names and _has_training(method):
+        axes |= {name: tuple(values) for name, values in shared["axes"].items()}
+    axes |= {name: tuple(values) for name, values in tuning.get("axes", {}).items()}
+    axes = {name: axis for name, axis in (axes | own).items() if name not in held}
+    if not axes:
+        raise InputError(
+            "missing-option",
+            f"the recipe of {method} names nothing to vary under tuning: give --vary, for example "
+            "--vary training.learning_rate=1e-4..1e-2:log",
+        )
+    extra = tuning.get("fixed", {})
+    return Space(
+        method=method,
+        recipe=recipe.options_for(memory),
+        axes=axes,
+        bases={name: merged(shared["bases"][name], extra) for name in names},
+        fixed=tuple(fixed),
+        started_with=names[0] if len(names) == 1 else "",
+    )
+
+
+def parse_axis(text: str) -> tuple[str, Axis]:
+    """Read ``NAME=V1,V2``, ``NAME=LOW..HIGH`` or ``NAME=LOW..HIGH:log``.
+
+    Returns:
+        The option's dotted name and its values.
+
+    Raises:
+        InputError: If the text has another form.
+    """
+    name, _, given = text.partition("=")
+    wrong = InputError(
+        "bad-value",
+        f"invalid --vary {text!r}: use NAME=V1,V2, NAME=LOW..HIGH or NAME=LOW..HIGH:log",
+    )
+    low, dots, high = given.partition("..")
+    if not name or not given:
+        raise wrong
+    if dots:
+        high, _, scale = high.partition(":")
+        try:
+            ends = float(low), float(high)
+        except ValueError:
+            raise wrong from None
+        is_log = scale == "log"
+        finite = all(map(math.isfinite, ends))
+        if scale not in ("", "log") or not finite or ends[0] >= ends[1]:
+            raise wrong
+        if is_log and ends[0] <= 0:
+            raise InputError("bad-value", f"--vary {text!r}: a range with :log must begin above 0")
+        return name, Range(low=ends[0], high=ends[1], log=is_log)
+    try:
+        values = tuple(_number(yaml.safe_load(part)) for part in given.split(","))
+    except yaml.YAMLError:
+        raise wrong from None
+    if len(set(map(repr, values))) < len(values):
+        raise InputError("bad-value", f"--vary {text!r} names a value twice: name each once")
+    return name, values
+
+
+def _number(value: Any) -> Any:
+    """A number that YAML reads as text, such as 1e-4."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _has_training(method: str) -> bool:
+    fields = dataclasses.fields(method_class(method).Options)
+    return "training" in {one.name for one in fields}
+
+
+def _shared() -> dict[str, Any]:
+    """What the recipes refer to under ``tuning``."""
+    file = resources.files("cign") / "tuning" / "shared.yaml"
+    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found
