@@ -29,6 +29,7 @@ LAYERS = (
     ("trained",),
     ("learner",),
     ("bench", "sklearn", "tuning"),
+    ("integrations",),
     ("app",),
     ("cli",),
     ("__main__",),

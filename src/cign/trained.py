@@ -24,6 +24,7 @@ from cign.saved_model.files import state_of
 from cign.saved_model.folder import save_model
 from cign.saved_model.hub import upload
 from cign.saved_model.model import Model
+from cign.saved_model.pretrained import Pretrained
 from cign.saved_model.versions import save_or_publish
 from cign.utils.display import displayed
 from cign.utils.progress import Progress
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from cign.export.exporting import Exported
 
 
-class Trained(Labelled):
+class Trained(Labelled, Pretrained):
     """The part of `cign.learner.Learner` that needs only a trained model.
 
     Attributes:
@@ -169,7 +170,13 @@ class Trained(Labelled):
         self._seen[place] = state_of(place)
 
     def push(
-        self, name: str, *, private: bool = True, keep: bool = False, licence: str | None = None
+        self,
+        name: str,
+        *,
+        private: bool = True,
+        keep: bool = False,
+        licence: str | None = None,
+        **how: Any,
     ) -> str:
         """Upload the model to a model hub; `Learner.load` and all commands accept its name.
 
@@ -178,6 +185,7 @@ class Trained(Labelled):
             private: Whether a newly created repository is private.
             keep: Whether the model's validation clips (tokens) are uploaded too.
             licence: Licence of the weights for the model card, as hubs name it.
+            **how: Further arguments of `cign.saved_model.hub.upload`.
 
         Returns:
             URL of the commit.
@@ -190,7 +198,7 @@ class Trained(Labelled):
         with tempfile.TemporaryDirectory() as folder:
             pushed = model if keep else dataclasses.replace(model, kept=None)
             save_model(pushed, Path(folder), licence=licence)
-            return upload(Path(folder), name, private=private)
+            return upload(Path(folder), name, private=private, **how)
 
     def export(
         self,

@@ -255,8 +255,10 @@ def records_of(path):
 
 def read_wandb(folder):
     """Values in the files of an offline run, in the order in which `wandb sync` sends them."""
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
+    wandb.teardown()  # waits for the process that writes the files
     found, ids, config = {}, set(), {}
     axis_of = {"step": "steps", "epoch": "epochs", "task": "tasks"}
     for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):

@@ -35,8 +35,13 @@ def hub_name(name: Path | str) -> tuple[str, str | None] | None:
     return found["repo"], found["revision"]
 
 
-def local_place(name: Path | str) -> Path:
+def local_place(name: Path | str, **how: Any) -> Path:
     """The folder of a model: a local folder, or that of the download.
+
+    Args:
+        name: Path or hub name.
+        **how: Further arguments of ``huggingface_hub.snapshot_download``, for example
+            ``local_files_only=True``.
 
     Raises:
         InputError: If the hub has no such model, or is unreachable and the model is not cached.
@@ -47,9 +52,9 @@ def local_place(name: Path | str) -> Path:
     from huggingface_hub import snapshot_download
 
     repo, revision = found
-    trouble = hub_trouble()
-    # Without a network use only the cache: the client would retry for a long time.
-    how: dict[str, Any] = {"local_files_only": True} if trouble else {}
+    trouble = "" if how.get("local_files_only") else hub_trouble()
+    if trouble:  # use only the cache: the client would retry for a long time
+        how["local_files_only"] = True
     try:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=_FILES, **how))
     except Exception as error:
@@ -96,13 +101,24 @@ def check_backbone(backbone: dict[str, Any], where: str) -> None:
         )
 
 
-def upload(folder: Path, name: str, *, private: bool) -> str:
+def upload(
+    folder: Path,
+    name: str,
+    *,
+    private: bool,
+    message: str = "A model of cign",
+    token: str | bool | None = None,
+    **how: Any,
+) -> str:
     """Upload a MODEL folder to the hub.
 
     Args:
         folder: A MODEL folder with the files of one version.
         name: ``owner/name``.
         private: Whether a newly created repository is private.
+        message: Message of the commit.
+        token: Token of the hub; None takes the one of `hf auth login`.
+        **how: Further arguments of ``huggingface_hub.upload_folder``, for example ``revision``.
 
     Returns:
         URL of the commit.
@@ -121,14 +137,18 @@ def upload(folder: Path, name: str, *, private: bool) -> str:
     try:
         if trouble:
             raise ConnectionError(trouble)
-        create_repo(name, private=private, exist_ok=True)
+        if token is not None:
+            how["token"] = token
+        access = {} if token is None else {"token": token}
+        create_repo(name, private=private, exist_ok=True, **access)  # type: ignore[arg-type]
         commit: Any = upload_folder(
             repo_id=name,
             folder_path=folder,
             allow_patterns=_FILES,
             # Delete validation clips of an earlier push if this one has none.
             delete_patterns=[KEPT],
-            commit_message="A model of cign",
+            commit_message=message,
+            **how,
         )
     except Exception as error:
         raise RunError(
