@@ -177,9 +177,7 @@ class _Predictor:
             unknown_threshold=None if threshold is None or threshold < 0 else threshold,
             progress=False,
         )
-        table = found.to_dataframe()
-        table["missing"] = [",".join(x) if isinstance(x, list) else x for x in table["missing"]]
-        return table[[*_TEXTS, *_NUMBERS, "is_unknown"]]
+        return found.to_dataframe()[[*_TEXTS, *_NUMBERS, "is_unknown"]]
 
 
 def _load_pyfunc(data_path: str) -> _Predictor:
