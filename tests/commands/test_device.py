@@ -21,7 +21,7 @@ from toy import FIXED
 from .adding import refused
 
 COMPUTE = (
-    *("prepare", "train", "bench", "evaluate", "predict", "add", "app", "export", "demo"),
+    *("prepare", "train", "bench", "tune", "evaluate", "predict", "add", "app", "export", "demo"),
     *("forget", "next", "audit", "thresholds"),
 )
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -56,6 +56,7 @@ def test_every_command_that_computes_refuses_a_missing_device(cign, world, model
         "prepare": (world.clips, tmp_path / "store", "--backbone", "small-random"),
         "train": (world.store, "--out", tmp_path / "run"),
         "bench": (world.store, "--out", tmp_path / "b", "--methods", "analytic", "--tasks", 2),
+        "tune": (world.store, "--out", tmp_path / "tuned", "--method", "lwf"),
         "evaluate": (world.run, world.store),
         "predict": (world.run, clip),
         "add": (model, world.clips / "test"),

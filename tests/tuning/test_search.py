@@ -72,13 +72,15 @@ def test_an_interrupted_search_makes_the_same_trials(sampler, tmp_path):
 @needs_optuna
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_samplers_take_lists_and_ranges_and_repeat_nothing(sampler, tmp_path):
-    axes = {"width": (10, 20, 30), "batch_size": (5,), "temperature": (0.1,)}
+    axes = {"width": (10, 20, 30), "batch_size": (5,), "caution": (0.5,)}
     made = []
     results = search(space_of(axes), scorer(made), tmp_path / "a", sampler=sampler, num_trials=9)
     assert len(made) == len(results) == 3  # there are no more points
-    ranged = {**axes, "most_selecting": Range(low=10.0, high=1000.0, log=True)}
-    with pytest.raises(AssertionError):  # not an option of `analytic` as a number with a fraction
-        assert search(space_of(ranged), scorer(made), tmp_path / "b", num_trials=2)
+    ranged = {**axes, "most_selecting": Range(low=10, high=1000, log=True, whole=True)}
+    ranged["caution"] = Range(low=0.1, high=0.9)
+    results = search(space_of(ranged), scorer(made), tmp_path / "b", sampler=sampler, num_trials=4)
+    assert all(isinstance(one.point["most_selecting"], int) for one in results)
+    assert len({one.point["caution"] for one in results}) == 4
 
 
 @needs_optuna
@@ -133,10 +135,6 @@ def test_trials_below_the_median_are_pruned(tmp_path):
 # Validation clips
 
 
-def options_of(store):
-    return {"width": 30, "ridge": [1.0], "pooling": ["mean"]}
-
-
 def config_of(store, vary=AXES):
     return TuneConfig(space=space_of(vary), tasks=2)
 
@@ -145,9 +143,7 @@ def config_of(store, vary=AXES):
 def test_the_objective_is_the_accuracy_on_validation_clips(tiny, tmp_path):
     """A run in a store whose test clips are these validation clips has the same accuracy."""
     store = Store.open(tiny[1])
-    axes = {"width": (20, 30), "ridge_kept": ()}
     tuned = tune(config_of(store, {"width": (20, 30)}), store, tmp_path / "out", sampler="grid")
-    del axes
     learner = Learner("analytic", options={"width": tuned.best.point["width"]})
     learner.learn(store, tasks=2, progress=False)
     found = learner.evaluate(store, split="val")["modalities"]
@@ -231,4 +227,8 @@ def test_what_cannot_be_searched_is_refused(tiny, cign, tmp_path, monkeypatch):
     if OPTUNA:
         assert "give --method NAME" in refused()
         assert "not a sampler: use one of tpe, grid, random" in refused("--sampler", "best")
-        assert "unknown option 'depht'" in refused("--method", "er", "--set", "depht=1")
+        said = refused("--method", "er", "--set", "depht=1")
+        assert "er has no option 'depht': did you mean 'depth'?" in said
+        said = refused("--method", "er", "--vary", "training.schedule=step,cosine")
+        assert "schedule is 'step': use one of constant" in said
+    assert not (tmp_path / "out").exists()

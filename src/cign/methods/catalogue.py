@@ -102,7 +102,7 @@ def describe_method(name: str) -> MethodInfo:
         summary=_paragraphs(cls.__doc__)[0],
         about=" ".join(_paragraphs(sys.modules[cls.__module__].__doc__)[:2]),
         capabilities=capabilities_of(cls) | {"order_matters": cls.depends_on_order(filled)},
-        options=_options_of(cls.Options, recipe.options, recipe.sources),
+        options=_options_of(cls.Options(), recipe.options, recipe.sources),
     )
 
 
@@ -128,38 +128,36 @@ def capabilities_of(cls: type[Method]) -> dict[str, Any]:
 
 
 def _options_of(
-    cls: type, recipe: dict[str, Any], sources: dict[str, str], prefix: str = "", group: str = ""
+    defaults: Any,
+    recipe: dict[str, Any],
+    sources: dict[str, str],
+    prefix: str = "",
+    group: str = "",
 ) -> list[OptionInfo]:
-    """The options of a dataclass; those of nested ones follow."""
-    hints, meanings = typing.get_type_hints(cls), _meanings(cls)
+    """The options of a dataclass with its defaults; those of nested ones follow."""
+    hints, meanings = typing.get_type_hints(type(defaults)), _meanings(type(defaults))
     own: list[OptionInfo] = []
     nested: list[OptionInfo] = []
-    for field in dataclasses.fields(cls):
+    for field in dataclasses.fields(defaults):
+        default = getattr(defaults, field.name)
         hint, name = hints[field.name], prefix + field.name
         source = " ".join(str(sources.get(name, group)).split())
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             inner = recipe.get(field.name, {})
-            nested += _options_of(hint, inner, sources, f"{name}.", source)
+            nested += _options_of(default, inner, sources, f"{name}.", source)
             continue
-        default = _plain(_default_of(field))
         own.append(
             OptionInfo(
                 name=name,
                 type=_type_text(hint),
                 allowed=tuple(_allowed(hint)),
-                default=default,
+                default=_plain(default),
                 value=_plain(recipe.get(field.name, default)),
                 meaning=meanings.get(field.name, ""),
                 source=source if field.name in recipe else "",
             )
         )
     return own + nested
-
-
-def _default_of(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return None if field.default is dataclasses.MISSING else field.default
 
 
 def _plain(value: Any) -> Any:

@@ -34,7 +34,8 @@ class WandbLog(Remote):
 
     def __init__(self, project: str | None = None, mode: str | None = None) -> None:
         need("wandb", "wandb")
-        self._project, self._mode = project, mode
+        self._project = project
+        self._mode: Any = mode
         self._run: Any = None
         self._id = ""
         self._record: Path | None = None
@@ -56,7 +57,7 @@ class WandbLog(Remote):
             group=run.group or None,
             dir=None if run.folder is None else str(run.folder),
             config={**run.config, "num_train": run.num_train, "num_test": run.num_test},
-            mode=self._mode,  # type: ignore[arg-type]
+            mode=self._mode,
             resume="allow" if run.resumed else None,
             settings=wandb.Settings(silent=True, console="off"),
         )

@@ -219,6 +219,8 @@ def _plain(options: dict[str, Any]) -> Any:
 
 
 def _suggested(trial: Trial, name: str, axis: tuple[Any, ...] | Range) -> Any:
+    if isinstance(axis, Range) and axis.whole:
+        return trial.suggest_int(name, int(axis.low), int(axis.high), log=axis.log)
     if isinstance(axis, Range):
         return trial.suggest_float(name, axis.low, axis.high, log=axis.log)
     return trial.suggest_categorical(name, axis)

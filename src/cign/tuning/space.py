@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import itertools
 import json
 import math
@@ -15,19 +16,22 @@ import yaml
 
 from cign.errors import InputError
 from cign.methods import default_recipe, method_class
+from cign.methods.catalogue import describe_method
 from cign.utils.options import Recipe, configure, merged, with_settings
 
 BASE = "base"
+_MOST_CHECKED = 20_000  # points, about two seconds
 Point = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """All numbers from ``low`` to ``high``, uniform or uniform in the logarithm."""
+    """All numbers from ``low`` to ``high``, uniform or uniform in the logarithm, or integers."""
 
     low: float
     high: float
     log: bool = False
+    whole: bool = False
 
 
 Axis = tuple[Any, ...] | Range
@@ -142,7 +146,8 @@ def make_space(
     """
     recipe = recipe or default_recipe(method)
     tuning, shared = recipe.tuning, _shared()
-    own = dict(map(parse_axis, vary))
+    types = {one.name: one.type for one in describe_method(method).options}
+    own = {name: _whole(axis, types.get(name, "")) for name, axis in map(parse_axis, vary)}
     names = [name for name in tuning.get("bases", ()) if name in shared["bases"]]
     held = {setting.partition("=")[0] for setting in fixed}
     axes: dict[str, Axis] = {BASE: tuple(names)} if len(names) > 1 else {}
@@ -157,7 +162,7 @@ def make_space(
             "--vary training.learning_rate=1e-4..1e-2:log",
         )
     extra = tuning.get("fixed", {})
-    return Space(
+    space = Space(
         method=method,
         recipe=recipe.options_for(memory),
         axes=axes,
@@ -165,6 +170,60 @@ def make_space(
         fixed=tuple(fixed),
         started_with=names[0] if len(names) == 1 else "",
     )
+    _check_names([*held, *axes], [*types, BASE], method)
+    _check_values(space)
+    return space
+
+
+def _whole(axis: Axis, kind: str) -> Axis:
+    """A range of an option that takes integers holds integers."""
+    if isinstance(axis, Range) and kind.startswith("integer"):
+        return dataclasses.replace(axis, low=round(axis.low), high=round(axis.high), whole=True)
+    return axis
+
+
+def _check_names(given: Sequence[str], known: Sequence[str], method: str) -> None:
+    """Refuse options that the method does not have.
+
+    Raises:
+        InputError: Names the first of them.
+    """
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"see `cign methods {method}`"
+            raise InputError("unknown-name", f"{method} has no option {name!r}: {hint}")
+
+
+def _check_values(space: Space) -> None:
+    """Refuse values that the method accepts beside no other values.
+
+    Raises:
+        InputError: Why the method does not accept the first of them.
+    """
+    values = {
+        name: (axis.low, axis.high) if isinstance(axis, Range) else axis
+        for name, axis in space.axes.items()
+    }
+    if math.prod(map(len, values.values())) > _MOST_CHECKED:
+        return
+    open_values: dict[tuple[str, str], InputError | None] = {
+        (name, repr(value)): None for name, some in values.items() for value in some
+    }
+    for chosen in itertools.product(*values.values()):
+        pairs = [(name, repr(value)) for name, value in zip(values, chosen, strict=True)]
+        try:
+            space.options(dict(zip(values, chosen, strict=True)))
+        except InputError as error:
+            for pair in pairs:
+                if pair in open_values:
+                    open_values[pair] = open_values[pair] or error
+        else:
+            for pair in pairs:
+                open_values.pop(pair, None)
+    for error in open_values.values():
+        assert error is not None
+        raise error
 
 
 def parse_axis(text: str) -> tuple[str, Axis]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from cign.cli.arguments import CommandParser, path, whole
@@ -113,7 +114,9 @@ def run(options: Any) -> None:
     from cign.tuning.tune import TuneConfig, tune
     from cign.utils.devices import resolve_device
     from cign.utils.options import read_recipe
+    from cign.utils.progress import Silent
 
+    here = resolve_device(options.device)
     check_sampler(options.sampler)
     read_info(options.store)
     recipe = None if options.recipe is None else read_recipe(options.recipe)
@@ -135,7 +138,7 @@ def run(options: Any) -> None:
         order=options.order,
         settings=given_run_options(options, run_options()),
     )
-    show_device(resolve_device(options.device))
+    show_device(here)
     progress = make_progress()
     tuned = tune(
         config,
@@ -145,7 +148,7 @@ def run(options: Any) -> None:
         num_trials=options.trials,
         seed=options.search_seed,
         prune=options.prune,
-        progress=progress,
+        progress=progress if sys.stderr.isatty() else Silent(),  # in a log, a line for each trial
         told=lambda trial, total: _tell(progress, trial, total),
     )
     _show(tuned, options.out)
