@@ -16,6 +16,7 @@ from cign.utils.files import read_json, write_json
 
 FILE = Path("log") / "mlflow.json"
 _LONGEST = 500  # characters of a parameter that every server takes
+_MOST_PARAMS = 100  # of one request
 # A server that cannot be reached must not hold up the run for minutes.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
@@ -46,6 +47,7 @@ class MlflowLog(Remote):
         """Create the MLflow run, or find that of the resumed run."""
         for name, value in _PATIENCE.items():
             os.environ.setdefault(name, value)
+        from mlflow.entities import Param
         from mlflow.tracking import MlflowClient
 
         self._client = MlflowClient(tracking_uri=self._uri)
@@ -60,9 +62,10 @@ class MlflowLog(Remote):
         self._id = created.info.run_id
         if record is not None:
             write_json(record, {"run_id": self._id})
-        params = {**flat(run.config), "num_train": run.num_train, "num_test": run.num_test}
-        for name, value in params.items():
-            self._client.log_param(self._id, name, str(value)[:_LONGEST])
+        values = {**flat(run.config), "num_train": run.num_train, "num_test": run.num_test}
+        params = [Param(name, str(value)[:_LONGEST]) for name, value in values.items()]
+        for begin in range(0, len(params), _MOST_PARAMS):
+            self._client.log_batch(self._id, params=params[begin : begin + _MOST_PARAMS])
 
     def send(self, axis: str, number: int, values: Mapping[str, float]) -> None:
         """Send values with the number as MLflow's step."""

@@ -16,13 +16,17 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
+
+from torch import Tensor
 
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
+from cign.training.place import Place
 from cign.utils.progress import Progress, Silent
 
 EVERY_STEPS = 50
+_LOGGER = logging.getLogger("cign")
 NAMED = ("last", "average", "forgetting", "task_mean", "bwt")
 
 
@@ -172,19 +176,37 @@ class Callbacks:
 
     members: list[Callback] = field(default_factory=list)
     progress: Progress = field(default_factory=Silent)
-    _LOGGER: ClassVar[logging.Logger] = logging.getLogger("cign")
 
     def want_step(self, number: int) -> bool:
         """Whether a callback is to be told of a step."""
         return any(_is_due(one, number) for one in self.members)
 
-    def step_end(self, step: StepEnd) -> None:
-        """Call ``on_step_end`` of those that want this step."""
-        wanting = [one for one in self.members if _is_due(one, step.number)]
-        self._call("on_step_end", step, only=wanting)
+    def step_end(
+        self, number: int, place: Place, phase: str, rate: float, losses: Mapping[str, Tensor]
+    ) -> None:
+        """Call ``on_step_end`` of those that want this step; reads the losses from the device."""
+        step = StepEnd(
+            number=number,
+            task=place.task + 1,
+            phase=phase,
+            epoch=place.epoch + 1,
+            losses={name: float(value) for name, value in losses.items()},
+            learning_rate=rate,
+        )
+        self._call("on_step_end", step, only=[m for m in self.members if _is_due(m, number)])
 
-    def epoch_end(self, epoch: EpochEnd) -> None:
+    def epoch_end(
+        self, number: int, step: int, place: Place, phase: str, losses: Mapping[str, float]
+    ) -> None:
         """Call ``on_epoch_end``."""
+        epoch = EpochEnd(
+            number=number,
+            step=step,
+            task=place.task + 1,
+            phase=phase,
+            epoch=place.epoch + 1,
+            losses=losses,
+        )
         self._call("on_epoch_end", epoch)
 
     def task_end(self, number: int, step: int, predictions: Predictions) -> None:
@@ -232,7 +254,7 @@ class Callbacks:
 
     def _warn(self, text: str) -> None:
         if isinstance(self.progress, Silent):
-            self._LOGGER.warning(text)
+            _LOGGER.warning(text)
         else:
             self.progress.note(text)
 

@@ -26,7 +26,7 @@ from cign.methods.base import Batch, Losses, Method, TaskData
 from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
 from cign.metrics.predictions import Predictions, Scores
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
-from cign.training.callbacks import Callbacks, EpochEnd, StepEnd
+from cign.training.callbacks import Callbacks
 from cign.training.distributed.comm import Comm, Share
 from cign.training.distributed.sums import check_sums, marks_of, partial_sums, refuse_whole_batch
 from cign.training.feed import Feed
@@ -221,23 +221,9 @@ class Loop:
         self.place = replace(self.place, step=step + 1)
         self._steps_done += 1
         self.num_steps += 1
-        if self._shown:
-            self._tell_step(phase, epoch)
-
-    def _tell_step(self, phase: Phase, epoch: int) -> None:
-        """Tell the callbacks of the last step. Synchronizes host and device."""
-        assert self._shown is not None
-        (rate, losses), self._shown = self._shown, None
-        self.callbacks.step_end(
-            StepEnd(
-                number=self.num_steps,
-                task=self.place.task + 1,
-                phase=phase.name,
-                epoch=epoch + 1,
-                losses={name: float(value) for name, value in losses.items()},
-                learning_rate=rate,
-            )
-        )
+        if self._shown is not None:
+            self.callbacks.step_end(self.num_steps, self.place, phase.name, *self._shown)
+            self._shown = None
 
     def _update(self, losses: Losses, phase: Phase, share: Share | None) -> None:
         """Take a gradient step and accumulate the losses."""
@@ -274,16 +260,8 @@ class Loop:
                 "use a lower learning rate",
             )
         self.losses.append({"task": task, "phase": phase.name, "epoch": epoch, **means})
-        self.callbacks.epoch_end(
-            EpochEnd(
-                number=len(self.losses),
-                step=self.num_steps,
-                task=task + 1,
-                phase=phase.name,
-                epoch=epoch + 1,
-                losses=means,
-            )
-        )
+        number = len(self.losses)
+        self.callbacks.epoch_end(number, self.num_steps, self.place, phase.name, means)
         self.sums = {}
         self.place = replace(self.place, epoch=epoch + 1, step=0)
 

@@ -122,8 +122,10 @@ def tune(
             fixed.method, options=options, tasks=fixed.tasks, order=fixed.order, **fixed.settings
         )
         method_class(fixed.method).check_regime(config.space.configured(options), fixed.data.regime)
-        data.predictions.scores.clear()
-        return score(run, data, progress, callback)
+        # A run trains its encoders in place; those of the next trial are read again.
+        own = data if fixed.data.regime == "frozen" else validation_data(fixed, store)
+        own.predictions.scores.clear()
+        return score(run, own, progress, callback)
 
     how: dict[str, Any] = {"sampler": sampler, "num_trials": num_trials, "seed": seed}
     trials = search(config.space, scored, out, prune=prune, told=told, **how)

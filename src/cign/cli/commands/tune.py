@@ -152,6 +152,8 @@ def run(options: Any) -> None:
         told=lambda trial, total: _tell(progress, trial, total),
     )
     _show(tuned, options.out)
+    if options.trials is not None and len(tuned.trials) < options.trials:
+        note(f"{len(tuned.trials)} trials: no further combination of options was found")
 
 
 def _tell(progress: Progress, trial: TrialResult, total: int | None) -> None:
