@@ -56,7 +56,8 @@ def test_the_pages_have_the_commands_that_are_run_here():
 
 
 def test_runs_are_logged_to_tables(work, capsys):
-    run(line_with("logging.md", "--log-every"), capsys, *QUICK)
+    small = ["training.num_epochs=2", "training.batch_size=2"]  # more than 10 steps
+    run(line_with("logging.md", "--log-every"), capsys, "--set", small[0], "--set", small[1])
     for name in ("steps", "epochs", "tasks"):
         assert (work / "work/run/log" / f"{name}.csv").stat().st_size > 100, name
     example = re.search(r"^```csv\n(.*?)\n", (DOCS / "logging.md").read_text(), re.M)

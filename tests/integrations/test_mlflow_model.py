@@ -48,7 +48,7 @@ def test_a_saved_model_predicts_by_mlflow(learner, clips, tmp_path):
     assert table["label"][:3].tolist() == wanted["label"].tolist()
     assert table["probability"][:3].tolist() == pytest.approx(wanted["probability"].tolist())
     assert table["unknown"][:3].tolist() == pytest.approx(wanted["unknown"].tolist())
-    assert "missing.mp4" in table["error"][3]
+    assert "does not exist" in table["error"][3]
     every = served.predict(pd.DataFrame({"path": clips[:1]}), params={"every_s": 0.5})
     assert len(every) > 1
     signature = mlflow.models.get_model_info(str(tmp_path / "model")).signature

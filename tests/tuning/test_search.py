@@ -10,8 +10,9 @@ import yaml
 from cign.data.store import Store
 from cign.learner import Learner
 from cign.training.callbacks import StopRun
+from cign.tuning.axes import Range
 from cign.tuning.search import JOURNAL, best_of, search
-from cign.tuning.space import Range, Space
+from cign.tuning.space import Space
 from cign.tuning.tune import TuneConfig, tune
 from cign.tuning.validation import Score, score, validation_data
 from cign.utils.progress import Silent

@@ -3,7 +3,8 @@
 import pytest
 
 from cign.methods import METHODS, default_recipe
-from cign.tuning.space import Range, make_space, parse_axis
+from cign.tuning.axes import Range, parse_axis
+from cign.tuning.space import make_space
 from cign.utils.options import Recipe, read_recipe
 from refusals import input_error
 
@@ -48,6 +49,14 @@ def test_fixed_options_are_not_varied_and_hold_in_all_points():
     assert "form" not in space.axes
     point = {name: axis[0] for name, axis in space.axes.items()}
     assert space.options(point)["training"]["num_epochs"] == 3
+
+
+def test_bases_that_fixed_options_rule_out_are_left_out():
+    space = make_space("finetune", fixed=("trunk=linear",))
+    assert "base" not in space.axes
+    assert space.started_with == "linear"
+    with input_error("unknown-name", "trunk is 'round'"):
+        make_space("finetune", fixed=("trunk=round",))
 
 
 def test_a_recipe_without_axes_is_varied_by_hand():

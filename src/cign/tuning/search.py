@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from cign.errors import InputError, one_of
 from cign.training.callbacks import Callback, StopRun, TaskEnd
-from cign.tuning.space import Point, Range, Space
+from cign.tuning.axes import Axis, Range
+from cign.tuning.space import Point, Space
 from cign.tuning.validation import Score
 from cign.utils.leftovers import held_folder
 
@@ -218,7 +219,7 @@ def _plain(options: dict[str, Any]) -> Any:
     return options
 
 
-def _suggested(trial: Trial, name: str, axis: tuple[Any, ...] | Range) -> Any:
+def _suggested(trial: Trial, name: str, axis: Axis) -> Any:
     if isinstance(axis, Range) and axis.whole:
         return trial.suggest_int(name, int(axis.low), int(axis.high), log=axis.log)
     if isinstance(axis, Range):

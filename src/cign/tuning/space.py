@@ -17,24 +17,12 @@ import yaml
 from cign.errors import InputError
 from cign.methods import default_recipe, method_class
 from cign.methods.catalogue import describe_method
+from cign.tuning.axes import Axis, Range, in_integers, parse_axis
 from cign.utils.options import Recipe, configure, merged, with_settings
 
 BASE = "base"
 _MOST_CHECKED = 20_000  # points, about two seconds
 Point = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """All numbers from ``low`` to ``high``, uniform or uniform in the logarithm, or integers."""
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-
-Axis = tuple[Any, ...] | Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +135,14 @@ def make_space(
     recipe = recipe or default_recipe(method)
     tuning, shared = recipe.tuning, _shared()
     types = {one.name: one.type for one in describe_method(method).options}
-    own = {name: _whole(axis, types.get(name, "")) for name, axis in map(parse_axis, vary)}
-    names = [name for name in tuning.get("bases", ()) if name in shared["bases"]]
+    own = {name: in_integers(axis, types.get(name, "")) for name, axis in map(parse_axis, vary)}
+    extra = tuning.get("fixed", {})
+    bases = {
+        name: merged(shared["bases"][name], extra)
+        for name in tuning.get("bases", ())
+        if name in shared["bases"]
+    }
+    names = _accepted(method, bases, fixed)
     held = {setting.partition("=")[0] for setting in fixed}
     axes: dict[str, Axis] = {BASE: tuple(names)} if len(names) > 1 else {}
     if names and _has_training(method):
@@ -161,12 +155,11 @@ def make_space(
             f"the recipe of {method} names nothing to vary under tuning: give --vary, for example "
             "--vary training.learning_rate=1e-4..1e-2:log",
         )
-    extra = tuning.get("fixed", {})
     space = Space(
         method=method,
         recipe=recipe.options_for(memory),
         axes=axes,
-        bases={name: merged(shared["bases"][name], extra) for name in names},
+        bases=bases,
         fixed=tuple(fixed),
         started_with=names[0] if len(names) == 1 else "",
     )
@@ -175,11 +168,28 @@ def make_space(
     return space
 
 
-def _whole(axis: Axis, kind: str) -> Axis:
-    """A range of an option that takes integers holds integers."""
-    if isinstance(axis, Range) and kind.startswith("integer"):
-        return dataclasses.replace(axis, low=round(axis.low), high=round(axis.high), whole=True)
-    return axis
+def _accepted(
+    method: str, bases: Mapping[str, Mapping[str, Any]], fixed: Sequence[str]
+) -> list[str]:
+    """The bases beside which the method accepts the fixed settings.
+
+    Raises:
+        InputError: Why it does not accept them beside the first base, if beside none.
+    """
+    accepted, refusal = [], None
+    for name in bases:
+        space = Space(
+            method=method, recipe={}, axes={}, bases=bases, fixed=fixed, started_with=name
+        )
+        try:
+            space.options({})
+        except InputError as error:
+            refusal = refusal or error
+        else:
+            accepted.append(name)
+    if refusal is not None and not accepted:
+        raise refusal
+    return accepted
 
 
 def _check_names(given: Sequence[str], known: Sequence[str], method: str) -> None:
@@ -224,55 +234,6 @@ def _check_values(space: Space) -> None:
     for error in open_values.values():
         assert error is not None
         raise error
-
-
-def parse_axis(text: str) -> tuple[str, Axis]:
-    """Read ``NAME=V1,V2``, ``NAME=LOW..HIGH`` or ``NAME=LOW..HIGH:log``.
-
-    Returns:
-        The option's dotted name and its values.
-
-    Raises:
-        InputError: If the text has another form.
-    """
-    name, _, given = text.partition("=")
-    wrong = InputError(
-        "bad-value",
-        f"invalid --vary {text!r}: use NAME=V1,V2, NAME=LOW..HIGH or NAME=LOW..HIGH:log",
-    )
-    low, dots, high = given.partition("..")
-    if not name or not given:
-        raise wrong
-    if dots:
-        high, _, scale = high.partition(":")
-        try:
-            ends = float(low), float(high)
-        except ValueError:
-            raise wrong from None
-        is_log = scale == "log"
-        finite = all(map(math.isfinite, ends))
-        if scale not in ("", "log") or not finite or ends[0] >= ends[1]:
-            raise wrong
-        if is_log and ends[0] <= 0:
-            raise InputError("bad-value", f"--vary {text!r}: a range with :log must begin above 0")
-        return name, Range(low=ends[0], high=ends[1], log=is_log)
-    try:
-        values = tuple(_number(yaml.safe_load(part)) for part in given.split(","))
-    except yaml.YAMLError:
-        raise wrong from None
-    if len(set(map(repr, values))) < len(values):
-        raise InputError("bad-value", f"--vary {text!r} names a value twice: name each once")
-    return name, values
-
-
-def _number(value: Any) -> Any:
-    """A number that YAML reads as text, such as 1e-4."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
 
 
 def _has_training(method: str) -> bool:
