@@ -10,13 +10,16 @@ from cign.cli.arguments import path
 from cign.cli.commands import COMMANDS
 from cign.errors import InputError
 from cign.synthetic.config import VARIANTS
+from cign.vocabulary import LOGGERS
 
 # Values of options with few possible values. The commands themselves check values.
 _VALUES: dict[str, tuple[str, ...]] = {
     "--device": ("auto", "cpu", "cuda", "mps"),
     "--engine": ("local", "ray"),
     "--explain-as": ("png", "mp4"),
+    "--log": LOGGERS,
     "--regime": ("frozen", "end-to-end"),
+    "--sampler": ("tpe", "grid", "random"),
     "--variant": tuple(VARIANTS),
 }
 # Files and folders parsed as plain text, because `-`, globs and addresses are allowed too.
