@@ -231,9 +231,9 @@ def _check_values(space: Space) -> None:
         else:
             for pair in pairs:
                 open_values.pop(pair, None)
-    for error in open_values.values():
-        assert error is not None
-        raise error
+    for refusal in open_values.values():
+        assert refusal is not None
+        raise refusal
 
 
 def _has_training(method: str) -> bool:
