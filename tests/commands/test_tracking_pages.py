@@ -1,5 +1,6 @@
 """Every command and script of the pages on logging, tuning and registries."""
 
+import importlib
 import importlib.util
 import re
 import shlex
@@ -86,22 +87,15 @@ def test_a_callback_of_the_page_is_told(work, capsys, monkeypatch):
     try:
         run(line_with("logging.md", "--callback"), capsys)
         assert "task 2: " in capsys.readouterr().out
-        from stop_rule import StopWhenForgetting
-
-        from cign.training.callbacks import StopRun
-
-        rule, told = StopWhenForgetting(), Told(metrics={"forgetting_audio_visual": 60.0})
-        with pytest.raises(StopRun, match="60"):
-            rule.on_task_end(told)
+        (work / "stop_rule.py").write_text(script.replace("> 50", ">= -100"))
+        sys.modules.pop("stop_rule")
+        importlib.invalidate_caches()
+        line = line_with("logging.md", "--callback").replace("watched", "stopped")
+        assert main(shlex.split(line)[1:]) == 1
+        said = " ".join(capsys.readouterr().err.split())
+        assert "a callback ended the run (0.0 % forgotten): work/stopped holds" in said
     finally:
         sys.modules.pop("stop_rule", None)
-
-
-class Told:
-    number = 2
-
-    def __init__(self, metrics):
-        self.metrics = metrics
 
 
 def test_a_method_is_tuned_and_trained_with_the_recipe(work, capsys):

@@ -19,7 +19,7 @@ from cign.cli.run_options import (
     given_callbacks,
     given_run_options,
 )
-from cign.errors import Interrupted
+from cign.errors import Interrupted, RunError
 from cign.runs.configuration import RunConfig, run_options
 from cign.utils.terminal import make_progress, note, percent, say, show_device, show_table
 
@@ -107,8 +107,17 @@ def run(options: Any) -> None:
     check_tasks_named(options)
     given_callbacks(options)
     read_info(options.store)
+    from cign.training.callbacks import StopRun  # slow import
+
     try:
         _run(options)
+    except StopRun as reason:
+        why = f" ({reason})" if str(reason) else ""
+        raise RunError(
+            "stopped",
+            f"a callback ended the run{why}: {options.out} holds its last checkpoint, from which "
+            "--resume goes on",
+        ) from None
     except KeyboardInterrupt as interrupt:
         begun = (options.out / "config.yaml").exists()
         how = GO_ON if begun else "run the same command again"
