@@ -1,1 +1,1 @@
-"""Connections to software of others."""
+"""Connections to other software."""
