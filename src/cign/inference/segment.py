@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cign.errors import InputError
 from cign.utils.file_text import escape_name
+from cign.vocabulary import MODALITIES
 
 if TYPE_CHECKING:
     from cign.saved_model.model import Model
@@ -102,6 +103,33 @@ class SegmentRules:
         return self.leave if limit is None else limit * self.leave / self.enter
 
 
+_OF = "_probability"
+COLUMNS = (
+    *("file", "start_s", "end_s", "label", "probability", "unknown", "is_unknown"),
+    *(f"audio{_OF}", f"visual{_OF}", "num_windows", "error", "error_code"),
+)
+"""Columns of segments as a table."""
+
+
+def failure(file: str, error: str, code: str | None) -> dict[str, Any]:
+    """The form of `Segment.to_dict` for a recording that could not be read."""
+    fields = ("file", "start_s", "end_s", "label", "probability", "is_unknown", "unknown")
+    return {
+        **dict.fromkeys(fields),
+        "file": escape_name(file),
+        "modalities": dict.fromkeys(MODALITIES),
+        "num_windows": None,
+        "error": escape_name(error),
+        "error_code": code,
+    }
+
+
+def as_row(segment: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat row of `COLUMNS` from `Segment.to_dict` or `failure`."""
+    found = segment["modalities"]
+    return {name: segment.get(name, found.get(name.removesuffix(_OF))) for name in COLUMNS}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Segment:
     """An interval of a recording with one class, or with a sound or sight that is unknown.
@@ -141,9 +169,27 @@ class Segment:
             "unknown": self.unknown,
             "modalities": dict(self.modalities),
             "num_windows": self.num_windows,
+            "error": None,
+            "error_code": None,
         }
 
 
 def default_every_s(model: Model) -> float:
     """Seconds between the starts of windows that segments are made of by default."""
     return EVERY * model.media_spec.window_s
+
+
+def segment_step_s(model: Model, every_s: float | None) -> float:
+    """Seconds between the starts of windows: those given, or the default.
+
+    Raises:
+        InputError: If parts of a recording would be in no window.
+    """
+    window_s = model.media_spec.window_s
+    if every_s is not None and every_s > window_s:
+        raise InputError(
+            "bad-value",
+            f"a window every {every_s:g} s leaves parts of a recording out, because windows of "
+            f"this model are {window_s:g} s long: use at most {window_s:g} s for segments",
+        )
+    return default_every_s(model) if every_s is None else every_s

@@ -216,7 +216,7 @@ def merge(
     rules: SegmentRules | None = None,
     *,
     multi_label: bool = False,
-) -> Iterator[Segment]:
+) -> Iterator[Segment | Prediction]:
     """Segments of the windows of any number of recordings, one after the other.
 
     Args:
@@ -225,15 +225,19 @@ def merge(
         multi_label: See `Merger`.
 
     Yields:
-        The segments of a recording, each as soon as it is closed.
+        The segments of a recording, each as soon as it is closed. A prediction with an error is
+        passed on, after the segments of the part that could be read.
     """
     merger, file, before_s = Merger(rules, multi_label=multi_label), None, 0.0
     for one in predictions:
         if one.error is not None:
-            continue
-        if file is not None and (one.file != file or _times(one)[0] <= before_s):
             yield from merger.close()
-        file, before_s = one.file, _times(one)[0]
+            yield one
+            continue
+        start_s, _ = _times(one)
+        if one.file != file or start_s <= before_s:
+            yield from merger.close()
+        file, before_s = one.file, start_s
         yield from merger.push(one)
     yield from merger.close()
 
