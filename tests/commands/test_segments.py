@@ -84,7 +84,7 @@ def test_segments_lie_within_the_film_and_follow_each_other(found):
     ends = [0.0, *(one.end_s for one in found)]
     for one, before_s in zip(found, ends, strict=False):
         assert before_s <= one.start_s < one.end_s <= 12.6
-        assert one.end_s - one.start_s >= 1.499  # half a window of 3 s
+        assert one.end_s - one.start_s >= 2.249  # 3/4 of a window of 3 s
         assert 0 < one.probability <= 1
 
 

@@ -72,6 +72,19 @@ def test_unknown_windows_are_a_segment_with_the_most_probable_class():
     assert single(windows, least_s=2.1, bridge_s=2) == [(0, 6, "a")]
 
 
+def test_a_single_window_is_not_called_unknown_by_the_mean_with_its_neighbours():
+    windows = of([0.9] * 9)
+    scores = [0.1, 0.9, 0.1, 0.1, 0.75, 0.9, 0.75, 0.1, 0.1]
+    for one, score in zip(windows, scores, strict=True):
+        one.unknown, one.unknown_threshold, one.is_unknown = score, 0.6, score > 0.6
+    assert single(windows)[1] == (1.5, 2.5, None)
+    # The means are 0.5, 0.37, 0.37, 0.32, 0.58, 0.8, 0.58, 0.32, 0.1.
+    assert single(windows, smooth=True) == [(0, 5.5, "a"), (5.5, 6.5, None), (6.5, 10, "a")]
+    # A window beyond a gap is no neighbour.
+    apart = [windows[1], window(9.0, {"a": 0.9})]
+    assert [label for _, _, label in single(apart, smooth=True)] == [None, "a"]
+
+
 def test_several_labels_overlap():
     values = [(0.9, 0.1), (0.9, 0.8), (0.2, 0.8), (0.2, 0.4), (0.2, 0.2)]
     windows = [window(float(t), {"a": a, "b": b}) for t, (a, b) in enumerate(values)]
@@ -115,7 +128,8 @@ def test_several_recordings():
     windows = [*of([0.9, 0.9]), *of([0.1]), *of([0.9, 0.9])]
     windows[-2:] = [window(float(t), {"a": 0.9}, file="other.wav") for t in range(2)]
     failed = Prediction(file="none.wav", error="missing", error_code="file-missing")
-    found = list(merge([failed, *windows, failed]))
+    first, *found, last = merge([failed, *windows, failed])
+    assert (first, last) == (failed, failed)
     assert spans(found) == [(0, 3, "a"), (0, 2, "b"), (0, 3, "a")]
     assert [one.file for one in found] == ["long.wav", "long.wav", "other.wav"]
 

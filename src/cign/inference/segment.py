@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from cign.errors import InputError
+from cign.inference.prediction import Prediction
 from cign.utils.file_text import escape_name
 from cign.vocabulary import MODALITIES
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 ENTER, LEAVE = 0.5, 0.3
 # Defaults in windows of the model.
-EVERY, LEAST, BRIDGE = 0.25, 0.5, 0.5
+EVERY, LEAST, BRIDGE = 0.25, 0.75, 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class SegmentRules:
         least_s: Shorter segments are left out, in seconds. In a shorter recording none is.
         bridge_s: Segments of one class with a gap of at most this between them are one, in seconds.
             If a clip has one label, the gap must hold no segment that is long enough itself.
+        smooth: Whether a window is called unknown by the mean unknown score of itself and of its
+            two neighbours, where they touch it: single windows are often called unknown wrongly.
         limits: For single classes the probability that replaces `enter`, as `cign thresholds`
             chooses it; theirs that replaces `leave` is in the same proportion to it.
 
@@ -39,6 +42,7 @@ class SegmentRules:
     leave: float = LEAVE
     least_s: float = 0.0
     bridge_s: float = 0.0
+    smooth: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -73,8 +77,8 @@ class SegmentRules:
             enter: See `SegmentRules`; for all classes.
             leave: See `SegmentRules`; by default in the same proportion to ``enter`` as `LEAVE` to
                 `ENTER`.
-            least_s: See `SegmentRules`; half a window by default.
-            bridge_s: See `SegmentRules`; half a window by default.
+            least_s: See `SegmentRules`; 3/4 of a window by default.
+            bridge_s: See `SegmentRules`; 3/4 of a window by default.
 
         Raises:
             InputError: If a value is out of range.
@@ -90,6 +94,7 @@ class SegmentRules:
             leave=first * LEAVE / ENTER if leave is None else leave,
             least_s=LEAST * window_s if least_s is None else least_s,
             bridge_s=BRIDGE * window_s if bridge_s is None else bridge_s,
+            smooth=True,
             limits=limits,
         )
 
@@ -111,16 +116,16 @@ COLUMNS = (
 """Columns of segments as a table."""
 
 
-def failure(file: str, error: str, code: str | None) -> dict[str, Any]:
+def failure(prediction: Prediction) -> dict[str, Any]:
     """The form of `Segment.to_dict` for a recording that could not be read."""
-    fields = ("file", "start_s", "end_s", "label", "probability", "is_unknown", "unknown")
+    found = prediction.to_dict()
+    fields = ("start_s", "end_s", "label", "probability", "is_unknown", "unknown", "num_windows")
     return {
         **dict.fromkeys(fields),
-        "file": escape_name(file),
+        "file": found["file"],
         "modalities": dict.fromkeys(MODALITIES),
-        "num_windows": None,
-        "error": escape_name(error),
-        "error_code": code,
+        "error": found["error"],
+        "error_code": found["error_code"],
     }
 
 

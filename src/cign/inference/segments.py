@@ -72,7 +72,7 @@ class Merger:
     whose probability reaches `SegmentRules.enter` and ends before the first one below
     `SegmentRules.leave`; where clips have one label, also before the first in which another class
     is more probable and reaches its own. A window that is called unknown belongs to an unknown
-    segment and to no class.
+    segment and to no class; see `SegmentRules.smooth`.
 
     The predictions should list all classes (``top`` at least their number): a class that is not
     listed counts as improbable.
@@ -85,6 +85,7 @@ class Merger:
     def __init__(self, rules: SegmentRules | None = None, *, multi_label: bool = False) -> None:
         self.rules, self.multi_label = rules or SegmentRules(), multi_label
         self._tracks: dict[str | None, _Track] = {}  # the key None: unknown
+        self._before: Prediction | None = None  # the window before the last, if they touch
         self._last: Prediction | None = None
         self._states: tuple[str | None, ...] = ()
         self._first_s = self._begin_s = 0.0
@@ -118,14 +119,12 @@ class Merger:
                     f"a window at {start_s:g} s follows one at {last_s[0]:g} s: give the windows "
                     "of one recording in the order of their start",
                 )
-            if start_s > last_s[1] + _SAME_S:
-                closed += self._take(last_s[1])
-                self._begin_s = start_s
-            else:
-                middle_s = (sum(last_s) + start_s + end_s) / 4
-                closed += self._take(middle_s)
-                self._begin_s = middle_s
-        self._last, self._states = prediction, self._decided(prediction)
+            is_gap = start_s > last_s[1] + _SAME_S
+            stop_s = last_s[1] if is_gap else (sum(last_s) + start_s + end_s) / 4
+            closed = self._take(stop_s, None if is_gap else prediction)
+            self._before = None if is_gap else self._last
+            self._begin_s = start_s if is_gap else stop_s
+        self._last = prediction
         return _in_order(closed + self._settled())
 
     def close(self) -> list[Segment]:
@@ -137,11 +136,11 @@ class Merger:
         closed: list[Segment] = []
         if self._last is not None:
             end_s = _times(self._last)[1]
-            closed = self._take(end_s)
+            closed = self._take(end_s, None)
             least_s = min(self.rules.least_s, end_s - self._first_s)
             for key in list(self._tracks):
                 closed += self._closed(key, least_s)
-        self._last, self._states = None, ()
+        self._before, self._last, self._states = None, None, ()
         return _in_order(closed)
 
     def running(self) -> list[Segment]:
@@ -153,9 +152,17 @@ class Merger:
         found = [track.segment(self._file, key) for key, track in self._tracks.items()]
         return _in_order(found)
 
-    def _decided(self, window: Prediction) -> tuple[str | None, ...]:
+    def _is_unknown(self, window: Prediction, after: Prediction | None) -> bool:
+        """Whether a window is called unknown, if need be by its neighbours too."""
+        limit = window.unknown_threshold
+        if not self.rules.smooth or limit is None:
+            return bool(window.is_unknown)
+        near = [one.unknown or 0.0 for one in (self._before, window, after) if one is not None]
+        return sum(near) / len(near) > limit
+
+    def _decided(self, window: Prediction, after: Prediction | None) -> tuple[str | None, ...]:
         """The classes of a window; None is unknown."""
-        if window.is_unknown:
+        if self._is_unknown(window, after):
             return (None,)
         rules, before = self.rules, self._states
         found = {one["label"]: one["probability"] for one in window.modalities["audio_visual"]}
@@ -174,10 +181,19 @@ class Merger:
             if label is not None and found.get(label, -1.0) >= rules.leave_of(label)
         )
 
-    def _take(self, end_s: float) -> list[Segment]:
-        """Add the latest window, whose end is known now; returns what this closes."""
+    def _take(self, end_s: float, after: Prediction | None) -> list[Segment]:
+        """Add the latest window.
+
+        Args:
+            end_s: Where its part of time ends.
+            after: The next window, if it touches this one.
+
+        Returns:
+            The segments that this closes.
+        """
         assert self._last is not None
         closed = []
+        self._states = self._decided(self._last, after)
         for key in self._states:
             track = self._tracks.get(key)
             if track is not None and not self._is_bridged(track):

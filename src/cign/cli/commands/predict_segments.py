@@ -38,8 +38,8 @@ def add_segment_options(parser: CommandParser) -> None:
     ):
         parser.add_argument(f"--{name}", metavar="P", type=probability, help=text)
     for name, text in (
-        ("least", "leave out shorter segments (default: half of the model's window)"),
-        ("bridge", "join segments of a class over gaps up to this (default: half of the window)"),
+        ("least", "leave out shorter segments (default: 3/4 of the model's window)"),
+        ("bridge", "join segments of a class over gaps up to this (default: 3/4 of the window)"),
     ):
         parser.add_argument(f"--{name}", metavar="SECONDS", type=seconds_from_0, help=text)
     parser.add_argument(
@@ -139,8 +139,7 @@ def show_segments(predictions: Iterable[Any], options: Any, learner: Any, progre
     files: dict[str, None] = {}  # in their order
     found = merge(_noted(predictions, progress, files), rules, multi_label=multi_label)
     rows: Iterator[dict[str, Any]] = (
-        one.to_dict() if isinstance(one, Segment) else failure(one.file, one.error, one.error_code)
-        for one in found
+        one.to_dict() if isinstance(one, Segment) else failure(one) for one in found
     )
     if options.json or options.jsonl:
         _write_json(rows, as_array=options.json)
