@@ -172,6 +172,15 @@ def test_memory_does_not_grow_with_the_number_of_windows():
     assert max(sizes) <= 2 * min(sizes)
 
 
+def test_segments_come_in_the_order_of_their_start():
+    labels = "uuubcbbbbb"
+    windows = [
+        window(float(t), {label: 0.9}, is_unknown=label == "u") for t, label in enumerate(labels)
+    ]
+    expected = [(0, 3.5, None), (3.5, 4.5, "b"), (4.5, 5.5, "c"), (5.5, 11, "b")]
+    assert single(windows, bridge_s=3) == expected
+
+
 CLASSES = "abc"
 PROBABILITY = st.sampled_from([0.05, 0.2, 0.31, 0.45, 0.55, 0.9])
 WINDOWS = st.lists(

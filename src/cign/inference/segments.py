@@ -197,7 +197,8 @@ class Merger:
         for key in self._states:
             track = self._tracks.get(key)
             if track is not None and not self._is_bridged(track):
-                closed += self._closed(key, self.rules.least_s)
+                for over in self._ended_by(track):
+                    closed += self._closed(over, self.rules.least_s)
                 track = None
             if track is None:
                 track = self._tracks[key] = _Track(self._begin_s)
@@ -215,6 +216,14 @@ class Merger:
             for key in inside:
                 del self._tracks[key]
         return True
+
+    def _ended_by(self, track: _Track) -> list[str | None]:
+        """A track that is not bridged, and those before it, which cannot be bridged either."""
+        return [
+            key
+            for key, one in self._tracks.items()
+            if one is track or (not self.multi_label and one.end_s <= track.start_s)
+        ]
 
     def _settled(self) -> list[Segment]:
         """Close the tracks that no later window can continue."""
