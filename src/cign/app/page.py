@@ -228,6 +228,10 @@ def build_page(
             asking.then(do.picture, None, save, show_progress="hidden", **predicting)
             asking.then(do.timeline, None, strip, show_progress="hidden", **reading)
 
+        def ask_again(event: Any) -> None:
+            """Predict the latest clip again with the changed model."""
+            answered(event.then(do.ask, clip, asked, show_progress="hidden", **predicting))
+
         for field in (upload, record):
             answered(field.change(do.ask, field, asked, show_progress_on=answer, **predicting))
         at = strip.select(do.ask_at, None, [answer, shown], show_progress_on=answer, **predicting)
@@ -245,8 +249,7 @@ def build_page(
                 teach.click(do.teach, [name, files], [taught, *state], **writing),
                 undo.click(do.undo, shown_version, [taught, *state], **writing),
             ):
-                # Predict the latest clip again with the changed model.
-                answered(event.then(do.ask, clip, asked, show_progress="hidden", **predicting))
+                ask_again(event)
         if labelling and labels and corrections and joining:
             connect(
                 LabelHandlers(labelling, do),
@@ -254,9 +257,7 @@ def build_page(
                 corrections,
                 joining,
                 state=state,
-                again=lambda event: event.then(
-                    do.ask, clip, asked, show_progress="hidden", **predicting
-                ),
+                again=ask_again,
                 page=page,
             )
         page.unload(do.close)
