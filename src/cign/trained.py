@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ from cign.inference.inputs import Given, as_inputs
 from cign.inference.predict import Observer, predict_files
 from cign.inference.prediction import Prediction
 from cign.inference.prediction_stream import PredictionStream
+from cign.inference.segment import Segment, SegmentRules, segment_step_s
+from cign.inference.segments import merge
 from cign.labelling.labelled import Labelled
 from cign.saved_model.files import state_of
 from cign.saved_model.folder import save_model
@@ -125,6 +127,47 @@ class Trained(Labelled, Pretrained):
                 yield from predict_files(model, encoders, inputs, progress=bar, **how)
 
         return PredictionStream(predictions())
+
+    def segments(
+        self,
+        clips: Given,
+        *,
+        every_s: float | None = None,
+        rules: SegmentRules | None = None,
+        unknown_threshold: float | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Iterator[Segment]:
+        """Find the parts of recordings in which a class is present.
+
+        ``for segment in learner.segments("long.mp4"): print(segment.start_s, segment.label)``.
+
+        Args:
+            clips: As for `predict`.
+            every_s: Seconds between window starts; by default a part of the model's window.
+            rules: When segments begin and end; by default `SegmentRules.of_model`.
+            unknown_threshold: As for `predict`.
+            progress: As for `predict`.
+
+        Yields:
+            The segments of each recording, in the order of their start; with several labels per
+            clip, in that of their end.
+
+        Raises:
+            InputError: If an argument is invalid, or a recording cannot be read.
+        """
+        model = self._trained()
+        found = self.predict(
+            clips,
+            top=len(model.classes),
+            every_s=segment_step_s(model, every_s),
+            unknown_threshold=unknown_threshold,
+            progress=progress,
+        )
+        rules = SegmentRules.of_model(model) if rules is None else rules
+        for one in merge(found, rules, multi_label=model.method.setup.multi_label):
+            if isinstance(one, Prediction):
+                raise InputError("bad-clip", f"{one.file} cannot be read: {one.error}")
+            yield one
 
     def predict_features(
         self,

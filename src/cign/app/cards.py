@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cign.app.classes import learned_classes, shown_date
 from cign.app.service import Answer, Taught
+from cign.data.media.recognition import AUDIO_SUFFIXES
 from cign.errors import CignError
 from cign.explain.look import CLASSES
 from cign.explain.scene import Scene
@@ -24,6 +27,8 @@ MODALITIES = {
     "visual": "Visual only",
 }
 _MODALITIES = {"audio": "audio", "visual": "video"}
+# Formats that most browsers play.
+_PLAYED = frozenset({".mp4", ".m4v", ".webm", ".mov", ".mp3", ".wav", ".m4a", ".ogg", ".flac"})
 SHOWN = 3
 
 
@@ -55,6 +60,21 @@ def empty() -> str:
         "probabilities of each modality and an unknown score.</p>",
         "cign-empty",
     )
+
+
+def player(clip: Path, begin_s: float | None = None) -> str:
+    """An HTML tag that plays the clip; empty for formats that browsers do not play.
+
+    Args:
+        clip: The file.
+        begin_s: Where it begins to play, in seconds; at the beginning if absent.
+    """
+    if clip.suffix.lower() not in _PLAYED:
+        return ""
+    tag = "audio" if clip.suffix.lower() in AUDIO_SUFFIXES else "video"
+    begin = f"#t={begin_s:g}" if begin_s else ""
+    address = escape(f"gradio_api/file={quote(str(clip))}{begin}", quote=True)
+    return f"<{tag} class='clip' controls preload='metadata' src='{address}'></{tag}>"
 
 
 def problem(sentence: str) -> str:

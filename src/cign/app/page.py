@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import shutil
 import uuid
-from collections.abc import Callable
-from html import escape
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 from gradio_client.utils import is_http_url_like
@@ -20,13 +19,12 @@ from cign.app.label_page import LabelHandlers, LabelTabs, correction_fields, joi
 from cign.app.labelling import Labelling
 from cign.app.maps import maps
 from cign.app.service import Answer, Service
+from cign.app.timeline import ON_LOAD, is_long, read_timeline, strips, window_at
 from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
-from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES
+from cign.data.media.recognition import MEDIA_SUFFIXES
 from cign.errors import InputError
 from cign.explain.drawing import draw
 
-# Formats that most browsers play.
-_PLAYED = frozenset({".mp4", ".m4v", ".webm", ".mov", ".mp3", ".wav", ".m4a", ".ogg", ".flac"})
 _LOCKED = (
     "Teaching is locked on this page. To unlock it, start the page with <code>cign app MODEL "
     "--teach</code>."
@@ -59,7 +57,34 @@ class Handlers:
         except Exception as error:
             return cards.problem(cards.sentence(error)), "", None
         self._answers[session] = clip, one
-        return cards.answer(one, media=player(clip, one)), maps(one.scene), file
+        return cards.answer(one, media=cards.player(clip)), maps(one.scene), file
+
+    def timeline(self, request: gr.Request) -> Iterator[str]:
+        """Read the whole of a long file; returns its strips, which grow."""
+        session = str(request.session_hash)
+        clip, one = self._answers.get(session, (None, None))
+        if clip is None or one is None or not is_long(self.service.model, one.duration_s):
+            yield ""
+            return
+        for so_far in read_timeline(self.service, clip, one.duration_s):
+            if self._answers.get(session, (None, None))[0] != clip:
+                return  # another clip was chosen, or the page was closed
+            yield strips(so_far)
+
+    def ask_at(self, chosen: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+        """Predict the window at a time of the latest clip; returns the answer and the maps."""
+        session = str(request.session_hash)
+        found = self._answers.get(session)
+        if found is None:
+            return gr.skip(), gr.skip()
+        clip, before = found
+        try:
+            part = window_at(self.service.model, clip, float(chosen.at), before.duration_s)
+            one = replace(self.service.answer(clip, part), duration_s=before.duration_s)
+        except Exception as error:
+            return cards.problem(cards.sentence(error)), ""
+        self._answers[session] = clip, one
+        return cards.answer(one, media=cards.player(clip, one.prediction.start_s)), maps(one.scene)
 
     def picture(self, request: gr.Request) -> Any:
         """Draw the image to be saved, after the answer is shown."""
@@ -112,15 +137,6 @@ class Handlers:
         """Remove the files of a closed page."""
         self._answers.pop(str(request.session_hash), None)
         self._sessions.close(str(request.session_hash))
-
-
-def player(clip: Path, one: Answer) -> str:
-    """An HTML tag that plays the clip; empty for formats that browsers do not play."""
-    if clip.suffix.lower() not in _PLAYED:
-        return ""
-    tag = "audio" if clip.suffix.lower() in AUDIO_SUFFIXES else "video"
-    address = escape(f"gradio_api/file={quote(str(clip))}", quote=True)
-    return f"<{tag} class='clip' controls preload='metadata' src='{address}'></{tag}>"
 
 
 def only_uploads(field: Any, root: Path) -> Any:
@@ -182,6 +198,7 @@ def build_page(
                                 ),
                                 root,
                             )
+                    strip = gr.HTML(padding=False, elem_id="timeline", js_on_load=ON_LOAD)
                     answer = gr.HTML(cards.empty(), padding=False, elem_id="answer")
                     corrections = None if labelling is None else correction_fields()
                 with gr.Column(scale=3, min_width=280):
@@ -204,9 +221,21 @@ def build_page(
         asked = [answer, shown, clip]
         state = [head, classes, undo, shown_version]
         predicting: dict[str, Any] = {"concurrency_id": "read", "concurrency_limit": 1, **private}
-        for field in (upload, record):
-            asking = field.change(do.ask, field, asked, show_progress_on=answer, **predicting)
+        reading = {**predicting, "concurrency_id": "timeline"}
+
+        def answered(asking: Any) -> None:
+            """After an answer, draw the image to be saved and read the whole file."""
             asking.then(do.picture, None, save, show_progress="hidden", **predicting)
+            asking.then(do.timeline, None, strip, show_progress="hidden", **reading)
+
+        def ask_again(event: Any) -> None:
+            """Predict the latest clip again with the changed model."""
+            answered(event.then(do.ask, clip, asked, show_progress="hidden", **predicting))
+
+        for field in (upload, record):
+            answered(field.change(do.ask, field, asked, show_progress_on=answer, **predicting))
+        at = strip.select(do.ask_at, None, [answer, shown], show_progress_on=answer, **predicting)
+        at.then(do.picture, None, save, show_progress="hidden", **predicting)
         page.load(do.state, None, state, show_progress="hidden", **private)
         classes_tab.select(do.state, None, state, show_progress="hidden", **private)
         if service.can_teach:
@@ -220,9 +249,7 @@ def build_page(
                 teach.click(do.teach, [name, files], [taught, *state], **writing),
                 undo.click(do.undo, shown_version, [taught, *state], **writing),
             ):
-                # Predict the latest clip again with the changed model.
-                again = event.then(do.ask, clip, asked, show_progress="hidden", **predicting)
-                again.then(do.picture, None, save, show_progress="hidden", **predicting)
+                ask_again(event)
         if labelling and labels and corrections and joining:
             connect(
                 LabelHandlers(labelling, do),
@@ -230,9 +257,7 @@ def build_page(
                 corrections,
                 joining,
                 state=state,
-                again=lambda event: event.then(
-                    do.ask, clip, asked, show_progress="hidden", **predicting
-                ),
+                again=ask_again,
                 page=page,
             )
         page.unload(do.close)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cign.backbones.base import Backbone
+from cign.data.clips import Clip
 from cign.data.media.decode import Decoded
 from cign.errors import InputError
 from cign.explain.scene import Scene, make_scene
@@ -131,8 +132,12 @@ class Service:
                 self._backbone = model.load_backbone()
             return self._backbone
 
-    def answer(self, clip: Path) -> Answer:
+    def answer(self, clip: Path, part: Clip | None = None) -> Answer:
         """Predict a clip.
+
+        Args:
+            clip: The file.
+            part: The part of it to predict; the file's centre window if absent.
 
         Raises:
             InputError: If it cannot be read.
@@ -143,7 +148,7 @@ class Service:
         (prediction,) = predict_files(
             model,
             self.backbone(model),
-            [clip],
+            [part or clip],
             top=TOP,
             observer=lambda _, decoded, maps: observed.append((decoded, maps)),
         )

@@ -145,6 +145,17 @@ def seconds(text: str) -> float:
     return value
 
 
+def seconds_from_0(text: str) -> float:
+    """A type for times in seconds, which may be 0."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
+    return value
+
+
 def probability(text: str) -> float:
     """A type for numbers from 0 to 1."""
     try:

@@ -35,6 +35,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
     "prediction": (
         *("--number", "--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),
+        *("--segments", "--enter", "--leave", "--least", "--bridge"),
     ),
     "changes to the model": (
         *(

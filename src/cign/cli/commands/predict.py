@@ -11,6 +11,12 @@ from contextlib import ExitStack
 from typing import Any
 
 from cign.cli.arguments import CommandParser, add_device, add_model, device_of, path, seconds, whole
+from cign.cli.commands.predict_segments import (
+    add_segment_options,
+    check_segment_options,
+    show_segments,
+    windows_of,
+)
 from cign.errors import InputError
 from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import make_progress, note, say
@@ -31,7 +37,7 @@ def add_options(parser: CommandParser) -> None:
         "such as 'clips/*.mp4'; - reads names from standard input as they arrive",
     )
     parser.add_argument(
-        "--top", metavar="K", type=whole(1), default=3, help="classes per modality (default: 3)"
+        "--top", metavar="K", type=whole(1), help="classes per modality (default: 3)"
     )
     parser.add_argument(
         "--every",
@@ -39,6 +45,7 @@ def add_options(parser: CommandParser) -> None:
         type=seconds,
         help="predict a window every SECONDS instead of the centre window",
     )
+    add_segment_options(parser)
     parser.add_argument(
         "--unknown-threshold",
         metavar="X",
@@ -103,8 +110,7 @@ def _predict(options: Any, files: Any) -> None:
         counted = _Counted(
             learner.predict(
                 files,
-                top=options.top,
-                every_s=options.every,
+                **windows_of(options, learner.model),
                 unknown_threshold=options.unknown_threshold,
                 progress=progress,
                 observer=explainer,
@@ -125,6 +131,7 @@ def _predict(options: Any, files: Any) -> None:
 
 def _check(options: Any) -> None:
     """Refuse options that exclude each other or have no effect."""
+    check_segment_options(options)
     chosen = [f"--{name}" for name in ("json", "jsonl", "csv", "wide") if options[name]]
     if len(chosen) > 1:
         raise InputError(
@@ -160,7 +167,7 @@ def _progress(options: Any, files: Any) -> Any:
     """A bar; lines if the number of files is unknown; nothing between rows on a terminal."""
     from cign.utils.progress import Silent
 
-    streams = options.json or options.jsonl or options.csv
+    streams = options.json or options.jsonl or options.csv or (options.to and not options.out)
     if streams and sys.stdout.isatty():
         return Silent()
     return make_progress() if isinstance(files, list) else _Arriving()
@@ -194,7 +201,9 @@ def _show(predictions: Iterable[Any], options: Any, learner: Any, progress: Any)
     """Print the predictions in the requested format."""
     from cign.cli.commands import predict_output as output
 
-    if options.json:
+    if options.segments:
+        show_segments(predictions, options, learner, progress)
+    elif options.json:
         output.write_json(predictions)
     elif options.jsonl:
         output.write_json_lines(predictions)

@@ -24,7 +24,8 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
     """Decode windows that start every ``every_s`` seconds.
 
     A last window of less than half a second is left out, unless it is the only one; a shorter last
-    window is filled like a short clip.
+    window is filled like a short clip. Windows that are too damaged are left out; an error names
+    them after the last window.
 
     Args:
         path: The file.
@@ -32,7 +33,8 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
         every_s: Seconds between the starts of the windows.
 
     Raises:
-        MediaError: As `cign.data.media.decode.decode`, before the first window.
+        MediaError: As `cign.data.media.decode.decode`, before the first window; and after the last
+            one if some windows were left out.
     """
     assert every_s > 0
     path = Path(path)
@@ -46,6 +48,7 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
         frames = frame_reader(video)
         sound = SoundReader(audio, spec.rate_hz) if audio.audio is not None else None
         number, is_searched, broken_s = 0, False, None
+        failures: list[tuple[float, float, MediaError]] = []
         while number == 0 or duration_s - number * every_s >= SHORT_S:
             start_s = number * every_s
             end_s = min(start_s + spec.window_s, duration_s)
@@ -62,7 +65,7 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
                 # The file is truncated: no windows are returned for the missing part.
                 duration_s = min(duration_s, broken_s)
                 if number and duration_s - start_s < SHORT_S:
-                    return
+                    break
                 end_s = max(duration_s, start_s + SHORT_S)
                 raw = replace(raw, end_s=end_s)
                 video.num_bad += 1
@@ -71,9 +74,26 @@ def decode_windows(path: Path, spec: MediaSpec, every_s: float) -> Iterator[Deco
             video.num_bad += audio.num_bad
             video.num_not_finite += audio.num_not_finite
             audio.num_bad = audio.num_not_finite = 0
-            yield finish(video, spec, raw, end_s - start_s)
+            try:
+                window = finish(video, spec, raw, end_s - start_s)
+            except MediaError as error:
+                failures.append((start_s, end_s, error))
+            else:
+                yield window
             video.num_bad = video.num_not_finite = 0
             number += 1
+        if failures:
+            raise _left_out(failures, number)
+
+
+def _left_out(failures: list[tuple[float, float, MediaError]], number: int) -> MediaError:
+    """The error that names windows without content; that of the first if there are no others."""
+    if len(failures) == number:
+        return failures[0][2]
+    between = f"between {failures[0][0]:.2f} and {max(end_s for _, end_s, _ in failures):.2f} s"
+    return MediaError(
+        "damaged", f"{len(failures)} of {number} windows do not decode, {between}, and are missing"
+    )
 
 
 def _breaks_off_s(path: Path) -> float | None:

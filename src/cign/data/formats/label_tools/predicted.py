@@ -1,4 +1,7 @@
-"""Predictions of `cign predict --csv`, `--json` or `--jsonl` as spans of their files."""
+"""Predictions of `cign predict --csv`, `--json` or `--jsonl` as spans of their files.
+
+The output of `cign predict --segments` is taken as it is.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from cign.utils.wording import listed
 
 _WHAT = "list of predictions"
 _COLUMNS = ("file", "start_s", "end_s", "label", "probability")
+_OF_SEGMENTS = "num_windows"  # only segments have this field
 _MAX_NAMED = 3
 
 
@@ -65,11 +69,12 @@ def read_predictions(
     finder = Recordings(source, media) if media else None
     windows: dict[str, list[Window]] = {}
     num_failed = num_unknown = num_low = 0
+    is_merged = False
     for where, row in _rows(source):
         if row.get("error"):
             num_failed += 1
             continue
-        window = _window(row, where)
+        window, is_merged = _window(row, where), _OF_SEGMENTS in row
         if str(row.get("is_unknown")).lower() == "true":
             num_unknown += unknown_label is None
             window = window._replace(label=unknown_label)
@@ -85,16 +90,16 @@ def read_predictions(
     ):
         if number:
             notes.append(f"predictions left out, {what}: {number}")
-    spans_of = {name: _spans(found) for name, found in sorted(windows.items())}
+    spans_of = {
+        name: _spans(found if is_merged else join_windows(found))
+        for name, found in sorted(windows.items())
+    }
     if not any(spans_of.values()):
         why = f" ({'; '.join(notes)})" if notes else ""
         raise InputError("no-clips", f"{source} contains no prediction to write{why}")
     tracks = []
     for name, spans in spans_of.items():
-        path = Path(unescape_name(name)).absolute()
-        own = (
-            Path(path.name) if Path(name).is_absolute() or ".." in Path(name).parts else Path(name)
-        )
+        path, own = Path(unescape_name(name)).absolute(), own_path(name)
         if finder is not None:
             recording = finder.find((unescape_name(name),), source, source)
             path = recording.path
@@ -105,10 +110,16 @@ def read_predictions(
     return tracks, (*notes, *(finder.notes() if finder else ()))
 
 
+def own_path(name: str) -> Path:
+    """The path of a recording below its media folder; only its name if it may be outside."""
+    path = Path(name)
+    return Path(path.name) if path.is_absolute() or ".." in path.parts else path
+
+
 def _spans(windows: Sequence[Window]) -> tuple[Span, ...]:
     return tuple(
         Span(start_s=one.start_s, end_s=one.end_s, labels=(one.label,), score=one.score)
-        for one in join_windows(windows)
+        for one in windows
         if one.label is not None
     )
 
@@ -143,9 +154,13 @@ def _rows(source: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         else:
             items = [parse_json(line) for line in text.split("\n") if line.strip()]
         for number, item in enumerate(items, 1):
+            where = f"{source} prediction {number}"
+            if _OF_SEGMENTS in item:
+                yield where, item
+                continue
             best = item["modalities"]["audio_visual"]
             score = best[0]["probability"] if best else None
-            yield f"{source} prediction {number}", {**item, "probability": score}
+            yield where, {**item, "probability": score}
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise InputError(
             "file-unreadable",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cign.data.formats import read_source
 from cign.data.formats.label_tools.predicted import holds_predictions, read_predictions
-from cign.data.formats.label_tools.tracks import find_writer, tracks_of
+from cign.data.formats.label_tools.tracks import Track, Writer, find_writer, tracks_of
 from cign.errors import InputError
 from cign.utils.files import write_text
 
@@ -78,21 +78,36 @@ def write_labels(
             )
         table = read_source(source, format=format, media=media, min_classes=1, require_train=False)
         tracks, notes = tracks_of(table.clips), table.notes
-    written: dict[Path, str] = {}
+    files = texts_of(writer, tracks, str(source))
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return Written(
+        files=tuple(folder / name for name in files),
+        num_recordings=len(tracks),
+        num_segments=sum(len(track.spans) for track in tracks),
+        notes=notes,
+    )
+
+
+def texts_of(writer: Writer, tracks: Sequence[Track], source: str) -> dict[str, str]:
+    """The label files of a tool: their texts by their names.
+
+    Args:
+        writer: From `cign.data.formats.label_tools.tracks.find_writer`.
+        tracks: The labelled recordings.
+        source: Where they come from, for error messages.
+
+    Raises:
+        InputError: If two recordings need the same label file, or a file that the tool needs
+            cannot be opened.
+    """
+    written: dict[str, str] = {}
     for name, text in writer(tracks):
-        path = folder / name
-        if path in written:
+        if name in written:
             raise InputError(
                 "bad-list",
                 f"two recordings of {source} need the label file {name}: give recordings names "
                 "that differ without their suffix",
             )
-        written[path] = text
-    for path, text in written.items():
-        write_text(path, text)
-    return Written(
-        files=tuple(written),
-        num_recordings=len(tracks),
-        num_segments=sum(len(track.spans) for track in tracks),
-        notes=notes,
-    )
+        written[name] = text
+    return written
