@@ -29,6 +29,7 @@ LAYERS = (
     ("trained",),
     ("learner",),
     ("bench", "sklearn", "tuning"),
+    ("bench", "sklearn"),
     ("integrations",),
     ("app",),
     ("cli",),

@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cign.data.formats.label_tools.label_studio_values import parts_of
 from cign.data.formats.label_tools.recordings import Recording
 from cign.data.formats.label_tools.segments import Place, Segments
 from cign.data.formats.label_tools.text import (
     begin_of,
     is_label_folder,
     label_files,
-    number_of,
     read_label_text,
-    seconds_of,
 )
 from cign.data.formats.listing import Listing
 from cign.data.formats.registry import register_format
@@ -28,8 +27,6 @@ _CANCELLED = "a cancelled annotation"
 _UNLABELLED = "a task without a completed annotation"
 _OTHER = "of another kind than labels and choices"
 _MARK = re.compile(r'"(annotations|completions|annotation_id)"\s*:')
-# Keys of a value, in the order in which they are looked for.
-_LABELS, _CHOICES = ("labels", "timelinelabels"), ("choices", "taxonomy")
 _UNUSED = frozenset({"relation", "textarea", "rating", "number", "datetime"})
 # Fields of a task in JSON-MIN that are neither data nor labels.
 _MINIMAL = frozenset(
@@ -191,41 +188,12 @@ def _add(
     annotator: object,
 ) -> None:
     """Add the regions of a value, or its choices for the whole recording."""
-    key = next((key for key in (*_LABELS, *_CHOICES) if key in value), None)
-    if key is None:
-        has_times = "ranges" in value or {"start", "end"} <= set(value)
-        if has_times and "sequence" not in value:
-            segments.add(recording, 0.0, 1.0, (), where)  # a region without a label
-        else:
-            segments.ignore(where, _OTHER)
+    parts = parts_of(value, where, lambda: segments.recordings.frame_rate(recording, where))
+    if parts is None:
+        segments.ignore(where, _OTHER)
         return
-    labels = value[key] if isinstance(value[key], list) else [value[key]]
-    labels = ["/".join(map(str, one)) if isinstance(one, list) else one for one in labels]
-    if "ranges" in value:
-        for start_s, end_s in _ranges(value["ranges"], recording, where, segments):
-            segments.add(recording, start_s, end_s, labels, where, annotator=annotator)
-    elif "start" in value or "end" in value:
-        start_s, end_s = (seconds_of(value.get(name), name, where) for name in ("start", "end"))
-        segments.add(recording, start_s, end_s, labels, where, annotator=annotator)
-    else:
-        segments.add(recording, None, None, labels, where, annotator=annotator)
-
-
-def _ranges(
-    ranges: object, recording: Recording, where: Place, segments: Segments
-) -> Iterator[tuple[float, float]]:
-    """Yield the times of ranges of frames, which are numbered from 1 and include both ends."""
-    for one in ranges if isinstance(ranges, list) else [ranges]:
-        ends = (
-            [number_of(one.get(name)) for name in ("start", "end")]
-            if isinstance(one, dict)
-            else [None]
-        )
-        if any(end is None or not end.is_integer() or not 1 <= end < 1e12 for end in ends):
-            raise InputError("bad-list", f"{where}: {one!r} is no range of frames: export again")
-        rate = segments.recordings.frame_rate(recording, where)
-        first, last = (int(end) for end in ends if end is not None)
-        yield float((first - 1) / rate), float(last / rate)
+    for part in parts:
+        segments.add(recording, part.start_s, part.end_s, part.labels, where, annotator=annotator)
 
 
 def _recording(data: object, to_name: str, where: Place, segments: Segments) -> Recording:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
 
+from cign.data.formats.label_tools.label_studio_values import (
+    Target,
+    choices_result,
+    region_result,
+)
 from cign.data.formats.label_tools.recordings import frame_rate
 from cign.data.formats.label_tools.text import attributes
 from cign.data.formats.label_tools.tracks import MODEL, Span, Track, register_writer, with_ends
@@ -66,14 +70,7 @@ def _only(track: Track, span: Span) -> Track:
 
 
 def _choice(track: Track, kind: str, span: Span) -> dict[str, Any]:
-    return {
-        "id": _id(track, span, ""),
-        "from_name": _CLASS,
-        "to_name": kind,
-        "type": "choices",
-        "value": {"choices": list(span.labels)},
-        **({} if span.score is None else {"score": round(span.score, 6)}),
-    }
+    return choices_result(Target(_CLASS, kind), _identity(track, span, ""), span.labels, span.score)
 
 
 def _region(
@@ -81,26 +78,12 @@ def _region(
 ) -> dict[str, Any]:
     assert span.start_s is not None
     assert span.end_s is not None
-    if rate is None:
-        name = "labels"
-        value: dict[str, Any] = {"start": span.start_s, "end": span.end_s, "channel": 0}
-    else:
-        name = "timelinelabels"
-        first = round(span.start_s * rate) + 1
-        value = {"ranges": [{"start": first, "end": max(round(span.end_s * rate), first)}]}
-    return {
-        "id": _id(track, span, label),
-        "from_name": _CONTROL,
-        "to_name": kind,
-        "type": name,
-        "value": {**value, name: [label]},
-        **({} if span.score is None else {"score": round(span.score, 6)}),
-    }
+    times_s, identity = (span.start_s, span.end_s), _identity(track, span, label)
+    return region_result(Target(_CONTROL, kind), identity, times_s, rate, label, span.score)
 
 
-def _id(track: Track, span: Span, label: str) -> str:
-    text = f"{escape_name(track.name)}\0{span.start_s}\0{span.end_s}\0{label}"
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+def _identity(track: Track, span: Span, label: str) -> str:
+    return f"{escape_name(track.name)}\0{span.start_s}\0{span.end_s}\0{label}"
 
 
 def _interface(tracks: Sequence[Track], kind: str) -> str:
