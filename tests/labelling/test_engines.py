@@ -221,6 +221,8 @@ def test_only_different_prepared_stores_are_taken_together(learned, pools, on, t
     on()
     for call in (learner.next, learner.audit):
         more = {"number": 3} if call == learner.next else {}
+        with input_error("unknown-name", "'spark'", "local, ray"):
+            call(folder, engine="spark", **more)
         with input_error("wrong-format", "clips", "--engine ray", "cign prepare"):
             call(folder, engine="ray", **more)
         with input_error("conflicting-options", "--format"):

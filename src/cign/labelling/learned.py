@@ -16,6 +16,7 @@ from cign.saved_model.model import Model
 from cign.updating.edits import encoders_for
 from cign.updating.new_clips import Source, opened, unprepared
 from cign.updating.several_stores import LearnedMedia, listed, media_of, open_stores
+from cign.utils.cluster import check_engine
 from cign.utils.progress import Progress
 
 
@@ -51,6 +52,7 @@ def predicted_again(
             learned.
     """
     check_leaves_out(model)  # before anything is decoded
+    check_engine(engine, num_workers)
     given = listed(sources)
     path = unprepared(given[0]) if len(given) == 1 and engine == "local" else None
     if path is not None:
