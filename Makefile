@@ -26,8 +26,9 @@ real: install
 demo: install
 	$(BIN)/cign demo
 
+# Tests of one file stay in one process as far as possible, so that their fixtures are made once.
 test: install
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-slow: install
 	$(BIN)/pytest -m slow

@@ -1,4 +1,4 @@
-"""A Ray cluster of two workers comes to the same bytes and tables, also when a worker is killed."""
+"""A Ray cluster of two workers gives the same bytes, tables and answers, though one is killed."""
 
 import os
 import platform
@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from bench_results import check_same_scores, numbers
@@ -18,7 +19,10 @@ from cign.bench import BenchConfig, run_bench
 from cign.data.prepare.cluster_workers import _check_access
 from cign.data.prepare.pipeline import prepare
 from cign.errors import RunError
+from cign.learner import Learner
 from cign.utils.cluster import _result, call_all, check_engine, connected
+from cign.vocabulary import EVALUATION_BATCH
+from labelling.made import features, parts_of, store_of
 from refusals import input_error, run_error
 
 QUICK = "{num_epochs: 1, min_steps: 0, batch_size: 8}"
@@ -157,6 +161,31 @@ def test_calls_come_with_their_numbers_and_a_failing_one_is_one_sentence(ray):
 
 
 @pytest.mark.slow
+def test_proposals_and_audits_of_the_cluster_are_those_of_one_machine(ray, tmp_path, monkeypatch):
+    """A worker that runs a part is killed in both."""
+    monkeypatch.setattr("cign.labelling.pool_parts.FIRST_PART", 2 * EVALUATION_BATCH)
+    monkeypatch.setattr("cign.labelling.pool_parts.SECOND_PART", EVALUATION_BATCH)
+    monkeypatch.setattr("cign.methods.loo_estimate.BATCH_BYTES", 2**22)
+    learned = features(600, 0)
+    learned["source"] = np.array([f"recording {number % 200}" for number in range(600)])
+    store = store_of(tmp_path / "learned", learned)
+    learner = Learner("cign_analytic", options={"width": 400, "ridge": [5.0]})
+    learner.learn(store, tasks=2, progress=False)
+    pools = parts_of(tmp_path / "pools", features(3000, 1), [1100])
+    for call, how in (
+        (learner.next, {"clips": pools, "number": 30, "first_pass": 1500}),
+        (learner.audit, {"clips": store}),
+    ):
+        here = call(**how, progress=False).to_dict()
+        killer = Killer("run_part")
+        killer.start()
+        there = call(**how, engine="ray", progress=False).to_dict()
+        killer.join(10)
+        assert killer.killed is not None
+        assert there == here
+
+
+@pytest.mark.slow
 def test_the_caller_s_connection_is_used(ray):
     with connected() as one:
         assert one.is_initialized()
@@ -172,6 +201,8 @@ def test_engines_are_checked_before_anything_is_done(cign, tiny, tmp_path, monke
     check_engine("local", 0)
     monkeypatch.setitem(sys.modules, "ray", None)
     for command in (
+        ("next", "model", tiny[1], "--number", 3),
+        ("audit", "model", tiny[1]),
         ("prepare", tiny[0], tmp_path / "store", "--engine", "ray"),
         ("bench", tiny[1], "--out", tmp_path / "bench", "--methods", "analytic", "--tasks", "2"),
     ):

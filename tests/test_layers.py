@@ -86,6 +86,7 @@ READ_STORES = {
     "runs.training_data",  # training
     "inference.sources",  # evaluation
     "updating.new_clips",  # additions
+    "updating.several_stores",  # several that are taken for one
     "report.clips",  # frames and audio in a report
 }
 

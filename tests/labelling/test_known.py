@@ -11,7 +11,8 @@ from cign.learner import Learner
 from cign.saved_model.validation_clips import KeptClips
 from refusals import input_error
 
-from .test_proposing import METHODS, OPTIONS, features, numbers, store_of
+from .made import features, store_of
+from .test_proposing import METHODS, OPTIONS, numbers
 
 
 def joined(*parts):

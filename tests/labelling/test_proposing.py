@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from cign.data.prepare.features import prepare_features
-from cign.data.store import Store
 from cign.labelling.pool import scored_clips
 from cign.labelling.proposing import propose
 from cign.learner import Learner
@@ -16,37 +14,11 @@ from cign.utils.progress import Silent
 from cign.vocabulary import UNIMODAL
 from refusals import input_error
 
+from .made import features, store_of
 from .test_design import by_loop
 
-CLASSES = ("ape", "bee", "cat", "dog", "elk")
 OPTIONS = {"width": 40, "ridge": [5.0]}
 METHODS = ("cign_analytic", "analytic")
-
-
-def features(num_clips, seed, *, several=False, spread=1.0):
-    rng = np.random.default_rng(seed)
-    labels = np.arange(num_clips) % len(CLASSES)
-    names = np.array(CLASSES)[labels].astype(object)
-    if several:
-        names[::2] = [
-            f"{one}|{CLASSES[(c + 1) % 5]}" for one, c in zip(names, labels, strict=True)
-        ][::2]
-    audio, visual = (
-        spread * rng.normal(size=(num_clips, number, dim)) + np.eye(5, dim)[labels][:, None]
-        for number, dim in ((4, 16), (3, 24))
-    )
-    return {
-        "audio": audio.astype(np.float16),
-        "visual": visual.astype(np.float16),
-        "labels": names.astype(str),
-        "split": np.array(["train"] * num_clips),
-        "id": np.array([f"{seed}/{number}" for number in range(num_clips)]),
-    }
-
-
-def store_of(folder, values):
-    prepare_features(values, folder, encoders="made")
-    return Store.open(folder)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +128,7 @@ def test_the_proposals_do_not_depend_on_the_batches(learners, pool, batch_size, 
     def cut_otherwise(*args, **kwargs):
         return scored_clips(*args, **{**kwargs, "batch_size": batch_size})
 
-    monkeypatch.setattr("cign.labelling.proposing.scored_clips", cut_otherwise)
+    monkeypatch.setattr("cign.labelling.pool_parts.scored_clips", cut_otherwise)
     assert numbers(learner.next(pool, number=12)) == wanted
 
 

@@ -87,9 +87,9 @@ def clutter():
 
 
 def duets():
-    """Each clip mixes two sources of different classes, and most sources are in four clips."""
+    """Each clip mixes two sources of different classes, and most sources are in three or more."""
     rng = np.random.default_rng(0)
-    pairs = [tuple(rng.permutation(NUM_SOURCES)[:2]) for _ in range(100)]
+    pairs = [tuple(rng.permutation(NUM_SOURCES)[:2]) for _ in range(40)]
     pairs += [(n, (n + 1) % NUM_SOURCES) for n in range(NUM_SOURCES)]
     pairs = [(int(a), int(b)) for a, b in pairs if a % NUM_CLASSES != b % NUM_CLASSES]
     labels = [(a % NUM_CLASSES, b % NUM_CLASSES) for a, b in pairs]

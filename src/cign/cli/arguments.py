@@ -311,3 +311,23 @@ def device_of(options: Namespace) -> str:
     device = resolve_device(options.device)
     show_device(device)
     return device
+
+
+def check_execution(options: Namespace) -> None:
+    """Check ``--engine``, ``--workers`` and ``--device`` together.
+
+    Raises:
+        InputError: If Ray is missing, or an option is not for a cluster, whose machines compute on
+            their CPUs.
+    """
+    from cign.utils.cluster import check_engine
+
+    check_engine(options.engine, options.workers)
+    if options.engine == "ray" and options.device not in (AUTO, "cpu"):
+        raise InputError(
+            "conflicting-options",
+            f"--device is {options.device}, but the machines of --engine ray compute on their "
+            "CPUs: leave it out, or use --engine local",
+        )
+    if options.engine == "ray":
+        options.device = "cpu"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -255,6 +256,14 @@ class TaskClips:
         if not background.any():
             return found
         return replace(found, arrival=np.where(background, 0, task_of_clip), background=background)
+
+    def take(self, indices: IntArray) -> TaskClips:
+        """Some of the clips."""
+        arrays = ("targets", "task_of_clip", "arrival", "hashes", "weights", "shares", "background")
+        taken: dict[str, Any] = {
+            name: values[indices] for name in arrays if (values := getattr(self, name)) is not None
+        }
+        return replace(self, sources=tuple(self.sources[i] for i in indices), **taken)
 
     @property
     def is_multi_label(self) -> bool:

@@ -85,6 +85,11 @@ class TokenCache:
         """Fingerprint of the weights that computed the tokens."""
         return str(self.info["fingerprint"])
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+        """Audio and visual tokens of all rows of the store, mapped."""
+        return self._audio, self._visual
+
     def audio(self, indices: Indices) -> NDArray[np.float16]:
         """Return a copy of clips' audio tokens, [B, num_audio_tokens, audio_dim].
 

@@ -19,16 +19,19 @@ from cign.data.batches import ArraySource, cut
 from cign.data.clips import Clip
 from cign.data.tasks import IntArray, TaskClips, TaskSequence
 from cign.errors import InputError
+from cign.inference.engines import Engine, Here
 from cign.inference.evaluate import results_of
+from cign.inference.left_out_pieces import PieceScoring
 from cign.inference.sources import LearnedClips
 from cign.methods import METHODS
-from cign.methods.capabilities import leaves_out, num_background
+from cign.methods.capabilities import leaves_out, num_background, sums_of_views
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
 from cign.saved_model.model import Model
 from cign.training.arrival import counted_predictions, reason_without
 from cign.training.feed import Feed
 from cign.training.scoring import fall_back_to_present_modality
 from cign.utils.devices import device_of
+from cign.utils.progress import Progress, Silent
 from cign.vocabulary import EVALUATION_BATCH, MODALITIES
 
 
@@ -94,7 +97,12 @@ def check_leaves_out(model: Model) -> None:
 
 
 def predict_left_out(
-    model: Model, learned: LearnedClips, *, only_some: bool = False
+    model: Model,
+    learned: LearnedClips,
+    *,
+    only_some: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
 ) -> LearnedPredictions:
     """Predict the clips that a model learned, each by the solution without its sources.
 
@@ -103,6 +111,8 @@ def predict_left_out(
         learned: Candidates for the clips that it learned.
         only_some: Whether the first candidates are known to be learned and may be a part of the
             clips that were. The others stay in the solutions, also those of the same sources.
+        engine: Where the clips are scored; None for this process.
+        progress: Receives the progress of clips.
 
     Raises:
         InputError: If the clips are not those that the model learned, or none can be counted.
@@ -122,7 +132,18 @@ def predict_left_out(
     clips = ClipsToLeaveOut(
         indices=indices, sources=[tasks.sources[i] for i in indices], batches=batches
     )
-    found = leaving.predict_left_out(clips)
+    on, sums = engine or Here(model), sums_of_views(method)
+    if sums is not None:
+        scoring = PieceScoring(sums, learned, tasks, clips, on, progress or Silent())
+        found = leaving.predict_left_out(clips, scoring)
+    elif on.is_remote:
+        raise InputError(
+            "unsupported",
+            f"method {method.name} leaves out clips in a way of its own, which a cluster cannot "
+            "distribute: use --engine local",
+        )
+    else:
+        found = leaving.predict_left_out(clips)
     if not found.are_all and not only_some:
         raise InputError(
             "store-mismatch",

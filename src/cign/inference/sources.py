@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Self
 
 import numpy as np
 
 from cign.data.batches import ArraySource
 from cign.data.clips import Clip
+from cign.data.intact import check_tokens
+from cign.data.located import Located, StoreArrays
 from cign.data.store import Store
 from cign.data.tasks import HashArray, IntArray
 from cign.errors import InputError
@@ -77,53 +79,61 @@ class LearnedClips:
     """Clips of a store that a model may have learned.
 
     Attributes:
-        clips: All clips of the store.
+        clips: All clips of the stores.
         source: Reads them as inputs of the model.
         candidates: Indices of the clips that training uses by default, of those with
             --allow-missing, and perhaps of those whose content the model has recorded.
-        where: Name of the store, for error messages.
+        where: Names of the stores, for error messages.
+        located: Where they are; None if they are not in stores.
     """
 
     clips: Sequence[Clip]
     source: ArraySource
     candidates: tuple[IntArray, ...]
     where: str
+    located: Located | None = None
 
     @classmethod
-    def open(cls, model: Model, store: Store, *, by_content: bool = False) -> Self:
-        """Open the training clips of a store.
+    def open(
+        cls, model: Model, *stores: Store, by_content: bool = False, check: bool = True
+    ) -> Self:
+        """Open the training clips of one or more stores.
 
         Args:
             model: The model.
-            store: The store.
+            stores: The stores; their clips are numbered one store after another.
             by_content: Whether clips that the model has recorded are candidates whatever their
                 splits, which differ after additions without splits and after clips were forgotten.
+            check: See `joined_source`.
 
         Raises:
-            InputError: If the store does not suit the model.
+            InputError: If a store does not suit the model.
         """
+        source, located = joined_source(model, stores, check=check)
         return cls(
-            clips=store.table.clips,
-            source=model_source(model, store),
+            clips=[clip for store in stores for clip in store.table.clips],
+            source=source,
             candidates=(
-                training_clips(store),
-                training_clips(store, allow_missing=True),
-                *([_recorded(model, store)] if by_content else []),
+                numbered(stores, training_clips),
+                numbered(stores, partial(training_clips, allow_missing=True)),
+                *([_recorded(model, stores)] if by_content else []),
             ),
-            where=f"store {store.folder}",
+            where=names_of(stores),
+            located=located,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsToLabel:
-    """Clips of a store that may be labelled; their labels are ignored.
+    """Clips of stores that may be labelled; their labels are ignored.
 
     Attributes:
-        clips: All clips of the store.
+        clips: All clips of the stores.
         source: Reads them as inputs of the model.
         indices: Indices of those of split train, ascending.
         hashes: SHA-256 of their decoded content, uint8, shape [n, 32].
-        where: Name of the store, for error messages.
+        where: Names of the stores, for error messages.
+        located: Where they are; None if they are not in stores.
     """
 
     clips: Sequence[Clip]
@@ -131,41 +141,88 @@ class ClipsToLabel:
     indices: IntArray
     hashes: HashArray
     where: str
+    located: Located | None = None
 
     @classmethod
-    def open(cls, model: Model, place: Store | Path | str) -> Self:
-        """Open the clips of a store.
+    def open(cls, model: Model, *stores: Store, check: bool = True) -> Self:
+        """Open the clips of one or more stores.
 
         Args:
             model: The model.
-            place: The store or its folder.
+            stores: The stores; their clips are numbered one store after another.
+            check: See `joined_source`.
 
         Raises:
-            InputError: If the store does not suit the model.
+            InputError: If a store does not suit the model.
         """
-        store = place if isinstance(place, Store) else Store.open(Path(place))
-        indices = training_clips(store, allow_missing=True)
+        source, located = joined_source(model, stores, check=check)
+        indices = numbered(stores, partial(training_clips, allow_missing=True))
         return cls(
-            clips=store.table.clips,
-            source=model_source(model, store),
+            clips=[clip for store in stores for clip in store.table.clips],
+            source=source,
             indices=indices,
-            hashes=store.content_hashes[indices],
-            where=f"store {store.folder}",
+            hashes=np.concatenate([store.content_hashes for store in stores])[indices],
+            where=names_of(stores),
+            located=located,
         )
 
 
-def _recorded(model: Model, store: Store) -> IntArray:
+def _recorded(model: Model, stores: Sequence[Store]) -> IntArray:
     """The first clip of each content that the model has recorded; none without records."""
     sums = sums_of_views(model.method)
     if sums is None:
         return np.zeros(0, dtype=np.int64)
-    recorded = np.flatnonzero(sums.records.contain(store.content_hashes))
-    _, first = np.unique(store.content_hashes[recorded], axis=0, return_index=True)
+    hashes = np.concatenate([store.content_hashes for store in stores])
+    recorded = np.flatnonzero(sums.records.contain(hashes))
+    _, first = np.unique(hashes[recorded], axis=0, return_index=True)
     return np.sort(recorded[first])
 
 
-def model_source(model: Model, store: Store) -> ArraySource:
+def names_of(stores: Sequence[Store]) -> str:
+    """Stores by name: ``store a``, ``stores a and b``, ``stores a, b and 3 others``."""
+    names = [str(store.folder) for store in stores]
+    if len(names) == 1:
+        return f"store {names[0]}"
+    if len(names) == 2:
+        return f"stores {names[0]} and {names[1]}"
+    others = len(names) - 2
+    return f"stores {names[0]}, {names[1]} and {others} other{'s' if others > 1 else ''}"
+
+
+def numbered(stores: Sequence[Store], indices: Callable[[Store], IntArray]) -> IntArray:
+    """Indices of clips of each store, counted through all stores."""
+    begins = np.cumsum([0, *(store.num_clips for store in stores)])
+    return np.concatenate(
+        [indices(store) + begin for store, begin in zip(stores, begins, strict=False)]
+    )
+
+
+def joined_source(
+    model: Model, stores: Sequence[Store], *, check: bool = True
+) -> tuple[ArraySource, Located]:
+    """Clip source of stores for a model, counted through all of them, and where their clips are.
+
+    Args:
+        model: The model.
+        stores: The stores.
+        check: Whether to read all tokens, to compare them with their checksums.
+
+    Raises:
+        InputError: If a store does not suit the model.
+    """
+    sources = [model_source(model, store, check=check) for store in stores]
+    backbone = model.backbone if model.regime == "frozen" else None
+    located = Located.of(stores, backbone, sources[0].bytes_per_clip)
+    return sources[0] if len(stores) == 1 else located.source(), located
+
+
+def model_source(model: Model, store: Store, *, check: bool = True) -> ArraySource:
     """Clip source of a store for a model.
+
+    Args:
+        model: The model.
+        store: The store.
+        check: Whether to read all tokens, to compare them with their checksums.
 
     Raises:
         InputError: If the store's tokens are from another backbone than the model's, or its media
@@ -178,4 +235,16 @@ def model_source(model: Model, store: Store) -> ArraySource:
         return media_source(store, bytes_per_clip(model.regime, model.backbone, store))
     if store.tokens(model.backbone).fingerprint != model.fingerprint:
         raise other_tokens(f"store {store.folder}", model.backbone, "the model")
-    return token_source(store, model.backbone)[0]
+    return token_source(store, model.backbone, check=check)[0]
+
+
+def check_located(arrays: StoreArrays) -> None:
+    """Compare the tokens of a store with their checksums.
+
+    Raises:
+        InputError: If they were changed.
+        RunError: If this machine cannot read them.
+    """
+    arrays.map()
+    assert arrays.backbone is not None
+    check_tokens(Store.open(arrays.folder), arrays.backbone)

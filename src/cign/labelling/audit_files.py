@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from cign.data.clips import Clip
 from cign.errors import InputError
 from cign.labelling.auditing import ADD, COLUMNS, REMOVE, Audit, Doubt
-from cign.labelling.learned import LearnedMedia
 from cign.report.clips import jpeg
 from cign.report.html import fill
+from cign.updating.several_stores import LearnedMedia
 from cign.utils.file_text import escape_name
 from cign.utils.files import write_text
 

@@ -27,23 +27,27 @@ class Labelled(Changeable):
 
     def next(
         self,
-        clips: Source,
+        clips: Source | Sequence[Source],
         *,
         number: int,
         first_pass: int | None = None,
         format: str | None = None,
         media: Sequence[Path] = (),
+        engine: str = "local",
+        num_workers: int | None = None,
         progress: Progress | bool | None = None,
     ) -> Proposals:
         """Propose unlabelled clips to label next; the model is not changed.
 
         Args:
-            clips: A folder of media files, a table or other list, or a prepared store; labels are
-                ignored, and clips that the model knows are left out.
+            clips: A folder of media files, a table or other list, or a prepared store, or several
+                stores; labels are ignored, and clips that the model knows are left out.
             number: How many clips to propose.
             first_pass: See `cign.labelling.proposing.propose`.
             format: As `cign.data.formats.read_source` takes it.
             media: As `cign.data.formats.read_source` takes it.
+            engine: ``local``, or ``ray`` to score the clips of stores on a cluster.
+            num_workers: With ``ray``, the largest number of concurrent calls.
             progress: Receives the progress of clips; None shows a bar in a terminal or notebook,
                 False shows none.
 
@@ -55,16 +59,18 @@ class Labelled(Changeable):
             InputError: See `cign.labelling.proposing.propose`.
         """
         how: dict[str, Any] = {"number": number, "first_pass": first_pass, "format": format}
+        how |= {"media": media, "engine": engine, "num_workers": num_workers}
         with displayed(progress) as bar:
-            return propose(self._trained(), clips, self._encoders, media=media, progress=bar, **how)
+            return propose(self._trained(), clips, self._encoders, progress=bar, **how)
 
     def audit(
         self,
-        clips: Source,
+        clips: Source | Sequence[Source],
         *,
         out: Path | str | None = None,
         format: str | None = None,
         media: Sequence[Path] = (),
+        engine: str = "local",
         num_workers: int | None = None,
         progress: Progress | bool | None = None,
     ) -> Audit:
@@ -72,12 +78,14 @@ class Labelled(Changeable):
 
         Args:
             clips: The clips that the model learned: a prepared store, a folder of class folders, or
-                a table.
+                a table; or several stores.
             out: A .csv file for all clips, the most suspicious first; or a folder for the same and
                 a page with frames and audio, on which labels can be corrected. None writes nothing.
             format: As `cign.data.formats.read_source` takes it.
             media: As `cign.data.formats.read_source` takes it.
-            num_workers: As `cign.data.prepare.pipeline.prepare` takes it.
+            engine: ``local``, or ``ray`` to predict the clips of stores on a cluster.
+            num_workers: As `cign.data.prepare.pipeline.prepare` takes it; with ``ray`` the largest
+                number of concurrent calls.
             progress: As for `add`.
 
         Returns:
@@ -97,6 +105,7 @@ class Labelled(Changeable):
                 "audit a model of two classes or more",
             )
         how: dict[str, Any] = {"format": format, "media": media, "num_workers": num_workers}
+        how["engine"] = engine
         with (
             displayed(progress) as bar,
             predicted_again(model, clips, self._encoders, progress=bar, **how) as found,

@@ -7,16 +7,14 @@ features of a modality.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cign.backbones.base import Backbone
-from cign.data.batches import ArraySource, BoolArray, ClipSource, cut
+from cign.data.batches import ArraySource, BoolArray, cut
 from cign.data.media.decode import Decoded
 from cign.data.tasks import IntArray
 from cign.inference.batch_results import Read, Window, read_inputs
@@ -24,17 +22,11 @@ from cign.inference.features import FeatureClip
 from cign.inference.inputs import Input
 from cign.inference.predict import read_files
 from cign.labelling.known import KnownClips
-from cign.methods.capabilities import has_maps
 from cign.saved_model.model import Model
-from cign.training.scoring import score_clips
 from cign.utils.progress import Progress
 from cign.vocabulary import EVALUATION_BATCH, UNIMODAL
 
 Floats = NDArray[np.floating[Any]]
-GROUPS = 4
-"""Means that replace a clip's tokens in the first pass: more take longer, one loses proposals."""
-PART = 16 * EVALUATION_BATCH
-"""Clips whose results are in memory at a time in the first pass."""
 
 
 def margins(probabilities: Floats, *, multi_label: bool) -> Floats:
@@ -150,80 +142,6 @@ def _first(parts: list[Scored], number: int) -> Scored:
 # --------------------------------------------------------------- clips of a store
 
 
-@dataclass(frozen=True)
-class _Means:
-    """Means of groups of tokens of another source; stores only which clips the model knows."""
-
-    source: ClipSource
-    known: KnownClips
-    others: list[IntArray] = field(default_factory=list)
-    ahead: int = 0
-
-    @property
-    def bytes_per_clip(self) -> int:
-        """See `ClipSource`."""
-        return self.source.bytes_per_clip
-
-    def availability(self, indices: IntArray) -> tuple[BoolArray, BoolArray]:
-        """See `ClipSource`."""
-        return self.source.availability(indices)
-
-    def read(self, indices: IntArray) -> tuple[Tensor, Tensor]:
-        """See `ClipSource`."""
-        audio, visual = self.source.read(indices)
-        self.others.append(indices[~self.known.validation(audio, visual)])
-        return group_means(audio), group_means(visual)
-
-
-def group_means(tokens: Tensor) -> Tensor:
-    """Means of `GROUPS` groups of consecutive tokens.
-
-    Args:
-        tokens: Shape [B, N, D].
-
-    Returns:
-        float32, shape [B, min(N, GROUPS), D]; groups differ by at most one token.
-    """
-    groups = tokens.tensor_split(min(GROUPS, tokens.shape[1]), dim=1)
-    return torch.stack([group.mean(dim=1, dtype=torch.float32) for group in groups], dim=1)
-
-
-def scores_tokens(model: Model) -> bool:
-    """Whether a first pass on means saves time: the model scores each of several tokens."""
-    return model.regime == "frozen" and has_maps(model.method)
-
-
-def least_certain_by_means(
-    model: Model,
-    source: ArraySource,
-    indices: IntArray,
-    known: KnownClips,
-    number: int,
-    progress: Progress,
-) -> IntArray:
-    """The clips with the smallest margins of means of their tokens, ascending indices.
-
-    It takes the means of a few groups for a clip's tokens. This is an approximation, but needs few
-    products per clip instead of one per token.
-
-    Args:
-        model: A model of cached tokens.
-        source: Reads the tokens.
-        indices: The clips.
-        known: Recognises validation clips of the model, which are left out.
-        number: How many of them.
-        progress: Advanced for each clip.
-    """
-    means, found = _Means(source, known), []
-    for some in cut(indices, PART):
-        scores = score_clips(model.method, means, some, model.device, progress)
-        found.append(margins(scores["audio_visual"], multi_label=model.method.setup.multi_label))
-        _release(source)
-    order = np.argsort(np.concatenate(found), kind="stable")
-    others = np.isin(indices[order], np.concatenate(means.others))
-    return np.sort(indices[order[others][:number]])
-
-
 def scored_clips(
     model: Model,
     source: ArraySource,
@@ -252,7 +170,7 @@ def scored_clips(
         audio, visual = (values.to(model.device) for values in source.read(some))
         read = read_inputs(model, audio, visual, clips, features=True, tokens=True)
         yield _without_validation(known, Scored.of(model, some, read, clips), read)
-        _release(source)
+        release(source)
         progress.advance(len(some))
 
 
@@ -266,7 +184,7 @@ def _without_validation(
     return scored.take(rows[~known.validation(audio, visual)])
 
 
-def _release(source: ArraySource) -> None:
+def release(source: ArraySource) -> None:
     """Keep resident memory at the size of a part, not of the store."""
     if source.release is not None:
         source.release()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,23 +20,20 @@ from cign.data.formats import existing
 from cign.data.formats.detect import detect_format
 from cign.data.formats.unlabelled import read_unlabelled
 from cign.errors import InputError
+from cign.inference.engines import Engine, Here, engine_of
 from cign.inference.inputs import NoFile, media_below
 from cign.inference.sources import ClipsToLabel
 from cign.labelling.design import choose, whitened
 from cign.labelling.known import KnownClips
-from cign.labelling.pool import (
-    Scored,
-    least_certain,
-    least_certain_by_means,
-    scored_clips,
-    scored_files,
-    scores_tokens,
-)
+from cign.labelling.pool import Scored, least_certain, scored_files
+from cign.labelling.pool_parts import Passes, scores_tokens
 from cign.labelling.proposals import Proposal, Proposals
 from cign.methods import METHODS
 from cign.methods.capabilities import SumsOverClips, stores_sums, sums_over_clips
 from cign.saved_model.model import Model
 from cign.updating.new_clips import Source, num_clips, unprepared
+from cign.updating.several_stores import listed, open_stores
+from cign.utils.cluster import check_engine
 from cign.utils.file_text import escape_name
 from cign.utils.progress import Progress, Silent
 from cign.vocabulary import UNIMODAL
@@ -50,22 +48,25 @@ FIRST_PASS, FIRST_SHARE = 10_000, 0.25
 
 def propose(
     model: Model,
-    clips: Source,
+    clips: Source | Sequence[Source],
     backbone: Callable[[], Backbone | None],
     *,
     number: int,
     first_pass: int | None = None,
     format: str | None = None,
     media: Sequence[Path] = (),
+    engine: str = "local",
+    num_workers: int | None = None,
     progress: Progress | None = None,
 ) -> Proposals:
     """Propose unlabelled clips whose labels would help a model the most.
 
     Args:
         model: A model of a method that stores sums over clips.
-        clips: A folder of media files in any layout, a table or other list, or a prepared store;
-            labels are ignored. Of a list and a store only the clips of split train are used. Clips
-            that the model learned and its validation clips are left out.
+        clips: A folder of media files in any layout, a table or other list, or a prepared store, or
+            several of them, which are taken for one; labels are ignored. Of a list and a store only
+            the clips of split train are used. Clips that the model learned and its validation clips
+            are left out.
         backbone: Returns the model's backbone, None if the model contains its encoders; called
             only if clips must be decoded.
         number: How many clips, at least 1.
@@ -74,6 +75,8 @@ def propose(
             takes a quarter of them, at least 10,000.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
+        engine: ``local``, or ``ray`` for stores whose clips are scored on a cluster.
+        num_workers: Maximum number of concurrent calls on the cluster.
         progress: Receives the progress of clips.
 
     Returns:
@@ -89,17 +92,24 @@ def propose(
         if value is not None and value < least:
             raise InputError("bad-value", f"{name} is {value}: give {least} or more")
     progress = progress or Silent()
-    path = unprepared(clips)
+    sources = listed(clips)
+    if num_workers is not None and engine == "local":
+        raise InputError(
+            "conflicting-options", "--workers is the number of calls of --engine ray: leave it out"
+        )
+    check_engine(engine, num_workers)
+    path = unprepared(sources[0]) if len(sources) == 1 and engine == "local" else None
     if path is None:
+        stores = open_stores(sources, engine)
         if format is not None or media:
             raise InputError(
                 "conflicting-options",
-                f"{clips} is a prepared store: leave out --format and --media",
+                f"{sources[0]} is a prepared store: leave out --format and --media",
             )
-        found = ClipsToLabel.open(model, clips)
-        return propose_of_store(
-            model, found, number=number, first_pass=first_pass, progress=progress
-        )
+        with engine_of(engine, model, num_workers) as on:
+            found = ClipsToLabel.open(model, *stores, check=not on.is_remote)
+            how: dict[str, Any] = {"number": number, "first_pass": first_pass, "engine": on}
+            return propose_of_store(model, found, progress=progress, **how)
     items = listed_clips(path, format, media)
     return _of_files(model, sums, items, path, backbone, number, progress)
 
@@ -128,10 +138,12 @@ def propose_of_store(
     number: int,
     first_pass: int | None,
     progress: Progress,
+    engine: Engine | None = None,
 ) -> Proposals:
-    """Propose clips of a store, see `propose`; all of them, or only those that ``found`` names."""
+    """Propose clips of stores, see `propose`; all of them, or only those that ``found`` names."""
     sums, indices, notes = checked_sums(model), found.indices, list[str]()
     known = KnownClips.of(model)
+    passes = Passes(engine=engine or Here(model), found=found, known=known, progress=progress)
     if len(found.clips) > len(indices):
         notes.append(_other_splits(len(found.clips) - len(indices)))
     _refuse_none(len(indices), found.where)
@@ -143,15 +155,12 @@ def propose_of_store(
         first_pass = max(FIRST_PASS, round(FIRST_SHARE * len(indices)))
     if 0 < first_pass < len(indices) and scores_tokens(model):
         most = max(first_pass, CANDIDATES * number)
-        progress.start("mean tokens", len(indices))
-        scored = least_certain_by_means(model, found.source, indices, known, most, progress)
+        scored = passes.least_certain_by_means(indices, most)
         notes.append(
             f"first pass: of {len(indices):,} clips, the tokens of the {len(scored):,} whose mean "
             "tokens are least certain were scored"
         )
-    progress.start("scoring", len(scored))
-    batches = scored_clips(model, found.source, scored, known, progress)
-    results = least_certain(batches, CANDIDATES * number)
+    results = passes.least_certain(scored, CANDIDATES * number)
     progress.stop()
     num_others = num_given - known.num_found.total()
     if results is None:

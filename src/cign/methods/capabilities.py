@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from cign.methods.base import Batch, Method
-from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, SumsOfViews
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, Scoring, SumsOfViews
 from cign.vocabulary import UNIMODAL
 
 
@@ -83,11 +83,15 @@ class LeavesOut(Protocol):
     class_clips: Tensor
     """Number of learned clips of each class, shape [C]."""
 
-    def predict_left_out(self, clips: ClipsToLeaveOut) -> LeftOutPredictions:
+    def predict_left_out(
+        self, clips: ClipsToLeaveOut, score: Scoring | None = None
+    ) -> LeftOutPredictions:
         """Predict learned clips by the solutions without their sources.
 
         Args:
             clips: The clips.
+            score: Scores pieces of the clips in the caller's way, for example on a cluster; None
+                leaves it to the method.
         """
 
 

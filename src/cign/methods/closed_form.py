@@ -24,7 +24,7 @@ from cign.methods.clip_records import ClipRecords
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.closed_form_output import output_from_scores
 from cign.methods.leave_one_out import add_losses, clips_to_score, recorded
-from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions
+from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, Scoring
 from cign.methods.loo_estimate import predictions_left_out
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.one_pass import OnePass
@@ -192,9 +192,11 @@ class ClosedForm(WithBackground, OnePass):
 
     before_scoring = solve
 
-    def predict_left_out(self, clips: ClipsToLeaveOut) -> LeftOutPredictions:
+    def predict_left_out(
+        self, clips: ClipsToLeaveOut, score: Scoring | None = None
+    ) -> LeftOutPredictions:
         """Predict clips that were learned by the solutions without their sources."""
-        return predictions_left_out(self, clips)
+        return predictions_left_out(self, clips, score)
 
     def remove_class(self, index: int) -> None:
         """Remove the columns of a class; its clips stay in the Gram matrices.

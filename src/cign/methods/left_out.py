@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from cign.methods.clip_records import ClipRecords
 from cign.methods.closed_form_options import ClosedFormOptions
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.output import ByModality
+from cign.networks.leave_out import LeftOut
 
 
 @runtime_checkable
@@ -74,6 +75,64 @@ class ClipsToLeaveOut:
         """Whether any two clips share a source."""
         named = [source for of_clip in self.sources for source in set(of_clip)]
         return len(set(named)) < len(named)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Clips that are scored together.
+
+    Attributes:
+        shared: Positions of clips that all sets leave out.
+        sets: What to score and what to leave out, as positions of clips.
+    """
+
+    shared: tuple[int, ...]
+    sets: tuple[LeftOut, ...]
+
+    @property
+    def clips(self) -> list[int]:
+        """Positions of all clips that it names, ascending."""
+        named = {i for one in self.sets for i in (*one.scored, *one.clips)}
+        return sorted(named.union(self.shared))
+
+    def among(self, clips: Sequence[int]) -> Piece:
+        """The same with positions among some clips.
+
+        Args:
+            clips: Positions of clips, with all of `clips`.
+        """
+        place = {clip: row for row, clip in enumerate(clips)}
+
+        def moved(some: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(place[i] for i in some)
+
+        sets = (
+            replace(one, scored=moved(one.scored), without=moved(one.without)) for one in self.sets
+        )
+        return Piece(shared=moved(self.shared), sets=tuple(sets))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredPiece:
+    """Results of a piece.
+
+    Attributes:
+        rows: Position of each scored clip, b in all.
+        scores: Scores by ``audio`` and ``visual``, shape [b, C].
+        targets: The most likely labels, bool, shape [b, C].
+        counts: Clips of each class without the clip's sources, shape [b, C].
+        sums: Sum over these clips of pooled features and labels by modality, shape [W, C].
+    """
+
+    rows: Sequence[int]
+    scores: ByModality
+    targets: Tensor
+    counts: Tensor
+    sums: ByModality
+
+
+Scoring = Callable[[Sequence[Piece]], Iterable[ScoredPiece]]
+"""Scores pieces, in any order."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -199,14 +199,22 @@ def bytes_per_clip(regime: str, backbone: str, store: Store) -> int:
     return 3 * spec.num_frames * spec.frame_px**2 + 2 * spec.num_samples
 
 
-def token_source(store: Store, backbone: str) -> tuple[ArraySource, TokenShape]:
+def token_source(
+    store: Store, backbone: str, *, check: bool = True
+) -> tuple[ArraySource, TokenShape]:
     """Cached tokens of a store, and their shape.
+
+    Args:
+        store: The store.
+        backbone: Backbone of the tokens.
+        check: Whether to read all of them, to compare them with their checksums.
 
     Raises:
         InputError: If there are none, or they were changed.
     """
     cache = store.tokens(backbone)
-    check_tokens(store, backbone)
+    if check:
+        check_tokens(store, backbone)
     info = cache.info
     shape = TokenShape(
         audio_dim=info["audio_dim"],

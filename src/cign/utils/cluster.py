@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
-from cign.errors import InputError, RunError, one_of
+from cign.errors import CignError, InputError, RunError, one_of
 
 ENGINES = ("local", "ray")
 # Retries of a call whose machine or process died.
@@ -86,25 +86,33 @@ def num_cpus(ray: Any) -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
+def most_cpus(ray: Any) -> int:
+    """Number of CPUs of the machine that has the most, which limits those of a single call."""
+    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return max(1, int(max((one.get("CPU", 1) for one in alive), default=1)))
+
+
 def call_all(
     ray: Any,
     function: Callable[..., Any],
-    calls: Sequence[tuple[Any, ...]],
+    calls: Iterable[tuple[Any, ...]],
     *,
     limit: int,
     cpus: int = 1,
     moved: Report | None = None,
+    common: Any = None,
 ) -> Iterator[tuple[int, str, Any]]:
     """Call a function on the cluster, once for each tuple of arguments.
 
     Args:
         ray: The connection.
         function: A function that every machine can import.
-        calls: Arguments of each call.
+        calls: Arguments of each call; at most ``limit`` are taken ahead of their results.
         limit: Maximum number of concurrent calls.
         cpus: CPUs per call.
         moved: Receives the progress about twice a second. The function then gets as its last
             argument a function to report with.
+        common: First argument of all calls, sent to each machine once; None for calls without.
 
     Yields:
         Index of each call, name of the machine and result, in order of completion. Closing the
@@ -116,12 +124,14 @@ def call_all(
     board = None if moved is None else ray.remote(num_cpus=0)(_Board).remote()
     remote = ray.remote(num_cpus=cpus, max_retries=NUM_RETRIES)(_call)
     remote = remote.options(name=function.__name__)
-    waiting, pending = deque(enumerate(calls)), dict[Any, int]()
+    first = () if common is None else (ray.put(common),)
+    waiting, pending = enumerate(calls), dict[Any, int]()
     try:
-        while waiting or pending:
-            while waiting and len(pending) < limit:
-                number, arguments = waiting.popleft()
-                pending[remote.remote(function, arguments, board)] = number
+        while True:
+            for number, arguments in islice(waiting, limit - len(pending)):
+                pending[remote.remote(function, arguments, board, *first)] = number
+            if not pending:
+                return
             ready, _ = ray.wait(list(pending), num_returns=1, timeout=0.5)
             if moved is not None and board is not None:
                 for event in ray.get(board.take.remote()):
@@ -149,11 +159,13 @@ class _Board:
         return events
 
 
-def _call(function: Callable[..., Any], arguments: tuple[Any, ...], board: Any) -> tuple[str, Any]:
+def _call(
+    function: Callable[..., Any], arguments: tuple[Any, ...], board: Any, *first: Any
+) -> tuple[str, Any]:
     """Call a function on this machine; returns the name of the machine and the result."""
     if board is not None:
         arguments = (*arguments, lambda *event: board.put.remote(*event))
-    return platform.node(), function(*arguments)
+    return platform.node(), function(*first, *arguments)
 
 
 def _result(ray: Any, reference: Any) -> Any:
@@ -161,8 +173,9 @@ def _result(ray: Any, reference: Any) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, RunError):
-            raise RunError(cause.code, " ".join(str(cause).split())) from None
+        if isinstance(cause, CignError):
+            kind = InputError if isinstance(cause, InputError) else RunError
+            raise kind(cause.code, " ".join(str(cause).split())) from None
         text = " ".join(f"{type(cause).__name__}: {cause}".split())
         raise RunError("process-failed", text) from None
     except ray.exceptions.RayError as error:

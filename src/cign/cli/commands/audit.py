@@ -11,8 +11,10 @@ from typing import Any
 from cign.cli.arguments import (
     CommandParser,
     add_device,
+    add_engine,
     add_model,
     add_reading,
+    check_execution,
     device_of,
     path,
     reading_of,
@@ -31,7 +33,7 @@ _SUGGESTED = {"replace": "{}", "remove": "remove it", "add": "and {}"}
 def add_options(parser: CommandParser) -> None:
     """Declare the arguments."""
     add_model(parser)
-    add_learned_clips(parser)
+    add_learned_clips(parser, nargs="+")
     parser.add_argument(
         "--most", metavar="N", type=whole(1), default=20, help="labels in the table (default: 20)"
     )
@@ -43,6 +45,7 @@ def add_options(parser: CommandParser) -> None:
         "page with frames and audio, on which labels can be corrected",
     )
     add_device(parser)
+    add_engine(parser)
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
@@ -53,8 +56,9 @@ def add_learned_clips(parser: CommandParser, *, nargs: str | None = None) -> Non
         metavar="CLIPS",
         type=path,
         nargs=nargs,
-        help="the clips that the model learned: a prepared store, or the folder or table that is "
-        "decoded again",
+        help="the clips that the model learned: a prepared store"
+        + (", several of them" if nargs == "+" else "")
+        + ", or the folder or table that is decoded again",
     )
     add_reading(parser)
 
@@ -65,6 +69,7 @@ def run(options: Any) -> None:
         from cign.labelling.audit_files import check_audit_out
 
         check_audit_out(options.out)
+    check_execution(options)
     refuse_missing(options.model)
     from cign.learner import Learner
 
@@ -72,6 +77,7 @@ def run(options: Any) -> None:
     audit = learner.audit(
         options.clips,
         out=options.out,
+        engine=options.engine,
         **reading_of(options),
     )
     if options.json:

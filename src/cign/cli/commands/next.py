@@ -10,8 +10,10 @@ from typing import Any
 from cign.cli.arguments import (
     CommandParser,
     add_device,
+    add_engine,
     add_media,
     add_model,
+    check_execution,
     device_of,
     path,
     paths,
@@ -32,8 +34,10 @@ def add_options(parser: CommandParser) -> None:
         "clips",
         metavar="CLIPS",
         type=path,
-        help="folder of media files in any layout, list of clips, or a prepared store; labels are "
-        "ignored, of splits only train is used, and clips that the model learned are left out",
+        nargs="+",
+        help="folder of media files in any layout, list of clips, prepared store, or several stores"
+        "; labels are ignored, of splits only train is used, and clips that the model learned are "
+        "left out",
     )
     parser.add_argument(
         "--number", metavar="N", type=whole(1), required=True, help="clips to propose"
@@ -47,6 +51,13 @@ def add_options(parser: CommandParser) -> None:
         help="write a .csv list of the clips; fill in its labels, and `cign add` it",
     )
     add_device(parser)
+    add_engine(parser)
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole(1),
+        help="with --engine ray: calls at a time (default: as many as its processors take)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
 
 
@@ -56,6 +67,7 @@ def run(options: Any) -> None:
 
     if options.out is not None:
         check_list(options.out)
+    check_execution(options)
     refuse_missing(options.model)
     from cign.learner import Learner  # slow import: only after the model was found
 
@@ -65,6 +77,8 @@ def run(options: Any) -> None:
         number=options.number,
         format=options.format,
         media=paths(options.media),
+        engine=options.engine,
+        num_workers=options.workers,
         progress=make_progress(),
     )
     if options.json:

@@ -1,0 +1,106 @@
+"""Several stores that are taken for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cign.data.media.decode import MediaSpec
+from cign.data.store import Store
+from cign.data.tasks import IntArray
+from cign.errors import InputError
+from cign.updating.new_clips import Source, unprepared
+
+
+def listed(sources: Source | Sequence[Source]) -> list[Source]:
+    """One source or several as a list."""
+    if isinstance(sources, (Store, Path, str)):
+        return [sources]
+    return list(sources)
+
+
+def open_stores(sources: Sequence[Source], engine: str = "local") -> list[Store]:
+    """Open prepared stores that are taken for one, or whose clips a cluster reads.
+
+    Args:
+        sources: The stores, at least one.
+        engine: What computes; see `cign.utils.cluster.ENGINES`.
+
+    Raises:
+        InputError: If there is none, one is not prepared, or one is named twice.
+    """
+    for source in sources:
+        path = unprepared(source)
+        if path is not None:
+            what = "--engine ray takes" if engine == "ray" else "several sources must be"
+            raise InputError(
+                "wrong-format",
+                f"{path} is not a prepared store, but {what} stores: make one by `cign prepare "
+                f"{path} STORE`",
+            )
+    stores = [one if isinstance(one, Store) else Store.open(Path(one)) for one in sources]
+    places = [store.folder.resolve() for store in stores]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        raise InputError("conflicting-options", f"store {twice} is named twice: name it once")
+    if not stores:
+        raise InputError("missing-option", "no clips are given: name at least one source")
+    return stores
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedMedia:
+    """Frames and audio of the learned clips, in their order.
+
+    Attributes:
+        spec: How they were decoded.
+        frames: Middle frame of some clips, uint8 RGB [B, S, S, 3].
+        audio: Audio of some clips, int16 [B, L].
+        has_audio: Whether each clip has an audio track, shape [n].
+        has_visual: Whether each clip has a video track, shape [n].
+    """
+
+    spec: MediaSpec
+    frames: Callable[[IntArray], NDArray[np.uint8]]
+    audio: Callable[[IntArray], NDArray[np.int16]]
+    has_audio: NDArray[np.bool_]
+    has_visual: NDArray[np.bool_]
+
+
+def media_of(stores: Sequence[Store], indices: IntArray) -> LearnedMedia | None:
+    """Frames and audio of clips of stores.
+
+    Args:
+        stores: The stores.
+        indices: The clips, counted through all stores, shape [n].
+
+    Returns:
+        None for stores of features, and where the stores hold different media.
+    """
+    spec = stores[0].spec
+    if spec is None or any(store.spec != spec for store in stores):
+        return None
+    begins = np.cumsum([0, *(store.num_clips for store in stores)])
+    middle = spec.num_frames // 2
+
+    def of_each(read: Callable[[Store, IntArray], Any], some: IntArray) -> NDArray[Any]:
+        numbers = np.searchsorted(begins, indices[some], side="right") - 1
+        return np.concatenate(
+            [
+                read(stores[number], np.array([index - begins[number]]))
+                for number, index in zip(numbers, indices[some], strict=True)
+            ]
+        )
+
+    return LearnedMedia(
+        spec=spec,
+        frames=lambda some: of_each(lambda store, i: store.frames(i)[:, middle], some),
+        audio=lambda some: of_each(lambda store, i: store.audio(i), some),
+        has_audio=np.concatenate([store.audio_ok for store in stores])[indices],
+        has_visual=np.concatenate([store.visual_ok for store in stores])[indices],
+    )
