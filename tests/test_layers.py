@@ -29,7 +29,6 @@ LAYERS = (
     ("trained",),
     ("learner",),
     ("bench", "sklearn", "tuning"),
-    ("bench", "sklearn"),
     ("integrations",),
     ("app",),
     ("cli",),
