@@ -42,6 +42,7 @@ Code = Literal[
     "plugin-contract",
     "plugin-import",
     "process-failed",
+    "stream-failed",
     # Numbers
     "diverged",
     "export-differs",

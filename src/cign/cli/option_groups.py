@@ -33,6 +33,10 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "resuming and branching": ("--resume", "--branch-from", "--keep-tasks"),
     "prediction": (
         *("--number", "--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),
+        *("--segments",),
+    ),
+    "live input": (
+        *("--follow", "--state", "--settle", "--reconnect", "--timeout", "--stream-option"),
     ),
     "changes to the model": (
         *(
