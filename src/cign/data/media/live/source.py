@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import av
+
 from cign.data.media.addresses import Address
-from cign.data.media.container import MediaError
+from cign.data.media.container import MediaError, reason
 from cign.data.media.decode import MediaSpec
 from cign.data.media.live.assembler import Window, WindowAssembler
 from cign.data.media.live.clock import LiveClock
@@ -19,7 +21,6 @@ from cign.data.media.live.growing import GrowingFile
 from cign.data.media.live.opening import (
     Connection,
     StreamError,
-    explain,
     open_device,
     open_growing,
     open_url,
@@ -28,7 +29,8 @@ from cign.data.media.live.session import Session
 from cign.data.media.live.waiting import Item, Waiting
 from cign.utils.terminal import duration
 
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+# Waits between attempts grow from half a second.
+_FIRST_WAIT_S, _GROWTH, _LONGEST_WAIT_S = 0.5, 1.5, 30.0
 # A source that gains more than this on time within so long is not sent at the speed of time. HLS
 # and servers with a buffer begin so.
 _AHEAD_S = 3.0
@@ -135,7 +137,7 @@ class LiveSource:
             if not self._may_retry(error, lost_s):
                 return error
             self._waiting.stopped.wait(wait_s)
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+            wait_s = min(_GROWTH * wait_s, _LONGEST_WAIT_S)
         return None
 
     def _is_over(self, session: Session, error: StreamError | None) -> bool:
@@ -257,9 +259,9 @@ class LiveSource:
             return None
         if isinstance(session.error, StreamError):
             return session.error
-        if isinstance(self._place, Path):
-            return StreamError(f"reading failed: {session.error}")
-        return explain(session.error, self._place, self._how.timeout_s)
+        if isinstance(session.error, av.error.ExitError):
+            return StreamError(f"no data for {self._how.timeout_s:g} s")
+        return StreamError(f"the connection broke off ({reason(session.error)})")
 
     def _remember(self, session: Session) -> None:
         if self._begun_s is None:
