@@ -7,9 +7,9 @@
 
 writes ``benchmarks/results/live.md``. Test clips are joined to an MPEG-TS: a clip that is played
 three times is an event of nine seconds. A server on this machine sends it at the speed of time and
-cuts the connection twice for four seconds. Latencies are measured twice: by `cign predict`, and from
-outside, from the time at which the server sends the last sample of a window to the time at which the
-line about it is read.
+cuts the connection twice for four seconds. Latencies are measured twice: by `cign predict`, and
+from outside, from the time at which the server sends the last sample of a window to the time at
+which the line about it is read.
 """
 
 from __future__ import annotations
@@ -176,9 +176,9 @@ def page(arguments: argparse.Namespace, found: dict[str, Any], load: str) -> str
         f"\n\nA stream of {arguments.seconds:g} s with a known timeline, sent at the speed of time "
         "over HTTP on this machine and cut twice for four seconds, read by `cign predict --jsonl "
         f"--every {arguments.every:g} --follow` with one thread. An event is a test clip of 3 s, "
-        "played three times; it is found if segments of its class (`Merger`, default rules) cover at "
-        "least half of it. Latency: median / 95 %, in seconds, from the last sample of a window to "
-        "its answer; the time from outside begins when the server sends that sample and ends when "
+        "played three times; it is found if segments of its class (`Merger`, default rules) cover "
+        "at least half of it. Latency: median / 95 %, in seconds, from the last sample of a window "
+        "to its answer; the time from outside begins when the server sends it and ends when "
         f"the line is read.\n\n{load}\n\n| | |\n| --- | --- |\n{rows}\n"
     )
 

@@ -6,7 +6,10 @@ itself, so that what it says about sending times does not depend on the software
 
 from __future__ import annotations
 
+import os
+import socket
 import socketserver
+import struct
 import subprocess
 import threading
 import time
@@ -121,6 +124,7 @@ class LiveServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: LiveServer
+    protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         server, schedule = self.server, self.server.schedule
@@ -129,21 +133,31 @@ class _Handler(BaseHTTPRequestHandler):
             server.num_refused += 1
             self.send_error(503)
             return
+        is_first = server.num_connections == 0
         server.num_connections += 1
         self.send_response(200)
         self.send_header("Content-Type", "video/mp2t")
+        # Only so can a client tell the end of a stream from a lost connection.
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         until_s = min((low for low, _ in server.outages if low > now_s), default=float("inf"))
-        sent = schedule.sent_up_to(now_s)
+        sent = 0 if is_first else schedule.sent_up_to(now_s)
         while sent < len(schedule.data):
             now_s = server.now_s()
             if now_s >= until_s:
-                return  # the connection is closed without a sign
+                self._reset()
+                return
             upto = schedule.sent_up_to(now_s)
             if upto > sent:
-                self.wfile.write(schedule.data[sent:upto])
+                self.wfile.write(b"%x\r\n%b\r\n" % (upto - sent, schedule.data[sent:upto]))
                 sent = upto
             time.sleep(0.01)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _reset(self) -> None:
+        """Cut the connection with a reset, as a router that restarts does."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(self.connection.detach())
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

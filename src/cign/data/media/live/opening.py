@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from cign.data.media.addresses import Address, Device
+from cign.data.media.addresses import DEVICE_FORMATS, Address, Device
 from cign.data.media.container import MediaError, pick_track, reason
 
 # No `file`: a playlist on a server must not open files of this machine.
@@ -108,8 +108,8 @@ def open_url(address: Address, options: Mapping[str, str], timeout_s: float) -> 
 
 def open_device(device: Device, options: Mapping[str, str], timeout_s: float) -> Connection:
     """Open a capture device; arguments and errors as for `open_url`."""
-    if device.format not in av.formats_available:
-        here = sorted(set(_here()))
+    here = [name for name in DEVICE_FORMATS if name in _formats()]
+    if device.format not in here:
         raise StreamError(
             f"this build of FFmpeg has no input devices of format {device.format!r}; it has "
             f"{', '.join(here)}",
@@ -133,10 +133,9 @@ def open_device(device: Device, options: Mapping[str, str], timeout_s: float) ->
     return Connection(container)
 
 
-def _here() -> list[str]:
-    from cign.data.media.addresses import DEVICE_FORMATS
-
-    return [name for name in DEVICE_FORMATS if name in av.formats_available]
+def _formats() -> set[str]:
+    """Names of all formats; some have several."""
+    return {name for names in av.formats_available for name in names.split(",")}
 
 
 def _others(device: Device) -> str:

@@ -19,6 +19,11 @@ from cign.data.media.spans import is_unstamped
 # A track whose packets fail for this long has another format than when it was opened.
 _FAILING_S = 2.0
 _LEAST_PACKETS = 10
+# Codecs whose frames refer to others, by the names of their decoders. Raw frames of devices need
+# not be marked as key frames.
+_PREDICTED = frozenset(
+    {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vp8", "vp9", "av1", "dav1d"}
+)
 _BY_ARRIVAL = frozenset({"mpjpeg", "mjpeg"})
 
 Emit = Callable[[Window], None]
@@ -149,7 +154,7 @@ class _Track:
         self._may_hold_nan = kind == "audio" and holds_floats(track.codec_context)
         self._step_s = 1 / float(track.guessed_rate or 25) if kind == "video" else 0.0
         # A decoder that starts between key frames may return frames without their reference.
-        self._waits_for_key = kind == "video"
+        self._waits_for_key = track.codec_context.name.removeprefix("lib") in _PREDICTED
         self._next_s: float | None = None
         self.packet_end_s: float | None = None
         self._outcomes: deque[tuple[float, bool, int | None]] = deque()

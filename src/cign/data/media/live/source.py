@@ -113,7 +113,7 @@ class LiveSource:
     def _run(self) -> MediaError | None:
         """Read until the end; return the error that ended it, if any."""
         lost_s: float | None = None  # since when nothing was received
-        wait_s = _FIRST_WAIT_S
+        wait_s, had_ended = _FIRST_WAIT_S, False
         while not self._waiting.stopped.is_set():
             error: StreamError | None = None
             num_windows = 0
@@ -132,10 +132,10 @@ class LiveSource:
                 if not self._how.follow and (raised.is_final or self._begun_s is None):
                     return raised
             if num_windows or lost_s is None:
-                lost_s, wait_s = time.monotonic(), _FIRST_WAIT_S
+                lost_s, wait_s, had_ended = time.monotonic(), _FIRST_WAIT_S, error is None
                 self._note(f"{'it ended' if error is None else error.detail}; trying again")
-            if not self._may_retry(error, lost_s):
-                return error
+            if not self._may_retry(had_ended, lost_s):
+                return None if had_ended else error
             self._waiting.stopped.wait(wait_s)
             wait_s = min(_GROWTH * wait_s, _LONGEST_WAIT_S)
         return None
@@ -152,12 +152,12 @@ class LiveSource:
             session.finish()
         return is_over
 
-    def _may_retry(self, error: StreamError | None, lost_s: float) -> bool:
+    def _may_retry(self, had_ended: bool, lost_s: float) -> bool:
         if self._how.follow:
             return True
         limit_s = self._how.reconnect_s
         if limit_s is None:
-            limit_s = 30.0 if error is not None else 0.0
+            limit_s = 0.0 if had_ended else 30.0
         return time.monotonic() - lost_s < limit_s
 
     def _open(self) -> list[Connection]:
