@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ class Clock:
 
     def __init__(self, folder, done=None, settle_s=2.0):
         self.remarks = []
-        self.done = done or PredictedFiles(None)
+        self.done = PredictedFiles(None) if done is None else done
         self.watcher = FolderWatcher(
             [folder],
             self.done,
@@ -39,7 +40,7 @@ class Clock:
             for name in self.watcher.scan(time_s):
                 found.append(name)
                 self.watcher.finished(name)
-        return [os.path.basename(name) for name in found]
+        return [Path(name).name for name in found]
 
 
 def test_a_file_is_predicted_once_when_it_stops_growing(folder):
@@ -137,8 +138,8 @@ def test_state_files_that_cannot_be_used(folder, tmp_path):
         with input_error("wrong-format", "delete it"), PredictedFiles(state, [folder]):
             pass
         assert state.read_bytes() == content
-    with input_error("bad-output", "name another"), PredictedFiles(folder / "a.wav" / "b"):
-        (folder / "a.wav").write_bytes(b"")
+    (folder / "a.wav").write_bytes(b"")
+    with input_error("bad-output", "name another"):
         PredictedFiles(folder / "a.wav" / "b")
 
 

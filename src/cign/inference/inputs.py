@@ -70,7 +70,7 @@ def as_inputs(given: Any) -> Iterator[Input]:
 def _expanded(given: Iterable[Any]) -> Iterator[Input]:
     for one in given:
         _check(one)
-        if isinstance(one, (ArrayClip, NoFile, Pause)):
+        if isinstance(one, (Address, ArrayClip, NoFile, Pause)):
             yield one
         elif is_address(one):
             yield _remote(os.fspath(one))
@@ -102,7 +102,7 @@ def _is_folder(name: str | os.PathLike[str]) -> bool:
 
 
 def _check(one: Any) -> None:
-    if not isinstance(one, (str, os.PathLike, ArrayClip, NoFile, Pause)):
+    if not isinstance(one, (str, os.PathLike, Address, ArrayClip, NoFile, Pause)):
         raise _wrong(one)
 
 

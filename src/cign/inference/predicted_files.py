@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -42,7 +41,7 @@ class PredictedFiles:
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = path.with_name(path.name + ".lock").open("w")
+            self._lock = path.with_name(f".{path.name}.lock").open("w")
         except OSError as error:
             raise InputError(
                 "bad-output", f"--state {path} cannot be written: {error.strerror}; name another"
@@ -54,9 +53,13 @@ class PredictedFiles:
             raise InputError(
                 "busy", f"--state {path} is in use by another process: give it a file of its own"
             ) from None
-        self._load(path)
-        self._write(path, [folder for folder in map(Path.absolute, folders) if folder.is_dir()])
-        self._file = path.open("a", encoding="utf-8")
+        try:
+            self._load(path)
+            self._write(path, [folder for folder in map(Path.absolute, folders) if folder.is_dir()])
+            self._file = path.open("a", encoding="utf-8")
+        except BaseException:
+            self._lock.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -69,8 +72,6 @@ class PredictedFiles:
     ) -> None:
         if self._file is not None:
             self._file.close()
-            with contextlib.suppress(OSError):
-                Path(self._lock.name).unlink()
             self._lock.close()
 
     def __len__(self) -> int:
