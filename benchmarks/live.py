@@ -15,8 +15,10 @@ which the line about it is read.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -106,10 +108,22 @@ def watch(model: Path, server: LiveServer, seconds: float, *options: str) -> Wat
                 found.memory_kb.append((server.now_s(), 4 * pages))
             time.sleep(0.5)
         if child.poll() is None:
-            child.send_signal(2)
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(10)
+            child.terminate()  # a process in the background ignores Ctrl-C
         found.remarks = child.stderr.read()
         reader.join()
     return found
+
+
+def predict_file(model: Path, file: Path, every_s: float) -> list[dict[str, Any]]:
+    """The windows of the finished file."""
+    command = [sys.executable, "-m", "cign", "predict", str(model), str(file), "--jsonl"]
+    made = subprocess.run(
+        [*command, "--every", str(every_s)], check=True, capture_output=True, text=True
+    )
+    return [json.loads(line) for line in made.stdout.splitlines()]
 
 
 def ends_of(path: Path) -> list[tuple[float, int]]:
@@ -205,7 +219,14 @@ def main() -> None:
     print(watched.remarks, file=sys.stderr)
     rows = [row for row in watched.rows if row["error"] is None]
     window_s = rows[0]["end_s"] - rows[0]["start_s"]
-    segments = segments_of(rows, SegmentRules(least_s=window_s / 2, bridge_s=window_s / 2))
+    write_text(arguments.work / "rows.json", json.dumps(watched.rows))
+    rules = SegmentRules(least_s=window_s / 2, bridge_s=window_s / 2)
+    segments = segments_of(rows, rules)
+    file_rows = predict_file(arguments.model, stream, arguments.every)
+    of_file = segments_of(file_rows, rules)
+    labels = {row["start_s"]: row["label"] for row in file_rows}
+    shared = [row for row in rows if row["start_s"] in labels]
+    same = sum(row["label"] == labels[row["start_s"]] for row in shared)
     assert server.begun_s is not None
     outside = outside_latencies_s(rows, stream, server.schedule, server.begun_s, server.speed)
     inside = [row["latency_s"] for row in rows if row["is_paced"]]
@@ -225,6 +246,9 @@ def main() -> None:
     right = sum(row["label"] == event.label for row, event in centred)
     found = {
         "events found": f"{len(events) - len(missed)} of {len(events)}",
+        "events found in the finished file": f"{sum(is_found(e, of_file) for e in events)} of "
+        f"{len(events)}",
+        "windows with the same label as in the finished file": f"{same} of {len(shared)}",
         "windows whose label is that of the event at their centre": f"{right} of {len(centred)}",
         "windows dropped": sum(row["num_dropped"] for row in rows),
         "connections, refused attempts": f"{server.num_connections}, {server.num_refused}",
