@@ -1,5 +1,7 @@
 """Windows of live sources: those of the same content as a file, whatever happens on the way."""
 
+import functools
+import http.server
 import shutil
 import threading
 import time
@@ -10,7 +12,7 @@ import pytest
 from cign.data.media.decode import MediaSpec
 from cign.data.media.windows import decode_windows
 
-from .sources import SPEC, Rtsp, notes, read, windows
+from .sources import SPEC, Rtsp, ffmpeg, notes, read, windows
 
 
 def check_same(live, file, *, num_last=0):
@@ -137,8 +139,6 @@ def test_devices_alone_and_together(name, kinds):
 
 def test_a_track_that_stops_is_missing(media, tmp_path):
     """The video goes on after the audio has ended."""
-    from .sources import ffmpeg
-
     shutil.copy(media / "video.ts", tmp_path / "video.ts")
     shutil.copy(media / "audio.ts", tmp_path / "audio.ts")
     ffmpeg(tmp_path, "-i video.ts -t 1.5 -i audio.ts -c copy -f mpegts short.ts")
@@ -146,3 +146,20 @@ def test_a_track_that_stops_is_missing(media, tmp_path):
     assert all(one.has_visual for one in found)
     assert [one.has_audio for one in found if one.start_s < 1] == [True, True]
     assert not any(one.has_audio for one in found if one.start_s >= 2)
+
+
+def test_hls_is_read_without_drops(media, tmp_path):
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    ffmpeg(tmp_path, f"-i {media / 'one.ts'} -c copy -hls_time 1 -hls_list_size 0 list.m3u8")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        items = read(f"http://127.0.0.1:{server.server_address[1]}/list.m3u8")
+        server.shutdown()
+    assert items[-1].error is None
+    check_same(windows(items), list(decode_windows(media / "one.ts", SPEC, 0.5)), num_last=2)
+    assert not any(one.is_paced for one in items if one.window is not None)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Say nothing."""
