@@ -43,6 +43,7 @@ Code = Literal[
     "plugin-import",
     "process-failed",
     "stopped",
+    "stream-failed",
     # Numbers
     "diverged",
     "export-differs",

@@ -13,9 +13,12 @@ from numpy.typing import ArrayLike
 
 from cign.backbones.base import Backbone
 from cign.data.media.array_clip import ArrayClip
+from cign.data.media.live.source import LiveOptions
 from cign.errors import InputError
 from cign.inference.features import predict_features
 from cign.inference.inputs import Given, as_inputs
+from cign.inference.live import LivePrediction, Place, Remark, as_place, predict_live
+from cign.inference.live_statistics import Statistics
 from cign.inference.predict import Observer, predict_files
 from cign.inference.prediction import Prediction
 from cign.inference.prediction_stream import PredictionStream
@@ -168,6 +171,50 @@ class Trained(Labelled, Pretrained):
             if isinstance(one, Prediction):
                 raise InputError("bad-clip", f"{one.file} cannot be read: {one.error}")
             yield one
+
+    def predict_live(
+        self,
+        sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | Place],
+        *,
+        how: LiveOptions | None = None,
+        top: int = 3,
+        unknown_threshold: float | None = None,
+        remark: Remark | None = None,
+        statistics: Statistics | None = None,
+    ) -> Iterator[LivePrediction]:
+        """Predict streams, capture devices and files that grow, window by window.
+
+        ``for one in learner.predict_live("rtsp://camera/stream"): print(one.start_s, one.label)``.
+
+        Args:
+            sources: URLs, ``device:FORMAT:NAME`` and paths of files that another program writes.
+            how: Step of the windows, time limits and reconnection.
+            top: Number of classes per modality.
+            unknown_threshold: As for `predict`.
+            remark: Called with the name of a source and what happened to it.
+            statistics: Collects latencies and drops.
+
+        Returns:
+            Predictions as the windows arrive; a source that fails gives one with its error. Closing
+            the generator stops reading.
+
+        Raises:
+            InputError: If a name is no file, URL or device.
+        """
+        model = self._trained()
+        _check_threshold(unknown_threshold)
+        given = [sources] if isinstance(sources, (str, os.PathLike)) else sources
+        places = [one if isinstance(one, Place) else as_place(os.fspath(one)) for one in given]
+        return predict_live(
+            model,
+            self._encoders(),
+            places,
+            LiveOptions() if how is None else how,
+            top=top,
+            unknown_threshold=unknown_threshold,
+            remark=remark,
+            statistics=statistics,
+        )
 
     def predict_features(
         self,

@@ -39,6 +39,10 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "prediction": (
         *("--number", "--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),
         *("--segments", "--enter", "--leave", "--least", "--bridge"),
+        *("--segments",),
+    ),
+    "live input": (
+        *("--follow", "--state", "--settle", "--reconnect", "--timeout", "--stream-option"),
     ),
     "changes to the model": (
         *(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cign.data.clips import Clip
+from cign.data.media.addresses import Address, is_address, parse_address
 from cign.data.media.array_clip import ArrayClip
 from cign.data.media.recognition import is_media
 from cign.data.media.side_by_side import Pause
@@ -35,12 +36,14 @@ class NoFile:
 
 
 # A `Clip`, a part of a file, comes only from lists that `cign` has read.
-Input: TypeAlias = str | Path | ArrayClip | Clip | NoFile | Pause
+Input: TypeAlias = str | Path | Address | ArrayClip | Clip | NoFile | Pause
 Given: TypeAlias = str | os.PathLike[str] | ArrayClip | Iterable[str | os.PathLike[str] | ArrayClip]
 
 
 def as_inputs(given: Any) -> Iterator[Input]:
     """Expand inputs into files and arrays, in order.
+
+    The URL of a file on a web server is a file, too; the URL of a stream gives a `NoFile`.
 
     A folder expands to all media files in it and its subfolders, in alphabetical order; hidden
     files and folders are ignored. A name with ``*``, ``?`` or ``[...]`` is a pattern unless a file
@@ -67,14 +70,28 @@ def as_inputs(given: Any) -> Iterator[Input]:
 def _expanded(given: Iterable[Any]) -> Iterator[Input]:
     for one in given:
         _check(one)
-        if isinstance(one, (ArrayClip, NoFile, Pause)):
+        if isinstance(one, (Address, ArrayClip, NoFile, Pause)):
             yield one
+        elif is_address(one):
+            yield _remote(os.fspath(one))
         elif _is_folder(one):
             yield from _or_none(media_below(one), one, "this folder holds no media file")
         elif glob.has_magic(name := os.fspath(one)) and not os.path.lexists(name):
             yield from _or_none(_matches(name), name, "no media file matches this pattern")
         else:
             yield os.fspath(one)
+
+
+def _remote(text: str) -> Address | NoFile:
+    try:
+        address = parse_address(text)
+    except InputError as error:
+        return NoFile(text, str(error), error.code)
+    if address.may_be_file:
+        return address
+    return NoFile(
+        address.shown, "it is a stream, not a file: use predict_live", code="wrong-format"
+    )
 
 
 def _is_folder(name: str | os.PathLike[str]) -> bool:
@@ -85,7 +102,7 @@ def _is_folder(name: str | os.PathLike[str]) -> bool:
 
 
 def _check(one: Any) -> None:
-    if not isinstance(one, (str, os.PathLike, ArrayClip, NoFile, Pause)):
+    if not isinstance(one, (str, os.PathLike, Address, ArrayClip, NoFile, Pause)):
         raise _wrong(one)
 
 

@@ -12,9 +12,11 @@ import torch
 
 from cign.backbones.base import Backbone
 from cign.data.clips import Clip
+from cign.data.media.addresses import Address
 from cign.data.media.array_clip import ArrayClip
 from cign.data.media.container import reason
-from cign.data.media.decode import Decoded, MediaError, decode
+from cign.data.media.decode import Decoded, MediaError, MediaSpec, decode
+from cign.data.media.download import downloaded
 from cign.data.media.side_by_side import Pause, num_threads, side_by_side
 from cign.data.media.windows import decode_windows
 from cign.data.shards import as_file
@@ -170,7 +172,7 @@ def _decoded(
 
 
 def _windows(
-    file: str | Path | ArrayClip | Clip | NoFile, model: Model, every_s: float | None
+    file: str | Path | Address | ArrayClip | Clip | NoFile, model: Model, every_s: float | None
 ) -> Iterator[Item | None]:
     """Every window of a file, then None."""
     if isinstance(file, NoFile):
@@ -186,12 +188,14 @@ def _windows(
             with as_file(file.path) as place:
                 times = {"start_s": file.start_s, "end_s": file.end_s}
                 yield name, decode(place, model.media_spec, **times)
+        elif isinstance(file, Address):
+            with downloaded(file) as place:
+                for window in _of_file(place, model.media_spec, every_s):
+                    yield name, window
         elif Path(file).is_dir():
             raise MediaError("unreadable", "it is a folder: name the files in it")
-        elif every_s is None:
-            yield name, decode(Path(file), model.media_spec)
         else:
-            for window in decode_windows(Path(file), model.media_spec, every_s):
+            for window in _of_file(Path(file), model.media_spec, every_s):
                 yield name, window
     except MediaError as error:
         yield name, Failed(str(error), error.code)
@@ -200,7 +204,17 @@ def _windows(
     yield None
 
 
-def _name_of(file: str | Path | ArrayClip | Clip) -> str:
+def _of_file(file: Path, spec: MediaSpec, every_s: float | None) -> Iterator[Decoded]:
+    """Every window of a file, or the centre window."""
+    if every_s is None:
+        yield decode(file, spec)
+    else:
+        yield from decode_windows(file, spec, every_s)
+
+
+def _name_of(file: str | Path | Address | ArrayClip | Clip) -> str:
+    if isinstance(file, Address):
+        return file.shown
     if isinstance(file, Clip):
         return file.id
     return file.name if isinstance(file, ArrayClip) else str(file)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from cign.cli.arguments import CommandParser, add_device, add_model, device_of, path, seconds, whole
+from cign.cli.commands.predict_live import (
+    add_live_options,
+    is_live,
+    recorded,
+    run_live,
+    watched,
+)
 from cign.cli.commands.predict_segments import (
     add_segment_options,
     check_segment_options,
@@ -34,7 +41,8 @@ def add_options(parser: CommandParser) -> None:
         metavar="FILE",
         nargs="+",
         help="media files, folders (searched for media, hidden entries ignored) or quoted patterns "
-        "such as 'clips/*.mp4'; - reads names from standard input as they arrive",
+        "such as 'clips/*.mp4'; - reads names from standard input as they arrive; URLs of files "
+        "and streams, and device:FORMAT:NAME",
     )
     parser.add_argument(
         "--top", metavar="K", type=whole(1), help="classes per modality (default: 3)"
@@ -43,9 +51,11 @@ def add_options(parser: CommandParser) -> None:
         "--every",
         metavar="SECONDS",
         type=seconds,
-        help="predict a window every SECONDS instead of the centre window",
+        help="predict a window every SECONDS instead of the centre window; of streams instead of "
+        "windows without overlap",
     )
     add_segment_options(parser)
+    add_live_options(parser)
     parser.add_argument(
         "--unknown-threshold",
         metavar="X",
@@ -90,6 +100,14 @@ def run(options: Any) -> None:
     """Predict the files; fail if none could be read."""
     _check(options)
     refuse_missing(options.model)
+    if is_live(options):
+        if not isinstance(options.places[0], Path):
+            run_live(options)
+            return
+        watcher, done = watched(options)
+        with done:
+            _predict(options, watcher.names(), watcher)
+        return
     files = _inputs(options.files)
     if options.explain is None:
         _predict(options, files)
@@ -100,12 +118,13 @@ def run(options: Any) -> None:
         _predict(options, files)
 
 
-def _predict(options: Any, files: Any) -> None:
+def _predict(options: Any, files: Any, watcher: Any = None) -> None:
+    from cign.cli.commands.predict_shown import make_explainer, report_files
     from cign.learner import Learner
 
     learner = Learner.load(options.model, device=device_of(options))
     with ExitStack() as stack:
-        explainer = _explainer(options, learner, stack)
+        explainer = make_explainer(options, learner, stack)
         progress = _progress(options, files)
         counted = _Counted(
             learner.predict(
@@ -116,9 +135,10 @@ def _predict(options: Any, files: Any) -> None:
                 observer=explainer,
             )
         )
-        _show(counted, options, learner, progress)
+        shown = counted if watcher is None else recorded(counted, watcher)
+        _show(shown, options, learner, progress, as_arriving=watcher is not None)
     if explainer is not None:
-        _report_files(explainer, learner)
+        report_files(explainer, learner)
     if not counted.num_good:
         if not counted.num_all:
             raise InputError("no-clips", "no file name on standard input: write one name per line")
@@ -197,9 +217,17 @@ class _Arriving:
         """Nothing to clear."""
 
 
-def _show(predictions: Iterable[Any], options: Any, learner: Any, progress: Any) -> None:
+def _show(
+    predictions: Iterable[Any],
+    options: Any,
+    learner: Any,
+    progress: Any,
+    *,
+    as_arriving: bool = False,
+) -> None:
     """Print the predictions in the requested format."""
     from cign.cli.commands import predict_output as output
+    from cign.cli.commands.predict_shown import show_table
 
     if options.segments:
         show_segments(predictions, options, learner, progress)
@@ -209,72 +237,17 @@ def _show(predictions: Iterable[Any], options: Any, learner: Any, progress: Any)
         output.write_json_lines(predictions)
     elif options.csv:
         output.write_csv(predictions)
+    elif as_arriving:
+        from cign.cli.commands.live_table import file_lines
+
+        for line in file_lines(predictions, learner.classes):
+            say(line)
+            sys.stdout.flush()
     else:
         rows = list(predictions)
         progress.stop()
-        _show_table(rows, options, learner)
+        show_table(rows, options, learner)
     progress.stop()
-
-
-def _show_table(rows: list[Any], options: Any, learner: Any) -> None:
-    from cign.cli.commands.predict_table import make_table
-
-    if not rows:
-        return
-    # A pipe has no width: names and labels are in full, and only --wide adds more columns.
-    is_pipe = not sys.stdout.isatty()
-    width = None if options.wide or is_pipe else shutil.get_terminal_size().columns
-    table = make_table(rows, width, is_brief=is_pipe and not options.wide)
-    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    for line in table.lines("─" if is_utf8 else "-"):
-        say(line)
-    if table.hidden:
-        note(f"not shown: {', '.join(table.hidden)}; --wide shows all columns")
-    if options.unknown_threshold is None:
-        note(_threshold_origin(learner.model.unknown))
-
-
-def _threshold_origin(rule: Any) -> str:
-    """The number of clips that the model's unknown threshold is based on."""
-    if not rule.thresholds:
-        return (
-            "this model has no unknown threshold, because it was trained without validation clips: "
-            "nothing is called unknown; --unknown-threshold X sets one"
-        )
-    number = f"{rule.num_clips}" if rule.num_clips else "an unknown number of"
-    clips = "clip" if rule.num_clips == 1 else "clips"
-    return (
-        f"the unknown threshold is based on {number} validation {clips}; --unknown-threshold X "
-        "sets another, 0 disables it"
-    )
-
-
-def _explainer(options: Any, learner: Any, stack: ExitStack) -> Any:
-    """The writer of images or videos, if requested; closed with the stack."""
-    if options.explain is None:
-        return None
-    from cign.explain.writer import Explainer
-
-    kind = options.explain_as or "png"
-    return stack.enter_context(
-        Explainer(options.explain, learner.model, kind=kind, every_s=options.every)
-    )
-
-
-def _report_files(explainer: Any, learner: Any) -> None:
-    from cign.explain.canvas import without_glyph
-    from cign.methods.capabilities import has_maps
-
-    what = {"png": ("image", "images"), "mp4": ("video", "videos")}[explainer.kind]
-    note(f"{explainer.num_written} {what[explainer.num_written != 1]} in {explainer.folder}")
-    lacking = without_glyph(learner.model.classes)
-    if lacking:
-        note(
-            f"no installed font has {lacking[:10]}: such characters are shown as boxes; install a "
-            "font that has them, for example Noto Sans CJK"
-        )
-    if not has_maps(learner.model.method):
-        note(f"method {learner.model.method.name} has no maps: the output shows no locations")
 
 
 class _Counted:

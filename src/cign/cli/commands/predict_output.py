@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cign.utils.terminal import say
@@ -29,11 +29,11 @@ def write_json_lines(predictions: Iterable[Any]) -> None:
         _write(_as_json(one) + "\n")
 
 
-def write_csv(predictions: Iterable[Any]) -> None:
+def write_csv(predictions: Iterable[Any], columns: Sequence[str] | None = None) -> None:
     """A header and one row per prediction, written as soon as it is available."""
     from cign.inference.prediction import COLUMNS
 
-    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, columns or COLUMNS, lineterminator="\n")
     writer.writeheader()
     for one in predictions:
         writer.writerow(one.to_row())

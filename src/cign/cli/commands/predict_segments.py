@@ -124,27 +124,17 @@ def find_format(name: str) -> Any:
 
 def show_segments(predictions: Iterable[Any], options: Any, learner: Any, progress: Any) -> None:
     """Merge predictions and print or write the segments."""
-    from cign.inference.segment import SegmentRules, failure
+    from cign.inference.segment import failure
     from cign.inference.segments import Segment, merge
 
-    model = learner.model
-    rules = SegmentRules.of_model(
-        model,
-        enter=options.enter,
-        leave=options.leave,
-        least_s=options.least,
-        bridge_s=options.bridge,
-    )
-    multi_label = model.method.setup.multi_label
+    rules, multi_label = rules_of(options, learner.model), learner.model.method.setup.multi_label
     files: dict[str, None] = {}  # in their order
     found = merge(_noted(predictions, progress, files), rules, multi_label=multi_label)
     rows: Iterator[dict[str, Any]] = (
         one.to_dict() if isinstance(one, Segment) else failure(one) for one in found
     )
-    if options.json or options.jsonl:
-        _write_json(rows, as_array=options.json)
-    elif options.csv:
-        _write_csv(rows)
+    if options.json or options.jsonl or options.csv:
+        write_rows(rows, options)
     else:
         complete = list(rows)
         progress.stop()
@@ -153,6 +143,27 @@ def show_segments(predictions: Iterable[Any], options: Any, learner: Any, progre
         else:
             _write_labels(complete, files, options)
     progress.stop()
+
+
+def rules_of(options: Any, model: Any) -> Any:
+    """When segments begin and end, as `cign.inference.segment.SegmentRules`."""
+    from cign.inference.segment import SegmentRules
+
+    return SegmentRules.of_model(
+        model,
+        enter=options.enter,
+        leave=options.leave,
+        least_s=options.least,
+        bridge_s=options.bridge,
+    )
+
+
+def write_rows(rows: Iterable[dict[str, Any]], options: Any) -> None:
+    """Write segments as they end: ``--json``, ``--jsonl`` or ``--csv``."""
+    if options.csv:
+        _write_csv(rows)
+    else:
+        _write_json(rows, as_array=options.json)
 
 
 def _noted(predictions: Iterable[Any], progress: Any, files: dict[str, None]) -> Iterator[Any]:

@@ -20,6 +20,9 @@ _GAP_S = 0.05
 _MOST_CHANNELS = 64  # limit of FFmpeg's resampler
 _MOST_PLANES = 8
 
+# Index of the first sample from time 0, and int16 samples [n].
+Piece = tuple[int, NDArray[np.int16]]
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -48,7 +51,7 @@ class SoundReader:
     def __init__(self, media: Media, rate_hz: int, from_s: float = 0.0) -> None:
         self._rate_hz = rate_hz
         self._pieces = _pieces(media, rate_hz, from_s)
-        self._buffered: deque[tuple[int, NDArray[np.int16]]] = deque()
+        self._buffered: deque[Piece] = deque()
 
     def between(self, start_s: float, end_s: float) -> Sound:
         """Decode the audio between two times, mixed to one channel.
@@ -77,38 +80,58 @@ class SoundReader:
         return Sound(samples, first if last else 0, last)
 
 
-def _end(piece: tuple[int, NDArray[np.int16]]) -> int:
+def _end(piece: Piece) -> int:
     return piece[0] + len(piece[1])
 
 
-def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[tuple[int, NDArray[np.int16]]]:
-    """Yield resampled pieces with the index of their first sample from the file's start.
+def _pieces(media: Media, rate_hz: int, from_s: float) -> Iterator[Piece]:
+    """Yield resampled pieces of a file, see `PieceMaker`."""
+    maker = PieceMaker(rate_hz)
+    assert media.audio is not None
+    may_hold_nan = holds_floats(media.audio.codec_context)
+    for frame, time_s in _frames(media, from_s):
+        if may_hold_nan:
+            media.num_not_finite += clear_not_finite(frame)
+        yield from maker.take(frame, time_s)
+    yield from maker.rest()
+
+
+class PieceMaker:
+    """Resamples frames to pieces with the index of their first sample from time 0.
 
     A gap, or a change of rate, layout or sample format, starts a new run with its own resampler.
     Within a run, samples are counted, because timestamps are rounded.
+
+    Args:
+        rate_hz: Target sample rate in hertz.
     """
-    resampler: MonoResampler | None = None
-    index = 0
-    next_s = 0.0
-    kind: tuple[Any, ...] = ()
-    may_hold_nan = _may_hold_nan(media)
-    for frame, time_s in _frames(media, from_s):
+
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._resampler: MonoResampler | None = None
+        self._index = 0
+        self._next_s = 0.0
+        self._kind: tuple[Any, ...] = ()
+
+    def take(self, frame: Any, time_s: float) -> Iterator[Piece]:
+        """Resample the next frame, which starts at a time in seconds; yield what is finished."""
         now = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if resampler is None or now != kind or abs(time_s - next_s) > _GAP_S:
-            if resampler is not None:
-                yield index, resampler.convert(None)
-            resampler = MonoResampler(rate_hz)
-            index, kind, next_s = round(time_s * rate_hz), now, time_s
-        next_s += frame.samples / frame.sample_rate
-        if may_hold_nan:
-            media.num_not_finite += _clear_not_finite(frame)
+        if self._resampler is None or now != self._kind or abs(time_s - self._next_s) > _GAP_S:
+            yield from self.rest()
+            self._resampler = MonoResampler(self._rate_hz)
+            self._index, self._kind, self._next_s = round(time_s * self._rate_hz), now, time_s
+        self._next_s += frame.samples / frame.sample_rate
         frame.pts = None  # otherwise the resampler fills small gaps in the timestamps
-        piece = resampler.convert(frame)
+        piece = self._resampler.convert(frame)
         if len(piece):
-            yield index, piece
-            index += len(piece)
-    if resampler is not None:
-        yield index, resampler.convert(None)
+            yield self._index, piece
+            self._index += len(piece)
+
+    def rest(self) -> Iterator[Piece]:
+        """End the run; yield the samples that the resampler still holds."""
+        if self._resampler is not None:
+            yield self._index, self._resampler.convert(None)
+        self._resampler = None
 
 
 class MonoResampler:
@@ -171,14 +194,13 @@ class MonoResampler:
         return averaged
 
 
-def _may_hold_nan(media: Media) -> bool:
+def holds_floats(codec_context: Any) -> bool:
     """Return whether a codec stores raw floating-point samples, which may not be finite."""
-    assert media.audio is not None
-    name: str = media.audio.codec_context.name
+    name: str = codec_context.name
     return name.startswith("pcm_f") or name == "wavpack"
 
 
-def _clear_not_finite(frame: Any) -> int:
+def clear_not_finite(frame: Any) -> int:
     """Set samples that are not finite to 0, and return their number.
 
     The conversion to int16 would turn them into full-scale samples.

@@ -93,14 +93,14 @@ class Media:
         try:
             if _LISTS & set(container.format.name.split(",")):
                 raise MediaError("unreadable", "it is a list of other files")
-            video, audio = _pick(container, "video"), _pick(container, "audio")
+            video, audio = pick_track(container, "video"), pick_track(container, "audio")
             if video is None and audio is None:
                 raise MediaError("unreadable", "it contains no video or audio that can be decoded")
             timeline, is_traced = _measured(path, container, video, audio)
             if is_traced:
                 container.close()
                 container = _open(path)
-                video, audio = _pick(container, "video"), _pick(container, "audio")
+                video, audio = pick_track(container, "video"), pick_track(container, "audio")
             return cls(
                 path=path,
                 container=container,
@@ -177,7 +177,7 @@ class Media:
         self.container = _open(self.path)
         for kind in ("video", "audio"):
             if getattr(self, kind) is not None:
-                setattr(self, kind, _pick(self.container, kind))
+                setattr(self, kind, pick_track(self.container, kind))
 
     def packets(self, *tracks: Any) -> Iterator[Any]:
         """Read packets until the file ends or is truncated; count a truncation in `num_bad`."""
@@ -264,7 +264,7 @@ def _open(path: Path) -> Any:
         raise MediaError("unreadable", f"it does not open: {reason(error)}") from None
 
 
-def _pick(container: Any, kind: str) -> Any | None:
+def pick_track(container: Any, kind: str) -> Any | None:
     """Return the best track of a kind, decoded in one thread: the processes run in parallel."""
     candidates = [
         stream

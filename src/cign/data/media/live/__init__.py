@@ -1,0 +1,1 @@
+"""Read live media: streams, capture devices, and files that grow."""
