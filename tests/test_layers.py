@@ -29,6 +29,7 @@ LAYERS = (
     ("trained",),
     ("learner",),
     ("bench", "sklearn", "tuning"),
+    ("serving",),
     ("integrations",),
     ("app",),
     ("cli",),

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cign.app.classes import learned_classes, shown_date
-from cign.app.service import Answer, Taught
+from cign.app.service import Answer
 from cign.data.media.recognition import AUDIO_SUFFIXES
 from cign.errors import CignError
 from cign.explain.look import CLASSES
@@ -18,6 +18,7 @@ from cign.inference.prediction import Prediction
 from cign.report.html import breakable
 from cign.saved_model.model import Model
 from cign.saved_model.versions import Version
+from cign.serving.model_service import Taught
 from cign.updating.impact import Addition
 from cign.updating.new_clips import num_clips
 

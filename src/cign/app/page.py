@@ -20,10 +20,11 @@ from cign.app.labelling import Labelling
 from cign.app.maps import maps
 from cign.app.service import Answer, Service
 from cign.app.timeline import ON_LOAD, is_long, read_timeline, strips, window_at
-from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
+from cign.app.uploads import Sessions, check_upload, shown_size
 from cign.data.media.recognition import MEDIA_SUFFIXES
 from cign.errors import InputError
 from cign.explain.drawing import draw
+from cign.serving.clip_tables import MOST_CLIPS, lay_out
 
 _LOCKED = (
     "Teaching is locked on this page. To unlock it, start the page with <code>cign app MODEL "

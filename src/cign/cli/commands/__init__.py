@@ -35,6 +35,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "next": "propose the unlabelled clips to label next",
         "app": "serve a web app: classify clips, show maps, teach classes",
         "label-studio": "serve a machine learning backend for Label Studio",
+        "serve": "serve predictions over HTTP, with batches, limits and metrics",
         "export": "export a model to ONNX or torch.export, to run without cign",
     },
     "labels": {
