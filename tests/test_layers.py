@@ -28,6 +28,7 @@ LAYERS = (
     ("trained",),
     ("learner",),
     ("bench", "sklearn"),
+    ("integrations",),
     ("app",),
     ("cli",),
     ("__main__",),

@@ -159,12 +159,25 @@ def parse_xml(path: Path, what: str) -> ElementTree.Element:
         raise InputError(
             "file-unreadable", f"{what} {path} cannot be read ({reason}): check the path"
         ) from None
+    return parse_xml_text(content, f"{what} {path}")
+
+
+def parse_xml_text(content: bytes, what: str) -> ElementTree.Element:
+    """Parse the text of an XML document, see `parse_xml`.
+
+    Args:
+        content: The document.
+        what: What it is, for messages.
+
+    Raises:
+        InputError: If it is not XML, or declares a document type.
+    """
     checker = ParserCreate()
 
     def refuse(*_: object) -> NoReturn:
         raise InputError(
             "wrong-format",
-            f"{what} {path} declares a document type (<!DOCTYPE ...>), which may hide harmful "
+            f"{what} declares a document type (<!DOCTYPE ...>), which may hide harmful "
             "entities: remove the declaration",
         )
 
@@ -175,7 +188,7 @@ def parse_xml(path: Path, what: str) -> ElementTree.Element:
     except (ExpatError, ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(
             "file-unreadable",
-            f"{what} {path} is not valid XML ({error}): export or save it again",
+            f"{what} is not valid XML ({error}): export or save it again",
         ) from None
 
 
