@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from cign.cli.arguments import CommandParser
+from cign.cli.commands import module_name
 from cign.cli.entry_point import main
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -43,7 +44,7 @@ def parse(line: str) -> None:
     """Parse a command without running it; raises what it would end with."""
     program, name, *words = shlex.split(line)
     assert program == "cign", line
-    command = importlib.import_module(f"cign.cli.commands.{name}")
+    command = importlib.import_module(module_name(name))
     parser = CommandParser(name, command.SUMMARY)
     command.add_options(parser)
     parser.parse_args(words)

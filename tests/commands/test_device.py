@@ -22,7 +22,7 @@ from .adding import refused
 
 COMPUTE = (
     *("prepare", "train", "bench", "evaluate", "predict", "add", "app", "export", "demo"),
-    *("forget", "next", "audit", "thresholds"),
+    *("forget", "next", "audit", "thresholds", "label-studio"),
 )
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
@@ -65,6 +65,7 @@ def test_every_command_that_computes_refuses_a_missing_device(cign, world, model
         "next": (world.run, world.clips, "--number", 2),
         "audit": (world.run, world.store),
         "thresholds": (model, world.store),
+        "label-studio": (model, "--port", 0),
     }
     assert set(lines) | {"app"} == set(COMPUTE)
     for name, words in lines.items():

@@ -7,7 +7,7 @@ import importlib
 from importlib import resources
 
 from cign.cli.arguments import path
-from cign.cli.commands import COMMANDS
+from cign.cli.commands import COMMANDS, module_name
 from cign.errors import InputError
 from cign.synthetic.config import VARIANTS
 
@@ -50,7 +50,7 @@ def _all_commands() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND")
     for name, summary in COMMANDS.items():
         one = commands.add_parser(name, help=summary, allow_abbrev=False)
-        importlib.import_module(f"cign.cli.commands.{name}").add_options(one)
+        importlib.import_module(module_name(name)).add_options(one)
         for action in one._actions:
             option = action.option_strings[-1] if action.option_strings else None
             if option == "--method":

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from cign import __version__
-from cign.cli.commands import COMMAND_GROUPS, COMMANDS
+from cign.cli.commands import COMMAND_GROUPS, COMMANDS, module_name
 from cign.errors import CignError, InputError, Interrupted
 from cign.utils.terminal import note, restore
 
@@ -99,7 +99,7 @@ def _find(name: str) -> ModuleType:
         raise InputError(
             "unknown-name", f"unknown {kind} {name!r}: {hint} one of {', '.join(COMMANDS)}"
         )
-    return importlib.import_module(f"cign.cli.commands.{name}")
+    return importlib.import_module(module_name(name))
 
 
 def _run(command: ModuleType, name: str, arguments: Sequence[str]) -> None:

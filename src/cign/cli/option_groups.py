@@ -14,6 +14,9 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "input": (
         "--format",
         "--media",
+        "--label-studio",
+        "--allow-host",
+        "--max-download",
         "--learned",
         "--work",
         "--split",
@@ -37,6 +40,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "changes to the model": (
         *(
             "--teach",
+            "--learn-after",
             "--no-keep",
             "--replace",
             "--undo",

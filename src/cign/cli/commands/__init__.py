@@ -5,7 +5,8 @@ A command is a module with ``SUMMARY`` (one line), ``EXAMPLE`` (one or more line
 interruption, and ``KEPT``, what is saved then.
 """
 
-# Purpose -> command -> summary for `cign --help`. The module has the command's name.
+# Purpose -> command -> summary for `cign --help`. The module has the command's name, with "_" for
+# "-" (`module_name`).
 COMMAND_GROUPS: dict[str, dict[str, str]] = {
     "getting started": {
         "demo": "run the whole pipeline, from clips to report, in three minutes",
@@ -33,6 +34,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "evaluate": "evaluate a model on a prepared store",
         "next": "propose the unlabelled clips to label next",
         "app": "serve a web app: classify clips, show maps, teach classes",
+        "label-studio": "serve a machine learning backend for Label Studio",
         "export": "export a model to ONNX or torch.export, to run without cign",
     },
     "labels": {
@@ -51,3 +53,8 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
 COMMANDS: dict[str, str] = {
     name: summary for group in COMMAND_GROUPS.values() for name, summary in group.items()
 }
+
+
+def module_name(command: str) -> str:
+    """Full name of the module of a command."""
+    return f"{__name__}.{command.replace('-', '_')}"
