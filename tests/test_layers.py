@@ -30,6 +30,7 @@ LAYERS = (
     ("learner",),
     ("bench", "sklearn", "tuning"),
     ("serving",),
+    ("bench", "sklearn"),
     ("integrations",),
     ("app",),
     ("cli",),

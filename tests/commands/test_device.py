@@ -23,6 +23,8 @@ from .adding import refused
 COMPUTE = (
     *("prepare", "train", "bench", "tune", "evaluate", "predict", "add", "app", "export", "demo"),
     *("forget", "next", "audit", "thresholds", "label-studio", "serve"),
+    *("prepare", "train", "bench", "evaluate", "predict", "add", "app", "export", "demo"),
+    *("forget", "next", "audit", "thresholds", "label-studio"),
 )
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
