@@ -47,6 +47,7 @@ def test_the_grid_holds_what_the_method_accepts():
 def test_fixed_options_are_not_varied_and_hold_in_all_points():
     space = make_space("lwf", fixed=("form=sigmoid", "training.num_epochs=3"))
     assert "form" not in space.axes
+    assert space.axes["distillation_weight"] == (1.0,)  # the others have no effect beside it
     point = {name: axis[0] for name, axis in space.axes.items()}
     assert space.options(point)["training"]["num_epochs"] == 3
 
@@ -80,6 +81,8 @@ def test_axes_as_text(tmp_path):
         parse_axis("rate=1,1")
     with input_error("conflicting-options", "--sampler grid needs a list of values for width"):
         next(make_space("analytic", vary=["width=10..20"]).points())
-    (tmp_path / "own.yaml").write_text("method: er\ntuning: {axes: {depth: [1, 2]}}\n")
+    (tmp_path / "own.yaml").write_text(
+        "method: er\noptions: {trunk: transformer}\ntuning: {axes: {depth: [1, 2]}}\n"
+    )
     recipe = read_recipe(tmp_path / "own.yaml")
     assert make_space("er", recipe).axes == {"depth": (1, 2)}

@@ -7,7 +7,7 @@ import difflib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
@@ -142,8 +142,9 @@ def make_space(
         for name in tuning.get("bases", ())
         if name in shared["bases"]
     }
-    names = _accepted(method, bases, fixed)
     held = {setting.partition("=")[0] for setting in fixed}
+    _check_names([*held, *own, *tuning.get("axes", {})], [*types, BASE], method)
+    names = _accepted(method, bases, fixed)
     axes: dict[str, Axis] = {BASE: tuple(names)} if len(names) > 1 else {}
     if names and _has_training(method):
         axes |= {name: tuple(values) for name, values in shared["axes"].items()}
@@ -163,9 +164,7 @@ def make_space(
         fixed=tuple(fixed),
         started_with=names[0] if len(names) == 1 else "",
     )
-    _check_names([*held, *axes], [*types, BASE], method)
-    _check_values(space)
-    return space
+    return _with_accepted_values(space, own)
 
 
 def _accepted(
@@ -205,35 +204,38 @@ def _check_names(given: Sequence[str], known: Sequence[str], method: str) -> Non
             raise InputError("unknown-name", f"{method} has no option {name!r}: {hint}")
 
 
-def _check_values(space: Space) -> None:
-    """Refuse values that the method accepts beside no other values.
+def _with_accepted_values(space: Space, own: Collection[str]) -> Space:
+    """The space without values that the method accepts beside no others.
 
     Raises:
-        InputError: Why the method does not accept the first of them.
+        InputError: Why the method does not accept the first of them that the user gave, or the
+            first of all if an axis has no other value.
     """
     values = {
         name: (axis.low, axis.high) if isinstance(axis, Range) else axis
         for name, axis in space.axes.items()
     }
     if math.prod(map(len, values.values())) > _MOST_CHECKED:
-        return
-    open_values: dict[tuple[str, str], InputError | None] = {
-        (name, repr(value)): None for name, some in values.items() for value in some
-    }
+        return space
+    refusals: dict[tuple[str, str], InputError] = {}
+    accepted: set[tuple[str, str]] = set()
     for chosen in itertools.product(*values.values()):
         pairs = [(name, repr(value)) for name, value in zip(values, chosen, strict=True)]
         try:
             space.options(dict(zip(values, chosen, strict=True)))
         except InputError as error:
             for pair in pairs:
-                if pair in open_values:
-                    open_values[pair] = open_values[pair] or error
+                refusals.setdefault(pair, error)
         else:
-            for pair in pairs:
-                open_values.pop(pair, None)
-    for refusal in open_values.values():
-        assert refusal is not None
-        raise refusal
+            accepted.update(pairs)
+    axes: dict[str, Axis] = {}
+    for name, axis in space.axes.items():
+        left = tuple(value for value in values[name] if (name, repr(value)) in accepted)
+        lost = [value for value in values[name] if value not in left]
+        if lost and (name in own or not left):
+            raise refusals[name, repr(lost[0])]
+        axes[name] = axis if isinstance(axis, Range) else left
+    return dataclasses.replace(space, axes=axes)
 
 
 def _has_training(method: str) -> bool:
