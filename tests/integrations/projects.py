@@ -2,12 +2,12 @@
 
 import time
 
-from cign.app.service import Service
 from cign.integrations.label_studio.backend import Backend
 from cign.integrations.label_studio.media import MediaFiles
 from cign.integrations.label_studio.predicting import PredictionOptions
 from cign.learner import Learner
 from cign.methods.capabilities import sums_of_views
+from cign.serving.model_service import ModelService
 
 UID = "7.1629208174"
 CREATED = "2021-08-17T13:49:34.326416Z"
@@ -75,7 +75,7 @@ class Studio:
             for name in ("every_s", "unknown", "min_probability")
             if name in options
         }
-        self.service = service or Service(model, teach=work is not None)
+        self.service = service or ModelService(model, teach=work is not None)
         self.backend = Backend(
             self.service,
             MediaFiles([root], keep=keep),

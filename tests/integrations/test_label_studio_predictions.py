@@ -1,7 +1,5 @@
 """Predictions for tasks: what the model says, in the form of pre-annotations."""
 
-from fractions import Fraction
-
 import pytest
 
 from cign.learner import Learner
@@ -29,20 +27,22 @@ def test_choices_are_the_predictions_of_the_centre_window(model, root, classes, 
     assert any(answer["result"] for answer in answers)
 
 
-def test_timeline_labels_cover_the_windows(model, root, classes, long_clip):
+def test_timeline_labels_are_the_segments(model, root, classes, long_clip):
     path = long_clip
     labels = [*classes, "none of these"]
     config = interface(timeline(labels), rate=10)
     with Studio(model, root, every_s=0.5, unknown="none of these") as studio:
         (answer,) = studio.predict(config, task(1, path))
-    windows = list(Learner.load(model).predict([root / path], every_s=0.5))
-    assert len(windows) > 1
-    found = [(r["value"]["timelinelabels"], *r["value"]["ranges"]) for r in answer["result"]]
-    named = {"none of these" if one.is_unknown else one.label for one in windows}
-    assert {label for (label,), _ in found} == named
-    last = max(frames["end"] for _, frames in found)
-    assert min(frames["start"] for _, frames in found) == 1
-    assert last == round(Fraction(windows[-1].end_s) * 10)
+    segments = list(Learner.load(model).segments([root / path], every_s=0.5))
+    assert segments
+    assert [result["value"]["timelinelabels"] for result in answer["result"]] == [
+        [one.label or "none of these"] for one in segments
+    ]
+    for result, one in zip(answer["result"], segments, strict=True):
+        (frames,) = result["value"]["ranges"]
+        assert frames["start"] == pytest.approx(10 * one.start_s + 1, abs=0.51)
+        assert frames["end"] == pytest.approx(10 * one.end_s, abs=0.51)
+        assert result["score"] == pytest.approx(one.probability if one.label else one.unknown)
     assert all(result["type"] == "timelinelabels" for result in answer["result"])
     ids = [result["id"] for result in answer["result"]]
     assert len(set(ids)) == len(ids)

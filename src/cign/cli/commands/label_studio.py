@@ -126,8 +126,6 @@ def run(options: Any) -> None:
         )
     _check(options)
     refuse_missing(options.model)
-    from cign.app.service import Service
-    from cign.app.serving import is_local, listen
     from cign.integrations.label_studio.backend import Backend
     from cign.integrations.label_studio.download import (
         KEY_VARIABLE,
@@ -139,6 +137,8 @@ def run(options: Any) -> None:
     from cign.integrations.label_studio.predicting import PredictionOptions
     from cign.integrations.label_studio.routes import TOKEN_VARIABLE
     from cign.integrations.label_studio.server import serve
+    from cign.serving.listening import is_local, listen
+    from cign.serving.model_service import ModelService
     from cign.utils.files import folder_lock
 
     server = None if options.label_studio is None else check_server(options.label_studio)
@@ -146,7 +146,7 @@ def run(options: Any) -> None:
     key, token = os.environ.get(KEY_VARIABLE), os.environ.get(TOKEN_VARIABLE)
     with listen(options.host, options.port) as socket:
         device = device_of(options)
-        service = Service(options.model, teach=options.teach, out=options.out, device=device)
+        service = ModelService(options.model, teach=options.teach, out=options.out, device=device)
         if not is_local(options.host) and not token:
             note(
                 f"{options.host} can be reached from other machines: anyone there can send "

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from cign.data.formats.label_tools.label_studio_values import choices_result, region_result
-from cign.data.formats.label_tools.predicted import Window, join_windows
 from cign.errors import CignError, InputError
 from cign.inference.predict import predict_files
 from cign.inference.prediction import Prediction
+from cign.inference.segment import SegmentRules
+from cign.inference.segments import merge
 from cign.integrations.label_studio.interface import Control, Interface
 from cign.integrations.label_studio.media import MediaFiles, reference_of
 from cign.integrations.label_studio.names import Names, match_names
@@ -193,28 +194,25 @@ class Predictor:
         rate: Fraction | None,
         identity: str,
     ) -> Iterator[dict[str, Any]]:
-        """Regions of each label: neighbouring windows that have it."""
-        assigned = [self._assigned(use, one) for one in predictions]
-        for label in dict.fromkeys(label for one in assigned for label in one):
-            own = [
-                Window(
-                    one.start_s, one.end_s, label if label in found else None, found.get(label, 0)
-                )
-                for one, found in zip(predictions, assigned, strict=True)
-                if one.start_s is not None and one.end_s is not None
-            ]
-            for part in join_windows(own):
-                if part.label is None:
-                    continue
-                times_s = (part.start_s, part.end_s)
-                yield region_result(
-                    use.control.target,
-                    f"{identity}\0{label}\0{times_s}",
-                    times_s,
-                    rate,
-                    label,
-                    part.score,
-                )
+        """Regions of each label: the segments of its classes."""
+        model = self._service.model
+        rules, is_multiple = SegmentRules.of_model(model), model.method.setup.multi_label
+        offered = {label.name for label in use.control.labels}
+        least = max(self._options.min_probability, use.control.min_probability)
+        for one in merge(predictions, rules, multi_label=is_multiple):
+            if isinstance(one, Prediction):
+                continue  # reported before
+            if one.label is None:
+                label, score = self._options.unknown, one.unknown
+            else:
+                label, score = use.names.label_of.get(one.label), one.probability
+            is_probable = one.label is None or score >= least
+            if label is None or label not in offered or not is_probable:
+                continue
+            times_s = (one.start_s, one.end_s)
+            yield region_result(
+                use.control.target, f"{identity}\0{label}\0{times_s}", times_s, rate, label, score
+            )
 
     def _assigned(self, use: _Use, prediction: Prediction) -> dict[str, float]:
         """The labels of a prediction with their probabilities, the most probable first."""
