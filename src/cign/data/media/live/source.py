@@ -94,12 +94,11 @@ class LiveSource:
         self._is_finite = False
         self._resume_at = 0
         self._ahead: deque[tuple[float, float]] = deque()
+        self._best_s = 0.0
 
     def start(self) -> None:
         """Start reading in the background."""
         threading.Thread(target=self._work, name="live", daemon=True).start()
-
-    # ------------------------------------------------------------ connections
 
     def _work(self) -> None:
         try:
@@ -236,8 +235,6 @@ class LiveSource:
                 return goes_on_s
         return passed_s if self._is_paced else self._end_s
 
-    # ---------------------------------------------------------------- reading
-
     def _watch(self, session: Session) -> StreamError | None:
         """Wait until a session ends or is silent; return the error, None at the end of a stream."""
         patience_s = max(self._how.timeout_s * 1.5, self._how.timeout_s + 1.0)
@@ -253,7 +250,8 @@ class LiveSource:
                 session.abandon()
                 self._remember(session)
                 return StreamError(f"its tracks have sent nothing for {patience_s:g} s")
-        session.abandon() if session.error is not None else None
+        if session.error is not None:
+            session.abandon()
         self._remember(session)
         if session.error is None:
             return None
@@ -283,15 +281,18 @@ class LiveSource:
         self._waiting.put_window(item, 1e9 if is_stored else gained_s)
 
     def _gained_s(self, end_s: float) -> float:
-        """Seconds of the stream by which the source was faster than time recently."""
+        """Seconds by which the source is further ahead of time than it ever was some time ago.
+
+        A source that catches up after a stall gains nothing.
+        """
         now_s = time.monotonic()
-        if not self._ahead:
-            self._ahead.append((now_s, self._session_begin_s - (self._current.begun_s or now_s)))
         ahead_s = end_s - now_s
+        if not self._ahead:
+            self._best_s = self._session_begin_s - (self._current.begun_s or now_s)
         self._ahead.append((now_s, ahead_s))
-        while now_s - self._ahead[0][0] > _RECENT_S and len(self._ahead) > 1:
-            self._ahead.popleft()
-        return max(ahead_s - min(one[1] for one in self._ahead), 0.0)
+        while now_s - self._ahead[0][0] > _RECENT_S:
+            self._best_s = max(self._best_s, self._ahead.popleft()[1])
+        return max(ahead_s - self._best_s, 0.0)
 
     def _note(self, text: str) -> None:
         self._put(note=text)
