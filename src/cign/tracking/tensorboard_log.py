@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class TensorBoardLog(Logger):
                 "callback",
             )
         folder = self._given or Path(str(run.folder)) / FOLDER
+        _wait_for_later_name(folder)
         done = {"steps": run.steps_done, "epochs": run.epochs_done, "tasks": run.tasks_done}
         for name, number in done.items():
             purge = number + 1 if run.resumed else 0
@@ -91,6 +93,17 @@ class TensorBoardLog(Logger):
     def _close(self) -> None:
         while self._writers:
             self._writers.popitem()[1].close()
+
+
+def _wait_for_later_name(folder: Path) -> None:
+    """Wait until new event files sort behind those of an earlier part of the run.
+
+    TensorBoard reads the files in the order of their names, which begin with the time in seconds.
+    """
+    names = [path.name.split(".") for path in folder.glob("*/events.out.tfevents.*")]
+    newest = max((int(parts[3]) for parts in names if parts[3].isdecimal()), default=0)
+    if newest >= int(time.time()):
+        time.sleep(1.0)
 
 
 CALLBACKS.register("tensorboard", TensorBoardLog)
