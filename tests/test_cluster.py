@@ -245,3 +245,15 @@ def test_an_error_on_another_machine_keeps_its_code():
         _result(fake_ray(RunError("disk-full", "no room")), None)
     with run_error("process-failed", "OSError: broken pipe"):
         _result(fake_ray(OSError("broken\npipe")), None)
+
+
+def test_what_ray_prints_does_not_mix_with_results(monkeypatch, capsys):
+    def prints(*_, **__):
+        print("a warning")
+
+    fake = SimpleNamespace(is_initialized=lambda: False, init=prints, shutdown=prints)
+    monkeypatch.setattr("cign.utils.cluster.load_ray", lambda: fake)
+    with connected():
+        prints()
+    print("the result")
+    assert capsys.readouterr() == ("the result\n", 3 * "a warning\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from types import ModuleType
@@ -66,19 +67,21 @@ def connected() -> Iterator[Any]:
     if ray.is_initialized():  # the caller's connection
         yield ray
         return
-    try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError as error:
-        reason = " ".join(str(error).split())
-        raise RunError(
-            "process-failed",
-            f"the Ray cluster cannot be reached ({reason}): start it with `ray start --head`, or "
-            "set RAY_ADDRESS",
-        ) from None
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
+    # Ray prints warnings to standard output, which holds only results.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        except ConnectionError as error:
+            reason = " ".join(str(error).split())
+            raise RunError(
+                "process-failed",
+                f"the Ray cluster cannot be reached ({reason}): start it with `ray start --head`, "
+                "or set RAY_ADDRESS",
+            ) from None
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
 
 
 def num_cpus(ray: Any) -> int:
