@@ -69,8 +69,9 @@ def test_corrections_are_learned_with_replace(cign, relabelled, tiny, tmp_path):
     """The rows that the page gives: the model is then that of training on the right labels."""
     table, wrong = relabelled
     how = ("--media", tiny[0], "--workers", 0)
-    fixed = ["ridge=[5.0]", "width=200", "contrast=[0.0]", "saliency=[0.0]", "token_share=[0.2]"]
-    fixed += ["assignment_temperature=[0.3]", "temperature=[0.1]", "count_power=[0.5]"]
+    fixed = ["ridge=[5.0]", "width=200", "normalisation=[layer]", "contrast=[0.0]"]
+    fixed += ["saliency=[0.0]", "token_share=[0.2]", "assignment_temperature=[0.3]"]
+    fixed += ["temperature=[0.1]", "count_power=[0.5]", "precision=float64"]
     settings = [part for one in fixed for part in ("--set", one)]
     right = tmp_path / "right.csv"
     rows = read_csv(table)
@@ -175,7 +176,7 @@ def test_a_planted_error_is_found_in_a_table_that_is_decoded_again(
     store, run = tmp_path / "store", tmp_path / "run"
     how = ("--media", tiny[0], "--workers", 0)
     assert cign("prepare", table, store, "--backbone", "small", *how)[0] == 0
-    fixed = ["ridge=[5.0]", "width=200", "contrast=[0.0]", "saliency=[0.0]", "token_share=[0.2]"]
+    fixed = ["ridge=[5.0]", "width=200", "normalisation=[layer]", "contrast=[0.0]"]
     settings = [part for one in fixed for part in ("--set", one)]
     assert cign("train", store, "--out", run, *settings)[0] == 0
     code, out, err = cign("audit", run, table, *how, "--json")
