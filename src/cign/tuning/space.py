@@ -7,6 +7,7 @@ import difflib
 import itertools
 import json
 import math
+import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -21,6 +22,7 @@ from cign.tuning.axes import Axis, Range, in_integers, parse_axis
 from cign.utils.options import Recipe, configure, merged, with_settings
 
 BASE = "base"
+_MOST_DRAWN = 300  # points, before all are checked in order
 _MOST_CHECKED = 20_000  # points, about two seconds
 Point = dict[str, Any]
 
@@ -219,7 +221,12 @@ def _with_accepted_values(space: Space, own: Collection[str]) -> Space:
         return space
     refusals: dict[tuple[str, str], InputError] = {}
     accepted: set[tuple[str, str]] = set()
-    for chosen in itertools.product(*values.values()):
+    wanted = {(name, repr(value)) for name, some in values.items() for value in some}
+    draws = random.Random(0)
+    some_points = ([draws.choice(some) for some in values.values()] for _ in range(_MOST_DRAWN))
+    for chosen in itertools.chain(some_points, itertools.product(*values.values())):
+        if accepted == wanted:  # soon, unless a value is accepted beside few others or none
+            break
         pairs = [(name, repr(value)) for name, value in zip(values, chosen, strict=True)]
         try:
             space.options(dict(zip(values, chosen, strict=True)))

@@ -90,8 +90,7 @@ class LiveSource:
         self._end_s = 0.0  # time of the stream so far
         self._next_s = 0.0  # start of the next window
         self._shift_s: float | None = None
-        self._is_paced = True
-        self._is_finite = False
+        self._is_paced, self._is_finite = True, False
         self._resume_at = 0
         self._ahead: deque[tuple[float, float]] = deque()
         self._best_s = 0.0
@@ -105,9 +104,8 @@ class LiveSource:
             error = self._run()
         except Exception as raised:  # a failure of one source must not stop the others
             error = StreamError(f"reading failed: {raised}")
-        detail = None if error is None else error.detail
-        code = None if error is None else error.code
-        self._put(is_end=True, error=detail, code=code)
+        what = {} if error is None else {"error": error.detail, "code": error.code}
+        self._put(is_end=True, **what)
 
     def _run(self) -> MediaError | None:
         """Read until the end; return the error that ended it, if any."""
