@@ -28,6 +28,7 @@ LAYERS = (
     ("trained",),
     ("learner",),
     ("bench", "sklearn"),
+    ("serving",),
     ("app",),
     ("cli",),
     ("__main__",),

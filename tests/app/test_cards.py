@@ -9,12 +9,13 @@ import pytest
 from cign.app import cards
 from cign.app.classes import learned_classes
 from cign.app.maps import maps
-from cign.app.service import Answer, Taught
+from cign.app.service import Answer
 from cign.data.media.decode import Decoded
 from cign.explain.scene import make_scene
 from cign.inference.localization import Maps
 from cign.inference.prediction import Prediction
 from cign.saved_model.versions import Version
+from cign.serving.model_service import Taught
 from cign.updating.impact import Addition, Alike, Cost
 from toy_model import toy_model
 

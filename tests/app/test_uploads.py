@@ -7,10 +7,11 @@ import pytest
 
 from cign.app.look import STYLE
 from cign.app.serving import fetches, is_local, listen
-from cign.app.uploads import Sessions, check_upload, lay_out, num_set_aside, shown_size
+from cign.app.uploads import Sessions, check_upload, shown_size
 from cign.cli.arguments import num_bytes
 from cign.data.formats import read_source
 from cign.errors import InputError
+from cign.serving.clip_tables import lay_out, num_set_aside
 from refusals import input_error
 
 

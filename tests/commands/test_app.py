@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from cign.app.service import Service
-from cign.app.uploads import lay_out
 from cign.learner import Learner
+from cign.serving.clip_tables import lay_out
 from cign.utils.files import folder_lock
 from refusals import input_error
 

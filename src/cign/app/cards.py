@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from cign.app.classes import learned_classes, shown_date
-from cign.app.service import Answer, Taught
+from cign.app.service import Answer
 from cign.errors import CignError
 from cign.explain.look import CLASSES
 from cign.explain.scene import Scene
@@ -15,6 +15,7 @@ from cign.inference.prediction import Prediction
 from cign.report.html import breakable
 from cign.saved_model.model import Model
 from cign.saved_model.versions import Version
+from cign.serving.model_service import Taught
 from cign.updating.impact import Addition
 from cign.updating.new_clips import num_clips
 

@@ -8,8 +8,8 @@ from html import escape
 
 from cign.app import cards
 from cign.app.labelling import Shown
-from cign.app.service import Taught
 from cign.report.html import breakable
+from cign.serving.model_service import Taught
 
 KEYS = {
     "label-first": "1",

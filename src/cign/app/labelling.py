@@ -16,13 +16,14 @@ from tempfile import TemporaryDirectory
 from cign.app.label_learning import Labels, check_labelling, clips_to_learn, recorded_labels
 from cign.app.label_pool import ClipPool, prepare_one
 from cign.app.label_session import LabelSession
-from cign.app.service import Service, Taught
+from cign.app.service import Service
 from cign.data.formats.label_texts import BACKGROUND, NONE
 from cign.data.similar_names import spelled_like
 from cign.data.store import Store
 from cign.errors import InputError
 from cign.labelling.proposing import propose_of_store
 from cign.saved_model.model import Model
+from cign.serving.model_service import Taught
 from cign.updating.adding import add_chosen
 from cign.updating.impact import Addition
 from cign.updating.new_classes import check_name

@@ -20,10 +20,11 @@ from cign.app.label_page import LabelHandlers, LabelTabs, correction_fields, joi
 from cign.app.labelling import Labelling
 from cign.app.maps import maps
 from cign.app.service import Answer, Service
-from cign.app.uploads import MOST_CLIPS, Sessions, check_upload, lay_out, shown_size
+from cign.app.uploads import Sessions, check_upload, shown_size
 from cign.data.media.recognition import AUDIO_SUFFIXES, MEDIA_SUFFIXES
 from cign.errors import InputError
 from cign.explain.drawing import draw
+from cign.serving.clip_tables import MOST_CLIPS, lay_out
 
 # Formats that most browsers play.
 _PLAYED = frozenset({".mp4", ".m4v", ".webm", ".mov", ".mp3", ".wav", ".m4a", ".ogg", ".flac"})
