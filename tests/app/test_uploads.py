@@ -6,12 +6,13 @@ import re
 import pytest
 
 from cign.app.look import STYLE
-from cign.app.serving import fetches, is_local, listen
+from cign.app.serving import fetches
 from cign.app.uploads import Sessions, check_upload, shown_size
 from cign.cli.arguments import num_bytes
 from cign.data.formats import read_source
 from cign.errors import InputError
 from cign.serving.clip_tables import lay_out, num_set_aside
+from cign.serving.listening import is_local, listen
 from refusals import input_error
 
 

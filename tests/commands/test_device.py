@@ -22,7 +22,7 @@ from .adding import refused
 
 COMPUTE = (
     *("prepare", "train", "bench", "evaluate", "predict", "add", "app", "export", "demo"),
-    *("forget", "next", "audit", "thresholds"),
+    *("serve", "forget", "next", "audit", "thresholds"),
 )
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shutil
 import signal
 import socket
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from cign.app.labelling import Labelling
 from cign.app.service import Service
-from cign.errors import InputError
+from cign.serving.listening import address_of
 
 # Content that the browser may load: the page's own files and embedded images. Gradio compiles its
 # templates in the browser, hence unsafe-eval.
@@ -83,36 +81,6 @@ def fetches(path: str) -> bool:
     return any(mark in path.lower() for mark in _FETCHING)
 
 
-def is_local(host: str) -> bool:
-    """Whether a host is a loopback address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-@contextmanager
-def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """Bind a port, before any large module is loaded.
-
-    Raises:
-        InputError: If the address does not belong to this machine, or the port is in use.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        taken = socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise InputError(
-            "busy",
-            f"cannot listen at {host} port {port} ({error.strerror}): choose another with --host "
-            "and --port, or use --port 0 for any free port",
-        ) from None
-    with taken:
-        yield taken
-
-
 def serve(
     service: Service,
     taken: socket.socket,
@@ -125,7 +93,7 @@ def serve(
 
     Args:
         service: The model.
-        taken: The bound socket, see `listen`.
+        taken: The bound socket, see `cign.serving.listening.listen`.
         max_upload: Largest accepted file, in bytes.
         ready: Called with the URL of the page.
         labelling: Labels and clips for the tabs Label and Check.
@@ -139,8 +107,7 @@ def serve(
         os.environ.update(_ENVIRONMENT, GRADIO_TEMP_DIR=str(root))
         server = make_server(service, root, max_upload=max_upload, labelling=labelling)
         service.warm_up()
-        host, port = taken.getsockname()[:2]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        ready(address_of(taken))
         before = signal.signal(signal.SIGTERM, _interrupt)
         try:
             server.run(sockets=[taken])

@@ -48,7 +48,10 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("--ridge", "--select", "--class", "--only-learned", "--reset-selection"),
         *("--precision", "--recall", "--clear"),
     ),
-    "web server": ("--host", "--port", "--max-upload"),
+    "web server": (
+        *("--host", "--port", "--token", "--allow-url", "--max-upload", "--timeout"),
+        *("--max-queue", "--max-batch"),
+    ),
     "execution": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),
 }
 

@@ -20,7 +20,7 @@ _MODULES = (
     *(
         f"cign.data.media.{name}"
         for name in (
-            *("joins", "spans", "timeline", "container", "seeking", "video", "audio"),
+            *("joins", "spans", "timeline", "limits", "container", "seeking", "video", "audio"),
             *("image_files", "decode", "windows"),
         )
     ),

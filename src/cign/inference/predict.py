@@ -156,7 +156,7 @@ def _decoded(
 ) -> Iterator[Item | Pause]:
     """Decode files in parallel, ahead of the encoders; an unreadable file gives its reason."""
     makers = (
-        file if isinstance(file, Pause) else partial(_windows, file, model, every_s)
+        file if isinstance(file, Pause) else partial(windows_of, file, model, every_s)
         for file in files
     )
     threads = num_threads()
@@ -169,10 +169,10 @@ def _decoded(
             yield item
 
 
-def _windows(
+def windows_of(
     file: str | Path | ArrayClip | Clip | NoFile, model: Model, every_s: float | None
 ) -> Iterator[Item | None]:
-    """Every window of a file, then None."""
+    """Every window of a file with the name of the file, or why it is not decoded; then None."""
     if isinstance(file, NoFile):
         yield file.name, Failed(file.reason, file.code)
         yield None

@@ -201,12 +201,15 @@ class ModelService:
 
     # ----------------------------------------------------------------- change
 
-    def teach(self, table: Path, *, replace_learned: bool = False) -> Taught:
+    def teach(
+        self, table: Path, *, replace_learned: bool = False, seen: int | None = None
+    ) -> Taught:
         """Learn from clips; concurrent calls wait for each other.
 
         Args:
             table: Table of clips, for example of `cign.serving.clip_tables.lay_out`.
             replace_learned: Whether to forget what was learned of these clips before.
+            seen: See `change`.
 
         Raises:
             InputError: If teaching is locked, the clips cannot be used, or another process
@@ -220,7 +223,8 @@ class ModelService:
                 keep=True,
                 replace_learned=replace_learned,
                 num_workers=0,
-            )
+            ),
+            seen=seen,
         )
         return Taught(addition=addition, version=version)
 

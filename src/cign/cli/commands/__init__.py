@@ -33,6 +33,7 @@ COMMAND_GROUPS: dict[str, dict[str, str]] = {
         "evaluate": "evaluate a model on a prepared store",
         "next": "propose the unlabelled clips to label next",
         "app": "serve a web app: classify clips, show maps, teach classes",
+        "serve": "serve predictions over HTTP, with batches, limits and metrics",
         "export": "export a model to ONNX or torch.export, to run without cign",
     },
     "labels": {

@@ -89,7 +89,8 @@ def run(options: Any) -> None:
     refuse_missing(options.model)
     from cign.app.label_opening import opened_labelling
     from cign.app.service import Service
-    from cign.app.serving import is_local, listen, serve
+    from cign.app.serving import serve
+    from cign.serving.listening import is_local, listen
 
     with listen(options.host, options.port) as socket:
         device = device_of(options)

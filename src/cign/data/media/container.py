@@ -12,6 +12,7 @@ from typing import Any
 import av
 from av.stream import Disposition
 
+from cign.data.media.limits import beyond_limits, codec_options
 from cign.data.media.spans import is_guessed, is_unstamped, lists_samples, may_restart, scan
 from cign.data.media.timeline import CUT_S, Timeline, is_placeholder, measure
 
@@ -101,6 +102,8 @@ class Media:
                 container.close()
                 container = _open(path)
                 video, audio = _pick(container, "video"), _pick(container, "audio")
+            if beyond := beyond_limits(video, timeline.duration_s):
+                raise MediaError("unreadable", beyond)
             return cls(
                 path=path,
                 container=container,
@@ -252,12 +255,12 @@ def _is_byte_stream(container: Any) -> bool:
 
 def _open(path: Path) -> Any:
     try:
-        # An absolute path is never parsed as a protocol; the whitelist prevents a disguised
-        # playlist from opening a URL.
+        # An absolute path is no protocol; the whitelist keeps a disguised playlist off URLs.
         return av.open(
             str(path.absolute()),
             mode="r",
             metadata_errors="replace",
+            options=codec_options(),
             container_options={"protocol_whitelist": "file"},
         )
     except (av.error.FFmpegError, ValueError, OSError) as error:
@@ -279,6 +282,7 @@ def _pick(container: Any, kind: str) -> Any | None:
         return None
     track.codec_context.thread_type = "NONE"
     track.codec_context.thread_count = 1
+    track.codec_context.options = codec_options()
     return track
 
 

@@ -1,0 +1,163 @@
+"""`cign serve MODEL`: predictions and teaching over HTTP."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import Any
+
+from cign.cli.arguments import (
+    CommandParser,
+    add_device,
+    add_model,
+    device_of,
+    num_bytes,
+    seconds,
+    whole,
+)
+from cign.cli.commands.add import add_out
+from cign.errors import InputError
+from cign.saved_model.hub import refuse_missing
+from cign.utils.terminal import note, say
+
+SUMMARY = "Serve predictions over HTTP, in batches; with --teach also add, correct and undo."
+EXAMPLE = (
+    "cign serve work/run\n"
+    "CIGN_TOKEN=$(openssl rand -hex 16) cign serve work/model --teach --host 0.0.0.0 --workers 2"
+)
+_NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
+
+
+def add_options(parser: CommandParser) -> None:
+    """Declare the arguments."""
+    add_model(parser)
+    parser.add_argument(
+        "--teach",
+        action="store_true",
+        help="let requests add clips, correct labels and undo; requires a token",
+    )
+    add_out(parser)
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="address to listen on; any other than the default requires a token (default: "
+        "127.0.0.1, reachable from this machine only)",
+    )
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=whole(0, 65535),
+        default=8000,
+        help="port to listen on; 0 chooses a free port (default: 8000)",
+    )
+    parser.add_argument(
+        "--token",
+        metavar="TEXT",
+        help="token that requests must send; other users of this machine can see it in the list of "
+        "processes, so prefer the environment variable CIGN_TOKEN",
+    )
+    parser.add_argument(
+        "--allow-url",
+        metavar="HOST",
+        action="append",
+        help="host, with or without :PORT, that clips may be fetched from; may be repeated "
+        "(default: none)",
+    )
+    parser.add_argument(
+        "--max-upload",
+        metavar="SIZE",
+        type=num_bytes,
+        default=200 * 2**20,
+        help="largest accepted request, for example 500kB, 200MB or 1GB (default: 200MB)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=60.0,
+        help="time for a request, from its first byte to its answer (default: 60)",
+    )
+    parser.add_argument(
+        "--max-queue",
+        metavar="N",
+        type=whole(1),
+        default=64,
+        help="requests of a worker in progress at a time; further ones are asked to come again "
+        "(default: 64)",
+    )
+    parser.add_argument(
+        "--max-batch",
+        metavar="N",
+        type=whole(1, 1024),
+        default=16,
+        help="windows of concurrent requests that are encoded together (default: 16)",
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=whole(1, 256),
+        default=1,
+        help="processes that answer at the port, each with its own model in memory (default: 1)",
+    )
+    add_device(parser)
+
+
+def run(options: Any) -> None:
+    """Serve until a signal."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            "missing-package",
+            f"the server needs {', '.join(missing)}: `pip install 'cign[serve]'` installs all",
+        )
+    refuse_missing(options.model)
+    from cign.serving.settings import Settings
+
+    settings = Settings(
+        host=options.host,
+        token=options.token or os.environ.get("CIGN_TOKEN") or None,
+        teach=options.teach,
+        allowed_hosts=tuple(options.allow_url or ()),
+        max_upload=options.max_upload,
+        timeout_s=options.timeout,
+        max_queue=options.max_queue,
+        max_batch=options.max_batch,
+    )
+    for text in settings.allowed_hosts:
+        from cign.serving.fetching import allowed_host
+
+        allowed_host(text)
+    from cign.serving.listening import address_of, listen
+    from cign.serving.running import upload_folder
+
+    with listen(options.host, options.port) as taken, upload_folder() as folder:
+        device = device_of(options)
+        address = address_of(taken)
+        is_interrupted = _serve(options, settings, taken, folder, device, address)
+    if is_interrupted:
+        raise KeyboardInterrupt
+
+
+def _serve(options: Any, settings: Any, taken: Any, folder: Any, device: str, address: str) -> bool:
+    from cign.serving.model_service import ModelService
+    from cign.serving.running import run_server
+
+    service = ModelService(
+        options.model, teach=options.teach, out=options.out, device=device, features=True
+    )
+
+    def ready() -> None:
+        say(f"{address}  (routes: {address}/docs; Ctrl-C stops it)")
+        sys.stdout.flush()  # the reader of a pipe waits for the address
+
+    if settings.token is None:
+        note("no token: every user of this machine can send requests")
+    if options.workers == 1:
+        return run_server(service, settings, taken, folder, ready=ready)
+    place = service.place
+    del service  # each worker loads its own
+    from cign.serving.workers import run_workers
+
+    return run_workers(options.workers, place, settings, taken, folder, device=device, ready=ready)

@@ -1,0 +1,46 @@
+"""Addresses that servers listen on."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cign.errors import InputError
+
+
+def is_local(host: str) -> bool:
+    """Whether a host is a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """Bind a port, before any large module is loaded.
+
+    Raises:
+        InputError: If the address does not belong to this machine, or the port is in use.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        taken = socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise InputError(
+            "busy",
+            f"cannot listen at {host} port {port} ({error.strerror}): choose another with --host "
+            "and --port, or use --port 0 for any free port",
+        ) from None
+    with taken:
+        yield taken
+
+
+def address_of(taken: socket.socket) -> str:
+    """The URL of a bound socket."""
+    host, port = taken.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
