@@ -23,7 +23,7 @@ from cign.inference.prediction import Prediction
 from cign.serving.batching import Asked, Batcher, Result
 from cign.serving.metrics import Metrics
 from cign.serving.model_service import ModelService, Snapshot
-from cign.serving.settings import MAX_WINDOWS, MEDIA_LIMITS, Settings
+from cign.serving.settings import MAX_MAPS, MAX_WINDOWS, MEDIA_LIMITS, Settings
 
 _AHEAD = 32  # windows of a request that wait for their results
 
@@ -92,6 +92,7 @@ class Answers:
         """Decode in a thread; returns the results of all windows, the last ones pending."""
         futures: list[Future[Result]] = []
         waiting: deque[Future[Result]] = deque()
+        most = MAX_MAPS if asked.maps else MAX_WINDOWS
         with self._decoding(), limited(MEDIA_LIMITS):
             for item in windows_of(clip, asked.snapshot.model, every_s):
                 if cancelled.is_set():
@@ -102,11 +103,11 @@ class Answers:
                 if isinstance(decoded, Failed):
                     self._metrics.decode_errors.labels(decoded.code).inc()
                     raise _unreadable(asked.name, decoded)
-                if len(futures) == MAX_WINDOWS:
+                if len(futures) == most:
                     raise InputError(
                         "bad-value",
-                        f"every={every_s} gives more than {MAX_WINDOWS:,} windows: choose a "
-                        "longer interval, or send a part of the recording",
+                        f"every={every_s} gives more than {most:,} windows: choose a longer "
+                        "interval, or send a part of the recording",
                     )
                 futures.append(self._batcher.submit(asked, decoded))
                 waiting.append(futures[-1])

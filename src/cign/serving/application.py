@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from cign import __version__
@@ -38,15 +38,20 @@ def make_app(state: ServerState, routers: Sequence[MakeRouter] = ()) -> Guard:
         title="cign serve",
         version=__version__,
         description=openapi.DESCRIPTION,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
     )
     for make in (reading_router, teaching_router, *routers):
         app.include_router(make(state))
 
+    @app.get("/openapi.json", include_in_schema=False)
+    async def described() -> Response:
+        return JSONResponse(openapi.with_examples(app.openapi()))
+
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return HTMLResponse(documentation(app.openapi()))
+        return HTMLResponse(documentation(openapi.with_examples(app.openapi())))
 
     handlers: tuple[tuple[Any, Any], ...] = (
         (HttpError, _http_error),

@@ -72,14 +72,14 @@ def _check_names(names: list[str]) -> None:
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDArray[Any]:
     """One array; its header is compared with its size before it is allocated."""
     with archive.open(member) as file:
-        version = npy.read_magic(file)  # type: ignore[no-untyped-call]
+        version = npy.read_magic(file)
         if version == (1, 0):
             read_header = npy.read_array_header_1_0
         elif version == (2, 0):
             read_header = npy.read_array_header_2_0
         else:
             raise _damaged(f"{name} has version {version} of the format")
-        shape, fortran, dtype = read_header(file, max_header_size=_HEADER_BYTES)  # type: ignore[no-untyped-call]
+        shape, fortran, dtype = read_header(file, max_header_size=_HEADER_BYTES)
         if dtype.hasobject or dtype.kind not in _KINDS:
             raise _damaged(f"{name} has values of type {dtype}, not numbers")
         number = math.prod(shape)
@@ -123,7 +123,12 @@ def clip_of(arrays: Arrays) -> ArrayClip:
         if value is not None and value.size != 1:
             raise InputError("bad-clip", f"{name} has {value.size} values: send one number")
         rates[name] = None if value is None else float(value.reshape(()))
-    return ArrayClip(audio=arrays.get("audio"), frames=arrays.get("frames"), **rates)
+    return ArrayClip(
+        audio=arrays.get("audio"),
+        rate_hz=rates["rate_hz"],
+        frames=arrays.get("frames"),
+        frame_rate_hz=rates["frame_rate_hz"],
+    )
 
 
 def _damaged(reason: str) -> InputError:

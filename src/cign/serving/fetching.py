@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import time
@@ -26,6 +27,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 3
 _PIECE = 2**16
 _MAX_URL = 2000
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def allowed_host(text: str) -> AllowedHost:
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
-    if not host or parts.netloc != text or "@" in text or "*" in text:
+    if not host or not _HOST.fullmatch(text):
         raise InputError(
             "bad-value",
             f"--allow-url {text!r} is not a host: give a name or an address, with or without "

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from cign.serving.application import MakeRouter, make_app
 from cign.serving.model_service import ModelService
@@ -21,6 +22,7 @@ from cign.serving.settings import HEADER_TIMEOUT_S, MAX_HEADER_BYTES, Settings
 
 _FOLDER = re.compile(r"cign-serve-(\d+)-")
 _KEEP_ALIVE_S = 30
+_in_use: set[Path] = set()  # folders of servers in this process
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -30,17 +32,19 @@ def upload_folder() -> Iterator[Path]:
     parent = Path(tempfile.gettempdir())
     for left in parent.glob("cign-serve-*"):
         match = _FOLDER.match(left.name)
-        if match is not None and not _is_running(int(match[1])):
+        if match is not None and left not in _in_use and not _is_running(int(match[1])):
             shutil.rmtree(left, ignore_errors=True)  # fails for those of other users
     folder = Path(tempfile.mkdtemp(prefix=f"cign-serve-{os.getpid()}-"))
+    _in_use.add(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _in_use.discard(folder)
 
 
 def _is_running(process: int) -> bool:
-    if process == os.getpid():
+    if process == os.getpid():  # an earlier process with the number of this one
         return False
     with contextlib.suppress(ProcessLookupError, OverflowError):
         with contextlib.suppress(PermissionError):
@@ -71,14 +75,33 @@ def run_server(
     Returns:
         Whether SIGINT ended it.
     """
+    state = ServerState(service, settings, folder)
+    try:
+        state.start()
+        server = make_server(state, ready=ready, routers=routers)
+        with recorded_signals() as seen:
+            server.run(sockets=[taken])
+        return signal.SIGINT in seen
+    finally:
+        state.close()
+
+
+def make_server(
+    state: ServerState, *, ready: Callable[[], None], routers: Sequence[MakeRouter] = ()
+) -> Any:
+    """Build the ``uvicorn.Server`` of a state.
+
+    Args:
+        state: The model and the settings.
+        ready: Called when requests are accepted.
+        routers: See `cign.serving.application.make_app`.
+    """
     import uvicorn
 
     from cign.serving.protocol import GuardedProtocol
 
-    state = ServerState(service, settings, folder)
-
     class Protocol(GuardedProtocol):
-        header_timeout_s = min(HEADER_TIMEOUT_S, settings.timeout_s)
+        header_timeout_s = min(HEADER_TIMEOUT_S, state.settings.timeout_s)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -89,27 +112,20 @@ def run_server(
             state.is_ready = False
             await super().shutdown(sockets=sockets)
 
-    try:
-        state.start()
-        server = Server(
-            uvicorn.Config(
-                make_app(state, routers),
-                http=Protocol,
-                ws="none",
-                lifespan="off",
-                log_level="critical",
-                access_log=False,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(settings.timeout_s)),
-                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-            )
+    return Server(
+        uvicorn.Config(
+            make_app(state, routers),
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(state.settings.timeout_s)),
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
-        with recorded_signals() as seen:
-            server.run(sockets=[taken])
-        return signal.SIGINT in seen
-    finally:
-        state.close()
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from cign.serving.listening import is_local
 # seconds, but a request with `every` must end.
 MEDIA_LIMITS = MediaLimits(max_pixels=2**25, max_duration_s=12 * 3600.0)
 MAX_WINDOWS = 10_000
+MAX_MAPS = 1_000  # windows of a request with maps
 MAX_TOP = 1_000
 HEADER_TIMEOUT_S = 10.0
 MAX_HEADER_BYTES = 16 * 2**10

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,6 @@ from cign.errors import InputError
 from cign.serving import openapi
 from cign.serving.clip_tables import MOST_CLIPS, lay_out
 from cign.serving.errors import HttpError
-from cign.serving.model_service import Taught
 from cign.serving.routes import known_queries, plain_json
 from cign.serving.server_state import ServerState
 from cign.serving.uploads import Form, received_form
@@ -79,12 +80,14 @@ async def _learned(
     folder = Path(tempfile.mkdtemp(prefix="teach-", dir=state.folder))
     names = {f"{number:03d}-{one.path.name}": one.name for number, one in enumerate(form.files)}
 
-    def work() -> Taught:
-        table = lay_out(labels, clips, folder / "clips", validation=not corrects)
-        return state.service.teach(table, replace_learned=corrects, seen=seen)
-
     try:
-        taught = await state.changed(_with_client_names(work, names, folder / "clips"))
+        with _client_names(names, folder / "clips"):
+            table = await asyncio.to_thread(
+                lay_out, labels, clips, folder / "clips", validation=not corrects
+            )
+            taught = await state.changed(
+                lambda: state.service.teach(table, replace_learned=corrects, seen=seen)
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     addition = taught.addition
@@ -102,18 +105,13 @@ async def _learned(
     )
 
 
-def _with_client_names(
-    work: Callable[[], Taught], names: dict[str, str], folder: Path
-) -> Callable[[], Taught]:
+@contextmanager
+def _client_names(names: dict[str, str], folder: Path) -> Iterator[None]:
     """Errors name the files as the client does, and no folder of the server."""
-
-    def renamed() -> Taught:
-        try:
-            return work()
-        except InputError as error:
-            raise InputError(error.code, _with_names(str(error), names, folder)) from None
-
-    return renamed
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.code, _with_names(str(error), names, folder)) from None
 
 
 def _with_names(text: str, names: dict[str, str], folder: Path) -> str:
