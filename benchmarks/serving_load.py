@@ -68,7 +68,7 @@ def send(port: int, requests: Sequence[Request], clients: int, *, retry_s: float
     tally, lock, left = Tally(), threading.Lock(), iter(requests)
 
     def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=900)
         while True:
             with lock:
                 one = next(left, None)

@@ -61,6 +61,7 @@ def test_every_command_that_computes_refuses_a_missing_device(cign, world, model
         "add": (model, world.clips / "test"),
         "export": (world.run, tmp_path / "exported"),
         "demo": ("--out", tmp_path / "demo"),
+        "serve": (world.run, "--port", 0),
         "forget": (model, world.clips),
         "next": (world.run, world.clips, "--number", 2),
         "audit": (world.run, world.store),

@@ -120,6 +120,7 @@ def make_server(
             lifespan="off",
             log_level="critical",
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(state.settings.timeout_s)),

@@ -86,7 +86,10 @@ async def received_form(
                     shown = shown_name(value.filename)
                     path = new_file(folder, suffix_of(shown))
                     files.append(Upload(shown, path))
-                    await run_in_threadpool(_copy, value.file, path)
+                    if (value.size or 0) <= _PIECE:  # in memory: quicker than another thread
+                        _copy(value.file, path)
+                    else:
+                        await run_in_threadpool(_copy, value.file, path)
                 elif not isinstance(value, UploadFile) and name in others:
                     fields.setdefault(name, []).append(value)
                 else:
