@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from cign.data.media.array_clip import ArrayClip
 from cign.data.media.limits import limited
 from cign.data.media.side_by_side import num_threads
-from cign.errors import InputError
+from cign.errors import Code, InputError
 from cign.inference.features import predict_features
 from cign.inference.predict import Failed, windows_of
 from cign.inference.prediction import Prediction
@@ -176,8 +176,8 @@ def described(prediction: Prediction, asked: Asked, result: Result | None = None
 
 
 def _unreadable(name: str, failed: Failed) -> InputError:
-    error = InputError(
-        "bad-clip", f"{name} cannot be read ({failed.reason}): send another video or audio file"
+    # The code of `cign predict --json`.
+    return InputError(
+        cast(Code, failed.code),
+        f"{name} cannot be read ({failed.reason}): send another video or audio file",
     )
-    error.code = failed.code  # type: ignore[assignment]  # the code of `cign predict --json`
-    return error

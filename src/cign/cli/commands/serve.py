@@ -42,8 +42,8 @@ def add_options(parser: CommandParser) -> None:
         "--host",
         metavar="ADDRESS",
         default="127.0.0.1",
-        help="address to listen on; any other than the default requires a token (default: "
-        "127.0.0.1, reachable from this machine only)",
+        help="address to listen on; one that other machines can reach requires a token (default: "
+        "127.0.0.1)",
     )
     parser.add_argument(
         "--port",
