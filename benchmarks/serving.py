@@ -40,6 +40,7 @@ from serving_load import (
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/serving.md"
+COMMAND = "OMP_NUM_THREADS=1 taskset -c 1 python benchmarks/serving.py"
 CLIENTS, PART, TIMED = 8, 100, 80
 NUM_BAD = 8
 MAX_UPLOAD = "1MB"
@@ -237,49 +238,49 @@ def killed(model: Path, clips: list[Path]) -> dict[str, Any]:
 
 
 def report(parts: list[dict[str, Any]], changes: Any, kills: Any) -> str:
-    number = len(parts) * PART
+    """The table; what has not been measured has no row, and is named below it."""
     seconds = sorted(one for part in parts for one in part["seconds"])
     median, p95 = statistics.median(seconds), seconds[int(0.95 * len(seconds))]
     served_s = statistics.fmean(part["cpu_s"] for part in parts)
     alone_s = statistics.fmean(part["alone_s"] for part in parts)
     last = [part["memory_mb"] for part in parts if part["process"] == parts[-1]["process"]]
-    ratio, spread = alone_s / served_s, p95 / median
+    largest = max(part["largest"] for part in parts)
     rows = [
-        ("requests, 8 % of them broken or oversized", f"{number:,} from {CLIENTS} clients", ""),
+        ("requests, 8 % of them broken or oversized", f"{len(parts) * PART:,}", ""),
         ("wrong answers", sum(part["wrong"] for part in parts), "0"),
-        (
-            "largest difference of a probability",
-            f"{max(part['largest'] for part in parts):.1g}",
-            "",
-        ),
         ("lost answers", sum(part["lost"] for part in parts), "0"),
+        ("largest difference of a probability", f"{largest:.1g}", "0.001"),
         ("answers per CPU second, `cign predict`", f"{1 / alone_s:.1f}", ""),
         ("answers per CPU second, server", f"{1 / served_s:.1f}", ""),
-        ("ratio", f"{ratio:.2f}", "at least 0.8"),
-        ("median seconds of a request", f"{median:.3f}", ""),
-        ("95th percentile relative to the median", f"{spread:.2f}", "below 3"),
+        ("ratio", f"{alone_s / served_s:.2f}", "at least 0.8"),
+        ("median seconds of a request that is in order", f"{median:.3f}", ""),
+        ("95th percentile relative to the median", f"{p95 / median:.2f}", "below 3"),
         (
             f"memory of the server after the first and the last of {len(last)} parts",
             f"{last[0]:.0f} MB, {last[-1]:.0f} MB",
             "constant",
         ),
-        (
-            f"answers during {CHANGES} additions, by versions {changes['versions']}",
-            f"{changes['answers']:,}: {changes['wrong']} wrong, {changes['lost']} lost",
-            "0, 0",
-        ),
-        (
-            "killed with SIGKILL and started again, clients repeat",
-            f"{kills['requests']}: {kills['wrong']} wrong, {kills['lost']} lost",
-            "0, 0",
-        ),
     ]
+    if changes is not None:
+        what = f"answers during {CHANGES} additions, by versions {changes['versions']}"
+        found = f"{changes['answers']:,}: {changes['wrong']} wrong, {changes['lost']} lost"
+        rows.append((what, found, "0, 0"))
+    if kills is not None:
+        what = "requests during SIGKILL and a new start, which clients repeat"
+        found = f"{kills['requests']}: {kills['wrong']} wrong, {kills['lost']} lost"
+        rows.append((what, found, "0, 0"))
+    missing = [
+        name for name, one in (("changes of the model", changes), ("SIGKILL", kills)) if one is None
+    ]
+    note = f"\nNot measured yet: {', '.join(missing)}.\n" if missing else ""
     table = "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
     return (
-        "`python benchmarks/serving.py`: clips of 3 s at 96 pixels, encoders `small`, one thread "
-        "of torch (`OMP_NUM_THREADS=1`); server and clients share a core without a GPU. An answer "
-        "is wrong if a probability differs from that of `cign predict` by more than 0.001.\n\n"
-        f"| what | measured | bound |\n| --- | --- | --- |\n{table}\n"
+        f"`{COMMAND} --requests {len(parts) * PART}`: {CLIENTS} clients with one request each, "
+        "clips of 3 s at 96 pixels, encoders `small`, one thread of torch. An answer is wrong if a "
+        "probability differs from that of `cign predict` by more than 0.001. "
+        f"Server, clients and `cign predict`, which is measured in turns, share one core; load "
+        f"average of the machine at the end: {os.getloadavg()[1]:.0f}.\n\n"
+        f"| what | measured | bound |\n| --- | --- | --- |\n{table}\n{note}"
     )
 
 
@@ -287,12 +288,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--work", type=Path, default=ROOT / "work/serving")
+    parser.add_argument("--report", action="store_true", help="only write what is stored")
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    model, clips = prepared(options.work)
-    parts = load(options.work, model, clips, options.requests)
-    changes = stored(options.work, "updates", lambda: updates(options.work, model, clips))
-    kills = stored(options.work, "killed", lambda: killed(model, clips))
+    work = options.work
+    if not options.report:
+        work.mkdir(parents=True, exist_ok=True)
+        model, clips = prepared(work)
+        load(work, model, clips, options.requests)
+        stored(work, "updates", lambda: updates(work, model, clips))
+        stored(work, "killed", lambda: killed(model, clips))
+    paths = [work / f"part{number}.json" for number in range(options.requests // PART)]
+    parts = [json.loads(path.read_text()) for path in paths if path.exists()]
+    others = [work / "updates.json", work / "killed.json"]
+    changes, kills = (json.loads(one.read_text()) if one.exists() else None for one in others)
     RESULTS.write_text(report(parts, changes, kills))
     print(RESULTS.read_text())
 

@@ -402,7 +402,7 @@ def test_what_is_no_host():
 @pytest.fixture
 def slow(trained):
     """A server that is quick to lose patience, with room for two requests."""
-    with running(trained, timeout_s=1.0, max_queue=2) as client:
+    with running(trained, timeout_s=3.0, max_queue=2) as client:
         yield client
 
 

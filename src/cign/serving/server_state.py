@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cign.errors import InputError
+from cign.saved_model.files import ABOUT, CURRENT
 from cign.serving.answering import Answers
 from cign.serving.fetching import AllowedHost, allowed_host
 from cign.serving.metrics import Metrics
@@ -20,6 +21,8 @@ from cign.utils.terminal import note
 
 T = TypeVar("T")
 _WATCH_S = 0.5
+_FULL_EVERY = 20
+_Stamp = tuple[int, int, int] | None
 _RETRY_S = 0.1
 
 
@@ -102,8 +105,15 @@ class ServerState:
         self.metrics.reload_failed.set(self.service.reload_error is not None)
 
     def _watched(self) -> None:
+        """Refresh when a file was replaced, and now and then in case a change left no trace."""
+        seen: list[_Stamp] = []
+        number = 0
         while not self._stopped.wait(_WATCH_S):
-            self._refresh()
+            number += 1
+            found = _stamps(self.service.place)
+            if found != seen or self.service.reload_error or number % _FULL_EVERY == 0:
+                self._refresh()
+            seen = found
 
     def health(self) -> dict[str, Any]:
         """The state for ``GET /health``."""
@@ -117,3 +127,16 @@ class ServerState:
             "reload_error": self.service.reload_error,
             "teach": self.service.can_teach,
         }
+
+
+def _stamps(place: Path) -> list[_Stamp]:
+    """Marks of the files that a new version replaces; much quicker than their checksums."""
+    found: list[_Stamp] = []
+    for name in (CURRENT, ABOUT):
+        try:
+            status = (place / name).stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
