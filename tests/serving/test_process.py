@@ -62,6 +62,7 @@ def process(model, *options, folder):
         started.stderr.close()
 
 
+@pytest.mark.slow
 def test_requests_in_progress_are_answered_before_the_end(trained, clips, tmp_path):
     with process(trained, folder=tmp_path) as (started, client):
         body, kind = multipart(clips[:1])
@@ -73,7 +74,7 @@ def test_requests_in_progress_are_answered_before_the_end(trained, clips, tmp_pa
             time.sleep(0.3)
             sock.sendall(body[-10:])
             assert received(sock).startswith(b"HTTP/1.1 200 ")
-        assert started.wait(120) == 0
+        assert started.wait(300) == 0
         assert list(tmp_path.glob("cign-serve-*")) == []
 
 
@@ -97,7 +98,7 @@ def test_workers_share_a_port_and_are_replaced(trained, clips, tmp_path):
     with process(trained, *options, folder=tmp_path) as (started, client):
         assert not left.exists()
         started.send_signal(signal.SIGINT)
-        assert started.wait(120) == 130
+        assert started.wait(300) == 130
     assert list(tmp_path.glob("cign-serve-*")) == []
 
 
