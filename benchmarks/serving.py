@@ -27,6 +27,7 @@ from typing import Any
 
 from serving_load import (
     TOLERANCE,
+    Predict,
     Request,
     Tally,
     cpu_s,
@@ -45,18 +46,6 @@ CLIENTS, PART, TIMED = 8, 100, 80
 NUM_BAD = 8
 MAX_UPLOAD = "1MB"
 CHANGES, RETRIED = 3, 100
-_PREDICT = """
-import json, sys, time
-from cign import Learner
-learner, files = Learner.load(sys.argv[1]), sys.argv[2:]
-list(learner.predict(files, progress=False))
-for line in sys.stdin:
-    many = files * int(line)
-    began = time.process_time()
-    found = [one.to_dict() for one in learner.predict(many, top=4, progress=False)]
-    used = time.process_time() - began
-    print(json.dumps({"cpu_s": used / len(many), "found": found[: len(files)]}), flush=True)
-"""
 
 
 def cign(*arguments: Any) -> None:
@@ -75,31 +64,6 @@ def prepared(work: Path) -> tuple[Path, list[Path]]:
         shutil.copytree(work / "run/model", work / "copy")
         (work / "copy").rename(model)
     return model, sorted((clips / "test").rglob("*.mp4"))
-
-
-class Predict:
-    """A process that predicts the clips as `cign predict` does, again and again."""
-
-    def __init__(self, model: Path, clips: list[Path]) -> None:
-        command = [sys.executable, "-c", _PREDICT, str(model), *map(str, clips)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(self, repeats: int = 1) -> tuple[list[dict[str, Any]], float]:
-        """The predictions of the clips, and CPU seconds per clip."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{repeats}\n")
-        self._process.stdin.flush()
-        said = json.loads(self._process.stdout.readline())
-        return said["found"], said["cpu_s"]
-
-    def __enter__(self) -> Predict:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.communicate()
 
 
 def good(clips: list[Path], right: list[dict[str, Any]], number: int) -> list[Request]:

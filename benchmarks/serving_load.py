@@ -26,6 +26,20 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+_PREDICT = """
+import json, sys, time
+from cign import Learner
+learner, files = Learner.load(sys.argv[1]), sys.argv[2:]
+list(learner.predict(files, progress=False))
+for line in sys.stdin:
+    many = files * int(line)
+    began = time.process_time()
+    found = [one.to_dict() for one in learner.predict(many, top=4, progress=False)]
+    used = time.process_time() - began
+    print(json.dumps({"cpu_s": used / len(many), "found": found[: len(files)]}), flush=True)
+"""
+
+
 @dataclass(frozen=True)
 class Request:
     """A body to send, and how far an answer is from the right one; ``kind`` groups the times."""
@@ -138,3 +152,28 @@ def memory_mb(process: int) -> float:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return int(taken.getsockname()[1])
+
+
+class Predict:
+    """A process that predicts the clips as `cign predict` does, again and again."""
+
+    def __init__(self, model: Path, clips: list[Path]) -> None:
+        command = [sys.executable, "-c", _PREDICT, str(model), *map(str, clips)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, repeats: int = 1) -> tuple[list[dict[str, Any]], float]:
+        """The predictions of the clips, and CPU seconds per clip."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{repeats}\n")
+        self._process.stdin.flush()
+        said = json.loads(self._process.stdout.readline())
+        return said["found"], said["cpu_s"]
+
+    def __enter__(self) -> Predict:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()

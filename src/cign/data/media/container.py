@@ -17,15 +17,14 @@ from cign.data.media.spans import is_guessed, is_unstamped, lists_samples, may_r
 from cign.data.media.timeline import CUT_S, Timeline, is_placeholder, measure
 
 _LISTS = frozenset({"hls", "concat", "dash", "imf"})
-# Not typed as cign.errors.Code: an export contains this module without that one.
+# Not typed as cign.errors.Code, which exports lack.
 _CODES = {
     "missing": "file-missing",
     "unreadable": "file-unreadable",
     "damaged": "damaged",
     "short": "bad-clip",
 }
-# Containers round timestamps to milliseconds.
-EPSILON_S = 1e-3
+EPSILON_S = 1e-3  # containers round timestamps to milliseconds
 
 
 class MediaError(Exception):
