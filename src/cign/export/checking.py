@@ -152,7 +152,7 @@ def compare(
     parts = []
     for start, stop in _batches(len(clips)):
         some = clips[start:stop]
-        parts.append(run(**inputs_of(some)))
+        parts.append(run(*inputs_of(some).values()))
         progress.advance(len(some))
     worst, where = 0.0, ""
     for name in OUTPUTS:

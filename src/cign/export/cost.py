@@ -118,9 +118,9 @@ def _size(folder: Path) -> int:
 
 def timed_scores(run: Runner, clips: Sequence[Decoded]) -> tuple[Scores, float]:
     """The outputs for clips, one at a time, and the clips per second of CPU time."""
-    run(**inputs_of(clips[:1]))  # the first call allocates
+    run(*inputs_of(clips[:1]).values())  # the first call allocates
     began = time.process_time()
-    parts = [run(**inputs_of([clip])) for clip in clips]
+    parts = [run(*inputs_of([clip]).values()) for clip in clips]
     seconds = time.process_time() - began
     scores = {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
     return scores, len(clips) / max(seconds, 1e-9)
