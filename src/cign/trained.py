@@ -295,6 +295,7 @@ class Trained(Labelled, Pretrained):
         out: Path | str,
         *,
         format: str = "onnx",
+        precision: str = "fp32",
         clips: Sequence[Path | str] = (),
         progress: Progress | None = None,
     ) -> Exported:
@@ -303,7 +304,13 @@ class Trained(Labelled, Pretrained):
 
         model, files = self._trained(), [Path(clip) for clip in clips]
         return export_model(
-            model, self._encoders(), Path(out), format=format, clips=files, progress=progress
+            model,
+            self._encoders(),
+            Path(out),
+            format=format,
+            precision=precision,
+            clips=files,
+            progress=progress,
         )
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from cign.export.exporting import export_model
+from data.conftest import media  # noqa: F401
 from odd_media import OddMedia
 
 from .toys import ToyBackbone, toy_model

@@ -26,6 +26,8 @@ def run(tiny, tmp_path_factory):
     ("arguments", "sentence"),
     [
         (["--format", "tflite"], "unknown format 'tflite': use one of onnx, torch, both"),
+        (["--precision", "int4"], "unknown precision 'int4': use one of fp32, fp16, int8"),
+        (["--precision", "int8", "--format", "both"], "--precision int8 is available in ONNX only"),
         (["--fromat", "onnx"], "unknown option --fromat: did you mean --format?"),
         (["--format", "torch", "--clips", "none.mp4"], "--clips none.mp4 cannot be read"),
     ],

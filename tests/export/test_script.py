@@ -35,6 +35,11 @@ ODD = [
     *("mono.wav", "audio.m4a", "video.mp4", "chained.ogg", "palette.gif", "image.jpg"),
 ]
 
+CONDITIONS = [
+    *("ten_bit.mp4", "hevc.mkv", "odd.mkv", "variable.mp4", "pause.mp4", "surround.mp4"),
+    *("rotated.mov", "picture.mp4", "sound.mp3", "silent.mp4", "short.mp4"),
+]
+
 
 def alone(arguments, folder):
     """Run Python where neither cign nor torch can be imported; gives the lines it printed."""
@@ -88,7 +93,7 @@ def one_track(clip, folder):
 
 
 @pytest.fixture
-def odd_files(odd, tmp_path):
+def odd_files(odd, media, tmp_path):
     """Odd media, some that are no media, and audio whose image is a file of its own."""
     (tmp_path / "text.mp4").write_text("no media")
     with_image = tmp_path / "audio" / "x.wav"
@@ -97,7 +102,8 @@ def odd_files(odd, tmp_path):
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "x.JPG").write_bytes(odd("image.jpg").read_bytes())
     others = (with_image, tmp_path / "text.mp4", tmp_path / "absent.mp4", tmp_path)
-    return [*(str(odd(name)) for name in ODD), *map(str, others)]
+    made = [*map(odd, ODD), *map(media, CONDITIONS)]
+    return [str(path) for path in (*made, *others)]
 
 
 def test_the_script_on_a_toy_network(toy_export, tiny, tmp_path):
@@ -114,7 +120,7 @@ def test_the_script_on_odd_media(toy_export, odd_files, tmp_path):
     model, exported = toy_export
     lines = alone([exported.folder / SCRIPT, "--top", "99", *odd_files], tmp_path)
     wanted = list(predict_files(model, ToyBackbone(), odd_files, top=len(model.classes)))
-    assert sum(one.error is not None for one in wanted) == 4
+    assert sum(one.error is not None for one in wanted) == 5
     check_answers(lines, wanted)
 
 
@@ -156,7 +162,7 @@ def test_the_script_decodes_as_cign_does(odd_files, tmp_path):
     lines = alone([tmp_path / "read.py", *odd_files[:-1]], tmp_path)
     wanted = [described(path) for path in odd_files[:-1]]
     assert [json.loads(line) for line in lines] == wanted
-    assert sum(isinstance(one, str) for one in wanted) == 3
+    assert sum(isinstance(one, str) for one in wanted) == 4
     assert len({one[0] for one in wanted if not isinstance(one, str)}) > 15
 
 

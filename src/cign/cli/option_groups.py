@@ -70,6 +70,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
 _ELSEWHERE = {
     ("synth", "--seed"): "clips to render",
     ("export", "--format"): "output",
+    ("export", "--precision"): "output",
     ("resolve", "--set"): "changes to the model",
     ("tune", "--prune"): "search",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,6 +115,12 @@ def decoded_clips(files: Sequence[Path], spec: MediaSpec) -> list[Decoded]:
     return clips
 
 
+def inputs_of(clips: Sequence[Decoded]) -> dict[str, Any]:
+    """Inputs of an exported file: waveform [B, L] in -1..1 and frames [B, K, S, S, 3]."""
+    waveform = np.stack([clip.audio for clip in clips]).astype(np.float32) / 32768.0
+    return {"waveform": waveform, "frames": np.stack([clip.frames for clip in clips])}
+
+
 def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded]) -> Scores:
     """The outputs `OUTPUTS` of the model, computed as in `cign predict`."""
     starts = range(0, len(clips), BATCH)
@@ -145,8 +152,7 @@ def compare(
     parts = []
     for start, stop in _batches(len(clips)):
         some = clips[start:stop]
-        waveform = np.stack([clip.audio for clip in some]).astype(np.float32) / 32768.0
-        parts.append(run(waveform, np.stack([clip.frames for clip in some])))
+        parts.append(run(*inputs_of(some).values()))
         progress.advance(len(some))
     worst, where = 0.0, ""
     for name in OUTPUTS:

@@ -23,8 +23,10 @@ from cign.export.checking import (
     rendered_clips,
     scores_of,
 )
+from cign.export.cost import Cost, reduced, split_clips
 from cign.export.formats import FILES, kinds_of, runner, write
 from cign.export.fourier import without_fourier_operators
+from cign.export.precision import FP32, check_precision
 from cign.export.predictor import UNKNOWN, Predictor, in_float32, predictor_of
 from cign.export.script import write_script
 from cign.export.sizes import write_out_sizes
@@ -52,6 +54,7 @@ class Exported:
         any_length: Whether waveforms of other lengths than the window's are accepted.
         bf16_difference: The largest difference between the model in bfloat16 and in float32, which
             the file uses; None if the model itself uses float32.
+        cost: What a smaller variant costs; None in float32.
     """
 
     folder: Path
@@ -59,6 +62,7 @@ class Exported:
     checks: dict[str, Check]
     any_length: bool
     bf16_difference: float | None
+    cost: Cost | None = None
 
 
 def export_model(
@@ -67,6 +71,7 @@ def export_model(
     out: Path,
     *,
     format: str = "onnx",
+    precision: str = FP32,
     clips: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> Exported:
@@ -77,7 +82,10 @@ def export_model(
         backbone: Its frozen backbone; None if the method holds its encoders.
         out: A new folder.
         format: ``onnx``, ``torch`` or ``both``.
-        clips: Files for the verification; procedural clips if empty.
+        precision: ``fp32``; ``fp16`` stores weights in half precision; ``int8`` computes the
+            encoders in 8 bits. The last two in ONNX only.
+        clips: Files for the verification, of which ``int8`` uses every second one to calibrate;
+            procedural clips if empty.
         progress: Receives the stages.
 
     Returns:
@@ -85,15 +93,17 @@ def export_model(
 
     Raises:
         InputError: If the folder is not empty, the format's packages are not installed, a clip
-            cannot be read, or the network cannot be traced.
+            cannot be read, the network cannot be traced, or it has no such variant.
         RunError: If the outputs of a file differ from the model's; then nothing is written.
     """
     progress = progress or Silent()
+    check_precision(precision, format)
     kinds = kinds_of(format)
     _check_empty(out)
     checked_on = (
         decoded_clips(clips, model.media_spec) if clips else rendered_clips(model.media_spec)
     )
+    split_clips(checked_on, precision)  # refused before a long check
     reference = in_float32(model)
     expected = scores_of(reference, backbone, checked_on)
     bf16_difference = None
@@ -114,12 +124,21 @@ def export_model(
             run = runner(kind, staging)
             checks[kind] = compare(run, checked_on, expected, progress, FILES[kind])
             compare_forms(run, network, traced, model.media_spec, FILES[kind])
+        cost = None
+        if precision != FP32:
+            progress.start(f"{FILES['onnx']}: {precision}", 1)
+            several = model.method.setup.multi_label
+            cost = reduced(staging, precision, network, checked_on, expected, multi_label=several)
+            progress.advance()
         progress.stop()
         assert traced is not None
         files = sorted(path for path in staging.iterdir() if path.is_file())
         about = _describe(model, traced, checks, checksums={p.name: checksum(p) for p in files})
+        about["precision"] = precision
+        if cost is not None:
+            about["cost"] = dataclasses.asdict(cost)
         write_json(staging / ABOUT, about)
-        write_script(staging)
+        write_script(staging, "onnxruntime" if "onnx" in kinds else "torch")
         sizes = {path.name: path.stat().st_size for path in sorted(staging.iterdir())}
     return Exported(
         folder=out,
@@ -127,6 +146,7 @@ def export_model(
         checks=checks,
         any_length=traced.any_length,
         bf16_difference=bf16_difference,
+        cost=cost,
     )
 
 

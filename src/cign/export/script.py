@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 
 from cign import __version__
 from cign.utils.files import write_text
 
-SCRIPT = "predict.py"
+SCRIPT, REQUIREMENTS = "predict.py", "requirements.txt"
 # In the order of their imports.
 _MODULES = (
     *(
@@ -28,9 +29,9 @@ _MODULES = (
 )
 _HEAD = '''\
 #!/usr/bin/env python3
-"""Predict clips with the model in this folder, without cign and torch.
+"""Predict clips with the model in this folder, without cign.
 
-    pip install numpy av onnxruntime
+    pip install -r requirements.txt
     python predict.py clip.mp4
 
 Prints one JSON object for each clip. Requires Python 3.11 or later, and PyAV {av} for the same
@@ -47,15 +48,26 @@ if __name__ == "__main__":
 """
 
 
-def write_script(folder: Path) -> None:
-    """Write the script into the folder of an exported model."""
+def write_script(folder: Path, runtime: str) -> None:
+    """Write the script and the list of its packages into the folder of an exported model.
+
+    Args:
+        folder: The folder.
+        runtime: The package that runs the model: ``onnxruntime`` or ``torch``.
+    """
     write_text(folder / SCRIPT, script())
+    write_text(folder / REQUIREMENTS, requirements(runtime))
+
+
+def requirements(runtime: str) -> str:
+    """The packages of the script: PyAV as it is here, because others may decode other frames."""
+    installed = version(runtime).partition("+")[0]
+    lines = [f"av=={version('av')}", "numpy>=2", f"{runtime}>={installed}"]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def script() -> str:
     """The text of the script."""
-    import av
-
     imports: dict[str, set[str]] = {}
     names: dict[str, str] = {}
     bodies = []
@@ -63,7 +75,7 @@ def script() -> str:
         package, _, name = module.rpartition(".")
         source = resources.files(package).joinpath(f"{name}.py").read_text(encoding="utf-8")
         bodies.append(f"# {'-' * 20} {module} {'-' * 20}\n" + _body(module, source, imports, names))
-    head = _HEAD.format(version=__version__, av=av.__version__)
+    head = _HEAD.format(version=__version__, av=version("av"))
     lines = [
         f"from {origin} import {', '.join(sorted(found))}" if found else f"import {origin}"
         for origin, found in sorted(imports.items())
