@@ -117,6 +117,9 @@ def test_table_csv_and_segments_of_a_growing_file(cign, world, stream):
     assert code == 0, err
     found = [json.loads(line) for line in out.splitlines()]
     assert all(one["start_s"] < one["end_s"] <= 21 for one in found)
+    assert json.loads(cign(*words, "--segments", "--json")[1]) == found
+    rows = list(csv.DictReader(io.StringIO(cign(*words, "--segments", "--csv")[1])))
+    assert [row["start_s"] for row in rows] == [str(one["start_s"]) for one in found]
 
 
 def test_a_watched_folder_and_its_restart(world, tmp_path):
@@ -181,6 +184,8 @@ def test_learner_predict_live(world, stream, live_server):
         (["rtsp://127.0.0.1:PORT/x", "--stream-option", "a"], ["'a' is not NAME=VALUE"]),
         (["rtsp://127.0.0.1:PORT/x", "--explain", "e"], ["--explain is for files"]),
         (["rtsp://127.0.0.1:PORT/x", "--reconnect", "-1"], ["--reconnect", "0 or more"]),
+        (["FOLDER", "--follow", "--segments"], ["--segments is not for watched folders"]),
+        (["rtsp://127.0.0.1:PORT/x", "--segments", "--to", "srt"], ["--to writes labels of files"]),
     ],
 )
 def test_wrong_use(cign, world, tmp_path, words, parts):
