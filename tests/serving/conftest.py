@@ -37,7 +37,8 @@ def model(trained, tmp_path):
     return shutil.copytree(trained / "model", tmp_path / "model")
 
 
-@pytest.fixture(scope="session")
+# Not of the session: tests elsewhere replace `time.monotonic`, on which its event loop relies.
+@pytest.fixture(scope="package")
 def server(trained):
     with running(trained, timeout_s=20.0, max_upload=4 * 2**20) as client:
         yield client
