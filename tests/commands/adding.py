@@ -13,7 +13,8 @@ from cign.learner import Learner
 from toy import FIXED
 
 OPTIONS = {
-    name: {**FIXED[name], "width": 60, "ridge": [5.0]} for name in ("cign_analytic", "analytic")
+    name: {**FIXED[name], "width": 60, "ridge": [5.0], "precision": "float64"}
+    for name in ("cign_analytic", "analytic")
 } | {"ncm": {}, "slda": {}, "ranpac": {"width": 60, "ridge": [5.0]}, "fecam": {}}
 
 

@@ -39,7 +39,6 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "prediction": (
         *("--number", "--top", "--every", "--unknown-threshold", "--unknown", "--min-probability"),
         *("--segments", "--enter", "--leave", "--least", "--bridge"),
-        *("--segments",),
     ),
     "live input": (
         *("--follow", "--state", "--settle", "--reconnect", "--timeout", "--stream-option"),
@@ -60,7 +59,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("--precision", "--recall", "--clear"),
     ),
     "web server": (
-        *("--host", "--port", "--token", "--allow-url", "--max-upload", "--timeout"),
+        *("--host", "--port", "--token", "--allow-url", "--max-upload"),
         *("--max-queue", "--max-batch"),
     ),
     "execution": ("--device", "--workers", "--engine", "--processes", "--peer-timeout"),
@@ -73,6 +72,7 @@ _ELSEWHERE = {
     ("export", "--precision"): "output",
     ("resolve", "--set"): "changes to the model",
     ("tune", "--prune"): "search",
+    ("serve", "--timeout"): "web server",
 }
 
 _HEADING_OF = {one.flag: one.heading for one in run_options()} | {

@@ -24,7 +24,7 @@ from cign.utils.terminal import note, say
 SUMMARY = "Serve predictions over HTTP, in batches; with --teach also add, correct and undo."
 EXAMPLE = (
     "cign serve work/run\n"
-    "CIGN_TOKEN=$(openssl rand -hex 16) cign serve work/model --teach --host 0.0.0.0 --workers 2"
+    "cign serve work/model --teach --host 0.0.0.0 --workers 2"
 )
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
