@@ -195,7 +195,7 @@ def outputs(variant: Variant, clips: Sequence[Decoded], cache: Path) -> dict[str
     if not path.exists():
         parts = [variant.run(**inputs_of(clips[i : i + 8])) for i in range(0, len(clips), 8)]
         np.savez(path, **{name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS})
-    return dict(np.load(path))
+    return dict(np.load(path, allow_pickle=False))
 
 
 def measure(one: Set, num_clips: int, seconds: float) -> list[str]:
