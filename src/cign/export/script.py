@@ -27,6 +27,7 @@ _MODULES = (
     ),
     "cign.export.standalone",
 )
+_WHOLE = ""
 _HEAD = '''\
 #!/usr/bin/env python3
 """Predict clips with the model in this folder, without cign.
@@ -76,10 +77,12 @@ def script() -> str:
         source = resources.files(package).joinpath(f"{name}.py").read_text(encoding="utf-8")
         bodies.append(f"# {'-' * 20} {module} {'-' * 20}\n" + _body(module, source, imports, names))
     head = _HEAD.format(version=__version__, av=version("av"))
-    lines = [
-        f"from {origin} import {', '.join(sorted(found))}" if found else f"import {origin}"
-        for origin, found in sorted(imports.items())
-    ]
+    lines = []
+    for origin, found in sorted(imports.items()):
+        if _WHOLE in found:
+            lines.append(f"import {origin}")
+        if found - {_WHOLE}:
+            lines.append(f"from {origin} import {', '.join(sorted(found - {_WHOLE}))}")
     return head + "\n".join(lines) + "\n\n\n" + "\n\n\n".join(bodies) + _TAIL
 
 
@@ -89,7 +92,7 @@ def _body(module: str, source: str, imports: dict[str, set[str]], names: dict[st
     Args:
         module: Name of the module.
         source: Source of the module.
-        imports: Extended by its external imports: names by module, empty for whole modules.
+        imports: Extended by its external imports: names by module, `_WHOLE` for the module itself.
         names: The defining module of each name; extended.
     """
     lines = source.splitlines()
@@ -98,7 +101,7 @@ def _body(module: str, source: str, imports: dict[str, set[str]], names: dict[st
         span = range(node.lineno - 1, node.end_lineno or node.lineno)
         if isinstance(node, ast.Import):
             dropped.update(span)
-            imports.update({ast.unparse(node).removeprefix("import "): set()})
+            imports.setdefault(ast.unparse(node).removeprefix("import "), set()).add(_WHOLE)
         elif isinstance(node, ast.ImportFrom):
             dropped.update(span)
             origin = node.module or ""
