@@ -92,7 +92,7 @@ def test_with_several_labels_each_clip_has_a_wrong_and_a_missing_one():
     for one in audit.doubts:
         label, suggested, value = wanted[one.clip, one.kind]
         assert (one.label, one.suggested) == (label, suggested)
-        assert one.score == pytest.approx(1 / (1 + value), abs=1e-6)
+        assert one.score == pytest.approx(1 / (1 + value), abs=1e-5)  # of float32 logits
     scores = [one.score for one in audit.doubts]
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) > 100

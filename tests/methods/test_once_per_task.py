@@ -27,7 +27,8 @@ def scores(loop):
 @pytest.mark.parametrize("name", TEACHERS)
 def test_outputs_of_the_old_model_are_those_of_each_batch(name, monkeypatch):
     options, memory = TEACHERS[name]
-    options = quick_options(name, **options)
+    # Adam would turn a difference in rounding into a step of full size where gradients are near 0.
+    options = quick_options(name, {"optimizer": "sgd"}, **options)
     once = scores(toy_loop(name, options=options, memory=memory, num_tasks=3))
     monkeypatch.setattr(old_outputs, "MOST_BYTES", 0)
     each = scores(toy_loop(name, options=options, memory=memory, num_tasks=3))
