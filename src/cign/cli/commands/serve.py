@@ -22,10 +22,7 @@ from cign.saved_model.hub import refuse_missing
 from cign.utils.terminal import note, say
 
 SUMMARY = "Serve predictions over HTTP, in batches; with --teach also add, correct and undo."
-EXAMPLE = (
-    "cign serve work/run\n"
-    "cign serve work/model --teach --host 0.0.0.0 --workers 2"
-)
+EXAMPLE = "cign serve work/run\ncign serve work/model --teach --host 0.0.0.0 --workers 2"
 _NEEDED = ("fastapi", "uvicorn", "prometheus_client", "python_multipart")
 
 
