@@ -42,7 +42,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clips(labels, place):
-    return labels.Clips(place, {**labels.PLAIN, **OPTIONS})
+    return labels.Clips(place, {**labels.FIXED, **OPTIONS})
 
 
 def with_train(store, train):
@@ -62,7 +62,7 @@ def test_a_round_is_that_of_a_learner(labels, place, clips, rule):
     assert sorted(store.table.clips[i].labels[0] for i in first) == ["a", "b", "c"]
     method = clips.method()
     clips.learn(method, first)
-    learner = Learner("cign_analytic", options={**labels.PLAIN, **OPTIONS})
+    learner = Learner("cign_analytic", options={**labels.FIXED, **OPTIONS})
     learner.learn(with_train(store, first), progress=False)
     left = np.array(sorted(set(fold.train) - set(first)))
     pool = labels.Pool(clips=clips, method=method, left=left, rng=np.random.default_rng(0))
