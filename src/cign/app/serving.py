@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from cign.app.labelling import Labelling
 from cign.app.service import Service
-from cign.serving.listening import address_of
+from cign.serving.listening import address_of, interrupted_by_sigterm
 
 # Content that the browser may load: the page's own files and embedded images. Gradio compiles its
 # templates in the browser, hence unsafe-eval.
@@ -108,11 +106,10 @@ def serve(
         server = make_server(service, root, max_upload=max_upload, labelling=labelling)
         service.warm_up()
         ready(address_of(taken))
-        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            server.run(sockets=[taken])
+            with interrupted_by_sigterm():
+                server.run(sockets=[taken])
         finally:
-            signal.signal(signal.SIGTERM, before)
             _end(root)
     raise KeyboardInterrupt
 
@@ -122,10 +119,6 @@ def _end(root: Path) -> None:
     for _ in range(10):
         shutil.rmtree(root, ignore_errors=True)
         time.sleep(_END_S / 10)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def make_server(
