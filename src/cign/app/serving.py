@@ -7,13 +7,16 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cign.app.labelling import Labelling
 from cign.app.service import Service
 from cign.serving.listening import address_of, interrupted_by_sigterm
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Content that the browser may load: the page's own files and embedded images. Gradio compiles its
 # templates in the browser, hence unsafe-eval.
@@ -39,11 +42,6 @@ _ENVIRONMENT = {
 }
 _END_S = 2
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 
 class Guard:
     """ASGI wrapper that adds the headers above and rejects requests that fetch URLs.
@@ -51,7 +49,7 @@ class Guard:
     After a rejection the connection is closed, so that the rest of a large upload is not received.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +58,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: MutableMapping[str, Any]) -> None:
+        async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
                 if message["status"] >= 400:
