@@ -111,19 +111,19 @@ def run(options: Any) -> None:
     from cign.integrations.label_studio.download import (
         KEY_VARIABLE,
         Downloads,
-        check_host,
         check_server,
     )
     from cign.integrations.label_studio.media import MediaFiles
     from cign.integrations.label_studio.predicting import PredictionOptions
     from cign.integrations.label_studio.routes import TOKEN_VARIABLE
     from cign.integrations.label_studio.server import serve
+    from cign.serving.hosts import allowed_host
     from cign.serving.listening import is_local, listen
     from cign.serving.model_service import ModelService
     from cign.utils.files import folder_lock
 
     server = None if options.label_studio is None else check_server(options.label_studio)
-    hosts = [check_host(host) for host in options.allow_host or ()]
+    hosts = [allowed_host(host, "--allow-host") for host in options.allow_host or ()]
     key, token = os.environ.get(KEY_VARIABLE), os.environ.get(TOKEN_VARIABLE)
     with listen(options.host, options.port) as socket:
         device = device_of(options)

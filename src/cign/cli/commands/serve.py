@@ -76,22 +76,19 @@ def run(options: Any) -> None:
     """Serve until a signal."""
     require_packages(_NEEDED, "the server", "cign[serve]")
     refuse_missing(options.model)
+    from cign.serving.hosts import allowed_host
     from cign.serving.settings import Settings
 
     settings = Settings(
         host=options.host,
         token=options.token or os.environ.get("CIGN_TOKEN") or None,
         teach=options.teach,
-        allowed_hosts=tuple(options.allow_url or ()),
+        allowed_hosts=tuple(map(allowed_host, options.allow_url or ())),
         max_upload=options.max_upload,
         timeout_s=options.timeout,
         max_queue=options.max_queue,
         max_batch=options.max_batch,
     )
-    for text in settings.allowed_hosts:
-        from cign.serving.fetching import allowed_host
-
-        allowed_host(text)
     from cign.serving.listening import address_of, listen
     from cign.serving.running import upload_folder
 
