@@ -102,7 +102,7 @@ class AnnotationLearner:
         else:
             # If the process ends before this, the same clips are learned again in place of these.
             self._ledger.add_batch(batch.version, before, history(made.model), made.clips)
-            _ = self._service.model  # reload it here rather than when the next task is predicted
+            self._service.refreshed()  # here rather than when the next task is predicted
         self._ledger.considered(seen)
         return batch
 

@@ -75,9 +75,8 @@ class Predictor:
             Label Studio stores nothing for it and asks again.
         """
         with self._lock, ExitStack() as files:
-            # The version first: predictions of a model that is changed meanwhile then have the name
-            # of the earlier version, and Label Studio asks for them again.
-            version, model = version_name(self._service), self._service.model
+            snapshot = self._service.refreshed()
+            version, model = version_name(snapshot), snapshot.model
             uses = [
                 _Use(control=one, names=match_names(one, model.classes), model=model)
                 for one in interface.controls
