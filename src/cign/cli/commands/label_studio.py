@@ -69,7 +69,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--unknown",
         metavar="LABEL",
-        help="label for parts called unknown, if the labelling interface has it (default: they "
+        help="label for unknown parts, if the labelling interface has it (default: they "
         "get no label)",
     )
     parser.add_argument(

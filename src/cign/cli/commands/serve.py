@@ -52,8 +52,8 @@ def add_options(parser: CommandParser) -> None:
         metavar="N",
         type=whole(1),
         default=64,
-        help="requests of a worker in progress at a time; further ones are asked to come again "
-        "(default: 64)",
+        help="requests of a worker in progress at a time; further ones get status 503 and "
+        "Retry-After (default: 64)",
     )
     parser.add_argument(
         "--max-batch",

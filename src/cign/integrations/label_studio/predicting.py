@@ -31,7 +31,7 @@ class PredictionOptions:
 
     Attributes:
         every_s: Seconds between the windows from which regions are made.
-        unknown: Label for clips that are called unknown; without it they have no result.
+        unknown: Label for unknown clips; without it they have no result.
         min_probability: Least probability of a result.
     """
 
