@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cign.integrations.label_studio.download import Downloads, check_host, check_server
+from cign.integrations.label_studio.download import Downloads, check_server
 from cign.integrations.label_studio.media import MediaFiles, reference_of
+from cign.serving.hosts import allowed_host
 from refusals import input_error
 
 pytest.importorskip("httpx")
@@ -53,7 +54,8 @@ def server(answers):
 
 
 def downloads(address=None, hosts=(), key=None, most=1000):
-    return Downloads(server=address, hosts=hosts, max_bytes=most, key=key)
+    allowed = [allowed_host(host, "--allow-host") for host in hosts]
+    return Downloads(server=address, hosts=allowed, max_bytes=most, key=key)
 
 
 def files(folder, *names):
@@ -207,11 +209,14 @@ def test_failed_downloads_are_one_sentence_and_leave_no_file(tmp_path):
 
 
 def test_hosts_are_allowed_exactly():
-    one = downloads("http://ls.example.org:8080", ["media.example.org", "other.org:8443"])
+    one = downloads(
+        "http://ls.example.org:8080", ["media.example.org", "other.org:8443", "[::1]:9000"]
+    )
     allowed = (
         "http://media.example.org/a",
         "https://MEDIA.example.org/a",
         "https://other.org:8443/a",
+        "http://[::1]:9000/a",
         "http://ls.example.org:8080/a",
         "/data/upload/1/a",
     )
@@ -231,7 +236,7 @@ def test_hosts_are_allowed_exactly():
     assert [url for url in refused if one.allows(url)] == []
     for text in ("", "http://a.org", "a.org/b", "a b", "user@a.org"):
         with input_error("bad-value", "--allow-host"):
-            check_host(text)
+            allowed_host(text, "--allow-host")
     for text in ("", "localhost:8080", "ftp://a.org", "http://u:p@a.org"):
         with input_error("bad-value", "--label-studio"):
             check_server(text)

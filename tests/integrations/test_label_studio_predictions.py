@@ -100,3 +100,13 @@ def test_a_task_that_fails_has_no_result_and_the_others_have_theirs(model, root,
         assert answer["error_code"] == code
         assert part in answer["error"]
     assert sum(text.startswith("not predicted: ") for text in studio.told) == len(bad)
+
+
+def test_a_request_is_answered_by_one_version(model, root, classes, long_clip, monkeypatch):
+    with Studio(model, root) as studio:
+        refreshed, calls = studio.service.refreshed, []
+        monkeypatch.setattr(studio.service, "refreshed", lambda: calls.append(0) or refreshed())
+        config = interface(choices(classes), timeline(classes))
+        (answer,) = studio.predict(config, task(1, long_clip))
+    assert {one["type"] for one in answer["result"]} == {"choices", "timelinelabels"}
+    assert len(calls) == 1  # another version that is saved meanwhile is not used in part

@@ -17,7 +17,8 @@ import pytest
 from cign.data.media.limits import MediaLimits
 from cign.serving import fetching
 from cign.serving.errors import HttpError
-from cign.serving.fetching import allowed_host, fetch, is_public
+from cign.serving.fetching import fetch, is_public
+from cign.serving.hosts import allowed_host
 from cign.serving.protocol import GuardedProtocol
 from cign.serving.uploads import shown_name, suffix_of
 from refusals import input_error

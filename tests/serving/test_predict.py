@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cign.inference.predict import decode
+from cign.serving.hosts import allowed_host
 from cign.serving.page import documentation
 
 from .client import running
@@ -169,7 +170,7 @@ def test_urls_of_allowed_hosts(trained, learner, clips, files):
     def ask(client, url):
         return client.call("POST", "/predict", json.dumps({"url": url}), kind)
 
-    with running(trained, allowed_hosts=(files,), max_upload=2**20) as client:
+    with running(trained, allowed_hosts=(allowed_host(files),), max_upload=2**20) as client:
         (answer,) = without_version(ask(client, f"http://{files}/{clips[0].name}?x=1").json)
         assert [answer] == expected(learner, clips[0])
         (answer,) = ask(client, f"http://{files}/to//{clips[0].name}").json

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cign.app.labelling import Labelling
 from cign.app.service import Service
-from cign.serving.listening import address_of
+from cign.serving.listening import address_of, interrupted_by_sigterm
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Content that the browser may load: the page's own files and embedded images. Gradio compiles its
 # templates in the browser, hence unsafe-eval.
@@ -41,11 +42,6 @@ _ENVIRONMENT = {
 }
 _END_S = 2
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 
 class Guard:
     """ASGI wrapper that adds the headers above and rejects requests that fetch URLs.
@@ -53,7 +49,7 @@ class Guard:
     After a rejection the connection is closed, so that the rest of a large upload is not received.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,7 +58,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: MutableMapping[str, Any]) -> None:
+        async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
                 if message["status"] >= 400:
@@ -108,11 +104,10 @@ def serve(
         server = make_server(service, root, max_upload=max_upload, labelling=labelling)
         service.warm_up()
         ready(address_of(taken))
-        before = signal.signal(signal.SIGTERM, _interrupt)
         try:
-            server.run(sockets=[taken])
+            with interrupted_by_sigterm():
+                server.run(sockets=[taken])
         finally:
-            signal.signal(signal.SIGTERM, before)
             _end(root)
     raise KeyboardInterrupt
 
@@ -122,10 +117,6 @@ def _end(root: Path) -> None:
     for _ in range(10):
         shutil.rmtree(root, ignore_errors=True)
         time.sleep(_END_S / 10)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def make_server(

@@ -81,8 +81,8 @@ def _cign_error(request: Request, error: CignError) -> Response:
 
 def _library_error(request: Request, error: HTTPException) -> Response:
     sentence = {
-        404: "there is no such route: GET /docs lists them",
-        405: f"this route does not take {request.method}: GET /docs lists the routes",
+        404: "no such route: GET /docs lists all routes",
+        405: f"this route does not accept {request.method}: GET /docs lists all routes",
     }.get(error.status_code, f"{error.detail}: check the body of the request")
     headers = dict(error.headers or {})
     return _answer(error.status_code, sentence, code_of(error.status_code), headers)

@@ -9,63 +9,21 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import re
 import socket
 import ssl
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from cign.errors import InputError
 from cign.serving.errors import HttpError
+from cign.serving.hosts import PORTS, AllowedHost, as_address
 from cign.serving.uploads import Upload, new_file, shown_name, suffix_of
 
-_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 3
 _PIECE = 2**16
 _MAX_URL = 2000
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d+)?")
-
-
-@dataclass(frozen=True)
-class AllowedHost:
-    """A host that files may be fetched from.
-
-    Attributes:
-        host: Name in lower case, or an address.
-        port: The port; None for the usual one of the scheme.
-    """
-
-    host: str
-    port: int | None
-
-    @property
-    def is_address(self) -> bool:
-        """Whether it is an address, which may be private: it was named on purpose."""
-        return _as_address(self.host) is not None
-
-
-def allowed_host(text: str) -> AllowedHost:
-    """Parse ``HOST`` or ``HOST:PORT``.
-
-    Raises:
-        InputError: If it is neither.
-    """
-    try:
-        parts = urlsplit(f"//{text}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or not _HOST.fullmatch(text):
-        raise InputError(
-            "bad-value",
-            f"--allow-url {text!r} is not a host: give a name or an address, with or without "
-            "a port, for example media.example.org or 10.0.0.5:9000",
-        )
-    return AllowedHost(host, port)
 
 
 def fetch(
@@ -118,15 +76,14 @@ def _checked(url: str, allowed: Sequence[AllowedHost]) -> SplitResult:
         port = parts.port
     except ValueError as error:
         raise _refused(str(error)) from None
-    if parts.scheme not in _PORTS:
+    if parts.scheme not in PORTS:
         raise _refused(f"the scheme {parts.scheme[:20]!r} is neither http nor https")
     if parts.username is not None or parts.password is not None:
         raise _refused("it contains a user name")
     host = (parts.hostname or "").rstrip(".")
-    port = port or _PORTS[parts.scheme]
-    for one in allowed:
-        if one.host == host and (one.port or _PORTS[parts.scheme]) == port:
-            return parts
+    port = port or PORTS[parts.scheme]
+    if any(one.covers(parts.scheme, host, port) for one in allowed):
+        return parts
     raise _refused(
         f"host {host[:100]}:{port} is not allowed; `cign serve --allow-url HOST` allows one"
     )
@@ -136,7 +93,7 @@ def _connect(
     parts: SplitResult, allowed: Sequence[AllowedHost], timeout_s: float
 ) -> http.client.HTTPConnection:
     """Connect to an address that was checked; the name is not resolved again."""
-    host, port = str(parts.hostname), parts.port or _PORTS[parts.scheme]
+    host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(one[4][0]) for one in found]
     if not any(one.is_address and one.host == host for one in allowed):
@@ -192,7 +149,7 @@ def _received(
 
 def is_public(address: str) -> bool:
     """Whether an address belongs to the internet: not private, loopback, link-local or the like."""
-    found = _as_address(address.partition("%")[0])
+    found = as_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour
         if inner is not None:
@@ -200,13 +157,6 @@ def is_public(address: str) -> bool:
         if found in ipaddress.ip_network("64:ff9b::/96"):  # translated to the last 32 bits
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
     return found is not None and found.is_global and not found.is_multicast
-
-
-def _as_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
 
 
 def _left(until: float) -> float:

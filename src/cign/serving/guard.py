@@ -8,19 +8,14 @@ import hmac
 import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cign.serving.errors import HttpError, error_body
 from cign.serving.listening import is_local
 from cign.serving.metrics import Metrics
 from cign.serving.settings import FORM_BYTES, Settings
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 # Health checks of a load balancer carry no token.
 _OPEN = ("/health", "/health/live", "/health/ready")
@@ -43,7 +38,7 @@ class Guard:
         metrics: Receives requests, latencies and the length of the queue.
     """
 
-    def __init__(self, app: App, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._token = (settings.token or "").encode()
         self._num_busy = 0

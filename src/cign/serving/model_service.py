@@ -174,8 +174,11 @@ class ModelService:
         self._failed = (state, sentence, time.monotonic())
 
     def _described(self, model: Model, state: str | None) -> Snapshot:
-        number = current_number(self.place) or 1
-        return Snapshot(model=model, version=number, checksum=(state or "")[:12])
+        return Snapshot(model=model, version=self._number(), checksum=(state or "")[:12])
+
+    def _number(self) -> int:
+        """Number of the version in the folder."""
+        return current_number(self.place) or 1
 
     def backbone(self, model: Model) -> Backbone | None:
         """The frozen backbone of a model, loaded once; None if the method holds its encoders."""
@@ -257,7 +260,7 @@ class ModelService:
                 raise InputError("damaged", self.reload_error)
             changed, result = how(model)
             work.keep(changed)
-            return result, self.versions()[-1].number
+            return result, self._number()
 
     def undo(self, seen: int) -> int:
         """Return to the previous version.
@@ -274,7 +277,7 @@ class ModelService:
             return undo(self.place)
 
     def _check_seen(self, seen: int) -> None:
-        current = self.versions()[-1].number
+        current = self._number()
         if current != seen:
             raise InputError(
                 "model-changed",

@@ -121,7 +121,7 @@ async def _of_url(
     upload = await asyncio.to_thread(
         fetch,
         url,
-        state.allowed_hosts,
+        settings.allowed_hosts,
         state.folder,
         max_bytes=settings.max_upload,
         timeout_s=settings.timeout_s,

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from cign.errors import InputError
 from cign.saved_model.files import ABOUT, CURRENT
 from cign.serving.answering import Answers
-from cign.serving.fetching import AllowedHost, allowed_host
 from cign.serving.metrics import Metrics
 from cign.serving.model_service import ModelService
 from cign.serving.settings import Settings
@@ -47,9 +46,6 @@ class ServerState:
         self.service, self.settings, self.folder = service, settings, folder
         self.metrics = Metrics()
         self.answers = Answers(service, settings, self.metrics)
-        self.allowed_hosts: tuple[AllowedHost, ...] = tuple(
-            allowed_host(text) for text in settings.allowed_hosts
-        )
         self.is_ready = False
         self._teaching = ThreadPoolExecutor(1, thread_name_prefix="cign-teach")
         self._stopped = threading.Event()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cign.data.media.limits import MediaLimits
 from cign.errors import InputError
+from cign.serving.hosts import AllowedHost
 from cign.serving.listening import is_local
 
 # 8,192 x 4,096 pixels are more than any camera film has; twelve hours need no more memory than
@@ -30,7 +31,7 @@ class Settings:
         host: Address to listen on.
         token: Token that requests must carry; None for none.
         teach: Whether requests may change the model.
-        allowed_hosts: Hosts, each with or without ``:port``, that files may be fetched from.
+        allowed_hosts: Hosts that files may be fetched from.
         max_upload: Largest accepted body of a request, and largest fetched file, in bytes.
         timeout_s: Time for a request from its first byte to its answer, in seconds.
         max_queue: Requests of a worker that are received, decoded and computed at a time.
@@ -41,7 +42,7 @@ class Settings:
     host: str = "127.0.0.1"
     token: str | None = None
     teach: bool = False
-    allowed_hosts: tuple[str, ...] = ()
+    allowed_hosts: tuple[AllowedHost, ...] = ()
     max_upload: int = 200 * 2**20
     timeout_s: float = 60.0
     max_queue: int = 64

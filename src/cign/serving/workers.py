@@ -107,7 +107,7 @@ def run_workers(
 @dataclass
 class _Worker:
     process: BaseProcess
-    told: Connection
+    receiver: Connection
     is_ready: bool = False
 
 
@@ -121,11 +121,11 @@ class _Team:
 
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        told, tell = context.Pipe(duplex=False)
-        process = context.Process(target=_work, args=(self._job, self._taken, tell), daemon=False)
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(self._job, self._taken, sender), daemon=False)
         process.start()
-        tell.close()
-        return _Worker(process, told)
+        sender.close()
+        return _Worker(process, receiver)
 
     def wait_until_ready(self, seen: list[int]) -> None:
         """Wait until every worker accepts requests, or a signal arrives."""
@@ -135,11 +135,11 @@ class _Team:
     def replace_ended(self) -> None:
         """Wait a moment for a worker to start or end; replace those that have ended."""
         sources = [one.process.sentinel for one in self._workers]
-        pending = [one.told for one in self._workers if not one.is_ready]
+        pending = [one.receiver for one in self._workers if not one.is_ready]
         wait([*sources, *pending], timeout=_POLL_S)
         for place, one in enumerate(self._workers):
-            if not one.is_ready and one.told.poll():
-                self._hear(one)
+            if not one.is_ready and one.receiver.poll():
+                self._receive(one)
             if one.process.exitcode is None:
                 continue
             forget_worker(one.process.pid or 0)
@@ -155,10 +155,10 @@ class _Team:
             time.sleep(_RESTART_S)
             self._workers[place] = self._start()
 
-    def _hear(self, one: _Worker) -> None:
+    def _receive(self, one: _Worker) -> None:
         try:
-            message = one.told.recv()
-        except EOFError:  # it ended; its exit code tells
+            message = one.receiver.recv()
+        except EOFError:  # it ended; its exit code says why
             one.process.join()
             return
         if message is not None:
@@ -177,7 +177,7 @@ class _Team:
                 one.process.join()
 
 
-def _work(job: Job, taken: socket.socket, tell: Connection) -> None:
+def _work(job: Job, taken: socket.socket, sender: Connection) -> None:
     """The main function of a worker."""
     import torch
 
@@ -189,9 +189,9 @@ def _work(job: Job, taken: socket.socket, tell: Connection) -> None:
             job.place, teach=job.settings.teach, device=job.device, features=True
         )
     except CignError as error:
-        tell.send((error.code, str(error)))
+        sender.send((error.code, str(error)))
         raise SystemExit(1) from None
-    run_server(service, job.settings, taken, job.folder, ready=lambda: tell.send(None))
+    run_server(service, job.settings, taken, job.folder, ready=lambda: sender.send(None))
 
 
 def _end_with_parent() -> None:

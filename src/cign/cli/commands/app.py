@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from typing import Any
 
-from cign.cli.arguments import (
-    CommandParser,
-    add_device,
-    add_model,
-    device_of,
-    num_bytes,
-    path,
-    whole,
-)
+from cign.cli.arguments import CommandParser, add_device, add_model, device_of, path
 from cign.cli.commands.add import add_out
+from cign.cli.server_options import add_address, add_max_upload, announce, require_packages
 from cign.errors import InputError
 from cign.saved_model.hub import refuse_missing
-from cign.utils.terminal import make_progress, note, say
+from cign.utils.terminal import make_progress, note
 
 SUMMARY = "Serve a web app: upload a clip, see the predictions and maps, teach and label clips."
 EXAMPLE = "cign app work/run\ncign app work/model --teach --clips new-clips --work work/labels"
@@ -56,36 +47,13 @@ def add_options(parser: CommandParser) -> None:
         "continues (default: a temporary folder, which remains if labels in it are not learned)",
     )
     add_device(parser)
-    parser.add_argument(
-        "--host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1, reachable from this machine only)",
-    )
-    parser.add_argument(
-        "--port",
-        metavar="N",
-        type=whole(0, 65535),
-        default=7860,
-        help="port to listen on; 0 chooses a free port (default: 7860)",
-    )
-    parser.add_argument(
-        "--max-upload",
-        metavar="SIZE",
-        type=num_bytes,
-        default=200 * 2**20,
-        help="largest accepted file, for example 500kB, 200MB or 1GB (default: 200MB)",
-    )
+    add_address(parser, 7860)
+    add_max_upload(parser, "file")
 
 
 def run(options: Any) -> None:
     """Serve until interrupted."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            "missing-package",
-            f"the web app needs {', '.join(missing)}: `pip install 'gradio>=6,<7'` installs all",
-        )
+    require_packages(_NEEDED, "the web app", "gradio>=6,<7")
     refuse_missing(options.model)
     from cign.app.label_opening import opened_labelling
     from cign.app.service import Service
@@ -118,11 +86,6 @@ def run(options: Any) -> None:
                 service,
                 socket,
                 max_upload=options.max_upload,
-                ready=_announce,
+                ready=announce,
                 labelling=labelling,
             )
-
-
-def _announce(address: str) -> None:
-    say(f"{address}  (Ctrl-C stops it)")
-    sys.stdout.flush()  # the reader of a pipe waits for the address

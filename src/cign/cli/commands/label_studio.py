@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from typing import Any
 
 from cign.cli.arguments import (
@@ -20,9 +18,10 @@ from cign.cli.arguments import (
     whole,
 )
 from cign.cli.commands.add import add_out
+from cign.cli.server_options import add_address, announce, require_packages
 from cign.errors import InputError
 from cign.saved_model.hub import refuse_missing
-from cign.utils.terminal import note, say
+from cign.utils.terminal import note
 
 SUMMARY = "Serve a machine learning backend for Label Studio: predict tasks, learn annotations."
 EXAMPLE = (
@@ -70,7 +69,7 @@ def add_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--unknown",
         metavar="LABEL",
-        help="label for parts called unknown, if the labelling interface has it (default: they "
+        help="label for unknown parts, if the labelling interface has it (default: they "
         "get no label)",
     )
     parser.add_argument(
@@ -100,49 +99,31 @@ def add_options(parser: CommandParser) -> None:
     )
     add_out(parser)
     add_device(parser)
-    parser.add_argument(
-        "--host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1, reachable from this machine only); set "
-        "CIGN_LABEL_STUDIO_TOKEN to require a password",
-    )
-    parser.add_argument(
-        "--port",
-        metavar="N",
-        type=whole(0, 65535),
-        default=9090,
-        help="port to listen on; 0 chooses a free port (default: 9090)",
-    )
+    add_address(parser, 9090, access="set CIGN_LABEL_STUDIO_TOKEN to require a password")
 
 
 def run(options: Any) -> None:
     """Serve until interrupted."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            "missing-package",
-            f"the backend needs {', '.join(missing)}: `pip install {' '.join(_NEEDED)}`",
-        )
+    require_packages(_NEEDED, "the backend", "cign[label-studio]")
     _check(options)
     refuse_missing(options.model)
     from cign.integrations.label_studio.backend import Backend
     from cign.integrations.label_studio.download import (
         KEY_VARIABLE,
         Downloads,
-        check_host,
         check_server,
     )
     from cign.integrations.label_studio.media import MediaFiles
     from cign.integrations.label_studio.predicting import PredictionOptions
     from cign.integrations.label_studio.routes import TOKEN_VARIABLE
     from cign.integrations.label_studio.server import serve
+    from cign.serving.hosts import allowed_host
     from cign.serving.listening import is_local, listen
     from cign.serving.model_service import ModelService
     from cign.utils.files import folder_lock
 
     server = None if options.label_studio is None else check_server(options.label_studio)
-    hosts = [check_host(host) for host in options.allow_host or ()]
+    hosts = [allowed_host(host, "--allow-host") for host in options.allow_host or ()]
     key, token = os.environ.get(KEY_VARIABLE), os.environ.get(TOKEN_VARIABLE)
     with listen(options.host, options.port) as socket:
         device = device_of(options)
@@ -176,7 +157,7 @@ def run(options: Any) -> None:
                 tell=_tell,
             )
             service.warm_up()
-            serve(backend, socket, token=token or None, ready=_announce)
+            serve(backend, socket, token=token or None, ready=announce)
 
         if options.work is None:
             start()
@@ -207,8 +188,3 @@ def _check(options: Any) -> None:
 
 def _tell(text: str) -> None:
     note(" ".join(text.split()))
-
-
-def _announce(address: str) -> None:
-    say(f"{address}  (Ctrl-C stops it)")
-    sys.stdout.flush()  # the reader of a pipe waits for the address

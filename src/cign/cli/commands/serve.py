@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
 from typing import Any
 
-from cign.cli.arguments import (
-    CommandParser,
-    add_device,
-    add_model,
-    device_of,
-    num_bytes,
-    seconds,
-    whole,
-)
+from cign.cli.arguments import CommandParser, add_device, add_model, device_of, seconds, whole
 from cign.cli.commands.add import add_out
-from cign.errors import InputError
+from cign.cli.server_options import add_address, add_max_upload, announce, require_packages
 from cign.saved_model.hub import refuse_missing
-from cign.utils.terminal import note, say
+from cign.utils.terminal import note
 
 SUMMARY = "Serve predictions over HTTP, in batches; with --teach also add, correct and undo."
 EXAMPLE = "cign serve work/run\ncign serve work/model --teach --host 0.0.0.0 --workers 2"
@@ -35,20 +25,7 @@ def add_options(parser: CommandParser) -> None:
         help="let requests add clips, correct labels and undo; requires a token",
     )
     add_out(parser)
-    parser.add_argument(
-        "--host",
-        metavar="ADDRESS",
-        default="127.0.0.1",
-        help="address to listen on; one that other machines can reach requires a token (default: "
-        "127.0.0.1)",
-    )
-    parser.add_argument(
-        "--port",
-        metavar="N",
-        type=whole(0, 65535),
-        default=8000,
-        help="port to listen on; 0 chooses a free port (default: 8000)",
-    )
+    add_address(parser, 8000, access="one that other machines can reach requires a token")
     parser.add_argument(
         "--token",
         metavar="TEXT",
@@ -62,13 +39,7 @@ def add_options(parser: CommandParser) -> None:
         help="host, with or without :PORT, that clips may be fetched from; may be repeated "
         "(default: none)",
     )
-    parser.add_argument(
-        "--max-upload",
-        metavar="SIZE",
-        type=num_bytes,
-        default=200 * 2**20,
-        help="largest accepted request, for example 500kB, 200MB or 1GB (default: 200MB)",
-    )
+    add_max_upload(parser, "request")
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
@@ -81,8 +52,8 @@ def add_options(parser: CommandParser) -> None:
         metavar="N",
         type=whole(1),
         default=64,
-        help="requests of a worker in progress at a time; further ones are asked to come again "
-        "(default: 64)",
+        help="requests of a worker in progress at a time; further ones get status 503 and "
+        "Retry-After (default: 64)",
     )
     parser.add_argument(
         "--max-batch",
@@ -103,29 +74,21 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Serve until a signal."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            "missing-package",
-            f"the server needs {', '.join(missing)}: `pip install 'cign[serve]'` installs all",
-        )
+    require_packages(_NEEDED, "the server", "cign[serve]")
     refuse_missing(options.model)
+    from cign.serving.hosts import allowed_host
     from cign.serving.settings import Settings
 
     settings = Settings(
         host=options.host,
         token=options.token or os.environ.get("CIGN_TOKEN") or None,
         teach=options.teach,
-        allowed_hosts=tuple(options.allow_url or ()),
+        allowed_hosts=tuple(map(allowed_host, options.allow_url or ())),
         max_upload=options.max_upload,
         timeout_s=options.timeout,
         max_queue=options.max_queue,
         max_batch=options.max_batch,
     )
-    for text in settings.allowed_hosts:
-        from cign.serving.fetching import allowed_host
-
-        allowed_host(text)
     from cign.serving.listening import address_of, listen
     from cign.serving.running import upload_folder
 
@@ -146,8 +109,7 @@ def _serve(options: Any, settings: Any, taken: Any, folder: Any, device: str, ad
     )
 
     def ready() -> None:
-        say(f"{address}  (routes: {address}/docs; Ctrl-C stops it)")
-        sys.stdout.flush()  # the reader of a pipe waits for the address
+        announce(address, f"routes: {address}/docs; Ctrl-C stops it")
 
     if settings.token is None:
         note("no token: every user of this machine can send requests")

@@ -1,4 +1,4 @@
-"""Limits for media of strangers: small files that would decode to very large frames or lengths."""
+"""Limits for untrusted media: small files that would decode to very large frames or lengths."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from cign.integrations.label_studio.ledger import Ledger
 from cign.integrations.label_studio.media import MediaFiles
 from cign.integrations.label_studio.names import match_names
 from cign.integrations.label_studio.predicting import PredictionOptions, Predictor
-from cign.integrations.label_studio.service import ServedModel, version_name
+from cign.integrations.label_studio.service import ServedModel, current_version
 from cign.saved_model.files import read_about
 
 MAX_TASKS = 1000
@@ -93,7 +93,7 @@ class Backend:
                     f"{len(names.unlabelled)} of {len(classes)}"
                 )
         self._tell_once(f"project {project}: {'; '.join(problems)}" if problems else "")
-        return {"model_version": version_name(self._service), "problems": problems}
+        return {"model_version": current_version(self._service.place), "problems": problems}
 
     def predict(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Predict the tasks of a request.
@@ -114,7 +114,7 @@ class Backend:
         for one in results:
             if "error" in one:
                 self._tell(f"not predicted: {one['error']}")
-        return {"results": results, "model_version": version_name(self._service)}
+        return {"results": results, "model_version": current_version(self._service.place)}
 
     def webhook(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Record an event; training, and enough changed annotations, request learning.
@@ -159,11 +159,11 @@ class Backend:
     def is_training(self) -> dict[str, Any]:
         """Whether annotations are being learned."""
         running = self._jobs is not None and self._jobs.is_running
-        return {"is_training": running, "model_version": version_name(self._service)}
+        return {"is_training": running, "model_version": current_version(self._service.place)}
 
     def versions(self) -> dict[str, Any]:
         """Name of the version in use: predictions are made with no other."""
-        return {"versions": [version_name(self._service)]}
+        return {"versions": [current_version(self._service.place)]}
 
     def _answer(self, changed: int, *, requested: bool) -> dict[str, Any]:
         assert self._ledger is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from cign.errors import InputError
+from cign.serving.hosts import PORTS, AllowedHost
 from cign.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ KEY_VARIABLE = "LABEL_STUDIO_API_KEY"
 _MAX_REDIRECTS = 5
 _TIMEOUT_S = 30.0
 _MOST_S = 600.0
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
-_PORTS = {"http": 80, "https": 443}
 
 
 def check_server(text: str) -> str:
@@ -41,36 +39,21 @@ def check_server(text: str) -> str:
     return text.rstrip("/")
 
 
-def check_host(text: str) -> str:
-    """Check a host of ``--allow-host``; returns it in lower case.
-
-    Raises:
-        InputError: If it is not ``HOST`` or ``HOST:PORT``.
-    """
-    if _HOST.fullmatch(text) is None or _origin(urlsplit(f"http://{text}")) is None:
-        raise InputError(
-            "bad-value",
-            f"--allow-host {text!r} is not a host: give one such as media.example.org, or with a "
-            "port media.example.org:8443",
-        )
-    return text.lower()
-
-
 class Downloads:
     """Downloads files.
 
     Args:
         server: Address of the Label Studio server, to which alone the key is sent; None without.
-        hosts: Other allowed hosts; one without a port is allowed at the usual ports only.
+        hosts: Other allowed hosts.
         max_bytes: Largest accepted file.
         key: Label Studio's API key: a legacy token or a personal access token.
     """
 
     def __init__(
-        self, *, server: str | None, hosts: Iterable[str], max_bytes: int, key: str | None
+        self, *, server: str | None, hosts: Iterable[AllowedHost], max_bytes: int, key: str | None
     ) -> None:
         self._server, self._key, self._max_bytes = server, key, max_bytes
-        self._hosts = frozenset(hosts)
+        self._hosts = tuple(hosts)
         self._origin = None if server is None else _origin(urlsplit(server))
         self._access: tuple[str, float] | None = None
 
@@ -84,8 +67,7 @@ class Downloads:
             return False
         if origin == self._origin:
             return True
-        scheme, host, port = origin
-        return f"{host}:{port}" in self._hosts or (host in self._hosts and port == _PORTS[scheme])
+        return any(one.covers(*origin) for one in self._hosts)
 
     def fetch(self, url: str, target: Path) -> Path:
         """Download a file.
@@ -199,9 +181,9 @@ def _origin(split: SplitResult) -> tuple[str, str, int] | None:
         host, port = split.hostname, split.port
     except ValueError:  # a port that is no number
         return None
-    if scheme not in _PORTS or not host:
+    if scheme not in PORTS or not host:
         return None
-    return scheme, host.lower(), port or _PORTS[scheme]
+    return scheme, host.lower(), port or PORTS[scheme]
 
 
 def _token_type(key: str) -> str | None:

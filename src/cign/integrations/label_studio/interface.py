@@ -17,12 +17,13 @@ MAX_BYTES = 2**20
 # What Label Studio assumes for a video without `frameRate`; its timeline counts frames with it.
 DEFAULT_FRAME_RATE = Fraction(24)
 _OBJECTS = {"audio": "audio", "audioplus": "audio", "video": "video"}
-# Tag of a control -> type of its results, tag of its labels, and the objects that it may label.
+# Tag of a control -> tag of its labels, and the objects that it may label.
 _CONTROLS = {
     "choices": ("Choice", ("audio", "video")),
     "labels": ("Label", ("audio",)),
     "timelinelabels": ("Label", ("video",)),
 }
+KINDS = tuple(_CONTROLS)  # also the types of their results
 _FIELD = re.compile(r"\$([^\s${}\[\]]+)")
 _WHAT = "the labelling interface of the project"
 NEEDED = "Choices for Audio or Video, Labels for Audio, or TimelineLabels for Video"

@@ -87,25 +87,22 @@ class AnnotationLearner:
         """
         seen = self._ledger.changed()
         batch = Batch()
-        done: list[tuple[History, _Change]] = []
 
-        def change(model: Model) -> tuple[Model, None]:
+        def change(model: Model) -> tuple[Model, tuple[History, _Change]]:
             made = self._changed(model, batch)
             if not made.clips:
                 raise _NothingToDoError
             batch.new_classes = tuple(n for n in made.model.classes if n not in model.classes)
-            done.append((history(model), made))
-            return made.model, None
+            return made.model, (history(model), made)
 
         try:
-            _, batch.version = self._service.change(change)
+            (before, made), batch.version = self._service.change(change)
         except _NothingToDoError:
             pass
         else:
             # If the process ends before this, the same clips are learned again in place of these.
-            ((before, made),) = done
             self._ledger.add_batch(batch.version, before, history(made.model), made.clips)
-            _ = self._service.model  # reload it here rather than when the next task is predicted
+            self._service.refreshed()  # here rather than when the next task is predicted
         self._ledger.considered(seen)
         return batch
 

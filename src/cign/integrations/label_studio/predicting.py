@@ -31,7 +31,7 @@ class PredictionOptions:
 
     Attributes:
         every_s: Seconds between the windows from which regions are made.
-        unknown: Label for clips that are called unknown; without it they have no result.
+        unknown: Label for unknown clips; without it they have no result.
         min_probability: Least probability of a result.
     """
 
@@ -42,10 +42,11 @@ class PredictionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class _Use:
-    """A control with the names of its labels."""
+    """A control with the names of its labels, and the model that fills it."""
 
     control: Control
     names: Names
+    model: Model
 
 
 class Predictor:
@@ -74,11 +75,10 @@ class Predictor:
             Label Studio stores nothing for it and asks again.
         """
         with self._lock, ExitStack() as files:
-            # The version first: predictions of a model that is changed meanwhile then have the name
-            # of the earlier version, and Label Studio asks for them again.
-            version, model = version_name(self._service), self._service.model
+            snapshot = self._service.refreshed()
+            version, model = version_name(snapshot), snapshot.model
             uses = [
-                _Use(control=one, names=match_names(one, model.classes))
+                _Use(control=one, names=match_names(one, model.classes), model=model)
                 for one in interface.controls
                 if not one.per_region
             ]
@@ -195,11 +195,10 @@ class Predictor:
         identity: str,
     ) -> Iterator[dict[str, Any]]:
         """Regions of each label: the segments of its classes."""
-        model = self._service.model
-        rules, is_multiple = SegmentRules.of_model(model), model.method.setup.multi_label
+        rules, setup = SegmentRules.of_model(use.model), use.model.method.setup
         offered = {label.name for label in use.control.labels}
         least = max(self._options.min_probability, use.control.min_probability)
-        for one in merge(predictions, rules, multi_label=is_multiple):
+        for one in merge(predictions, rules, multi_label=setup.multi_label):
             if isinstance(one, Prediction):
                 continue  # reported before
             if one.label is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections.abc import Callable
-from types import FrameType
 from typing import Any, NoReturn
 
 from cign.integrations.label_studio.backend import Backend
 from cign.integrations.label_studio.routes import router
+from cign.serving.listening import address_of, interrupted_by_sigterm
 
 _END_S = 5
 
@@ -47,16 +46,10 @@ def serve(
         timeout_graceful_shutdown=_END_S,
     )
     server = uvicorn.Server(config)
-    host, port = taken.getsockname()[:2]
-    ready(f"http://{f'[{host}]' if ':' in host else host}:{port}")
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    ready(address_of(taken))
     try:
-        server.run(sockets=[taken])
+        with interrupted_by_sigterm():
+            server.run(sockets=[taken])
     finally:
-        signal.signal(signal.SIGTERM, before)
         backend.close()
-    raise KeyboardInterrupt
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from cign.backbones.base import Backbone
-from cign.saved_model.files import state_of
+from cign.saved_model.files import current_number, state_of
 from cign.saved_model.model import Model
-from cign.saved_model.versions import Version
+from cign.serving.model_service import Snapshot
 
 T = TypeVar("T")
 
@@ -22,13 +21,8 @@ class ServedModel(Protocol):
     def place(self) -> Path:
         """The MODEL folder."""
 
-    @property
-    def can_teach(self) -> bool:
-        """Whether the model may be changed."""
-
-    @property
-    def model(self) -> Model:
-        """The current model."""
+    def refreshed(self) -> Snapshot:
+        """The version in the folder; the one in memory if that cannot be loaded."""
 
     def backbone(self, model: Model) -> Backbone | None:
         """Its frozen backbone; None if the method holds its encoders."""
@@ -36,19 +30,20 @@ class ServedModel(Protocol):
     def change(self, how: Callable[[Model], tuple[Model, T]]) -> tuple[T, int]:
         """Change the model by a function; gives its result and the number of the new version."""
 
-    def versions(self) -> Sequence[Version]:
-        """All versions, the current one last."""
 
-
-def version_name(service: ServedModel) -> str:
-    """Name of the version in use: its number, and a part of the checksum of its description.
+def version_name(snapshot: Snapshot) -> str:
+    """Name of a version: its number, and a part of the checksum of its description.
 
     Undoing a change and making another one gives the same number, but not the same name, so that
     Label Studio does not take old predictions for new ones.
     """
-    return named(service.versions()[-1].number, state_of(service.place))
+    return _named(snapshot.version, snapshot.checksum)
 
 
-def named(number: int, state: str | None) -> str:
-    """Name of a version, from its number and the checksum of its description."""
-    return f"v{number}-{hashlib.sha256((state or '').encode()).hexdigest()[:8]}"
+def current_version(place: Path) -> str:
+    """Name of the version in a MODEL folder, which is read without loading the model."""
+    return _named(current_number(place) or 1, state_of(place) or "")
+
+
+def _named(number: int, checksum: str) -> str:
+    return f"v{number}-{checksum[:8]}"

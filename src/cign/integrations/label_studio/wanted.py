@@ -11,15 +11,17 @@ from cign.data.clips import check_times
 from cign.data.formats.label_tools.label_studio_values import parts_of
 from cign.data.formats.labels import listed_label
 from cign.errors import CignError, InputError
-from cign.integrations.label_studio.interface import DEFAULT_FRAME_RATE, Interface, read_interface
+from cign.integrations.label_studio.interface import (
+    DEFAULT_FRAME_RATE,
+    KINDS,
+    Interface,
+    read_interface,
+)
 from cign.integrations.label_studio.media import reference_of
 from cign.integrations.label_studio.names import match_names
 from cign.integrations.label_studio.records import Annotation, Key, Labels
 from cign.saved_model.model import Model
 from cign.updating.new_classes import check_name
-
-KINDS = ("choices", "labels", "timelinelabels")
-"""Types of results that describe clips."""
 
 
 @dataclass(kw_only=True)
