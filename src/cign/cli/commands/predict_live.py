@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cign.cli.arguments import CommandParser, device_of, path, seconds
+from cign.cli.arguments import CommandParser, device_of, path, seconds, seconds_from_0
 from cign.errors import InputError, RunError
 from cign.utils.terminal import note, say
 
@@ -39,7 +39,7 @@ def add_live_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--reconnect",
         metavar="SECONDS",
-        type=_from_0,
+        type=seconds_from_0,
         help="try a lost stream again for SECONDS (default: 30 after an error, 0 after an end)",
     )
     parser.add_argument(
@@ -56,17 +56,6 @@ def add_live_options(parser: CommandParser) -> None:
         help="option of FFmpeg for streams and devices, such as rtsp_transport=udp or "
         "video_size=640x480; may be repeated",
     )
-
-
-def _from_0(text: str) -> float:
-    """A type for times in seconds, which may be 0."""
-    try:
-        value = float(str(text))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
-    return value
 
 
 def _pair(text: str) -> str:
