@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -170,8 +170,8 @@ def _predicted(
         found = prediction_of(model, name, window.decoded, read, row, top, threshold)
         latency_s = max(answered_s - window.arrived_s, 0.0)
         received = now - timedelta(seconds=latency_s)
-        yield replace(
-            LivePrediction(**vars(found)),
+        yield LivePrediction(
+            **vars(found),
             received_at=received.isoformat(timespec="milliseconds"),
             latency_s=round(latency_s, 3),
             is_paced=item.is_paced,

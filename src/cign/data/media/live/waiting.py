@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cign.data.media.live.assembler import Window
 
@@ -70,14 +70,7 @@ class Waiting:
                     break
                 self._changed.wait(min(left_s, 0.5))
             num_dropped, self._dropped[item.source] = self._dropped[item.source], 0
-            waiting.append(
-                Item(
-                    source=item.source,
-                    window=item.window,
-                    num_dropped=num_dropped,
-                    is_paced=item.is_paced,
-                )
-            )
+            waiting.append(replace(item, num_dropped=num_dropped))
             self._changed.notify_all()
 
     def put(self, item: Item) -> None:
