@@ -238,12 +238,8 @@ def _show(predictions: Iterator[Any], options: Any, learner: Any) -> None:
 
     if options.segments:
         _show_segments(predictions, options, learner)
-    elif options.json:
-        output.write_json(predictions)
-    elif options.jsonl:
-        output.write_json_lines(predictions)
-    elif options.csv:
-        output.write_csv(predictions, LIVE_COLUMNS)
+    elif output.is_requested(options):
+        output.write(predictions, options, LIVE_COLUMNS)
     else:
         for line in live_lines(predictions, learner.model.classes, options.places, options.wide):
             say(line)
@@ -253,13 +249,14 @@ def _show(predictions: Iterator[Any], options: Any, learner: Any) -> None:
 def _show_segments(predictions: Iterator[Any], options: Any, learner: Any) -> None:
     """Write each segment when it has ended."""
     from cign.cli.commands.live_table import segment_lines
-    from cign.cli.commands.predict_segments import rules_of, write_rows
+    from cign.cli.commands.predict_output import is_requested
+    from cign.cli.commands.predict_segments import rules_of, write_segments
     from cign.inference.live_segments import merge_live
 
     multi_label = learner.model.method.setup.multi_label
     found = merge_live(predictions, rules_of(options, learner.model), multi_label=multi_label)
-    if options.json or options.jsonl or options.csv:
-        write_rows((one.to_dict() for one in found), options)
+    if is_requested(options):
+        write_segments(found, options)
         return
     for line in segment_lines(found, learner.model.classes, options.places):
         say(line)
