@@ -11,7 +11,8 @@ from typing import Any
 
 from cign.cli.arguments import CommandParser, path, probability, seconds_from_0
 from cign.errors import InputError, one_of
-from cign.utils.terminal import note, say
+from cign.utils import wording
+from cign.utils.terminal import note, rule_character, say
 
 # Options that have no effect without --segments.
 _RULES = ("enter", "leave", "least", "bridge")
@@ -219,17 +220,13 @@ def _show_table(rows: list[dict[str, Any]], *, is_wide: bool) -> None:
     errors = ["" if row["error"] is None else f"error: {row['error']}" for row in rows]
     if width is None and any(errors):
         columns.append(Column("remarks", errors))
-    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    for line in Table(columns, errors, [], width).lines("─" if is_utf8 else "-"):
+    for line in Table(columns, errors, [], width).lines(rule_character()):
         say(line)
 
 
 def clock(value: float | None) -> str:
     """A time in hours, minutes and seconds, for people; a dash without one."""
-    if value is None:
-        return "-"
-    minutes, seconds = divmod(round(value, 2), 60)
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{seconds:05.2f}"
+    return "-" if value is None else wording.clock(value, 2, with_hours=True)
 
 
 def _write_labels(rows: list[dict[str, Any]], files: Iterable[str], options: Any) -> None:
