@@ -243,7 +243,7 @@ class LiveSource:
             if self._begun_s is None and session.begun_s is not None:
                 self._begun_s = session.begun_s
             # A file decides by itself when it is finished; HLS may pause for a segment.
-            is_slow = isinstance(self._place, Path) or "m3u8" in self._place.text
+            is_slow = isinstance(self._place, Path) or self._place.is_hls
             if not is_slow and time.monotonic() - session.packet_s > patience_s:
                 session.abandon()
                 self._remember(session)
