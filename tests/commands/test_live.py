@@ -186,6 +186,7 @@ def test_learner_predict_live(world, stream, live_server):
         (["rtsp://127.0.0.1:PORT/x", "--explain", "e"], ["--explain is for files"]),
         (["rtsp://127.0.0.1:PORT/x", "--reconnect", "-1"], ["--reconnect", "0 or more"]),
         (["FOLDER", "--follow", "--segments"], ["--segments is not for watched folders"]),
+        (["rtsp://127.0.0.1:PORT/x", "--segments", "--every", "9"], ["at most", "for segments"]),
         (["rtsp://127.0.0.1:PORT/x", "--segments", "--to", "srt"], ["--to writes labels of files"]),
     ],
 )

@@ -104,11 +104,6 @@ def run(options: Any) -> None:
         if not isinstance(options.places[0], Path):
             run_live(options)
             return
-        if options.segments:
-            raise InputError(
-                "conflicting-options",
-                "--segments is not for watched folders: leave it out, or name files or a stream",
-            )
         watcher, done = watched(options)
         with done:
             _predict(options, watcher.names(), watcher)

@@ -187,13 +187,12 @@ def run_live(options: Any) -> None:
         )
     learner = Learner.load(options.model, device=device_of(options))
     statistics = Statistics([one.name for one in options.places])
-    errors: list[Any] = []
+    failed: list[Any] = []
     try:
-        _show(_counted(_predictions(options, learner, statistics), errors), options, learner)
+        _show(_noting(_predictions(options, learner, statistics), failed), options, learner)
     finally:
         for line in statistics.lines():
             note(line)
-    failed = [one for one in errors if one.error is not None]
     if len(failed) == len(options.places) and not statistics.lines():
         raise InputError(
             "stream-failed",
@@ -206,17 +205,14 @@ def run_live(options: Any) -> None:
 def _predictions(options: Any, learner: Any, statistics: Any) -> Iterator[Any]:
     from dataclasses import replace
 
-    how, top = live_options(options), options.top or 3
-    if options.segments:
-        from cign.inference.segment import default_every_s
+    from cign.cli.commands.predict_segments import windows_of
 
-        top = len(learner.model.classes)
-        how = replace(how, every_s=options.every or default_every_s(learner.model))
+    windows = windows_of(options, learner.model)
     return iter(
         learner.predict_live(
             options.places,
-            how=how,
-            top=top,
+            how=replace(live_options(options), every_s=windows["every_s"]),
+            top=windows["top"],
             unknown_threshold=options.unknown_threshold,
             remark=remark,
             statistics=statistics,
@@ -224,10 +220,11 @@ def _predictions(options: Any, learner: Any, statistics: Any) -> Iterator[Any]:
     )
 
 
-def _counted(predictions: Iterable[Any], errors: list[Any]) -> Iterator[Any]:
+def _noting(predictions: Iterable[Any], failed: list[Any]) -> Iterator[Any]:
+    """Pass predictions on; note those of sources that failed."""
     for one in predictions:
         if one.error is not None:
-            errors.append(one)
+            failed.append(one)
         yield one
 
 
@@ -264,7 +261,16 @@ def _show_segments(predictions: Iterator[Any], options: Any, learner: Any) -> No
 
 
 def watched(options: Any) -> Any:
-    """The watcher of the folders, and the record of their files."""
+    """The watcher of the folders, and the record of their files.
+
+    Raises:
+        InputError: If segments are requested, or the record cannot be used.
+    """
+    if options.segments:
+        raise InputError(
+            "conflicting-options",
+            "--segments is not for watched folders: leave it out, or name files or a stream",
+        )
     from cign.inference.predicted_files import PredictedFiles
     from cign.inference.watching import SETTLE_S, FolderWatcher
 
