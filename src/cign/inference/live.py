@@ -30,14 +30,14 @@ Remark = Callable[[str, str], None]
 class LivePrediction(Prediction):
     """The prediction for a window of a live source.
 
-    ``start_s`` and ``end_s`` count from the first sample of the source. After an interruption they
-    include the time that it took.
+    ``start_s`` and ``end_s`` count from the first sample of the source, including the time of
+    interruptions.
 
     Attributes:
         received_at: When the window's last sample had arrived: UTC, ISO 8601 with milliseconds.
         latency_s: Seconds from then to this prediction.
-        is_paced: Whether the source sends at the speed of time. Windows of faster sources (files,
-            the beginning of HLS) wait for each other, which their latency includes.
+        is_paced: Whether the source sends in real time. Windows of faster sources (files, the
+            beginning of HLS) wait for each other, which their latency includes.
         num_dropped: Number of windows skipped directly before this one, because classification was
             slower than the source.
     """

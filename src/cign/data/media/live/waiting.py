@@ -21,7 +21,7 @@ class Item:
         source: Index of the source.
         window: The window, if any.
         num_dropped: Number of windows of the source that were skipped directly before it.
-        is_paced: Whether the source delivers at the speed of time.
+        is_paced: Whether the source delivers in real time.
         note: A remark for people.
         is_end: Whether the source has ended; ``error`` and ``code`` then say why, if it failed.
         error: One sentence without the name of the source.
@@ -57,7 +57,7 @@ class Waiting:
 
         Args:
             item: The window.
-            patience_s: Seconds to wait for space first, for sources faster than time.
+            patience_s: Seconds to wait for space first, for sources faster than real time.
         """
         waiting, until_s = self._windows[item.source], time.monotonic() + patience_s
         with self._changed:
