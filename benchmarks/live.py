@@ -7,7 +7,7 @@
 
 writes ``benchmarks/results/live.md``. Test clips that the model recognises are joined to a stream
 (MPEG-TS), since the reader is measured and not the model: a clip that is played five times is an
-event of fifteen seconds. A server on this machine sends it at the speed of time and cuts the
+event of fifteen seconds. A server on this machine sends it in real time and cuts the
 connection twice for four seconds. Latencies are measured twice: by `cign predict`, and
 from outside, from the time at which the server sends the last sample of a window to the time at
 which the line about it is read.
@@ -201,13 +201,13 @@ def page(arguments: argparse.Namespace, found: dict[str, Any], load: str) -> str
     )
     return (
         f"# Live input\n\n`{command}`; the docstring of the script says how run and clips are made."
-        f"\n\nA stream of {arguments.seconds:g} s with a known timeline, sent at the speed of time "
+        f"\n\nA stream of {arguments.seconds:g} s with a known timeline, sent in real time "
         "over HTTP on this machine and cut twice for four seconds, read by `cign predict --jsonl "
         f"--every {arguments.every:g} --follow` with one thread. An event is a test clip of 3 s "
         "which the model recognises, played five times; it is found if segments of its class "
-        "(`Merger`, default rules) cover at least half of it. Latency: median / 95 %, in seconds, "
-        "from the last sample of a window to its answer; the time from outside begins when the "
-        "server sends it and ends when the line is read."
+        "(`Merger`; least duration and bridged gap of half a window) cover at least half of it. "
+        "Latency: median / 95 %, in seconds, from the last sample of a window to its answer; the "
+        "time from outside begins when the server sends it and ends when the line is read."
         f"\n\n{load}\n\n| | |\n| --- | --- |\n{rows}\n"
     )
 
@@ -268,7 +268,7 @@ def main() -> None:
         "windows whose label is that of the event at their centre": f"{right} of {len(centred)}",
         "windows dropped": sum(row["num_dropped"] for row in rows),
         "connections, refused attempts": f"{server.num_connections}, {server.num_refused}",
-        "windows faster than time": sum(not row["is_paced"] for row in rows),
+        "windows faster than real time": sum(not row["is_paced"] for row in rows),
         "latency reported": spread(inside),
         "latency from outside": spread(outside),
         **{f"most memory in the {name}": f"{kb / 1000:.0f} MB" for name, kb in most.items()},

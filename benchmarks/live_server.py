@@ -1,4 +1,4 @@
-"""A server for live streams of known content: MPEG-TS over HTTP at the speed of time, or faster.
+"""A server for live streams of known content: MPEG-TS over HTTP in real time, or faster.
 
 Used by `benchmarks/live.py` and the tests. It reads the clock references (PCR) of the stream by
 itself, so that what it says about sending times does not depend on the software that is tested.
@@ -13,7 +13,7 @@ import struct
 import subprocess
 import threading
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -41,7 +41,7 @@ def join_clips(clips: Sequence[Path], out: Path, *, size: int = 96) -> None:
 
 
 class Schedule:
-    """When the bytes of an MPEG-TS are sent: its clock references, and linear between them.
+    """When the bytes of an MPEG-TS are sent: at the time of the clock reference before them.
 
     Args:
         data: The stream.
@@ -72,9 +72,8 @@ class Schedule:
         return len(self.data) if index == len(self._times_s) else self._offsets[index]
 
     def sent_at_s(self, offset: int) -> float:
-        """When a byte is sent: the time of the next clock reference, in seconds."""
-        index = min(bisect_left(self._offsets, offset), len(self._times_s) - 1)
-        return self._times_s[index]
+        """When a byte is sent: the time of the clock reference before it, in seconds."""
+        return self._times_s[max(bisect_right(self._offsets, offset) - 1, 0)]
 
 
 class LiveServer(socketserver.ThreadingMixIn, socketserver.TCPServer):

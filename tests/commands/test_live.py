@@ -17,6 +17,7 @@ import pytest
 
 from benchmark_scripts import script
 from cign.data.media.live.source import LiveOptions
+from cign.inference.segment import COLUMNS
 from cign.learner import Learner
 from live.sources import free_port
 
@@ -185,6 +186,7 @@ def test_learner_predict_live(world, stream, live_server):
         (["rtsp://127.0.0.1:PORT/x", "--explain", "e"], ["--explain is for files"]),
         (["rtsp://127.0.0.1:PORT/x", "--reconnect", "-1"], ["--reconnect", "0 or more"]),
         (["FOLDER", "--follow", "--segments"], ["--segments is not for watched folders"]),
+        (["rtsp://127.0.0.1:PORT/x", "--segments", "--every", "9"], ["at most", "for segments"]),
         (["rtsp://127.0.0.1:PORT/x", "--segments", "--to", "srt"], ["--to writes labels of files"]),
     ],
 )
@@ -202,3 +204,15 @@ def test_nobody_listens(cign, world):
     assert json.loads(out)["error_code"] == "stream-failed"
     assert "secret" not in out + err
     assert "user:***@" in err
+
+
+def test_a_failed_source_is_a_row_of_segments(cign, world):
+    url = f"http://127.0.0.1:{free_port()}/x"
+    words = ("predict", world.run, url, "--segments")
+    one = json.loads(cign(*words, "--jsonl")[1])
+    assert one["modalities"] == {"audio": None, "visual": None, "audio_visual": None}
+    assert (one["file"], one["num_windows"], one["error_code"]) == (url, None, "stream-failed")
+    (row,) = csv.DictReader(io.StringIO(cign(*words, "--csv")[1]))
+    assert tuple(row) == COLUMNS
+    assert row["audio_probability"] == ""
+    assert "refused" in row["error"]

@@ -3,6 +3,7 @@
 import pytest
 
 from cign.learner import Learner
+from cign.vocabulary import MODALITIES
 
 from .projects import Studio, choices, interface, task, timeline
 
@@ -27,22 +28,28 @@ def test_choices_are_the_predictions_of_the_centre_window(model, root, classes, 
     assert any(answer["result"] for answer in answers)
 
 
-def test_timeline_labels_are_the_segments(model, root, classes, long_clip):
+@pytest.mark.parametrize("all_unknown", [False, True])
+def test_timeline_labels_are_the_segments(model, root, classes, long_clip, all_unknown):
     path = long_clip
+    if all_unknown:
+        learner = Learner.load(model)
+        learner.model.unknown.thresholds.update(dict.fromkeys(MODALITIES, 1e-6))
+        learner.save(model)
     labels = [*classes, "none of these"]
     config = interface(timeline(labels), rate=10)
     with Studio(model, root, every_s=0.5, unknown="none of these") as studio:
         (answer,) = studio.predict(config, task(1, path))
     segments = list(Learner.load(model).segments([root / path], every_s=0.5))
     assert segments
+    assert not all_unknown or all(one.is_unknown for one in segments)
     assert [result["value"]["timelinelabels"] for result in answer["result"]] == [
-        [one.label or "none of these"] for one in segments
+        ["none of these" if one.is_unknown else one.label] for one in segments
     ]
     for result, one in zip(answer["result"], segments, strict=True):
         (frames,) = result["value"]["ranges"]
         assert frames["start"] == pytest.approx(10 * one.start_s + 1, abs=0.51)
         assert frames["end"] == pytest.approx(10 * one.end_s, abs=0.51)
-        assert result["score"] == pytest.approx(one.probability if one.label else one.unknown)
+        assert result["score"] == pytest.approx(one.unknown if one.is_unknown else one.probability)
     assert all(result["type"] == "timelinelabels" for result in answer["result"])
     ids = [result["id"] for result in answer["result"]]
     assert len(set(ids)) == len(ids)

@@ -1,4 +1,4 @@
-"""When a source counts as faster than time: never because it catches up after a stall."""
+"""When a source counts as faster than real time: never because it catches up after a stall."""
 
 from cign.data.media.live import source as source_module
 from cign.data.media.live.source import LiveOptions, LiveSource

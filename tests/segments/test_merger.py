@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cign.errors import InputError
+from cign.inference.live_segments import merge_live
 from cign.inference.prediction import Prediction
 from cign.inference.segments import Merger, SegmentRules, merge
 from segments.windows import push_all, window
@@ -257,3 +258,26 @@ def test_segments_of_one_label_follow_each_other(drawn, rules):
         for one, (start_s, end_s) in zip(decided, cells_of(windows), strict=True):
             covering = [label for s, e, label in found if s <= start_s and end_s <= e]
             assert one == "" or covering in ([], [one])
+
+
+def test_sources_in_turns_have_segments_of_their_own_and_a_failed_one_ends():
+    def one(start_s, label, file):
+        return window(start_s, {label: 0.9}, file=file)
+
+    lost = Prediction(file="x", error="lost")
+    windows = [one(0.0, "a", "x"), one(0.0, "b", "y"), one(1.0, "a", "x"), lost, one(1.0, "b", "y")]
+    first, failed, second = merge_live(windows, SegmentRules(), multi_label=False)
+    assert failed is lost
+    assert (first.file, second.file) == ("x", "y")
+    assert spans([first, second]) == [(0, 3, "a"), (0, 3, "b")]
+
+
+def test_open_segments_are_written_when_reading_is_interrupted():
+    def interrupted():
+        yield window(0.0, {"a": 0.9})
+        raise KeyboardInterrupt
+
+    found = merge_live(interrupted(), SegmentRules(), multi_label=False)
+    assert spans([next(found)]) == [(0, 2, "a")]
+    with pytest.raises(KeyboardInterrupt):
+        next(found)

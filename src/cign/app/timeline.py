@@ -15,6 +15,7 @@ from cign.inference.segment import Segment, SegmentRules, default_every_s
 from cign.inference.segments import Merger
 from cign.report.html import breakable
 from cign.saved_model.model import Model
+from cign.utils.wording import clock
 
 _SHOW_EVERY_S = 1.5
 _NUM_COLOURS = 6  # of app.css; further classes are grey
@@ -170,8 +171,4 @@ def _name(segment: Segment) -> str | None:
 
 def _clock(value: float) -> str:
     """Minutes and seconds, with hours and tenths where they are needed."""
-    minutes, seconds = divmod(round(value, 1), 60)
-    text = f"{seconds:04.1f}".removesuffix(".0").zfill(2)
-    if minutes < 60:
-        return f"{int(minutes)}:{text}"
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{text}"
+    return clock(value).removesuffix(".0")

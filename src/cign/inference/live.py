@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,14 @@ Remark = Callable[[str, str], None]
 class LivePrediction(Prediction):
     """The prediction for a window of a live source.
 
-    ``start_s`` and ``end_s`` count from the first sample of the source. After an interruption they
-    include the time that it took.
+    ``start_s`` and ``end_s`` count from the first sample of the source, including the time of
+    interruptions.
 
     Attributes:
         received_at: When the window's last sample had arrived: UTC, ISO 8601 with milliseconds.
         latency_s: Seconds from then to this prediction.
-        is_paced: Whether the source sends at the speed of time. Windows of faster sources (files,
-            the beginning of HLS) wait for each other, which their latency includes.
+        is_paced: Whether the source sends in real time. Windows of faster sources (files, the
+            beginning of HLS) wait for each other, which their latency includes.
         num_dropped: Number of windows skipped directly before this one, because classification was
             slower than the source.
     """
@@ -170,8 +170,8 @@ def _predicted(
         found = prediction_of(model, name, window.decoded, read, row, top, threshold)
         latency_s = max(answered_s - window.arrived_s, 0.0)
         received = now - timedelta(seconds=latency_s)
-        yield replace(
-            LivePrediction(**vars(found)),
+        yield LivePrediction(
+            **vars(found),
             received_at=received.isoformat(timespec="milliseconds"),
             latency_s=round(latency_s, 3),
             is_paced=item.is_paced,

@@ -19,13 +19,16 @@ def merge_live(
         multi_label: Whether several classes may be present at once.
 
     Yields:
-        Segments of each source in the order of time, and predictions with an error as they are.
-        When the predictions end or are interrupted, the segments that are still open.
+        Segments of each source in the order of time. A prediction with an error ends its source
+        and is passed on, after the segment that was still open. When the predictions end or are
+        interrupted, the open segments of all sources.
     """
     mergers: dict[str, Merger] = {}
     try:
         for one in predictions:
             if one.error is not None:
+                if one.file in mergers:
+                    yield from mergers.pop(one.file).close()
                 yield one
                 continue
             merger = mergers.get(one.file)

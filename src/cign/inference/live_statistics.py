@@ -49,6 +49,6 @@ class _OfSource:
         for is_paced, values in self.latencies_s.items():
             if values:
                 median, late = np.percentile(np.array(values), [50, 95])
-                kind = "" if is_paced else " of windows that came faster than time"
+                kind = "" if is_paced else " of windows that came faster than real time"
                 parts.append(f"latency{kind} {median:.2f} s (median), {late:.2f} s (95 %)")
         return "; ".join(parts)

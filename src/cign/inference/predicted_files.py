@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TextIO
 
 from cign.errors import InputError
-from cign.utils.files import replacing
+from cign.utils.files import file_lock, replacing
 
 _HEADER = {"cign": "predicted files", "format": 1}
 
@@ -36,29 +36,24 @@ class PredictedFiles:
     def __init__(self, path: Path | None, folders: Iterable[Path] = ()) -> None:
         self._path = path
         self._known: dict[str, Signature] = {}
-        self._file: Any = None
+        self._file: TextIO | None = None
+        self._opened = ExitStack()
         if path is None:
             return
+        refusal = f"--state {path} is in use by another process: give it a file of its own"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = path.with_name(f".{path.name}.lock").open("w")
+            self._opened.enter_context(file_lock(path.with_name(f".{path.name}.lock"), refusal))
         except OSError as error:
             raise InputError(
                 "bad-output", f"--state {path} cannot be written: {error.strerror}; name another"
             ) from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.close()
-            raise InputError(
-                "busy", f"--state {path} is in use by another process: give it a file of its own"
-            ) from None
-        try:
             self._load(path)
             self._write(path, [folder for folder in map(Path.absolute, folders) if folder.is_dir()])
-            self._file = path.open("a", encoding="utf-8")
+            self._file = self._opened.enter_context(path.open("a", encoding="utf-8"))
         except BaseException:
-            self._lock.close()
+            self._opened.close()
             raise
 
     def __enter__(self) -> Self:
@@ -70,9 +65,7 @@ class PredictedFiles:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._lock.close()
+        self._opened.close()
 
     def __len__(self) -> int:
         return len(self._known)

@@ -116,23 +116,26 @@ COLUMNS = (
 """Columns of segments as a table."""
 
 
-def failure(prediction: Prediction) -> dict[str, Any]:
-    """The form of `Segment.to_dict` for a recording that could not be read."""
-    found = prediction.to_dict()
+def as_dict(found: Segment | Prediction) -> dict[str, Any]:
+    """`Segment.to_dict`; of a recording that could not be read, the same fields with its error."""
+    values = found.to_dict()
+    if isinstance(found, Segment):
+        return values
     fields = ("start_s", "end_s", "label", "probability", "is_unknown", "unknown", "num_windows")
     return {
         **dict.fromkeys(fields),
-        "file": found["file"],
+        "file": values["file"],
         "modalities": dict.fromkeys(MODALITIES),
-        "error": found["error"],
-        "error_code": found["error_code"],
+        "error": values["error"],
+        "error_code": values["error_code"],
     }
 
 
-def as_row(segment: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat row of `COLUMNS` from `Segment.to_dict` or `failure`."""
-    found = segment["modalities"]
-    return {name: segment.get(name, found.get(name.removesuffix(_OF))) for name in COLUMNS}
+def as_row(found: Segment | Prediction) -> dict[str, Any]:
+    """`as_dict` as a flat row of `COLUMNS`."""
+    values = as_dict(found)
+    parts = values["modalities"]
+    return {name: values.get(name, parts.get(name.removesuffix(_OF))) for name in COLUMNS}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,6 +102,25 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
+def file_lock(path: Path, refusal: str) -> Iterator[None]:
+    """Lock a file for this process; the lock is released when the process ends.
+
+    Args:
+        path: The file; it is created if it is missing, and emptied otherwise.
+        refusal: What to say if another process holds the lock: one sentence.
+
+    Raises:
+        InputError: If another process holds the lock.
+    """
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError("busy", refusal) from None
+        yield
+
+
+@contextlib.contextmanager
 def folder_lock(folder: Path, what: str) -> Iterator[None]:
     """Lock a folder for this process; the lock is released when the process ends.
 
@@ -109,12 +128,6 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
         InputError: If another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                "busy",
-                f"{what} {folder} is in use by another process: wait for it or use another folder",
-            ) from None
+    refusal = f"{what} {folder} is in use by another process: wait for it or use another folder"
+    with file_lock(folder / ".lock", refusal):
         yield

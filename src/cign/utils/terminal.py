@@ -242,6 +242,12 @@ def say(text: str = "", *, fit: bool = False) -> None:
     print(fitted(text, sys.stdout) if fit else text)
 
 
+def rule_character() -> str:
+    """Character of the lines in tables on standard output: ``-`` if it does not accept ``─``."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return "─" if "utf" in encoding.lower() else "-"
+
+
 def note(text: str) -> None:
     """Write a note to standard error, separate from results."""
     print(fitted(f"cign: {text}", sys.stderr), file=sys.stderr)

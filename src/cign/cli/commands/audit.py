@@ -21,7 +21,7 @@ from cign.cli.arguments import (
     whole,
 )
 from cign.saved_model.hub import refuse_missing
-from cign.utils.terminal import note, say
+from cign.utils.terminal import note, rule_character, say
 
 SUMMARY = "Find learned clips whose labels may be wrong, without other clips."
 EXAMPLE = "cign audit work/run work/store\ncign audit work/run work/store --out work/audit"
@@ -133,7 +133,5 @@ def _table(audit: Any, doubts: Sequence[Any]) -> Iterator[str]:
         suggested.width = min(suggested.width, max(_LEAST_LABEL, width // 4))
         fit(file, [label], width - suggested.width - score.width - 6)
     yield ""
-    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    yield from Table([file, label, suggested, score], [""] * len(doubts), [], width).lines(
-        "─" if is_utf8 else "-"
-    )
+    table = Table([file, label, suggested, score], [""] * len(doubts), [], width)
+    yield from table.lines(rule_character())

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
-from cign.cli.commands.predict_table import printable
+from cign.cli.commands.predict_table import GAP, flag, printable, seconds_of
 from cign.utils.file_text import escape_name
+from cign.utils.terminal import rule_character
+from cign.utils.wording import clock
 
-_GAP = "  "
 _MOST_LABEL = 24
+
+# Heading and width; None for cells of any length, in the last column.
+_Column = tuple[str, int | None]
 
 
 def live_lines(
@@ -27,98 +31,114 @@ def live_lines(
         places: The sources; their names are shown if there are several.
         is_wide: Whether labels have their full length.
     """
-    label = max(map(cell_len, ("label", *map(printable, classes))))
+    label = _width("label", classes)
     label = label if is_wide else min(label, _MOST_LABEL)
-    names = [printable(escape_name(one.name)) for one in places]
-    source = max(map(cell_len, ("source", *names))) if len(names) > 1 else 0
+    sources = _sources(places)
+    columns = [*sources, ("time", 19), ("label", label), ("prob.", 5), ("unknown", 7)]
+    columns.append(("latency", 7))
+    parts = [(name, label + 5) for name in ("audio", "visual")]
     most = None if is_wide or not sys.stdout.isatty() else shutil.get_terminal_size().columns
-    fixed = 19 + 5 + 7 + 7 + label + 4 * len(_GAP) + (source + len(_GAP) if source else 0)
-    with_parts = most is None or most >= fixed + 2 * (label + 5 + len(_GAP))
-    heading = [("source", source)] if source else []
-    heading += [("time", 19), ("label", label), ("prob.", 5), ("unknown", 7), ("latency", 7)]
-    if with_parts:
-        heading += [("audio", label + 5), ("visual", label + 5)]
-    yield _joined(heading, most)
-    yield _joined(
-        [("─" * width if _is_utf8() else "-" * width, width) for _, width in heading], most
-    )
-    for one in predictions:
-        if one.error is not None:
-            yield f"{printable(escape_name(one.file))}: error: {escape_name(one.error)}"
-            continue
-        cells = [(printable(escape_name(one.file)), source)] if source else []
-        cells += [
-            (f"{_clock(one.start_s)} to {_clock(one.end_s)}", 19),
-            (printable(one.label), label),
-            (f"{one.probability:.2f}", 5),
-            ("-" if one.unknown_threshold is None else "yes" if one.is_unknown else "no", 7),
-            (f"{one.latency_s:.2f} s", 7),
+    if most is not None and most < sum(width + len(GAP) for _, width in columns + parts) - len(GAP):
+        parts = []
+
+    def cells(one: Any) -> list[str]:
+        return [
+            *(printable(escape_name(one.file)) for _ in sources),
+            f"{clock(one.start_s)} to {clock(one.end_s)}",
+            printable(one.label),
+            f"{one.probability:.2f}",
+            flag(one),
+            f"{one.latency_s:.2f} s",
+            *(_best(one, name) for name, _ in parts),
         ]
-        if with_parts:
-            cells += [(_best(one, name), label + 5) for name in ("audio", "visual")]
-        yield _joined(cells, most) + _remark(one)
+
+    yield from _lines(predictions, [*columns, *parts], cells, most=most, remark=_remark)
 
 
 def file_lines(predictions: Iterable[Any], classes: Sequence[str]) -> Iterator[str]:
     """Lines about files of watched folders; their names come last and are never shortened."""
-    label = max(map(cell_len, ("label", *map(printable, classes))))
-    head = [("label", label), ("prob.", 5), ("unknown", 7), ("seconds", 15), ("file", 4)]
-    yield _joined(head, None)
-    yield _joined([("─" * width if _is_utf8() else "-" * width, width) for _, width in head], None)
-    for one in predictions:
-        name = printable(escape_name(one.file))
-        if one.error is not None:
-            yield f"{name}: error: {escape_name(one.error)}"
-            continue
-        cells = [
-            (printable(one.label), label),
-            (f"{one.probability:.2f}", 5),
-            ("-" if one.unknown_threshold is None else "yes" if one.is_unknown else "no", 7),
-            (f"{one.start_s:.1f} to {one.end_s:.1f}", 15),
-            (name, cell_len(name)),
+
+    def cells(one: Any) -> list[str]:
+        return [
+            printable(one.label),
+            f"{one.probability:.2f}",
+            flag(one),
+            seconds_of(one),
+            printable(escape_name(one.file)),
         ]
-        yield _joined(cells, None)
+
+    label = ("label", _width("label", classes))
+    columns = [label, ("prob.", 5), ("unknown", 7), ("seconds", 15), ("file", None)]
+    yield from _lines(predictions, columns, cells)
 
 
 def segment_lines(
     segments: Iterable[Any], classes: Sequence[str], places: Sequence[Any]
 ) -> Iterator[str]:
     """Lines about segments: from when to when, label, mean probability, whether unknown."""
-    label = max(map(cell_len, ("label", *map(printable, classes))))
-    names = [printable(escape_name(one.name)) for one in places]
-    source = max(map(cell_len, ("source", *names))) if len(names) > 1 else 0
-    head = [("source", source)] if source else []
-    head += [("time", 19), ("label", label), ("prob.", 5), ("unknown", 7)]
-    yield _joined(head, None)
-    yield _joined([("─" * width if _is_utf8() else "-" * width, width) for _, width in head], None)
-    for one in segments:
+    sources = _sources(places)
+
+    def cells(one: Any) -> list[str]:
+        return [
+            *(printable(escape_name(one.file)) for _ in sources),
+            f"{clock(one.start_s)} to {clock(one.end_s)}",
+            printable(one.label),
+            f"{one.probability:.2f}",
+            "yes" if one.is_unknown else "no",
+        ]
+
+    label = ("label", _width("label", classes))
+    columns = [*sources, ("time", 19), label, ("prob.", 5), ("unknown", 7)]
+    yield from _lines(segments, columns, cells)
+
+
+def _width(heading: str, cells: Iterable[str]) -> int:
+    return max(map(cell_len, (heading, *map(printable, cells))))
+
+
+def _sources(places: Sequence[Any]) -> list[tuple[str, int]]:
+    """The column of the sources; none if there is only one."""
+    if len(places) < 2:
+        return []
+    return [("source", _width("source", (escape_name(one.name) for one in places)))]
+
+
+def _lines(
+    found: Iterable[Any],
+    columns: Sequence[_Column],
+    cells: Callable[[Any], Sequence[str]],
+    *,
+    most: int | None = None,
+    remark: Callable[[Any], str] = lambda one: "",
+) -> Iterator[str]:
+    """The heading, and a line for each prediction or segment.
+
+    Args:
+        found: The predictions or segments.
+        columns: The columns.
+        cells: The cells of one.
+        most: Width in characters at which lines are cut off.
+        remark: What follows the line of one.
+    """
+    widths = [width for _, width in columns]
+    headings = [heading for heading, _ in columns]
+    yield _joined(headings, widths, most)
+    rules = [rule_character() * (width or cell_len(heading)) for heading, width in columns]
+    yield _joined(rules, widths, most)
+    for one in found:
         if getattr(one, "error", None) is not None:
             yield f"{printable(escape_name(one.file))}: error: {escape_name(one.error)}"
-            continue
-        cells = [(printable(escape_name(one.file)), source)] if source else []
-        cells += [
-            (f"{_clock(one.start_s)} to {_clock(one.end_s)}", 19),
-            (printable(one.label), label),
-            (f"{one.probability:.2f}", 5),
-            ("yes" if one.is_unknown else "no", 7),
-        ]
-        yield _joined(cells, None)
+        else:
+            yield _joined(cells(one), widths, most) + remark(one)
 
 
-def _joined(cells: Iterable[tuple[str, int]], most: int | None) -> str:
-    line = _GAP.join(set_cell_size(text, width) for text, width in cells).rstrip()
+def _joined(cells: Sequence[str], widths: Sequence[int | None], most: int | None) -> str:
+    padded = (
+        text if width is None else set_cell_size(text, width)
+        for text, width in zip(cells, widths, strict=True)
+    )
+    line = GAP.join(padded).rstrip()
     return line if most is None else set_cell_size(line, min(cell_len(line), most))
-
-
-def _is_utf8() -> bool:
-    return "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-
-
-def _clock(time_s: float) -> str:
-    """Minutes and seconds; hours if there are any."""
-    minutes, rest_s = divmod(round(time_s, 1), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02}:{rest_s:04.1f}" if hours else f"{minutes}:{rest_s:04.1f}"
 
 
 def _best(prediction: Any, modality: str) -> str:
@@ -130,4 +150,4 @@ def _remark(prediction: Any) -> str:
     if not prediction.num_dropped:
         return ""
     windows = "window" if prediction.num_dropped == 1 else "windows"
-    return f"{_GAP}({prediction.num_dropped} {windows} dropped before)"
+    return f"{GAP}({prediction.num_dropped} {windows} dropped before)"

@@ -20,7 +20,7 @@ from cign.cli.arguments import (
     whole,
 )
 from cign.saved_model.hub import refuse_missing
-from cign.utils.terminal import make_progress, note, say
+from cign.utils.terminal import make_progress, note, rule_character, say
 
 SUMMARY = "Propose unlabelled clips to label next: those from which a model would learn the most."
 EXAMPLE = "cign next work/model new-clips --number 20 --out list.csv\ncign add work/model list.csv"
@@ -104,9 +104,8 @@ def _show(found: Any, number: int) -> None:
         note(f"left out, not decoded: {len(found.unreadable) - _MOST_NAMED} others")
     if len(found) < number:
         note(f"fewer than {number}: all {len(found)} clips are proposed")
-    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for line in _table(found.proposals, width).lines("─" if is_utf8 else "-"):
+    for line in _table(found.proposals, width).lines(rule_character()):
         say(line)
 
 

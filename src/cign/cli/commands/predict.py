@@ -104,11 +104,6 @@ def run(options: Any) -> None:
         if not isinstance(options.places[0], Path):
             run_live(options)
             return
-        if options.segments:
-            raise InputError(
-                "conflicting-options",
-                "--segments is not for watched folders: leave it out, or name files or a stream",
-            )
         watcher, done = watched(options)
         with done:
             _predict(options, watcher.names(), watcher)
@@ -190,9 +185,10 @@ def _with_arriving(given: list[str]) -> Iterator[Any]:
 
 def _progress(options: Any, files: Any) -> Any:
     """A bar; lines if the number of files is unknown; nothing between rows on a terminal."""
+    from cign.cli.commands.predict_output import is_requested
     from cign.utils.progress import Silent
 
-    streams = options.json or options.jsonl or options.csv or (options.to and not options.out)
+    streams = is_requested(options) or (options.to and not options.out)
     if streams and sys.stdout.isatty():
         return Silent()
     return make_progress() if isinstance(files, list) else _Arriving()
@@ -233,15 +229,12 @@ def _show(
     """Print the predictions in the requested format."""
     from cign.cli.commands import predict_output as output
     from cign.cli.commands.predict_shown import show_table
+    from cign.inference.prediction import COLUMNS
 
     if options.segments:
         show_segments(predictions, options, learner, progress)
-    elif options.json:
-        output.write_json(predictions)
-    elif options.jsonl:
-        output.write_json_lines(predictions)
-    elif options.csv:
-        output.write_csv(predictions)
+    elif output.is_requested(options):
+        output.write(predictions, options, COLUMNS)
     elif as_arriving:
         from cign.cli.commands.live_table import file_lines
 

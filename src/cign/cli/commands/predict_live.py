@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cign.cli.arguments import CommandParser, device_of, path, seconds
+from cign.cli.arguments import CommandParser, device_of, path, seconds, seconds_from_0
 from cign.errors import InputError, RunError
 from cign.utils.terminal import note, say
 
@@ -39,7 +39,7 @@ def add_live_options(parser: CommandParser) -> None:
     parser.add_argument(
         "--reconnect",
         metavar="SECONDS",
-        type=_from_0,
+        type=seconds_from_0,
         help="try a lost stream again for SECONDS (default: 30 after an error, 0 after an end)",
     )
     parser.add_argument(
@@ -56,17 +56,6 @@ def add_live_options(parser: CommandParser) -> None:
         help="option of FFmpeg for streams and devices, such as rtsp_transport=udp or "
         "video_size=640x480; may be repeated",
     )
-
-
-def _from_0(text: str) -> float:
-    """A type for times in seconds, which may be 0."""
-    try:
-        value = float(str(text))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
-    return value
 
 
 def _pair(text: str) -> str:
@@ -198,13 +187,12 @@ def run_live(options: Any) -> None:
         )
     learner = Learner.load(options.model, device=device_of(options))
     statistics = Statistics([one.name for one in options.places])
-    errors: list[Any] = []
+    failed: list[Any] = []
     try:
-        _show(_counted(_predictions(options, learner, statistics), errors), options, learner)
+        _show(_noting(_predictions(options, learner, statistics), failed), options, learner)
     finally:
         for line in statistics.lines():
             note(line)
-    failed = [one for one in errors if one.error is not None]
     if len(failed) == len(options.places) and not statistics.lines():
         raise InputError(
             "stream-failed",
@@ -217,17 +205,14 @@ def run_live(options: Any) -> None:
 def _predictions(options: Any, learner: Any, statistics: Any) -> Iterator[Any]:
     from dataclasses import replace
 
-    how, top = live_options(options), options.top or 3
-    if options.segments:
-        from cign.inference.segment import default_every_s
+    from cign.cli.commands.predict_segments import windows_of
 
-        top = len(learner.model.classes)
-        how = replace(how, every_s=options.every or default_every_s(learner.model))
+    windows = windows_of(options, learner.model)
     return iter(
         learner.predict_live(
             options.places,
-            how=how,
-            top=top,
+            how=replace(live_options(options), every_s=windows["every_s"]),
+            top=windows["top"],
             unknown_threshold=options.unknown_threshold,
             remark=remark,
             statistics=statistics,
@@ -235,10 +220,11 @@ def _predictions(options: Any, learner: Any, statistics: Any) -> Iterator[Any]:
     )
 
 
-def _counted(predictions: Iterable[Any], errors: list[Any]) -> Iterator[Any]:
+def _noting(predictions: Iterable[Any], failed: list[Any]) -> Iterator[Any]:
+    """Pass predictions on; note those of sources that failed."""
     for one in predictions:
         if one.error is not None:
-            errors.append(one)
+            failed.append(one)
         yield one
 
 
@@ -249,12 +235,8 @@ def _show(predictions: Iterator[Any], options: Any, learner: Any) -> None:
 
     if options.segments:
         _show_segments(predictions, options, learner)
-    elif options.json:
-        output.write_json(predictions)
-    elif options.jsonl:
-        output.write_json_lines(predictions)
-    elif options.csv:
-        output.write_csv(predictions, LIVE_COLUMNS)
+    elif output.is_requested(options):
+        output.write(predictions, options, LIVE_COLUMNS)
     else:
         for line in live_lines(predictions, learner.model.classes, options.places, options.wide):
             say(line)
@@ -264,13 +246,14 @@ def _show(predictions: Iterator[Any], options: Any, learner: Any) -> None:
 def _show_segments(predictions: Iterator[Any], options: Any, learner: Any) -> None:
     """Write each segment when it has ended."""
     from cign.cli.commands.live_table import segment_lines
-    from cign.cli.commands.predict_segments import rules_of, write_rows
+    from cign.cli.commands.predict_output import is_requested
+    from cign.cli.commands.predict_segments import rules_of, write_segments
     from cign.inference.live_segments import merge_live
 
     multi_label = learner.model.method.setup.multi_label
     found = merge_live(predictions, rules_of(options, learner.model), multi_label=multi_label)
-    if options.json or options.jsonl or options.csv:
-        write_rows((one.to_dict() for one in found), options)
+    if is_requested(options):
+        write_segments(found, options)
         return
     for line in segment_lines(found, learner.model.classes, options.places):
         say(line)
@@ -278,7 +261,16 @@ def _show_segments(predictions: Iterator[Any], options: Any, learner: Any) -> No
 
 
 def watched(options: Any) -> Any:
-    """The watcher of the folders, and the record of their files."""
+    """The watcher of the folders, and the record of their files.
+
+    Raises:
+        InputError: If segments are requested, or the record cannot be used.
+    """
+    if options.segments:
+        raise InputError(
+            "conflicting-options",
+            "--segments is not for watched folders: leave it out, or name files or a stream",
+        )
     from cign.inference.predicted_files import PredictedFiles
     from cign.inference.watching import SETTLE_S, FolderWatcher
 

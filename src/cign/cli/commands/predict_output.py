@@ -7,43 +7,58 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import methodcaller
 from typing import Any
 
 from cign.utils.terminal import say
 
 
-def write_json(predictions: Iterable[Any]) -> None:
-    """One array; each object is written as soon as it is available."""
-    say("[")
-    is_first = True
-    for one in predictions:
-        _write(("  " if is_first else ",\n  ") + _as_json(one))
-        is_first = False
-    say("]" if is_first else "\n]")
+def is_requested(options: Any) -> bool:
+    """Whether the output is for programs: ``--json``, ``--jsonl`` or ``--csv``."""
+    return bool(options.json or options.jsonl or options.csv)
 
 
-def write_json_lines(predictions: Iterable[Any]) -> None:
-    """One object per line, written as soon as it is available."""
-    for one in predictions:
-        _write(_as_json(one) + "\n")
+def write(
+    found: Iterable[Any],
+    options: Any,
+    columns: Sequence[str],
+    *,
+    as_dict: Callable[[Any], Mapping[str, Any]] = methodcaller("to_dict"),
+    as_row: Callable[[Any], Mapping[str, Any]] = methodcaller("to_row"),
+) -> None:
+    """Write predictions or segments for programs, each as soon as it is available.
+
+    Args:
+        found: What is written.
+        options: ``--json``: an array; ``--jsonl``: an object per line; ``--csv``: a header and a
+            row each.
+        columns: The header of CSV.
+        as_dict: The plain values of one, for JSON.
+        as_row: The flat row of one, for CSV.
+    """
+    if options.csv:
+        writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
+        writer.writeheader()
+        for one in found:
+            writer.writerow(as_row(one))
+            sys.stdout.flush()
+    elif options.jsonl:
+        for one in found:
+            _write(_as_json(as_dict(one)) + "\n")
+    else:
+        say("[")
+        is_first = True
+        for one in found:
+            _write(("  " if is_first else ",\n  ") + _as_json(as_dict(one)))
+            is_first = False
+        say("]" if is_first else "\n]")
 
 
-def write_csv(predictions: Iterable[Any], columns: Sequence[str] | None = None) -> None:
-    """A header and one row per prediction, written as soon as it is available."""
-    from cign.inference.prediction import COLUMNS
-
-    writer = csv.DictWriter(sys.stdout, columns or COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for one in predictions:
-        writer.writerow(one.to_row())
-        sys.stdout.flush()
-
-
-def _as_json(prediction: Any) -> str:
+def _as_json(values: Mapping[str, Any]) -> str:
     # JSON is UTF-8. For a stream of another encoding, use the equivalent ASCII form.
     encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
-    return json.dumps(prediction.to_dict(), ensure_ascii=encoding != "utf8", allow_nan=False)
+    return json.dumps(values, ensure_ascii=encoding != "utf8", allow_nan=False)
 
 
 def _write(text: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 import sys
 import time
@@ -13,7 +11,8 @@ from typing import Any
 
 from cign.cli.arguments import CommandParser, path, probability, seconds_from_0
 from cign.errors import InputError, one_of
-from cign.utils.terminal import note, say
+from cign.utils import wording
+from cign.utils.terminal import note, rule_character, say
 
 # Options that have no effect without --segments.
 _RULES = ("enter", "leave", "least", "bridge")
@@ -124,24 +123,22 @@ def find_format(name: str) -> Any:
 
 def show_segments(predictions: Iterable[Any], options: Any, learner: Any, progress: Any) -> None:
     """Merge predictions and print or write the segments."""
-    from cign.inference.segment import failure
-    from cign.inference.segments import Segment, merge
+    from cign.cli.commands.predict_output import is_requested
+    from cign.inference.segment import as_dict
+    from cign.inference.segments import merge
 
     rules, multi_label = rules_of(options, learner.model), learner.model.method.setup.multi_label
     files: dict[str, None] = {}  # in their order
     found = merge(_noted(predictions, progress, files), rules, multi_label=multi_label)
-    rows: Iterator[dict[str, Any]] = (
-        one.to_dict() if isinstance(one, Segment) else failure(one) for one in found
-    )
-    if options.json or options.jsonl or options.csv:
-        write_rows(rows, options)
+    if is_requested(options):
+        write_segments(found, options)
     else:
-        complete = list(rows)
+        rows = [as_dict(one) for one in found]
         progress.stop()
         if options.to is None:
-            _show_table(complete, is_wide=options.wide)
+            _show_table(rows, is_wide=options.wide)
         else:
-            _write_labels(complete, files, options)
+            _write_labels(rows, files, options)
     progress.stop()
 
 
@@ -158,12 +155,12 @@ def rules_of(options: Any, model: Any) -> Any:
     )
 
 
-def write_rows(rows: Iterable[dict[str, Any]], options: Any) -> None:
-    """Write segments as they end: ``--json``, ``--jsonl`` or ``--csv``."""
-    if options.csv:
-        _write_csv(rows)
-    else:
-        _write_json(rows, as_array=options.json)
+def write_segments(found: Iterable[Any], options: Any) -> None:
+    """Write segments, and recordings that could not be read, for programs as they end."""
+    from cign.cli.commands.predict_output import write
+    from cign.inference.segment import COLUMNS, as_dict, as_row
+
+    write(found, options, COLUMNS, as_dict=as_dict, as_row=as_row)
 
 
 def _noted(predictions: Iterable[Any], progress: Any, files: dict[str, None]) -> Iterator[Any]:
@@ -184,28 +181,6 @@ def _noted(predictions: Iterable[Any], progress: Any, files: dict[str, None]) ->
             )
             progress.note(f"{name}: read to {clock(one.end_s)}{speed}")
         yield one
-
-
-def _write_json(rows: Iterable[dict[str, Any]], *, as_array: bool) -> None:
-    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
-    begin = "[\n  "
-    for row in rows:
-        text = json.dumps(row, ensure_ascii=encoding != "utf8", allow_nan=False)
-        sys.stdout.write(begin + text if as_array else text + "\n")
-        sys.stdout.flush()
-        begin = ",\n  "
-    if as_array:
-        say("[\n]" if begin.startswith("[") else "\n]")
-
-
-def _write_csv(rows: Iterable[dict[str, Any]]) -> None:
-    from cign.inference.segment import COLUMNS, as_row
-
-    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(as_row(row))
-        sys.stdout.flush()
 
 
 def _show_table(rows: list[dict[str, Any]], *, is_wide: bool) -> None:
@@ -245,17 +220,13 @@ def _show_table(rows: list[dict[str, Any]], *, is_wide: bool) -> None:
     errors = ["" if row["error"] is None else f"error: {row['error']}" for row in rows]
     if width is None and any(errors):
         columns.append(Column("remarks", errors))
-    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    for line in Table(columns, errors, [], width).lines("─" if is_utf8 else "-"):
+    for line in Table(columns, errors, [], width).lines(rule_character()):
         say(line)
 
 
 def clock(value: float | None) -> str:
     """A time in hours, minutes and seconds, for people; a dash without one."""
-    if value is None:
-        return "-"
-    minutes, seconds = divmod(round(value, 2), 60)
-    return f"{int(minutes) // 60}:{int(minutes) % 60:02}:{seconds:05.2f}"
+    return "-" if value is None else wording.clock(value, 2, with_hours=True)
 
 
 def _write_labels(rows: list[dict[str, Any]], files: Iterable[str], options: Any) -> None:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from cign.cli.commands.predict_table import make_table
-from cign.utils.terminal import note, say
+from cign.utils.terminal import note, rule_character, say
 
 
 def show_table(rows: list[Any], options: Any, learner: Any) -> None:
@@ -19,8 +19,7 @@ def show_table(rows: list[Any], options: Any, learner: Any) -> None:
     is_pipe = not sys.stdout.isatty()
     width = None if options.wide or is_pipe else shutil.get_terminal_size().columns
     table = make_table(rows, width, is_brief=is_pipe and not options.wide)
-    is_utf8 = "utf" in (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
-    for line in table.lines("─" if is_utf8 else "-"):
+    for line in table.lines(rule_character()):
         say(line)
     if table.hidden:
         note(f"not shown: {', '.join(table.hidden)}; --wide shows all columns")

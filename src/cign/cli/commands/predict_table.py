@@ -99,7 +99,7 @@ def make_table(predictions: Sequence[Any], width: int | None, *, is_brief: bool 
         file,
         label,
         Column("probability", [_number(one.probability) for one in predictions], is_number=True),
-        Column("unknown", [_flag(one) for one in predictions]),
+        Column("unknown", [flag(one) for one in predictions]),
     ]
     remarks = [printable(_remarks(one)) for one in predictions]
     if width is not None:
@@ -129,7 +129,7 @@ def _others(predictions: Sequence[Any], *, is_whole: bool) -> Iterator[Column]:
         is_whole: Whether all classes of a modality are shown, or only the first.
     """
     most = None if is_whole else 1
-    yield Column("seconds", [_window(one) for one in predictions])
+    yield Column("seconds", [seconds_of(one) for one in predictions])
     for name in ("audio", "visual"):
         yield Column(name, [_classes(one, name, most) for one in predictions])
     yield Column("unknown score", [_number(one.unknown) for one in predictions], is_number=True)
@@ -184,14 +184,15 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _flag(prediction: Any) -> str:
+def flag(prediction: Any) -> str:
     """Yes or no; a dash if no threshold applies."""
     if prediction.error is not None or prediction.unknown_threshold is None:
         return "-"
     return "yes" if prediction.is_unknown else "no"
 
 
-def _window(prediction: Any) -> str:
+def seconds_of(prediction: Any) -> str:
+    """Start and end of the window; a dash if the file failed."""
     if prediction.start_s is None:
         return "-"
     return f"{prediction.start_s:.1f} to {prediction.end_s:.1f}"

@@ -65,6 +65,11 @@ class Address:
         return self.scheme in FILE_SCHEMES and not path.endswith(_PLAYLISTS)
 
     @property
+    def is_hls(self) -> bool:
+        """Whether it is taken for HLS, whose playlists are named ``.m3u8``."""
+        return not self.devices and "m3u8" in self.text.lower()
+
+    @property
     def host(self) -> str | None:
         """Host of a URL."""
         return None if self.devices else urlsplit(self.text).hostname

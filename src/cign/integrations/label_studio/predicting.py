@@ -201,11 +201,11 @@ class Predictor:
         for one in merge(predictions, rules, multi_label=setup.multi_label):
             if isinstance(one, Prediction):
                 continue  # reported before
-            if one.label is None:
+            if one.is_unknown:
                 label, score = self._options.unknown, one.unknown
             else:
                 label, score = use.names.label_of.get(one.label), one.probability
-            is_probable = one.label is None or score >= least
+            is_probable = one.is_unknown or score >= least
             if label is None or label not in offered or not is_probable:
                 continue
             times_s = (one.start_s, one.end_s)

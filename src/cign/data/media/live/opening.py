@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from cign.data.media.addresses import DEVICE_FORMATS, Address, Device
+from cign.data.media.addresses import DEVICE_FORMATS, FILE_SCHEMES, Address, Device
 from cign.data.media.container import MediaError, pick_track, reason
 
 # No `file`: a playlist on a server must not open files of this machine.
@@ -89,21 +89,23 @@ def open_url(address: Address, options: Mapping[str, str], timeout_s: float) -> 
     merged = {"protocol_whitelist": _PROTOCOLS}
     if address.scheme in ("rtsp", "rtsps"):
         merged["rtsp_transport"] = "tcp"  # packets lost on UDP would damage most frames
-    if address.scheme in ("https", "rtsps", "rtmps") or "m3u8" in address.text:
+    if address.scheme in ("https", "rtsps", "rtmps") or address.is_hls:
         merged |= _verified()
     merged |= options
-    timeouts = (timeout_s, timeout_s)
-    if address.scheme in ("http", "https") and "m3u8" in address.text.lower():
-        timeouts = (timeout_s, max(timeout_s, _SEGMENTED_S))
-    with _explained(address, timeout_s):
+    read_timeout_s = timeout_s
+    if address.scheme in FILE_SCHEMES and address.is_hls:
+        read_timeout_s = max(timeout_s, _SEGMENTED_S)
+    try:
         return Connection(
             av.open(
                 address.text,
                 metadata_errors="replace",
                 container_options=merged,
-                timeout=timeouts,
+                timeout=(timeout_s, read_timeout_s),
             )
         )
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise _explained(error, address, timeout_s) from None
 
 
 def open_device(device: Device, options: Mapping[str, str], timeout_s: float) -> Connection:
@@ -173,21 +175,8 @@ def _verified() -> dict[str, str]:
     return {"tls_verify": "1"} | ({"ca_file": file} if file and Path(file).is_file() else {})
 
 
-class _explained(contextlib.AbstractContextManager[None]):  # noqa: N801 (used as a function)
-    """Converts exceptions of FFmpeg to `StreamError`."""
-
-    def __init__(self, address: Address, timeout_s: float) -> None:
-        self._address, self._timeout_s = address, timeout_s
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, StreamError) or error is None:
-            return
-        if isinstance(error, (av.error.FFmpegError, ValueError, OSError)):
-            raise explain(error, self._address, self._timeout_s) from None
-
-
-def explain(error: BaseException, address: Address, timeout_s: float) -> StreamError:
-    """Return the error of a connection in words."""
+def _explained(error: BaseException, address: Address, timeout_s: float) -> StreamError:
+    """Convert an exception of FFmpeg."""
     if isinstance(error, (av.error.ExitError, TimeoutError)):
         return StreamError(f"no data for {timeout_s:g} s")
     if isinstance(error, ConnectionRefusedError):

@@ -35,8 +35,7 @@ class Session:
     Args:
         connections: The connections; their tracks have different kinds.
         assembler: Takes what was decoded.
-        clock: Places the timestamps of a single connection; None places those of several by the
-            time at which they arrive.
+        clocks: Place the timestamps of each connection in the time of the stream.
         emit: Called with each complete window.
 
     Attributes:
@@ -45,6 +44,7 @@ class Session:
         error: Why reading ended; None at the end of the stream.
         num_windows: Number of windows so far.
         failed_at: Position in bytes from which a track could no longer be decoded, if known.
+        ended: Set when reading has ended.
     """
 
     def __init__(

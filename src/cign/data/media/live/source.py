@@ -31,8 +31,8 @@ from cign.utils.terminal import duration
 
 # Waits between attempts grow from half a second.
 _FIRST_WAIT_S, _GROWTH, _LONGEST_WAIT_S = 0.5, 1.5, 30.0
-# A source that gains more than this on time within so long is not sent at the speed of time. HLS
-# and servers with a buffer begin so.
+# A source that gets ahead of real time by more than this within so long is not sent in real time.
+# HLS and servers with a buffer begin so.
 _AHEAD_S = 3.0
 _RECENT_S = 30.0
 # Timestamps that go on after an interruption are believed if they fit the time it took so well.
@@ -222,7 +222,7 @@ class LiveSource:
         """Time of the stream at which a connection begins.
 
         After an interruption the timestamps go on if they fit the time that has passed; otherwise
-        the time that has passed decides, or, of a source faster than time, the end so far.
+        the time that has passed decides, or, of a source faster than real time, the end.
         """
         if self._begun_s is None:
             return 0.0
@@ -243,7 +243,7 @@ class LiveSource:
             if self._begun_s is None and session.begun_s is not None:
                 self._begun_s = session.begun_s
             # A file decides by itself when it is finished; HLS may pause for a segment.
-            is_slow = isinstance(self._place, Path) or "m3u8" in self._place.text
+            is_slow = isinstance(self._place, Path) or self._place.is_hls
             if not is_slow and time.monotonic() - session.packet_s > patience_s:
                 session.abandon()
                 self._remember(session)
@@ -269,17 +269,17 @@ class LiveSource:
             self._resume_at = self._file.position if known is None else self._file.start + known
 
     def _emit(self, window: Window) -> None:
-        """Pass a window on; wait first if the source is ahead of time."""
+        """Pass a window on; wait first if the source is ahead of real time."""
         gained_s = self._gained_s(window.decoded.end_s)
         is_stored = self._is_finite or isinstance(self._place, Path)
         self._is_paced = not self._is_finite and gained_s <= _AHEAD_S
         self._next_s = window.decoded.start_s + self._every_s
         item = Item(source=self._number, window=window, is_paced=self._is_paced)
-        # What is stored can wait; a stream cannot, unless it is faster than time.
+        # What is stored can wait; a stream cannot, unless it is faster than real time.
         self._waiting.put_window(item, 1e9 if is_stored else gained_s)
 
     def _gained_s(self, end_s: float) -> float:
-        """Seconds by which the source is further ahead of time than it ever was some time ago.
+        """Seconds by which the source is further ahead of real time than ever until 30 s ago.
 
         A source that catches up after a stall gains nothing.
         """

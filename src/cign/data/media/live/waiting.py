@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cign.data.media.live.assembler import Window
 
@@ -21,7 +21,7 @@ class Item:
         source: Index of the source.
         window: The window, if any.
         num_dropped: Number of windows of the source that were skipped directly before it.
-        is_paced: Whether the source delivers at the speed of time.
+        is_paced: Whether the source delivers in real time.
         note: A remark for people.
         is_end: Whether the source has ended; ``error`` and ``code`` then say why, if it failed.
         error: One sentence without the name of the source.
@@ -57,7 +57,7 @@ class Waiting:
 
         Args:
             item: The window.
-            patience_s: Seconds to wait for space first, for sources faster than time.
+            patience_s: Seconds to wait for space first, for sources faster than real time.
         """
         waiting, until_s = self._windows[item.source], time.monotonic() + patience_s
         with self._changed:
@@ -70,14 +70,7 @@ class Waiting:
                     break
                 self._changed.wait(min(left_s, 0.5))
             num_dropped, self._dropped[item.source] = self._dropped[item.source], 0
-            waiting.append(
-                Item(
-                    source=item.source,
-                    window=item.window,
-                    num_dropped=num_dropped,
-                    is_paced=item.is_paced,
-                )
-            )
+            waiting.append(replace(item, num_dropped=num_dropped))
             self._changed.notify_all()
 
     def put(self, item: Item) -> None:
