@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cign.errors import one_of
 from cign.methods import method_class
 from cign.utils.options import merged
 
@@ -38,8 +39,14 @@ def base_options(method: str, base: str | None, fixed: Mapping[str, Any]) -> dic
         method: Name of the method.
         base: Name of the base in ``shared.yaml``; None for trials without one.
         fixed: Options of all trials of the method.
+
+    Raises:
+        InputError: If there is no such base.
     """
     options = {"training": shared()["training"]} if has_training(method) else {}
     if base is not None:
-        options = merged(options, shared()["bases"][base])
+        bases = shared()["bases"]
+        if base not in bases:
+            raise one_of(base, bases, "base under tuning")
+        options = merged(options, bases[base])
     return merged(options, fixed)

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cign.errors import InputError
+from cign.errors import InputError, one_of
 from cign.methods import default_recipe, method_class
 from cign.methods.catalogue import describe_method
 from cign.tuning.axes import Axis, Range, in_integers, parse_axis
@@ -51,10 +51,12 @@ class Space:
             point: A value for each axis.
 
         Raises:
-            InputError: If the method does not accept them together.
+            InputError: If the method does not accept them together, or there is no such base.
         """
         settings = dict(point)
         base = settings.pop(BASE, self.started_with)
+        if base and base not in self.bases:
+            raise one_of(base, self.bases, "base")
         # Options of the recipe may have no effect beside those of a base.
         options = self.bases[base] if base else self.recipe
         given = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
@@ -126,7 +128,7 @@ def make_space(
         vary: Axes ``NAME=V1,V2``, ``NAME=LOW..HIGH`` or ``NAME=LOW..HIGH:log``.
 
     Raises:
-        InputError: If nothing is left to vary, or a setting or an axis is invalid.
+        InputError: If nothing is left to vary, or a setting, a base or an axis is invalid.
     """
     recipe = recipe or default_recipe(method)
     tuning = recipe.tuning
@@ -135,7 +137,6 @@ def make_space(
     bases = {
         name: base_options(method, name, tuning.get("fixed", {}))
         for name in tuning.get("bases", ())
-        if name in shared()["bases"]
     }
     held = {setting.partition("=")[0] for setting in fixed}
     _check_names([*held, *own, *tuning.get("axes", {})], [*types, BASE], method)

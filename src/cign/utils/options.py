@@ -194,7 +194,8 @@ class Recipe:
         sources: Source of each value; documentation that the program ignores.
         tuning: How the options were tuned: ``memory``, the budgets of exemplars, each of which is
             tuned; ``bases``, sets of options; and ``axes``, values of further options, the first of
-            which is where the search starts. Runs ignore it; `benchmarks/tune.py` searches.
+            which is where the search of `benchmarks/tune.py` starts. Runs ignore it; `cign tune`
+            and `benchmarks/tune.py` vary what it names.
         name: File or built-in recipe it was read from.
     """
 
@@ -251,4 +252,21 @@ def _recipe(value: Any, name: str) -> Recipe:
     for group in ("options", "with_memory", "sources", "tuning"):
         if not isinstance(value.get(group, {}), dict):
             raise InputError("wrong-format", f"recipe {name}: {group} must be a mapping")
+    _check_tuning(value.get("tuning", {}), name)
     return configure(Recipe, {**value, "name": name}, f"recipe {name}")
+
+
+def _check_tuning(tuning: Mapping[str, Any], name: str) -> None:
+    """Check that bases and axes are lists.
+
+    Raises:
+        InputError: Names the first that is not.
+    """
+    axes = tuning.get("axes", {})
+    if not isinstance(axes, dict):
+        raise InputError("wrong-format", f"recipe {name}: axes under tuning must be a mapping")
+    for what, values in {"bases": tuning.get("bases", []), **axes}.items():
+        if not isinstance(values, list):
+            raise InputError(
+                "wrong-format", f"recipe {name}: {what} under tuning is {values!r}: give a list"
+            )
