@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cign.backbones.registry import resolve_name
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence
-from cign.data.tokens import source_of
 from cign.errors import InputError
 from cign.inference.clip_results import check_results_file
 from cign.inference.evaluate import evaluate_model
@@ -26,7 +24,7 @@ from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import refuse_begun, run_folder
 from cign.runs.record import codes_with_current, describe, with_original_costs
 from cign.runs.request import Request
-from cign.runs.training_data import TrainingData, fitting_backbone
+from cign.runs.training_data import TrainingData
 from cign.runs.watching import run_start
 from cign.saved_model.files import model_place, state_of
 from cign.saved_model.folder import load_model, save_model
@@ -212,17 +210,7 @@ class Learner(Trained):
             request = request.completed(branch.config, branch.run)
             if not isinstance(tasks, TaskSequence):
                 tasks, order = TaskSequence(branch.config.tasks), branch.config.order
-        config = request.new()
-        if not isinstance(tasks, TaskSequence):
-            num_tasks = 1 if tasks is None else tasks
-            tasks = config.arrival.cut(store.class_names, num_tasks, order)
-        if "backbone" in request.settings:
-            config = config.with_settings(backbone=resolve_name(config.data.backbone))
-        if config.data.regime == "frozen":
-            given = "backbone" in request.settings
-            name = config.data.backbone if given else fitting_backbone(store, config.method)
-            config = config.with_settings(backbone=source_of(store.tokens(name).info))
-        self.config = dataclasses.replace(config, tasks=tasks.groups, order=order)
+        self.config = request.on_store(store, 1 if tasks is None else tasks, order)
         if branch is not None:
             self.config = branch.configured(self.config)
 

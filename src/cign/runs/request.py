@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cign.backbones.registry import resolve_name
+from cign.data.store import Store
 from cign.data.tasks import TaskSequence
-from cign.data.tokens import cache_name
+from cign.data.tokens import cache_name, source_of
 from cign.errors import InputError
 from cign.methods import DEFAULT_METHOD, METHODS, default_recipe, method_class
 from cign.runs.configuration import RunConfig, run_options
+from cign.runs.training_data import fitting_backbone
 from cign.utils.devices import resolve_device
 from cign.utils.options import configure
 
@@ -74,6 +76,28 @@ class Request:
         )
         cls.check_regime(filled, config.data.regime)
         return config
+
+    def on_store(self, store: Store, tasks: int | TaskSequence, order: int) -> RunConfig:
+        """The configuration of a new run, with its tasks and the backbone of its tokens.
+
+        Args:
+            store: The store that it is trained on.
+            tasks: Number of tasks, or the tasks themselves.
+            order: Class-order seed.
+
+        Raises:
+            InputError: If a name or a value is invalid or does not match the store.
+        """
+        config = self.new()
+        if not isinstance(tasks, TaskSequence):
+            tasks = config.arrival.cut(store.class_names, tasks, order)
+        given = "backbone" in self.settings
+        if given:
+            config = config.with_settings(backbone=resolve_name(config.data.backbone))
+        if config.data.regime == "frozen":
+            name = config.data.backbone if given else fitting_backbone(store, config.method)
+            config = config.with_settings(backbone=source_of(store.tokens(name).info))
+        return dataclasses.replace(config, tasks=tasks.groups, order=order)
 
     def resumed(
         self, saved: RunConfig, run: Path, tasks: int | TaskSequence | None, order: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,19 +12,16 @@ from typing import Any
 
 import yaml
 
-from cign.backbones.registry import resolve_name
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence
-from cign.data.tokens import source_of
 from cign.errors import InputError
 from cign.methods import METHODS, method_class
 from cign.runs.configuration import RunConfig
-from cign.runs.training_data import fitting_backbone
+from cign.runs.request import Request
 from cign.training.callbacks import Callback
 from cign.tuning.search import TrialResult, best_of, check_sampler, search
 from cign.tuning.space import BASE, Point, Space
 from cign.tuning.validation import Score, measure_of, score, validation_data
-from cign.utils.devices import resolve_device
 from cign.utils.files import read_json, write_json, write_text
 from cign.utils.progress import Progress, Silent
 from cign.vocabulary import MODALITIES
@@ -69,17 +67,8 @@ class TuneConfig:
 
     def run_config(self, store: Store) -> RunConfig:
         """The configuration of the trials, without the options of the method."""
-        name = METHODS.reference(method_class(self.space.method))
-        settings = {**self.settings, "device": resolve_device(self.settings.get("device"))}
-        config = RunConfig.of(name, **settings)
-        tasks = self.tasks
-        if not isinstance(tasks, TaskSequence):
-            tasks = config.arrival.cut(store.class_names, tasks, self.order)
-        if config.data.regime == "frozen":
-            given = self.settings.get("backbone")
-            found = resolve_name(given) if given else fitting_backbone(store, name)
-            config = config.with_settings(backbone=source_of(store.tokens(found).info))
-        return RunConfig.of(name, tasks=tasks.groups, order=self.order, **config.settings)
+        request = Request.of(self.space.method, {}, self.settings)
+        return dataclasses.replace(request.on_store(store, self.tasks, self.order), options={})
 
 
 def tune(
@@ -118,9 +107,7 @@ def tune(
     _begin(out, config, fixed, store)
 
     def scored(options: dict[str, Any], callback: Callback | None) -> Score:
-        run = RunConfig.of(
-            fixed.method, options=options, tasks=fixed.tasks, order=fixed.order, **fixed.settings
-        )
+        run = dataclasses.replace(fixed, options=options)
         method_class(fixed.method).check_regime(config.space.configured(options), fixed.data.regime)
         # A run trains its encoders in place; those of the next trial are read again.
         own = data if fixed.data.regime == "frozen" else validation_data(fixed, store)
