@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from cign.errors import InputError, one_of
 from cign.training.callbacks import Callback, StopRun, TaskEnd
 from cign.tuning.axes import Axis, Range
-from cign.tuning.space import Point, Space
+from cign.tuning.space import Point, Space, plain
 from cign.tuning.validation import Score
 from cign.utils.leftovers import held_folder
+from cign.vocabulary import SAMPLERS
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-SAMPLERS = ("tpe", "grid", "random")
 JOURNAL = "study.journal"
 DEFAULT_TRIALS = 20
 _MOST_UNUSABLE = 50  # in a row: invalid, or tried before
@@ -188,7 +188,8 @@ def _made(
         trial.set_user_attr("reason", "invalid")
         study.tell(trial, state=TrialState.FAIL)
         return None
-    if any(one.user_attrs.get("options") == _plain(options) for one in _scored(study)):
+    plain_options = plain(options)  # as the journal stores them
+    if any(one.user_attrs.get("options") == plain_options for one in _scored(study)):
         trial.set_user_attr("reason", "tried before")
         study.tell(trial, state=TrialState.FAIL)
         return None
@@ -197,7 +198,7 @@ def _made(
         found = score(options, pruner)
     except StopRun:
         found = None
-    trial.set_user_attr("options", _plain(options))
+    trial.set_user_attr("options", plain_options)
     trial.set_user_attr("seconds", round(time.monotonic() - begin, 2))
     if found is None:
         study.tell(trial, state=TrialState.PRUNED)
@@ -208,15 +209,6 @@ def _made(
         trial.set_user_attr("percent", found.percent)
         study.tell(trial, found.value)
     return results_of(study)[-1]
-
-
-def _plain(options: dict[str, Any]) -> Any:
-    """Options as the journal stores them: with lists in place of tuples."""
-    if isinstance(options, dict):
-        return {name: _plain(value) for name, value in options.items()}
-    if isinstance(options, tuple | list):
-        return [_plain(value) for value in options]
-    return options
 
 
 def _suggested(trial: Trial, name: str, axis: Axis) -> Any:

@@ -102,8 +102,8 @@ class Space:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, by which a search is recognised."""
-        plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self), default=list))
-        return plain
+        values: dict[str, Any] = plain(dataclasses.asdict(self))
+        return values
 
 
 def make_space(
@@ -237,3 +237,10 @@ def _with_accepted_values(space: Space, own: Collection[str]) -> Space:
             raise refusals[name, repr(lost[0])]
         axes[name] = axis if isinstance(axis, Range) else left
     return dataclasses.replace(space, axes=axes)
+
+
+def plain(value: Any) -> Any:
+    """Options as JSON and YAML hold them: with lists in place of tuples."""
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value

@@ -19,8 +19,9 @@ from cign.methods import METHODS, method_class
 from cign.runs.configuration import RunConfig
 from cign.runs.request import Request
 from cign.training.callbacks import Callback
+from cign.tuning.bases import BASE
 from cign.tuning.search import TrialResult, best_of, check_sampler, search
-from cign.tuning.space import BASE, Point, Space
+from cign.tuning.space import Point, Space, plain
 from cign.tuning.validation import Score, measure_of, score, validation_data
 from cign.utils.files import read_json, write_json, write_text
 from cign.utils.progress import Progress, Silent
@@ -192,13 +193,6 @@ def recipe_text(
         f"# of the store with list hash {store.list_hash[:16]}.\n"
     )
     return about + yaml.safe_dump(recipe, sort_keys=False)
-
-
-def plain(value: Any) -> Any:
-    """Options as YAML writes them: lists in place of tuples."""
-    if isinstance(value, Mapping):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def in_words(point: Point) -> str:
