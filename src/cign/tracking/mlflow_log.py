@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError
+from cign.tracking.named_values import Remote, costs, flat
 from cign.tracking.registry import CALLBACKS, need
-from cign.tracking.remote import Remote, costs, flat
 from cign.training.callbacks import RunStart
 from cign.utils.files import read_json, write_json
 
