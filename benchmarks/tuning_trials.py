@@ -30,7 +30,7 @@ from cign.runs.training_data import TrainingData, fitting_backbone
 from cign.tuning.bases import BASE, base_options, has_training, shared
 from cign.utils.code_version import PACKAGE, code_version
 from cign.utils.files import read_json, write_json
-from cign.utils.options import configure, with_settings
+from cign.utils.options import configure, leaves, with_settings
 from cign.utils.pool import Message, Send, serve
 from cign.vocabulary import MODALITIES, UNIMODAL
 
@@ -47,7 +47,14 @@ def space_of(method: str) -> Space:
     """The options that are varied for a method, from its recipe and ``shared.yaml``."""
     tuning = default_recipe(method).tuning
     bases = tuning.get("bases", [])
-    implied = {base: _leaves(shared()["bases"][base], shared()["axes"]) for base in bases}
+    implied = {
+        base: {
+            name: value
+            for name, value in leaves(shared()["bases"][base]).items()
+            if name in shared()["axes"]
+        }
+        for base in bases
+    }
     own = tuning.get("axes", {})
     axes: dict[str, Any] = {BASE: bases} if len(bases) > 1 else {}
     start: Point = {BASE: bases[0], **implied[bases[0]]} if bases else {}
@@ -80,16 +87,6 @@ def options_of(method: str, point: Point) -> dict[str, Any]:
 
 def _are_numbers(values: list[Any]) -> bool:
     return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
-
-
-def _leaves(options: dict[str, Any], names: Any) -> dict[str, Any]:
-    """The values of dotted names in nested options."""
-    found = {}
-    for name in names:
-        group, _, last = name.partition(".")
-        if last in options.get(group, {}):
-            found[name] = options[group][last]
-    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from cign.methods import DEFAULT_METHOD, METHODS, default_recipe, method_class
 from cign.runs.configuration import RunConfig, run_options
 from cign.runs.training_data import fitting_backbone
 from cign.utils.devices import resolve_device
-from cign.utils.options import configure
+from cign.utils.options import configure, leaves
 
 _MOST_SHOWN = 3  # classes of a task in a message
 
@@ -165,7 +165,7 @@ class Request:
             return
         options = method_class(saved.method).Options
         was, now = (
-            _leaves(dataclasses.asdict(configure(options, values, f"recipe of {saved.method}")))
+            leaves(dataclasses.asdict(configure(options, values, f"recipe of {saved.method}")))
             for values in (saved.options, self.options)
         )
         yield from ((name, was.get(name), now[name]) for name in now if was.get(name) != now[name])
@@ -201,14 +201,3 @@ def _shown(names: tuple[str, ...]) -> str:
     """The classes of a task as text, at most three of them."""
     more = ", ..." if len(names) > _MOST_SHOWN else ""
     return f"({', '.join(names[:_MOST_SHOWN])}{more})" if names else "none"
-
-
-def _leaves(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            found |= _leaves(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return found

@@ -63,17 +63,6 @@ class Remote(NamedValues):
             self.sent[axis] = number
 
 
-def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by dotted names; lists as text."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = str(value) if isinstance(value, list | tuple) else value
-    return found
-
-
 def costs(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The costs of a finished run, from the contents of ``metrics.json``."""
     return {f"cost/{name}": float(metrics["costs"][name]) for name in COSTS}
