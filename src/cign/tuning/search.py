@@ -101,7 +101,7 @@ def search(
         while len(_scored(study)) < wanted and unusable < _MOST_UNUSABLE:
             if grid and not _enqueue_next(study, grid):
                 break
-            study.sampler = _sampler(sampler, seed + len(study.trials))
+            study.sampler = _sampler(sampler, seed + len(_ended(study)))
             trial = study.ask()
             result = _made(study, trial, space, score, prune)
             unusable = 0 if result else unusable + 1
@@ -151,12 +151,10 @@ def _sampler(name: str, seed: int) -> Any:
 
 
 def _close_interrupted(study: Study) -> None:
-    """Close trials whose process ended, and try their points first."""
+    """Close trials whose process ended; the next trial is then drawn as they were."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,), deepcopy=False):
-        if trial.params:
-            study.enqueue_trial(trial.params)
         study.tell(trial.number, state=TrialState.FAIL)
 
 
@@ -166,7 +164,7 @@ def _enqueue_next(study: Study, grid: list[Point]) -> bool:
 
     if study.get_trials(states=(TrialState.WAITING,), deepcopy=False):
         return True
-    tried = [one.params for one in study.trials if one.state != TrialState.FAIL or _reason(one)]
+    tried = [one.params for one in _ended(study)]
     for point in grid:
         if point not in tried:
             study.enqueue_trial(point)
@@ -240,13 +238,18 @@ def _reason(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get("reason", ""))
 
 
-def _scored(study: Study) -> list[FrozenTrial]:
-    """The trials that ran: not the invalid, repeated or interrupted ones."""
+def _ended(study: Study) -> list[FrozenTrial]:
+    """The trials that were not interrupted, with the invalid and repeated ones."""
     return [
         one
         for one in study.get_trials(deepcopy=False)
-        if one.state.name in ("COMPLETE", "PRUNED") or _reason(one) == "diverged"
+        if one.state.name in ("COMPLETE", "PRUNED") or _reason(one)
     ]
+
+
+def _scored(study: Study) -> list[FrozenTrial]:
+    """The trials that ran: not the invalid, repeated or interrupted ones."""
+    return [one for one in _ended(study) if one.state.name != "FAIL" or _reason(one) == "diverged"]
 
 
 def results_of(study: Study) -> list[TrialResult]:
