@@ -24,8 +24,8 @@ from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import refuse_begun, run_folder
 from cign.runs.record import codes_with_current, describe, with_original_costs
 from cign.runs.request import Request
+from cign.runs.run_start import run_start
 from cign.runs.training_data import TrainingData
-from cign.runs.watching import run_start
 from cign.saved_model.files import model_place, state_of
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
@@ -128,7 +128,7 @@ class Learner(Trained):
                 must have been saved (``keep_tasks``). Options, seed and later tasks may differ
                 from that run; if ``tasks`` is no sequence, the tasks of that run are used.
             keep_tasks: Save the state after each task in ``out``.
-            callbacks: Told of steps, epochs and tasks (`cign.Callback`); or names: the loggers
+            callbacks: Called at steps, epochs and tasks (`cign.Callback`); or names: the loggers
                 ``csv``, ``tensorboard``, ``wandb`` and ``mlflow``, or ``package.module:Class``.
             log_every: Steps between the losses that loggers by name write (default: 50).
             group: Name of the comparison that the run belongs to, for loggers.

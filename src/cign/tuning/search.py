@@ -60,7 +60,7 @@ def search(
     num_trials: int | None = None,
     seed: int = 0,
     prune: bool = False,
-    told: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
+    on_trial: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
 ) -> list[TrialResult]:
     """Make the trials that are missing.
 
@@ -78,7 +78,7 @@ def search(
         seed: Seed of the sampler.
         prune: Whether to end a run after a task if its accuracy is below the median of the
             earlier trials after this task.
-        told: Called with each new trial and the number of trials, if it is known.
+        on_trial: Called with each new trial and the number of trials, if it is known.
 
     Returns:
         All scored trials, in their order.
@@ -106,7 +106,7 @@ def search(
             result = _made(study, trial, space, score, prune)
             unusable = 0 if result else unusable + 1
             if result:
-                told(result, wanted)
+                on_trial(result, wanted)
         return results_of(study)
 
 

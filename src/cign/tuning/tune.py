@@ -82,7 +82,7 @@ def tune(
     seed: int = 0,
     prune: bool = False,
     progress: Progress | None = None,
-    told: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
+    on_trial: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
 ) -> Tuned:
     """Search for options on the validation clips of a store.
 
@@ -95,7 +95,7 @@ def tune(
         seed: Seed of the sampler.
         prune: Whether runs that are not promising end early.
         progress: Receives the progress of steps.
-        told: Called with each new trial and the number of trials.
+        on_trial: Called with each new trial and the number of trials.
 
     Raises:
         InputError: If the store lacks validation clips of a class, or the folder holds another
@@ -116,7 +116,7 @@ def tune(
         return score(run, own, progress, callback)
 
     how: dict[str, Any] = {"sampler": sampler, "num_trials": num_trials, "seed": seed}
-    trials = search(config.space, scored, out, prune=prune, told=told, **how)
+    trials = search(config.space, scored, out, prune=prune, on_trial=on_trial, **how)
     write_text(out / TRIALS, trials_csv(trials, list(config.space.axes)))
     best = best_of(trials)
     place = out / RECIPE

@@ -149,14 +149,14 @@ def run(options: Any) -> None:
         seed=options.search_seed,
         prune=options.prune,
         progress=progress if sys.stderr.isatty() else Silent(),  # in a log, a line for each trial
-        told=lambda trial, total: _tell(progress, trial, total),
+        on_trial=lambda trial, total: _show_trial(progress, trial, total),
     )
     _show(tuned, options.out)
     if options.trials is not None and len(tuned.trials) < options.trials:
         note(f"{len(tuned.trials)} trials: no further combination of options was found")
 
 
-def _tell(progress: Progress, trial: TrialResult, total: int | None) -> None:
+def _show_trial(progress: Progress, trial: TrialResult, total: int | None) -> None:
     """Show one trial while the search goes on."""
     from cign.tuning.tune import in_words
 
