@@ -19,6 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cign.errors import reason_of
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.training.place import Place
@@ -245,7 +246,7 @@ class Callbacks:
                     raise
             except Exception as error:  # whatever a logger does, the run goes on
                 self.members.remove(one)
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = reason_of(error)
                 self._warn(
                     f"callback {type(one).__name__} failed in {hook} and is switched off; the run "
                     f"goes on without it ({reason[:300]})"
