@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 from tuning_search import Search, key
-from tuning_trials import Trials, common, options_of
+from tuning_trials import Trials, options_of
 
 from cign.layers.fusion import Fusion
 from cign.methods import method_class
+from cign.tuning.bases import shared
 from cign.utils.code_version import PACKAGE, count_versions, statement
 from cign.utils.files import write_text
 from cign.utils.options import read_recipe
@@ -57,7 +58,7 @@ def best_fusion(result: dict[str, Any]) -> tuple[Fusion, float]:
     """The most accurate fusion of a trial, the first of equal ones, and its accuracy."""
     accuracies = result["fusions"]
     at = accuracies.index(max(accuracies))
-    return Fusion(**common()["fusions"][at]), accuracies[at]
+    return Fusion(**shared()["fusions"][at]), accuracies[at]
 
 
 def _row(trials: Trials, search: Search, number: int, text: str, best: str) -> Row:
@@ -165,7 +166,7 @@ def write_results(rows: list[Row], codes: list[Any], folder: Path) -> None:
 
 def page(rows: list[Row], codes: list[Any]) -> str:
     """The page of the tuning."""
-    budget = common()["trials"]
+    budget = shared()["trials"]
     lines = [
         "# Tuning",
         "",

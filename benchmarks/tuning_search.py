@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-BASE = "base"
+from cign.tuning.bases import BASE
+
 Point = dict[str, Any]
 
 

@@ -7,14 +7,13 @@ is run again reads the trials that exist.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from tuning_search import BASE, Point, Search, Space
+from tuning_search import Point, Search, Space
 
 from cign.bench.worker import failure_of
 from cign.data.clips import hash_lines
@@ -28,22 +27,15 @@ from cign.metrics.predictions import Predictions
 from cign.runs.build import build_loop
 from cign.runs.configuration import RunConfig
 from cign.runs.training_data import TrainingData, fitting_backbone
+from cign.tuning.bases import BASE, base_options, has_training, shared
 from cign.utils.code_version import PACKAGE, code_version
 from cign.utils.files import read_json, write_json
-from cign.utils.options import configure, merged, with_settings
+from cign.utils.options import configure, leaves, with_settings
 from cign.utils.pool import Message, Send, serve
 from cign.vocabulary import MODALITIES, UNIMODAL
 
-COMMON = PACKAGE / "tuning" / "shared.yaml"
 NUM_TASKS = 4
 FORMAT = 1
-
-
-@functools.cache
-def common() -> dict[str, Any]:
-    """What the tuning of all methods shares."""
-    found: dict[str, Any] = yaml.safe_load(COMMON.read_text(encoding="utf-8"))
-    return found
 
 
 def tuned_methods() -> list[str]:
@@ -55,12 +47,19 @@ def space_of(method: str) -> Space:
     """The options that are varied for a method, from its recipe and ``shared.yaml``."""
     tuning = default_recipe(method).tuning
     bases = tuning.get("bases", [])
-    implied = {base: _leaves(common()["bases"][base], common()["axes"]) for base in bases}
+    implied = {
+        base: {
+            name: value
+            for name, value in leaves(shared()["bases"][base]).items()
+            if name in shared()["axes"]
+        }
+        for base in bases
+    }
     own = tuning.get("axes", {})
     axes: dict[str, Any] = {BASE: bases} if len(bases) > 1 else {}
     start: Point = {BASE: bases[0], **implied[bases[0]]} if bases else {}
-    if _has_training(method):
-        axes |= common()["axes"]
+    if has_training(method):
+        axes |= shared()["axes"]
     for name, values in own.items():
         axes[name] = sorted(values) if _are_numbers(values) else values
         start[name] = values[0]
@@ -82,28 +81,12 @@ def options_of(method: str, point: Point) -> dict[str, Any]:
     """All options that a trial sets; the others keep the method's defaults."""
     settings = dict(point)
     base = settings.pop(BASE, None)
-    options = merged({"training": common()["training"]}, {}) if _has_training(method) else {}
-    options = merged(options, common()["bases"][base] if base else {})
-    options = merged(options, default_recipe(method).tuning.get("fixed", {}))
+    options = base_options(method, base, default_recipe(method).tuning.get("fixed", {}))
     return with_settings(options, [f"{name}={yaml.safe_dump(v)}" for name, v in settings.items()])
-
-
-def _has_training(method: str) -> bool:
-    return "training" in {field.name for field in dataclasses.fields(method_class(method).Options)}
 
 
 def _are_numbers(values: list[Any]) -> bool:
     return all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
-
-
-def _leaves(options: dict[str, Any], names: Any) -> dict[str, Any]:
-    """The values of dotted names in nested options."""
-    found = {}
-    for name in names:
-        group, _, last = name.partition(".")
-        if last in options.get(group, {}):
-            found[name] = options[group][last]
-    return found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,7 +144,7 @@ class Trials:
         return Search(
             space=space_of(self.method),
             score=lambda point: float(max(self.result(point)["fusions"])),
-            budget=common()["trials"],
+            budget=shared()["trials"],
         )
 
     def _make(self, point: Point) -> dict[str, Any]:
@@ -177,7 +160,7 @@ class Trials:
         )
         begun = time.process_time()
         loop = build_loop(config, TrainingData.open(config, store))
-        last, fusions = dict.fromkeys(MODALITIES, 0.0), [0.0] * len(common()["fusions"])
+        last, fusions = dict.fromkeys(MODALITIES, 0.0), [0.0] * len(shared()["fusions"])
         try:
             loop.run()
         except RunError as error:  # a learning rate may be too high, which has no accuracy
@@ -185,7 +168,7 @@ class Trials:
                 raise
         else:
             last = {modality: last_of(loop.predictions, modality) for modality in MODALITIES}
-            fusions = [fused_last(loop.predictions, Fusion(**one)) for one in common()["fusions"]]
+            fusions = [fused_last(loop.predictions, Fusion(**one)) for one in shared()["fusions"]]
         return {
             "format": FORMAT,
             "point": point,

@@ -117,7 +117,7 @@ def test_what_is_searched_is_valid(name):
 def test_options_of_a_trial_are_laid_over_its_base():
     point = {"base": "linear", "training.learning_rate": 1.0, "training.weight_decay": 0.3}
     found = trials.options_of("finetune", point)
-    wanted = {**trials.common()["training"], "learning_rate": 1.0, "weight_decay": 0.3}
+    wanted = {**trials.shared()["training"], "learning_rate": 1.0, "weight_decay": 0.3}
     assert found == {"trunk": "linear", "training": wanted}
 
 
@@ -152,10 +152,10 @@ def lwf(tmp_path_factory, tiny):
     )
     with pytest.MonkeyPatch.context() as patch:
         common = {
-            **trials.common(),
+            **trials.shared(),
             "training": {"num_epochs": 2, "batch_size": 8, "optimizer": "adamw"},
         }
-        patch.setattr(trials, "common", lambda: common)
+        patch.setattr("cign.tuning.bases.shared", lambda: common)
         patch.setattr(trials, "NUM_TASKS", 2)
         patch.setattr(trials, "space_of", lambda name: space)
         one = tune.Trials(method="lwf", memory="0", store=tiny[1], work=work)

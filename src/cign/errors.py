@@ -95,6 +95,11 @@ class Interrupted(KeyboardInterrupt):
         self.kept, self.go_on = kept, go_on
 
 
+def reason_of(error: BaseException) -> str:
+    """Type and message of an error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def one_of(value: object, allowed: Iterable[object], what: str) -> InputError:
     """Build the error for a value that is not allowed.
 

@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from cign.backbones.registry import resolve_name
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence
-from cign.data.tokens import source_of
 from cign.errors import InputError
 from cign.inference.clip_results import check_results_file
 from cign.inference.evaluate import evaluate_model
@@ -26,8 +24,8 @@ from cign.runs.embeddings import write_embeddings
 from cign.runs.folder import refuse_begun, run_folder
 from cign.runs.record import codes_with_current, describe, with_original_costs
 from cign.runs.request import Request
-from cign.runs.training_data import TrainingData, fitting_backbone
-from cign.runs.watching import run_start
+from cign.runs.run_start import run_start
+from cign.runs.training_data import TrainingData
 from cign.saved_model.files import model_place, state_of
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.from_run import kept_validation_clips, model_of
@@ -130,7 +128,7 @@ class Learner(Trained):
                 must have been saved (``keep_tasks``). Options, seed and later tasks may differ
                 from that run; if ``tasks`` is no sequence, the tasks of that run are used.
             keep_tasks: Save the state after each task in ``out``.
-            callbacks: Told of steps, epochs and tasks (`cign.Callback`); or names: the loggers
+            callbacks: Called at steps, epochs and tasks (`cign.Callback`); or names: the loggers
                 ``csv``, ``tensorboard``, ``wandb`` and ``mlflow``, or ``package.module:Class``.
             log_every: Steps between the losses that loggers by name write (default: 50).
             group: Name of the comparison that the run belongs to, for loggers.
@@ -212,17 +210,7 @@ class Learner(Trained):
             request = request.completed(branch.config, branch.run)
             if not isinstance(tasks, TaskSequence):
                 tasks, order = TaskSequence(branch.config.tasks), branch.config.order
-        config = request.new()
-        if not isinstance(tasks, TaskSequence):
-            num_tasks = 1 if tasks is None else tasks
-            tasks = config.arrival.cut(store.class_names, num_tasks, order)
-        if "backbone" in request.settings:
-            config = config.with_settings(backbone=resolve_name(config.data.backbone))
-        if config.data.regime == "frozen":
-            given = "backbone" in request.settings
-            name = config.data.backbone if given else fitting_backbone(store, config.method)
-            config = config.with_settings(backbone=source_of(store.tokens(name).info))
-        self.config = dataclasses.replace(config, tasks=tasks.groups, order=order)
+        self.config = request.on_store(store, 1 if tasks is None else tasks, order)
         if branch is not None:
             self.config = branch.configured(self.config)
 

@@ -6,6 +6,7 @@ SPLITS = ("train", "val", "test", "unknown")
 REGIMES = ("frozen", "end-to-end")
 STREAMS = ("tasks", "blurry", "online", "fewshot")
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")
+SAMPLERS = ("tpe", "grid", "random")
 
 EVALUATION_BATCH = 256
 """Default number of clips per forward pass where nothing is trained."""

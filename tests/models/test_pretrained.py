@@ -50,6 +50,23 @@ def test_a_cached_model_is_found_by_name_without_a_network(learner, clip, tmp_pa
         Learner.from_pretrained("me/others", **how)
 
 
+def test_a_token_of_false_reaches_the_hub(learner, tmp_path, monkeypatch):
+    """It means that no token is sent, not even that of a login."""
+    seen = {}
+
+    def snapshot_download(name, **how):
+        seen.update(how)
+        return str(tmp_path / "model")
+
+    learner.save(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr("cign.saved_model.hub.hub_trouble", str)
+    Learner.from_pretrained("me/instruments", token=False)
+    assert seen["token"] is False
+    assert not seen["local_files_only"]
+
+
 def test_what_is_pushed_and_how(learner, tmp_path, monkeypatch):
     seen = {}
 

@@ -59,15 +59,16 @@ def test_a_grid_is_tried_completely_and_once(tmp_path):
 def test_an_interrupted_search_makes_the_same_trials(sampler, tmp_path):
     whole, parts = [], []
     how = {"sampler": sampler, "num_trials": 7, "seed": 3}
-    expected = search(space_of(), scorer(whole), tmp_path / "whole", **how)
-    with pytest.raises(KeyboardInterrupt):
-        search(space_of(), scorer(parts, fails=(4,)), tmp_path / "parts", **how)
-    results = search(space_of(), scorer(parts), tmp_path / "parts", **how)
-    assert [one.point for one in results[:4]] == [one.point for one in expected[:4]]
+    space = space_of(AXES if sampler == "grid" else {**AXES, "caution": Range(low=0.1, high=0.9)})
+    expected = search(space, scorer(whole), tmp_path / "whole", **how)
+    for fails in ((4,), (6,)):
+        with pytest.raises(KeyboardInterrupt):
+            search(space, scorer(parts, fails), tmp_path / "parts", **how)
+    results = search(space, scorer(parts), tmp_path / "parts", **how)
     assert parts[3] == parts[4]  # the interrupted trial is made again
+    assert len(parts) == 9
     assert len(results) == 7
-    if sampler == "grid":
-        assert [one.point for one in results] == [one.point for one in expected]
+    assert [one.point for one in results] == [one.point for one in expected]
 
 
 @needs_optuna

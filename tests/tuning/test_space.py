@@ -67,6 +67,23 @@ def test_a_recipe_without_axes_is_varied_by_hand():
         make_space("finetune", Recipe(method="finetune"))
 
 
+def test_what_a_recipe_cannot_vary_is_refused(tmp_path):
+    with input_error("unknown-name", "unknown base under tuning 'lineer'", "transformer"):
+        make_space("lwf", Recipe(method="lwf", tuning={"bases": ["lineer"]}))
+    for given in ("round", "1..2"):
+        with input_error("unknown-name", "unknown base", "use one of linear, transformer"):
+            make_space("lwf", vary=[f"base={given}"])
+    recipe = tmp_path / "own.yaml"
+    for tuning, said in (
+        ("axes: {temperature: 2.0}", "temperature under tuning is 2.0: give a list"),
+        ("bases: linear", "bases under tuning is 'linear': give a list"),
+        ("axes: [temperature]", "axes under tuning must be a mapping"),
+    ):
+        recipe.write_text(f"method: lwf\ntuning: {{{tuning}}}\n")
+        with input_error("wrong-format", said):
+            read_recipe(recipe)
+
+
 def test_axes_as_text(tmp_path):
     assert parse_axis("a.b=1,2.5,1e-4") == ("a.b", (1, 2.5, 1e-4))
     assert parse_axis("trunk=linear,transformer,null") == ("trunk", ("linear", "transformer", None))

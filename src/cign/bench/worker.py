@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from cign.errors import CignError
+from cign.errors import CignError, reason_of
 from cign.metrics import embedded
 from cign.utils.files import read_json, replacing, write_json
 from cign.utils.pool import Message, Send, serve
@@ -99,7 +99,7 @@ def failure_of(error: Exception) -> Message:
     elif isinstance(error, MemoryError):
         text = "out of memory: use smaller batches or fewer workers"
     else:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
+        text = reason_of(error)
     lines = traceback.format_exception(error)
     code = error.code if isinstance(error, CignError) else None
     return {"failed": text, "code": code, "traceback": "".join(lines)}

@@ -10,7 +10,7 @@ from cign.cli.arguments import path
 from cign.cli.commands import COMMANDS, module_name
 from cign.errors import InputError
 from cign.synthetic.config import VARIANTS
-from cign.vocabulary import LOGGERS
+from cign.vocabulary import LOGGERS, SAMPLERS
 
 # Values of options with few possible values. The commands themselves check values.
 _VALUES: dict[str, tuple[str, ...]] = {
@@ -19,7 +19,7 @@ _VALUES: dict[str, tuple[str, ...]] = {
     "--explain-as": ("png", "mp4"),
     "--log": LOGGERS,
     "--regime": ("frozen", "end-to-end"),
-    "--sampler": ("tpe", "grid", "random"),
+    "--sampler": SAMPLERS,
     "--variant": tuple(VARIANTS),
 }
 # Files and folders parsed as plain text, because `-`, globs and addresses are allowed too.

@@ -19,7 +19,7 @@ from types import ModuleType
 
 from cign import __version__
 from cign.cli.commands import COMMAND_GROUPS, COMMANDS, module_name
-from cign.errors import CignError, InputError, Interrupted
+from cign.errors import CignError, InputError, Interrupted, reason_of
 from cign.utils.terminal import note, restore
 
 _DISK_ERRORS = (  # full disk, file too large, no permission to write, I/O error
@@ -149,7 +149,7 @@ def _failed(error: Exception) -> int:
     elif isinstance(error, MemoryError):
         text, code = "out of memory: use smaller batches or fewer workers", 1
     else:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = reason_of(error)
         text, code = f"internal error: {reason}; set CIGN_TRACEBACK=1 for the traceback", 1
     note(text)
     return code

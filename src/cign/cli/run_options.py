@@ -44,7 +44,7 @@ def add_log_options(parser: CommandParser) -> None:
         "--callback",
         metavar="MODULE:CLASS",
         action="append",
-        help="tell a callback of your own of steps, epochs and tasks; may be repeated",
+        help="call a callback of your own at steps, epochs and tasks; may be repeated",
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch.export import Dim, ExportedProgram
 
 from cign.data.media.decode import MediaSpec
-from cign.errors import InputError
+from cign.errors import InputError, reason_of
 from cign.export.predictor import Predictor, example
 
 
@@ -59,7 +59,7 @@ def trace(network: Predictor, spec: MediaSpec, method: str) -> Traced:
             with quiet(), torch.no_grad():
                 program = torch.export.export(network, inputs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # the traced code may raise any exception
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            reason = reason_of(error)[:200]
             continue
         variable = _variable(program)
         if variable[0][0] and variable[1][0]:

@@ -1,7 +1,7 @@
 """MLflow models: save, log and register a trained model, and load it again.
 
 The model is a pyfunc, which ``mlflow models serve`` and ``mlflow.pyfunc.load_model`` take. Its data
-are the files of a MODEL folder; nothing is pickled. Needs ``mlflow>=3`` (extra ``track``).
+are the files of a MODEL folder; nothing is pickled. Needs ``mlflow>=3.5`` (extra ``track``).
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _mlflow() -> Any:
     if importlib.util.find_spec("mlflow") is None:
         raise InputError(
             "missing-package",
-            "models of MLflow need the package mlflow: `pip install 'mlflow>=3'`, or the extra "
+            "models of MLflow need the package mlflow: `pip install 'mlflow>=3.5'`, or the extra "
             "`track`",
         )
     import mlflow

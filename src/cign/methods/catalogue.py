@@ -40,7 +40,7 @@ class OptionInfo:
 
     Attributes:
         name: Dotted name, as ``--set`` takes it.
-        type: Its type in words, for example ``float or none``.
+        type: Its type in words, for example ``number or none``.
         allowed: The allowed texts, if it is one of several.
         default: Default of the dataclass.
         value: Value of the recipe, which `cign train` uses.
@@ -101,13 +101,13 @@ def describe_method(name: str) -> MethodInfo:
         name=METHODS.reference(cls),
         summary=_paragraphs(cls.__doc__)[0],
         about=" ".join(_paragraphs(sys.modules[cls.__module__].__doc__)[:2]),
-        capabilities=capabilities_of(cls) | {"order_matters": cls.depends_on_order(filled)},
+        capabilities=_capabilities(cls, filled),
         options=_options_of(cls.Options(), recipe.options, recipe.sources),
     )
 
 
-def capabilities_of(cls: type[Method]) -> dict[str, Any]:
-    """Value of each of `CAPABILITIES` for a method."""
+def _capabilities(cls: type[Method], options: Any) -> dict[str, Any]:
+    """Value of each of `CAPABILITIES` for a method with the options of its recipe."""
     memory = "needs" if cls.needs_memory else "uses" if cls.uses_memory else "none"
     return {
         "memory": memory,
@@ -121,7 +121,7 @@ def capabilities_of(cls: type[Method]) -> dict[str, Any]:
         "leave_one_out": hasattr(cls, "predict_left_out"),
         "maps": hasattr(cls, "has_maps"),
         "stem_tokens": cls.needs_blocks,
-        "order_matters": cls.order_matters,
+        "order_matters": cls.depends_on_order(options),
         "seed_matters": cls.seed_matters,
         "refused_streams": dict(cls.refused_streams),
     }

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from cign.backbones.registry import resolve_name
+from cign.data.store import Store
 from cign.data.tasks import TaskSequence
-from cign.data.tokens import cache_name
+from cign.data.tokens import cache_name, source_of
 from cign.errors import InputError
 from cign.methods import DEFAULT_METHOD, METHODS, default_recipe, method_class
 from cign.runs.configuration import RunConfig, run_options
+from cign.runs.training_data import fitting_backbone
 from cign.utils.devices import resolve_device
-from cign.utils.options import configure
+from cign.utils.options import configure, leaves
 
 _MOST_SHOWN = 3  # classes of a task in a message
 
@@ -74,6 +76,28 @@ class Request:
         )
         cls.check_regime(filled, config.data.regime)
         return config
+
+    def on_store(self, store: Store, tasks: int | TaskSequence, order: int) -> RunConfig:
+        """The configuration of a new run, with its tasks and the backbone of its tokens.
+
+        Args:
+            store: The store that it is trained on.
+            tasks: Number of tasks, or the tasks themselves.
+            order: Class-order seed.
+
+        Raises:
+            InputError: If a name or a value is invalid or does not match the store.
+        """
+        config = self.new()
+        if not isinstance(tasks, TaskSequence):
+            tasks = config.arrival.cut(store.class_names, tasks, order)
+        given = "backbone" in self.settings
+        if given:
+            config = config.with_settings(backbone=resolve_name(config.data.backbone))
+        if config.data.regime == "frozen":
+            name = config.data.backbone if given else fitting_backbone(store, config.method)
+            config = config.with_settings(backbone=source_of(store.tokens(name).info))
+        return dataclasses.replace(config, tasks=tasks.groups, order=order)
 
     def resumed(
         self, saved: RunConfig, run: Path, tasks: int | TaskSequence | None, order: int | None
@@ -141,7 +165,7 @@ class Request:
             return
         options = method_class(saved.method).Options
         was, now = (
-            _leaves(dataclasses.asdict(configure(options, values, f"recipe of {saved.method}")))
+            leaves(dataclasses.asdict(configure(options, values, f"recipe of {saved.method}")))
             for values in (saved.options, self.options)
         )
         yield from ((name, was.get(name), now[name]) for name in now if was.get(name) != now[name])
@@ -177,14 +201,3 @@ def _shown(names: tuple[str, ...]) -> str:
     """The classes of a task as text, at most three of them."""
     more = ", ..." if len(names) > _MOST_SHOWN else ""
     return f"({', '.join(names[:_MOST_SHOWN])}{more})" if names else "none"
-
-
-def _leaves(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            found |= _leaves(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return found

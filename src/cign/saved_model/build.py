@@ -16,7 +16,7 @@ from torch import Tensor
 from cign.backbones.fitting import fit
 from cign.backbones.registry import load_backbone, load_blocks
 from cign.data.media.decode import MediaSpec
-from cign.errors import CignError, InputError
+from cign.errors import CignError, InputError, reason_of
 from cign.methods import method_class
 from cign.methods.base import Method, Setup
 from cign.networks.encoder import TokenShape
@@ -48,7 +48,7 @@ def build_method(about: dict[str, Any], state: dict[str, Tensor], where: str, fi
     except CignError:
         raise
     except Exception as error:  # networks fail in many ways on inconsistent sizes
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        reason = reason_of(error)[:160]
         raise InputError(
             "damaged",
             f"{where} describes a network that cannot be built ({reason}): restore or recreate it",

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from cign.backbones.fitting import record_of
 from cign.data.media.decode import MediaSpec
-from cign.errors import InputError
+from cign.errors import InputError, reason_of
 from cign.methods import METHODS
 from cign.methods.base import Method
 from cign.methods.capabilities import (
@@ -127,7 +127,7 @@ def load_model(folder: Path) -> Model:
     try:
         return _built(folder, about, files)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = reason_of(error)
         raise InputError(
             "damaged", f"model {folder}: {ABOUT} is damaged ({reason}); restore the folder"
         ) from None

@@ -137,10 +137,8 @@ def upload(
     try:
         if trouble:
             raise ConnectionError(trouble)
-        if token is not None:
-            how["token"] = token
-        access = {} if token is None else {"token": token}
-        create_repo(name, private=private, exist_ok=True, **access)  # type: ignore[arg-type]
+        access: dict[str, Any] = {} if token is None else {"token": token}
+        create_repo(name, private=private, exist_ok=True, **access)
         commit: Any = upload_folder(
             repo_id=name,
             folder_path=folder,
@@ -148,6 +146,7 @@ def upload(
             # Delete validation clips of an earlier push if this one has none.
             delete_patterns=[KEPT],
             commit_message=message,
+            **access,
             **how,
         )
     except Exception as error:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from cign.errors import InputError
 from cign.saved_model.hub import local_place
 
-_OF_DOWNLOAD = ("force_download", "token", "cache_dir", "local_files_only")
-
 
 class Pretrained:
     """Saving and loading by the names that users of model hubs know."""
@@ -47,7 +45,7 @@ class Pretrained:
         Args:
             pretrained_model_name_or_path: A MODEL or RUN folder, or ``owner/name`` on the hub.
             force_download: Whether to download again what is in the cache.
-            token: Token of the hub; None takes the one of `hf auth login`.
+            token: Token of the hub; None takes the one of `hf auth login`, False sends none.
             cache_dir: Folder of the cache; None takes the hub's.
             local_files_only: Whether to use only the cache.
             revision: Branch, tag or commit.
@@ -65,8 +63,13 @@ class Pretrained:
                     "leave it out",
                 )
             name = f"{name}@{revision}"
-        values = (force_download, token, cache_dir, local_files_only)
-        how = {k: v for k, v in zip(_OF_DOWNLOAD, values, strict=True) if v not in (None, False)}
+        given = {
+            "force_download": force_download,
+            "token": token,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+        }
+        how = {name: value for name, value in given.items() if value is not None}
         return cls.load(local_place(name, **how), device=device)
 
     def save_pretrained(

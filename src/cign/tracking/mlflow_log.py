@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError
+from cign.tracking.named_values import Remote, costs
 from cign.tracking.registry import CALLBACKS, need
-from cign.tracking.remote import Remote, costs, flat
 from cign.training.callbacks import RunStart
 from cign.utils.files import read_json, write_json
+from cign.utils.options import leaves
 
 FILE = Path("log") / "mlflow.json"
 _LONGEST = 500  # characters of a parameter that every server takes
@@ -62,7 +63,7 @@ class MlflowLog(Remote):
         self._id = created.info.run_id
         if record is not None:
             write_json(record, {"run_id": self._id})
-        values = {**flat(run.config), "num_train": run.num_train, "num_test": run.num_test}
+        values = {**leaves(run.config), "num_train": run.num_train, "num_test": run.num_test}
         params = [Param(name, str(value)[:_LONGEST]) for name, value in values.items()]
         for begin in range(0, len(params), _MOST_PARAMS):
             self._client.log_batch(self._id, params=params[begin : begin + _MOST_PARAMS])

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
-from cign.errors import InputError
+from cign.errors import InputError, reason_of
 from cign.training.callbacks import EVERY_STEPS, Callback
 from cign.utils.plugins import Registry
 from cign.vocabulary import LOGGERS
@@ -59,7 +59,7 @@ def _made(name: str, every_steps: int | None) -> Callback:
     except InputError:
         raise
     except Exception as error:  # code of the user's own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = reason_of(error)
         raise InputError(
             "plugin-import",
             f"callback {name!r} cannot be built without arguments ({reason}): give defaults to "

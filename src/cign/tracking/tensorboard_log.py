@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cign.errors import InputError
-from cign.tracking.registry import CALLBACKS, Logger, need
-from cign.training.callbacks import EpochEnd, RunStart, StepEnd, TaskEnd
+from cign.tracking.named_values import NamedValues
+from cign.tracking.registry import CALLBACKS, need
+from cign.training.callbacks import RunStart, TaskEnd
 
 FOLDER = "tensorboard"
 
 
-class TensorBoardLog(Logger):
+class TensorBoardLog(NamedValues):
     """Writes event files to ``steps``, ``epochs`` and ``tasks``, which TensorBoard shows as runs.
 
     The horizontal axis is the number of the step, the epoch or the task. A resumed run marks what
@@ -58,19 +59,14 @@ class TensorBoardLog(Logger):
             text = "\n".join(f"    {line}" for line in config.splitlines())
             self._writers["tasks"].add_text("config", text, 0)
 
-    def on_step_end(self, step: StepEnd) -> None:
-        """Write the losses and the learning rate."""
-        losses = {f"loss/{name}": value for name, value in step.losses.items()}
-        self._write("steps", step.number, {**losses, "learning_rate": step.learning_rate})
-
-    def on_epoch_end(self, epoch: EpochEnd) -> None:
-        """Write the mean losses."""
-        losses = {f"epoch_loss/{name}": value for name, value in epoch.losses.items()}
-        self._write("epochs", epoch.number, losses)
+    def write(self, axis: str, number: int, values: Mapping[str, float]) -> None:
+        """Write values to the event files of their axis."""
+        for name, value in values.items():
+            self._writers[f"{axis}s"].add_scalar(name, value, number)
 
     def on_task_end(self, task: TaskEnd) -> None:
-        """Write the metrics."""
-        self._write("tasks", task.number, {f"task/{k}": v for k, v in task.metrics.items()})
+        """Write the metrics, and flush."""
+        super().on_task_end(task)
         self.on_checkpoint()
 
     def on_checkpoint(self) -> None:
@@ -85,10 +81,6 @@ class TensorBoardLog(Logger):
     def on_failure(self, error: BaseException) -> None:
         """Close the files."""
         self._close()
-
-    def _write(self, axis: str, number: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._writers[axis].add_scalar(name, value, number)
 
     def _close(self) -> None:
         while self._writers:

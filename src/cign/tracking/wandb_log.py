@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cign.tracking.named_values import Remote, costs
 from cign.tracking.registry import CALLBACKS, need
-from cign.tracking.remote import Remote, costs
 from cign.training.callbacks import RunStart
 from cign.utils.files import read_json, replacing
 
@@ -85,8 +85,9 @@ class WandbLog(Remote):
         if self._run is not None:
             self._run.finish(exit_code=1)
 
-    def _send_new(self, axis: str, number: int, values: Mapping[str, float]) -> None:
-        super()._send_new(axis, number, values)
+    def write(self, axis: str, number: int, values: Mapping[str, float]) -> None:
+        """Send values unless the service has them, and record what it has."""
+        super().write(axis, number, values)
         self._remember()
 
     def _remember(self) -> None:

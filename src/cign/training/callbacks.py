@@ -1,9 +1,8 @@
-"""Callbacks: what a run tells loggers and code of the user's own, and when.
+"""Callbacks: the hooks that a run calls, for loggers and for code of the user's own.
 
 Steps, epochs and tasks have numbers of their own, each counted from 1 over the whole run. They do
-not depend on where a run was interrupted: a resumed run goes on with the number after the last one
-of its checkpoint, which `RunStart` states. A logger that drops what it holds beyond these numbers
-has every entry once.
+not depend on interruptions: a resumed run continues after the numbers of its checkpoint, which
+`RunStart` states. A logger that drops what it holds beyond these numbers has every entry once.
 
 Callbacks only observe: results of a run are the same with and without them. Without callbacks no
 value is read from the device.
@@ -20,6 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
+from cign.errors import reason_of
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.training.place import Place
@@ -32,7 +32,7 @@ NAMED = ("last", "average", "forgetting", "task_mean", "bwt")
 
 @dataclass(frozen=True, kw_only=True)
 class RunStart:
-    """A run begins or goes on.
+    """A run starts or resumes.
 
     Attributes:
         name: Name of the run: that of its folder, or of its method without a folder.
@@ -43,8 +43,8 @@ class RunStart:
         num_tasks: Number of tasks.
         num_train: Number of training clips.
         num_test: Number of clips that are scored after every task.
-        resumed: Whether the run goes on from a checkpoint.
-        steps_done: Number of the last step that is part of the state it goes on from; 0 for none.
+        resumed: Whether the run resumes from a checkpoint.
+        steps_done: Number of the last step before the state it starts from; 0 for none.
         epochs_done: Number of the last epoch, likewise.
         tasks_done: Number of the last task, likewise.
     """
@@ -140,7 +140,7 @@ class Callback:
     every_steps: int = 0
 
     def on_run_start(self, run: RunStart) -> None:
-        """A run begins or goes on, before its first step."""
+        """A run starts or resumes; called before its first step."""
 
     def on_step_end(self, step: StepEnd) -> None:
         """A step was taken whose number is a multiple of ``every_steps``."""
@@ -178,7 +178,7 @@ class Callbacks:
     progress: Progress = field(default_factory=Silent)
 
     def want_step(self, number: int) -> bool:
-        """Whether a callback is to be told of a step."""
+        """Whether a callback asks for a step."""
         return any(_is_due(one, number) for one in self.members)
 
     def step_end(
@@ -246,7 +246,7 @@ class Callbacks:
                     raise
             except Exception as error:  # whatever a logger does, the run goes on
                 self.members.remove(one)
-                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = reason_of(error)
                 self._warn(
                     f"callback {type(one).__name__} failed in {hook} and is switched off; the run "
                     f"goes on without it ({reason[:300]})"

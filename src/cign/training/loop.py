@@ -71,7 +71,8 @@ class Loop:
         comm: The processes that share the batches; by default only this one.
         eval_batch_size: Clips per forward pass where nothing is trained.
         online: Evaluations of an online stream; None for other streams.
-        callbacks: Told of steps, epochs, tasks and checkpoints; with several processes, on rank 0.
+        callbacks: Called after steps, epochs and tasks and before checkpoints; of several processes
+            only rank 0 has any.
 
     Raises:
         InputError: If several processes cannot share the method's batches.

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 from cign.errors import InputError, one_of
 from cign.training.callbacks import Callback, StopRun, TaskEnd
 from cign.tuning.axes import Axis, Range
-from cign.tuning.space import Point, Space
+from cign.tuning.space import Point, Space, plain
 from cign.tuning.validation import Score
 from cign.utils.leftovers import held_folder
+from cign.vocabulary import SAMPLERS
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-SAMPLERS = ("tpe", "grid", "random")
 JOURNAL = "study.journal"
 DEFAULT_TRIALS = 20
 _MOST_UNUSABLE = 50  # in a row: invalid, or tried before
@@ -60,7 +60,7 @@ def search(
     num_trials: int | None = None,
     seed: int = 0,
     prune: bool = False,
-    told: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
+    on_trial: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
 ) -> list[TrialResult]:
     """Make the trials that are missing.
 
@@ -78,7 +78,7 @@ def search(
         seed: Seed of the sampler.
         prune: Whether to end a run after a task if its accuracy is below the median of the
             earlier trials after this task.
-        told: Called with each new trial and the number of trials, if it is known.
+        on_trial: Called with each new trial and the number of trials, if it is known.
 
     Returns:
         All scored trials, in their order.
@@ -101,12 +101,12 @@ def search(
         while len(_scored(study)) < wanted and unusable < _MOST_UNUSABLE:
             if grid and not _enqueue_next(study, grid):
                 break
-            study.sampler = _sampler(sampler, seed + len(study.trials))
+            study.sampler = _sampler(sampler, seed + len(_ended(study)))
             trial = study.ask()
             result = _made(study, trial, space, score, prune)
             unusable = 0 if result else unusable + 1
             if result:
-                told(result, wanted)
+                on_trial(result, wanted)
         return results_of(study)
 
 
@@ -151,12 +151,10 @@ def _sampler(name: str, seed: int) -> Any:
 
 
 def _close_interrupted(study: Study) -> None:
-    """Close trials whose process ended, and try their points first."""
+    """Close trials whose process ended; the next trial is then drawn as they were."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(states=(TrialState.RUNNING,), deepcopy=False):
-        if trial.params:
-            study.enqueue_trial(trial.params)
         study.tell(trial.number, state=TrialState.FAIL)
 
 
@@ -166,7 +164,7 @@ def _enqueue_next(study: Study, grid: list[Point]) -> bool:
 
     if study.get_trials(states=(TrialState.WAITING,), deepcopy=False):
         return True
-    tried = [one.params for one in study.trials if one.state != TrialState.FAIL or _reason(one)]
+    tried = [one.params for one in _ended(study)]
     for point in grid:
         if point not in tried:
             study.enqueue_trial(point)
@@ -188,7 +186,8 @@ def _made(
         trial.set_user_attr("reason", "invalid")
         study.tell(trial, state=TrialState.FAIL)
         return None
-    if any(one.user_attrs.get("options") == _plain(options) for one in _scored(study)):
+    plain_options = plain(options)  # as the journal stores them
+    if any(one.user_attrs.get("options") == plain_options for one in _scored(study)):
         trial.set_user_attr("reason", "tried before")
         study.tell(trial, state=TrialState.FAIL)
         return None
@@ -197,7 +196,7 @@ def _made(
         found = score(options, pruner)
     except StopRun:
         found = None
-    trial.set_user_attr("options", _plain(options))
+    trial.set_user_attr("options", plain_options)
     trial.set_user_attr("seconds", round(time.monotonic() - begin, 2))
     if found is None:
         study.tell(trial, state=TrialState.PRUNED)
@@ -208,15 +207,6 @@ def _made(
         trial.set_user_attr("percent", found.percent)
         study.tell(trial, found.value)
     return results_of(study)[-1]
-
-
-def _plain(options: dict[str, Any]) -> Any:
-    """Options as the journal stores them: with lists in place of tuples."""
-    if isinstance(options, dict):
-        return {name: _plain(value) for name, value in options.items()}
-    if isinstance(options, tuple | list):
-        return [_plain(value) for value in options]
-    return options
 
 
 def _suggested(trial: Trial, name: str, axis: Axis) -> Any:
@@ -248,13 +238,18 @@ def _reason(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get("reason", ""))
 
 
-def _scored(study: Study) -> list[FrozenTrial]:
-    """The trials that ran: not the invalid, repeated or interrupted ones."""
+def _ended(study: Study) -> list[FrozenTrial]:
+    """The trials that were not interrupted, with the invalid and repeated ones."""
     return [
         one
         for one in study.get_trials(deepcopy=False)
-        if one.state.name in ("COMPLETE", "PRUNED") or _reason(one) == "diverged"
+        if one.state.name in ("COMPLETE", "PRUNED") or _reason(one)
     ]
+
+
+def _scored(study: Study) -> list[FrozenTrial]:
+    """The trials that ran: not the invalid, repeated or interrupted ones."""
+    return [one for one in _ended(study) if one.state.name != "FAIL" or _reason(one) == "diverged"]
 
 
 def results_of(study: Study) -> list[TrialResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,19 +12,17 @@ from typing import Any
 
 import yaml
 
-from cign.backbones.registry import resolve_name
 from cign.data.store import Store
 from cign.data.tasks import TaskSequence
-from cign.data.tokens import source_of
 from cign.errors import InputError
 from cign.methods import METHODS, method_class
 from cign.runs.configuration import RunConfig
-from cign.runs.training_data import fitting_backbone
+from cign.runs.request import Request
 from cign.training.callbacks import Callback
+from cign.tuning.bases import BASE
 from cign.tuning.search import TrialResult, best_of, check_sampler, search
-from cign.tuning.space import BASE, Point, Space
+from cign.tuning.space import Point, Space, plain
 from cign.tuning.validation import Score, measure_of, score, validation_data
-from cign.utils.devices import resolve_device
 from cign.utils.files import read_json, write_json, write_text
 from cign.utils.progress import Progress, Silent
 from cign.vocabulary import MODALITIES
@@ -69,17 +68,8 @@ class TuneConfig:
 
     def run_config(self, store: Store) -> RunConfig:
         """The configuration of the trials, without the options of the method."""
-        name = METHODS.reference(method_class(self.space.method))
-        settings = {**self.settings, "device": resolve_device(self.settings.get("device"))}
-        config = RunConfig.of(name, **settings)
-        tasks = self.tasks
-        if not isinstance(tasks, TaskSequence):
-            tasks = config.arrival.cut(store.class_names, tasks, self.order)
-        if config.data.regime == "frozen":
-            given = self.settings.get("backbone")
-            found = resolve_name(given) if given else fitting_backbone(store, name)
-            config = config.with_settings(backbone=source_of(store.tokens(found).info))
-        return RunConfig.of(name, tasks=tasks.groups, order=self.order, **config.settings)
+        request = Request.of(self.space.method, {}, self.settings)
+        return dataclasses.replace(request.on_store(store, self.tasks, self.order), options={})
 
 
 def tune(
@@ -92,7 +82,7 @@ def tune(
     seed: int = 0,
     prune: bool = False,
     progress: Progress | None = None,
-    told: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
+    on_trial: Callable[[TrialResult, int | None], None] = lambda trial, total: None,
 ) -> Tuned:
     """Search for options on the validation clips of a store.
 
@@ -105,7 +95,7 @@ def tune(
         seed: Seed of the sampler.
         prune: Whether runs that are not promising end early.
         progress: Receives the progress of steps.
-        told: Called with each new trial and the number of trials.
+        on_trial: Called with each new trial and the number of trials.
 
     Raises:
         InputError: If the store lacks validation clips of a class, or the folder holds another
@@ -118,9 +108,7 @@ def tune(
     _begin(out, config, fixed, store)
 
     def scored(options: dict[str, Any], callback: Callback | None) -> Score:
-        run = RunConfig.of(
-            fixed.method, options=options, tasks=fixed.tasks, order=fixed.order, **fixed.settings
-        )
+        run = dataclasses.replace(fixed, options=options)
         method_class(fixed.method).check_regime(config.space.configured(options), fixed.data.regime)
         # A run trains its encoders in place; those of the next trial are read again.
         own = data if fixed.data.regime == "frozen" else validation_data(fixed, store)
@@ -128,7 +116,7 @@ def tune(
         return score(run, own, progress, callback)
 
     how: dict[str, Any] = {"sampler": sampler, "num_trials": num_trials, "seed": seed}
-    trials = search(config.space, scored, out, prune=prune, told=told, **how)
+    trials = search(config.space, scored, out, prune=prune, on_trial=on_trial, **how)
     write_text(out / TRIALS, trials_csv(trials, list(config.space.axes)))
     best = best_of(trials)
     place = out / RECIPE
@@ -205,13 +193,6 @@ def recipe_text(
         f"# of the store with list hash {store.list_hash[:16]}.\n"
     )
     return about + yaml.safe_dump(recipe, sort_keys=False)
-
-
-def plain(value: Any) -> Any:
-    """Options as YAML writes them: lists in place of tuples."""
-    if isinstance(value, Mapping):
-        return {name: plain(one) for name, one in value.items()}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def in_words(point: Point) -> str:

@@ -101,7 +101,7 @@ def score(
         config: Configuration of the run.
         data: Its data, from `validation_data`.
         progress: Receives the progress of steps.
-        callback: Told of the tasks; it may end the run.
+        callback: Called after each task; it may end the run.
 
     Raises:
         RunError: If the run fails otherwise than by a loss that is not finite.

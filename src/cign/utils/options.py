@@ -194,7 +194,8 @@ class Recipe:
         sources: Source of each value; documentation that the program ignores.
         tuning: How the options were tuned: ``memory``, the budgets of exemplars, each of which is
             tuned; ``bases``, sets of options; and ``axes``, values of further options, the first of
-            which is where the search starts. Runs ignore it; `benchmarks/tune.py` searches.
+            which is where the search of `benchmarks/tune.py` starts. Runs ignore it; `cign tune`
+            and `benchmarks/tune.py` vary what it names.
         name: File or built-in recipe it was read from.
     """
 
@@ -219,6 +220,17 @@ def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
         result[key] = merged(result[key], value) if nested else value
     return result
+
+
+def leaves(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted names; tuples as lists."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            found |= leaves(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -251,4 +263,21 @@ def _recipe(value: Any, name: str) -> Recipe:
     for group in ("options", "with_memory", "sources", "tuning"):
         if not isinstance(value.get(group, {}), dict):
             raise InputError("wrong-format", f"recipe {name}: {group} must be a mapping")
+    _check_tuning(value.get("tuning", {}), name)
     return configure(Recipe, {**value, "name": name}, f"recipe {name}")
+
+
+def _check_tuning(tuning: Mapping[str, Any], name: str) -> None:
+    """Check that bases and axes are lists.
+
+    Raises:
+        InputError: Names the first that is not.
+    """
+    axes = tuning.get("axes", {})
+    if not isinstance(axes, dict):
+        raise InputError("wrong-format", f"recipe {name}: axes under tuning must be a mapping")
+    for what, values in {"bases": tuning.get("bases", []), **axes}.items():
+        if not isinstance(values, list):
+            raise InputError(
+                "wrong-format", f"recipe {name}: {what} under tuning is {values!r}: give a list"
+            )

@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any, Generic, TypeVar
 
-from cign.errors import InputError, one_of
+from cign.errors import InputError, one_of, reason_of
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
         except InputError:
             raise
         except Exception as error:  # importing a module can raise any exception
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = reason_of(error)
             raise InputError(
                 "plugin-import",
                 f"{self.kind} {reference!r} cannot be imported ({reason}): check the name, and "

@@ -10,6 +10,7 @@ from cign.cli.arguments import CommandParser, path, whole
 from cign.cli.run_options import add_run_options, given_run_options
 from cign.runs.configuration import run_options
 from cign.utils.terminal import make_progress, note, percent, say, show_device, show_table
+from cign.vocabulary import SAMPLERS
 
 if TYPE_CHECKING:
     from cign.tuning.search import TrialResult
@@ -22,7 +23,6 @@ cign tune work/store --out work/tuned --method lwf --tasks 4 --trials 20
 cign train work/store --out work/run --recipe work/tuned/recipe.yaml --tasks 4"""
 GO_ON = "run the same command again"
 KEPT = "finished trials are saved"
-SAMPLERS = ("tpe", "grid", "random")  # of `cign.tuning.search`, whose import is slow
 _MOST_SHOWN = 10
 
 
@@ -149,14 +149,14 @@ def run(options: Any) -> None:
         seed=options.search_seed,
         prune=options.prune,
         progress=progress if sys.stderr.isatty() else Silent(),  # in a log, a line for each trial
-        told=lambda trial, total: _tell(progress, trial, total),
+        on_trial=lambda trial, total: _show_trial(progress, trial, total),
     )
     _show(tuned, options.out)
     if options.trials is not None and len(tuned.trials) < options.trials:
         note(f"{len(tuned.trials)} trials: no further combination of options was found")
 
 
-def _tell(progress: Progress, trial: TrialResult, total: int | None) -> None:
+def _show_trial(progress: Progress, trial: TrialResult, total: int | None) -> None:
     """Show one trial while the search goes on."""
     from cign.tuning.tune import in_words
 

@@ -1,4 +1,4 @@
-"""What the loggers of tracking services share: values by axis, and what the service has already.
+"""Base classes of loggers of named values, and of those that send them to a service.
 
 A service cannot take back what it was sent. After a resumption, its logger skips the numbers up to
 the last one that the service has. They were computed before, and a resumed run is bit-exact.
@@ -15,17 +15,11 @@ from cign.training.callbacks import EpochEnd, StepEnd, TaskEnd
 COSTS = ("seconds", "peak_memory_mb", "bytes_kept", "trainable_parameters")
 
 
-class Remote(Logger):
-    """A logger that sends values with the number of their step, epoch or task.
+class NamedValues(Logger):
+    """A logger of values by name, each with the number of its step, epoch or task."""
 
-    Attributes:
-        sent: The last number of each axis that the service has.
-    """
-
-    sent: dict[str, int]
-
-    def send(self, axis: str, number: int, values: Mapping[str, float]) -> None:
-        """Send values.
+    def write(self, axis: str, number: int, values: Mapping[str, float]) -> None:
+        """Write values.
 
         Args:
             axis: ``step``, ``epoch`` or ``task``.
@@ -35,34 +29,38 @@ class Remote(Logger):
         raise NotImplementedError
 
     def on_step_end(self, step: StepEnd) -> None:
-        """Send the losses and the learning rate."""
+        """Write the losses and the learning rate."""
         losses = {f"loss/{name}": value for name, value in step.losses.items()}
-        self._send_new("step", step.number, {**losses, "learning_rate": step.learning_rate})
+        self.write("step", step.number, {**losses, "learning_rate": step.learning_rate})
 
     def on_epoch_end(self, epoch: EpochEnd) -> None:
-        """Send the mean losses."""
+        """Write the mean losses."""
         losses = {f"epoch_loss/{name}": value for name, value in epoch.losses.items()}
-        self._send_new("epoch", epoch.number, losses)
+        self.write("epoch", epoch.number, losses)
 
     def on_task_end(self, task: TaskEnd) -> None:
-        """Send the metrics."""
-        self._send_new("task", task.number, {f"task/{k}": v for k, v in task.metrics.items()})
+        """Write the metrics."""
+        self.write("task", task.number, {f"task/{k}": v for k, v in task.metrics.items()})
 
-    def _send_new(self, axis: str, number: int, values: Mapping[str, float]) -> None:
+
+class Remote(NamedValues):
+    """A logger that sends values to a service, each once.
+
+    Attributes:
+        sent: The last number of each axis that the service has.
+    """
+
+    sent: dict[str, int]
+
+    def send(self, axis: str, number: int, values: Mapping[str, float]) -> None:
+        """Send values; arguments as for `write`."""
+        raise NotImplementedError
+
+    def write(self, axis: str, number: int, values: Mapping[str, float]) -> None:
+        """Send values unless the service has them."""
         if values and number > self.sent.get(axis, 0):
             self.send(axis, number, values)
             self.sent[axis] = number
-
-
-def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested options by dotted names; lists as text."""
-    found: dict[str, Any] = {}
-    for name, value in options.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = str(value) if isinstance(value, list | tuple) else value
-    return found
 
 
 def costs(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What callbacks are told about a run before it begins."""
+"""The description of a run that callbacks receive before its first step."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cign.training.loop import Loop
 def run_start(
     config: RunConfig, loop: Loop, folder: Path | None, *, resumed: bool, group: str = ""
 ) -> RunStart:
-    """Describe a run that is built and, if it is resumed, at its saved position.
+    """Describe a run whose loop is built and, if it is resumed, has loaded its checkpoint.
 
     Args:
         config: Its configuration.
         loop: Its training loop.
         folder: The run folder, if any.
-        resumed: Whether it goes on from the checkpoint in the folder.
+        resumed: Whether it resumes from the checkpoint in the folder.
         group: Name of the bench that it belongs to.
     """
     return RunStart(
