@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cign.data.located import Located
 from cign.data.media.decode import MediaSpec
 from cign.data.store import Store
 from cign.data.tasks import IntArray
@@ -90,22 +90,12 @@ def media_of(stores: Sequence[Store], indices: IntArray) -> LearnedMedia | None:
     spec = stores[0].spec
     if spec is None or any(store.spec != spec for store in stores):
         return None
-    begins = np.cumsum([0, *(store.num_clips for store in stores)])
-    middle = spec.num_frames // 2
-
-    def of_each(read: Callable[[Store, IntArray], Any], some: IntArray) -> NDArray[Any]:
-        numbers = np.searchsorted(begins, indices[some], side="right") - 1
-        return np.concatenate(
-            [
-                read(stores[number], np.array([index - begins[number]]))
-                for number, index in zip(numbers, indices[some], strict=True)
-            ]
-        )
-
+    located = Located.of(stores, None, 0).take(indices)
+    source, middle = located.source(), spec.num_frames // 2
     return LearnedMedia(
         spec=spec,
-        frames=lambda some: of_each(lambda store, i: store.frames(i)[:, middle], some),
-        audio=lambda some: of_each(lambda store, i: store.audio(i), some),
-        has_audio=np.concatenate([store.audio_ok for store in stores])[indices],
-        has_visual=np.concatenate([store.visual_ok for store in stores])[indices],
+        frames=lambda some: source.visual(some)[:, middle],
+        audio=source.audio,
+        has_audio=located.has_audio,
+        has_visual=located.has_visual,
     )
