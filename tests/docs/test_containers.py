@@ -1,7 +1,6 @@
 """The Dockerfile has the steps of the README, and its commands exist."""
 
 import http.server
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -15,12 +14,12 @@ import yaml
 import pages
 from benchmark_scripts import tool
 from cign.cli.arguments import CommandParser
+from cign.cli.commands import serve
 
 pytest.importorskip("dockerfile_parse", reason="needs the extra dev")
 
 ROOT = Path(__file__).parents[2]
 dockerfile = tool("dockerfile")
-SERVE = importlib.util.find_spec("cign.cli.commands.serve")
 
 
 @pytest.fixture
@@ -67,10 +66,7 @@ def test_only_what_is_copied_is_sent_to_the_builder():
         assert not dockerfile.is_sent(path, rules), path
 
 
-@pytest.mark.skipif(SERVE is None, reason="this version has no command serve")
 def test_the_command_of_the_image_exists_and_listens_where_the_check_looks():
-    from cign.cli.commands import serve
-
     found = dockerfile.commands()
     assert found["ENTRYPOINT"] == ["cign"]
     name, *words = found["CMD"]
