@@ -25,9 +25,8 @@ dockerfile = tool("dockerfile")
 @pytest.fixture
 def copy(tmp_path):
     """The files that the comparison reads, to be changed."""
-    for name in ("Dockerfile", ".dockerignore", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("constraints.txt", "pyproject.toml"):
+    names = ("Dockerfile", ".dockerignore", "README.md", "LICENSE")
+    for name in (*names, "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "src").mkdir()
     return tmp_path
@@ -77,7 +76,7 @@ def test_the_command_of_the_image_exists_and_listens_where_the_check_looks():
     assert str(options.model) == "/model"
     assert options.host == "0.0.0.0"
     (port,) = re.findall(r":(\d+)/health", found["HEALTHCHECK"][-1])
-    final = list(dockerfile.stages().values())[-1]
+    final = dockerfile.final_stage()
     assert [port] == [str(options.port)] == final.values("EXPOSE")
 
 
@@ -106,7 +105,7 @@ def test_the_compose_example_is_of_this_image():
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
     (service,) = yaml.safe_load(block)["services"].values()
     assert service["build"]["target"] in dockerfile.stages()
-    final = list(dockerfile.stages().values())[-1]
+    final = dockerfile.final_stage()
     assert set(service["build"]["args"]) <= set(final.pairs("ARG"))
     assert [port.split(":")[-1] for port in service["ports"]] == final.values("EXPOSE")
     model = dockerfile.commands()["CMD"][1]
