@@ -14,7 +14,7 @@ import argparse
 import copy
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,11 +140,11 @@ def measure(backbone: Any, seconds: float, batch: int) -> list[str]:
     return lines
 
 
-def flags() -> str:
-    """Which vector and matrix units the processor reports."""
+def flags(names: Sequence[str] = FLAGS) -> str:
+    """Which of these vector and matrix units the processor reports."""
     path = Path("/proc/cpuinfo")
     known = set(path.read_text().split()) if path.exists() else set()
-    return ", ".join(f"{flag} {'yes' if flag in known else 'no'}" for flag in FLAGS)
+    return ", ".join(f"{name} {'yes' if name in known else 'no'}" for name in names)
 
 
 def main() -> None:

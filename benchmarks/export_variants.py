@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from encoders import flags
 
 from cign.data.media.decode import Decoded, MediaSpec, decode
 from cign.export.checking import inputs_of, rendered_clips
@@ -232,13 +233,6 @@ HEAD = """\
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"""
 
 
-def flags() -> str:
-    """Which vector and matrix units the processor reports."""
-    path = Path("/proc/cpuinfo")
-    known = set(path.read_text().split()) if path.exists() else set()
-    return ", ".join(f"{flag} {'yes' if flag in known else 'no'}" for flag in FLAGS)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of timing for each set")
@@ -272,7 +266,7 @@ Clips per second of CPU time: encoders and method, one clip at a time, one threa
 decoding; *relative* to onnxruntime in fp32. *Difference*: the largest difference of an audio-visual
 probability from that file's, mean and maximum over clips; *unknown score*: mean difference of the
 audio-visual one. The clips of the table were used neither in training nor to calibrate.
-Processor: {machine()["processor"]}; {flags()}; {runtimes}.
+Processor: {machine()["processor"]}; {flags(FLAGS)}; {runtimes}.
 {chr(10).join(lines)}
 """
 

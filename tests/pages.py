@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 import shlex
-import sys
 from pathlib import Path
 
+from benchmark_scripts import module_of
 from cign.cli.arguments import CommandParser
 from cign.cli.commands import module_name
 from cign.cli.entry_point import main
@@ -53,9 +53,4 @@ def parse(line: str) -> None:
 def example_clips(page: str) -> None:
     """Write the clips of a page to the current folder, as `python examples/clips.py PAGE` does."""
     path = DOCS.parent / "examples" / "clips.py"
-    spec = importlib.util.spec_from_file_location("example_clips", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main([page])
+    module_of(path, "example_clips").main([page])

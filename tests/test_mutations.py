@@ -1,12 +1,11 @@
 """`tools/mutations.py`: what it changes in source code, and what it leaves alone."""
 
 import ast
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from benchmark_scripts import tool
+
 SOURCE = '''
 """Text 1."""
 from typing import TYPE_CHECKING
@@ -26,12 +25,7 @@ def f(a: int = 3) -> "list[1]":
 
 @pytest.fixture(scope="module")
 def found():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tools"))
-        import mutations
-
-        yield list(mutations.mutations(SOURCE))
-    sys.modules.pop("mutations")
+    return list(tool("mutations").mutations(SOURCE))
 
 
 def changed(found, change):

@@ -71,6 +71,11 @@ def stages(root: Path = ROOT) -> dict[str, Stage]:
     return found
 
 
+def final_stage(root: Path = ROOT) -> Stage:
+    """The stage that is built by default."""
+    return list(stages(root).values())[-1]
+
+
 def pip_installs(lines: Sequence[str]) -> Iterator[tuple[str, frozenset[str]]]:
     """What `pip install` commands install, with the options that change what is installed."""
     for line in lines:
@@ -107,7 +112,7 @@ def rules_of(root: Path) -> list[str]:
 
 def problems(root: Path = ROOT) -> list[str]:
     """What is wrong with the Dockerfile; empty if nothing is."""
-    final = list(stages(root).values())[-1]
+    final = final_stage(root)
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     arguments = final.pairs("ARG")
     extras = set(arguments.get("EXTRAS", "").split(","))
@@ -165,7 +170,7 @@ def build(folder: Path, given: dict[str, str], root: Path = ROOT) -> None:
     variables |= {k: v for k, v in os.environ.items() if k.startswith("PIP_") and "INDEX" in k}
     variables["PATH"] = f"{folder / ENVIRONMENT / 'bin'}{os.pathsep}{variables['PATH']}"
     at, rules, total = folder, rules_of(root), 0.0
-    for step in list(stages(root).values())[-1].steps:
+    for step in final_stage(root).steps:
         if step.name in ("ARG", "ENV"):
             for word in shlex.split(step.value):
                 name, _, value = word.partition("=")
@@ -191,7 +196,7 @@ def build(folder: Path, given: dict[str, str], root: Path = ROOT) -> None:
 
 def commands(root: Path = ROOT) -> dict[str, list[str]]:
     """ENTRYPOINT, CMD and the command of HEALTHCHECK of the last stage, in their exec forms."""
-    final = list(stages(root).values())[-1]
+    final = final_stage(root)
     found = {name: json.loads(final.values(name)[-1]) for name in ("ENTRYPOINT", "CMD")}
     health = final.values("HEALTHCHECK")[-1]
     return {**found, "HEALTHCHECK": json.loads(health.partition(" CMD ")[2])}

@@ -23,6 +23,7 @@ import hashlib
 import importlib
 import json
 import os
+import py_compile
 import shutil
 import signal
 import sys
@@ -140,8 +141,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cign-mutants-") as folder:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
-        mode = importlib.import_module("py_compile").PycInvalidationMode.CHECKED_HASH
-        compileall.compile_dir(source, quiet=2, invalidation_mode=mode)
+        by_content = py_compile.PycInvalidationMode.CHECKED_HASH
+        compileall.compile_dir(source, quiet=2, invalidation_mode=by_content)
         for module in options.modules.split(","):
             if not test_module(module, options.number, source, deadline):
                 break

@@ -8,7 +8,6 @@ Docstrings, annotations, decorators and what is raised stay as they are.
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -64,11 +63,6 @@ class Mutation:
     def name(self) -> str:
         """A name that is unique within a module."""
         return f"{self.line}:{self.column} {self.change}"
-
-    @property
-    def order(self) -> str:
-        """A key that puts mutations in an order that looks random but does not change."""
-        return hashlib.sha256(self.name.encode()).hexdigest()
 
 
 Undo = Callable[[], None]

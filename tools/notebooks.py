@@ -3,7 +3,7 @@
     python tools/notebooks.py [NAME...]     # default: all notebooks in examples/notebooks
 
 Each notebook runs in a copy of `examples`, so that no file of the checkout changes but the notebook
-itself. What differs from run to run without a reason is removed: times of execution, versions.
+itself. Times of execution and versions are removed, because they differ from run to run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def execute(name: str, folder: Path) -> nbformat.NotebookNode:
     shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("work", "__pycache__"))
     at = folder / "notebooks"
     notebook = nbformat.read(at / f"{name}.ipynb", as_version=4)
-    # No history file and no debugger; figures as they would be without a display.
+    # Without these the kernel warns of its folders and of its debugger.
     os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     client = NotebookClient(notebook, timeout=TIMEOUT_S, resources={"metadata": {"path": str(at)}})
@@ -47,15 +47,13 @@ def execute(name: str, folder: Path) -> nbformat.NotebookNode:
 
 
 def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Remove times, versions and the outputs of empty streams; in place."""
+    """Remove times of execution and versions, in place."""
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": kernel, "language_info": {"name": "python"}}
     )
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({})
-        for output in cell.get("outputs", []):
-            output.pop("metadata", None) if output.output_type == "stream" else None
     return notebook
 
 

@@ -3,7 +3,7 @@
     python benchmarks/speed/cluster.py work/stores/real24 --workers 1,2
 
 writes ``benchmarks/results/cluster.md``. The clips are those of ``proposing.py``, 100,000 of them,
-in one store. Each run is a process of its own, from its start to its end, with one thread a call;
+in one store. Each run is a process of its own, from its start to its end, with one thread per call;
 its answer must be that of the local run, byte for byte.
 """
 
@@ -19,32 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from part import ROOT, machine
-from proposing import NUMBER, OPTIONS, Cost, base_clips, command, make_features, repeated
+from proposing import NUMBER, Cost, command, model_and_clips, repeated
 
-from cign.data.prepare.features import prepare_features
 from cign.data.store import Store
-from cign.learner import Learner
 from cign.utils.code_version import PACKAGE, code_version, described
 from cign.utils.files import write_text
 
 OUT = ROOT / "benchmarks" / "results" / "cluster.md"
-COPIES = 10
-
-
-def model_and_pool(options: argparse.Namespace) -> tuple[Path, Store]:
-    """The model and the clips of ``proposing.py``."""
-    learned, mixed = base_clips(Store.open(options.store))
-    place = options.work / "model"
-    if not place.exists():
-        prepare_features(learned, options.work / "learned", encoders="lite0+sfx", progress=False)
-        learner = Learner("cign_analytic", options=OPTIONS)
-        learner.learn(options.work / "learned", progress=False).save(place)
-    small = options.work / "small"
-    if not (small / "store.json").is_file():
-        made = make_features(options.work / "made", mixed, options.clips // COPIES)
-        prepare_features(made, small, encoders="lite0+sfx", progress=False)
-        shutil.rmtree(made)
-    return place, repeated(Store.open(small), options.work / "large")
 
 
 def row(name: str, cost: Cost, local: Cost, is_same: bool) -> str:
@@ -64,9 +45,9 @@ def page(options: argparse.Namespace, model: Path, pool: Store) -> list[str]:
     assert answer == first
     rows = [row("`--engine local`", local, local, True)]
     for number in options.workers:
-        told, cost = command(*words, "--engine", "ray", "--workers", number)
+        found, cost = command(*words, "--engine", "ray", "--workers", number)
         name = f"`--engine ray --workers {number}`"
-        rows.append(row(name, cost, local, json.dumps(told) == json.dumps(answer)))
+        rows.append(row(name, cost, local, json.dumps(found) == json.dumps(answer)))
     return [
         "# `cign next` on a cluster",
         "",
@@ -76,7 +57,7 @@ def page(options: argparse.Namespace, model: Path, pool: Store) -> list[str]:
         "",
         f"{pool.num_clips:,} clips of [the measurement on one machine](next.md), in one store of "
         f"{_gigabytes(pool.folder):.1f} GB; "
-        f"{answer['num_scored']:,} of them with their tokens. One thread a call and in the local "
+        f"{answer['num_scored']:,} of them with their tokens. One thread per call and in the local "
         "run (`OMP_NUM_THREADS=1`). A temporary Ray cluster on the same machine, started and "
         "stopped within the time; the local run was made twice, and the second counts.",
         "",
@@ -107,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--keep", action="store_true", help="keep the made stores")
     parser.add_argument("--out", type=Path, default=OUT)
     options: Any = parser.parse_args(arguments)
-    model, pool = model_and_pool(options)
+    model, small, _ = model_and_clips(options)
+    pool = repeated(small, options.work / "large")
     write_text(options.out, "\n".join(page(options, model, pool)))
     if not options.keep:
         shutil.rmtree(options.work)

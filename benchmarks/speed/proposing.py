@@ -108,6 +108,22 @@ def make_features(folder: Path, base: dict[str, Any], num_clips: int) -> Path:
     return folder
 
 
+def model_and_clips(options: argparse.Namespace) -> tuple[Path, Store, int]:
+    """The model, the store of different clips, and the number of clips they are mixtures of."""
+    learned, mixed = base_clips(Store.open(options.store))
+    place = options.work / "model"
+    if not place.exists():
+        prepare_features(learned, options.work / "learned", encoders="lite0+sfx", progress=False)
+        learner = Learner("cign_analytic", options=OPTIONS)
+        learner.learn(options.work / "learned", progress=False).save(place)
+    small = options.work / "small"
+    if not (small / "store.json").is_file():
+        made = make_features(options.work / "made", mixed, options.clips // COPIES)
+        prepare_features(made, small, encoders="lite0+sfx", progress=False)
+        shutil.rmtree(made)
+    return place, Store.open(small), len(mixed["labels"])
+
+
 def repeated(store: Store, folder: Path) -> Store:
     """A store with every clip of another one `COPIES` times, each with its own tokens on disk."""
     if (folder / "store.json").is_file():
@@ -170,17 +186,8 @@ def verdict(holds: bool) -> str:
 
 def page(options: argparse.Namespace) -> list[str]:
     """Measure; lines of Markdown."""
-    learned, mixed = base_clips(Store.open(options.store))
-    prepare_features(learned, options.work / "learned", encoders="lite0+sfx", progress=False)
-    if not (options.work / "model").exists():
-        learner = Learner("cign_analytic", options=OPTIONS)
-        learner.learn(options.work / "learned", progress=False).save(options.work / "model")
-    learner = Learner.load(options.work / "model")
-    place = options.work / "small"
-    if not (place / "store.json").is_file():
-        made = make_features(options.work / "made", mixed, options.clips // COPIES)
-        prepare_features(made, place, encoders="lite0+sfx", progress=False)
-    small = Store.open(place)
+    place, small, num_mixed = model_and_clips(options)
+    learner = Learner.load(place)
     large = repeated(small, options.work / "large")
     info = large.tokens().info
     whole, seconds = chosen(learner, small, 0)
@@ -191,7 +198,7 @@ def page(options: argparse.Namespace) -> list[str]:
         found, seconds = chosen(learner, small, kept)
         agreeing[kept] = len(found & whole)
         rows.append(f"| {kept:,} | {agreeing[kept]} | {seconds:.1f} |")
-    told, cost = command("next", options.work / "model", large.folder, "--number", NUMBER, "--json")
+    told, cost = command("next", place, large.folder, "--number", NUMBER, "--json")
     least = agreeing[default]
     return [
         "# Time and memory of `cign next`",
@@ -201,7 +208,7 @@ def page(options: argparse.Namespace) -> list[str]:
         "",
         f"{large.num_clips:,} clips of {info['num_audio_tokens']} x {info['audio_dim']} audio and "
         f"{info['num_visual_tokens']} x {info['visual_dim']} visual tokens in float16, made as "
-        f"mixtures of two of {len(mixed['labels'])} recorded clips plus noise of {NOISE:g} "
+        f"mixtures of two of {num_mixed} recorded clips plus noise of {NOISE:g} "
         f"standard deviations, each {COPIES} times; `cign_analytic` learned {SHOTS} other "
         "clips of each class, its settings fixed.",
         "",

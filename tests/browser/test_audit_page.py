@@ -12,7 +12,7 @@ from cign.data.formats.table import read_table
 from cign.data.media.decode import MediaSpec
 from cign.labelling.audit_files import PAGE, write_audit
 from cign.labelling.auditing import Audit, Doubt
-from cign.labelling.learned import LearnedMedia
+from cign.updating.several_stores import LearnedMedia
 
 pytestmark = pytest.mark.browser
 

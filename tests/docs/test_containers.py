@@ -1,7 +1,6 @@
 """The Dockerfile has the steps of the README, and its commands exist."""
 
 import http.server
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,35 +12,28 @@ import pytest
 import yaml
 
 import pages
+from benchmark_scripts import tool
 from cign.cli.arguments import CommandParser
+from cign.cli.commands import serve
 
 pytest.importorskip("dockerfile_parse", reason="needs the extra dev")
 
 ROOT = Path(__file__).parents[2]
-SERVE = importlib.util.find_spec("cign.cli.commands.serve")
-
-
-def tool():
-    path = ROOT / "tools" / "dockerfile.py"
-    spec = importlib.util.spec_from_file_location("dockerfile_tool", path)
-    module = sys.modules["dockerfile_tool"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+dockerfile = tool("dockerfile")
 
 
 @pytest.fixture
 def copy(tmp_path):
     """The files that the comparison reads, to be changed."""
-    for name in ("Dockerfile", ".dockerignore", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tmp_path / name)
-    for name in ("constraints.txt", "pyproject.toml"):
+    names = ("Dockerfile", ".dockerignore", "README.md", "LICENSE")
+    for name in (*names, "constraints.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "src").mkdir()
     return tmp_path
 
 
 def test_the_dockerfile_has_the_steps_of_the_readme():
-    assert tool().problems() == []
+    assert dockerfile.problems() == []
 
 
 @pytest.mark.parametrize(
@@ -64,20 +56,17 @@ def test_a_difference_is_found(file, old, new, problem, copy):
     path = copy / file
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    assert any(problem in found for found in tool().problems(copy)), tool().problems(copy)
+    assert any(problem in found for found in dockerfile.problems(copy)), dockerfile.problems(copy)
 
 
 def test_only_what_is_copied_is_sent_to_the_builder():
-    rules = tool().rules_of(ROOT)
+    rules = dockerfile.rules_of(ROOT)
     for path in (".git", "work", ".env", "tests", ".venv", "id_rsa"):
-        assert not tool().is_sent(path, rules), path
+        assert not dockerfile.is_sent(path, rules), path
 
 
-@pytest.mark.skipif(SERVE is None, reason="this version has no command serve")
 def test_the_command_of_the_image_exists_and_listens_where_the_check_looks():
-    from cign.cli.commands import serve
-
-    found = tool().commands()
+    found = dockerfile.commands()
     assert found["ENTRYPOINT"] == ["cign"]
     name, *words = found["CMD"]
     assert name == "serve"
@@ -87,7 +76,7 @@ def test_the_command_of_the_image_exists_and_listens_where_the_check_looks():
     assert str(options.model) == "/model"
     assert options.host == "0.0.0.0"
     (port,) = re.findall(r":(\d+)/health", found["HEALTHCHECK"][-1])
-    final = list(tool().stages().values())[-1]
+    final = dockerfile.final_stage()
     assert [port] == [str(options.port)] == final.values("EXPOSE")
 
 
@@ -103,7 +92,7 @@ def test_the_health_check_tells_whether_the_server_is_ready(status, healthy):
 
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        program, *words = tool().commands()["HEALTHCHECK"]
+        program, *words = dockerfile.commands()["HEALTHCHECK"]
         assert program == "python"
         words = [word.replace(":8000", f":{server.server_port}") for word in words]
         done = subprocess.run([sys.executable, *words], capture_output=True, check=False)
@@ -115,11 +104,11 @@ def test_the_compose_example_is_of_this_image():
     text = (pages.DOCS / "containers.md").read_text()
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
     (service,) = yaml.safe_load(block)["services"].values()
-    assert service["build"]["target"] in tool().stages()
-    final = list(tool().stages().values())[-1]
+    assert service["build"]["target"] in dockerfile.stages()
+    final = dockerfile.final_stage()
     assert set(service["build"]["args"]) <= set(final.pairs("ARG"))
     assert [port.split(":")[-1] for port in service["ports"]] == final.values("EXPOSE")
-    model = tool().commands()["CMD"][1]
+    model = dockerfile.commands()["CMD"][1]
     assert [one.split(":")[-2] for one in service["volumes"]] == [model]
     # A secret is taken from the environment of whoever starts it.
     assert service["environment"] == ["CIGN_TOKEN"]

@@ -1,15 +1,13 @@
 """Figures in README and docs are those of the tables that they refer to."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmark_scripts import tool
+
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("figures", ROOT / "tools" / "figures.py")
-figures = sys.modules["figures"] = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(figures)
+figures = tool("figures")
 
 TABLE = """method,memory,last,difference
 a,0,86.25,-5.75

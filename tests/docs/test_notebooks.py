@@ -1,27 +1,20 @@
 """The example notebooks run, and what they show was written by running them."""
 
-import importlib.util
 import itertools
 import os
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
+from benchmark_scripts import tool
+
 nbformat = pytest.importorskip("nbformat", reason="needs the extra dev")
 pytest.importorskip("nbclient", reason="needs the extra dev")
+notebooks = tool("notebooks")
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "examples" / "notebooks").glob("*.ipynb"))
-
-
-def tool():
-    path = ROOT / "tools" / "notebooks.py"
-    spec = importlib.util.spec_from_file_location("notebooks_tool", path)
-    module = sys.modules["notebooks_tool"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def stored(name):
@@ -39,7 +32,7 @@ def kinds(notebook):
 
 @pytest.fixture(autouse=True)
 def _of_this_checkout(monkeypatch):
-    """The kernel imports the package that is tested, in one thread."""
+    """The kernel imports the package that is tested."""
     paths = [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
 
@@ -51,7 +44,7 @@ def test_there_are_three():
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_and_shows_what_is_stored(name, tmp_path, monkeypatch):
     monkeypatch.delenv("CIGN_REAL", raising=False)
-    made = tool().execute(name, tmp_path / "examples")  # a cell that fails is an error
+    made = notebooks.execute(name, tmp_path / "examples")  # a cell that fails is an error
     assert kinds(made) == kinds(stored(name))
     work = tmp_path / "examples" / "notebooks" / "work" / name
     assert work.is_dir()  # what it writes is below `work`, which git ignores
@@ -60,7 +53,7 @@ def test_it_runs_and_shows_what_is_stored(name, tmp_path, monkeypatch):
 
 @pytest.mark.skipif("CIGN_REAL" not in os.environ, reason="CIGN_REAL names no real recordings")
 def test_own_clips_are_recognised_in_real_recordings(tmp_path):
-    made = tool().execute("own_clips", tmp_path / "examples")
+    made = notebooks.execute("own_clips", tmp_path / "examples")
     text = "".join(
         output.get("text", "") for cell in made.cells for output in cell.get("outputs", [])
     )

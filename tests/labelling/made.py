@@ -1,4 +1,4 @@
-"""Stores of made features, and one store in several parts."""
+"""Stores of made features, one store in several parts, and a progress that counts."""
 
 import itertools
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from cign.data.prepare.features import prepare_features
 from cign.data.store import Store
+from cign.utils.progress import Silent
 
 CLASSES = ("ape", "bee", "cat", "dog", "elk")
 
@@ -43,3 +44,16 @@ def parts_of(folder, values, cuts):
         store_of(folder / str(begin), {name: array[begin:end] for name, array in values.items()})
         for begin, end in itertools.pairwise(edges)
     ]
+
+
+class Counting(Silent):
+    """Notes the title, the total and the steps of each stage."""
+
+    def __init__(self):
+        self.stages = []
+
+    def start(self, title, total):
+        self.stages.append([title, total, 0])
+
+    def advance(self, steps=1):
+        self.stages[-1][2] += steps

@@ -14,12 +14,11 @@ from cign.inference import engines
 from cign.labelling import pool_parts
 from cign.learner import Learner
 from cign.utils import cluster
-from cign.utils.progress import Silent
 from cign.vocabulary import EVALUATION_BATCH
 from fake_ray import FakeRay
 from refusals import input_error, run_error
 
-from .made import features, parts_of, store_of
+from .made import Counting, features, parts_of, store_of
 
 OPTIONS = {"width": 40, "ridge": [5.0]}
 
@@ -185,16 +184,6 @@ def test_batches_do_not_depend_on_the_parts(number, size):
 
 
 def test_progress_counts_every_clip(learned, pools, on):
-    class Counting(Silent):
-        def __init__(self):
-            self.stages = []
-
-        def start(self, title, total):
-            self.stages.append([title, total, 0])
-
-        def advance(self, steps=1):
-            self.stages[-1][2] += steps
-
     on()
     counting = Counting()
     learned[2].next(pools[1], number=5, first_pass=50, engine="ray", progress=counting)

@@ -10,11 +10,10 @@ import torch
 from cign.labelling.pool import scored_clips
 from cign.labelling.proposing import propose
 from cign.learner import Learner
-from cign.utils.progress import Silent
 from cign.vocabulary import UNIMODAL
 from refusals import input_error
 
-from .made import features, store_of
+from .made import Counting, features, store_of
 from .test_design import by_loop
 
 OPTIONS = {"width": 40, "ridge": [5.0]}
@@ -252,16 +251,6 @@ def test_an_untrained_learner():
 
 
 def test_progress_counts_every_clip_in_both_passes(learners, pool):
-    class Counting(Silent):
-        def __init__(self):
-            self.stages = []
-
-        def start(self, title, total):
-            self.stages.append([title, total, 0])
-
-        def advance(self, steps=1):
-            self.stages[-1][2] += steps
-
     counting = Counting()
     propose(
         learners["cign_analytic"].model,

@@ -26,7 +26,7 @@ from cign.vocabulary import MODALITIES
 
 TOLERANCE = 1e-4
 NUM_RENDERED = 50
-_WORLD, _NUM_CLASSES = 7, 25  # a synthetic dataset that no table uses and no encoder trained on
+_WORLD, _NUM_CLASSES = 7, 25  # of a synthetic dataset that the encoders were not trained on
 
 Scores = dict[str, NDArray[np.float32]]
 

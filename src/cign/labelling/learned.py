@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from cign.backbones.base import Backbone
-from cign.errors import InputError
 from cign.inference.engines import engine_of
 from cign.inference.leave_one_out import LearnedPredictions, check_leaves_out, predict_left_out
 from cign.inference.sources import LearnedClips
 from cign.saved_model.model import Model
 from cign.updating.edits import encoders_for
-from cign.updating.new_clips import Source, opened, unprepared
-from cign.updating.several_stores import LearnedMedia, listed, media_of, open_stores
+from cign.updating.new_clips import Source, opened
+from cign.updating.several_stores import LearnedMedia, media_of, path_or_stores
 from cign.utils.cluster import check_engine
 from cign.utils.progress import Progress
 
@@ -53,24 +53,17 @@ def predicted_again(
     """
     check_leaves_out(model)  # before anything is decoded
     check_engine(engine, num_workers)
-    given = listed(sources)
-    path = unprepared(given[0]) if len(given) == 1 and engine == "local" else None
-    if path is not None:
-        encoders = encoders_for(model, path, how.get("format"), backbone)
+    given = path_or_stores(sources, engine, **how)
+    if isinstance(given, Path):
+        encoders = encoders_for(model, given, how.get("format"), backbone)
         how |= {"num_workers": num_workers, "progress": progress}
-        with opened(path, encoders, **how) as (store, _, notes):
+        with opened(given, encoders, **how) as (store, _, notes):
             learned = LearnedClips.open(model, store, by_content=True)
-            learned = replace(learned, where=str(path))
+            learned = replace(learned, where=str(given))
             predictions = predict_left_out(model, learned, progress=progress)
             yield predictions, media_of([store], predictions.left_out.indices), notes
         return
-    stores = open_stores(given, engine)
-    if how.get("format") is not None or how.get("media"):
-        raise InputError(
-            "conflicting-options",
-            f"{stores[0].folder} is a prepared store: leave out --format and --media",
-        )
     with engine_of(engine, model, num_workers if engine == "ray" else None) as on:
-        learned = LearnedClips.open(model, *stores, by_content=True, check=not on.is_remote)
+        learned = LearnedClips.open(model, *given, by_content=True, check=not on.is_remote)
         predictions = predict_left_out(model, learned, engine=on, progress=progress)
-    yield predictions, media_of(stores, predictions.left_out.indices), ()
+    yield predictions, media_of(given, predictions.left_out.indices), ()

@@ -31,8 +31,8 @@ from cign.labelling.proposals import Proposal, Proposals
 from cign.methods import METHODS
 from cign.methods.capabilities import SumsOverClips, stores_sums, sums_over_clips
 from cign.saved_model.model import Model
-from cign.updating.new_clips import Source, num_clips, unprepared
-from cign.updating.several_stores import listed, open_stores
+from cign.updating.new_clips import Source, num_clips
+from cign.updating.several_stores import path_or_stores
 from cign.utils.cluster import check_engine
 from cign.utils.file_text import escape_name
 from cign.utils.progress import Progress, Silent
@@ -92,26 +92,19 @@ def propose(
         if value is not None and value < least:
             raise InputError("bad-value", f"{name} is {value}: give {least} or more")
     progress = progress or Silent()
-    sources = listed(clips)
     if num_workers is not None and engine == "local":
         raise InputError(
             "conflicting-options", "--workers is the number of calls of --engine ray: leave it out"
         )
     check_engine(engine, num_workers)
-    path = unprepared(sources[0]) if len(sources) == 1 and engine == "local" else None
-    if path is None:
-        stores = open_stores(sources, engine)
-        if format is not None or media:
-            raise InputError(
-                "conflicting-options",
-                f"{sources[0]} is a prepared store: leave out --format and --media",
-            )
-        with engine_of(engine, model, num_workers) as on:
-            found = ClipsToLabel.open(model, *stores, check=not on.is_remote)
-            how: dict[str, Any] = {"number": number, "first_pass": first_pass, "engine": on}
-            return propose_of_store(model, found, progress=progress, **how)
-    items = listed_clips(path, format, media)
-    return _of_files(model, sums, items, path, backbone, number, progress)
+    given = path_or_stores(clips, engine, format=format, media=media)
+    if isinstance(given, Path):
+        items = listed_clips(given, format, media)
+        return _of_files(model, sums, items, given, backbone, number, progress)
+    with engine_of(engine, model, num_workers) as on:
+        found = ClipsToLabel.open(model, *given, check=not on.is_remote)
+        how: dict[str, Any] = {"number": number, "first_pass": first_pass, "engine": on}
+        return propose_of_store(model, found, progress=progress, **how)
 
 
 def checked_sums(model: Model) -> SumsOverClips:

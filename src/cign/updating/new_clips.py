@@ -67,6 +67,17 @@ def unprepared(source: Source) -> Path | None:
     return Path(source)
 
 
+def refuse_reading(store: Path, format: str | None, media: Sequence[Path]) -> None:
+    """Refuse options that say how clips are decoded, for a prepared store.
+
+    Raises:
+        InputError: If one is given.
+    """
+    if format is not None or media:
+        message = f"{store} is a prepared store: leave out --format and --media"
+        raise InputError("conflicting-options", message)
+
+
 @contextmanager
 def opened(
     source: Source,
@@ -98,12 +109,9 @@ def opened(
     """
     path = unprepared(source)
     if path is None:
-        if format is not None or media:
-            raise InputError(
-                "conflicting-options",
-                f"{source} is a prepared store: leave out --format and --media",
-            )
-        yield (source if isinstance(source, Store) else Store.open(Path(source))), False, ()
+        store = source if isinstance(source, Store) else Store.open(Path(source))
+        refuse_reading(store.folder, format, media)
+        yield store, False, ()
         return
     progress = progress or Silent()
     with tempfile.TemporaryDirectory(prefix="cign-add-") as folder:

@@ -5,51 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cign.data.located import Located
 from cign.data.media.decode import MediaSpec
 from cign.data.store import Store
 from cign.data.tasks import IntArray
 from cign.errors import InputError
-from cign.updating.new_clips import Source, unprepared
+from cign.updating.new_clips import Source, refuse_reading, unprepared
 
 
-def listed(sources: Source | Sequence[Source]) -> list[Source]:
-    """One source or several as a list."""
-    if isinstance(sources, (Store, Path, str)):
-        return [sources]
-    return list(sources)
-
-
-def open_stores(sources: Sequence[Source], engine: str = "local") -> list[Store]:
-    """Open prepared stores that are taken for one, or whose clips a cluster reads.
+def path_or_stores(
+    sources: Source | Sequence[Source],
+    engine: str,
+    *,
+    format: str | None = None,
+    media: Sequence[Path] = (),
+) -> Path | list[Store]:
+    """The path of a source whose clips must be decoded, or prepared stores that are taken for one.
 
     Args:
-        sources: The stores, at least one.
-        engine: What computes; see `cign.utils.cluster.ENGINES`.
+        sources: One source, or several stores.
+        engine: What computes; see `cign.utils.cluster.ENGINES`. A cluster takes stores only.
+        format: How clips would be decoded, which stores refuse.
+        media: The same.
 
     Raises:
-        InputError: If there is none, one is not prepared, or one is named twice.
+        InputError: If there is no source, one of several is not prepared, one is named twice, or
+            ``format`` or ``media`` is given for stores.
     """
-    for source in sources:
-        path = unprepared(source)
-        if path is not None:
-            what = "--engine ray takes" if engine == "ray" else "several sources must be"
-            raise InputError(
-                "wrong-format",
-                f"{path} is not a prepared store, but {what} stores: make one by `cign prepare "
-                f"{path} STORE`",
-            )
-    stores = [one if isinstance(one, Store) else Store.open(Path(one)) for one in sources]
+    given = [sources] if isinstance(sources, (Store, Path, str)) else list(sources)
+    paths = [path for source in given if (path := unprepared(source)) is not None]
+    if paths and engine == "local" and len(given) == 1:
+        return paths[0]
+    if paths:
+        what = "--engine ray takes" if engine == "ray" else "several sources must be"
+        raise InputError(
+            "wrong-format",
+            f"{paths[0]} is not a prepared store, but {what} stores: make one by `cign prepare "
+            f"{paths[0]} STORE`",
+        )
+    stores = [one if isinstance(one, Store) else Store.open(Path(one)) for one in given]
     places = [store.folder.resolve() for store in stores]
     twice = next((place for place in places if places.count(place) > 1), None)
     if twice is not None:
         raise InputError("conflicting-options", f"store {twice} is named twice: name it once")
     if not stores:
         raise InputError("missing-option", "no clips are given: name at least one source")
+    refuse_reading(stores[0].folder, format, media)
     return stores
 
 
@@ -85,22 +90,12 @@ def media_of(stores: Sequence[Store], indices: IntArray) -> LearnedMedia | None:
     spec = stores[0].spec
     if spec is None or any(store.spec != spec for store in stores):
         return None
-    begins = np.cumsum([0, *(store.num_clips for store in stores)])
-    middle = spec.num_frames // 2
-
-    def of_each(read: Callable[[Store, IntArray], Any], some: IntArray) -> NDArray[Any]:
-        numbers = np.searchsorted(begins, indices[some], side="right") - 1
-        return np.concatenate(
-            [
-                read(stores[number], np.array([index - begins[number]]))
-                for number, index in zip(numbers, indices[some], strict=True)
-            ]
-        )
-
+    located = Located.of(stores, None, 0).take(indices)
+    source, middle = located.source(), spec.num_frames // 2
     return LearnedMedia(
         spec=spec,
-        frames=lambda some: of_each(lambda store, i: store.frames(i)[:, middle], some),
-        audio=lambda some: of_each(lambda store, i: store.audio(i), some),
-        has_audio=np.concatenate([store.audio_ok for store in stores])[indices],
-        has_visual=np.concatenate([store.visual_ok for store in stores])[indices],
+        frames=lambda some: source.visual(some)[:, middle],
+        audio=source.audio,
+        has_audio=located.has_audio,
+        has_visual=located.has_visual,
     )
