@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from cign.errors import InputError
 from cign.inference.live_segments import merge_live
 from cign.inference.prediction import Prediction
-from cign.inference.segments import Merger, SegmentRules, merge
+from cign.inference.segment import SegmentRules
+from cign.inference.segments import Merger, merge
 from segments.windows import push_all, window
 
 

@@ -10,7 +10,8 @@ from cign.data.media import windows
 from cign.data.media.decode import MediaError, MediaSpec
 from cign.data.media.windows import decode_windows
 from cign.inference.prediction import Prediction
-from cign.inference.segments import Merger, SegmentRules
+from cign.inference.segment import SegmentRules
+from cign.inference.segments import Merger
 from cign.vocabulary import MODALITIES
 
 SPEC = MediaSpec(frame_px=32, rate_hz=8000, window_s=2.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cign.inference.prediction import Prediction
-from cign.inference.segments import Merger, Segment, SegmentRules
+from cign.inference.segment import Segment, SegmentRules
+from cign.inference.segments import Merger
 
 
 def merge_live(

@@ -10,11 +10,9 @@ from collections.abc import Iterable, Iterator
 
 from cign.errors import InputError
 from cign.inference.prediction import Prediction
-from cign.inference.segment import Segment, SegmentRules, default_every_s
+from cign.inference.segment import Segment, SegmentRules
 from cign.utils.file_text import escape_name
 from cign.vocabulary import MODALITIES
-
-__all__ = ["Merger", "Segment", "SegmentRules", "default_every_s", "merge"]
 
 _SAME_S = 1e-6  # times are sums of rounded numbers
 
