@@ -115,7 +115,7 @@ def write_recipe(path: Path, chosen: dict[str, tuple[Row, dict[str, Any]]]) -> N
     recipe = read_recipe(path)
     written = path.read_text(encoding="utf-8")
     head = [line for line in written.splitlines() if line.startswith("#")]
-    tuning = written[written.index("\ntuning:\n") + 1 :]  # unchanged, with its comments
+    tuning = written[written.index("\ntuning:") + 1 :]  # unchanged, with its comments
     (first_row, options), *others = chosen.values()
     trunk = options.get("trunk")
     kept = {

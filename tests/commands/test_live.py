@@ -66,6 +66,18 @@ def alike(live, file):
             assert one["probability"] == pytest.approx(other["probability"], abs=1e-4)
 
 
+def assert_nearly(one, other):
+    """The same values; probabilities may differ by rounding, since batches depend on time."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert_nearly(value, other[name])
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-5)
+    else:
+        assert one == other
+
+
 def test_twenty_seconds_at_five_times_the_speed(cign, world, stream, live_server):
     server = live_server.LiveServer(stream.read_bytes(), speed=5)
     code, out, err = cign("predict", world.run, server.url, "--every", 1, "--jsonl")
@@ -93,7 +105,7 @@ def test_a_file_of_a_web_server_is_predicted_like_the_file(cign, world, web):
     assert code == 0, err
     remote, local = json.loads(out)
     assert remote["file"] == url
-    assert {**remote, "file": ""} == {**local, "file": ""}
+    assert_nearly({**remote, "file": ""}, {**local, "file": ""})
     assert Learner.load(world.run).predict(url).one().label == local["label"]
 
 
@@ -118,7 +130,9 @@ def test_table_csv_and_segments_of_a_growing_file(cign, world, stream):
     assert code == 0, err
     found = [json.loads(line) for line in out.splitlines()]
     assert all(one["start_s"] < one["end_s"] <= 21 for one in found)
-    assert json.loads(cign(*words, "--segments", "--json")[1]) == found
+    again = json.loads(cign(*words, "--segments", "--json")[1])
+    for one, other in zip(again, found, strict=True):
+        assert_nearly(one, other)
     rows = list(csv.DictReader(io.StringIO(cign(*words, "--segments", "--csv")[1])))
     assert [row["start_s"] for row in rows] == [str(one["start_s"]) for one in found]
 
