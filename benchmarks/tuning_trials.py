@@ -78,10 +78,16 @@ def _is_valid(method: str, point: Point) -> bool:
 
 
 def options_of(method: str, point: Point) -> dict[str, Any]:
-    """All options that a trial sets; the others keep the method's defaults."""
+    """All options that a trial sets; the others keep the method's defaults.
+
+    A recipe that varies nothing is tried as it is: its settings are selected from the clips.
+    """
+    recipe = default_recipe(method)
+    if not point:
+        return dict(recipe.options)
     settings = dict(point)
     base = settings.pop(BASE, None)
-    options = base_options(method, base, default_recipe(method).tuning.get("fixed", {}))
+    options = base_options(method, base, recipe.tuning.get("fixed", {}))
     return with_settings(options, [f"{name}={yaml.safe_dump(v)}" for name, v in settings.items()])
 
 

@@ -109,10 +109,33 @@ def test_options_of_tokens_do_not_multiply_views_without_tokens():
         saliency=(0.0, 2.0),
     )
     assert views[0] == View(pooling="mean")
-    assert [view.pooling for view in views] == ["mean", *["tokens"] * 4, "statistics"]
-    assert len(set(views)) == 6
+    assert [view.pooling for view in views] == ["mean", *["tokens"] * 2, "statistics"]
+    assert len(set(views)) == 4
     assert describe(views[0]) == {"pooling": "mean", "normalisation": "layer"}
     assert describe(views[1]).keys() == {"pooling", "normalisation", "contrast", "saliency"}
+
+
+def test_contrast_and_saliency_are_paired():
+    def pairs(contrast, saliency, normalisation=("layer",)):
+        views = views_of(
+            pooling=("tokens",),
+            normalisation=normalisation,
+            contrast=contrast,
+            saliency=saliency,
+        )
+        return [(view.normalisation, view.contrast, view.saliency) for view in views]
+
+    assert pairs((0.5, 0.0), (2.0, 0.0)) == [("layer", 0.5, 2.0), ("layer", 0.0, 0.0)]
+    assert pairs((0.5,), (2.0, 0.0)) == [("layer", 0.5, 2.0), ("layer", 0.5, 0.0)]
+    assert pairs((0.5, 0.0), (1.0,)) == [("layer", 0.5, 1.0), ("layer", 0.0, 1.0)]
+    assert pairs((0.5, 0.0, 0.0), (2.0, 3.0, 1.0), ("layer", "root")) == [
+        *(("layer", 0.5, 2.0), ("layer", 0.0, 3.0), ("layer", 0.0, 1.0)),
+        ("root", 0.0, 1.0),
+    ]
+    with input_error("bad-value", "are pairs"):
+        pairs((0.5, 0.0), (2.0, 1.0, 0.0))
+    with input_error("bad-value", "different pairs"):
+        pairs((0.5, 0.5), (2.0, 2.0))
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class ClosedFormOptions(MethodOptions):
         pooling: See `View.pooling`.
         normalisation: See `View.normalisation`, and `views_of` for how it is combined.
         contrast: See `View.contrast`.
-        saliency: See `View.saliency`.
+        saliency: See `View.saliency`; its values and those of contrast are pairs.
         token_share: s of `TokenStatistics`: 0 fits only whole clips, 1 only single tokens.
         ridge: Ridge strength, added to the diagonal of a Gram matrix.
         assignment_temperature: tau of the assignment of tokens; None (``null``) weights them by
@@ -51,7 +51,7 @@ class ClosedFormOptions(MethodOptions):
         adaptation: How encoders are trained on the first task, end to end; see `Adaptation`.
     """
 
-    width: int = 1000
+    width: int = 1500
     pooling: tuple[str, ...] = ("tokens",)
     normalisation: tuple[str, ...] = ("layer",)
     contrast: tuple[float, ...] = (0.5, 0.0)
@@ -90,7 +90,10 @@ class ClosedFormOptions(MethodOptions):
             for value in values if isinstance(values, tuple) else (values,):
                 if value is not None and not low <= value <= high:
                     raise InputError("bad-value", f"{name} {value} must be in [{low:g}, {high:g}]")
-        for name in ("pooling", "normalisation", "contrast", "saliency", *_LISTS):
+        for name in ("contrast", "saliency"):  # pairs, which `views_of` checks
+            if not getattr(self, name):
+                raise InputError("bad-value", f"{name} [] must list different values, at least one")
+        for name in ("pooling", "normalisation", *_LISTS):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise InputError(

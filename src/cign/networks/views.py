@@ -10,7 +10,6 @@ Legend: B clips, N tokens, D width of a token.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from typing import Any
 
 import torch
@@ -101,20 +100,37 @@ def views_of(
 ) -> tuple[View, ...]:
     """All views to choose from, the default first.
 
-    They are the product of the values, with two exceptions: contrast and saliency do not multiply
-    views without tokens, and further normalisations are combined only with the first pooling and
-    with the least contrast and saliency.
+    Values of contrast and saliency are paired by position; a single value is paired with every
+    value of the other. They do not multiply views without tokens. Further normalisations are
+    combined only with the first pooling and with the plainest pair, that of the least contrast and
+    then of the least saliency.
+
+    Raises:
+        InputError: If there are other numbers of both, or a pair is repeated.
     """
-    plain = (pooling[0], min(contrast), min(saliency))
+    pairs = _pairs(contrast, saliency)
     values = [
-        *((normalisation[0], *some) for some in product(pooling, contrast, saliency)),
-        *((other, *plain) for other in normalisation[1:]),
+        *((normalisation[0], pooled, *pair) for pooled in pooling for pair in pairs),
+        *((other, pooling[0], *min(pairs)) for other in normalisation[1:]),
     ]
     views: dict[View, None] = {}
     for kind, pooled, share, power in values:
         view = View(pooling=pooled, normalisation=kind, contrast=share, saliency=power)
         views[view if view.has_tokens else replace(view, contrast=0.0, saliency=0.0)] = None
     return tuple(views)
+
+
+def _pairs(contrast: tuple[float, ...], saliency: tuple[float, ...]) -> list[tuple[float, float]]:
+    lists = f"contrast {list(contrast)} and saliency {list(saliency)}"
+    num = max(len(contrast), len(saliency))
+    if {len(contrast), len(saliency)} - {1, num}:
+        raise InputError(
+            "bad-value", f"{lists} are pairs: list as many of both, or only one of one"
+        )
+    pairs = list(zip(*((x * num if len(x) == 1 else x) for x in (contrast, saliency)), strict=True))
+    if len(set(pairs)) < num:
+        raise InputError("bad-value", f"{lists} must be different pairs")
+    return pairs
 
 
 def describe(view: View) -> dict[str, Any]:
