@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from cign.data.store import Store
+from cign.methods import default_recipe
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.vocabulary import MODALITIES
@@ -175,17 +176,16 @@ def test_each_set_has_the_methods_that_can_learn_it():
         assert {"analytic", "cign_analytic", "finetune", "joint"} <= methods
     orders = {row: {job.order for job in every if job.row == row} for row in full}
     once = {row.method for row, found in orders.items() if found == {0}}
-    assert once == {"cign", "joint", *importlib.import_module("all_clips").METHODS}
+    assert once == {"cign", "cign_tuned", "joint", *importlib.import_module("all_clips").METHODS}
     assert all(found == {0, 1, 2} for row, found in orders.items() if row.method not in once)
 
 
-def test_transformers_have_width_192_and_linear_trunks_none():
+def test_transformers_have_width_192_and_others_that_of_their_recipe():
     jobs, full, limits = module("_jobs"), comparison().sections[0].rows, comparison().limits
     widths = {row.method: jobs.options_of(row, limits)[1].get("width") for row in full}
-    transformers = ("cign", "cign_tuned", "finetune", "joint", "icarl")
+    transformers = ("cign", "cign_tuned", "finetune", "joint", "icarl", "bic")
     assert {widths[name] for name in transformers} == {192}
-    assert widths["bic"] is None
-    assert widths["cign_replay"] == 768
+    assert widths["cign_replay"] == default_recipe("cign_replay").options["width"] != 192
     steps = {row.method: jobs.options_of(row, limits)[1].get("training", {}) for row in full}
     assert {name: one["min_steps"] for name, one in steps.items() if one.get("min_steps")} == {
         "cign": 250
