@@ -232,6 +232,18 @@ def test_the_documentation_needs_no_other_host(server):
     assert "<script" not in page.body.decode()
 
 
+def test_the_documentation_shows_code_and_values_as_code(server):
+    page = documentation(server.get("/openapi.json").json)
+    without_examples = re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+    assert "`" not in without_examples
+    assert re.search(r"\S \(default: <code>false</code>\)", without_examples.replace("\n", ""))
+    api = {
+        "info": {"title": "t", "description": "the field `a<b` of <all>"},
+        "paths": {},
+    }
+    assert "the field <code>a&lt;b</code> of &lt;all&gt;" in documentation(api)
+
+
 def test_the_example_has_the_fields_of_an_answer(server, clips):
     (answer,) = server.predict(clips[0]).json
     api = server.get("/openapi.json").json

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from jinja2 import Environment
+from markupsafe import Markup, escape
 
 _TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>cign serve</title>
@@ -25,25 +27,26 @@ td, th { text-align: left; vertical-align: top; padding: .25rem .75rem .25rem 0;
   td, th, h2 { border-color: #30363d } a, .method { color: #79c0ff } }
 </style></head><body>
 <h1>{{ api.info.title }}</h1>
-<p>{{ api.info.description }} The same as <a href="openapi.json">openapi.json</a>.</p>
+<p>{{ words(api.info.description) }} The same as <a href="openapi.json">openapi.json</a>.</p>
 {% for path, route in api.paths.items() %}{% for method, one in route.items() %}
 <h2 id="{{ one.operationId }}"><span class="method">{{ method | upper }}</span>
 <code>{{ path }}</code></h2>
-<p>{{ one.summary }}.{% if one.description %} {{ one.description }}{% endif %}</p>
+<p>{{ one.summary }}.{% if one.description %} {{ words(one.description) }}{% endif %}</p>
 {% if one.parameters %}<table><tr><th>parameter</th><th>in</th><th>meaning</th></tr>
 {% for item in one.parameters %}<tr><td><code>{{ item.name }}</code></td><td>{{ item.in }}</td>
-<td>{{ item.description or "" }}{% if item.schema.default is defined %}
-(default: {{ item.schema.default }}){% endif %}</td></tr>{% endfor %}</table>{% endif %}
+<td>{{ words(item.description or "") }}{% if item.schema.default is defined %}
+ (default: <code>{{ shown(item.schema.default) }}</code>){% endif %}</td></tr>
+{% endfor %}</table>{% endif %}
 {% for kind, body in (one.requestBody.content if one.requestBody else {}).items() %}
 <p>Body <code>{{ kind }}</code>{% if body.schema.description %}: {% endif
-%}{{ body.schema.description }}</p>
+%}{{ words(body.schema.description) }}</p>
 {% if body.schema.properties and kind.startswith("multipart") %}<table>
 {% for name, item in body.schema.properties.items() %}<tr><td><code>{{ name }}</code></td>
-<td>{{ item.description }}</td></tr>{% endfor %}</table>{% endif %}
+<td>{{ words(item.description) }}</td></tr>{% endfor %}</table>{% endif %}
 {% if body.example %}<pre>{{ shown(body.example) }}</pre>{% endif %}{% endfor %}
 <table><tr><th>status</th><th>answer</th></tr>
 {% for status, answer in one.responses.items() %}<tr><td>{{ status }}</td>
-<td>{{ answer.description }}{% for kind, body in (answer.content or {}).items() %}
+<td>{{ words(answer.description) }}{% for kind, body in (answer.content or {}).items() %}
 {% if body.example %}<pre>{{ shown(body.example) }}</pre>{% endif %}{% endfor %}</td></tr>
 {% endfor %}</table>
 {% endfor %}{% endfor %}
@@ -58,4 +61,9 @@ def documentation(api: dict[str, Any]) -> str:
         api: The description of the routes in OpenAPI.
     """
     template = Environment(autoescape=True, trim_blocks=True).from_string(_TEMPLATE)
-    return template.render(api=api, shown=lambda example: json.dumps(example, indent=2))
+    return template.render(api=api, words=_words, shown=lambda value: json.dumps(value, indent=2))
+
+
+def _words(text: str) -> Markup:
+    """Text of the description with code between backticks."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
