@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo real test test-slow test-browser check docs licences sbom audit faults mutants install encoders stores \
+.PHONY: demo real test test-slow test-browser check docs licences sbom audit release faults mutants install encoders stores \
 	real-sets real-table tune table table-end-to-end bench bench-gpu scale loo clean
 
 install: $(VENV)/.installed
@@ -54,6 +54,11 @@ check: install
 licences sbom audit: install
 	$(BIN)/pip install -q -c constraints.txt -e '.[audit]'
 	$(BIN)/python tools/supply.py $@
+
+# Wheel, sdist, bill of materials and checksums of the version in dist/; `RELEASE=--rehearse` tries it in between.
+release: install
+	$(BIN)/pip install -q -c constraints.txt -e '.[release]'
+	$(BIN)/python tools/release.py $(RELEASE)
 
 # Sixty kills, full disks and clock jumps, 10,000 mutated files; resumable, writes benchmarks/results/faults.md.
 faults: install

@@ -121,13 +121,13 @@ def licences() -> None:
     print(f"{PAGE.relative_to(ROOT)}: {len(packages)} packages")
 
 
-def sbom() -> None:
+def sbom(path: Path) -> None:
     """Write the bill of materials of this environment."""
     command = [sys.executable, "-m", "cyclonedx_py", "environment", sys.executable]
     command += ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible"]
-    subprocess.run([*command, "--of", "JSON", "-o", str(SBOM)], check=True)
-    parts = json.loads(SBOM.read_text())["components"]
-    print(f"{SBOM.relative_to(ROOT)}: {len(parts)} packages")
+    subprocess.run([*command, "--of", "JSON", "-o", str(path)], check=True)
+    parts = json.loads(path.read_text())["components"]
+    print(f"{path.name}: {len(parts)} packages")
 
 
 def audit(options: list[str]) -> int:
@@ -163,10 +163,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("licences", "sbom", "audit"))
     parser.add_argument("options", nargs="*", help="options of pip-audit")
+    parser.add_argument("--out", type=Path, default=SBOM, help="file of the bill of materials")
     arguments = parser.parse_args()
     if arguments.what == "audit":
         raise SystemExit(audit(arguments.options))
-    {"licences": licences, "sbom": sbom}[arguments.what]()
+    if arguments.what == "sbom":
+        sbom(arguments.out)
+    else:
+        licences()
 
 
 if __name__ == "__main__":
