@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,13 +39,10 @@ class Answers:
     def __init__(self, service: ModelService, settings: Settings, metrics: Metrics) -> None:
         self._service, self._metrics = service, metrics
         self._decoders = ThreadPoolExecutor(num_threads(), thread_name_prefix="cign-decode")
-        self._num_decoding = 0
-        self._counting = threading.Lock()
         self._batcher = Batcher(
             service,
             max_batch=settings.max_batch,
             max_wait_s=settings.max_wait_s,
-            expects=lambda: self._num_decoding > 0,
             observe=metrics.batches.observe,
         )
 
@@ -72,12 +68,14 @@ class Answers:
             InputError: If it cannot be read.
         """
         cancelled = threading.Event()
+        all_submitted = self._batcher.expect()
         try:
             futures = await asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._decode, asked, clip, every_s, cancelled
+                self._decoders, self._decode, asked, clip, every_s, cancelled, all_submitted
             )
             results = [await asyncio.wrap_future(future) for future in futures]
         finally:
+            all_submitted()  # also if its turn to be decoded never came
             cancelled.set()  # a request that timed out: no further window is decoded
         self._count(asked.snapshot, len(results))
         return [described(one.prediction, asked, one) for one in results]
@@ -88,42 +86,36 @@ class Answers:
         clip: Path | ArrayClip,
         every_s: float | None,
         cancelled: threading.Event,
+        all_submitted: Callable[[], None],
     ) -> list[Future[Result]]:
         """Decode in a thread; returns the results of all windows, the last ones pending."""
         futures: list[Future[Result]] = []
         waiting: deque[Future[Result]] = deque()
         most = MAX_MAPS if asked.maps else MAX_WINDOWS
-        with self._decoding(), limited(MEDIA_LIMITS):
-            for item in windows_of(clip, asked.snapshot.model, every_s):
-                if cancelled.is_set():
-                    break
-                if item is None:
-                    continue
-                _, decoded = item
-                if isinstance(decoded, Failed):
-                    self._metrics.decode_errors.labels(decoded.code).inc()
-                    raise _unreadable(asked.name, decoded)
-                if len(futures) == most:
-                    raise InputError(
-                        "bad-value",
-                        f"every={every_s} gives more than {most:,} windows: choose a longer "
-                        "interval, or send a part of the recording",
-                    )
-                futures.append(self._batcher.submit(asked, decoded))
-                waiting.append(futures[-1])
-                if len(waiting) > _AHEAD:
-                    waiting.popleft().result()
-        return futures
-
-    @contextmanager
-    def _decoding(self) -> Iterator[None]:
-        with self._counting:
-            self._num_decoding += 1
         try:
-            yield
+            with limited(MEDIA_LIMITS):
+                for item in windows_of(clip, asked.snapshot.model, every_s):
+                    if cancelled.is_set():
+                        break
+                    if item is None:
+                        continue
+                    _, decoded = item
+                    if isinstance(decoded, Failed):
+                        self._metrics.decode_errors.labels(decoded.code).inc()
+                        raise _unreadable(asked.name, decoded)
+                    if len(futures) == most:
+                        raise InputError(
+                            "bad-value",
+                            f"every={every_s} gives more than {most:,} windows: choose a longer "
+                            "interval, or send a part of the recording",
+                        )
+                    futures.append(self._batcher.submit(asked, decoded))
+                    waiting.append(futures[-1])
+                    if len(waiting) > _AHEAD:
+                        waiting.popleft().result()
         finally:
-            with self._counting:
-                self._num_decoding -= 1
+            all_submitted()
+        return futures
 
     async def features(
         self, asked: Asked, audio: NDArray[Any], visual: NDArray[Any]

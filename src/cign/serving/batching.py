@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import queue
 import threading
-import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -59,8 +58,8 @@ class Batcher:
     Args:
         service: Its backbone encodes.
         max_batch: Largest batch.
-        max_wait_s: How long a batch that is not full waits while further windows are expected.
-        expects: Whether further windows are being decoded: a lone request never waits.
+        max_wait_s: How long a batch that is not full waits while further windows are expected; a
+            lone window is computed at once.
         observe: Called with the size of each batch.
     """
 
@@ -70,52 +69,68 @@ class Batcher:
         *,
         max_batch: int,
         max_wait_s: float,
-        expects: Callable[[], bool],
         observe: Callable[[int], Any] = lambda _: None,
     ) -> None:
         self._service, self._max_batch, self._max_wait_s = service, max_batch, max_wait_s
-        self._expects, self._observe = expects, observe
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._observe = observe
+        self._changed = threading.Condition()
+        self._queue: deque[_Work] = deque()
+        self._num_expected = 0
+        self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="cign-batches", daemon=True)
         self._thread.start()
+
+    def expect(self) -> Callable[[], None]:
+        """Say that windows will follow.
+
+        Returns:
+            To be called when all of them are submitted, or none will be; further calls have no
+            effect.
+        """
+        is_over = threading.Lock()
+
+        def over() -> None:
+            if is_over.acquire(blocking=False):
+                self._count(-1)
+
+        self._count(1)
+        return over
+
+    def _count(self, number: int) -> None:
+        with self._changed:
+            self._num_expected += number
+            self._changed.notify()
 
     def submit(self, asked: Asked, decoded: Decoded) -> Future[Result]:
         """Queue a window; its future has the result, or the error of its batch."""
         work = _Work(asked, decoded)
-        self._queue.put(work)
+        with self._changed:
+            self._queue.append(work)
+            self._changed.notify()
         return work.future
 
     def close(self) -> None:
         """Compute what is queued, and end the thread."""
-        self._queue.put(None)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, is_last = self._collect(first)
+        while batch := self._next():
             self._compute([one for one in batch if one.future.set_running_or_notify_cancel()])
-            del first, batch  # no window is held while the next one is awaited
-            if is_last:
-                return
+            del batch  # no window is held while the next one is awaited
 
-    def _collect(self, first: _Work) -> tuple[list[_Work], bool]:
-        """A batch, and whether the queue is closed."""
-        batch, until = [first], time.monotonic() + self._max_wait_s
-        while len(batch) < self._max_batch:
-            try:
-                work = self._queue.get_nowait()
-            except queue.Empty:
-                left_s = until - time.monotonic()
-                if left_s <= 0 or not self._expects():
-                    break
-                try:
-                    work = self._queue.get(timeout=left_s)
-                except queue.Empty:
-                    break
-            if work is None:
-                return batch, True
-            batch.append(work)
-        return batch, False
+    def _next(self) -> list[_Work]:
+        """The next batch; empty when the queue is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._is_closed)
+            self._changed.wait_for(self._is_ready, timeout=self._max_wait_s)
+            return [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+
+    def _is_ready(self) -> bool:
+        is_full = len(self._queue) >= self._max_batch
+        return is_full or not self._num_expected or self._is_closed
 
     def _compute(self, batch: list[_Work]) -> None:
         """Compute the windows of each version of the model together."""

@@ -110,7 +110,7 @@ class ModelService:
         self.place, self.can_teach = place, teach
         self._writing = threading.Lock()
         self._loading = threading.RLock()
-        self._backbone: Backbone | None = None
+        self._backbone: tuple[str, Backbone] | None = None
         self._is_warm = False
         self._failed: tuple[str | None, str, float] | None = None  # state, sentence, time
         self._state = state_of(place)
@@ -185,12 +185,13 @@ class ModelService:
         if model.regime != "frozen":
             return None
         known = self._backbone  # without the lock, which a reload may hold for seconds
-        if known is not None and known.fingerprint == model.fingerprint:
-            return known
+        if known is not None and known[0] == model.fingerprint:
+            return known[1]
         with self._loading:
-            if self._backbone is None or self._backbone.fingerprint != model.fingerprint:
-                self._backbone = model.load_backbone()
-            return self._backbone
+            if self._backbone is None or self._backbone[0] != model.fingerprint:
+                # Its own fingerprint takes a hash of all weights, too long for every batch.
+                self._backbone = str(model.fingerprint), model.load_backbone()
+            return self._backbone[1]
 
     def warm_up(self) -> None:
         """Load everything that the first prediction needs, now and after each reload."""

@@ -47,7 +47,7 @@ class Settings:
     timeout_s: float = 60.0
     max_queue: int = 64
     max_batch: int = 16
-    max_wait_s: float = 0.01
+    max_wait_s: float = 0.03
 
     def __post_init__(self) -> None:
         if self.token is not None:
