@@ -91,22 +91,20 @@ class Batcher:
 
         def over() -> None:
             if is_over.acquire(blocking=False):
-                self._count(-1)
+                with self._changed:
+                    self._num_expected -= 1
+                    self._wake_if_ready()
 
-        self._count(1)
-        return over
-
-    def _count(self, number: int) -> None:
         with self._changed:
-            self._num_expected += number
-            self._changed.notify()
+            self._num_expected += 1
+        return over
 
     def submit(self, asked: Asked, decoded: Decoded) -> Future[Result]:
         """Queue a window; its future has the result, or the error of its batch."""
         work = _Work(asked, decoded)
         with self._changed:
             self._queue.append(work)
-            self._changed.notify()
+            self._wake_if_ready()
         return work.future
 
     def close(self) -> None:
@@ -127,6 +125,11 @@ class Batcher:
             self._changed.wait_for(lambda: self._queue or self._is_closed)
             self._changed.wait_for(self._is_ready, timeout=self._max_wait_s)
             return [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+
+    def _wake_if_ready(self) -> None:
+        """Wake the thread if it starts to wait for further windows, or has waited for enough."""
+        if len(self._queue) == 1 or self._is_ready():
+            self._changed.notify()
 
     def _is_ready(self) -> bool:
         is_full = len(self._queue) >= self._max_batch
