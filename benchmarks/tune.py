@@ -136,7 +136,13 @@ def main() -> None:
     codes = [read_json(file, "trial")["code"] for file in files]
     flat = [row for some in rows.values() for each in some for row in each]
     if flat:
-        write_results(flat, codes, given.out)
+        missing = [
+            one.method if one.memory == "0" else f"{one.method} ({one.memory})"
+            for name, some in every.items()
+            for one, found in zip(some, rows[name], strict=True)
+            if not found
+        ]
+        write_results(flat, codes, given.out, missing)
     for name in names if given.write else []:
         if all(rows[name]):
             best = [next(row for row in each if row["chosen"]) for each in rows[name]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -157,19 +158,21 @@ def recipe_path(name: str) -> Path:
     return Path(str(sys.modules[cls.__module__].__file__)).with_name(f"{cls.name}.yaml")
 
 
-def write_results(rows: list[Row], codes: list[Any], folder: Path) -> None:
-    """Write all trials as CSV, and the chosen ones as a page."""
+def write_results(
+    rows: list[Row], codes: list[Any], folder: Path, unfinished: Sequence[str] = ()
+) -> None:
+    """Write all trials as CSV, and the chosen ones as a page; ``unfinished`` names searches."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "tuning.csv", text.getvalue())
-    write_text(folder / "tuning.md", page(rows, codes))
+    write_text(folder / "tuning.md", page(rows, codes, unfinished))
 
 
-def page(rows: list[Row], codes: list[Any]) -> str:
-    """The page of the tuning."""
+def page(rows: list[Row], codes: list[Any], unfinished: Sequence[str] = ()) -> str:
+    """The page of the tuning; ``unfinished`` names searches without a result."""
     budget = shared()["trials"]
     lines = [
         "# Tuning",
@@ -200,5 +203,11 @@ def page(rows: list[Row], codes: list[Any]) -> str:
             round(sum(r["cpu_seconds"] for r in same)),
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    if unfinished:
+        lines += [
+            "",
+            f"**Not finished:** {', '.join(unfinished)}. Until then these methods keep the options "
+            "of an earlier tuning with six trials each.",
+        ]
     lines += ["", statement(count_versions([code] for code in codes))]
     return "\n".join(lines) + "\n"
