@@ -82,6 +82,7 @@ def test_no_import_goes_upward():
 
 # The modules below `learner` that read a store: each opens the clips for one purpose, once.
 READ_STORES = {
+    "runs.request",  # its classes and backbone complete a configuration
     "runs.training_data",  # training
     "inference.sources",  # evaluation
     "updating.new_clips",  # additions

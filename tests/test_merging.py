@@ -152,13 +152,14 @@ def test_without_validation_clips_there_is_no_threshold():
 def test_two_models_of_1000_classes_are_merged_in_seconds():
     pair = []
     for seed in (1, 2):
-        method = toy_method("cign_analytic", {}).eval()  # all views at the default width of 1,000
+        method = toy_method("cign_analytic", {}).eval()  # all views at the default width
         method.grow(1000)
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.randn(1200, 1000, generator=generator, dtype=torch.float64)
+        width = method.options.width
+        rows = torch.randn(1200, width, generator=generator, dtype=torch.float64)
         for name, sums in method.named_buffers():
             if name.endswith(("_gram", "_cross")):
-                sums.copy_(rows.T @ rows)
+                sums.copy_(rows.T @ rows[:, : sums.shape[1]])
         method.class_clips += 10
         names = tuple(f"class {c}" for c in range(1000))
         pair.append(dataclasses.replace(model_of((0,)), method=method, groups=(names,), kept=None))
