@@ -30,7 +30,7 @@ from tuning_results import (
     write_recipe,
     write_results,
 )
-from tuning_trials import Trials, tuned_methods
+from tuning_trials import Trials, tuned_methods, varies_something
 
 from cign.methods import default_recipe
 from cign.utils.files import read_json
@@ -144,7 +144,7 @@ def main() -> None:
         ]
         write_results(flat, codes, given.out, missing)
     for name in names if given.write else []:
-        if all(rows[name]):
+        if varies_something(name) and all(rows[name]):
             best = [next(row for row in each if row["chosen"]) for each in rows[name]]
             write_recipe(
                 recipe_path(name),

@@ -15,7 +15,7 @@ from tuning_search import Search, key
 from tuning_trials import Trials, options_of
 
 from cign.layers.fusion import Fusion
-from cign.methods import default_recipe, method_class
+from cign.methods import method_class
 from cign.tuning.bases import shared
 from cign.utils.code_version import PACKAGE, count_versions, statement
 from cign.utils.files import write_text
@@ -94,15 +94,11 @@ def _text(values: dict[str, Any]) -> str:
 
 
 def chosen_options(trials: Trials) -> dict[str, Any]:
-    """All options of the chosen trial, with its fusion and the rate of trained encoders.
-
-    A recipe that fixes the fusion keeps it.
-    """
+    """All options of the chosen trial, with its fusion and the rate of trained encoders."""
     point = trials.search().run()
     options = options_of(trials.method, point)
-    if "fusion" not in default_recipe(trials.method).tuning.get("fixed", {}):
-        fusion, _ = best_fusion(trials.result(point))
-        options["fusion"] = {"kind": fusion.kind, "temperature": fusion.temperature}
+    fusion, _ = best_fusion(trials.result(point))
+    options["fusion"] = {"kind": fusion.kind, "temperature": fusion.temperature}
     if "training" in options:
         rate = options["training"]["learning_rate"]
         options["training"]["encoder_rate"] = float(f"{ENCODER_RATE / rate:.3g}")

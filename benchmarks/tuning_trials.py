@@ -43,6 +43,12 @@ def tuned_methods() -> list[str]:
     return [name for name in METHODS if default_recipe(name).tuning]
 
 
+def varies_something(method: str) -> bool:
+    """Whether a recipe has anything to search; the trial of others compares the fusions."""
+    tuning = default_recipe(method).tuning
+    return "axes" in tuning or "bases" in tuning
+
+
 def space_of(method: str) -> Space:
     """The options that are varied for a method, from its recipe and ``shared.yaml``."""
     tuning = default_recipe(method).tuning
@@ -83,7 +89,7 @@ def options_of(method: str, point: Point) -> dict[str, Any]:
     A recipe that varies nothing is tried as it is: its settings are selected from the clips.
     """
     recipe = default_recipe(method)
-    if not point:
+    if not varies_something(method):
         return dict(recipe.options)
     settings = dict(point)
     base = settings.pop(BASE, None)

@@ -121,6 +121,13 @@ def test_options_of_a_trial_are_laid_over_its_base():
     assert found == {"trunk": "linear", "training": wanted}
 
 
+@pytest.mark.parametrize("name", ["analytic", "cign_analytic"])
+def test_a_recipe_that_selects_from_the_clips_is_tried_as_it_is(name):
+    assert not trials.varies_something(name)
+    assert trials.options_of(name, trials.space_of(name).start) == default_recipe(name).options
+    assert trials.varies_something("joint")
+
+
 def test_the_best_fusion_is_found_from_the_predictions():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 4, 300)

@@ -124,9 +124,7 @@ def _pairs(contrast: tuple[float, ...], saliency: tuple[float, ...]) -> list[tup
     lists = f"contrast {list(contrast)} and saliency {list(saliency)}"
     num = max(len(contrast), len(saliency))
     if {len(contrast), len(saliency)} - {1, num}:
-        raise InputError(
-            "bad-value", f"{lists} are pairs: list as many of both, or only one of one"
-        )
+        raise InputError("bad-value", f"{lists} are pairs: list as many of both, or one of either")
     pairs = list(zip(*((x * num if len(x) == 1 else x) for x in (contrast, saliency)), strict=True))
     if len(set(pairs)) < num:
         raise InputError("bad-value", f"{lists} must be different pairs")
