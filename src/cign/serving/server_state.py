@@ -16,6 +16,7 @@ from cign.serving.answering import Answers
 from cign.serving.metrics import Metrics
 from cign.serving.model_service import ModelService
 from cign.serving.settings import Settings
+from cign.utils.allocator import give_back
 from cign.utils.terminal import note
 
 T = TypeVar("T")
@@ -101,11 +102,16 @@ class ServerState:
         self.metrics.reload_failed.set(self.service.reload_error is not None)
 
     def _watched(self) -> None:
-        """Refresh when a file was replaced, and now and then in case a change left no trace."""
+        """Refresh when a file was replaced, and now and then in case a change left no trace.
+
+        Now and then free memory is given back, too.
+        """
         seen: list[_Stamp] = []
         number = 0
         while not self._stopped.wait(_WATCH_S):
             number += 1
+            if number % _FULL_EVERY == 0:
+                give_back()
             found = _stamps(self.service.place)
             if found != seen or self.service.reload_error or number % _FULL_EVERY == 0:
                 self._refresh()
