@@ -46,13 +46,13 @@ def add_max_upload(parser: CommandParser, what: str) -> None:
     )
 
 
-def require_packages(names: Sequence[str], what: str, requirement: str) -> None:
+def require_packages(names: Sequence[str], what: str, remedy: str) -> None:
     """Check that packages are installed.
 
     Args:
         names: The modules.
         what: What needs them.
-        requirement: What to give ``pip install`` for all of them.
+        remedy: What installs all of them.
 
     Raises:
         InputError: If one is missing.
@@ -61,7 +61,7 @@ def require_packages(names: Sequence[str], what: str, requirement: str) -> None:
     if missing:
         raise InputError(
             "missing-package",
-            f"{what} needs {', '.join(missing)}: `pip install '{requirement}'` installs all",
+            f"{what} needs {', '.join(missing)}: {remedy} installs all",
         )
 
 

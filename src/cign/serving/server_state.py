@@ -110,10 +110,11 @@ class ServerState:
         number = 0
         while not self._stopped.wait(_WATCH_S):
             number += 1
-            if number % _FULL_EVERY == 0:
+            is_due = number % _FULL_EVERY == 0
+            if is_due:
                 give_back()
             found = _stamps(self.service.place)
-            if found != seen or self.service.reload_error or number % _FULL_EVERY == 0:
+            if found != seen or self.service.reload_error or is_due:
                 self._refresh()
             seen = found
 

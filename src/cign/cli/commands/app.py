@@ -53,7 +53,7 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Serve until interrupted."""
-    require_packages(_NEEDED, "the web app", "gradio>=6,<7")
+    require_packages(_NEEDED, "the web app", "`pip install 'gradio>=6,<7'`")
     refuse_missing(options.model)
     from cign.app.label_opening import opened_labelling
     from cign.app.service import Service

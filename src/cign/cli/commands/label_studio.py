@@ -104,7 +104,7 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Serve until interrupted."""
-    require_packages(_NEEDED, "the backend", "cign[label-studio]")
+    require_packages(_NEEDED, "the backend", "`pip install '.[label-studio]'` in the source folder")
     _check(options)
     refuse_missing(options.model)
     from cign.integrations.label_studio.backend import Backend

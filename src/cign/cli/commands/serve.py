@@ -74,7 +74,7 @@ def add_options(parser: CommandParser) -> None:
 
 def run(options: Any) -> None:
     """Serve until a signal."""
-    require_packages(_NEEDED, "the server", "cign[serve]")
+    require_packages(_NEEDED, "the server", "`pip install '.[serve]'` in the source folder")
     refuse_missing(options.model)
     from cign.serving.hosts import allowed_host
     from cign.serving.settings import Settings
