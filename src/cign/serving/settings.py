@@ -36,7 +36,7 @@ class Settings:
         timeout_s: Time for a request from its first byte to its answer, in seconds.
         max_queue: Requests of a worker that are received, decoded and computed at a time.
         max_batch: Windows that are encoded together.
-        max_wait_s: How long a batch waits for windows that are being decoded, in seconds.
+        max_wait_s: How long a batch waits for requests that are still to be decoded, in seconds.
     """
 
     host: str = "127.0.0.1"
