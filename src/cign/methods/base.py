@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, ClassVar, NoReturn
 
@@ -86,10 +87,18 @@ class Batch:
         shares = self.label_shares
         return shares if self.weights is None else self.weights.unsqueeze(1) * shares
 
-    @property
+    @cached_property
     def labels(self) -> Tensor:
         """The first label of each clip, int64, shape [B]."""
         return self.targets.to(torch.uint8).argmax(dim=1)
+
+    def moved(self, device: str | torch.device) -> Batch:
+        """The batch on another device; copies from pinned memory do not wait."""
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        moved: dict[str, Any] = {
+            name: x.to(device, non_blocking=True) for name, x in values if isinstance(x, Tensor)
+        }
+        return replace(self, **moved)
 
     def of_old_classes(self, num_old: int) -> Tensor:
         """Which clips have only classes known before the task, bool, shape [B].

@@ -212,3 +212,10 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of every group, multiplied by its factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
+
+
+def clear_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Drop the gradients, as ``zero_grad`` does, without its record for profilers."""
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            weight.grad = None

@@ -35,7 +35,8 @@ class Importance(TrainingState):
 
     def _triples(self, named: Named, scale: float) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for name, parameter in named:
-            yield parameter, self.anchor(name), scale * self.importance(name)
+            weight = self.importance(name)
+            yield parameter, self.anchor(name), weight if scale == 1.0 else scale * weight
 
     @property
     def num_bytes(self) -> int:

@@ -135,18 +135,7 @@ class Feed:
         readers = [lambda i=i: read(i) for i in batches]
         on_cpu = torch.device(self.device).type == "cpu"
         for batch in read_ahead(readers, self.source.ahead if on_cpu else AHEAD):
-            yield replace(
-                batch,
-                audio=batch.audio.to(self.device, non_blocking=True),
-                visual=batch.visual.to(self.device, non_blocking=True),
-                targets=batch.targets.to(self.device, non_blocking=True),
-                from_memory=batch.from_memory.to(self.device, non_blocking=True),
-                **{
-                    name: values.to(self.device, non_blocking=True)
-                    for name in ("weights", "shares", "background")
-                    if (values := getattr(batch, name)) is not None
-                },
-            )
+            yield batch if on_cpu else batch.moved(self.device)
 
     def _uncertainty(self, indices: IntArray, num_classes: int) -> dict[str, Tensor]:
         """The entries of `Batch` that few stores have."""

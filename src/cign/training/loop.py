@@ -23,7 +23,13 @@ from cign.data.exemplar_memory import ExemplarMemory
 from cign.data.tasks import IntArray, TaskClips
 from cign.errors import InputError, RunError
 from cign.methods.base import Batch, Losses, Method, TaskData
-from cign.methods.phases import Phase, clip_gradients, make_optimizer, set_learning_rate
+from cign.methods.phases import (
+    Phase,
+    clear_gradients,
+    clip_gradients,
+    make_optimizer,
+    set_learning_rate,
+)
 from cign.metrics.predictions import Predictions, Scores
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.callbacks import Callbacks
@@ -231,7 +237,7 @@ class Loop:
         assert self.optimizer is not None
         rate = phase.learning_rate(self.place.epoch * phase.steps_per_epoch + self.place.step)
         set_learning_rate(self.optimizer, rate)
-        self.optimizer.zero_grad(set_to_none=True)
+        clear_gradients(self.optimizer)
         torch.stack(list(losses.values())).sum().backward()
         if share is not None:
             self.comm.average_gradients_(self.optimizer, share)
