@@ -194,7 +194,7 @@ def page(options: argparse.Namespace) -> list[str]:
     rows = [f"| none: tokens of all {small.num_clips:,} | {len(whole)} | {seconds:.1f} |"]
     agreeing = {}
     default = round(FIRST_SHARE * small.num_clips)
-    for kept in sorted({small.num_clips // 10, small.num_clips // 5, default}):
+    for kept in sorted({small.num_clips // share for share in (10, 5, 4)} | {default}):
         found, seconds = chosen(learner, small, kept)
         agreeing[kept] = len(found & whole)
         rows.append(f"| {kept:,} | {agreeing[kept]} | {seconds:.1f} |")

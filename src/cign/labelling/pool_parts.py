@@ -24,6 +24,7 @@ from cign.inference.engines import Engine, run_checked
 from cign.inference.sources import ClipsToLabel
 from cign.labelling.known import KnownClips
 from cign.labelling.pool import Scored, least_certain, margins, release, scored_clips
+from cign.layers.rounding import rounded_products
 from cign.methods.capabilities import has_maps
 from cign.saved_model.model import Model
 from cign.training.scoring import score_clips
@@ -106,17 +107,21 @@ class _PartOfPool:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanMargins(_PartOfPool):
-    """Margins of the means of clips' tokens."""
+    """Margins of the means of clips' tokens, with factors of products rounded to bfloat16."""
 
     def run(self, model: Model, progress: Progress) -> tuple[NDArray[np.float32], BoolArray]:
         """Margins, and which clips are validation clips of the model; both of shape [B]."""
         source = opened_source(self.source)
         means = _Means(source, KnownClips.of(model))
-        scores = score_clips(model.method, means, self.indices, model.device, progress)
         multi_label = model.method.setup.multi_label
-        found = margins(scores["audio_visual"], multi_label=multi_label).astype(np.float32)
+        found = []
+        for some in cut(self.indices, EVALUATION_BATCH):
+            # The means are an approximation already. Threads that predict wait for one batch.
+            with rounded_products(True):
+                scores = score_clips(model.method, means, some, model.device, progress)
+            found.append(margins(scores["audio_visual"], multi_label=multi_label))
         release(source)
-        return found, np.concatenate(means.validation)
+        return np.concatenate(found).astype(np.float32), np.concatenate(means.validation)
 
 
 @dataclass(frozen=True, kw_only=True)

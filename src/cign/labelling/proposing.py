@@ -41,7 +41,7 @@ from cign.vocabulary import UNIMODAL
 CANDIDATES = 2
 """Candidates for each clip that is wanted: the best number on synthetic dataset 1, on average over
 two backbones (benchmarks/results/labels.md)."""
-FIRST_PASS, FIRST_SHARE = 10_000, 0.25
+FIRST_PASS, FIRST_SHARE = 10_000, 0.2
 """Clips whose tokens are scored, at least, and their share of all: a smaller share loses proposals
 (benchmarks/results/next.md)."""
 
@@ -72,7 +72,7 @@ def propose(
         number: How many clips, at least 1.
         first_pass: Number of clips of a store whose single tokens are scored; of more, those are
             taken whose means of tokens have the smallest margins. 0 scores the tokens of all; None
-            takes a quarter of them, at least 10,000.
+            takes a fifth of them, at least 10,000.
         format: See `cign.data.formats.read_source`.
         media: See `cign.data.formats.read_source`.
         engine: ``local``, or ``ray`` for stores whose clips are scored on a cluster.
