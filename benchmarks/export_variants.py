@@ -6,7 +6,8 @@ Two models of `cign_analytic` on `lite0+sfx`: of world 1 (its store and clips ar
 stores`), and of real24_clutter in CIGN_REAL, of the first 12 training clips of each class in
 clips.csv. A model in work/export is used again. Each is exported once in float32; the other
 precisions are made from that file, as `cign export --precision` makes them. Labels are compared on
-test clips, which neither training nor calibration used. Time is that of the process on one thread,
+test clips of world 1 and on validation clips of real24_clutter, which neither training nor
+calibration used. Time is that of the process on one thread,
 in turns, one clip at a time as `predict.py` runs it, without decoding. OpenVINO is measured if it
 is installed. Writes benchmarks/results/export.md.
 """
@@ -81,19 +82,20 @@ def generated(stores: Path) -> Set:
     media, run = stores / "world1-clips", WORK / "world1"
     if not run.exists():
         cign("train", stores / "world1", "--out", run)
-    return Set("generated, world 1", run, read(media / "clips.csv"), media)
+    return Set("generated, world 1, test clips", run, read(media / "clips.csv"), media)
 
 
 def real(built: Path) -> Set:
-    """The first training clips of each class of real24_clutter."""
+    """The first training clips of each class of real24_clutter; its validation clips are tested."""
     media, folder, counts = built / "real24_clutter", WORK / "real24_clutter", Counter[str]()
     rows = []
     for row in read(media / "clips.csv"):
         counts[row["labels"]] += row["split"] == "train"
-        if row["split"] == "test" or (
-            row["split"] == "train" and counts[row["labels"]] <= NUM_TRAINED
-        ):
-            rows.append({name: row[name] for name in ("path", "labels", "split", "source")})
+        kept = {name: row[name] for name in ("path", "labels", "split", "source")}
+        if row["split"] == "train" and counts[row["labels"]] <= NUM_TRAINED:
+            rows.append(kept)
+        if row["split"] == "val":
+            rows.append({**kept, "split": "test"})
     if not (folder / "run").exists():
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
@@ -103,7 +105,7 @@ def real(built: Path) -> Set:
         store = folder / "store"
         cign("prepare", folder / "clips.csv", store, "--media", media, "--backbone", "lite0+sfx")
         cign("train", store, "--out", folder / "run")
-    return Set("real24_clutter", folder / "run", rows, media)
+    return Set("real24_clutter, validation clips", folder / "run", rows, media)
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ def measure(one: Set, num_clips: int, seconds: float) -> list[str]:
         cells += [f"{value:.1e}" for value in (far.mean(), far.max(), unknown.mean())]
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
-    return [f"\n## {one.name}: {len(classes)} classes, {len(clips)} test clips\n", HEAD, *lines]
+    return [f"\n## {one.name}: {len(classes)} classes, {len(clips)} clips\n", HEAD, *lines]
 
 
 HEAD = """\
@@ -236,7 +238,7 @@ HEAD = """\
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of timing for each set")
-    parser.add_argument("--clips", type=int, default=96, help="test clips of each set")
+    parser.add_argument("--clips", type=int, default=96, help="tested clips of each set")
     parser.add_argument("--stores", type=Path, default=STORES, help="folder of `make stores`")
     options = parser.parse_args()
     torch.set_num_threads(1)

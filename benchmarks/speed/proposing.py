@@ -225,7 +225,8 @@ def page(options: argparse.Namespace) -> list[str]:
         f"| clips whose tokens were scored | {told['num_scored']:,} | | |",
         "",
         f"The first pass at {small.num_clips:,} clips: how many of the {NUMBER} proposals are "
-        f"those of scoring the tokens of all. Of 100,000 clips the default keeps {FIRST_SHARE:.0%}.",
+        "those of scoring the tokens of all. Of 100,000 clips the default keeps "
+        f"{FIRST_SHARE:.0%}.",
         "",
         "| kept by the first pass | the same proposals | seconds |",
         "| --- | ---: | ---: |",
