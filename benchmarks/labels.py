@@ -9,8 +9,7 @@ pool. Test clips are not read. The settings are fixed, so that the random featur
 computed once, and a round costs no more than its sums and their solution.
 
 ``--variants STORE...`` measures further rules on some of the stores: other numbers of candidates, a
-smaller and a larger ridge, and clusters. ``--plain STORE...`` measures all rules without contrast
-and saliency, too, so that all tokens count equally. Results are stored in ``--work`` and reused.
+smaller and a larger ridge, and clusters. Results are stored in ``--work`` and reused.
 
 ``world1_small`` has the clips of ``world1`` with tokens of backbone ``small``: ``cign prepare
 work/stores/world1-clips work/stores/world1_small --backbone small``.
@@ -54,18 +53,18 @@ SHARES = (0.90, 0.95)
 METHOD, FIXED_RIDGE = "cign_analytic", 100.0
 NUM_STARTS = 5
 
-# The first value of each list of the recipe, but another ridge.
+# What a model with few clips uses, the first values of the recipe in its plainest view, but for the
+# ridge.
 FIXED = {
     "normalisation": ["layer"],
-    "contrast": [0.5],
-    "saliency": [2.0],
+    "contrast": [0.0],
+    "saliency": [0.0],
     "token_share": [0.2],
     "ridge": [FIXED_RIDGE],
     "assignment_temperature": [0.3],
     "temperature": [0.1],
     "count_power": [0.5],
 }
-PLAIN = {**FIXED, "contrast": [0.0], "saliency": [0.0]}
 BATCH = 64
 
 
@@ -286,18 +285,17 @@ def with_all(clips: Clips, seed: int) -> list[tuple[int, float]]:
 
 
 def measured(
-    place: Path, names: Sequence[str], most: int, work: Path, *, plain: bool = False
+    place: Path, names: Sequence[str], most: int, work: Path
 ) -> dict[str, list[dict[int, float]]]:
     """Curves of all starts by rule, and the accuracy with all labels as ``all``."""
-    key = f"{place.name}-plain" if plain else place.name
     clips: Clips | None = None
     found: dict[str, list[dict[int, float]]] = {}
     for name in ("all", *names):
         for seed in range(NUM_STARTS):
-            words = (key, most, name.replace("`", "").replace(" ", "_"), seed)
+            words = (place.name, most, name.replace("`", "").replace(" ", "_"), seed)
             path = work / f"{'-'.join(map(str, words))}.json"
             if not path.is_file():
-                clips = clips or Clips(place, PLAIN if plain else FIXED)
+                clips = clips or Clips(place, FIXED)
                 began = time.monotonic()
                 if name == "all":
                     pairs = with_all(clips, seed)
@@ -350,16 +348,15 @@ def table(
 def page(options: argparse.Namespace) -> list[str]:
     """Lines of Markdown."""
     shown = " ".join(["python benchmarks/labels.py", *options.stores])
-    for name in ("plain", "variants"):
-        if some := getattr(options, name):
-            shown += f" --{name} {' '.join(some)}"
+    if options.variants:
+        shown += f" --variants {' '.join(options.variants)}"
     lines = [
         "# Labels needed",
         "",
         f"`{shown}`",
         "",
-        "Audio-visual accuracy in percent of `cign_analytic` with fixed settings (the first value "
-        f"of each list of its recipe, ridge {FIXED_RIDGE:g}), which learned one clip of each class "
+        "Audio-visual accuracy in percent of `cign_analytic` with fixed settings (those that a "
+        f"model with few clips uses, ridge {FIXED_RIDGE:g}), which learned one clip of each class "
         f"and then rounds of clips up to multiples of {ROUND} labels. Mean of {NUM_STARTS} starts "
         "and 95 % interval of the mean (Student's t). Each start has its own first clips and tests "
         "its own fifth of the sources of the training and validation clips, so the intervals "
@@ -370,23 +367,20 @@ def page(options: argparse.Namespace) -> list[str]:
     for name in options.stores:
         backbone = Store.open(options.folder / name).tokens(None).info["backbone"]
         lines += ["", f"## {name}", "", f"Backbone `{backbone}`."]
-        lines += section(options, name, plain=False)
-        if name in options.plain:
-            lines += ["", "Without contrast and saliency, so that all tokens count equally."]
-            lines += section(options, name, plain=True)
+        lines += section(options, name)
     return [*lines, ""]
 
 
-def section(options: argparse.Namespace, name: str, *, plain: bool) -> list[str]:
+def section(options: argparse.Namespace, name: str) -> list[str]:
     """The tables of a store."""
     place, work = options.folder / name, options.work
-    found = measured(place, list(RULES), options.most, work, plain=plain)
+    found = measured(place, list(RULES), options.most, work)
     whole = [value for one in found["all"] for value in one.values()]
     size = statistics.mean(number for one in found["all"] for number in one)
     lines = [f"With all labels, {size:.0f} on average: {interval(whole)}.", ""]
     lines += table(found, list(RULES), SHARES)
-    if name in options.variants and not plain:
-        found |= measured(place, list(VARIANTS), max(SHOWN), work, plain=plain)
+    if name in options.variants:
+        found |= measured(place, list(VARIANTS), max(SHOWN), work)
         lines += ["", "Variants:", "", *table(found, list(VARIANTS), ())]
     return lines
 
@@ -397,7 +391,6 @@ def main() -> None:
     parser.add_argument("stores", nargs="+", help="names of stores")
     parser.add_argument("--folder", type=Path, default=Path("work/stores"), help="of the stores")
     parser.add_argument("--most", type=int, default=200, help="labels of the last round")
-    parser.add_argument("--plain", nargs="+", default=[], help="stores to measure plainly, too")
     parser.add_argument("--variants", nargs="+", default=[], help="stores to measure variants on")
     parser.add_argument("--work", type=Path, default=Path("work/labels"))
     parser.add_argument("--out", type=Path, default=OUT)

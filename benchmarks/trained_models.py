@@ -75,14 +75,12 @@ def command(text: str) -> str:
 
 
 def labels(text: str) -> list[str]:
-    """Accuracy with 80 labels, with the settings of the study and without contrast and saliency."""
-    rows, seen = [], ""
+    """Accuracy with 80 labels."""
+    rows = []
     for one in tables(text):
         if "random" not in [row[0] for row in one.rows]:
             continue  # variants
         name = one.above.replace("world1_small", "world1, backbone `small`")
-        name += ", plain" if one.above == seen else ""
-        seen = one.above
         rules = ("random", "margin alone", "`cign next`")
         rows.append([name, *(one.cell(rule, "80 labels") for rule in rules)])
         rows[-1].append(one.cell("`cign next`", "minus random, 80"))
@@ -116,7 +114,7 @@ SECTIONS = (
         "Labels needed",
         "labels",
         "Audio-visual accuracy in percent with 80 labels, chosen in rounds; mean and 95 % interval "
-        "over five starts. `plain` is without contrast and saliency.",
+        "over five starts.",
         labels,
     ),
     (

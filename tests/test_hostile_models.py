@@ -195,11 +195,11 @@ MUTATIONS = [
     (("checksums", "model.safetensors"), 3, "has no SHA-256"),
     (("checksums", "../../x"), "0" * 64, "has no SHA-256 of one of model.safetensors"),
     (("format",), MISSING, "'format' is missing"),
-    (("format",), 99, "has format 99, this version reads up to 6: update cign"),
+    (("format",), 99, "has format 99, this version reads up to 7: update cign"),
     (
         ("format",),
         1,
-        "this one reads 6: train it again with `cign train STORE --out RUN --method cign_analytic`",
+        "reads 6 to 7: train it again with `cign train STORE --out RUN --method cign_analytic`",
     ),
     (("odd",), DEEP, "nested more than 50 deep"),
 ]

@@ -235,7 +235,7 @@ def test_model_of_a_newer_version_is_refused(run, tmp_path):
     path = tmp_path / "model" / "model.json"
     about = json.loads(path.read_text())
     path.write_text(json.dumps({**about, "format": 99}))
-    with input_error("wrong-version", "99", "6"):
+    with input_error("wrong-version", "99", "7"):
         Learner.load(tmp_path / "model")
 
 

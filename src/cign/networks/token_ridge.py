@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from cign.layers.rounding import rounded, rounded_products
 
+TRIANGULAR = ("whole_gram", "single_gram", "whole_background", "single_background")
+"""Buffers of `TokenStatistics` of which only the lower triangle is valid."""
 # Columns of the Gram matrix computed at a time; narrower blocks compute less of the upper triangle,
 # but are slower for their size.
 BLOCK = 500

@@ -21,7 +21,8 @@ from cign.errors import InputError
 from cign.saved_model.schema import check_about
 from cign.utils.files import read_json, replacing, sync_folder, write_text
 
-FORMAT = 6
+FORMAT = 7
+OLDEST = 6  # in it, symmetric matrices are stored in full
 WEIGHTS, KEPT, CARD, ABOUT = "model.safetensors", "kept.safetensors", "README.md", "model.json"
 DATA = (WEIGHTS, KEPT)
 VERSIONS, CURRENT = "versions", "CURRENT"
@@ -112,12 +113,13 @@ def read_about(place: Path) -> dict[str, Any]:
             "wrong-version",
             f"model {place} has format {version}, this version reads up to {FORMAT}: update cign",
         )
-    if type(version) is int and version < FORMAT:
+    if type(version) is int and version < OLDEST:
         method = about.get("method")
         raise InputError(
             "wrong-version",
             f"model {place} has format {version} of an earlier version of cign, this one reads "
-            f"{FORMAT}: train it again with `cign train STORE --out RUN --method {method}`",
+            f"{OLDEST} to {FORMAT}: train it again with `cign train STORE --out RUN --method "
+            f"{method}`",
         )
     return check_about(about, f"model {path}")
 

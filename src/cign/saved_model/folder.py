@@ -38,6 +38,7 @@ from cign.saved_model.files import (
 )
 from cign.saved_model.hub import check_backbone, hub_name, local_place
 from cign.saved_model.model import Model
+from cign.saved_model.packing import packed, unpacked
 from cign.saved_model.validation_clips import KeptClips
 from cign.training.arrival import ArrivalEstimate
 from cign.utils.files import replacing, write_json, write_text
@@ -55,7 +56,7 @@ def save_model(model: Model, folder: Path, licence: str | None = None) -> None:
     state = {
         name: value.cpu().contiguous() for name, value in inference_state(model.method).items()
     }
-    checksums = {WEIGHTS: _write(folder / WEIGHTS, save(state))}
+    checksums = {WEIGHTS: _write(folder / WEIGHTS, save(packed(state)))}
     kept = model.kept
     if kept is not None:
         checksums[KEPT] = _write(folder / KEPT, kept.to_bytes())
@@ -137,7 +138,7 @@ def _built(folder: Path, about: dict[str, Any], files: dict[str, bytes]) -> Mode
     """Build the model from its description and its checked files."""
     weights = folder / WEIGHTS
     try:
-        state = load(files[WEIGHTS])
+        state = unpacked(load(files[WEIGHTS]))
     except SafetensorError as error:
         raise InputError(
             "damaged", f"{weights} cannot be read ({error}): restore the folder"
