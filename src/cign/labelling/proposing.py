@@ -39,8 +39,8 @@ from cign.utils.progress import Progress, Silent
 from cign.vocabulary import UNIMODAL
 
 CANDIDATES = 2
-"""Candidates for each clip that is wanted: the best number on synthetic dataset 1, on average over
-two backbones (benchmarks/results/labels.md)."""
+"""Candidates for each clip that is wanted, chosen on synthetic dataset 1 on average over two
+backbones; 4 and 8 are as good within the intervals (benchmarks/results/labels.md)."""
 FIRST_PASS, FIRST_SHARE = 10_000, 0.2
 """Clips whose tokens are scored, at least, and their share of all: a smaller share loses proposals
 (benchmarks/results/next.md)."""
