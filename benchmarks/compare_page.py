@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from compare_jobs import Table
@@ -129,6 +130,13 @@ def _cells(difference: Difference | None) -> list[str]:
     return cells
 
 
+def processors(runs: Runs) -> str:
+    """On which processors runs were made; times of different ones are not comparable."""
+    counts = Counter(kept.record.get("processor", "not recorded") for kept in runs.kept.values())
+    shown = "; ".join(f"{number} runs: {name}" for name, number in sorted(counts.items()))
+    return f"Processors: {shown}."
+
+
 def page(runs: Runs) -> dict[str, str]:
     """The finished runs of a comparison as ``md``, ``csv`` and ``tex``."""
     comparison = runs.comparison
@@ -151,6 +159,7 @@ def page(runs: Runs) -> dict[str, str]:
     parts.append(f"**{done} of {len(jobs)} runs are done.**")
     if done:
         parts.append(f"{statement(code)} {warning(code)}".strip())
+        parts.append(processors(runs))
     if num_intervals:
         parts.append(
             f"This page has {num_intervals} intervals, each at 95 %: of twenty true differences of "

@@ -33,7 +33,7 @@ from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
 from cign.runs.build import build_loop
 from cign.runs.configuration import RunConfig
-from cign.runs.record import describe
+from cign.runs.record import describe, machine
 from cign.runs.training_data import TrainingData
 from cign.utils.code_version import PACKAGE, CodeVersion, code_version
 from cign.utils.files import replacing
@@ -135,8 +135,16 @@ def make_run(job: Job, work: Path, code: CodeVersion | None = None) -> Kept:
         "seconds": round(seconds, 3),
         "cpu_seconds": round(cpu_seconds, 3),
         "code": code or current_code(),
+        "processor": processor(),
     }
     return Kept(record=record, answers=answers_of(predictions, seen.class_names, job))
+
+
+def processor() -> str:
+    """Name of the processor, and whether it has AMX, which rounds products differently."""
+    path = Path("/proc/cpuinfo")
+    has_amx = path.is_file() and "amx_bf16" in path.read_text(encoding="utf-8").split()
+    return f"{machine()['processor']}, {'with' if has_amx else 'without'} AMX"
 
 
 def current_code() -> CodeVersion:

@@ -99,6 +99,7 @@ def test_the_page_says_what_is_missing():
     found = page.page(runs)
     text, table = found["md"], found["csv"]
     assert f"12 of {len(jobs)} runs are done.**" in text
+    assert "Processors: 12 runs: not recorded." in text
     assert "12 runs: commit aaaaaaaaaa" in text
     assert "| analytic | 0 | 10.0 | 20.0 | 56.0 ± 8.9 | \N{MINUS SIGN}26.0 [" in text
     assert text.count("| 1.0 | 3.0 | 1 | 2.0 |\n") == 2
@@ -136,3 +137,11 @@ def test_the_tables_are_also_in_latex():
     found = module("_page").page(runs_of({"analytic": {0: [6, 6, 6, 6, 4]}}))["tex"]
     assert r"analytic & 0 & 10.0 & 20.0 & 56.0 $\pm$ 8.9 &" in found
     assert r"\caption{real24 (small)}" in found
+
+
+def test_processors_are_counted_by_name():
+    runs = runs_of({"analytic": {0: [5, 5, 5]}})
+    first, second, _ = runs.kept.values()
+    first.record["processor"] = second.record["processor"] = "One, with AMX"
+    text = module("_page").processors(runs)
+    assert text == "Processors: 2 runs: One, with AMX; 1 runs: not recorded."
