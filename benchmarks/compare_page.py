@@ -133,8 +133,8 @@ def _cells(difference: Difference | None) -> list[str]:
 def processors(runs: Runs) -> str:
     """On which processors runs were made; times of different ones are not comparable."""
     counts = Counter(kept.record.get("processor", "not recorded") for kept in runs.kept.values())
-    shown = "; ".join(f"{number} runs: {name}" for name, number in sorted(counts.items()))
-    return f"Processors: {shown}."
+    each = (f"{n} run{'s' if n > 1 else ''}: {name}" for name, n in sorted(counts.items()))
+    return f"Processors: {'; '.join(each)}."
 
 
 def page(runs: Runs) -> dict[str, str]:

@@ -144,4 +144,4 @@ def test_processors_are_counted_by_name():
     first, second, _ = runs.kept.values()
     first.record["processor"] = second.record["processor"] = "One, with AMX"
     text = module("_page").processors(runs)
-    assert text == "Processors: 2 runs: One, with AMX; 1 runs: not recorded."
+    assert text == "Processors: 2 runs: One, with AMX; 1 run: not recorded."
