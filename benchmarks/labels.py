@@ -390,7 +390,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("stores", nargs="+", help="names of stores")
     parser.add_argument("--folder", type=Path, default=Path("work/stores"), help="of the stores")
-    parser.add_argument("--most", type=int, default=200, help="labels of the last round")
+    parser.add_argument("--most", type=int, default=600, help="labels of the last round")
     parser.add_argument("--variants", nargs="+", default=[], help="stores to measure variants on")
     parser.add_argument("--work", type=Path, default=Path("work/labels"))
     parser.add_argument("--out", type=Path, default=OUT)
