@@ -253,8 +253,13 @@ def add_gram_(gram: Tensor, rows: Tensor) -> None:
 
 
 def with_columns(values: Tensor, number: int) -> Tensor:
-    """A copy of [..., C] with columns of zeros added."""
-    return torch.cat([values, values.new_zeros(*values.shape[:-1], number)], dim=-1)
+    """A copy of [..., C] with columns of zeros added.
+
+    On the meta device, where saved models are built, ``torch.cat`` would import torch's compiler.
+    """
+    grown = values.new_zeros(*values.shape[:-1], values.shape[-1] + number)
+    grown[..., : values.shape[-1]] = values
+    return grown
 
 
 def without_entry(values: Tensor, index: int) -> Tensor:

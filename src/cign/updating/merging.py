@@ -138,7 +138,8 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
         for group in groups:
             method.grow(len(group))
         names = names_in(parts.groups, model)
-        columns = [parts.classes.index(names[name]) for name in model.classes]
+        place = {name: column for column, name in enumerate(parts.classes)}
+        columns = [place[names[name]] for name in model.classes]
         add_sums(merged, added, columns)
         add_tallies(merged, added)
         add_records(merged, added, columns)
@@ -153,9 +154,10 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
     assert solving is not None
     solving.solve()
     model = _with_parts(replace(first, method=method), parts)
+    known = set(first.classes)
     report = Merged(
         clips=dict(zip(model.classes, map(counted, merged.class_clips.tolist()), strict=True)),
-        new=tuple(name for name in model.classes if name not in first.classes),
+        new=tuple(name for name in model.classes if name not in known),
         shared=_shared(models, parts),
         settings=settings or "",
         selected=selection_in_words(method),
