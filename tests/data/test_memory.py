@@ -121,3 +121,18 @@ def test_memory_orders_no_more_than_its_quota():
     features = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
     memory.update({0: np.arange(100, 130)}, 1, 1, lambda i: features[i - 100])
     assert memory.by_class[0].tolist() == (100 + herding_order(features)[:3]).tolist()
+
+
+@pytest.mark.parametrize("selection", ["herding", "random"])
+def test_a_class_without_counted_clips_gets_no_exemplars(selection):
+    """With several labels per clip, all clips of a class may count for another one."""
+    memory = ExemplarMemory(MemoryBudget.parse("2/class"), selection)
+    nothing = np.zeros(0, dtype=np.int64)
+
+    def features(clips):
+        assert len(clips), "features of no clip"
+        return np.ones((len(clips), 3), dtype=np.float32)
+
+    memory.update({0: np.array([4, 5, 6]), 1: nothing}, 2, 1, features)
+    assert {c: len(clips) for c, clips in memory.by_class.items()} == {0: 2}
+    assert set(memory.indices.tolist()) <= {4, 5, 6}

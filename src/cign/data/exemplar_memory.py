@@ -153,7 +153,8 @@ class ExemplarMemory:
 
         Args:
             candidates: The training clips (clip indices) of each new class, and those of old
-                classes that arrived again.
+                classes that arrived again. With several labels per clip a class may have none,
+                if all of its clips count for other classes; it gets no exemplars of its own.
             num_classes: Number of classes known now; they share the budget.
             bytes_per_clip: Bytes of one clip, for budgets in bytes.
             features: Returns the features [N, D] of clips by index; used only by herding.
@@ -164,7 +165,7 @@ class ExemplarMemory:
         for c, clips in sorted(candidates.items()):
             kept = self.by_class.get(c, clips[:0])
             room = int(quotas[c]) - len(kept)
-            if room <= 0:
+            if room <= 0 or len(clips) == 0:
                 continue
             if self.selection == "herding":
                 order = herding_order(features(clips), room)
