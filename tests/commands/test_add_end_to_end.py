@@ -19,6 +19,7 @@ from cign.data.tasks import TaskClips, TaskSequence
 from cign.learner import Learner
 from cign.methods.cign_analytic import CignAnalytic
 from cign.metrics.predictions import Predictions
+from cign.networks.triangles import packed
 from cign.saved_model.files import folder_in_use, read_about
 from cign.training.loop import Loop
 from toy import FIXED
@@ -102,7 +103,7 @@ def test_adding_gives_what_a_second_task_gives(name, cign, adapted, tables, tiny
     groups = (tuple(rows[1][:3]), tuple(rows[1][3:]))
     at_once = trained(tiny[1], TaskSequence(groups), FIXED_OPTIONS[name], name=name)
     found = load_file(folder_in_use(model) / "model.safetensors")
-    wanted = at_once.model.method.state_dict()
+    wanted = packed(at_once.model.method.state_dict())
     heads = {key for key in wanted if key.startswith("adaptation.heads.")}
     assert found.keys() == wanted.keys() - heads
     for key, value in found.items():

@@ -27,6 +27,7 @@ from cign.methods.left_out import SumsOfViews
 from cign.methods.modality_ridge import ModalityRidge
 from cign.methods.selection import Setting
 from cign.networks.training_state import inference_state
+from cign.networks.triangles import packed
 from cign.networks.views import View
 from cign.utils.options import configure
 from cign.vocabulary import UNIMODAL
@@ -135,7 +136,9 @@ def _places(one: SumsOfViews, other: SumsOfViews) -> list[Sequence[int]]:
 def same_sums(one: SumsOfViews, other: SumsOfViews) -> bool:
     """Whether the sums of two methods are equal, as if they had learned the same clips."""
     for modality in UNIMODAL:
-        mine, theirs = (dict(m.of(modality).statistics.named_buffers()) for m in (one, other))
+        mine, theirs = (
+            packed(dict(m.of(modality).statistics.named_buffers())) for m in (one, other)
+        )
         if mine.keys() != theirs.keys() or not all(
             torch.equal(sums, theirs[name].to(sums.device)) for name, sums in mine.items()
         ):

@@ -22,6 +22,7 @@ from cign.methods.capabilities import (
     selected_settings,
 )
 from cign.networks.training_state import inference_state
+from cign.networks.triangles import packed, unpacked
 from cign.open_set.evidence import EvidenceReader
 from cign.open_set.rule import UnknownRule
 from cign.saved_model.build import build_method, groups_of
@@ -38,7 +39,6 @@ from cign.saved_model.files import (
 )
 from cign.saved_model.hub import check_backbone, hub_name, local_place
 from cign.saved_model.model import Model
-from cign.saved_model.packing import packed, unpacked
 from cign.saved_model.validation_clips import KeptClips
 from cign.training.arrival import ArrivalEstimate
 from cign.utils.files import replacing, write_json, write_text

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from cign.learner import Learner
 from cign.networks.token_ridge import TRIANGULAR
-from cign.saved_model.packing import packed, unpacked
+from cign.networks.triangles import packed, unpacked
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 40])
