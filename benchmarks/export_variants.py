@@ -8,7 +8,8 @@ clips.csv. A model in work/export is used again. Each is exported once in float3
 precisions are made from that file, as `cign export --precision` makes them. Labels are compared on
 test clips of world 1 and on validation clips of real24_clutter, which neither training nor
 calibration used. Time is that of the process on one thread, in turns, one clip at a time as
-`predict.py` runs it, without decoding. OpenVINO is measured if it is installed. Writes benchmarks/results/export.md.
+`predict.py` runs it, without decoding. OpenVINO is measured if it is installed. Writes
+benchmarks/results/export.md.
 """
 
 from __future__ import annotations
