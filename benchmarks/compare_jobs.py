@@ -192,8 +192,7 @@ class Comparison:
         name: Name of the page.
         title: Its title.
         introduction: Text below the title.
-        sections: Its tables, in the order of the page and in that of the runs, except that the
-            first class order of the first section comes first.
+        sections: Its tables, in the order of the page.
         against: Methods that all others are compared with.
         limits: What is changed of recipes.
     """
@@ -215,12 +214,12 @@ class Comparison:
         return next(section for section in self.sections if table in section.tables)
 
     def jobs(self) -> list[Job]:
-        """All runs: those of one class order of a section for every method, then the others."""
+        """All runs: those of one class order for every method and table, then the others."""
         return [
             job
+            for is_first in (True, False)
             for section in self.sections
-            for orders in (range(1), range(1, section.orders))
-            for job in self._jobs(section, orders)
+            for job in self._jobs(section, range(1) if is_first else range(1, section.orders))
         ]
 
     def _jobs(self, section: Section, orders: range) -> Iterator[Job]:

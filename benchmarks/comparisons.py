@@ -70,9 +70,10 @@ and of this comparison, and the folds were used during its development.
   takes over a minute with exemplars.
 - Options are those of the recipes, tuned on generated clips: 20 epochs in batches of 32 for all
   gradient methods. `joint` is also run with the learning rate, weight decay and fusion that it had
-  before that tuning: what is best on generated clips need not be on recordings. `cign` has at least {_FOLDS_LIMITS.min_steps} steps per task, not 1,000 as in
-  its recipe, to limit the time, and is run in one class order and on two sets. `cign` and the
-  transformer trunks have width {_FOLDS_LIMITS.width}. Transformers multiply in bfloat16.
+  before that tuning: what is best on generated clips need not be on recordings. `cign` has at least
+  {_FOLDS_LIMITS.min_steps} steps per task, not 1,000 as in its recipe, to limit the time, and is
+  run in one class order and on two sets. `cign` and the transformer trunks have width
+  {_FOLDS_LIMITS.width}. Transformers multiply in bfloat16.
 - Few clips: the first of each class in the training clips of a fold, ranked by a hash. With few
   clips and with random encoders only some methods are run, without memory and in one class order.
 """

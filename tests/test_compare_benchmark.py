@@ -154,13 +154,21 @@ def test_a_partly_finished_table_has_all_methods_first():
     names = [job.name for job in every]
     assert len(set(names)) == len(names)
     assert [jobs.Job.of(job.plain()) for job in every] == every
-    first = [job for job in every if job.table.backbone == "lite0+sfx" and not job.table.shots]
-    assert every[: len(first)] == first
-    num_first = sum(job.order == 0 for job in first)
-    assert all(job.order == 0 for job in first[:num_first])
-    assert {job.row for job in first[:num_first]} == set(full)
-    blocks = [(job.table.shots is not None, job.table.backbone == "random") for job in every]
-    assert blocks == sorted(blocks, key=lambda block: (block[1], block[0]))
+    num_first = sum(job.order == 0 for job in every)
+    assert all(job.order == 0 for job in every[:num_first])
+    for backbone in ("lite0+sfx", "small"):
+        rows = {
+            job.row
+            for job in every[:num_first]
+            if job.table.backbone == backbone and not job.table.shots
+        }
+        assert {row for row in rows if not row.label} == set(full) - {
+            row for row in full if row.label
+        }
+    sections = [comparison().section_of(job.table) for job in every]
+    for part in (sections[:num_first], sections[num_first:]):
+        order = [comparison().sections.index(section) for section in part]
+        assert order == sorted(order)
 
 
 def test_each_set_has_the_methods_that_can_learn_it():
