@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,6 +57,89 @@ def test_order_of_first_appearance_and_columns(tmp_path):
     assert (second.id, second.end_s, second.audio_present) == ("d/x.mp4@4-", None, None)
     assert (third.source, third.boxes) == ("d/y.mp4", ())
     assert read.notes == ("columns colour of clips.csv were ignored",)
+
+
+PLACES = "path,labels,split,box,sound_start_s,sound_end_s\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "boxes", "sounds"),
+    [
+        ('a.mp4,cat,train,"0,0,1,1",0,2', ((0.0, 0.0, 1.0, 1.0),), ((0.0, 2.0),)),
+        ("a.mp4,cat,train,0;0.25;0.5;1,,", ((0.0, 0.25, 0.5, 1.0),), ()),
+        # one label with several objects
+        (
+            'a.mp4,cat,train,"0,0,0.5,0.5|0.5,0.5,1,1|0,0,1,1",,',
+            ((0.0, 0.0, 0.5, 0.5), (0.5, 0.5, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)),
+            (),
+        ),
+        # edges that were rounded
+        (
+            'a.mp4,cat,train,"-0.0000005,0,1.0000005,1",,',
+            ((-0.0000005, 0.0, 1.0000005, 1.0),),
+            (),
+        ),
+        ('a.mp4,cat,train,"",,', (), ()),
+        # a label of two without an object, and without a sound
+        ('a.mp4,cat|dog,train,"|",|,|', (), ()),
+        (
+            'a.mp4,cat|dog,train,"0,0,1,1|0,0,0.1,0.2",0.5|1,1|1.25',
+            ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.1, 0.2)),
+            ((0.5, 1.0), (1.0, 1.25)),
+        ),
+    ],
+)
+def test_boxes_and_sounding_intervals(tmp_path, row, boxes, sounds):
+    others = "b.mp4,cat,train,,,\nc.mp4,dog,train,,,\n"
+    first = read_source(table(tmp_path, PLACES + row + "\n" + others)).clips[0]
+    assert first.boxes == boxes
+    assert first.sounds == sounds
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('a.mp4,cat,train,"0,0,1",,', "box '0,0,1' is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"0,0,1,1,1",,', "is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"0,0,,1",,', "is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"0.5,0,0.5,1",,', "is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"0,0.5,1,0.5",,', "is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"0.6,0,0.5,1",,', "is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"-0.00001,0,1,1",,', "is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"0,0,1,1.00001",,', "is not x0,y0,x1,y1"),
+        ('a.mp4,cat,train,"0,0,left,1",,', "box is 'left'; give a number"),
+        ('a.mp4,cat|dog,train,"0,0,1,1",,', "1 boxes for 2 labels"),
+        ('a.mp4,cat|dog,train,"0,0,1,1|0,0,1,1|0,0,1,1",,', "3 boxes for 2 labels"),
+        ("a.mp4,cat|dog,train,,0,1", "1 sounds for 2 labels"),
+        ("a.mp4,cat,train,,0|1,1|2", "2 sounds for 1 labels"),
+        ("a.mp4,cat,train,,0|1,1", "sound_start_s and sound_end_s differ in number"),
+        ("a.mp4,cat,train,,0,", "sound_start_s and sound_end_s differ in number"),
+        ("a.mp4,cat,train,,1,1", "not after"),
+        ("a.mp4,cat,train,,-1,1", "-1"),
+        ("a.mp4,cat,train,,0,late", "sound_end_s is 'late'; give a number"),
+    ],
+)
+def test_wrong_boxes_and_sounding_intervals(tmp_path, row, message):
+    others = "b.mp4,cat,train,,,\nc.mp4,dog,train,,,\n"
+    with pytest.raises(InputError, match=message) as error:
+        read_source(table(tmp_path, PLACES + others + row + "\n"))
+    assert "list.csv" in str(error.value)
+    assert re.search(r"\b4\b", str(error.value))  # the line of the file
+
+
+def test_the_line_of_an_error_counts_line_breaks_in_quotes(tmp_path):
+    text = 'path,labels,split,note\na.mp4,cat,train,"two\nlines"\n\nb.mp4,dog,learn,\n'
+    with pytest.raises(InputError, match=r"list\.csv.*\b5\b"):
+        read_source(table(tmp_path, text))
+
+
+@pytest.mark.parametrize("number", [1, 4096, 4097, 5000])
+def test_the_row_of_an_error_in_parquet(tmp_path, number):
+    rows = [{"path": f"{i}.mp4", "labels": f"c{i % 2}", "split": "train"} for i in range(5000)]
+    rows[number - 1]["split"] = "learn"
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
+    with pytest.raises(InputError, match=rf"list\.parquet row {number}\b"):
+        read_source(tmp_path / "list.parquet")
 
 
 def test_parquet_says_the_same(tmp_path):

@@ -102,6 +102,51 @@ def test_the_mean_over_tokens_is_a_linear_read_out_of_mean_features():
     assert torch.allclose(method.predict(audio, visual).probabilities["visual"], wanted, atol=1e-5)
 
 
+def normalised(token):
+    token = np.asarray(token, dtype=np.float64)
+    return (token - token.mean()) / np.sqrt(token.var() + 1e-5)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_the_embedding_is_its_formula_in_loops(multi_label):
+    """sum_i p_i / sum_j p_j sum_n A[n,i] LN(x_n) for each modality, clip by clip."""
+    labels, _, visual = planted()
+    audio = visual[:, ::2].flip(1)
+    method = toy_method("cign_analytic", SMALL, multi_label=multi_label)
+    teach(method, labels, audio, visual)
+    _, _, visual = planted(seed=1)
+    audio = visual[:, ::2].flip(1)
+    audio[3] = 0.0  # silent
+    output = method.predict(audio, visual)
+    found = method.embed(audio, visual)
+    both = {"audio": audio, "visual": visual}
+    for clip in (0, 3, 21, 59):
+        wanted = []
+        for modality, tokens in both.items():
+            p = output.probabilities[modality][clip].double().numpy()
+            grouped = np.zeros(tokens.shape[2])
+            for i, share in enumerate(p / p.sum()):
+                for n, token in enumerate(tokens[clip]):
+                    weight = float(output.assignment[modality][clip, n, i])
+                    grouped += share * weight * normalised(token)
+            wanted.append(grouped)
+        np.testing.assert_allclose(found[clip], np.concatenate(wanted), rtol=1e-4, atol=1e-5)
+
+
+def test_without_an_assignment_the_embedding_is_the_mean_of_the_tokens():
+    labels, _, visual = planted()
+    audio = visual[:, :4]
+    method = toy_method("analytic", {"width": 60, "ridge": [5.0]})
+    teach(method, labels, audio, visual)
+    found = method.embed(audio, visual)
+    for clip in (0, 33):
+        wanted = [
+            np.mean([normalised(token) for token in tokens[clip]], axis=0)
+            for tokens in (audio, visual)
+        ]
+        np.testing.assert_allclose(found[clip], np.concatenate(wanted), rtol=1e-4, atol=1e-5)
+
+
 def test_a_missing_modality_says_nothing_and_is_not_learned():
     labels, _, visual = planted()
     silent = torch.zeros(len(labels), 3, SHAPE.audio_dim)

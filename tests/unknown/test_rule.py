@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit, logsumexp
 from sklearn.metrics import roc_auc_score
 
 from cign.data.batches import ArraySource
@@ -99,6 +100,69 @@ def test_the_default_score_of_a_closed_form_tells_unknown_clips(name):
         assert roc_auc_score(truth, values) > 0.9, modality
         kept = np.mean(rule.values(one, modality) <= rule.thresholds[modality])
         assert kept >= KNOWN_SHARE - 1 / len(known)
+
+
+def by_hand(method, audio, visual):
+    """The three parts of the combined score, clip by clip, from the output of the method."""
+    output = method.predict(audio, visual)
+    leverage = {}
+    for modality, features in output.features.items():
+        lower = np.tril(method.gram(modality).double().numpy())
+        gram = lower + np.tril(lower, -1).T
+        gram += method.ridge_of(modality) * np.eye(len(gram))
+        rows = features.double().numpy()
+        leverage[modality] = np.array([row @ np.linalg.solve(gram, row) for row in rows])
+    leverage["audio_visual"] = leverage["audio"] + leverage["visual"]
+    parts = {}
+    for modality in MODALITIES:
+        logits = output.logits[modality].double().numpy()
+        margins = []
+        for row in logits:
+            others = np.delete(row, row.argmax())
+            margins.append(logsumexp(others) - row.max())
+        parts[modality] = {
+            "max_logit": np.array([-row.max() for row in logits]),
+            "margin": np.array(margins),
+            "leverage": np.log(leverage[modality]),
+        }
+    return parts
+
+
+@pytest.mark.parametrize("name", ["cign_analytic", "analytic"])
+def test_the_combined_score_and_its_thresholds_by_hand(name):
+    method, source, test, labels = taught(name)
+    reader = EvidenceReader(method)
+    known, others = test[labels < NUM_TAUGHT], test[labels >= NUM_TAUGHT]
+    rule = fit_rule(reader, source, known)
+    on_known, on_others = (by_hand(method, *source.read(some)) for some in (known, others))
+    (evidence,) = read_evidence(reader, source, others)
+    for modality in MODALITIES:
+        standardised, values = {}, {}
+        for part, numbers in on_known[modality].items():
+            mean, std = numbers.mean(), np.sqrt(((numbers - numbers.mean()) ** 2).mean())
+            assert rule.moments[modality][part] == pytest.approx((mean, std), rel=1e-5)
+            values[part] = (numbers - mean) / std
+            standardised[part] = (on_others[modality][part] - mean) / std
+        threshold = np.quantile(expit(sum(values.values()) / 3), 0.95)
+        assert rule.thresholds[modality] == pytest.approx(threshold, abs=1e-5)
+        found = rule.standardised_parts(evidence, modality)
+        assert found.keys() == standardised.keys()
+        for part, numbers in standardised.items():
+            np.testing.assert_allclose(found[part], numbers, rtol=1e-4, atol=1e-4)
+        score = expit(sum(standardised.values()) / 3)
+        np.testing.assert_allclose(rule.values(evidence, modality), score, atol=1e-5)
+    assert rule.num_clips == len(known)
+
+
+def test_the_score_of_the_highest_probability_by_hand():
+    method, source, test, labels = taught("finetune")
+    reader = EvidenceReader(method)
+    rule = fit_rule(reader, source, test[labels < NUM_TAUGHT])
+    (evidence,) = read_evidence(reader, source, test[labels < NUM_TAUGHT])
+    for modality in MODALITIES:
+        wanted = [1 - float(row.max()) for row in evidence.probabilities[modality]]
+        np.testing.assert_allclose(rule.values(evidence, modality), wanted, atol=1e-6)
+        assert rule.thresholds[modality] == pytest.approx(np.quantile(wanted, 0.95), abs=1e-6)
 
 
 def test_every_possible_score_of_a_method_gives_a_rule_that_survives_a_file():
