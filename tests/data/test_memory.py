@@ -41,7 +41,7 @@ def test_memory_too_small_for_the_classes_is_refused_with_a_remedy():
 
 def naive_herding(features):
     """Algorithm 4 of iCaRL, read literally: at each step try every sample that is left."""
-    x = [f / np.linalg.norm(f) for f in features.astype(float)]
+    x = [f / (np.linalg.norm(f) or 1.0) for f in features.astype(float)]
     mean = sum(x) / len(x)
     chosen = []
     while len(chosen) < len(x):
@@ -56,6 +56,16 @@ def naive_herding(features):
 def test_herding_matches_a_literal_reading(seed):
     features = np.random.default_rng(seed).normal(size=(12, 5)).astype(np.float32)
     assert herding_order(features).tolist() == naive_herding(features)
+
+
+@pytest.mark.parametrize("zeros", [(0,), (11,), (2, 3, 7), tuple(range(12))])
+def test_herding_with_features_of_zero(zeros):
+    features = np.random.default_rng(7).normal(size=(12, 5)).astype(np.float32)
+    features[list(zeros)] = 0.0
+    order = herding_order(features)
+    assert order.tolist() == naive_herding(features)
+    assert np.isfinite(order).all()
+    assert herding_order(features, 3).tolist() == order[:3].tolist()
 
 
 @given(

@@ -92,6 +92,41 @@ def test_one_exemplar_a_class_is_held_out_and_the_same_again():
     assert hold_out(clips, classes, {0: 2, 1: 1}, seed=5)[1].tolist() != apart.tolist()
 
 
+def test_a_class_with_one_new_clip_trains_on_it():
+    """Of the new classes as many are held out as of the old class that has most, but never all."""
+    loop = toy_loop("bic", options=TRAIN, memory="60", per_class=60, num_classes=4, num_tasks=2)
+    loop.memory.by_class = {0: np.arange(30), 1: np.arange(60, 65)}
+    data = loop._task_data(1)
+    label = loop.clips.targets.argmax(axis=1)
+    of_2, of_3 = (data.new[label[data.new] == c] for c in (2, 3))
+    for clips, expected in ((of_2[:1], 0), (of_2[:2], 1), (of_2[:3], 2), (of_2, 3)):
+        object.__setattr__(data, "new", np.concatenate([clips, of_3]))
+        train, held = (one.indices for one in loop.method.phases(data))
+        assert np.bincount(label[held], minlength=4).tolist() == [3, 1, expected, 3]
+        assert sorted([*train, *held]) == sorted([*data.memory, *data.new])
+
+
+def test_the_second_stage_has_no_stochastic_depth():
+    options = {**TRAIN, "trunk": "transformer", "width": 16, "num_heads": 2, "drop_path": 0.9}
+    method = toy_method("bic", {**options, "depth": 2})
+    for num_new in (2, 3):
+        method.grow(num_new)
+    for parameter in method.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    batch = batch_of(5)
+    first = {name: loss.item() for name, loss in method.train().learn(batch, phase()).items()}
+    again = {name: loss.item() for name, loss in method.train().learn(batch, phase()).items()}
+    assert first != again  # in the first stage there is
+    fit = dataclasses.replace(phase(), name="bias")
+    losses = method.train().learn(batch, fit)
+    logits = method.eval().network(batch.audio, batch.visual)
+    for modality in MODALITIES:
+        rows = logits[modality].detach().double().numpy()
+        labels = batch.labels.tolist()
+        wanted = -np.mean([log_softmax(row)[c] for row, c in zip(rows, labels, strict=True)])
+        assert losses[modality].item() == pytest.approx(wanted, rel=1e-5)  # layers of 1 and 0
+
+
 def grown():
     """A method at its third step, weights and earlier bias layers away from where they start."""
     method = toy_method("bic", TRAIN)

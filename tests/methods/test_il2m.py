@@ -97,6 +97,33 @@ def test_a_class_without_exemplars_keeps_its_scores():
     torch.testing.assert_close(loop.method.factors()[:, 1], same)
 
 
+def test_classes_of_one_clip():
+    """A mean over one clip is its score, and the confidence of a task of one clip its highest."""
+    options = {"training": {**TRAIN["training"], "num_epochs": 1}}
+    loop = toy_loop("il2m", options=options, memory="3", num_classes=3, num_tasks=3)
+    loop.run()
+    method, data = loop.method, loop._task_data(2)
+    one = np.array([data.new[4]])
+    object.__setattr__(data, "new", one)
+    object.__setattr__(data, "memory", np.array([loop.memory.by_class[c][0] for c in (0, 1)]))
+    initial, confidence = method.initial_means.clone(), method.confidence.clone()
+    method.after_task(data)
+    clips = np.concatenate([one, data.memory])
+    scores = raw_scores(method, loop.source, clips)
+    for row, modality in enumerate(MODALITIES):
+        new, first, second = scores[modality].astype(np.float64)
+        found = method.initial_means[row].tolist()
+        assert found == pytest.approx([*initial[row, :2].tolist(), new[2]], rel=1e-5)
+        assert method.current_means[row].tolist()[:2] == pytest.approx([first[0], second[1]])
+        wanted = [*confidence[row, :2].tolist(), new.max()]
+        assert method.confidence[row].tolist() == pytest.approx(wanted, rel=1e-5)
+        factors = [
+            initial[row, c].item() / now * new.max() / confidence[row, c].item()
+            for c, now in enumerate((first[0], second[1]))
+        ]
+        assert method.factors()[row].tolist() == pytest.approx(factors, rel=1e-4)
+
+
 def test_rectifying_helps_where_old_classes_lose():
     last = {}
     for name in ("finetune", "il2m"):
