@@ -31,7 +31,7 @@ REAL_SETS = ("real24", "real24_clutter", "real24_duets")
 MULTI_LABEL = ("real24_duets", "worlds-duet")
 # Read once, with frozen recipes; 1 and 1001-1004 are for tuning, 2-6 for development.
 WORLDS = (7, 8, 9, 10, 11)
-WORLD_CLIPS = argparse.Namespace(classes=24, train=60, val=10, test=100)
+WORLD_CLIPS = argparse.Namespace(classes=24, train=60, val=10, test=50)
 LARGEST_CLASS = 200  # of the long-tailed datasets
 
 
@@ -168,7 +168,7 @@ class Worlds(Data):
     """Synthetic datasets of one variant.
 
     Attributes:
-        name: ``worlds``, or ``worlds-`` and the variant.
+        name: ``worlds``, or ``worlds-`` and the variant; ``world7`` for the first one alone.
         worlds: Numbers of the datasets.
     """
 
@@ -225,6 +225,7 @@ def data_of(dataset: str) -> Data:
         return Folds(dataset)
     if dataset.removesuffix("-test") in REAL_SETS:
         return TestClips(dataset)
-    if dataset.partition("-")[0] == "worlds":
-        return Worlds(dataset)
+    kind = dataset.partition("-")[0]
+    if kind in ("worlds", f"world{WORLDS[0]}"):
+        return Worlds(dataset, WORLDS if kind == "worlds" else WORLDS[:1])
     raise one_of(dataset, [*REAL_SETS, "worlds", "worlds-clutter"], "data")
