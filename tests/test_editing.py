@@ -10,6 +10,7 @@ from cign.data.batches import ArraySource
 from cign.errors import InputError
 from cign.methods.cign_analytic import CignAnalytic
 from cign.networks.token_ridge import TokenStatistics
+from cign.open_set.rule import UnknownRule
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.validation_clips import choose_kept, joined
 from cign.training.scoring import score_clips
@@ -45,6 +46,16 @@ def test_a_removed_class_leaves_the_others_as_they_were(model):
     assert torch.equal(without.method.class_clips, model.method.class_clips[rest])
     assert model.method.num_classes == 6
     assert scores(without)["audio"].shape[1] == 5
+
+
+def test_without_validation_clips_a_removed_class_leaves_no_threshold(model):
+    kept = model.kept
+    only = kept.without_rows([r for r, names in enumerate(kept.labels) if "class 0" not in names])
+    alone = dataclasses.replace(model, kept=only)
+    assert alone.unknown.thresholds
+    removed = remove_class(alone, "class 0")
+    assert removed.kept is None
+    assert removed.unknown == UnknownRule()
 
 
 def test_a_task_all_of_whose_classes_are_gone_keeps_its_place(model, tmp_path):

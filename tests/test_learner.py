@@ -51,6 +51,31 @@ def test_every_test_clip_is_scored_after_every_task_on_the_classes_seen(run, tin
     assert predictions.scores[1]["audio"].shape == (12, 4)
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"top": 0}, ("top is 0",)),
+        ({"top": -1}, ("top is -1",)),
+        ({"every_s": 0.0}, ("every_s is 0.0",)),
+        ({"every_s": -1.0}, ("every_s is -1.0",)),
+        ({"every_s": float("nan")}, ("every_s is nan",)),
+        ({"every_s": float("inf")}, ("every_s is inf",)),
+        ({"unknown_threshold": 1.5}, ("unknown_threshold is 1.5",)),
+    ],
+)
+def test_options_of_predictions_are_checked(run, options, names):
+    learner, _ = run
+    wave = np.zeros(44100, np.float32)
+    with input_error("bad-value", *names):
+        learner.predict(audio=wave, rate_hz=44100, **options)
+    if "top" in options:
+        with input_error("bad-value", *names):
+            next(learner.predict_live("nowhere", **options))
+    if options.get("every_s", 1.0) <= 0:
+        with input_error("bad-value", *names):
+            next(learner.segments("nowhere.wav", **options))
+
+
 def test_loaded_model_says_the_same_as_the_learner_and_the_run(run, tiny):
     learner, out = run
     files = sorted(map(str, (tiny[0] / "test").rglob("*.mp4")))

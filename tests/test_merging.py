@@ -14,6 +14,7 @@ from cign.open_set.rule import fit_rule
 from cign.saved_model.folder import load_model, save_model
 from cign.saved_model.versions import list_versions, undo
 from cign.training.arrival import ArrivalEstimate
+from cign.updating.duplicates import without_duplicates
 from cign.updating.edits import add_clips, remove_class, rename_class
 from cign.updating.merging import merge_models
 from cign.updating.resolving import resolve_model
@@ -284,3 +285,14 @@ def test_a_merged_model_takes_further_changes():
     less = remove_class(added, "class 1")
     again, _ = merge_models([less, model_of((1,), 3)])
     assert again.classes == ("class 0", "class 2", "new", "class 1")
+
+
+def test_models_are_checked_before_clips_are_read(tmp_path):
+    """What is to be counted once is not even looked for."""
+    first, second = model_of((0, 1)), model_of((1, 2), 2)
+    nowhere = tmp_path / "nowhere"
+    other = dataclasses.replace(second, backbone="another")
+    with input_error("unsupported", "backbones small and another"):
+        without_duplicates([first, other], nowhere, lambda: None)
+    with input_error("bad-value", "27 models"):
+        without_duplicates([first, *[second] * 26], nowhere, lambda: None)

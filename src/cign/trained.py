@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
@@ -102,7 +103,7 @@ class Trained(Labelled, Pretrained):
                 model was trained with.
         """
         model = self._trained()
-        _check_threshold(unknown_threshold)
+        _check_options(unknown_threshold, top, every_s)
         arrays = (audio, rate_hz, frames, frame_rate_hz)
         if (clips is None) == all(value is None for value in arrays):
             raise InputError(
@@ -202,7 +203,7 @@ class Trained(Labelled, Pretrained):
             InputError: If a name is no file, URL or device.
         """
         model = self._trained()
-        _check_threshold(unknown_threshold)
+        _check_options(unknown_threshold, top)
         given = [sources] if isinstance(sources, (str, os.PathLike)) else sources
         places = [one if isinstance(one, Place) else as_place(os.fspath(one)) for one in given]
         return predict_live(
@@ -240,7 +241,7 @@ class Trained(Labelled, Pretrained):
         Raises:
             InputError: If the features do not suit the model or are not finite.
         """
-        _check_threshold(unknown_threshold)
+        _check_options(unknown_threshold, top)
         how: dict[str, Any] = {"ids": ids, "top": top, "unknown_threshold": unknown_threshold}
         return PredictionStream(predict_features(self._trained(), audio, visual, **how))
 
@@ -314,14 +315,19 @@ class Trained(Labelled, Pretrained):
         )
 
 
-def _check_threshold(unknown_threshold: float | None) -> None:
-    """Check a threshold of the unknown score.
+def _check_options(unknown_threshold: float | None, top: int, every_s: float | None = None) -> None:
+    """Check options of predictions.
 
     Raises:
-        InputError: If it is not in [0, 1].
+        InputError: If the threshold of the unknown score is not in [0, 1], no class is asked for,
+            or windows would not follow each other.
     """
     if unknown_threshold is not None and not 0 <= unknown_threshold <= 1:
         raise InputError(
             "bad-value",
             f"unknown_threshold is {unknown_threshold!r}; it must be in [0, 1], 0 disables it",
         )
+    if top < 1:
+        raise InputError("bad-value", f"top is {top}; it must be 1 or more classes")
+    if every_s is not None and not 0 < every_s < math.inf:
+        raise InputError("bad-value", f"every_s is {every_s}; it must be a time above 0 s")

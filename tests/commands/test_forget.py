@@ -141,6 +141,42 @@ def test_added_twice_counts_twice_unless_it_is_replaced(cign, model, tiny, rows,
     check_same(model, tmp_path / "run")
 
 
+def test_a_class_whose_clips_get_other_labels_is_removed(cign, model, rows, stores):
+    """What is printed is the state after the earlier labels were forgotten."""
+    last, other = rows[1][2], rows[1][0]
+    some = [row for row in rows[0] if row["split"] == "train" and row["labels"] == last]
+    code, out, err = cign(
+        "add", model, stores([{**row, "labels": other} for row in some]), "--replace"
+    )
+    assert code == 0, err
+    assert f"removed, because no clip is left: {last}" in out
+    learner = Learner.load(model)
+    assert learner.classes == tuple(rows[1][:2])
+    assert learner.model.changes[-1]["text"].endswith(f", removed {last}")
+    size = f"statistics of {learner.model.method.state_bytes / 1e6:.1f} MB"
+    assert f"{size} and {learner.model.kept.num_clips} clips" in out
+
+
+def test_clips_of_a_removed_class_are_forgotten_with_a_word(cign, model, rows, stores):
+    name = rows[1][1]
+    some = [row for row in rows[0] if row["split"] == "train" and row["labels"] == name]
+    assert cign("remove", model, name)[0] == 0
+    code, out, err = cign("forget", model, stores(some))
+    assert code == 0, err
+    assert "forgotten, of removed classes: 6 clips" in out
+    text = read_about(folder_in_use(model))["changes"][-1]["text"]
+    assert text == "forgot 6 clips of removed classes"
+
+
+def test_validation_clips_of_another_class_are_not_of_this_one(cign, model, rows, stores):
+    other = rows[1][1]
+    some = [row for row in rows[0] if row["split"] == "val" and row["labels"] == other]
+    refused(
+        cign("forget", model, stores(some), "--class", rows[1][0]),
+        "none of 2 clips was learned as class",
+    )
+
+
 def test_clips_of_two_models_count_once(cign, tiny, rows, stores, tmp_path):
     classes = rows[1]
     common = [r for r in rows[0] if r["labels"] == classes[1] and r["split"] == "train"]

@@ -146,6 +146,22 @@ def test_clips_of_a_class_with_one_source_are_not_judged():
     assert audit.to_dict()["not_judged"] == [predictions.clips[i].id for i in sorted(last)]
 
 
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_background_has_no_label_to_doubt(multi_label):
+    """It has no label that could be wrong; with several labels, one may be missing."""
+    predictions = learned(duets() if multi_label else plain())
+    before = audit_labels(predictions, CLASSES, multi_label=multi_label)
+    background = [3, 10]
+    predictions.found.targets[background] = False
+    audit = audit_labels(predictions, CLASSES, multi_label=multi_label)
+    doubted = [one for one in audit.doubts if one.clip in background]
+    assert {one.kind for one in doubted} == ({"add"} if multi_label else set())
+    assert all(one.label == "" for one in doubted)
+    assert not set(background) & set(audit.not_judged)
+    others = {one.clip for one in before.doubts} - set(background)
+    assert {one.clip for one in audit.doubts} - set(background) == others
+
+
 def test_a_clip_without_a_modality_is_judged_by_the_other():
     probabilities = {
         "audio": np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]),

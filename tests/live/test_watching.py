@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,21 @@ def test_names_are_recorded_when_more_is_asked_for(folder):
     assert len(clock.done) == 0
     next(names)
     assert len(clock.done) == 1
+
+
+def test_the_time_of_predictions_does_not_delay_the_next_look(folder, monkeypatch):
+    """Only the search of the folders is kept to a share of the time."""
+    clock = Clock(folder, settle_s=0.01)
+    for name in "abc":
+        (folder / f"{name}.wav").write_bytes(b"1")
+    real, waits = time.sleep, []
+    monkeypatch.setattr(
+        "cign.inference.watching.time.sleep", lambda s: (waits.append(s), real(0.01))
+    )
+    names = []
+    for one in clock.watcher.names(lambda: len(names) == 3 and len(waits) > 2):
+        if not isinstance(one, Pause):
+            names.append(one)
+            real(0.3)  # its prediction
+    assert len(names) == 3
+    assert max(waits) < 0.3

@@ -45,8 +45,24 @@ def test_another_class_ends_a_segment_although_its_own_probability_is_above_leav
 
 def test_a_class_has_its_own_limits():
     windows = of([0.9, 0.7, 0.45, 0.9])
-    rules = {"limits": {"a": 0.8, "b": 0.9}}  # a ends below 0.48
+    rules = {"limits": {"audio_visual": {"a": 0.8, "b": 0.9}}}  # a ends below 0.48
     assert single(windows, **rules) == [(0, 2.5, "a"), (3.5, 5, "a")]
+
+
+def test_limits_are_those_of_the_modality_that_decides():
+    """As for single predictions: of a recording without audio, those of the visual prediction."""
+    least = {"audio_visual": 0.95, "visual": 0.8, "audio": 0.7}
+    limits = {modality: {"a": value, "b": 0.99} for modality, value in least.items()}
+    for missing, expected in (
+        ([], []),
+        (["audio"], [(0, 1.5, "a")]),
+        (["visual"], [(0, 2.5, "a")]),
+    ):
+        windows = of([0.9, 0.45, 0.3, 0.3])
+        for one in windows:
+            one.missing = missing
+        found = [span for span in single(windows, limits=limits) if span[2] == "a"]
+        assert found == expected, missing
 
 
 def test_short_segments_are_left_out_and_gaps_bridged():

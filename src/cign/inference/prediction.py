@@ -66,6 +66,13 @@ class Prediction:
         return self.best("audio_visual")[1]
 
     @property
+    def judged_by(self) -> str:
+        """The modality that decides: audio-visual, or the only one that the clip has."""
+        if "audio" in self.missing:
+            return "visual"
+        return "audio" if "visual" in self.missing else "audio_visual"
+
+    @property
     def why_unknown(self) -> str | None:
         """The decisive evidence as text; None if the clip is not called unknown."""
         if not self.is_unknown or self.probability is None or self.unknown_threshold is None:

@@ -31,8 +31,9 @@ class SegmentRules:
             If a clip has one label, the gap must hold no segment that is long enough itself.
         smooth: Whether a window is called unknown by the mean unknown score of itself and of its
             two neighbours, where they touch it: single windows are often called unknown wrongly.
-        limits: For single classes the probability that replaces `enter`, as `cign thresholds`
-            chooses it; theirs that replaces `leave` is in the same proportion to it.
+        limits: For ``audio``, ``visual`` and ``audio_visual``, which one decides about a window,
+            the probability of single classes that replaces `enter`, as `cign thresholds` chooses
+            it; theirs that replaces `leave` is in the same proportion to it.
 
     Raises:
         InputError: If a value is out of range.
@@ -43,7 +44,7 @@ class SegmentRules:
     least_s: float = 0.0
     bridge_s: float = 0.0
     smooth: bool = False
-    limits: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 < self.enter <= 1:
@@ -86,8 +87,9 @@ class SegmentRules:
         window_s = model.media_spec.window_s
         limits = {}
         if enter is None and model.thresholds is not None:
-            found = {name: model.thresholds.of(name, "audio_visual") for name in model.classes}
-            limits = {name: value for name, value in found.items() if value is not None}
+            for modality in MODALITIES:
+                found = {name: model.thresholds.of(name, modality) for name in model.classes}
+                limits[modality] = {name: x for name, x in found.items() if x is not None}
         first = ENTER if enter is None else enter
         return cls(
             enter=first,
@@ -98,13 +100,13 @@ class SegmentRules:
             limits=limits,
         )
 
-    def enter_of(self, label: str) -> float:
-        """The probability with which a segment of a class begins."""
-        return self.limits.get(label, self.enter)
+    def enter_of(self, label: str, modality: str = "audio_visual") -> float:
+        """The probability with which a segment of a class begins, by a modality."""
+        return self.limits.get(modality, {}).get(label, self.enter)
 
-    def leave_of(self, label: str) -> float:
-        """The probability below which a segment of a class ends."""
-        limit = self.limits.get(label)
+    def leave_of(self, label: str, modality: str = "audio_visual") -> float:
+        """The probability below which a segment of a class ends, by a modality."""
+        limit = self.limits.get(modality, {}).get(label)
         return self.leave if limit is None else limit * self.leave / self.enter
 
 
@@ -140,7 +142,7 @@ def as_row(found: Segment | Prediction) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """An interval of a recording with one class, or with a sound or sight that is unknown.
+    """An interval of a recording with one class, or that is unknown.
 
     Attributes:
         file: Name of the recording, as in the predictions.

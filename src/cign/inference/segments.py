@@ -162,21 +162,21 @@ class Merger:
         """The classes of a window; None is unknown."""
         if self._is_unknown(window, after):
             return (None,)
-        rules, before = self.rules, self._states
+        rules, before, by = self.rules, self._states, window.judged_by
         found = {one["label"]: one["probability"] for one in window.modalities["audio_visual"]}
         if self.multi_label:
             return tuple(
                 label
                 for label, value in found.items()
-                if value >= (rules.leave_of if label in before else rules.enter_of)(label)
+                if value >= (rules.leave_of if label in before else rules.enter_of)(label, by)
             )
         best = max(found, key=found.__getitem__)
-        if found[best] >= rules.enter_of(best):
+        if found[best] >= rules.enter_of(best, by):
             return (best,)
         return tuple(
             label
             for label in before
-            if label is not None and found.get(label, -1.0) >= rules.leave_of(label)
+            if label is not None and found.get(label, -1.0) >= rules.leave_of(label, by)
         )
 
     def _take(self, end_s: float, after: Prediction | None) -> list[Segment]:

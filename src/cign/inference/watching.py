@@ -67,12 +67,13 @@ class FolderWatcher:
         """
         while not stopped():
             begun_s = time.monotonic()
-            yield from self.scan(begun_s)
+            complete = list(self.scan(begun_s))
+            took_s = time.monotonic() - begun_s  # not the predictions of the names
+            yield from complete
             yield PAUSE
             # Whoever asks for more has written the predictions of all names before.
             for name in list(self._given):
                 self.finished(name)
-            took_s = time.monotonic() - begun_s
             time.sleep(max(min(_POLL_S, self._settle_s / 2), took_s * (1 / _SHARE - 1)))
 
     def finished(self, name: str) -> None:

@@ -71,6 +71,7 @@ class Audit:
         clips: The clips.
         doubts: One for each clip; two for each clip where clips may have several labels, its
             least probable label and its most probable missing one. The most suspicious first.
+            Background has no label to doubt: at most one that is missing.
         not_judged: Numbers of the clips without: a class of theirs has no clip of another source.
         num_classes: C.
         left_out: What was left out to judge a clip: ``sources``, or ``clips`` if no two clips share
@@ -175,8 +176,9 @@ def audit_labels(
         found.append((value, one))
 
     for row in range(len(rows)):
-        value, own = float(relative[row, least[row]]), float(support[row, least[row]])
-        doubt(row, REMOVE if multi_label else REPLACE, value, own)
+        if targets[row].any():  # not background
+            value, own = float(relative[row, least[row]]), float(support[row, least[row]])
+            doubt(row, REMOVE if multi_label else REPLACE, value, own)
         if multi_label and not targets[row].all():
             doubt(row, ADD, float(missing[row, other[row]]), 1 - float(support[row, other[row]]))
     found.sort(key=lambda pair: pair[0])  # the score of very small values is rounded

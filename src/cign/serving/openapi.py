@@ -132,6 +132,7 @@ _TAUGHT = {
     "new": {"rooster": 7},
     "known": {},
     "num_replaced": 0,
+    "removed": [],
     "notes": [],
     "cost": {"num_clips": 25, "before": 96.0, "after": 92.0, "to_new": 4.0, "to_old": 0.0},
     "seconds": 1.4,

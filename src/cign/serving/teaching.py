@@ -24,7 +24,7 @@ from cign.serving.uploads import Form, received_form
 
 Seen = Annotated[
     int | None,
-    Query(ge=1, description="the version that you take for the current one; another: 409"),
+    Query(ge=1, description="expected current version; status 409 if it is not current"),
 ]
 
 
@@ -97,6 +97,7 @@ async def _learned(
             "new": addition.new,
             "known": addition.known,
             "num_replaced": addition.num_replaced,
+            "removed": list(addition.removed),
             "notes": [_with_names(one, names, folder / "clips") for one in addition.notes]
             + [str(one) for one in addition.alike],
             "cost": None if addition.cost is None else dataclasses.asdict(addition.cost),

@@ -15,12 +15,13 @@ from cign.backbones.base import Backbone
 from cign.data.media.decode import MediaSpec
 from cign.methods.capabilities import sums_of_views
 from cign.saved_model.model import Model
-from cign.updating.edits import add_clips, check_updatable, encoders_for
+from cign.updating.edits import add_clips, check_updatable, encoders_for, measured_again
 from cign.updating.forgetting import forget_recorded
-from cign.updating.impact import Addition, measure_cost
+from cign.updating.impact import Addition
 from cign.updating.learned_clips import ClipsToForget, positions_of
 from cign.updating.new_classes import check_listed
 from cign.updating.new_clips import NewClips, Source, choose_clips, num_clips, opened, unprepared
+from cign.utils.wording import listed
 
 
 def add_source(
@@ -87,7 +88,8 @@ def add_chosen(model: Model, chosen: NewClips, *, replace_learned: bool) -> tupl
         replace_learned: See `add_source`.
 
     Returns:
-        See `add_clips`. The effect is that of the whole change.
+        See `add_clips`. The effect is that of the whole change; the leave-one-out accuracy is
+        from before the earlier labels were forgotten.
 
     Raises:
         InputError: If clips, model and names do not match.
@@ -97,13 +99,18 @@ def add_chosen(model: Model, chosen: NewClips, *, replace_learned: bool) -> tupl
     changed, addition = add_clips(model, chosen)
     number = len(before.rows)
     if number and replace_learned:
-        changed, _ = forget_recorded(changed, before, chosen.source)
-        changed = replace(changed, changes=changed.changes[:-1])  # it is part of the addition
-        cost = addition.cost
-        if changed.classes[: len(model.classes)] == model.classes:
-            cost = measure_cost(model.method, changed.method, model.kept, changed.classes)
-        # Clips that were learned before are no evidence that classes look alike.
-        addition = replace(addition, num_replaced=number, alike=(), cost=cost)
+        changed, forgotten = forget_recorded(changed, before, chosen.source)
+        # It is part of the addition.
+        *changes, last, _ = changed.changes
+        if forgotten.removed:
+            last = {**last, "text": f"{last['text']}, removed {listed(forgotten.removed, 5)}"}
+        changed = replace(changed, changes=(*changes, last))
+        addition = replace(
+            measured_again(addition, model, changed, chosen),
+            num_replaced=number,
+            removed=forgotten.removed,
+            alike=(),  # clips that were learned before are no evidence that classes look alike
+        )
     elif number:
         note = (
             f"learned before, so that they count twice now: {num_clips(number)}; use --replace to "

@@ -16,7 +16,7 @@ from cign.saved_model.model import Model
 from cign.updating.edits import encoders_for
 from cign.updating.forgetting import forget_recorded
 from cign.updating.learned_clips import ClipsToForget, check_recorded, positions_of
-from cign.updating.merging import LETTERS, sums_of
+from cign.updating.merging import check_mergeable, sums_of
 from cign.updating.new_clips import GivenClips, Source, num_clips, opened, unprepared
 
 
@@ -47,9 +47,11 @@ def without_duplicates(
         The models, none of which has a clip of an earlier one, and how many clips were forgotten.
 
     Raises:
-        InputError: If some of these clips are not in ``source``, or a model has no others.
+        InputError: If the models cannot be merged, some of these clips are not in ``source``, or a
+            model has no others.
         RunError: If a ridge solution is singular.
     """
+    letters = check_mergeable(models)
     for model in models:
         check_recorded(model)
     rows = rows_in_earlier(models)
@@ -64,7 +66,7 @@ def without_duplicates(
         clips = GivenClips.of(models[0], store, Path(folder), how.get("progress"))
         changed = [
             _without(model, clips, some, letter)
-            for model, some, letter in zip(models, rows, LETTERS, strict=False)
+            for model, some, letter in zip(models, rows, letters, strict=True)
         ]
     return changed, sum(map(len, rows))
 

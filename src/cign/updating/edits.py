@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +28,9 @@ from cign.methods import METHODS
 from cign.methods.base import Method, TaskData
 from cign.methods.capabilities import is_updatable, updatable
 from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import fit_rule
+from cign.open_set.rule import UnknownRule, fit_rule
 from cign.saved_model.model import Model
-from cign.saved_model.validation_clips import joined, read_kept
+from cign.saved_model.validation_clips import KeptClips, joined, read_kept
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
 from cign.training.feed import Feed
 from cign.updating.impact import Addition, alike_classes, answers, measure_cost, right
@@ -131,16 +132,47 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
         background=background,
         notes=clips.notes,
         cost=measure_cost(before, method, model.kept, classes),
-        num_new_kept=0 if validation is None else validation.num_clips,
-        new_accuracy=None
-        if validation is None
-        else right(answers(method, validation), validation, classes),
-        num_kept=0 if kept is None else kept.num_clips,
-        kept_bytes=0 if kept is None else kept.num_bytes,
-        state_bytes=method.state_bytes,
+        **_measured(changed, validation),
         estimate=estimate,
         alike=alike_classes(before, clips.source, labels, clips.learned, model.classes, new),
     )
+
+
+def measured_again(addition: Addition, before: Model, after: Model, clips: NewClips) -> Addition:
+    """An addition with the effect of a further change of the model.
+
+    Args:
+        addition: What was measured before that change.
+        before: The model before the addition.
+        after: The model after both.
+        clips: See `add_clips`.
+    """
+    labels = [clip.likely_labels for clip in clips.clips]
+    validation = read_kept(clips.source, labels, clips.validation)
+    for name in set(addition.new).union(before.classes).difference(after.classes):
+        validation = None if validation is None else validation.without(name)
+    return replace(
+        addition,
+        cost=measure_cost(before.method, after.method, before.kept, after.classes)
+        if after.classes[: len(before.classes)] == before.classes
+        else addition.cost,
+        **_measured(after, validation),
+    )
+
+
+def _measured(model: Model, validation: KeptClips | None) -> dict[str, Any]:
+    """The numbers of an `Addition` that are those of the changed model."""
+    method, kept = model.method, model.kept
+    accuracy = None
+    if validation is not None:
+        accuracy = right(answers(method, validation), validation, model.classes)
+    return {
+        "num_new_kept": 0 if validation is None else validation.num_clips,
+        "new_accuracy": accuracy,
+        "num_kept": 0 if kept is None else kept.num_clips,
+        "kept_bytes": 0 if kept is None else kept.num_bytes,
+        "state_bytes": method.state_bytes,
+    }
 
 
 def _absorb(
@@ -257,8 +289,8 @@ def remove_class(model: Model, name: str) -> Model:
     changing.remove_class(model.classes.index(name))
     groups = tuple(tuple(n for n in group if n != name) for group in model.groups)
     kept = None if model.kept is None else model.kept.without(name)
-    changed = replace(model, method=method, groups=groups, kept=kept)
+    unknown = model.unknown if model.kept is None else UnknownRule()
     if kept is not None:
-        rows = np.arange(kept.num_clips)
-        changed.unknown = fit_rule(EvidenceReader(method), kept.source, rows)
+        unknown = fit_rule(EvidenceReader(method), kept.source, np.arange(kept.num_clips))
+    changed = replace(model, method=method, groups=groups, kept=kept, unknown=unknown)
     return with_change(changed, f"removed {name}")

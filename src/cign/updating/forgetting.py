@@ -166,7 +166,9 @@ def forget_recorded(
     changed = _without(changed, chosen.validation, removed)
     num_background = int(background.sum())
     kinds = [*counts, "background"] if num_background else counts
-    text = f"forgot {num_clips(len(chosen.rows))} of {listed(kinds, 5)}" if kinds else ""
+    text = f"forgot {num_clips(len(chosen.rows))}" if len(chosen.rows) else ""
+    if text:  # clips of classes that were removed have no label any more
+        text += f" of {listed(kinds, 5)}" if kinds else " of removed classes"
     if len(chosen.validation):
         text += f"{', ' if text else 'forgot '}{num_clips(len(chosen.validation))} for validation"
     if removed:

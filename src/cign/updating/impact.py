@@ -98,6 +98,7 @@ class Addition:
         state_bytes: Size of the statistics in bytes.
         estimate: Leave-one-out accuracy of the added clips; None if the method has none.
         num_replaced: Number of clips whose earlier labels were forgotten.
+        removed: Classes that lost their last clip by that, and were removed.
         alike: New classes that look like an old one, see `alike_classes`.
         seconds: Duration in seconds, including decoding and encoding.
         background: Number of clips with none of the classes.
@@ -114,6 +115,7 @@ class Addition:
     state_bytes: int
     estimate: ArrivalEstimate | None = None
     num_replaced: int = 0
+    removed: tuple[str, ...] = ()
     alike: tuple[Alike, ...] = ()
     seconds: float = 0.0
     background: int = 0

@@ -113,7 +113,7 @@ def look_up(
     if others and not (only_learned or name):
         raise _never_learned(records, clips, others)
     if len(rows) == 0 and not removed:
-        if name is None or not known:
+        if others and (name is None or not known):
             raise _never_learned(records, clips, others)
         raise InputError(
             "no-clips",

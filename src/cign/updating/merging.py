@@ -113,10 +113,8 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
         InputError: If the models cannot be merged, or ``settings`` is unknown or missing.
         RunError: If the ridge solution is singular.
     """
-    letters = _letters(models, settings)
+    letters = check_mergeable(models, settings)
     first, sums = models[0], [sums_of(model) for model in models]
-    for letter, model in zip(letters[1:], models[1:], strict=True):
-        _check_same(first, model, letter)
     are_same = all(same_settings(sums[0], one) for one in sums[1:])
     if settings is None and not are_same:
         raise InputError("missing-option", _unequal(sums, letters))
@@ -169,8 +167,20 @@ def merge_models(models: Sequence[Model], settings: str | None = None) -> tuple[
     return with_change(model, _in_words(models, report)), report
 
 
-def _letters(models: Sequence[Model], settings: str | None) -> str:
-    """The letter of each model; checks the number of models and ``settings``."""
+def check_mergeable(models: Sequence[Model], settings: str | None = None) -> str:
+    """Check what can be checked before anything is computed.
+
+    Args:
+        models: See `merge_models`.
+        settings: See `merge_models`.
+
+    Returns:
+        The letter of each model.
+
+    Raises:
+        InputError: If there are too few or too many models, one has no sums, they are not over the
+            same features, or ``settings`` is unknown.
+    """
     if not 2 <= len(models) <= len(LETTERS):
         raise InputError(
             "bad-value", f"{len(models)} models were given: name 2 to {len(LETTERS)} of them"
@@ -178,6 +188,10 @@ def _letters(models: Sequence[Model], settings: str | None) -> str:
     letters = LETTERS[: len(models)]
     if settings is not None and settings not in (*letters, SELECT):
         raise one_of(settings, (*letters, SELECT), "settings")
+    for model in models:
+        sums_of(model)
+    for letter, model in zip(letters[1:], models[1:], strict=True):
+        _check_same(models[0], model, letter)
     return letters
 
 

@@ -18,6 +18,7 @@ from cign.cli.arguments import (
     reading_of,
 )
 from cign.utils.terminal import note, percent, say
+from cign.utils.wording import listed
 
 SUMMARY = "Add new classes, or clips of known classes, to a trained model without its old clips."
 EXAMPLE = "cign add work/run new-clips --out work/model"
@@ -120,12 +121,14 @@ def show(addition: Any) -> None:
         note(line)
     for title, counts in (("new classes", addition.new), ("more clips, merged", addition.known)):
         if counts:
-            listed = ", ".join(f"{name} ({num_clips(n)})" for name, n in counts.items())
-            say(f"{title}: {listed}", fit=True)
+            numbers = ", ".join(f"{name} ({num_clips(n)})" for name, n in counts.items())
+            say(f"{title}: {numbers}", fit=True)
     if addition.background:
         say(f"background, with none of the classes: {num_clips(addition.background)}")
     if addition.num_replaced:
         say(f"earlier labels forgotten: {num_clips(addition.num_replaced)}")
+    if addition.removed:
+        say(f"removed, because no clip is left: {listed(addition.removed, 5)}", fit=True)
     for alike in addition.alike:
         say(str(alike), fit=True)
     say(f"learned in {addition.seconds:.1f} s")

@@ -84,6 +84,8 @@ def show(forgotten: Any) -> None:
     if forgotten.clips:
         names = ", ".join(f"{name} ({num_clips(n)})" for name, n in forgotten.clips.items())
         say(f"forgotten: {names}", fit=True)
+    elif number := forgotten.num_clips - forgotten.num_background:
+        say(f"forgotten, of removed classes: {num_clips(number)}")
     if forgotten.num_background:
         say(f"forgotten, background: {num_clips(forgotten.num_background)}")
     if forgotten.num_validation:
