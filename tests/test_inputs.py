@@ -55,6 +55,13 @@ def test_a_folder_is_searched_for_media_without_hidden_entries(folder):
     ]
 
 
+def test_a_folder_with_several_names_is_searched_once(wave, tmp_path):
+    (tmp_path / "x").mkdir()
+    shutil.copy(wave, tmp_path / "x" / "a.wav")
+    (tmp_path / "y").symlink_to("x", target_is_directory=True)
+    assert list(as_inputs(tmp_path)) == [str(tmp_path / "x" / "a.wav")]
+
+
 def test_a_pattern_stands_for_the_names_that_match(folder):
     found = list(as_inputs(f"{folder}/*.wav"))
     assert found == [str(folder / name) for name in ("b.wav", "with [brackets].wav")]

@@ -261,7 +261,7 @@ def test_learners_and_folders_are_merged_and_changes_undone(tmp_path):
     assert again.method.ridge_of("audio") == 12.0
     texts = [one.text for one in list_versions(tmp_path / "one")]
     assert texts[1].startswith("merged with one of 2 classes")
-    assert texts[2] == "settings changed: audio ridge 12.0; visual ridge 12.0"
+    assert texts[2] == "settings changed: audio ridge 12; visual ridge 12"
     card = (tmp_path / "one/versions/3/README.md").read_text()
     assert "(those of audio and visual were set by hand)" in card
     assert undo(tmp_path / "one") == 2

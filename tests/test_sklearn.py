@@ -1,12 +1,14 @@
 """Estimators of scikit-learn: its own checks, the method behind them, classes added later."""
 
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -135,6 +137,32 @@ def test_a_singular_solution_is_refused_in_one_sentence(digits):
         AnalyticClassifier(width=300, ridge=0.0).fit(X[:50], y[:50])
 
 
+def test_a_failed_fit_changes_nothing(digits):
+    X, y = digits
+    model = AnalyticClassifier(width=50, ridge=0.0)
+    with run_error("singular", "50"):
+        model.fit(X[:6], y[:6])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    wanted = AnalyticClassifier(width=50, ridge=0.0).fit(X, y).predict_proba(X)
+    model.fit(X, y)
+    with run_error("singular", "50"):
+        model.fit(X[:6, :10], y[:6])
+    np.testing.assert_array_equal(model.predict_proba(X), wanted)
+
+
+def test_a_failed_partial_fit_can_be_repeated(digits):
+    X, y = digits
+    old = y < 5
+    wanted = AnalyticClassifier(width=50).fit(X[old], y[old]).partial_fit(X[~old], y[~old])
+    model = AnalyticClassifier(width=50).fit(X[old], y[old])
+    with run_error("singular"):
+        model.set_params(ridge=np.inf).partial_fit(X[~old], y[~old])
+    assert model.classes_.tolist() == list(range(5))
+    model.set_params(ridge=100.0).partial_fit(X[~old], y[~old])
+    np.testing.assert_array_equal(model.predict_proba(X), wanted.predict_proba(X))
+
+
 # ------------------------------------------------------------------------ clips
 
 
@@ -195,6 +223,46 @@ def test_classes_are_added_without_the_old_clips(files):
     assert model.classes_.tolist() == [0, 1, 2, 3]
     assert model.predict_proba(X[:3]).shape == (3, 4)
     assert model.predict(X[:3]).dtype == labels.dtype
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0.0, 1.0, 2.0, 3.0],
+        ["1.5", "dog", "cat", "0.0"],
+        ["dog ", "cafe\u0301", "cat", "bird"],  # NFD
+    ],
+)
+def test_labels_are_predicted_as_they_were_given(files, labels):
+    X, y = files("train")
+    of_class = dict(zip(sorted(set(y)), labels, strict=True))
+    y = np.array([of_class[name] for name in y])
+    old = np.flatnonzero(np.isin(y, labels[:3]))
+    new = np.flatnonzero(y == np.asarray(labels)[3])
+    at_once = classifier().fit(X, y)
+    parts = classifier().partial_fit([X[i] for i in old], y[old])
+    parts.partial_fit([X[i] for i in new], y[new])
+    for model in (at_once, parts):
+        assert model.classes_.tolist() == np.unique(labels).tolist()
+        assert set(model.predict(X)) <= set(labels)
+
+
+def test_labels_that_are_the_same_class_are_refused(files):
+    X, y = files("train")
+    model = classifier().fit(X, y)
+    with input_error("bad-value", "dog ", "dog"):
+        classifier().fit(X[:2], ["dog", "dog "])
+    with input_error("bad-value", f"{y[-1]} ", y[-1]):
+        model.partial_fit(X[-1:], [f"{y[-1]} "])
+    with input_error("bad-list", "y", "nan"):
+        classifier().fit(X[:2], ["dog", np.nan])
+
+
+def test_names_of_files_need_not_be_text(files, tmp_path):
+    X, y = files("train")
+    odd = shutil.copy(X[0], tmp_path / "caf\udce9.mp4")
+    model = classifier().fit([odd, *X[1:]], y)
+    assert model.predict([odd]).tolist() == model.predict(X[:1]).tolist()
 
 
 def test_clips_that_cannot_be_used_are_named(files, tiny, tmp_path):

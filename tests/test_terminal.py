@@ -12,12 +12,12 @@ from cign.utils.progress import Measuring
 from cign.utils.terminal import (
     BarProgress,
     PlainProgress,
-    duration,
     make_progress,
     note,
     say,
     show_table,
 )
+from cign.utils.wording import duration, value_text
 from toy import FAST, toy_loop
 
 
@@ -84,11 +84,25 @@ def test_high_rates_are_whole_numbers(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.2, "0 s"), (99.4, "99 s"), (99.6, "2 min"), (5900, "98 min"), (11100, "3 h 5 min")],
+    ("seconds", "text", "exact"),
+    [
+        (4.24, "4 s", "4.2 s"),
+        (99.4, "99 s", "99 s"),
+        (99.6, "2 min", "1 min 40 s"),
+        (3599, "60 min", "59 min 59 s"),
+        (7199, "2 h 00 min", "2 h 00 min"),
+        (11100, "3 h 05 min", "3 h 05 min"),
+    ],
 )
-def test_durations(seconds, text):
-    assert duration(seconds) == text
+def test_durations(seconds, text, exact):
+    assert (duration(seconds), duration(seconds, exact=True)) == (text, exact)
+
+
+def test_values_of_options_are_written_as_in_yaml():
+    values = (None, True, 20.0, 1 / 3, 5, "mean", [0.5, None])
+    assert [value_text(value) for value in values] == [
+        *("null", "true", "20", "0.333333", "5", "mean", "[0.5, null]"),
+    ]
 
 
 def test_bar_shows_rate_and_loss_at_most_once_a_second(monkeypatch, capsys):

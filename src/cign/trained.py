@@ -200,7 +200,7 @@ class Trained(Labelled, Pretrained):
             the generator stops reading.
 
         Raises:
-            InputError: If a name is no file, URL or device.
+            InputError: If a name is not a file, URL or device.
         """
         model = self._trained()
         _check_options(unknown_threshold, top)
@@ -244,8 +244,6 @@ class Trained(Labelled, Pretrained):
         _check_options(unknown_threshold, top)
         how: dict[str, Any] = {"ids": ids, "top": top, "unknown_threshold": unknown_threshold}
         return PredictionStream(predict_features(self._trained(), audio, visual, **how))
-
-    # ------------------------------------------------------------------ label
 
     # ------------------------------------------------------------- save, load
 

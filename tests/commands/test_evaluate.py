@@ -190,6 +190,28 @@ def test_several_labels_are_joined_and_any_of_them_is_right(world, tmp_path):
     assert read["probability_c"] == pytest.approx(0.7)
 
 
+def test_names_of_files_need_not_be_text(world, tmp_path):
+    clip = Store.open(world.store).table.clips[0]
+    one = ClipResults(
+        clips=(dataclasses.replace(clip, path=tmp_path / "caf\udce9.mp4"),),
+        class_names=("a", "b"),
+        probabilities=dict.fromkeys(
+            ("audio", "visual", "audio_visual"), np.array([[0.2, 0.8]], np.float32)
+        ),
+        unknown=np.array([0.25], np.float32),
+        is_unknown=None,
+        has_audio=np.array([True]),
+        has_visual=np.array([True]),
+    )
+    for suffix in (".csv", ".json", ".parquet"):
+        one.write(tmp_path / f"results{suffix}")
+    with (tmp_path / "results.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    (entry,) = json.loads((tmp_path / "results.json").read_text())
+    (read,) = pq.read_table(tmp_path / "results.parquet").to_pylist()
+    assert {row["path"], entry["path"], read["path"]} == {str(tmp_path / "caf\\xe9.mp4")}
+
+
 # what `cign train` prints
 
 

@@ -192,7 +192,7 @@ def test_learner_predict_live(world, stream, live_server):
         (["rtsp://127.0.0.1:PORT/x", "a.mp4"], ["is a stream and a.mp4 is a file"]),
         (["rtsp://127.0.0.1:PORT/x", "-"], ["- reads names of files"]),
         (["FOLDER", "a.mp4", "--follow"], ["is a folder and a.mp4 is not"]),
-        (["none", "--follow"], ["none is no file, URL or device"]),
+        (["none", "--follow"], ["none is not a file, URL or device"]),
         (["a.mp4", "--state", "s"], ["--state has no effect on files"]),
         (["a.mp4", "--stream-option", "a=b"], ["--stream-option has no effect on files"]),
         (["rtsp://127.0.0.1:PORT/x", "--state", "s"], ["--state is for watched folders"]),

@@ -10,6 +10,7 @@ import torch
 
 from cign.data.media.array_clip import ArrayClip
 from cign.data.media.decode import MediaError, MediaSpec, decode
+from cign.data.media.limits import MediaLimits, limited
 from cign.data.media.windows import decode_windows
 from cign.errors import InputError
 from refusals import input_error
@@ -149,6 +150,23 @@ def test_a_short_clip_is_repeated_and_a_shorter_one_refused():
         list(ArrayClip(audio=ramp[:4000], rate_hz=16000).windows(SPEC))
 
 
+@pytest.mark.parametrize(
+    "clip",
+    [
+        ArrayClip(audio=np.zeros(10, np.int16), rate_hz=1),
+        ArrayClip(frames=np.zeros((1, 8, 8, 3), np.uint8), frame_rate_hz=0.1),
+    ],
+)
+def test_a_clip_beyond_the_limits_is_refused_before_it_is_resampled(clip, monkeypatch):
+    assert len(list(clip.windows(SPEC))) == 1
+    monkeypatch.setattr("cign.data.media.array_clip._resampled", None)  # never called
+    with (
+        limited(MediaLimits(max_pixels=1, max_duration_s=9.0)),
+        pytest.raises(MediaError, match="it is 10 s long, at most 9 s are accepted"),
+    ):
+        list(clip.windows(SPEC))
+
+
 NOISE = np.zeros(16000, np.float32)
 IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
 
@@ -161,6 +179,7 @@ IMAGES = np.zeros((2, 8, 8, 3), np.uint8)
         ({"frames": IMAGES, "rate_hz": 16000}, "audio and rate_hz go together"),
         ({"audio": NOISE, "rate_hz": 0}, "rate_hz is 0, not a positive number"),
         ({"audio": NOISE, "rate_hz": float("nan")}, "rate_hz is nan"),
+        ({"audio": NOISE, "rate_hz": 0.5}, "rate_hz is 0.5, which rounds to 0 Hz"),
         ({"audio": NOISE[:0], "rate_hz": 1}, r"shape \[0\]; give \[samples\]"),
         ({"audio": NOISE.reshape(-1, 2), "rate_hz": 1}, r"\[8000, 2\]; .* at most 64 channels"),
         ({"audio": NOISE.astype(int), "rate_hz": 1}, "audio is int64; give floating point"),

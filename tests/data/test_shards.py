@@ -286,6 +286,7 @@ def test_a_broken_clip_in_a_shard_is_a_line_in_the_report(tmp_path, mp4):
         ([], "contain no clip (they are empty)"),
         ([("a.mp4", b"x"), ("a.json", b"{")], "a.json cannot be read"),
         ([("a.mp4", b"x"), ("a.json", b"[1]")], "it is not an object"),
+        ([("a.mp4", b"x"), ("a.json", b"[" * 100_000)], "a.json cannot be read"),
         ([("a.mp4", b"x"), ("a.cls", b"\xff\xfe")], "a.cls is not UTF-8"),
         ([("a.mp4", b"x"), ("a.json", b'{"labels": ["a"], "split": "dev"}')], "use one of train"),
     ],

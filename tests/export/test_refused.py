@@ -51,6 +51,20 @@ def test_a_folder_that_holds_something_and_a_place_that_cannot_be(run, cign, tmp
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_the_current_folder_and_those_around_it(run, cign, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out, sentence in (
+        (".", "is the current folder: name a new one in it"),
+        ("new/..", "is the current folder"),
+        ("..", "is not an empty folder"),
+    ):
+        code, _, err = cign("export", run, out, "--format", "torch")
+        assert code == 2
+        assert f"{out} {sentence}" in err
+    assert list(tmp_path.rglob("*")) == [tmp_path / "here"]
+
+
 def test_without_the_extra(run, cign, tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(

@@ -177,6 +177,15 @@ def test_the_script_fails_where_every_file_does(toy_export, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_the_script_refuses_options_without_a_meaning(toy_export):
+    _, exported = toy_export
+    for option, value in (("--top", "0"), ("--top", "-1"), ("--every", "0")):
+        command = [sys.executable, str(exported.folder / SCRIPT), option, value, "a.mp4"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert f"error: {option} is {value}: use a number" in done.stderr
+
+
 def test_the_script_refuses_files_that_were_changed(toy_export, tmp_path):
     _, exported = toy_export
     copy = tmp_path / "copy"

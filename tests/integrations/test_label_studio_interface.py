@@ -100,7 +100,7 @@ def test_labels_stand_for_classes():
             '<View><Audio name="a" value="fixed.wav"/><Choices name="c" toName="a">'
             '<Choice value="x"/></Choices></View>',
             "unsupported",
-            ["no field such as $video"],
+            ["not a field such as $video"],
         ),
         (
             '<View><Audio name="a" value="$a"/><Choices name="c" toName="a" value="$list"/></View>',

@@ -91,12 +91,14 @@ def test_one_unusable_annotation_does_not_stop_the_others(studio, config, classe
         (choice("no label"), "'no label' is not in the labelling interface"),
         (choice(*classes[:2]), "one label each"),
         (broken, "control 'gone'"),
-        (part(5, "x", name), "no range of frames"),
+        (part(5, "x", name), "not a range of frames"),
         (part(9, 3, name), "3"),
     ]
     for number, (result, _) in enumerate(bad, 20):
         studio.create(config, task(number, clips[classes[1]][1]), annotation(number, result))
     studio.create(config, task(30, "gone.mp4"), annotation(30, choice(name)))
+    address = {"id": 33, "data": {"video": "http://[x/a.mp4"}}
+    studio.create(config, address, annotation(33, choice(name)))
     studio.create(
         config, task(31, clips[name][1]), annotation(31, choice(name), was_cancelled=True)
     )
@@ -104,9 +106,13 @@ def test_one_unusable_annotation_does_not_stop_the_others(studio, config, classe
     studio.create(config, task(32, clips[name][0]), annotation(32, choice(name), note))
     result = studio.batch(config)
     assert result["learned"] == 1
-    for _, text in [*bad, (None, "clips of /data/local-files/?d=gone.mp4 cannot be learned")]:
+    unusable = [
+        "clips of /data/local-files/?d=gone.mp4 cannot be learned",
+        "clips of http://[x/a.mp4 cannot be learned",
+    ]
+    for text in [*(text for _, text in bad), *unusable]:
         assert any(text in problem for problem in result["problems"]), text
-    assert len(result["problems"]) == len(bad) + 1
+    assert len(result["problems"]) == len(bad) + len(unusable)
 
 
 def test_another_process_that_changes_the_model_is_waited_for(

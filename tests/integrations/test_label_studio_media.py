@@ -118,6 +118,8 @@ def test_paths_that_leave_the_media_folders_are_refused(tmp_path, text):
         ("data:audio/wav;base64,AAAA", "unsupported", "data"),
         ("/data/local-files/?x=1", "bad-list", "?d="),
         ("/", "bad-list", "name of a file"),
+        ("http://[x/a.wav", "bad-value", "'http://[x/a.wav'"),
+        ("http://a\u2100b/a.wav", "bad-value", "NFKC"),
     ],
 )
 def test_what_cannot_be_found_is_one_sentence(tmp_path, text, code, part):
@@ -192,6 +194,7 @@ def test_failed_downloads_are_one_sentence_and_leave_no_file(tmp_path):
         "/data/upload/1/large": (200, {}, b"x" * 1001),
         "/data/upload/1/closed": (403, {}, b""),
         "/data/upload/1/loop": (302, {"location": "/data/upload/1/loop"}, b""),
+        "/data/upload/1/astray": (302, {"location": "http://[x/a?key=secret"}, b""),
     }
     with server(answers) as (address, _):
         one = downloads(address)
@@ -200,6 +203,8 @@ def test_failed_downloads_are_one_sentence_and_leave_no_file(tmp_path):
             ("closed", "file-missing", ("403", "LABEL_STUDIO_API_KEY")),
             ("loop", "file-missing", ("redirects too often",)),
             ("gone", "file-missing", ("404",)),
+            ("large?\ud800", "file-missing", ("cannot be downloaded",)),
+            ("astray", "bad-value", ("'http://[x/a'",)),
         ):
             with input_error(code, *parts):
                 one.fetch(f"/data/upload/1/{name}", tmp_path / "target")
@@ -237,7 +242,7 @@ def test_hosts_are_allowed_exactly():
     for text in ("", "http://a.org", "a.org/b", "a b", "user@a.org"):
         with input_error("bad-value", "--allow-host"):
             allowed_host(text, "--allow-host")
-    for text in ("", "localhost:8080", "ftp://a.org", "http://u:p@a.org"):
+    for text in ("", "localhost:8080", "ftp://a.org", "http://u:p@a.org", "http://[x"):
         with input_error("bad-value", "--label-studio"):
             check_server(text)
     assert check_server("https://ls.example.org/studio/") == "https://ls.example.org/studio"

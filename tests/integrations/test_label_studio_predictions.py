@@ -95,6 +95,7 @@ def test_a_task_that_fails_has_no_result_and_the_others_have_theirs(model, root,
         (task(4, "broken.mp4"), "bad-clip", "cannot be read"),
         ({"id": 5, "data": {"text": "x"}}, "bad-list", "no field 'video'"),
         ({"id": 6}, "bad-list", "no data"),
+        ({"id": 7, "data": {"video": "http://[x/a.mp4"}}, "bad-value", "http://[x/a.mp4"),
         ("text", "bad-list", "no data"),
     ]
     with Studio(model, root) as studio:

@@ -74,7 +74,7 @@ def test_the_requests_of_label_studio_in_their_order(studio, config, classes, cl
     ("path", "body", "status", "code", "part"),
     [
         ("/predict", "{", 400, "bad-usage", "not JSON"),
-        ("/predict", "[1]", 400, "bad-usage", "no JSON object"),
+        ("/predict", "[1]", 400, "bad-usage", "not a JSON object"),
         ("/predict", '{"tasks": 1, "tasks": 2}', 400, "bad-usage", "twice"),
         ("/predict", "[" * 100_000, 400, "bad-usage", "not JSON"),
         ("/predict", "{}", 400, "bad-usage", "'tasks'"),
@@ -106,6 +106,36 @@ def test_the_requests_of_label_studio_in_their_order(studio, config, classes, cl
             "bad-list",
             "numbers",
         ),
+        (
+            "/webhook",
+            '{"action": "ANNOTATION_CREATED", "project": {"id": 1}, "annotation": {"id": 1, '
+            '"task": [1]}, "task": {"id": 1}}',
+            422,
+            "bad-list",
+            "without its task",
+        ),
+        (
+            "/webhook",
+            '{"action": "ANNOTATION_CREATED", "project": {"id": 1}, "annotation": {"id": 1, '
+            '"task": 1}, "task": {"id": [1]}}',
+            422,
+            "bad-list",
+            "without its task",
+        ),
+        (
+            "/webhook",
+            r'{"action": "ANNOTATION_CREATED", "project": {"id": "\ud800"}}',
+            422,
+            "bad-list",
+            "names no project",
+        ),
+        (
+            "/train",
+            r'{"annotations": [], "project": "\ud800", "label_config": ""}',
+            422,
+            "bad-value",
+            "valid Unicode",
+        ),
         ("/train", '{"annotations": 3, "project": "1.1"}', 422, "bad-list", "list of tasks"),
         ("/train", '{"annotations": []}', 400, "bad-usage", "'project'"),
     ],
@@ -116,6 +146,26 @@ def test_broken_requests_are_one_sentence(studio, path, body, status, code, part
     assert answer.json()["error_code"] == code
     assert part in answer.json()["error"]
     assert "\n" not in answer.json()["error"]
+
+
+def test_lone_surrogates_in_a_task_are_recorded_and_quoted(studio, config, classes, clips):
+    """JSON can hold them, UTF-8 cannot."""
+    http, odd = client(studio), {"id": 1, "data": {"\ud800": "\ud800"}}
+
+    def post(path, body):
+        kind = {"content-type": "application/json"}
+        return http.post(path, content=json.dumps(body), headers=kind)
+
+    answer = post("/predict", {"tasks": [odd], "label_config": config})
+    assert "its fields: \ud800" in answer.json()["results"][0]["error"]
+    good = task(2, clips[classes[0]][0], note="\ud800")
+    for number, of_task in ((1, odd), (2, good)):
+        body = event("ANNOTATION_CREATED", config, of_task, annotation(number, choice(classes[0])))
+        assert [post("/webhook", body).json()["changed"] for _ in range(2)] == [1, 0]
+    result = studio.batch(config)
+    assert (result["learned"], len(result["problems"])) == (1, 1)
+    last = http.get("/health").json()["learning"]["last_job"]
+    assert "its fields: \ud800" in last["result"]["problems"][0]
 
 
 def test_requests_of_web_pages_and_large_ones_are_refused(studio, config):
@@ -200,6 +250,9 @@ def test_wrong_options_are_one_sentence(cign, model, runs_model, tmp_path):
     refused(cign("label-studio", model, "--learn-after", 3), "--teach")
     refused(cign("label-studio", model, "--media", tmp_path / "gone"), "--media", "gone")
     refused(cign("label-studio", model, "--label-studio", "localhost"), "--label-studio", "http")
+    refused(
+        cign("label-studio", model, "--label-studio", "http://[x"), "--label-studio", "http://[x"
+    )
     refused(cign("label-studio", model, "--allow-host", "http://a"), "--allow-host")
     refused(cign("label-studio", model, "--every", "0"), "--every")
     refused(cign("label-studio", tmp_path / "gone"), "gone")

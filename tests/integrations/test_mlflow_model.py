@@ -79,6 +79,13 @@ def test_another_model_is_refused(tmp_path):
         models.load_model(str(tmp_path / "other"))
 
 
+def test_a_folder_that_holds_something_is_refused(learner, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path, tmp_path / "file", str(tmp_path)):
+        with input_error("bad-output", path, "name a new one"):
+            models.save_model(learner, path)
+
+
 def test_without_mlflow_the_extra_is_named(learner, tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(

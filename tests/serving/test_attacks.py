@@ -20,7 +20,7 @@ from cign.serving.errors import HttpError
 from cign.serving.fetching import fetch, is_public
 from cign.serving.hosts import allowed_host
 from cign.serving.protocol import GuardedProtocol
-from cign.serving.uploads import shown_name, suffix_of
+from cign.serving.uploads import Upload, shown_name, suffix_of
 from refusals import input_error
 
 from .client import TOKEN, multipart, received, running, until
@@ -148,9 +148,17 @@ def test_long_recordings_give_a_bounded_number_of_windows(server, monkeypatch):
     answer.refused(422, "file-unreadable", "it is 10 s long", "at most 9 s")
 
 
-def zipped(**members):
+def test_arrays_have_the_largest_duration_of_files(server):
+    """At 1 Hz, 100 kB would be resampled to gigabytes."""
+    arrays = io.BytesIO()
+    np.savez(arrays, audio=np.zeros(50_000, np.int16), rate_hz=1.0)
+    answer = server.call("POST", "/predict", arrays.getvalue(), NPZ)
+    answer.refused(422, "file-unreadable", "it is 50,000 s long", "at most 43,200 s")
+
+
+def zipped(method=zipfile.ZIP_DEFLATED, **members):
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(file, "w", method) as archive:
         for name, data in members.items():
             archive.writestr(name, data)
     return file.getvalue()
@@ -159,6 +167,14 @@ def zipped(**members):
 def npy(header, data=b""):
     text = header.encode() + b" " * ((54 - len(header)) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+def damaged_lzma():
+    """An archive with a member whose compressed data are damaged."""
+    body = bytearray(zipped(zipfile.ZIP_LZMA, **{"audio.npy": npy(HUGE, bytes(1000))}))
+    begin = body.index(b"audio.npy") + len("audio.npy") + 9  # after the header of the stream
+    body[begin : begin + 8] = b"\xff" * 8
+    return bytes(body)
 
 
 HUGE = "{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000000,), }"
@@ -174,6 +190,11 @@ HUGE = "{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000000,), }"
         zipped(**{"../../audio.npy": npy(HUGE)}),
         zipped(**{"audio.npy": npy("{'descr': '<f8', 'shape': (-1,), 'fortran_order': False}")}),
         zipped(**{"audio.npy": npy("__import__('os').abort()")}),
+        zipped(**{"audio.npy": npy("{1: 2, 'a': 3}")}),
+        zipped(**{"audio.npy": npy(HUGE.replace("9000000000000", "True"), bytes(8))}),
+        zipped(**{"audio.npy": npy(HUGE.replace("'<f8'", "()"), bytes(8))}),
+        zipped(**{"audio.npy": npy("[" * 3000)}),
+        damaged_lzma(),
         zipped(),
         b"PK\x03\x04 no archive",
         b"",
@@ -392,6 +413,68 @@ def test_a_fetched_file_has_a_largest_size_and_a_time(tmp_path):
             thread.join()
         assert (caught.value.status, caught.value.code) == (status, code)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_address_is_tried_within_the_time(tmp_path, monkeypatch):
+    """An address that does not answer leaves the others their share of the time."""
+
+    def connect(address, timeout):
+        tried.append((address[0], timeout))
+        if address[0] == "8.8.8.8":
+            raise TimeoutError
+        sock = socket.socket()
+        sock.connect(listener.getsockname())
+        return sock
+
+    def serve():
+        with listener.accept()[0] as sock:
+            sock.recv(65536)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    tried = []
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 80)) for one in ("8.8.8.8", "8.8.4.4")
+    ]
+    monkeypatch.setattr(fetching.socket, "getaddrinfo", lambda *given, **how: found)
+    monkeypatch.setattr(fetching.socket, "create_connection", connect)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        upload = fetch("http://h/a", [allowed_host("h")], tmp_path, max_bytes=100, timeout_s=8)
+        thread.join()
+    assert upload.path.read_bytes() == b"ok"
+    (first, first_s), (second, second_s) = tried
+    assert (first, second) == ("8.8.8.8", "8.8.4.4")
+    assert first_s <= 4 < second_s <= 8
+    found.pop()
+    with pytest.raises(HttpError) as caught:
+        fetch("http://h/a", [allowed_host("h")], tmp_path, max_bytes=100, timeout_s=8)
+    assert (caught.value.status, caught.value.code) == (502, "url-failed")
+
+
+def test_a_file_that_arrives_after_the_timeout_is_removed(trained, monkeypatch):
+    """The thread that fetches cannot be stopped; it has only the time that is left."""
+    left_s, paths, is_late = [], [], threading.Event()
+
+    def late(url, allowed, folder, *, max_bytes, timeout_s):
+        left_s.append(timeout_s)
+        assert is_late.wait(30)
+        paths.append(folder / "fetched.mp4")
+        paths[0].write_bytes(b"x")
+        return Upload("fetched.mp4", paths[0])
+
+    monkeypatch.setattr("cign.serving.routes.fetch", late)
+    body = b'{"url": "http://h/a"}'
+    with running(trained, timeout_s=1.5) as client:
+        with socket.create_connection(("127.0.0.1", client.port), timeout=30) as sock:
+            sock.sendall(request(length=len(body), kind="application/json"))
+            time.sleep(0.5)
+            sock.sendall(body)
+            answer = sock.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 504 ")
+        is_late.set()
+        until(lambda: paths and not paths[0].exists())
+    assert left_s[0] < 1.1
 
 
 def test_what_is_no_host():

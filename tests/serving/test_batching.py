@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from cign.serving.batching import Asked, Batcher
+from cign.serving.batching import Batcher, RequestOptions
 
-ASKED = Asked(snapshot=None, name="clip")
+OPTIONS = RequestOptions(snapshot=None, name="clip")
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def batches():
 
 def test_a_window_that_no_other_follows_is_computed_at_once(batches):
     batcher, found = batches()
-    batcher.submit(ASKED, 1).result(timeout=5)
+    batcher.submit(OPTIONS, 1).result(timeout=5)
     over = batcher.expect()
-    future = batcher.submit(ASKED, 2)
+    future = batcher.submit(OPTIONS, 2)
     over()
     future.result(timeout=5)
     assert found == [[1], [2]]
@@ -42,11 +42,11 @@ def test_a_window_that_no_other_follows_is_computed_at_once(batches):
 def test_windows_that_are_expected_join_the_batch(batches):
     batcher, found = batches()
     first, second = batcher.expect(), batcher.expect()
-    one = batcher.submit(ASKED, 1)
+    one = batcher.submit(OPTIONS, 1)
     first()
     time.sleep(0.05)
     assert not one.done()
-    two = batcher.submit(ASKED, 2)
+    two = batcher.submit(OPTIONS, 2)
     second()
     for future in (one, two):
         future.result(timeout=5)
@@ -56,7 +56,7 @@ def test_windows_that_are_expected_join_the_batch(batches):
 def test_a_full_batch_does_not_wait(batches):
     batcher, found = batches()
     batcher.expect()
-    futures = [batcher.submit(ASKED, number) for number in range(9)]
+    futures = [batcher.submit(OPTIONS, number) for number in range(9)]
     for future in futures[:8]:
         future.result(timeout=5)
     assert [len(one) for one in found[:2]] == [4, 4]
@@ -67,7 +67,7 @@ def test_the_wait_is_bounded(batches):
     batcher, found = batches(max_wait_s=0.05)
     batcher.expect()  # and nothing follows
     began = time.monotonic()
-    batcher.submit(ASKED, 1).result(timeout=5)
+    batcher.submit(OPTIONS, 1).result(timeout=5)
     assert 0.04 < time.monotonic() - began < 4
     assert found == [[1]]
 
@@ -81,7 +81,7 @@ def test_the_end_is_counted_once(batches):
         thread.start()
     for thread in threads:
         thread.join()
-    future = batcher.submit(ASKED, 1)
+    future = batcher.submit(OPTIONS, 1)
     time.sleep(0.05)
     assert not future.done()  # the other one is still expected
     other()

@@ -2,7 +2,10 @@
 
 import socket
 
+import pytest
+
 from cign.serving.listening import listen
+from refusals import input_error
 
 
 def test_answers_are_sent_at_once():
@@ -10,3 +13,9 @@ def test_answers_are_sent_at_once():
         accepted, _ = taken.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "\udcff"])
+def test_an_invalid_host_name_is_one_sentence(host):
+    with input_error("bad-value", "--host", repr(host)), listen(host, 0):
+        pass

@@ -1,5 +1,6 @@
 """What `cign serve` answers, compared with `cign predict`."""
 
+import http.client
 import io
 import json
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 
 from cign.inference.predict import decode
 from cign.serving.hosts import allowed_host
@@ -189,6 +192,34 @@ def test_a_broken_file_has_the_code_of_predict(server, learner, tmp_path):
     server.predict(broken).refused(422, right.error_code, "broken.mp4", right.error)
     text = server.get("/metrics").body.decode()
     assert f'cign_decode_errors_total{{code="{right.error_code}"}}' in text
+
+
+def test_an_internal_error_is_json_and_in_the_log(trained, clips, capsys):
+    def make(state):
+        router = APIRouter()
+
+        @router.post("/bug")
+        async def bug():
+            raise KeyError("the bug")
+
+        @router.post("/late-bug")
+        async def late_bug():
+            async def parts():
+                yield b"begun"
+                raise KeyError("the late bug")
+
+            return StreamingResponse(parts())
+
+        return router
+
+    with running(trained, routers=(make,)) as client:
+        client.call("POST", "/bug").refused(500, "internal", "the log of the server")
+        with pytest.raises(http.client.IncompleteRead):
+            client.call("POST", "/late-bug")
+        assert client.predict(clips[0]).status == 200
+        assert 'route="/bug",status="500"' in client.get("/metrics").body.decode()
+    log = capsys.readouterr().err
+    assert log.count("KeyError: 'the bug'\n") == log.count("KeyError: 'the late bug'\n") == 1
 
 
 @pytest.mark.parametrize(

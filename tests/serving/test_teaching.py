@@ -1,5 +1,6 @@
 """Requests that change the model, and versions that appear while it is served."""
 
+import errno
 import shutil
 import threading
 
@@ -8,6 +9,7 @@ import pytest
 from cign.learner import Learner
 from cign.saved_model.files import version_folder
 from cign.saved_model.versions import list_versions
+from cign.serving import model_service, server_state
 from cign.utils.files import folder_lock
 
 from .client import TOKEN, running, until
@@ -116,6 +118,33 @@ def test_new_versions_and_broken_ones(model, clips):
         shutil.rmtree(model)
         until(lambda: client.get("/health").json["reload_error"])
         assert client.predict(clips[0]).json[0] == new
+
+
+def test_a_folder_that_cannot_be_read_for_a_while(model, monkeypatch, capsys):
+    """Neither it nor a bug ends the thread that watches the folder."""
+
+    def fail(error):
+        def failing(place):
+            raise error
+
+        return failing
+
+    with running(model) as client:
+        with monkeypatch.context() as patch:
+            denied = PermissionError(errno.EACCES, "Permission denied")
+            patch.setattr(model_service, "state_of", fail(denied))
+            (model / "model.json").touch()
+            until(lambda: client.get("/health").json["reload_error"])
+            error = client.get("/health").json["reload_error"]
+            assert error == f"model {model} cannot be read (Permission denied): check the folder"
+        until(lambda: client.get("/health").json["reload_error"] is None)
+        with monkeypatch.context() as patch:
+            patch.setattr(server_state, "_stamps", fail(KeyError("the bug")))
+            until(lambda: "KeyError: 'the bug'" in capsys.readouterr().err)
+        learner = Learner.load(model)
+        learner.rename(learner.classes[0], "renamed")
+        learner.save(model)
+        until(lambda: client.get("/classes").json["model_version"] == 2)
 
 
 def test_further_routes_share_the_token_and_the_form_of_errors(trained):

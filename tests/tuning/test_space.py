@@ -94,6 +94,12 @@ def test_axes_as_text(tmp_path):
             parse_axis(text)
     with input_error("bad-value", "must begin above 0"):
         parse_axis("rate=0..1:log")
+    types = {"size": "integer"}
+    assert parse_axis("size=0.4..1.6", types) == ("size", Range(low=0, high=2, whole=True))
+    with input_error("bad-value", "size=0.4..64:log", "must begin at 1 or more"):
+        parse_axis("size=0.4..64:log", types)
+    with input_error("bad-value", "training.batch_size=0.4..64:log"):
+        make_space("finetune", vary=["training.batch_size=0.4..64:log"])
     with input_error("bad-value", "names a value twice"):
         parse_axis("rate=1,1")
     with input_error("conflicting-options", "--sampler grid needs a list of values for width"):

@@ -33,8 +33,8 @@ from cign.utils.progress import Silent
 ROUND = 20
 """Clips that are proposed at a time."""
 FIRST_PASS = 10_000
-"""Clips whose single tokens are scored, where `Learner.next` takes two fifths of a large store: a
-page must answer."""
+"""Clips whose single tokens are scored, where `Learner.next` takes a fifth of a large store: a page
+must answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

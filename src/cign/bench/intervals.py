@@ -72,13 +72,6 @@ def paired_intervals(
     return Intervals(low=low, high=high, kinds=tuple(kinds), p_values=p_values)
 
 
-def bootstrap_interval(
-    resampled_SMR: Sequence[Floats], num_draws: int = NUM_DRAWS
-) -> tuple[Floats, Floats]:
-    """Percentile interval of `bootstrap_draws`; low and high, each of shape [M]."""
-    return _percentiles(bootstrap_draws(resampled_SMR, num_draws))
-
-
 def bootstrap_draws(resampled_SMR: Sequence[Floats], num_draws: int = NUM_DRAWS) -> Floats:
     """Mean difference on draws of stores and, within them, of clips.
 

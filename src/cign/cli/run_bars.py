@@ -6,7 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cign.utils.terminal import duration, make_bars, show_device, until_restored
+from cign.utils.terminal import make_bars, show_device, until_restored
+from cign.utils.wording import duration
 
 if TYPE_CHECKING:
     from cign.bench.runner import View

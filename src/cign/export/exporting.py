@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from cign.backbones.base import Backbone
-from cign.errors import InputError
 from cign.export.checking import (
     TOLERANCE,
     Check,
@@ -35,7 +34,7 @@ from cign.export.tracing import Traced, trace
 from cign.runs.record import versions
 from cign.saved_model.files import checksum
 from cign.saved_model.model import Model
-from cign.utils.files import write_json
+from cign.utils.files import replaceable_folder, write_json
 from cign.utils.progress import Progress, Silent
 from cign.vocabulary import MODALITIES
 
@@ -99,7 +98,7 @@ def export_model(
     progress = progress or Silent()
     check_precision(precision, format)
     kinds = kinds_of(format)
-    _check_empty(out)
+    place = replaceable_folder(out)
     checked_on = (
         decoded_clips(clips, model.media_spec) if clips else rendered_clips(model.media_spec)
     )
@@ -113,7 +112,7 @@ def export_model(
     if backbone is not None and model.device.type != "cpu":
         backbone = copy.deepcopy(backbone).to("cpu")  # the file holds tensors of the CPU
     network = predictor_of(in_float32(model).to("cpu"), backbone)
-    with _staged(out) as staging:
+    with _staged(place) as staging:
         checks, traced = {}, None
         for kind in kinds:
             progress.start(f"{FILES[kind]}: tracing", 1)
@@ -158,17 +157,6 @@ def _trace(kind: str, network: Predictor, model: Model) -> Traced:
     write_out_sums(traced.program)
     write_out_sizes(traced.program)
     return traced
-
-
-def _check_empty(out: Path) -> None:
-    """Raise an error if the folder is not empty or cannot be created."""
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise InputError("bad-output", f"{out} is not an empty folder: name a new one")
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(
-            "bad-output", f"{out} cannot be made, {parent} is not writable: name another place"
-        )
 
 
 @contextmanager

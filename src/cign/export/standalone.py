@@ -41,6 +41,8 @@ def main(folder: Path, arguments: list[str] | None = None) -> int:
         "--every", type=float, metavar="SECONDS", help="predict windows with this step"
     )
     options = parser.parse_args(arguments)
+    if options.top < 1:
+        parser.error(f"--top is {options.top}: use a number of at least 1")
     if options.every is not None and not options.every > 0:
         parser.error(f"--every is {options.every:g}: use a number above 0")
     about = json.loads((folder / "predictor.json").read_text(encoding="utf-8"))

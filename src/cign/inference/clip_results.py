@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cign.data.clips import Clip
 from cign.data.formats.label_texts import NONE
 from cign.errors import InputError
+from cign.utils.file_text import escape_name
 from cign.utils.files import replacing, write_text
 
 SUFFIXES = (".csv", ".parquet", ".json")
@@ -70,9 +71,9 @@ class ClipResults:
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping of plain values per clip; probabilities are nested by class.
 
-        ``correct`` is None for a clip of unknown classes, and for background, whose ``true_label``
-        is ``none``. A modality's label and probability are
-        None if the clip lacks the modality.
+        ``path`` is text, see `cign.utils.file_text`. ``correct`` is None for a clip of unknown
+        classes, and for background, whose ``true_label`` is ``none``. A modality's label and
+        probability are None if the clip lacks the modality.
         """
         known = set(self.class_names)
         best = {name: values.argmax(axis=1) for name, values in self.probabilities.items()}
@@ -81,7 +82,7 @@ class ClipResults:
             label = self.class_names[chosen]
             has = {"audio": bool(self.has_audio[i]), "visual": bool(self.has_visual[i])}
             row: dict[str, Any] = {
-                "path": str(clip.path),
+                "path": escape_name(str(clip.path)),
                 "clip": clip.id,
                 "start_s": clip.start_s,
                 "end_s": clip.end_s,

@@ -134,16 +134,18 @@ def _matches(pattern: str) -> Iterator[Input]:
 
 
 def media_below(folder: str | os.PathLike[str]) -> Iterator[Input]:
-    """The media files of a folder and its subfolders, in alphabetical order; follows links."""
+    """The media files of a folder and its subfolders, in alphabetical order.
+
+    Links are followed; a folder with several names is searched by the first one.
+    """
     errors: list[OSError] = []
-    seen: set[str] = set()  # a link to a parent folder would cause an endless loop
+    visited: set[str] = set()
     for place, inside, names in os.walk(folder, onerror=errors.append, followlinks=True):
-        seen.add(os.path.realpath(place))
-        inside[:] = sorted(
-            name
-            for name in inside
-            if not name.startswith(".") and os.path.realpath(Path(place, name)) not in seen
-        )
+        if (real := os.path.realpath(place)) in visited:
+            inside.clear()
+            continue
+        visited.add(real)
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
         for name in sorted(names):
             file = Path(place, name)
             if not name.startswith(".") and is_media(file):

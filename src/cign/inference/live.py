@@ -94,7 +94,7 @@ def as_place(name: str | Path) -> Place:
     if is_address(name):
         return Place(parse_address(str(name)))
     if not Path(name).is_file():
-        raise InputError("file-missing", f"{name} is no file, URL or device: check the name")
+        raise InputError("file-missing", f"{name} is not a file, URL or device: check the name")
     return Place(Path(name))
 
 

@@ -73,9 +73,7 @@ def to_columns(predictions: Iterable[Prediction]) -> dict[str, list[Any]]:
         predictions: Any number of predictions.
 
     Returns:
-        One value per prediction for each of ``file, start_s, end_s, label, probability, unknown,
-        is_unknown, audio_label, audio_probability, visual_label, visual_probability, missing,
-        error``.
+        One value per prediction for each of `cign.inference.prediction.COLUMNS`.
     """
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for one in predictions:

@@ -11,7 +11,7 @@ from pathlib import Path
 from cign.data.media.recognition import is_media
 from cign.data.media.side_by_side import PAUSE, Pause
 from cign.inference.predicted_files import PredictedFiles, Signature
-from cign.utils.terminal import duration
+from cign.utils.wording import duration
 
 SETTLE_S = 2.0
 _POLL_S = 0.5

@@ -28,17 +28,21 @@ _TEXTS = ("file", "label", "audio_label", "visual_label", "missing", "error")
 def save_model(
     learner: Learner, path: Path | str, *, pip_requirements: Sequence[str] | None = None
 ) -> None:
-    """Write an MLflow model to a new folder.
+    """Write an MLflow model to a folder.
 
     Args:
         learner: A trained model.
-        path: Folder, which must not exist.
+        path: A new or empty folder.
         pip_requirements: Packages of the environment that serves the model; None names `cign` in
             this version, and MLflow.
 
     Raises:
-        InputError: If MLflow is not installed, or the learner has no model.
+        InputError: If the folder is not empty, MLflow is not installed, or the learner has no
+            model.
     """
+    place = Path(path)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InputError("bad-output", f"{path} is not an empty folder: name a new one")
     mlflow = _mlflow()
     with tempfile.TemporaryDirectory() as folder:
         mlflow.pyfunc.save_model(str(path), **_contents(learner, folder, pip_requirements))

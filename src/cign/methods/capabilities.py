@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cign.methods.base import Batch, Method
 from cign.methods.left_out import ClipsToLeaveOut, LeftOutPredictions, Scoring, SumsOfViews
+from cign.utils.wording import value_text
 from cign.vocabulary import UNIMODAL
 
 
@@ -164,12 +165,7 @@ def selection_in_words(method: Method) -> str:
     Empty if the method selected none.
     """
     return "; ".join(
-        f"{modality} " + ", ".join(f"{name} {_shown(value)}" for name, value in settings.items())
+        f"{modality} "
+        + ", ".join(f"{name} {value_text(value)}" for name, value in settings.items())
         for modality, settings in selected_settings(method).items()
     )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

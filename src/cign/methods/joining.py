@@ -29,7 +29,7 @@ def join_columns(one: SumsOfViews, index: int, into: int) -> None:
 
     Args:
         one: A method that is also `Updatable`.
-        index: The class that is no more.
+        index: The removed class.
         into: The class whose label its clips have from now on.
     """
     assert isinstance(one, Updatable)

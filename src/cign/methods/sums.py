@@ -30,6 +30,7 @@ from cign.networks.training_state import inference_state
 from cign.networks.triangles import packed
 from cign.networks.views import View
 from cign.utils.options import configure
+from cign.utils.wording import value_text
 from cign.vocabulary import UNIMODAL
 
 # Options that may differ: how clips are read, settings compared, and both modalities fused.
@@ -54,7 +55,7 @@ def difference(one: SumsOfViews, other: SumsOfViews) -> str:
     mine, theirs = (asdict(method.options) | _measured(method) for method in (one, other))
     for name, value in mine.items():
         if name not in _FREE and value != theirs[name]:
-            return f"{name} {_shown(value)} and {_shown(theirs[name])}"
+            return f"{name} {value_text(value)} and {value_text(theirs[name])}"
     singles = [any(method.options.token_share) for method in (one, other)]
     if singles[0] != singles[1]:
         return "sums with and without single tokens"
@@ -171,12 +172,6 @@ def _same_encoders(one: SumsOfViews, other: SumsOfViews) -> bool:
     )
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_shown, value))}]"
-    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
-
-
 def _shown_shape(shape: Any) -> str:
     return (
         f"{shape.num_audio_tokens} x {shape.audio_dim} (audio), "
@@ -287,7 +282,7 @@ def _changed(ridge: ModalityRidge, modality: str, values: Mapping[str, Any]) -> 
 
 def _described(view: View) -> str:
     names = _OF_VIEW if view.has_tokens else _OF_VIEW[:2]
-    return ", ".join(f"{name} {_shown(getattr(view, name))}" for name in names)
+    return ", ".join(f"{name} {value_text(getattr(view, name))}" for name in names)
 
 
 def _use_options(one: SumsOfViews, options: ClosedFormOptions) -> None:

@@ -134,7 +134,7 @@ def _page(runs: Sequence[Run], stores: Stores) -> dict[str, Any]:
             }
             for i, (run, config, found) in enumerate(zip(runs, configs, numbers, strict=True))
         ],
-        "differences": _differences(runs, configs),
+        "differences": _differences(configs),
     }
 
 
@@ -274,7 +274,7 @@ def _section(
     }
 
 
-def _differences(runs: Sequence[Run], configs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+def _differences(configs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
     """The options that all runs have and that differ between runs: option -> value per run."""
     keys = sorted(set.intersection(*(set(config) for config in configs)))
     rows = {key: [config[key] for config in configs] for key in keys}

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from cign.utils import wording
+
 DASH = "\N{EN DASH}"
 
 
@@ -40,13 +42,7 @@ def size(num_bytes: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Seconds as "42 s", "3 min 05 s" or "2 h 07 min"."""
-    if seconds is None:
-        return DASH
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    return DASH if seconds is None else wording.duration(seconds, exact=True)
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

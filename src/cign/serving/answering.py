@@ -19,7 +19,7 @@ from cign.errors import Code, InputError
 from cign.inference.features import predict_features
 from cign.inference.predict import Failed, windows_of
 from cign.inference.prediction import Prediction
-from cign.serving.batching import Asked, Batcher, Result
+from cign.serving.batching import Batcher, RequestOptions, Result
 from cign.serving.metrics import Metrics
 from cign.serving.model_service import ModelService, Snapshot
 from cign.serving.settings import MAX_MAPS, MAX_WINDOWS, MEDIA_LIMITS, Settings
@@ -52,12 +52,12 @@ class Answers:
         self._batcher.close()
 
     async def clip(
-        self, asked: Asked, clip: Path | ArrayClip, every_s: float | None = None
+        self, options: RequestOptions, clip: Path | ArrayClip, every_s: float | None = None
     ) -> list[dict[str, Any]]:
         """Predict a clip.
 
         Args:
-            asked: What is wanted.
+            options: Options of the request.
             clip: A file or arrays.
             every_s: Seconds between window starts; None takes only the centre window.
 
@@ -71,18 +71,18 @@ class Answers:
         all_submitted = self._batcher.expect()
         try:
             futures = await asyncio.get_running_loop().run_in_executor(
-                self._decoders, self._decode, asked, clip, every_s, cancelled, all_submitted
+                self._decoders, self._decode, options, clip, every_s, cancelled, all_submitted
             )
             results = [await asyncio.wrap_future(future) for future in futures]
         finally:
             all_submitted()  # also if its turn to be decoded never came
             cancelled.set()  # a request that timed out: no further window is decoded
-        self._count(asked.snapshot, len(results))
-        return [described(one.prediction, asked, one) for one in results]
+        self._count(options.snapshot, len(results))
+        return [described(one.prediction, options, one) for one in results]
 
     def _decode(
         self,
-        asked: Asked,
+        options: RequestOptions,
         clip: Path | ArrayClip,
         every_s: float | None,
         cancelled: threading.Event,
@@ -91,10 +91,10 @@ class Answers:
         """Decode in a thread; returns the results of all windows, the last ones pending."""
         futures: list[Future[Result]] = []
         waiting: deque[Future[Result]] = deque()
-        most = MAX_MAPS if asked.maps else MAX_WINDOWS
+        most = MAX_MAPS if options.maps else MAX_WINDOWS
         try:
             with limited(MEDIA_LIMITS):
-                for item in windows_of(clip, asked.snapshot.model, every_s):
+                for item in windows_of(clip, options.snapshot.model, every_s):
                     if cancelled.is_set():
                         break
                     if item is None:
@@ -102,14 +102,14 @@ class Answers:
                     _, decoded = item
                     if isinstance(decoded, Failed):
                         self._metrics.decode_errors.labels(decoded.code).inc()
-                        raise _unreadable(asked.name, decoded)
+                        raise _unreadable(options.name, decoded)
                     if len(futures) == most:
                         raise InputError(
                             "bad-value",
                             f"every={every_s} gives more than {most:,} windows: choose a longer "
                             "interval, or send a part of the recording",
                         )
-                    futures.append(self._batcher.submit(asked, decoded))
+                    futures.append(self._batcher.submit(options, decoded))
                     waiting.append(futures[-1])
                     if len(waiting) > _AHEAD:
                         waiting.popleft().result()
@@ -118,7 +118,7 @@ class Answers:
         return futures
 
     async def features(
-        self, asked: Asked, audio: NDArray[Any], visual: NDArray[Any]
+        self, options: RequestOptions, audio: NDArray[Any], visual: NDArray[Any]
     ) -> list[dict[str, Any]]:
         """Predict precomputed features, see `cign.inference.features.predict_features`.
 
@@ -128,32 +128,34 @@ class Answers:
 
         def work() -> list[Prediction]:
             how: dict[str, Any] = {
-                "top": asked.top,
-                "unknown_threshold": asked.unknown_threshold,
+                "top": options.top,
+                "unknown_threshold": options.unknown_threshold,
             }
-            return list(predict_features(asked.snapshot.model, audio, visual, **how))
+            return list(predict_features(options.snapshot.model, audio, visual, **how))
 
         found = await asyncio.get_running_loop().run_in_executor(self._decoders, work)
-        self._count(asked.snapshot, len(found))
-        return [described(one, asked) for one in found]
+        self._count(options.snapshot, len(found))
+        return [described(one, options) for one in found]
 
     def _count(self, snapshot: Snapshot, number: int) -> None:
         self._metrics.predictions.labels(str(snapshot.version)).inc(number)
 
 
-def described(prediction: Prediction, asked: Asked, result: Result | None = None) -> dict[str, Any]:
+def described(
+    prediction: Prediction, options: RequestOptions, result: Result | None = None
+) -> dict[str, Any]:
     """A prediction as ``cign predict --json`` prints it, with the version that made it.
 
     With maps, ``maps`` has for each of the most probable classes ``visual``, values by frame, row
     and column, and ``audio``, values by time step; null where the method has none.
     """
     found = prediction.to_dict()
-    found["model_version"] = asked.snapshot.version
-    found["model_checksum"] = asked.snapshot.checksum
-    if not asked.maps:
+    found["model_version"] = options.snapshot.version
+    found["model_checksum"] = options.snapshot.checksum
+    if not options.maps:
         return found
     maps = None if result is None else result.maps
-    order = {name: number for number, name in enumerate(asked.snapshot.model.classes)}
+    order = {name: number for number, name in enumerate(options.snapshot.model.classes)}
     found["maps"] = {
         name: {
             kind: None if values is None else values[..., order[name]].round(6).tolist()

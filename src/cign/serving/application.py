@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from cign import __version__
 from cign.errors import CignError
 from cign.serving import openapi
-from cign.serving.errors import HttpError, code_of, error_body, status_of
+from cign.serving.errors import HttpError, code_of, error_body, internal_error, status_of
 from cign.serving.guard import Guard
 from cign.serving.page import documentation
 from cign.serving.routes import reading_router
@@ -58,6 +58,7 @@ def make_app(state: ServerState, routers: Sequence[MakeRouter] = ()) -> Guard:
         (CignError, _cign_error),
         (HTTPException, _library_error),
         (RequestValidationError, _invalid),
+        (Exception, _internal),
     )
     for kind, handler in handlers:
         app.add_exception_handler(kind, handler)
@@ -77,6 +78,11 @@ def _http_error(request: Request, error: HttpError) -> Response:
 
 def _cign_error(request: Request, error: CignError) -> Response:
     return _answer(status_of(error), " ".join(str(error).split()), error.code)
+
+
+def _internal(request: Request, error: Exception) -> Response:
+    """Starlette sends this unless an answer has begun, and raises the error again for `Guard`."""
+    return _http_error(request, internal_error())
 
 
 def _library_error(request: Request, error: HTTPException) -> Response:

@@ -19,8 +19,8 @@ from cign.serving.model_service import ModelService, Snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What a request wants to know of each window.
+class RequestOptions:
+    """Options of a request.
 
     Attributes:
         snapshot: The version of the model that answers.
@@ -47,7 +47,7 @@ class Result:
 
 @dataclass
 class _Work:
-    asked: Asked
+    options: RequestOptions
     decoded: Decoded
     future: Future[Result] = field(default_factory=Future)
 
@@ -99,9 +99,9 @@ class Batcher:
             self._num_expected += 1
         return over
 
-    def submit(self, asked: Asked, decoded: Decoded) -> Future[Result]:
+    def submit(self, options: RequestOptions, decoded: Decoded) -> Future[Result]:
         """Queue a window; its future has the result, or the error of its batch."""
-        work = _Work(asked, decoded)
+        work = _Work(options, decoded)
         with self._changed:
             self._queue.append(work)
             self._wake_if_ready()
@@ -138,8 +138,8 @@ class Batcher:
     def _compute(self, batch: list[_Work]) -> None:
         """Compute the windows of each version of the model together."""
         for _, group in itertools.groupby(
-            sorted(batch, key=lambda one: id(one.asked.snapshot)),
-            key=lambda one: id(one.asked.snapshot),
+            sorted(batch, key=lambda one: id(one.options.snapshot)),
+            key=lambda one: id(one.options.snapshot),
         ):
             works = list(group)
             try:
@@ -152,18 +152,18 @@ class Batcher:
                 work.future.set_result(result)
 
     def _results(self, works: list[_Work]) -> list[Result]:
-        model = works[0].asked.snapshot.model
-        maps = any(work.asked.maps for work in works)
+        model = works[0].options.snapshot.model
+        maps = any(work.options.maps for work in works)
         windows = [work.decoded for work in works]
         read = read_batch(model, self._service.backbone(model), windows, maps=maps)
         self._observe(len(works))
         results = []
         for row, work in enumerate(works):
-            asked = work.asked
-            threshold = threshold_of(model, work.decoded, asked.unknown_threshold)
+            options = work.options
+            threshold = threshold_of(model, work.decoded, options.unknown_threshold)
             prediction = prediction_of(
-                model, asked.name, work.decoded, read, row, asked.top, threshold
+                model, options.name, work.decoded, read, row, options.top, threshold
             )
-            found = read.maps.of(row) if asked.maps and read.maps is not None else None
+            found = read.maps.of(row) if options.maps and read.maps is not None else None
             results.append(Result(prediction, found))
         return results

@@ -63,6 +63,11 @@ class HttpError(Exception):
         self.headers = headers or {}
 
 
+def internal_error() -> HttpError:
+    """The error of a bug; the log has its traceback."""
+    return HttpError(500, "internal", "internal error; the log of the server has the reason")
+
+
 def status_of(error: CignError) -> int:
     """The HTTP status of an error of `cign`."""
     return _STATUS_OF.get(error.code, 500 if isinstance(error, RunError) else 422)

@@ -45,7 +45,7 @@ def fetch(
     try:
         for _ in range(_MAX_REDIRECTS + 1):
             parts = _checked(url, allowed)
-            connection = _connect(parts, allowed, _left(until))
+            connection = _connect(parts, allowed, until)
             try:
                 target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 headers = {"Accept-Encoding": "identity", "User-Agent": "cign"}
@@ -90,7 +90,7 @@ def _checked(url: str, allowed: Sequence[AllowedHost]) -> SplitResult:
 
 
 def _connect(
-    parts: SplitResult, allowed: Sequence[AllowedHost], timeout_s: float
+    parts: SplitResult, allowed: Sequence[AllowedHost], until: float
 ) -> http.client.HTTPConnection:
     """Connect to an address that was checked; the name is not resolved again."""
     host, port = str(parts.hostname), parts.port or PORTS[parts.scheme]
@@ -103,16 +103,28 @@ def _connect(
                     f"{host} resolves to an address that is not public; to allow one, "
                     "name the address itself with --allow-url"
                 )
-    raw = socket.create_connection((addresses[0], port), timeout=timeout_s)
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
-    connection.sock = raw
-    if parts.scheme == "https":
-        try:
+    connection = http.client.HTTPConnection(host, port)
+    connection.sock = raw = _connected(addresses, port, until)
+    try:
+        raw.settimeout(_left(until))
+        if parts.scheme == "https":
             connection.sock = ssl.create_default_context().wrap_socket(raw, server_hostname=host)
-        except BaseException:
-            raw.close()
-            raise
+    except BaseException:
+        raw.close()
+        raise
     return connection
+
+
+def _connected(addresses: Sequence[str], port: int, until: float) -> socket.socket:
+    """Connect to the first address that accepts; each gets an equal share of the time left."""
+    failure = OSError("the host has no address")
+    for number, address in enumerate(addresses):
+        share_s = _left(until) / (len(addresses) - number)
+        try:
+            return socket.create_connection((address, port), timeout=share_s)
+        except OSError as error:
+            failure = error
+    raise failure
 
 
 def _received(

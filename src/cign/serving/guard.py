@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cign.serving.errors import HttpError, error_body
+from cign.serving.errors import HttpError, error_body, internal_error
 from cign.serving.listening import is_local
 from cign.serving.metrics import Metrics
 from cign.serving.settings import FORM_BYTES, Settings
@@ -50,31 +50,32 @@ class Guard:
             return
         began = time.perf_counter()
         exchange = _Exchange(receive, send, self._settings.max_upload + FORM_BYTES)
+        limit = asyncio.timeout(self._settings.timeout_s)
         try:
-            await self._answer(scope, exchange)
+            async with limit:
+                await self._answer(scope, exchange, limit)
         except HttpError as error:
             await exchange.refuse(error)
-        except TimeoutError:
-            await exchange.refuse(self._late(exchange))
         except Exception as error:
             if exchange.is_gone:
                 return  # the client has left; nothing can be sent
+            if limit.expired():
+                await exchange.refuse(self._late(exchange))
+                return
             traceback.print_exception(error, file=sys.stderr)
-            sentence = "internal error; the log of the server has the reason"
-            await exchange.refuse(HttpError(500, "internal", sentence))
+            await exchange.refuse(internal_error())
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(exchange.status or _CLIENT_LEFT)).inc()
             self._metrics.latency.labels(route).observe(time.perf_counter() - began)
 
-    async def _answer(self, scope: Scope, exchange: _Exchange) -> None:
+    async def _answer(self, scope: Scope, exchange: _Exchange, limit: asyncio.Timeout) -> None:
         headers = dict(scope["headers"])
         self._check_host(headers)
         self._check_token(scope["path"], headers)
         exchange.check_length(headers)
         if scope["method"] != "POST":
-            async with asyncio.timeout(self._settings.timeout_s):
-                await self._app(scope, exchange.receive, exchange.send)
+            await self._app(scope, exchange.receive, exchange.send)
             return
         if self._num_busy >= self._settings.max_queue:
             sentence = f"{self._num_busy} requests are being answered: try again in a second"
@@ -82,12 +83,11 @@ class Guard:
         self._num_busy += 1
         self._metrics.queue.inc()
         try:
-            async with asyncio.timeout(self._settings.timeout_s) as limit:
-                # A change of the model is not interrupted, so only its upload has a limit.
-                exchange.when_complete = (
-                    (lambda: limit.reschedule(None)) if _teaches(scope["path"]) else None
-                )
-                await self._app(scope, exchange.receive, exchange.send)
+            # A change of the model is not interrupted, so only its upload has a limit.
+            exchange.when_complete = (
+                (lambda: limit.reschedule(None)) if _teaches(scope["path"]) else None
+            )
+            await self._app(scope, exchange.receive, exchange.send)
         finally:
             self._num_busy -= 1
             self._metrics.queue.dec()
@@ -182,10 +182,8 @@ class _Exchange:
 
     async def refuse(self, error: HttpError) -> None:
         """Answer with an error, unless an answer has begun."""
-        if self.is_gone:
-            return
-        if self.status:
-            raise ConnectionAbortedError  # closes the connection: the answer is incomplete
+        if self.is_gone or self.status:
+            return  # the server closes a connection whose answer is incomplete
         body = error_body(error.sentence, error.code)
         headers = [
             (b"content-type", b"application/json"),

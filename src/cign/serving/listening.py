@@ -28,7 +28,8 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
     """Bind a port, before any large module is loaded.
 
     Raises:
-        InputError: If the address does not belong to this machine, or the port is in use.
+        InputError: If the address is invalid or does not belong to this machine, or the port is in
+            use.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -41,6 +42,12 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
             "busy",
             f"cannot listen at {host} port {port} ({error.strerror}): choose another with --host "
             "and --port, or use --port 0 for any free port",
+        ) from None
+    except UnicodeError as error:  # of the IDNA encoding
+        raise InputError(
+            "bad-value",
+            f"--host {host!r} is not a valid host name ({error}): give a name or an address of "
+            "this machine",
         ) from None
     with taken:
         yield taken

@@ -145,6 +145,10 @@ class ModelService:
             except InputError as error:
                 self._fail("damaged", str(error))
                 return self._snapshot
+            except OSError as error:  # often temporary, for example of a network drive
+                reason = error.strerror or str(error)
+                self._fail(None, f"model {self.place} cannot be read ({reason}): check the folder")
+                return self._snapshot
             if state == self._state:
                 self._failed = None
             elif state is None:
@@ -243,7 +247,7 @@ class ModelService:
 
         Args:
             how: Returns the changed model and a result.
-            seen: The version that the caller takes for the current one; None for any.
+            seen: Expected current version; None for any.
 
         Returns:
             The result, and the new version number of the model.
@@ -267,7 +271,7 @@ class ModelService:
         """Return to the previous version.
 
         Args:
-            seen: The version that the caller takes for the current one.
+            seen: Expected current version.
 
         Raises:
             InputError: If another version is current by now, or there is no previous version.

@@ -13,7 +13,7 @@ from cign.serving.errors import code_of, error_body
 from cign.serving.settings import HEADER_TIMEOUT_S, MAX_CONNECTIONS
 
 _SENTENCES = {
-    400: "this is no valid HTTP/1.1 request: check the client",
+    400: "this is not a valid HTTP/1.1 request: check the client",
     408: "the headers of the request did not arrive in time: send them again",
     431: "the headers of the request are too long: send fewer or shorter ones",
     503: "too many connections: try again in a second",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -12,12 +13,12 @@ from fastapi.responses import JSONResponse, Response
 from cign.errors import InputError
 from cign.serving import openapi
 from cign.serving.arrays import clip_of, features_of, is_of_features, read_arrays
-from cign.serving.batching import Asked
+from cign.serving.batching import RequestOptions
 from cign.serving.errors import HttpError
 from cign.serving.fetching import fetch
 from cign.serving.server_state import ServerState
 from cign.serving.settings import MAX_JSON_BYTES, MAX_TOP
-from cign.serving.uploads import received_body, received_form, small_body
+from cign.serving.uploads import Upload, received_body, received_form, small_body
 
 Objects = list[dict[str, Any]]
 FORM, JSON, NPZ = "multipart/form-data", "application/json", "application/x-npz"
@@ -109,28 +110,38 @@ async def _of_form(
 ) -> Objects:
     async with received_form(request, state.folder, field="file", max_files=1) as form:
         (upload,) = form.files
-        asked = Asked(snapshot=state.service.snapshot, name=upload.name, **how)
-        return await state.answers.clip(asked, upload.path, every)
+        options = RequestOptions(snapshot=state.service.snapshot, name=upload.name, **how)
+        return await state.answers.clip(options, upload.path, every)
 
 
 async def _of_url(
     state: ServerState, request: Request, every: float | None, how: dict[str, Any]
 ) -> Objects:
-    url = _url_of(await small_body(request, MAX_JSON_BYTES))
     settings = state.settings
-    upload = await asyncio.to_thread(
-        fetch,
-        url,
-        settings.allowed_hosts,
-        state.folder,
-        max_bytes=settings.max_upload,
-        timeout_s=settings.timeout_s,
-    )
+    until = time.monotonic() + settings.timeout_s
+    url = _url_of(await small_body(request, MAX_JSON_BYTES))
+
+    def work() -> Upload:
+        return fetch(
+            url,
+            settings.allowed_hosts,
+            state.folder,
+            max_bytes=settings.max_upload,
+            timeout_s=until - time.monotonic(),
+        )
+
+    fetched = asyncio.ensure_future(asyncio.to_thread(work))
     try:
-        asked = Asked(snapshot=state.service.snapshot, name=upload.name, **how)
-        return await state.answers.clip(asked, upload.path, every)
+        upload = await asyncio.shield(fetched)
+        options = RequestOptions(snapshot=state.service.snapshot, name=upload.name, **how)
+        return await state.answers.clip(options, upload.path, every)
     finally:
-        upload.path.unlink(missing_ok=True)
+        fetched.add_done_callback(_remove)  # after a timeout, the thread may still be fetching
+
+
+def _remove(fetched: asyncio.Future[Upload]) -> None:
+    if not fetched.cancelled() and fetched.exception() is None:
+        fetched.result().path.unlink(missing_ok=True)
 
 
 def _url_of(body: bytes) -> str:
@@ -151,14 +162,14 @@ async def _of_arrays(
 ) -> Objects:
     async with received_body(request, state.folder, ".npz") as path:
         arrays = await asyncio.to_thread(read_arrays, path, state.settings.max_upload)
-    asked = Asked(snapshot=state.service.snapshot, name="array", **how)
+    options = RequestOptions(snapshot=state.service.snapshot, name="array", **how)
     if not is_of_features(arrays):
-        return await state.answers.clip(asked, clip_of(arrays), every)
-    if every is not None or asked.maps:
+        return await state.answers.clip(options, clip_of(arrays), every)
+    if every is not None or options.maps:
         raise InputError(
             "conflicting-options", "every and maps do not apply to features: leave them out"
         )
-    return await state.answers.features(asked, *features_of(arrays))
+    return await state.answers.features(options, *features_of(arrays))
 
 
 def known_queries(request: Request, known: tuple[str, ...]) -> None:

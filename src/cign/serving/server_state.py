@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -111,12 +113,15 @@ class ServerState:
         while not self._stopped.wait(_WATCH_S):
             number += 1
             is_due = number % _FULL_EVERY == 0
-            if is_due:
-                give_back()
-            found = _stamps(self.service.place)
-            if found != seen or self.service.reload_error or is_due:
-                self._refresh()
-            seen = found
+            try:
+                if is_due:
+                    give_back()
+                found = _stamps(self.service.place)
+                if found != seen or self.service.reload_error or is_due:
+                    self._refresh()
+                seen = found
+            except Exception as error:  # the thread must continue: the next check may succeed
+                traceback.print_exception(error, file=sys.stderr)
 
     def health(self) -> dict[str, Any]:
         """The state for ``GET /health``."""

@@ -19,9 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from cign.backbones.registry import load_to_prepare
 from cign.data.formats.label_texts import label_text
+from cign.data.formats.labels import listed_label, without_decimals
 from cign.data.prepare.pipeline import prepare
 from cign.errors import InputError
 from cign.learner import Learner
+from cign.utils.file_text import escape_name
 
 Paths = Sequence[str | os.PathLike[str]] | NDArray[Any]
 
@@ -67,11 +69,15 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: Paths of N media files.
-            y: One label per clip; its text is the class name in the model.
+            y: One label per clip; its text is the class name in the model, without decimals if it
+                is a whole number.
 
         Raises:
-            InputError: If labels and paths do not match, or a class has no usable clip.
+            InputError: If labels and paths do not match, labels are not class names or differ only
+                in their spelling, or a class has no usable clip.
         """
+        classes = np.unique(np.asarray(y))
+        _check_names(classes)
         with tempfile.TemporaryDirectory(prefix="cign-fit-") as folder:
             table, media = _table(Path(folder), X, y)
             store = Path(folder) / "store"
@@ -85,7 +91,7 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
             learner = Learner(self.method, options=self.options, seed=self.seed, device=self.device)
             self.learner_ = learner.learn(store, progress=False)
-        self.classes_ = np.unique(np.asarray(y))
+        self.classes_ = classes
         return self
 
     def partial_fit(self, X: Paths, y: ArrayLike, classes: ArrayLike | None = None) -> Self:
@@ -101,10 +107,12 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if not hasattr(self, "learner_"):
             return self.fit(X, y)
+        classes = np.union1d(self.classes_, np.asarray(y))
+        _check_names(classes)
         with tempfile.TemporaryDirectory(prefix="cign-fit-") as folder:
             table, media = _table(Path(folder), X, y)
             self.learner_.add(table, media=[media], num_workers=self.num_workers, progress=False)
-        self.classes_ = np.union1d(self.classes_, np.asarray(y))
+        self.classes_ = classes
         return self
 
     def predict_proba(self, X: Paths) -> NDArray[np.float64]:
@@ -121,7 +129,7 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             InputError: If a file cannot be read.
         """
         check_is_fitted(self)
-        names = [str(label) for label in self.classes_]
+        names = [_name(label) for label in self.classes_]
         found = np.zeros((len(X), len(names)))
         clips = [Path(path) for path in X]
         for clip in clips:
@@ -147,7 +155,7 @@ class ClipClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 def _table(folder: Path, paths: Paths, labels: ArrayLike) -> tuple[Path, Path]:
     """Write a table of the clips; returns its path and the common parent folder of the clips."""
-    names = [str(label) for label in np.asarray(labels).ravel()]
+    names = [_name(label) for label in np.asarray(labels).ravel()]
     if len(names) != len(paths):
         raise InputError(
             "bad-value", f"X has {len(paths)} paths and y {len(names)} labels: give one for each"
@@ -160,5 +168,23 @@ def _table(folder: Path, paths: Paths, labels: ArrayLike) -> tuple[Path, Path]:
         writer = csv.writer(file)
         writer.writerow(("path", "labels", "split"))
         for path, name in zip(files, names, strict=True):
-            writer.writerow((path, label_text(name), "train"))
+            writer.writerow((escape_name(str(path)), label_text(name), "train"))
     return table, Path(os.path.commonpath([path.parent for path in files]))
+
+
+def _check_names(labels: NDArray[Any]) -> None:
+    """Raise an error if two labels have the same class name."""
+    found: dict[str, Any] = {}
+    for label in labels:
+        other = found.setdefault(name := _name(label), label)
+        if other is not label:
+            raise InputError(
+                "bad-value",
+                f"labels {str(other)!r} and {str(label)!r} of y are both class {name!r}: spell "
+                "them alike, or rename one",
+            )
+
+
+def _name(label: Any) -> str:
+    """The class name of a label, which does not change when a list with it is read."""
+    return without_decimals(listed_label(str(label), "y"))

@@ -8,6 +8,7 @@ Legend: N clips, D features, W random features of a modality, C classes.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -103,7 +104,19 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _learn(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None, *, is_first: bool
     ) -> Self:
+        """Learn in a copy: after an error the estimator is as it was before."""
         self._check_parameters()
+        learned = copy.copy(self)
+        if not is_first:
+            learned.statistics_ = copy.deepcopy(self.statistics_)
+        learned._absorb(X, y, classes, is_first=is_first)
+        self.__dict__ = learned.__dict__
+        return self
+
+    def _absorb(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None, *, is_first: bool
+    ) -> None:
+        """Add clips to the sums and solve."""
         rows_ND, labels_N = validate_data(self, X, y, reset=is_first, dtype=np.float64)
         check_classification_targets(labels_N)
         parts = self._split(rows_ND)
@@ -121,7 +134,6 @@ class AnalyticClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             name: solve_ridge(sums.gram, sums.cross, self.ridge, f"modality {name}").to(sums.gram)
             for name, sums in self.statistics_.items()
         }
-        return self
 
     def _check_parameters(self) -> None:
         if self.scaling not in _SCALINGS:

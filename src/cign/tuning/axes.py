@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,12 @@ class Range:
 Axis = tuple[Any, ...] | Range
 
 
-def parse_axis(text: str) -> tuple[str, Axis]:
+def parse_axis(text: str, types: Mapping[str, str] | None = None) -> tuple[str, Axis]:
     """Read ``NAME=V1,V2``, ``NAME=LOW..HIGH`` or ``NAME=LOW..HIGH:log``.
+
+    Args:
+        text: The axis as given.
+        types: Types of options; the ends of a range of an integer option are rounded.
 
     Returns:
         The option's dotted name and its values.
@@ -52,9 +56,13 @@ def parse_axis(text: str) -> tuple[str, Axis]:
         finite = all(map(math.isfinite, ends))
         if scale not in ("", "log") or not finite or ends[0] >= ends[1]:
             raise wrong
+        whole = (types or {}).get(name, "").startswith("integer")
+        if whole:
+            ends = round(ends[0]), round(ends[1])
         if is_log and ends[0] <= 0:
-            raise InputError("bad-value", f"--vary {text!r}: a range with :log must begin above 0")
-        return name, Range(low=ends[0], high=ends[1], log=is_log)
+            least = "at 1 or more" if whole else "above 0"
+            raise InputError("bad-value", f"--vary {text!r}: a range with :log must begin {least}")
+        return name, Range(low=ends[0], high=ends[1], log=is_log, whole=whole)
     try:
         values = tuple(_number(yaml.safe_load(part)) for part in given.split(","))
     except yaml.YAMLError:
@@ -72,10 +80,3 @@ def _number(value: Any) -> Any:
         except ValueError:
             return value
     return value
-
-
-def in_integers(axis: Axis, kind: str) -> Axis:
-    """A range of an option that takes integers holds integers."""
-    if isinstance(axis, Range) and kind.startswith("integer"):
-        return dataclasses.replace(axis, low=round(axis.low), high=round(axis.high), whole=True)
-    return axis

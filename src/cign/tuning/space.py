@@ -15,7 +15,7 @@ from typing import Any
 from cign.errors import InputError, one_of
 from cign.methods import default_recipe, method_class
 from cign.methods.catalogue import describe_method
-from cign.tuning.axes import Axis, Range, in_integers, parse_axis
+from cign.tuning.axes import Axis, Range, parse_axis
 from cign.tuning.bases import BASE, base_options, has_training, shared
 from cign.utils.options import Recipe, configure, with_settings
 
@@ -133,7 +133,7 @@ def make_space(
     recipe = recipe or default_recipe(method)
     tuning = recipe.tuning
     types = {one.name: one.type for one in describe_method(method).options}
-    own = {name: in_integers(axis, types.get(name, "")) for name, axis in map(parse_axis, vary)}
+    own = dict(parse_axis(text, types) for text in vary)
     bases = {
         name: base_options(method, name, tuning.get("fixed", {}))
         for name in tuning.get("bases", ())

@@ -28,7 +28,7 @@ class JoinedClasses:
     """Two classes that are one now.
 
     Attributes:
-        first: The class that is no more.
+        first: The removed class.
         second: The class that its clips have now.
         num_clips: Number of clips of the joined class, each counted by its weight and share.
         effect: Accuracy on the stored validation clips; before, a prediction of either class counts
@@ -49,7 +49,7 @@ def join_classes(model: Model, first: str, second: str) -> tuple[Model, JoinedCl
 
     Args:
         model: A model of a closed-form method.
-        first: The class that is no more afterwards.
+        first: The removed class.
         second: The class whose label its clips get.
 
     Returns:

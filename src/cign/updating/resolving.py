@@ -19,6 +19,7 @@ from cign.updating.edits import with_change
 from cign.updating.impact import Effect, measure_effect
 from cign.updating.merging import sums_of
 from cign.updating.settings_text import differing
+from cign.utils.wording import value_text
 from cign.vocabulary import UNIMODAL
 
 
@@ -126,11 +127,7 @@ def _by_modality(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _in_words(given: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(
-        f"{modality} " + ", ".join(f"{name} {_shown(value)}" for name, value in values.items())
+        f"{modality} " + ", ".join(f"{name} {value_text(value)}" for name, value in values.items())
         for modality, values in given.items()
         if values
     )
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value)

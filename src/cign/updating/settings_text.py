@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cign.methods.left_out import SumsOfViews
+from cign.utils.wording import value_text
 from cign.vocabulary import UNIMODAL
 
 
@@ -21,7 +22,7 @@ def differing(methods: Sequence[SumsOfViews], separator: str) -> str:
         settings = [one.of(modality).setting.to_dict() for one in methods]
         names = dict.fromkeys(name for values in settings for name in values)
         found = [
-            f"{name} {separator.join(map(_shown, values))}"
+            f"{name} {separator.join(map(value_text, values))}"
             for name in names
             if _differ(values := [one.get(name, "-") for one in settings])
         ]
@@ -37,9 +38,3 @@ def differing(methods: Sequence[SumsOfViews], separator: str) -> str:
 def _differ(values: Iterable[Any]) -> bool:
     first, *others = values
     return any(value != first for value in others)
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

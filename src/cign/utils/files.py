@@ -40,6 +40,25 @@ def replacing(path: Path, *, flush: bool = True) -> Iterator[Path]:
         raise
 
 
+def replaceable_folder(folder: Path) -> Path:
+    """Return the absolute path of a new or empty folder, for a rename of a finished one to it.
+
+    Raises:
+        InputError: If it is not empty, is the current folder, or cannot be created.
+    """
+    place = Path(os.path.realpath(folder))
+    if folder.is_symlink() or (place.exists() and (not place.is_dir() or any(place.iterdir()))):
+        raise InputError("bad-output", f"{folder} is not an empty folder: name a new one")
+    if place == Path.cwd():  # the caller would remain in the removed one
+        raise InputError("bad-output", f"{folder} is the current folder: name a new one in it")
+    parent = next(outer for outer in place.parents if outer.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(
+            "bad-output", f"{folder} cannot be made, {parent} is not writable: name another place"
+        )
+    return place
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename durable; ignored if the file system does not support it."""
     with contextlib.suppress(OSError):

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
+from cign.utils.wording import duration
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -62,14 +64,6 @@ class _Stage:
 
 def _nothing() -> str:
     return ""
-
-
-def duration(seconds: float) -> str:
-    """A duration as text: ``54 s``, ``12 min``, ``3 h 5 min``."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class PlainProgress:

@@ -1,6 +1,7 @@
 """Wording of messages."""
 
 from collections.abc import Iterable
+from typing import Any
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:
@@ -22,3 +23,25 @@ def clock(seconds: float, decimals: int = 1, *, with_hours: bool = False) -> str
     hours, minutes = divmod(int(minutes), 60)
     text = f"{rest:0{decimals + 3}.{decimals}f}"
     return f"{hours}:{minutes:02}:{text}" if hours or with_hours else f"{minutes}:{text}"
+
+
+def duration(seconds: float, *, exact: bool = False) -> str:
+    """A duration: ``54 s``, ``12 min``, ``3 h 05 min``; exact: also ``4.2 s``, ``12 min 03 s``."""
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if exact and seconds < 9.95 else f"{seconds:.0f} s"
+    if round(seconds) < 3600:
+        minutes, rest = divmod(round(seconds), 60)
+        return f"{minutes} min {rest:02} s" if exact else f"{seconds / 60:.0f} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min"
+
+
+def value_text(value: Any) -> str:
+    """A value of an option as in YAML, with six digits."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(value_text, value))}]"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

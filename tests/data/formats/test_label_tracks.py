@@ -102,7 +102,7 @@ def test_tracks_beside_recordings_in_folders_of_the_same_names(tmp_path):
         "b/rec.mp4@1-2": ("b",),  # video before audio of the same name
         "b/other.flac@1-2": ("c",),
     }
-    assert said(table, "1 file is no label track and was ignored: README.txt")
+    assert said(table, "1 file is not a label track and was ignored: README.txt")
 
 
 def test_tracks_apart_from_recordings(tmp_path):

@@ -15,7 +15,7 @@ from torch import Tensor
 from cign.backbones.packaged.packages import PACKAGED, WHEEL, PackagedFile, is_wheel
 from cign.backbones.packaged.weights import file_of, read_member, read_weights
 from cign.errors import InputError, RunError
-from cign.utils.files import write_json
+from cign.utils.files import replaceable_folder, write_json
 
 CONFIG, WEIGHTS, LICENCE = "config.json", "model.safetensors", "LICENSE"
 
@@ -39,13 +39,13 @@ def write_folder(name: str, folder: Path) -> PackagedFile:
 
     if not (name in PACKAGED or is_wheel(name)):
         raise InputError(
-            "wrong-format", f"{name!r} is no wheel: give a {WHEEL} file, or {' or '.join(PACKAGED)}"
+            "wrong-format",
+            f"{name!r} is not a wheel: give a {WHEEL} file, or {' or '.join(PACKAGED)}",
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError("bad-output", f"{folder} is not an empty folder: name a new one")
+    place = replaceable_folder(folder)
     weights = read_weights(name)
     file = file_of(name)
-    staging = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    staging = place.with_name(f".{place.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         staging.mkdir(parents=True)
         save_file({key: value.contiguous() for key, value in weights.items()}, staging / WEIGHTS)
@@ -58,9 +58,7 @@ def write_folder(name: str, folder: Path) -> PackagedFile:
             "sha256": _sha256(staging / WEIGHTS),
         }
         write_json(staging / CONFIG, about)
-        if folder.exists():
-            folder.rmdir()
-        staging.rename(folder)
+        staging.rename(place)
     except (OSError, SafetensorError) as error:
         raise RunError(
             "disk-full", f"{folder} cannot be written ({error}): free space, or name another place"

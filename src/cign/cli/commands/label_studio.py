@@ -64,7 +64,7 @@ def add_options(parser: CommandParser) -> None:
         metavar="SECONDS",
         type=seconds,
         default=1.0,
-        help="regions are made of windows that start every so many seconds (default: 1)",
+        help="seconds between window starts (default: 1)",
     )
     parser.add_argument(
         "--unknown",

@@ -43,14 +43,20 @@ def listed_label(value: object, where: str) -> str:
     return check_label(str(value), where)
 
 
+def without_decimals(name: str) -> str:
+    """Return a whole number without its decimals, for example ``1`` for ``1.0``; or the name."""
+    match = _WHOLE.fullmatch(name)
+    return match[1] if match else name
+
+
 def with_whole_numbers(listing: Listing) -> Listing:
     """Write class numbers without decimals if all class names are whole numbers.
 
     Programs without a missing value for integers convert such a column to ``0.0, 1.0``.
     """
     names = {name for clip in listing.clips for name in clip.labels}
-    wholes = {name: match[1] for name in names if (match := _WHOLE.fullmatch(name))}
-    if len(wholes) < len(names) or all(name == whole for name, whole in wholes.items()):
+    wholes = {name: without_decimals(name) for name in names}
+    if not all(map(_WHOLE.fullmatch, names)) or all(name == wholes[name] for name in names):
         return listing
 
     def whole(labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def _clips(
     for key, files in groups.items():
         media, unused = _media(index, files)
         left_out["are not needed in addition to the others of their key"] += unused
-        row = _row(index, key, files, f"{where}/{key}", class_names)
+        row = _row(index, files, f"{where}/{key}", class_names)
         if media is None or row.get("labels") in (None, "", []):
             what = "KEY.json or KEY.cls" if media else "video or audio of the same key"
             left_out[f"have no {what}"] += len(files)
@@ -162,7 +162,7 @@ def _kind_of_member(index: ShardIndex, name: str) -> str | None:
 
 
 def _row(
-    index: ShardIndex, key: str, files: Mapping[str, str], where: str, class_names: tuple[str, ...]
+    index: ShardIndex, files: Mapping[str, str], where: str, class_names: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the columns of a clip, from its record or its class file."""
     row: dict[str, Any] = {}
@@ -172,7 +172,7 @@ def _row(
             row = parse_json(text)
             if not isinstance(row, dict):
                 raise ValueError("it is not an object")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 "file-unreadable", f"{where}.json cannot be read ({error}): correct it"
             ) from None

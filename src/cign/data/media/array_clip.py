@@ -23,6 +23,7 @@ from cign.data.media.decode import (
     MediaSpec,
     frame_times_s,
 )
+from cign.data.media.limits import beyond_limits
 from cign.data.media.video import to_square
 from cign.errors import InputError
 
@@ -80,6 +81,12 @@ class ArrayClip:
                     "bad-clip",
                     f"clip {self.name!r}: {name} is {value!r}, not a positive number of hertz",
                 )
+        if self.rate_hz is not None and float(self.rate_hz) <= 0.5:  # rounded to resample
+            raise InputError(
+                "bad-clip",
+                f"clip {self.name!r}: rate_hz is {self.rate_hz!r}, which rounds to 0 Hz: give the "
+                "number of samples per second",
+            )
         audio = None if self.audio is None else _waveform(np.asarray(self.audio), self.name)
         frames = None if self.frames is None else _images(np.asarray(self.frames), self.name)
         object.__setattr__(self, "_audio", audio)
@@ -147,11 +154,14 @@ class ArrayClip:
         """Yield the centre window, or windows that start every ``every_s`` seconds.
 
         Raises:
-            MediaError: If the clip is shorter than half a second.
+            MediaError: If the clip is shorter than half a second, or exceeds the limits of
+                `cign.data.media.limits`.
         """
         duration_s = spec.window_s if self.duration_s is None else self.duration_s
         if duration_s < SHORT_S:
             raise MediaError("short", f"it is {duration_s:.2f} s long, less than {SHORT_S} s")
+        if beyond := beyond_limits(None, duration_s):
+            raise MediaError("unreadable", beyond)
         samples = None
         if self._audio is not None and self.rate_hz is not None:
             samples = _resampled(self._audio, self.rate_hz, spec.rate_hz)

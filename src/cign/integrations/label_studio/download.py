@@ -21,6 +21,7 @@ KEY_VARIABLE = "LABEL_STUDIO_API_KEY"
 _MAX_REDIRECTS = 5
 _TIMEOUT_S = 30.0
 _MOST_S = 600.0
+_MAX_SHOWN = 160
 
 
 def check_server(text: str) -> str:
@@ -29,7 +30,7 @@ def check_server(text: str) -> str:
     Raises:
         InputError: If it is no http or https address.
     """
-    split = urlsplit(text)
+    split = split_url(text, what="--label-studio")
     if _origin(split) is None or split.query or split.fragment or split.username:
         raise InputError(
             "bad-value",
@@ -37,6 +38,24 @@ def check_server(text: str) -> str:
             "http://localhost:8080",
         )
     return text.rstrip("/")
+
+
+def split_url(text: str, base: str = "", *, what: str = "address") -> SplitResult:
+    """Split an address, which may be relative to another.
+
+    Args:
+        text: The address.
+        base: The other address.
+        what: What the address is, for messages.
+
+    Raises:
+        InputError: If `urllib.parse` refuses it, for example for ``http://[x``.
+    """
+    try:
+        return urlsplit(urljoin(base, text))
+    except ValueError as error:
+        shown = repr(text.partition("?")[0][:_MAX_SHOWN])  # the query may hold a key
+        raise InputError("bad-value", f"{what} {shown} is invalid ({error}): correct it") from None
 
 
 class Downloads:
@@ -54,15 +73,18 @@ class Downloads:
     ) -> None:
         self._server, self._key, self._max_bytes = server, key, max_bytes
         self._hosts = tuple(hosts)
-        self._origin = None if server is None else _origin(urlsplit(server))
+        self._origin = None if server is None else _origin(split_url(server))
         self._access: tuple[str, float] | None = None
 
     def allows(self, url: str) -> bool:
-        """Whether a reference may be downloaded."""
+        """Whether a reference may be downloaded.
+
+        Raises:
+            InputError: If it is not a valid address.
+        """
         if url.startswith("/") and not url.startswith("//"):
             return self._server is not None
-        split = urlsplit(url)
-        origin = _origin(split)
+        origin = _origin(split_url(url))
         if origin is None:
             return False
         if origin == self._origin:
@@ -100,12 +122,12 @@ class Downloads:
                     headers = self._headers(client, url)
                     with client.stream("GET", url, headers=headers) as answer:
                         if answer.is_redirect:
-                            url = urljoin(url, answer.headers.get("location", ""))
+                            url = split_url(answer.headers.get("location", ""), url).geturl()
                             continue
                         self._check(answer, url)
                         self._write(answer, target, url, end_s)
                         return target
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise InputError(
                 "file-missing",
                 f"{_named(url)} cannot be downloaded ({error or type(error).__name__}): check the "
@@ -147,7 +169,7 @@ class Downloads:
 
     def _headers(self, client: httpx.Client, url: str) -> dict[str, str]:
         """The key, for the server of Label Studio alone."""
-        if not self._key or self._origin is None or _origin(urlsplit(url)) != self._origin:
+        if not self._key or self._origin is None or _origin(split_url(url)) != self._origin:
             return {}
         if _token_type(self._key) == "refresh":
             return {"Authorization": f"Bearer {self._access_token(client)}"}
@@ -200,5 +222,6 @@ def _token_type(key: str) -> str | None:
 
 def _named(url: str) -> str:
     """An address for messages, without its query, which may hold a key."""
-    split = urlsplit(url)
-    return repr(f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}"[:160])
+    split = split_url(url)
+    shown = f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}"
+    return repr(shown[:_MAX_SHOWN])

@@ -33,7 +33,7 @@ def record(action: str, body: Mapping[str, Any], ledger: Ledger) -> int | None:
     project = body.get("project")
     if action not in (*_PUT, *_DELETED, *_TASKS_DELETED, START_TRAINING, "PROJECT_UPDATED"):
         return None
-    if not isinstance(project, Mapping) or "id" not in project:
+    if not isinstance(project, Mapping) or not _is_number(project.get("id")):
         raise InputError(
             "bad-list",
             f"event {action} names no project: switch on 'Send payload' for the webhook in Label "
@@ -65,10 +65,10 @@ def record_tasks(tasks: object, project: str, ledger: Ledger) -> int:
         How many annotations were new or changed.
 
     Raises:
-        InputError: If it is no list of tasks.
+        InputError: If it is not a list of tasks.
     """
     if not isinstance(tasks, list):
-        raise InputError("bad-list", "annotations is no list of tasks: send it as exports list it")
+        raise InputError("bad-list", "annotations is not a list of tasks: send it as exported")
     return sum(
         ledger.put(_annotation(one, task, project)) in ("new", "updated")
         for task in tasks
@@ -79,13 +79,17 @@ def record_tasks(tasks: object, project: str, ledger: Ledger) -> int:
 def _annotations(action: str, body: Mapping[str, Any], uid: str) -> Iterator[Annotation]:
     """The annotations of an event; several have a list of their tasks beside them."""
     given, tasks = body.get("annotation", body.get("annotations")), body.get("task")
-    of = {task.get("id"): task for task in _listed(tasks) if isinstance(task, Mapping)}
+    of = {
+        task["id"]: task
+        for task in _listed(tasks)
+        if isinstance(task, Mapping) and _is_number(task.get("id"))
+    }
     found = _listed(given)
     if not found:
         raise InputError("bad-list", f"event {action} has no annotation: check the webhook")
     for one in found:
         number = one.get("task") if isinstance(one, Mapping) else None
-        yield _annotation(one, of.get(number), uid)
+        yield _annotation(one, of.get(number) if _is_number(number) else None, uid)
 
 
 def _annotation(given: object, task: object, uid: str) -> Annotation:

@@ -152,7 +152,7 @@ def _control(tag: Element, objects: Mapping[str, Element]) -> tuple[Control | No
     media = objects[fitting[0]]
     field = _FIELD.fullmatch(media.attrib.get("value", "").strip())
     if field is None:
-        return None, f"labels {fitting[0]!r}, whose value is no field such as $video"
+        return None, f"labels {fitting[0]!r}, whose value is not a field such as $video"
     labels = tuple(_labels(tag, label_tag))
     if not labels:
         return None, "lists no label of its own"

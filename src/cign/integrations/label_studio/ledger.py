@@ -91,8 +91,12 @@ class Ledger:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
-            except BaseException:
+            except BaseException as error:
                 self._db.execute("ROLLBACK")
+                if isinstance(error, UnicodeEncodeError):
+                    raise InputError(
+                        "bad-value", f"the request has invalid text ({error}): send valid Unicode"
+                    ) from None
                 raise
             self._db.execute("COMMIT")
 

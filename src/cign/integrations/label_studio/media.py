@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from cign.data.media.recognition import MEDIA_SUFFIXES
 from cign.errors import InputError
-from cign.integrations.label_studio.download import Downloads
+from cign.integrations.label_studio.download import Downloads, split_url
 
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")  # Label Studio's prefix of an uploaded file
 _LOCAL_FILES, _UPLOADS = "/data/local-files", ("/data/upload/", "/upload/", "upload/")
@@ -61,9 +61,10 @@ def parse_reference(text: str) -> Reference:
     """Split a reference into a path below the media folders and an address.
 
     Raises:
-        InputError: If it leaves the media folders, or is of a kind that is not supported.
+        InputError: If it is invalid, leaves the media folders, or is of a kind that is not
+            supported.
     """
-    split = urlsplit(text)
+    split = split_url(text)
     scheme = split.scheme.lower()
     if scheme in ("http", "https"):
         path, url = unquote(split.path), text
@@ -183,7 +184,7 @@ class MediaFiles:
             elif reference.url.startswith("/"):
                 remedy = "name its folder with --media, or the server with --label-studio"
             else:
-                host = urlsplit(reference.url).netloc
+                host = split_url(reference.url).netloc
                 remedy = f"name its folder with --media, or allow its host with --allow-host {host}"
             raise InputError("file-missing", f"{_shown(text)} is not found in {where}: {remedy}")
         return self._downloads

@@ -78,10 +78,12 @@ class Annotation:
 
 
 def dumps(value: object) -> str:
-    """A value as JSON, the same each time for the same value."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    """A value as JSON in ASCII, the same each time for the same value."""
+    return json.dumps(value, sort_keys=True)
 
 
 def digest(value: object) -> str:
     """Checksum of a value."""
-    return hashlib.sha256(dumps(value).encode("utf-8", "surrogatepass")).hexdigest()
+    # Not in ASCII: other checksums would not match those of earlier versions.
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

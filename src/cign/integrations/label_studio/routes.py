@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import secrets
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def router(backend: Backend, *, token: str | None = None, max_body: int = MAX_BO
     """
     from fastapi import APIRouter, Request
     from fastapi.concurrency import run_in_threadpool
-    from fastapi.responses import JSONResponse
+    from fastapi.responses import Response
 
     async def answered(
         request: Request, how: Callable[[Mapping[str, Any]], Answer], *, has_body: bool
@@ -62,11 +63,17 @@ def router(backend: Backend, *, token: str | None = None, max_body: int = MAX_BO
             headers = {"connection": "close"}
             if error.status == 401:
                 headers["www-authenticate"] = 'Basic realm="cign"'
-            return JSONResponse({"error": str(error)}, error.status, headers)
+            return json_answer({"error": str(error)}, error.status, headers)
         except CignError as error:
             answer = {"error": str(error), "error_code": error.code}
             status = _STATUS.get(error.code, _OTHERS)
-        return JSONResponse(answer, status)
+        return json_answer(answer, status)
+
+    def json_answer(
+        content: dict[str, Any], status: int, headers: dict[str, str] | None = None
+    ) -> Response:
+        # In ASCII: an answer may quote lone surrogates of a request, which UTF-8 cannot encode.
+        return Response(json.dumps(content), status, headers, "application/json")
 
     made = APIRouter()
 
@@ -140,5 +147,5 @@ async def _body(request: Request, max_body: int) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError("bad-usage", f"the request is not JSON ({error}): send JSON") from None
     if not isinstance(body, dict):
-        raise InputError("bad-usage", "the request is no JSON object: send one")
+        raise InputError("bad-usage", "the request is not a JSON object: send one")
     return body

@@ -73,7 +73,8 @@ def read_audacity(source: Path, media: Sequence[Path] = ()) -> Listing:
             others.append(segments.entry_of(Place(path, "")))
             continue
         _read_track(path, text, segments)
-    are = "file is no label track and was" if len(others) == 1 else "files are no tracks and were"
+    is_one = len(others) == 1
+    are = "file is not a label track and was" if is_one else "files are not label tracks and were"
     note = f"{len(others)} {are} ignored: {listed(others, _MAX_NAMED)}"
     return segments.listing((note,) if others else ())
 

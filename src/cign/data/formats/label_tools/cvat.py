@@ -67,7 +67,7 @@ def _read_export(path: Path, segments: Segments) -> None:
     root = parse_xml(path, _WHAT)
     if root.tag != "annotations" or root.find("image") is not None:
         raise InputError(
-            "wrong-format", f"{path} is no export of tracks: export as 'CVAT for video 1.1'"
+            "wrong-format", f"{path} is not an export of tracks: export as 'CVAT for video 1.1'"
         )
     if root.find("meta/project") is not None:
         raise InputError(

@@ -69,7 +69,7 @@ def _ranges(
             else [None]
         )
         if any(end is None or not end.is_integer() or not 1 <= end < 1e12 for end in ends):
-            raise InputError("bad-list", f"{where}: {one!r} is no range of frames: export again")
+            raise InputError("bad-list", f"{where}: {one!r} is not a range of frames: export again")
         rate = frame_rate()
         first, last = (int(end) for end in ends if end is not None)
         yield float((first - 1) / rate), float(last / rate)

@@ -187,7 +187,7 @@ def _json(text: str, where: Place, kind: type[Any]) -> Any:
         ) from None
     if not isinstance(value, kind):
         raise InputError(
-            "bad-list", f"{where}: {text[:40]!r} is no JSON {kind.__name__}: export again"
+            "bad-list", f"{where}: {text[:40]!r} is not a JSON {kind.__name__}: export again"
         )
     return value
 

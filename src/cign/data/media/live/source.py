@@ -27,7 +27,7 @@ from cign.data.media.live.opening import (
 )
 from cign.data.media.live.session import Session
 from cign.data.media.live.waiting import Item, Waiting
-from cign.utils.terminal import duration
+from cign.utils.wording import duration
 
 # Waits between attempts grow from half a second.
 _FIRST_WAIT_S, _GROWTH, _LONGEST_WAIT_S = 0.5, 1.5, 30.0
