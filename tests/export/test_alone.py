@@ -8,7 +8,7 @@ from cign.backbones.registry import load_backbone
 from cign.data.prepare.pipeline import prepare
 from cign.export.checking import NUM_RENDERED, rendered_clips
 from cign.export.predictor import OUTPUTS
-from cign.inference.predict import read_batch
+from cign.inference.predict import predict_batch
 from cign.learner import Learner
 from cign.vocabulary import MODALITIES
 
@@ -63,7 +63,7 @@ def test_fifty_clips_by_onnxruntime_alone(tiny, tmp_path):
 
     said = np.load(tmp_path / "said.npz")
     assert set(said) == set(OUTPUTS)
-    read = read_batch(learner.model, load_backbone("small"), clips)
+    read = predict_batch(learner.model, load_backbone("small"), clips)
     for modality in MODALITIES:
         assert said[modality].shape == (50, len(learner.model.classes))
         np.testing.assert_allclose(said[modality], read.probabilities[modality], rtol=0, atol=1e-4)

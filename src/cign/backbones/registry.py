@@ -26,8 +26,8 @@ from cign.data.tokens import cache_name, is_features
 from cign.errors import InputError
 
 # Examples in error messages for a missing network.
-_EXAMPLE_SOUND = "sfx"
-_EXAMPLE_PICTURE = "lite0"
+_EXAMPLE_AUDIO = "sfx"
+_EXAMPLE_VISUAL = "lite0"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _PLUGIN = re.compile(r"[\w.]+:[\w.]+")
 _SMALL_STEM = f"small{STEM}"
@@ -173,13 +173,13 @@ def _load_single(base: str, short: str, *, weights: bool) -> Backbone:
         raise InputError(
             "bad-value",
             f"backbone {base!r} is visual only: add an audio network, for example "
-            f"{base}+{_EXAMPLE_SOUND}, or {base}+resnet18-random to train one end to end",
+            f"{base}+{_EXAMPLE_AUDIO}, or {base}+resnet18-random to train one end to end",
         )
     if source.kind in AUDIO:
         raise InputError(
             "bad-value",
             f"backbone {base!r} is audio only: put a visual network before it, for example "
-            f"{_EXAMPLE_PICTURE}+{base}",
+            f"{_EXAMPLE_VISUAL}+{base}",
         )
     return load_pe_av(source, short)
 

@@ -17,7 +17,7 @@ from cign.errors import InputError, RunError
 from cign.export.formats import Runner
 from cign.export.predictor import OUTPUTS, UNKNOWN, Predictor, example
 from cign.export.tracing import Traced
-from cign.inference.predict import BATCH, read_batch
+from cign.inference.predict import BATCH, predict_batch
 from cign.saved_model.model import Model
 from cign.synthetic import ClipDraw, SyntheticDataset, render_audio, render_frames
 from cign.synthetic.config import FRAME_RATE_HZ, SAMPLE_RATE_HZ
@@ -124,7 +124,7 @@ def inputs_of(clips: Sequence[Decoded]) -> dict[str, Any]:
 def scores_of(model: Model, backbone: Backbone | None, clips: Sequence[Decoded]) -> Scores:
     """The outputs `OUTPUTS` of the model, computed as in `cign predict`."""
     starts = range(0, len(clips), BATCH)
-    parts = [read_batch(model, backbone, list(clips[i : i + BATCH])) for i in starts]
+    parts = [predict_batch(model, backbone, list(clips[i : i + BATCH])) for i in starts]
     scores = {
         name: np.concatenate([part.probabilities[name] for part in parts]) for name in MODALITIES
     }

@@ -26,7 +26,7 @@ OUTPUTS = (*MODALITIES, *UNKNOWN.values())
 
 
 class Predictor(nn.Module):
-    """Computes what `cign.inference.predict.read_batch` does for clips with audio and video.
+    """Computes what `cign.inference.predict.predict_batch` does for clips with audio and video.
 
     Args:
         model: Model in evaluation mode; its reader is changed, so pass a copy (`in_float32`).

@@ -22,8 +22,8 @@ from cign.vocabulary import MODALITIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
-    """Results for a batch of windows.
+class BatchPredictions:
+    """Predictions of a batch of windows.
 
     Attributes:
         probabilities: For each modality float32, shape [B, C].
@@ -45,7 +45,7 @@ class Read:
 
 
 @torch.inference_mode()
-def read_inputs(
+def predict_inputs(
     model: Model,
     audio: Tensor,
     visual: Tensor,
@@ -54,7 +54,7 @@ def read_inputs(
     maps: bool = False,
     features: bool = False,
     tokens: bool = False,
-) -> Read:
+) -> BatchPredictions:
     """Predict what the method takes: tokens, or media if it contains its encoders.
 
     Args:
@@ -85,7 +85,7 @@ def read_inputs(
     has_visual = np.array([clip.has_visual for clip in clips])
     for values in (scores, unknown, *parts.values()):
         fall_back_to_present_modality(values, has_audio, has_visual)
-    return Read(
+    return BatchPredictions(
         probabilities=scores,
         unknown=unknown,
         evidence=parts,
@@ -162,12 +162,22 @@ def prediction_of(
     model: Model,
     file: str,
     clip: Window,
-    read: Read,
+    found: BatchPredictions,
     row: int,
     top: int,
     threshold: float | None,
 ) -> Prediction:
-    """The prediction of one clip of a batch."""
+    """The prediction of one clip of a batch.
+
+    Args:
+        model: The model.
+        file: Name of the file.
+        clip: The window.
+        found: Predictions of its batch.
+        row: Its row in the batch.
+        top: Number of classes per modality, at least 1.
+        threshold: Unknown score above which a clip is called unknown; None if none is.
+    """
     has = {"audio": clip.has_audio, "visual": clip.has_visual}
     missing = [name for name, is_present in has.items() if not is_present]
     modalities: dict[str, list[dict[str, Any]]] = {}
@@ -175,13 +185,13 @@ def prediction_of(
         if name in missing:
             modalities[name] = []
             continue
-        of_clip = read.probabilities[name][row]
+        of_clip = found.probabilities[name][row]
         best = np.argsort(-of_clip, kind="stable")[:top]
         modalities[name] = [
             {"label": model.classes[c], "probability": round(float(of_clip[c]), 6)} for c in best
         ]
-    unknown = float(read.unknown["audio_visual"][row])
-    of_clip = read.probabilities["audio_visual"][row]
+    unknown = float(found.unknown["audio_visual"][row])
+    of_clip = found.probabilities["audio_visual"][row]
     limits = class_limits(model, judged_by(clip))
     first = int(of_clip.argmax())
     limit = limits[first]
@@ -195,7 +205,7 @@ def prediction_of(
         is_unknown=threshold is not None and unknown > threshold,
         unknown_evidence={
             part: round(float(values["audio_visual"][row]), 3)
-            for part, values in read.evidence.items()
+            for part, values in found.evidence.items()
         },
         modalities=modalities,
         labels=assigned(model, of_clip, limits),

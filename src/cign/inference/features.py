@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cign.data.formats.features.rows import ArrayRows
 from cign.data.prepare.feature_checks import FeatureCheck
 from cign.errors import InputError
-from cign.inference.batch_results import prediction_of, read_inputs, threshold_of
+from cign.inference.batch_results import predict_inputs, prediction_of, threshold_of
 from cign.inference.predict import BATCH
 from cign.inference.prediction import Prediction
 from cign.saved_model.model import Model
@@ -111,7 +111,7 @@ def _predictions(
             FeatureClip(has_audio=bool(a.any()), has_visual=bool(v.any()))
             for a, v in zip(audio[some], visual[some], strict=True)
         ]
-        read = read_inputs(
+        found = predict_inputs(
             model,
             torch.from_numpy(audio[some]).to(model.device),
             torch.from_numpy(visual[some]).to(model.device),
@@ -123,4 +123,4 @@ def _predictions(
                 yield Prediction(file=name, error=reason, error_code="bad-clip")
                 continue
             threshold = threshold_of(model, clip, unknown_threshold)
-            yield prediction_of(model, name, clip, read, row, top, threshold)
+            yield prediction_of(model, name, clip, found, row, top, threshold)

@@ -17,7 +17,7 @@ from cign.data.media.live.waiting import Item, Waiting
 from cign.errors import InputError
 from cign.inference.batch_results import prediction_of, threshold_of
 from cign.inference.live_statistics import Statistics
-from cign.inference.predict import BATCH, read_batch
+from cign.inference.predict import BATCH, predict_batch
 from cign.inference.prediction import Prediction
 from cign.saved_model.model import Model
 
@@ -162,7 +162,7 @@ def _predicted(
 ) -> Iterator[LivePrediction]:
     """Predict windows as one batch."""
     windows = [item.window for item in items if item.window is not None]
-    read = read_batch(model, backbone, [one.decoded for one in windows])
+    read = predict_batch(model, backbone, [one.decoded for one in windows])
     answered_s, now = time.monotonic(), datetime.now(UTC)
     for row, (item, window) in enumerate(zip(items, windows, strict=True)):
         threshold = threshold_of(model, window.decoded, unknown_threshold)

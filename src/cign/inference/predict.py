@@ -20,7 +20,12 @@ from cign.data.media.download import downloaded
 from cign.data.media.side_by_side import Pause, num_threads, side_by_side
 from cign.data.media.windows import decode_windows
 from cign.data.shards import as_file
-from cign.inference.batch_results import Read, prediction_of, read_inputs, threshold_of
+from cign.inference.batch_results import (
+    BatchPredictions,
+    predict_inputs,
+    prediction_of,
+    threshold_of,
+)
 from cign.inference.inputs import Input, NoFile
 from cign.inference.localization import Maps
 from cign.inference.prediction import Prediction
@@ -63,10 +68,10 @@ def predict_files(
     Yields:
         Predictions in the order of the files and their windows.
     """
-    read = read_files(
+    batches = predicted_batches(
         model, backbone, files, every_s=every_s, progress=progress, maps=observer is not None
     )
-    for batch, results in read:
+    for batch, results in batches:
         yield from _of_batch(model, batch, results, top, unknown_threshold, observer)
         del batch, results  # not held while the next ones are collected
 
@@ -81,7 +86,7 @@ class Failed(NamedTuple):
 Item = tuple[str, Decoded | Failed]
 
 
-def read_files(
+def predicted_batches(
     model: Model,
     backbone: Backbone | None,
     files: Iterable[Input],
@@ -91,8 +96,8 @@ def read_files(
     maps: bool = False,
     features: bool = False,
     tokens: bool = False,
-) -> Iterator[tuple[list[Item], Read]]:
-    """Decode files and read them batch by batch.
+) -> Iterator[tuple[list[Item], BatchPredictions]]:
+    """Decode and predict files batch by batch.
 
     Args:
         model: The model.
@@ -100,9 +105,9 @@ def read_files(
         files: See `predict_files`.
         every_s: See `predict_files`.
         progress: Advanced for each file.
-        maps: See `cign.inference.batch_results.read_inputs`.
-        features: See `cign.inference.batch_results.read_inputs`.
-        tokens: See `cign.inference.batch_results.read_inputs`.
+        maps: See `cign.inference.batch_results.predict_inputs`.
+        features: See `cign.inference.batch_results.predict_inputs`.
+        tokens: See `cign.inference.batch_results.predict_inputs`.
 
     Yields:
         Windows in the order of the files, each with the file's name, and the results of those that
@@ -112,14 +117,14 @@ def read_files(
     for batch in _batches(_decoded(files, model, every_s, progress)):
         good = [decoded for _, decoded in batch if isinstance(decoded, Decoded)]
         results = {"maps": maps, "features": features, "tokens": tokens}
-        yield batch, read_batch(model, backbone, good, **results)
+        yield batch, predict_batch(model, backbone, good, **results)
         del batch, good  # not held while the next one is collected
 
 
 def _of_batch(
     model: Model,
     batch: list[Item],
-    read: Read,
+    found: BatchPredictions,
     top: int,
     unknown_threshold: float | None,
     observer: Observer | None,
@@ -131,9 +136,9 @@ def _of_batch(
             yield Prediction(file=file, error=decoded.reason, error_code=decoded.code)
             continue
         threshold = threshold_of(model, decoded, unknown_threshold)
-        prediction = prediction_of(model, file, decoded, read, row, top, threshold)
+        prediction = prediction_of(model, file, decoded, found, row, top, threshold)
         if observer is not None:
-            observer(prediction, decoded, None if read.maps is None else read.maps.of(row))
+            observer(prediction, decoded, None if found.maps is None else found.maps.of(row))
         yield prediction
         row += 1
 
@@ -221,7 +226,7 @@ def _name_of(file: str | Path | Address | ArrayClip | Clip) -> str:
 
 
 @torch.inference_mode()
-def read_batch(
+def predict_batch(
     model: Model,
     backbone: Backbone | None,
     clips: list[Decoded],
@@ -229,13 +234,22 @@ def read_batch(
     maps: bool = False,
     features: bool = False,
     tokens: bool = False,
-) -> Read:
+) -> BatchPredictions:
     """Predict decoded clips.
 
-    If a modality is missing, the audio-visual prediction is that of the other one.
+    Args:
+        model: The model.
+        backbone: Its encoders; None if the method contains them.
+        clips: B decoded windows.
+        maps: Whether to compute localization maps.
+        features: Whether to return the features of the unknown score.
+        tokens: Whether to return the tokens.
+
+    Returns:
+        The predictions; if a modality is missing, the audio-visual one is that of the other one.
     """
     if not clips:
-        return Read(probabilities={}, unknown={})
+        return BatchPredictions(probabilities={}, unknown={})
     audio = torch.from_numpy(np.stack([clip.audio for clip in clips])).to(model.device)
     frames = torch.from_numpy(np.stack([clip.frames for clip in clips])).to(model.device)
     if backbone is not None:
@@ -244,4 +258,4 @@ def read_batch(
             audio = backbone.audio_tokens(audio).half()
             frames = backbone.visual_tokens(frames).half()
     results = {"maps": maps, "features": features, "tokens": tokens}
-    return read_inputs(model, audio, frames, clips, **results)
+    return predict_inputs(model, audio, frames, clips, **results)

@@ -17,10 +17,10 @@ from cign.backbones.base import Backbone
 from cign.data.batches import ArraySource, BoolArray, cut
 from cign.data.media.decode import Decoded
 from cign.data.tasks import IntArray
-from cign.inference.batch_results import Read, Window, read_inputs
+from cign.inference.batch_results import BatchPredictions, Window, predict_inputs
 from cign.inference.features import FeatureClip
 from cign.inference.inputs import Input
-from cign.inference.predict import read_files
+from cign.inference.predict import predicted_batches
 from cign.labelling.known import KnownClips
 from cign.saved_model.model import Model
 from cign.utils.progress import Progress
@@ -81,21 +81,25 @@ class Scored:
     visual: Floats
 
     @classmethod
-    def of(cls, model: Model, numbers: IntArray, read: Read, clips: Sequence[Window]) -> Self:
+    def of(
+        cls, model: Model, numbers: IntArray, batch: BatchPredictions, clips: Sequence[Window]
+    ) -> Self:
         """The results of a batch."""
-        found = read.probabilities["audio_visual"]
+        found = batch.probabilities["audio_visual"]
         best = np.argsort(-found, axis=1, kind="stable")[:, :2]
         has = {
             "audio": np.array([clip.has_audio for clip in clips], np.bool_),
             "visual": np.array([clip.has_visual for clip in clips], np.bool_),
         }
-        features = {name: np.where(has[name][:, None], read.features[name], 0) for name in UNIMODAL}
+        features = {
+            name: np.where(has[name][:, None], batch.features[name], 0) for name in UNIMODAL
+        }
         return cls(
             numbers=numbers,
             margins=margins(found, multi_label=model.method.setup.multi_label),
             best=best,
             probabilities=np.take_along_axis(found, best, axis=1),
-            unknown=read.unknown["audio_visual"],
+            unknown=batch.unknown["audio_visual"],
             has_audio=has["audio"],
             has_visual=has["visual"],
             audio=features["audio"],
@@ -168,19 +172,19 @@ def scored_clips(
             for a, v in zip(*source.availability(some), strict=True)
         ]
         audio, visual = (values.to(model.device) for values in source.read(some))
-        read = read_inputs(model, audio, visual, clips, features=True, tokens=True)
-        yield _without_validation(known, Scored.of(model, some, read, clips), read)
+        batch = predict_inputs(model, audio, visual, clips, features=True, tokens=True)
+        yield _without_validation(known, Scored.of(model, some, batch, clips), batch)
         release(source)
         progress.advance(len(some))
 
 
 def _without_validation(
-    known: KnownClips, scored: Scored, read: Read, rows: IntArray | None = None
+    known: KnownClips, scored: Scored, batch: BatchPredictions, rows: IntArray | None = None
 ) -> Scored:
     """The results of a batch, or of some rows of it, without those of validation clips."""
-    assert read.tokens is not None
+    assert batch.tokens is not None
     rows = np.arange(len(scored)) if rows is None else rows
-    audio, visual = (tokens.cpu()[rows] for tokens in read.tokens)
+    audio, visual = (tokens.cpu()[rows] for tokens in batch.tokens)
     return scored.take(rows[~known.validation(audio, visual)])
 
 
@@ -213,17 +217,17 @@ def scored_files(
     """
     begin = 0
     results = {"features": True, "tokens": True}
-    for batch, read in read_files(model, backbone, files, progress=progress, **results):
+    for items, batch in predicted_batches(model, backbone, files, progress=progress, **results):
         numbers, clips = [], list[Decoded]()
-        for number, (name, decoded) in enumerate(batch, begin):
+        for number, (name, decoded) in enumerate(items, begin):
             if isinstance(decoded, Decoded):
                 numbers.append(number)
                 clips.append(decoded)
             else:
                 unreadable.append((name, decoded.reason))
-        begin += len(batch)
+        begin += len(items)
         if clips:
             hashes = [bytes.fromhex(clip.content_hash) for clip in clips]
             learned = known.learned(np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32))
-            scored = Scored.of(model, np.array(numbers, np.int64), read, clips)
-            yield _without_validation(known, scored, read, np.flatnonzero(~learned))
+            scored = Scored.of(model, np.array(numbers, np.int64), batch, clips)
+            yield _without_validation(known, scored, batch, np.flatnonzero(~learned))

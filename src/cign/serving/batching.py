@@ -13,7 +13,7 @@ from typing import Any
 from cign.data.media.decode import Decoded
 from cign.inference.batch_results import prediction_of, threshold_of
 from cign.inference.localization import Maps
-from cign.inference.predict import read_batch
+from cign.inference.predict import predict_batch
 from cign.inference.prediction import Prediction
 from cign.serving.model_service import ModelService, Snapshot
 
@@ -155,7 +155,7 @@ class Batcher:
         model = works[0].options.snapshot.model
         maps = any(work.options.maps for work in works)
         windows = [work.decoded for work in works]
-        read = read_batch(model, self._service.backbone(model), windows, maps=maps)
+        read = predict_batch(model, self._service.backbone(model), windows, maps=maps)
         self._observe(len(works))
         results = []
         for row, work in enumerate(works):

@@ -14,7 +14,14 @@ from cign.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """All numbers from ``low`` to ``high``, uniform or uniform in the logarithm, or integers."""
+    """All numbers of an interval.
+
+    Attributes:
+        low: Lowest value.
+        high: Highest value.
+        log: Whether they are drawn uniformly in the logarithm.
+        whole: Whether only integers are meant.
+    """
 
     low: float
     high: float

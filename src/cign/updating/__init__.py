@@ -1,1 +1,1 @@
-"""Changes to a trained model: add, rename and remove classes, with their impact."""
+"""Changes to a trained model: add, merge, forget, rename, remove and solve again."""

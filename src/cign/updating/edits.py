@@ -74,6 +74,12 @@ def encoders_for(
 ) -> Backbone | MediaSpec | str | None:
     """What `opened` needs: the backbone, its name for features, or what a model's encoders take.
 
+    Args:
+        model: The model that is changed.
+        source: A source that is no store.
+        format: Format of the source, if it was named.
+        backbone: Returns the model's backbone; None if the model contains its encoders.
+
     Raises:
         InputError: If only one of model and source holds features.
     """

@@ -162,6 +162,9 @@ def choose_clips(
         notes: Earlier notes, to which this function appends.
         progress: Receives the progress of clips that the model's own encoders encode.
 
+    Returns:
+        The clips, with what was left out in their notes.
+
     Raises:
         InputError: If the store does not suit the model, or has no training clip.
     """

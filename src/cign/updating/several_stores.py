@@ -32,6 +32,9 @@ def path_or_stores(
         format: How clips would be decoded, which stores refuse.
         media: The same.
 
+    Returns:
+        A path if it has to be decoded, or else the opened stores.
+
     Raises:
         InputError: If there is no source, one of several is not prepared, one is named twice, or
             ``format`` or ``media`` is given for stores.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cign.data.media.audio import Sound, SoundReader
 from cign.data.media.container import Media, MediaError, as_media_error
 from cign.data.media.image_files import frame_reader
-from cign.data.media.video import Chosen, describe_picture, is_still, to_square
+from cign.data.media.video import Chosen, describe_frame, is_still, to_square
 
 __all__ = ["PRESETS", "THRESHOLDS", "Decoded", "MediaError", "MediaSpec", "decode"]
 
@@ -269,6 +269,6 @@ def _conditions(
     if raw.chosen is not None:
         # Elementary streams state their frame rate in several ways; one of them is used.
         track = None if media.is_unstamped else media.video
-        yield from describe_picture(track, raw.chosen.frames[0])
+        yield from describe_frame(track, raw.chosen.frames[0])
     if media.audio is not None and media.audio.codec_context.channels > 2:
         yield "surround", f"{media.audio.codec_context.channels} channels were mixed to one"

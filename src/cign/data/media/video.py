@@ -156,7 +156,7 @@ def is_still(first: Any, selected: Any) -> bool:
     return bool(np.abs(blocks.mean(axis=(1, 3))).max() < 1.0)
 
 
-def describe_picture(track: Any, frame: Any) -> Iterator[tuple[str, str]]:
+def describe_frame(track: Any, frame: Any) -> Iterator[tuple[str, str]]:
     """Yield the conditions of a video track that decoding handles, by name and detail.
 
     Args:

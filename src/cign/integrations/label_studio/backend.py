@@ -92,7 +92,7 @@ class Backend:
                     f"classes without a label in {name!r}, which are not predicted: "
                     f"{len(names.unlabelled)} of {len(classes)}"
                 )
-        self._tell_once(f"project {project}: {'; '.join(problems)}" if problems else "")
+        self._log_once(f"project {project}: {'; '.join(problems)}" if problems else "")
         return {"model_version": current_version(self._service.place), "problems": problems}
 
     def predict(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,10 +185,10 @@ class Backend:
         try:
             return read_interface(text)
         except InputError as error:
-            self._tell_once(str(error))  # Label Studio shows the status of an error alone
+            self._log_once(str(error))  # Label Studio shows the status of an error alone
             raise
 
-    def _tell_once(self, text: str) -> None:
+    def _log_once(self, text: str) -> None:
         if text and text not in self._told:
             if len(self._told) > 1000:
                 self._told.clear()
