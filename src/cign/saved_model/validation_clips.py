@@ -21,7 +21,10 @@ from torch import Tensor
 from cign.data.batches import ArraySource, BoolArray
 from cign.data.tasks import IntArray
 from cign.errors import InputError
+from cign.methods.base import Method
 from cign.networks.encoder import TokenShape
+from cign.open_set.evidence import EvidenceReader
+from cign.open_set.rule import UnknownRule, fit_rule
 
 # Our choice: enough to detect a forgotten class, and a few MB for a hundred classes.
 KEPT_PER_CLASS = 5
@@ -145,6 +148,10 @@ class KeptClips:
         """A copy with a class renamed."""
         labels = tuple(tuple(new if n == old else n for n in names) for names in self.labels)
         return replace(self, labels=labels)
+
+    def unknown_rule(self, method: Method) -> UnknownRule:
+        """The rule for unknown clips of a method, fitted on these clips."""
+        return fit_rule(EvidenceReader(method), self.source, np.arange(self.num_clips))
 
     def without(self, name: str) -> KeptClips | None:
         """A copy without the clips of a class; None if none is left."""

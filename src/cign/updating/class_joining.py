@@ -13,8 +13,6 @@ import numpy as np
 from cign.errors import InputError
 from cign.methods.capabilities import updatable
 from cign.methods.joining import join_columns
-from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import fit_rule
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips
 from cign.updating.edits import check_updatable, known_name, with_change
@@ -77,8 +75,7 @@ def join_classes(model: Model, first: str, second: str) -> tuple[Model, JoinedCl
     solving.solve()
     effect = None
     if kept is not None:
-        rows = np.arange(kept.num_clips)
-        changed.unknown = fit_rule(EvidenceReader(method), kept.source, rows)
+        changed.unknown = kept.unknown_rule(method)
         before = tuple(second if name == first else name for name in model.classes)
         effect = measure_effect((model.method, before), (method, changed.classes), kept)
     joined = JoinedClasses(

@@ -27,8 +27,7 @@ from cign.errors import InputError, one_of
 from cign.methods import METHODS
 from cign.methods.base import Method, TaskData
 from cign.methods.capabilities import is_updatable, updatable
-from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import UnknownRule, fit_rule
+from cign.open_set.rule import UnknownRule
 from cign.saved_model.model import Model
 from cign.saved_model.validation_clips import KeptClips, joined, read_kept
 from cign.training.arrival import ArrivalEstimate, estimate_at_arrival
@@ -130,8 +129,7 @@ def add_clips(model: Model, clips: NewClips) -> tuple[Model, Addition]:
     changed = with_change(changed, _what_was_added(new, known, background), more)
     measured = joined(model.kept, validation)
     if measured is not None:
-        rows = np.arange(measured.num_clips)
-        changed.unknown = fit_rule(EvidenceReader(method), measured.source, rows)
+        changed.unknown = measured.unknown_rule(method)
     return changed, Addition(
         new={name: learned[name] for name in new},
         known=known,
@@ -295,8 +293,20 @@ def remove_class(model: Model, name: str) -> Model:
     changing.remove_class(model.classes.index(name))
     groups = tuple(tuple(n for n in group if n != name) for group in model.groups)
     kept = None if model.kept is None else model.kept.without(name)
-    unknown = model.unknown if model.kept is None else UnknownRule()
-    if kept is not None:
-        unknown = fit_rule(EvidenceReader(method), kept.source, np.arange(kept.num_clips))
+    unknown = rule_after_removal(model, method, kept)
     changed = replace(model, method=method, groups=groups, kept=kept, unknown=unknown)
     return with_change(changed, f"removed {name}")
+
+
+def rule_after_removal(model: Model, method: Method, kept: KeptClips | None) -> UnknownRule:
+    """The rule for unknown clips after validation clips or classes were removed.
+
+    Args:
+        model: The model before.
+        method: Its changed method.
+        kept: The validation clips that are left; without any no clip is called unknown, but a model
+            that had none before keeps its rule.
+    """
+    if kept is not None:
+        return kept.unknown_rule(method)
+    return model.unknown if model.kept is None else UnknownRule()

@@ -22,10 +22,14 @@ from cign.errors import InputError
 from cign.methods.base import Batch
 from cign.methods.capabilities import selection_in_words, updatable
 from cign.methods.forgetting import forget_clips
-from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import UnknownRule, fit_rule
 from cign.saved_model.model import Model
-from cign.updating.edits import check_updatable, encoders_for, known_name, with_change
+from cign.updating.edits import (
+    check_updatable,
+    encoders_for,
+    known_name,
+    rule_after_removal,
+    with_change,
+)
 from cign.updating.impact import Effect, measure_effect
 from cign.updating.learned_clips import ClipsToForget, check_encoders, check_recorded, look_up
 from cign.updating.merging import sums_of
@@ -217,10 +221,7 @@ def _without(model: Model, validation: IntArray, removed: Sequence[str]) -> Mode
     for name in removed:
         kept = None if kept is None else kept.without(name)
     groups = tuple(tuple(n for n in group if n not in removed) for group in model.groups)
-    unknown = model.unknown if model.kept is None else UnknownRule()
-    if kept is not None:
-        reader = EvidenceReader(model.method)
-        unknown = fit_rule(reader, kept.source, np.arange(kept.num_clips))
+    unknown = rule_after_removal(model, model.method, kept)
     return replace(model, groups=groups, kept=kept, unknown=unknown)
 
 

@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from cign.errors import InputError, one_of
 from cign.methods import METHODS
 from cign.methods.capabilities import (
@@ -34,8 +32,7 @@ from cign.methods.sums import (
     select_again,
     use_settings_of,
 )
-from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import UnknownRule, fit_rule
+from cign.open_set.rule import UnknownRule
 from cign.saved_model.model import Model
 from cign.updating.edits import with_change
 from cign.updating.impact import Effect, measure_effect
@@ -239,9 +236,8 @@ def _is_same(first: Model, other: Model) -> bool:
 
 def _with_parts(model: Model, parts: Joined) -> Model:
     """The merged model, with a rule for unknown clips that fits all validation clips."""
-    kept, unknown = parts.kept, UnknownRule()
-    if kept is not None:
-        unknown = fit_rule(EvidenceReader(model.method), kept.source, np.arange(kept.num_clips))
+    kept = parts.kept
+    unknown = UnknownRule() if kept is None else kept.unknown_rule(model.method)
     return replace(
         model,
         groups=parts.groups,

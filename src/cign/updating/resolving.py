@@ -7,13 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from cign.errors import InputError
 from cign.methods.capabilities import selection_in_words, updatable
 from cign.methods.sums import SETTING_NAMES, change_settings, select_again
-from cign.open_set.evidence import EvidenceReader
-from cign.open_set.rule import fit_rule
 from cign.saved_model.model import Model
 from cign.updating.edits import with_change
 from cign.updating.impact import Effect, measure_effect
@@ -80,8 +76,7 @@ def resolve_model(
     solving.solve()
     effect = None
     if model.kept is not None:
-        rows = np.arange(model.kept.num_clips)
-        changed.unknown = fit_rule(EvidenceReader(method), model.kept.source, rows)
+        changed.unknown = model.kept.unknown_rule(method)
         names = model.classes
         effect = measure_effect((model.method, names), (method, names), model.kept)
     text = "settings selected again" if select else f"settings changed: {_in_words(given)}"
