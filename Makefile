@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo real test test-slow test-browser check docs licences sbom audit release faults mutants install encoders stores \
+.PHONY: demo real test test-slow test-browser check docs licences sbom audit release faults mutants dependencies install encoders stores \
 	real-sets real-table tune table table-end-to-end bench bench-gpu scale loo clean
 
 install: $(VENV)/.installed
@@ -68,6 +68,12 @@ faults: install
 # MINUTES=30 stops earlier, repeating continues; MODULES=losses,ridge selects, 40 mutants each.
 mutants: install
 	$(BIN)/python tools/mutants.py $(if $(MODULES),--modules $(MODULES)) $(if $(MINUTES),--minutes $(MINUTES))
+
+# The quick tests with the lowest declared and the newest versions of the dependencies, in environments
+# below work/dependencies; writes benchmarks/results/dependencies.md.
+dependencies: install
+	$(BIN)/python tools/dependency_range.py lowest
+	$(BIN)/python tools/dependency_range.py newest
 
 # The speed table, all rows as ratios; writes benchmarks/results/speed.md. Results of the same
 # commit without uncommitted changes are reused: AGAIN=1 repeats them, PARTS=step,reading selects.

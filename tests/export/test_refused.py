@@ -75,6 +75,18 @@ def test_without_the_extra(run, cign, tmp_path, monkeypatch):
     assert "needs onnx: `pip install onnx`, or use --format torch" in err
 
 
+def test_an_onnxscript_older_than_the_installed_torch(run, cign, tmp_path, monkeypatch):
+    def export(*_, **__):
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_2_11'")
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    code, _, err = cign("export", run, tmp_path / "out", "--format", "onnx")
+    assert code == 2
+    assert "onnxscript does not fit this PyTorch (No module named 'onnxscript._framework" in err
+    assert "`pip install --upgrade onnx onnxscript onnxruntime`, or use --format torch" in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_that_differs_is_not_written(run):
     spec = Learner.load(run).model.spec
     clips = rendered_clips(spec, 9)

@@ -62,6 +62,12 @@ def write(kind: str, traced: Traced, folder: Path) -> None:
                 input_names=INPUTS,
                 output_names=OUTPUTS,
             )
+        except ImportError as error:
+            raise InputError(
+                "missing-package",
+                f"the installed onnxscript does not fit this PyTorch ({error}): "
+                "`pip install --upgrade onnx onnxscript onnxruntime`, or use --format torch",
+            ) from None
         except Exception as error:  # a conversion may fail in any way
             raise InputError(
                 "unsupported",
