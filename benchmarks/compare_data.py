@@ -31,7 +31,9 @@ REAL_SETS = ("real24", "real24_clutter", "real24_duets")
 MULTI_LABEL = ("real24_duets", "worlds-duet")
 # Read once, with frozen recipes; 1 and 1001-1004 are for tuning, 2-6 for development.
 WORLDS = (7, 8, 9, 10, 11)
+TUNING_WORLD = 1
 WORLD_CLIPS = argparse.Namespace(classes=24, train=60, val=10, test=50)
+TUNING_TEST_CLIPS = 100  # of each class
 LARGEST_CLASS = 200  # of the long-tailed datasets
 
 
@@ -168,7 +170,8 @@ class Worlds(Data):
     """Synthetic datasets of one variant.
 
     Attributes:
-        name: ``worlds``, or ``worlds-`` and the variant; ``world7`` for the first one alone.
+        name: ``worlds``, or ``worlds-`` and the variant; ``world7`` for the first one alone, and
+            ``world1`` for the one on which options are tuned.
         worlds: Numbers of the datasets.
     """
 
@@ -190,12 +193,16 @@ class Worlds(Data):
         for part, world in enumerate(self.worlds):
             if is_prepared(self.folder(work, part, backbone), backbone):
                 continue
-            train = LARGEST_CLASS if self.variant == "longtail" else WORLD_CLIPS.train
+            counts = vars(WORLD_CLIPS).copy()
+            if self.variant == "longtail":
+                counts["train"] = LARGEST_CLASS
+            if world == TUNING_WORLD:
+                counts["test"] = TUNING_TEST_CLIPS
             make_store(
                 work / "stores",
                 world,
                 argparse.Namespace(
-                    **{**vars(WORLD_CLIPS), "train": train},
+                    **counts,
                     variant=self.variant,
                     backbones=BACKBONES[backbone],
                 ),
@@ -226,6 +233,7 @@ def data_of(dataset: str) -> Data:
     if dataset.removesuffix("-test") in REAL_SETS:
         return TestClips(dataset)
     kind = dataset.partition("-")[0]
-    if kind in ("worlds", f"world{WORLDS[0]}"):
-        return Worlds(dataset, WORLDS if kind == "worlds" else WORLDS[:1])
+    worlds = {"worlds": WORLDS} | {f"world{n}": (n,) for n in (WORLDS[0], TUNING_WORLD)}
+    if kind in worlds:
+        return Worlds(dataset, worlds[kind])
     raise one_of(dataset, [*REAL_SETS, "worlds", "worlds-clutter"], "data")

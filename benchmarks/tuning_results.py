@@ -199,6 +199,13 @@ def page(rows: list[Row], codes: list[Any], unfinished: Sequence[str] = ()) -> s
             round(sum(r["cpu_seconds"] for r in same)),
         )
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    stems = sorted({row["method"] for row in rows if method_class(row["method"]).needs_blocks})
+    if stems:
+        lines += [
+            "",
+            f"{' and '.join(f'`{name}`' for name in stems)} take tokens that enter a frozen "
+            "transformer, which only the pair `small` has: their accuracies are of these encoders.",
+        ]
     if unfinished:
         lines += [
             "",
