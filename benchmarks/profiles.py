@@ -1,4 +1,4 @@
-"""Profiles of preparing, a training step, closed-form learning, predicting and starting up.
+"""Profiles of preparing, training, leave-one-out, proposals, predicting, serving and starting up.
 
     python benchmarks/profiles.py [--clips 8] [--parts prepare,step,...]
 
@@ -17,9 +17,12 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 
 sys.path += [str(Path(__file__).parent), str(Path(__file__).parent / "speed")]
@@ -35,15 +38,16 @@ from cign.utils.files import write_text
 
 PAGE = Path(__file__).with_name("results") / "profiles.md"
 PLANNED, MACHINES, CORES = 10_000_000, 100, 16
+ENCODED, SELECTING, PROPOSING = 16, 1_500, 2_000  # clips
 
 
 def decoding() -> tuple[Wrapped, ...]:
     """The steps of decoding a clip."""
-    from cign.data.media import decode as media
     from cign.data.media.audio import SoundReader
     from cign.data.media.container import Media
     from cign.data.media.video import FrameReader
 
+    media = import_module("cign.data.media.decode")  # the package has a function of this name
     return (
         (Media, "open", "open the file"),
         (FrameReader, "at", "seek and decode the video"),
@@ -56,10 +60,10 @@ def decoding() -> tuple[Wrapped, ...]:
 
 def prepare(options: argparse.Namespace, folder: Path) -> list[str]:
     from cign.data.arrays import RowWriter, create_array
-    from cign.data.media import decode as media
     from cign.data.media.decode import MediaSpec
     from cign.data.prepare.worker import Decoder
 
+    media = import_module("cign.data.media.decode")
     paths = make_clips(folder / "prepared", options.clips)
     spec = MediaSpec()
     frames = (len(paths), spec.num_frames, spec.frame_px, spec.frame_px, 3)
@@ -76,6 +80,154 @@ def prepare(options: argparse.Namespace, folder: Path) -> list[str]:
     watch, whole_s = timed(work, *decoding(), *more)
     options.seconds["decode, resize, write"] = whole_s / len(paths)
     return [f"{len(paths)} clips of 10 s.", "", *watch.table(whole_s, len(paths), "clip")]
+
+
+def encode(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Tokens of the packaged encoders, from frames and audio in memory."""
+    from cign.backbones.hub.pair import HubPair
+    from cign.backbones.packaged.accelerated import Accelerated
+    from cign.backbones.packaged.sfx import SfxLogMel
+    from cign.backbones.registry import load_backbone
+
+    backbone = load_backbone("lite0+sfx")
+    spec, rng = backbone.spec, np.random.default_rng(0)
+    frames = (ENCODED, spec.num_frames, spec.frame_px, spec.frame_px, 3)
+    visual = torch.from_numpy(rng.integers(0, 256, frames, dtype=np.uint8))
+    audio = torch.from_numpy(rng.integers(-9000, 9000, (ENCODED, spec.num_samples), dtype=np.int16))
+
+    def work() -> None:
+        with torch.inference_mode():
+            backbone.visual_tokens(visual)
+            backbone.audio_tokens(audio)
+
+    watch, whole_s = timed(
+        work,
+        (Accelerated, "forward", "convolutions of both encoders"),
+        (SfxLogMel, "forward", "log-mel spectrogram"),
+        (HubPair, "visual_tokens", "scale frames, reduce the map"),
+        (HubPair, "audio_tokens", "scale audio, reduce the map"),
+    )
+    return [f"A batch of {ENCODED} clips.", "", *watch.table(whole_s, ENCODED, "clip")]
+
+
+def made_tokens(folder: Path, num_clips: int, num_labels: int) -> Path:
+    """A store of random tokens as those of `lite0+sfx`, 16 of each modality."""
+    from cign.data.prepare.features import prepare_features
+
+    rng = np.random.default_rng(0)
+    labels = np.arange(num_clips) % num_labels
+    features: dict[str, Any] = {"labels": np.array([f"class {label}" for label in labels])}
+    for kind, width in (("audio", 512), ("visual", 1280)):
+        means = rng.normal(size=(num_labels, 1, width))[labels]
+        features[kind] = (0.1 * means + rng.normal(size=(num_clips, 16, width))).astype("f2")
+    features["split"] = np.full(num_clips, "train")
+    prepare_features(features, folder, encoders="made", progress=False)
+    return folder
+
+
+def leave_one_out(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Learning a task with the selection of its settings, with the recipe."""
+    from cign.learner import Learner
+    from cign.methods import leave_one_out as selecting
+    from cign.methods.closed_form import ClosedForm
+    from cign.networks import leave_out
+    from cign.networks.ridge import RandomFeatures
+    from cign.networks.token_ridge import TokenStatistics
+
+    store = made_tokens(folder / "store", SELECTING, 24)
+    learner = Learner("cign_analytic")
+    watch, whole_s = timed(
+        lambda: learner.learn(store, progress=False),
+        (RandomFeatures, "forward", "random features"),
+        (RandomFeatures, "project", "random features"),
+        (TokenStatistics, "absorb", "sums of products"),
+        (TokenStatistics, "fitted_rows", "rows of left-out clips"),
+        (leave_out._System, "solved", "solutions for left-out clips"),
+        (leave_out, "_corrected", "correction for each source"),
+        (selecting, "losses_of_settings", "losses of the settings"),
+        (selecting, "_losses", "scores without the sources"),
+        (ClosedForm, "predict_left_out", "expected accuracy, with the selected settings"),
+        (ClosedForm, "solve", "solution for all clips"),
+        warm=False,
+    )
+    method = learner.model.method
+    number = [method.of(name).settings.size for name in ("audio", "visual")]
+    width = method.options.width
+    lines = [
+        f"{SELECTING:,} clips of 16 + 16 tokens, 24 classes, width {width:,}; {number[0]:,} "
+        f"settings for audio and {number[1]:,} for video: {whole_s:.1f} s.",
+        "",
+    ]
+    return [*lines, *watch.table(whole_s, SELECTING, "clip")]
+
+
+def propose(options: argparse.Namespace, folder: Path) -> list[str]:
+    """`next` on a store, with all tokens scored."""
+    from cign.labelling import pool, proposing
+    from cign.learner import Learner
+    from cign.methods.closed_form import ClosedForm
+    from cign.networks.ridge import RandomFeatures
+
+    learned = made_tokens(folder / "learned", 120, 24)
+    clips = made_tokens(folder / "pool", PROPOSING + 120, 24)
+    learner = Learner("cign_analytic").learn(learned, progress=False)
+    watch, whole_s = timed(
+        lambda: learner.next(clips, number=100, progress=False),
+        (RandomFeatures, "forward", "random features"),
+        (RandomFeatures, "project", "random features"),
+        (ClosedForm, "_grouped", "assignment and scores"),
+        (pool, "margins", "margins"),
+        (proposing, "whitened", "features of candidates, whitened"),
+        (proposing, "choose", "choice of a design"),
+        warm=False,
+    )
+    return [f"100 of {PROPOSING:,} clips.", "", *watch.table(whole_s, PROPOSING, "clip")]
+
+
+def serve(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Requests to the server's application in this process, without sockets."""
+    import asyncio
+
+    import httpx
+
+    from cign.backbones.small import SmallPair
+    from cign.inference import predict as predictor
+    from cign.open_set.evidence import EvidenceReader
+    from cign.serving import answering
+    from cign.serving.application import make_app
+    from cign.serving.model_service import ModelService
+    from cign.serving.server_state import ServerState
+    from cign.serving.settings import Settings
+
+    paths = make_clips(folder / "sent", options.clips)
+    make_model(folder / "model")
+    (folder / "uploads").mkdir()
+    service = ModelService(folder / "model", device="cpu")
+    state = ServerState(service, Settings(), folder / "uploads")
+    state.start()
+    bodies = [path.read_bytes() for path in paths]
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(make_app(state))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answers = await asyncio.gather(
+                *(client.post("/predict", files={"file": ("a.mp4", body)}) for body in bodies)
+            )
+            assert all(answer.status_code == 200 for answer in answers), answers[0].text
+
+    watch, whole_s = timed(
+        lambda: asyncio.run(ask()),
+        *decoding(),
+        (SmallPair, "audio_tokens", "encode the audio"),
+        (SmallPair, "visual_tokens", "encode the frames"),
+        (EvidenceReader, "read", "predict from the tokens"),
+        (predictor, "decode", "decode, other"),
+        (answering, "described", "write the answers"),
+        of_processors=True,
+    )
+    state.close()
+    lines = [f"{len(paths)} requests at once, clips of 10 s; processor time of all threads.", ""]
+    return [*lines, *watch.table(whole_s, len(paths), "request")]
 
 
 def step(options: argparse.Namespace, folder: Path) -> list[str]:
@@ -217,9 +369,13 @@ def plan(options: argparse.Namespace, folder: Path) -> list[str]:
 
 PARTS = {
     "prepare": ("Preparing, one process", prepare),
+    "encode": ("Tokens of `lite0+sfx`", encode),
     "step": ("A training step of `cign`, end to end", step),
     "closed_form": ("Closed-form learning on cached tokens", closed_form),
+    "leave_one_out": ("Learning with leave-one-out selection", leave_one_out),
+    "propose": ("Choosing clips to label", propose),
     "predict": ("Predicting with the small encoders", predict),
+    "serve": ("Answering requests", serve),
     "start": ("Starting up", start),
     "plan": (f"Estimate for {PLANNED:,} clips", plan),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,11 +16,16 @@ Wrapped = tuple[Any, str, str]
 
 
 class Stopwatch:
-    """Exclusive times of wrapped functions, without the time of wrapped functions they call."""
+    """Exclusive times of wrapped functions, without the time of wrapped functions they call.
 
-    def __init__(self) -> None:
+    Times are of processors if ``of_processors``, so that threads that wait for each other are not
+    counted twice; otherwise they are those of the clock.
+    """
+
+    def __init__(self, *, of_processors: bool = False) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
-        self._inner_s = [0.0]
+        self.now = time.thread_time if of_processors else time.perf_counter
+        self._of_thread = threading.local()
 
     @contextmanager
     def watching(self, *wrapped: Wrapped) -> Any:
@@ -36,14 +42,15 @@ class Stopwatch:
     def _timed(self, function: Callable[..., Any], what: str) -> Callable[..., Any]:
         @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
-            self._inner_s.append(0.0)
-            began = time.perf_counter()
+            inner_s = vars(self._of_thread).setdefault("inner_s", [0.0])
+            inner_s.append(0.0)
+            began = self.now()
             try:
                 return function(*args, **kwargs)
             finally:
-                whole_s = time.perf_counter() - began
-                self.seconds[what] += whole_s - self._inner_s.pop()
-                self._inner_s[-1] += whole_s
+                whole_s = self.now() - began
+                self.seconds[what] += whole_s - inner_s.pop()
+                inner_s[-1] += whole_s
 
         return timed
 
@@ -60,12 +67,16 @@ class Stopwatch:
         return lines
 
 
-def timed(work: Callable[[], object], *wrapped: Wrapped) -> tuple[Stopwatch, float]:
-    """Run the work once to warm up and once with timing."""
-    work()
-    watch = Stopwatch()
-    with watch.watching(*wrapped):
-        began = time.perf_counter()
+def timed(
+    work: Callable[[], object], *wrapped: Wrapped, warm: bool = True, of_processors: bool = False
+) -> tuple[Stopwatch, float]:
+    """Run the work once to warm up, unless ``warm`` is false, and once with timing."""
+    if warm:
         work()
-        whole_s = time.perf_counter() - began
+    watch = Stopwatch(of_processors=of_processors)
+    now = time.process_time if of_processors else time.perf_counter
+    with watch.watching(*wrapped):
+        began = now()
+        work()
+        whole_s = now() - began
     return watch, whole_s
