@@ -129,15 +129,18 @@ def cell(
 
     Args:
         spec: The table, see `figures.yaml`.
-        row: Values that select the row.
-        column: Values that select the column, ``show`` and whether it has an ``interval``.
+        row: Values that select the row; ``table`` if it is from another CSV file.
+        column: Values that select the column, ``show`` and whether it has an ``interval``; ``table``
+            if it is from another CSV file.
         results: Folder of the tables.
     """
     wanted = {**spec.get("where", {}), **row, **column.get("where", {})}
+    of_row = wanted.pop("table", spec.get("table"))
+    table = column.get("table", of_row)
     show, like = column["show"], column.get("like", "1.0")
     names = [show, *(f"{show}_{end}" for end in ("low", "high") if column.get("interval"))]
     try:
-        texts = [found_in(spec["table"], wanted, name, results) for name in names]
+        texts = [found_in(table, wanted, name, results) for name in names]
     except ValueError as error:
         if "0 rows" in str(error):
             return NOTHING

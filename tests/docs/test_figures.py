@@ -159,6 +159,15 @@ def test_a_cell_has_its_interval(results):
     assert figures.cell(spec, {}, column, results) == "+7.4 [\N{MINUS SIGN}3.0, +11.9]"
 
 
+def test_a_row_or_a_column_may_be_of_another_table(results):
+    (results / "other.csv").write_text("method,memory,last\na,0,12.34\n")
+    row, column = {"method": "a", "memory": "0"}, {"show": "last"}
+    assert figures.cell({"table": "some"}, row, {**column, "table": "other"}, results) == "12.3"
+    assert figures.cell({"table": "some"}, {**row, "table": "other"}, column, results) == "12.3"
+    both = {**column, "table": "other"}
+    assert figures.cell({}, {**row, "table": "some"}, both, results) == "12.3"
+
+
 @pytest.mark.parametrize(
     ("table", "why"),
     [
