@@ -130,8 +130,8 @@ def cell(
     Args:
         spec: The table, see `figures.yaml`.
         row: Values that select the row; ``table`` if it is from another CSV file.
-        column: Values that select the column, ``show`` and whether it has an ``interval``; ``table``
-            if it is from another CSV file.
+        column: Values that select the column, ``show`` and whether it has an ``interval``;
+            ``table`` if it is from another CSV file.
         results: Folder of the tables.
     """
     wanted = {**spec.get("where", {}), **row, **column.get("where", {})}
