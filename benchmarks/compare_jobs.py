@@ -59,6 +59,10 @@ class Row:
         """Whether the method can learn the labels from the tokens."""
         if self.needs_blocks and f"{table.backbone}{STEM}" not in BACKBONES:
             return False
+        if not self.trains_on_all and method_class(self.method).stream_reason(
+            table.stream, "frozen"
+        ):
+            return False
         if not table.data.is_multi_label or self.trains_on_all:
             return True
         return bool(method_class(self.method).supports_multi_label)
@@ -86,12 +90,14 @@ class Table:
         dataset: Name of the data, see `data_of`.
         shots: Training clips of each class; None for all.
         num_tasks: Number of tasks.
+        stream: How training clips arrive, one of `cign.vocabulary.STREAMS`.
     """
 
     backbone: str
     dataset: str
     shots: int | None = None
     num_tasks: int = 4
+    stream: str = "tasks"
 
     @property
     def data(self) -> Data:
@@ -103,7 +109,8 @@ class Table:
         """Name in file names."""
         few = "" if self.shots is None else f"-{self.shots}-shot"
         tasks = "" if self.num_tasks == 4 else f"-t{self.num_tasks}"
-        return f"{self.backbone}-{self.dataset}{few}{tasks}"
+        stream = "" if self.stream == "tasks" else f"-{self.stream}"
+        return f"{self.backbone}-{self.dataset}{few}{tasks}{stream}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,7 +42,8 @@ def heading(table: Table) -> str:
     """The title of a table."""
     few = "" if table.shots is None else f", {table.shots} clips per class"
     tasks = "" if table.num_tasks == 4 else f", {table.num_tasks} tasks"
-    return f"{table.dataset}{few.replace('1 clips', '1 clip')}{tasks} ({table.backbone})"
+    stream = "" if table.stream == "tasks" else f", stream {table.stream}"
+    return f"{table.dataset}{few.replace('1 clips', '1 clip')}{tasks}{stream} ({table.backbone})"
 
 
 def table_lines(lines: Sequence[Line], against: Sequence[str]) -> list[str]:
@@ -102,7 +103,7 @@ def as_csv(found: Mapping[Table, Sequence[Line]], against: Sequence[str]) -> str
     """All numbers and differences of all modalities."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    head = ["backbone", "dataset", "shots", "tasks", "method", "memory", "orders"]
+    head = ["backbone", "dataset", "shots", "tasks", "stream", "method", "memory", "orders"]
     head += [f"last_{modality}{end}" for modality in MODALITIES for end in ("", "_std")]
     ends = ("", "_low", "_high", "_interval")
     head += [f"{m}_minus_{name}{end}" for name in against for m in MODALITIES for end in ends]
@@ -110,7 +111,7 @@ def as_csv(found: Mapping[Table, Sequence[Line]], against: Sequence[str]) -> str
     for table, lines in found.items():
         for line in lines:
             cells: list[object] = [table.backbone, table.dataset, table.shots or ""]
-            cells.append(table.num_tasks)
+            cells += [table.num_tasks, table.stream]
             cells += [line.row.name, line.row.memory, len(line.orders)]
             for own in line.last.T:
                 cells += [f"{own.mean():.4f}", f"{own.std(ddof=1):.4f}" if len(own) > 1 else ""]

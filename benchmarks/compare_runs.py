@@ -26,11 +26,11 @@ from folds import folds
 
 from cign.bench.worker import failure_of
 from cign.data.store import Store
-from cign.data.tasks import split_into_tasks
 from cign.errors import InputError
 from cign.methods.capabilities import selected_settings
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
+from cign.runs.arrival import ArrivalConfig
 from cign.runs.build import build_loop
 from cign.runs.configuration import RunConfig
 from cign.runs.record import describe, machine
@@ -172,10 +172,12 @@ def _opened(folder: Path, backbone: str) -> tuple[Store, str]:
 def _learn(job: Job, store: Store, backbone: str) -> tuple[Predictions, dict[str, Any]]:
     """Learn the classes task by task with a method of the package."""
     reference, options = options_of(job.row, job.limits)
+    arrival = ArrivalConfig(stream=job.table.stream)
     config = RunConfig.of(
         reference,
         options=options,
-        tasks=split_into_tasks(store.class_names, job.table.num_tasks, job.order).groups,
+        tasks=arrival.cut(store.class_names, job.table.num_tasks, job.order).groups,
+        stream=job.table.stream,
         order=job.order,
         backbone=backbone,
         memory=job.row.memory,

@@ -335,4 +335,42 @@ REAL_TEST = Comparison(
     ),
 )
 
-COMPARISONS = {one.name: one for one in (REAL_FOLDS, PARTS, REFERENCES, WORLDS, REAL_TEST)}
+# ------------------------------------------------- streams other than tasks, on one dataset
+
+_STREAMS_TEXT = """
+`python benchmarks/compare.py streams`
+
+Percent: accuracy after the last of four tasks, on the first of the synthetic datasets that are read
+once, with frozen recipes, in one class order. *blurry*: a tenth of the clips of each class arrives
+in later tasks. *online*: each clip is learned once, in batches of 10. *fewshot*: twelve classes
+with all clips, then five clips of each class. Methods that refuse a stream have no row
+([streams](../streams.md)).
+
+- **difference**: audio-visual, in points, on the same clips; intervals from draws of the clips.
+- **forgetting**, **stored**, **s**: as in the table of generated clips.
+"""
+STREAMS = Comparison(
+    name="streams",
+    title="Streams other than tasks",
+    introduction=_STREAMS_TEXT,
+    limits=_EVIDENCE_LIMITS,
+    sections=(
+        Section(
+            tables=tuple(
+                Table(backbone="lite0+sfx", dataset="world7", stream=stream)
+                for stream in ("blurry", "online", "fewshot")
+            ),
+            rows=(
+                *_CLOSED_ROWS,
+                *(Row(method=name) for name in ("finetune", "masked", "lwf")),
+                *(
+                    Row(method=name, memory=SMALL_MEMORY)
+                    for name in ("finetune", "er", "derpp", "er_ace", "icarl", "cign_replay")
+                ),
+            ),
+            orders=1,
+        ),
+    ),
+)
+
+COMPARISONS = {one.name: one for one in (REAL_FOLDS, PARTS, REFERENCES, WORLDS, REAL_TEST, STREAMS)}

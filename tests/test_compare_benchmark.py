@@ -1,6 +1,7 @@
 """Comparison tables: folds without test clips, resumption, kept runs, arithmetic."""
 
 import csv
+import dataclasses
 import importlib
 import shutil
 
@@ -311,6 +312,29 @@ def test_what_is_kept_of_a_run_has_its_last_accuracy(work, method, monkeypatch):
             assert last[modality]["last"] == kept.record["modalities"][modality]["last"]
         assert kept.record["num_train"] == (8 if shots else 26)
         assert kept.record["modalities"]["audio"]["forgetting"] is not None
+
+
+def test_a_stream_other_than_tasks(work, monkeypatch):
+    jobs, runs = module("_jobs"), module("_runs")
+    build, configs = runs.build_loop, []
+
+    def build_loop(config, data):
+        configs.append(config)
+        return build(config, data)
+
+    monkeypatch.setattr(runs, "build_loop", build_loop)
+    names = set()
+    for stream in ("tasks", "blurry", "fewshot"):
+        job = job_of(1, method="ncm")
+        table = dataclasses.replace(job.table, stream=stream, num_tasks=2)
+        job = dataclasses.replace(job, table=table)
+        runs.make_run(job, work)
+        names.add(job.name)
+    assert len(names) == 3
+    assert [config.arrival.stream for config in configs] == ["tasks", "blurry", "fewshot"]
+    prompts = jobs.Row(method="l2p")
+    assert prompts.supports(jobs.Table(backbone="small", dataset="worlds"))
+    assert not prompts.supports(jobs.Table(backbone="small", dataset="worlds", stream="blurry"))
 
 
 def test_ranks_of_clips_with_several_labels_keep_the_average_precision():
