@@ -131,7 +131,7 @@ def cell(
         spec: The table, see `figures.yaml`.
         row: Values that select the row; ``table`` if it is from another CSV file.
         column: Values that select the column, ``show`` and whether it has an ``interval``;
-            ``table`` if it is from another CSV file.
+            ``table`` if it is from another CSV file; ``text`` if it is no number.
         results: Folder of the tables.
     """
     wanted = {**spec.get("where", {}), **row, **column.get("where", {})}
@@ -145,8 +145,8 @@ def cell(
         if "0 rows" in str(error):
             return NOTHING
         raise
-    if not texts[0]:
-        return ""
+    if not texts[0] or column.get("text"):
+        return texts[0]
     value, *ends = (written(float(text), like) for text in texts)
     return f"{value} [{', '.join(ends)}]" if ends else value
 

@@ -159,6 +159,12 @@ def test_a_cell_has_its_interval(results):
     assert figures.cell(spec, {}, column, results) == "+7.4 [\N{MINUS SIGN}3.0, +11.9]"
 
 
+def test_a_cell_may_be_text(results):
+    (results / "wide.csv").write_text("name,fusion\nx,mean at 2\n")
+    column = {"show": "fusion", "text": True}
+    assert figures.cell({"table": "wide"}, {"name": "x"}, column, results) == "mean at 2"
+
+
 def test_a_row_or_a_column_may_be_of_another_table(results):
     (results / "other.csv").write_text("method,memory,last\na,0,12.34\n")
     row, column = {"method": "a", "memory": "0"}, {"show": "last"}
