@@ -124,6 +124,21 @@ def test_classes_of_one_clip():
         assert method.factors()[row].tolist() == pytest.approx(factors, rel=1e-4)
 
 
+def test_statistics_are_taken_without_stochastic_depth():
+    trunk = {"trunk": "transformer", "width": 16, "num_heads": 2, "depth": 2, "drop_path": 0.9}
+    options = {"training": {**TRAIN["training"], "num_epochs": 2}, **trunk}
+    loop = toy_loop("il2m", options=options, memory="6", num_classes=4, num_tasks=2)
+    loop.run()
+    method, data = loop.method, loop._task_data(1)
+    for parameter in method.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    method.train().after_task(data)
+    scores = raw_scores(method, loop.source, data.new)
+    for row, modality in enumerate(MODALITIES):
+        highest = scores[modality].max(axis=1).mean()
+        assert method.confidence[row, -1].item() == pytest.approx(highest, rel=1e-4)
+
+
 def test_rectifying_helps_where_old_classes_lose():
     last = {}
     for name in ("finetune", "il2m"):
