@@ -5,13 +5,14 @@ kernel, references for methods that learn class by class. Tokens are pooled (mea
 mean, maximum and standard deviation), each dimension is standardised with the training clips, and
 the coordinates are those in the span of the training clips: no choice of a class depends on other
 directions. The strength of the regularisation is chosen for each modality by cross-validation over
-sources.
+sources, and so is the fusion of both modalities.
 
 Legend: N clips, T tokens, D dimensions of the pooled tokens, R of their span, C classes.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from folds import Fold
+from scipy.special import expit, softmax
 
 from cign.metrics.incremental import average_precisions
 from cign.vocabulary import MODALITIES
@@ -35,6 +37,14 @@ WIDTHS = (4.0, 2.0, 1.0, 0.5)  # of the kernel, as factors of the median squared
 RIDGES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001)  # of the kernel matrix, whose diagonal is 1
 TOLERANCE = 1e-4  # of the largest gradient, at which logistic regression ends
 NUM_INNER_FOLDS = 3
+# Fusions of both modalities: a classifier on the features of both; the sum of scores, those of audio
+# with a weight, which is a product of probabilities; the mean of probabilities at a temperature.
+# Scores are in standard deviations.
+FUSIONS = (
+    ("own", 0.0),
+    *(("sum", weight) for weight in (1.0, 0.5, 2.0)),
+    *(("mean", temperature) for temperature in (1.0, 0.5, 0.25)),
+)
 
 
 def pool(tokens_NTD: Floats, pooling: str) -> Floats:
@@ -236,10 +246,11 @@ def all_clips_scores(
         train: ``audio`` and ``visual`` tokens of the training clips, [N, T, D].
         test: The same of the test clips.
         targets_NC: Labels of the training clips.
-        inner: Folds of the training clips by source, for choosing the regularisation.
+        inner: Folds of the training clips by source, for choosing regularisation and fusion.
 
     Returns:
-        Scores by modality, [N, C], and the index of the chosen candidate by modality.
+        Scores by modality, [N, C], and the index of the chosen candidate by modality, and as
+        ``fusion`` of the one of `FUSIONS`.
     """
     name, _, pooling = method.partition("_")
     known, asked = (
@@ -248,20 +259,65 @@ def all_clips_scores(
     )
     for features in (known, asked):
         features["audio_visual"] = np.hstack([features["audio"], features["visual"]])
-    scores, chosen = {}, {}
+    scores, chosen, inner_scores = {}, {}, {}
     for modality in MODALITIES:
         span = Span.of(known[modality])
-        chosen[modality] = _choose(name, known[modality], targets_NC, inner)
+        chosen[modality], inner_scores[modality] = _choose(name, known[modality], targets_NC, inner)
         fitted = CLASSIFIERS[name](span(known[modality]), targets_NC, len(span.mean))
         scores[modality] = fitted[chosen[modality]](span(asked[modality]))
+    several = _has_several(targets_NC)
+    found = [
+        quality(fused[rows], targets_NC[rows])
+        for fused in fusions(inner_scores, inner_scores, multi_label=several)
+        if (rows := ~np.isnan(fused).any(axis=1)).any()
+    ]
+    chosen["fusion"] = int(np.argmax(found)) if found else 0
+    every = fusions(scores, inner_scores, multi_label=several)
+    scores["audio_visual"] = every[chosen["fusion"]]
     return scores, chosen
 
 
-def _choose(name: str, features_ND: Floats, targets_NC: Bools, inner: Sequence[Fold]) -> int:
-    """Index of the candidate with the best accuracy, or mean average precision, on inner folds."""
-    if name == "ncm":
-        return 0
+def fusions(
+    scores: Mapping[str, Floats], inner: Mapping[str, Floats], *, multi_label: bool
+) -> list[Floats]:
+    """Audio-visual scores by every fusion of `FUSIONS`, [N, C] each.
+
+    Args:
+        scores: Scores by modality; those of ``audio_visual`` are of the features of both.
+        inner: Scores of training clips by classifiers of the other inner folds, which give the
+            scale of a modality's scores.
+        multi_label: Whether clips may have several labels.
+    """
+    scaled = {}
+    for modality in ("audio", "visual"):
+        known = inner[modality][np.isfinite(inner[modality])]
+        spread = float(known.std()) if known.size else 0.0
+        scaled[modality] = (scores[modality] - (known.mean() if known.size else 0.0)) / (
+            spread or 1.0
+        )
+    squash = expit if multi_label else functools.partial(softmax, axis=1)
     found = []
+    for kind, value in FUSIONS:
+        if kind == "own":
+            found.append(scores["audio_visual"])
+        elif kind == "sum":
+            found.append(value * scaled["audio"] + scaled["visual"])
+        else:
+            found.append(squash(scaled["audio"] / value) + squash(scaled["visual"] / value))
+    return found
+
+
+def _choose(
+    name: str, features_ND: Floats, targets_NC: Bools, inner: Sequence[Fold]
+) -> tuple[int, Floats]:
+    """The candidate with the best accuracy, or mean average precision, on inner folds.
+
+    Returns:
+        Its index, and its scores of the clips by the classifiers of the other folds, [N, C]; NaN
+        for clips in no fold.
+    """
+    found: list[list[float]] = []
+    scores: list[Floats] = []
     for fold in inner:
         train, test = list(fold.train), list(fold.test)
         if not test:
@@ -269,8 +325,14 @@ def _choose(name: str, features_ND: Floats, targets_NC: Bools, inner: Sequence[F
         span = Span.of(features_ND[train])
         fitted = CLASSIFIERS[name](span(features_ND[train]), targets_NC[train], len(span.mean))
         asked = span(features_ND[test])
-        found.append([len(test) * quality(score(asked), targets_NC[test]) for score in fitted])
-    return int(np.sum(found, axis=0).argmax())
+        scores = scores or [np.full(targets_NC.shape, np.nan) for _ in fitted]
+        for own, score in zip(scores, fitted, strict=True):
+            own[test] = score(asked)
+        found.append([len(test) * quality(own[test], targets_NC[test]) for own in scores])
+    if not found:
+        return 0, np.full(targets_NC.shape, np.nan)
+    best = int(np.sum(found, axis=0).argmax())
+    return best, scores[best]
 
 
 def quality(scores_NC: Floats, targets_NC: Bools) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from all_clips import FUSIONS
 from all_clips import METHODS as ALL_CLIPS
 from compare_data import Data, data_of
 from compare_stores import BACKBONES
@@ -248,9 +249,9 @@ def defaults_of(method: str) -> dict[str, Any]:
 
 @functools.cache
 def options_of(row: Row, limits: Limits) -> list[Any]:
-    """Reference of the method and all its options, as JSON values; of `all_clips`, its name."""
+    """Reference of the method and all its options, as JSON values."""
     if row.trains_on_all:
-        return [row.method, {}]
+        return [row.method, {"fusions": len(FUSIONS)}]
     cls, options = method_class(row.method), default_recipe(row.method).options_for(row.memory)
     options = with_settings(options, row.settings)
     filled: Any = configure(cls.Options, options, f"recipe of {row.method}")

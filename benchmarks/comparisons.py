@@ -67,7 +67,7 @@ and of this comparison, and the folds were used during its development.
   logistic regression and ridge regression with a Gaussian kernel on all classes and clips at once,
   on the mean of the tokens, on mean and maximum, or also on the standard deviation (`statistics`).
   The strength of the regularisation is chosen for each modality on {NUM_INNER_FOLDS} inner folds by
-  source. They do not depend on the class order.
+  source, and so is the fusion of both. They do not depend on the class order.
 - `joint` is trained on the clips of all tasks so far, in one class order. So is `cign_tuned`, which
   takes over a minute with exemplars.
 - Options are those of the recipes, tuned on generated clips: 20 epochs in batches of 32 for all
@@ -274,7 +274,8 @@ modalities that was best there, and the same epochs and batches.
   clips are drawn.
 - **memory**: exemplars; {EQUAL_BYTES} are as many bytes as the sums of `cign_analytic`, enough for
   all clips. **stored**: exemplars or, for closed-form methods, statistics of clips.
-- `ncm_`, `lda_`, `logistic_` and `kernel_` with a pooling, and `joint`, use all clips at once.
+- `ncm_`, `lda_`, `logistic_` and `kernel_` with a pooling, and `joint`, use all clips at once. The
+  regularisation and the fusion of the former are chosen on inner folds of the training clips.
 - To limit the time, `cign`, `cign_tuned` and `joint`, and all methods on backbone `small` and with
   12 tasks, are run in one class order, the latter on one dataset; `cign` has at least
   {_EVIDENCE_LIMITS.min_steps} steps per task instead of 1,000.

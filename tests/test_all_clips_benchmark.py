@@ -153,3 +153,57 @@ def test_the_strength_is_chosen_without_the_test_clips(all_clips, method, tmp_pa
     assert same == chosen
     for modality, values in scores.items():
         np.testing.assert_allclose(again[modality][::-1], values, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_fusions_are_those_of_the_formulas(all_clips, multi_label):
+    rng = np.random.default_rng(1)
+    scores = {name: rng.normal(size=(5, 3)) for name in ("audio", "visual", "audio_visual")}
+    inner = {name: 4 * rng.normal(size=(9, 3)) + 1 for name in ("audio", "visual")}
+    inner["audio"][2, 1] = -np.inf  # a class without clips in a fold
+    found = all_clips.fusions(scores, inner, multi_label=multi_label)
+    for (kind, value), fused in zip(all_clips.FUSIONS, found, strict=True):
+        for row in range(5):
+            both = []
+            for name in ("audio", "visual"):
+                known = [x for x in inner[name].ravel() if np.isfinite(x)]
+                both.append((scores[name][row] - np.mean(known)) / np.std(known))
+            if kind == "own":
+                wanted = scores["audio_visual"][row]
+            elif kind == "sum":
+                wanted = value * both[0] + both[1]
+            else:
+                raised = [np.exp(one / value) for one in both]
+                wanted = sum(x / (1 + x) if multi_label else x / x.sum() for x in raised)
+            np.testing.assert_allclose(fused[row], wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize("worse", ["audio", "visual"])
+def test_the_fusion_is_the_best_on_inner_folds(all_clips, worse):
+    """The fused prediction of a modality with noise is no worse than the other one alone."""
+    folds = importlib.import_module("folds")
+    rng = np.random.default_rng(2)
+    labels = np.tile(np.arange(3), 30)
+    targets = np.eye(3, dtype=bool)[labels]
+
+    def tokens(noise):
+        return 2 * np.eye(3, 8)[labels][:, None] + noise * rng.normal(size=(90, 2, 8))
+
+    noise = {"audio": 1.5, "visual": 1.5, worse: 40.0}
+    train, test = ({name: tokens(noise[name]) for name in noise} for _ in range(2))
+    numbers = np.arange(90)
+    inner = [
+        folds.Fold(
+            train=tuple(map(int, numbers[numbers % 3 != k])),
+            test=tuple(map(int, numbers[numbers % 3 == k])),
+        )
+        for k in range(3)
+    ]
+    scores, chosen = all_clips.all_clips_scores("lda_mean", train, test, targets, inner)
+    assert set(chosen) == {"audio", "visual", "audio_visual", "fusion"}
+    better = "visual" if worse == "audio" else "audio"
+    alone = all_clips.quality(scores[better], targets)
+    assert all_clips.quality(scores["audio_visual"], targets) > alone - 0.05
+    kind, value = all_clips.FUSIONS[chosen["fusion"]]
+    if kind == "sum":
+        assert value == (0.5 if worse == "audio" else 2.0)
