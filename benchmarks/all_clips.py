@@ -37,9 +37,9 @@ WIDTHS = (4.0, 2.0, 1.0, 0.5)  # of the kernel, as factors of the median squared
 RIDGES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.001)  # of the kernel matrix, whose diagonal is 1
 TOLERANCE = 1e-4  # of the largest gradient, at which logistic regression ends
 NUM_INNER_FOLDS = 3
-# Fusions of both modalities: a classifier on the features of both; the sum of scores, those of audio
-# with a weight, which is a product of probabilities; the mean of probabilities at a temperature.
-# Scores are in standard deviations.
+# Fusions of both modalities: a classifier on the features of both; the sum of scores, audio with
+# a weight, which is a product of probabilities; the mean of probabilities at a temperature. Scores
+# are in standard deviations.
 FUSIONS = (
     ("own", 0.0),
     *(("sum", weight) for weight in (1.0, 0.5, 2.0)),
