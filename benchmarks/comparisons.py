@@ -280,11 +280,13 @@ modalities that was best there, and the same epochs and batches.
   12 tasks, are run in one class order, the latter on one dataset; `cign` has at least
   {_EVIDENCE_LIMITS.min_steps} steps per task instead of 1,000.
 """
+_AGAINST = ("cign_analytic", "analytic", "joint")
 WORLDS = Comparison(
     name="worlds",
     title="Methods on generated clips",
     introduction="\n`python benchmarks/compare.py worlds`\n" + _EVIDENCE_TEXT,
     limits=_EVIDENCE_LIMITS,
+    against=_AGAINST,
     sections=(
         Section(
             tables=(Table(backbone="lite0+sfx", dataset="worlds"),),
@@ -324,8 +326,9 @@ REAL_TEST = Comparison(
     title="Methods on the test clips of real recordings",
     introduction="\n`CIGN_REAL=work/real python benchmarks/compare.py real_test`\n" + _TEST_TEXT,
     limits=_EVIDENCE_LIMITS,
+    against=_AGAINST,
     sections=(
-        Section(tables=_tests("lite0+sfx"), rows=_ALL_ROWS, only=_HEAVY_ONLY),
+        Section(tables=_tests("lite0+sfx"), rows=(*_ALL_ROWS, _JOINT_BEFORE), only=_HEAVY_ONLY),
         Section(
             tables=tuple(
                 Table(backbone="lite0+sfx", dataset="real24-test", shots=shots) for shots in SHOTS
