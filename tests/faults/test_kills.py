@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cign.bench import cluster
-from faults.cases import run_in_one_process
+from faults.children import run_in_one_process
 
 PROGRAM = Path(__file__).with_name("campaign.py")
 
