@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+LIMIT_S = 120.0  # for a command
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,24 @@ def run_in_one_process() -> None:
     module.run_all = lambda jobs, _, *rest: original(jobs, 0, *rest)
 
 
-def finished(child: int, log: Path) -> Outcome:
-    """Wait for a child."""
-    return outcome_of(os.waitpid(child, 0)[1], log)
+def finished(child: int, log: Path, limit_s: float = LIMIT_S) -> Outcome:
+    """Wait for a child.
+
+    Raises:
+        AssertionError: If it takes too long; it is killed.
+    """
+    end = time.monotonic() + limit_s
+    pause_s = 0.001
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return outcome_of(status, log)
+        if time.monotonic() > end:
+            os.kill(child, signal.SIGKILL)
+            found = outcome_of(os.waitpid(child, 0)[1], log)
+            raise AssertionError(f"it hangs: {found.err[-400:]}")
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.02)
 
 
 def outcome_of(status: int, log: Path) -> Outcome:
