@@ -79,7 +79,9 @@ def run_child(arguments: Sequence[object], log: Path, arm: Callable[[], None] | 
 
 def load_commands() -> None:
     """Import what commands need: once here, and not in every child."""
-    import cign.learner  # noqa: F401
+    import cign.learner
+    import cign.metrics.embedded
+    import cign.report.runs  # noqa: F401
     from cign.cli.commands import COMMANDS, module_name
 
     for name in COMMANDS:

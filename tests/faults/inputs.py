@@ -95,7 +95,7 @@ def _lists(world: World, folder: Path) -> Iterator[Input]:
     parquet = folder / "parquet" / "clips.parquet"
     parquet.parent.mkdir()
     shutil.copy(world.store / "clips.parquet", parquet)
-    yield Input("list", parquet, [("inspect", parquet, "--json")])
+    yield Input("list", parquet, [("inspect", parquet, "--media", world.clips, "--json")])
     yield from _features(folder / "features")
     for name, files in PUBLISHED.items():
         for file, text in files.items():
@@ -115,13 +115,16 @@ def _features(folder: Path) -> Iterator[Input]:
     folder.mkdir(parents=True)
     archive = folder / "features.npz"
     np.savez(archive, labels=labels, split=split, **values)
-    prepare = ("prepare", archive, OUT, "--encoders", "made")
+    prepare = ("prepare", archive, OUT)
     yield Input("list", archive, [("inspect", archive, "--json"), prepare])
     arrays = folder / "arrays"
     arrays.mkdir()
-    for name, value in {**values, "labels": labels, "split": split}.items():
+    rows = "".join(f"{label},{part}\n" for label, part in zip(labels, split, strict=True))
+    _written(arrays / "clips.csv", f"labels,split\n{rows}")
+    for name, value in values.items():
         np.save(arrays / f"{name}.npy", value)
-        yield Input("list", arrays / f"{name}.npy", [("inspect", arrays, "--json")])
+    for path in sorted(arrays.iterdir()):
+        yield Input("list", path, [("inspect", arrays, "--json"), ("prepare", arrays, OUT)])
 
 
 def _other_lists(world: World, folder: Path) -> Iterator[Input]:
@@ -199,7 +202,7 @@ PUBLISHED: dict[str, dict[str, str]] = {
             ]
         ),
         "vggsound.csv": "".join(
-            f"{name},{n},{label},train\n" for n, (name, label) in enumerate(_NAMED)
+            f"{name},{n},{label},train\n" for n, (name, label) in enumerate(_NAMED[4:])
         ),
     },
 }
