@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from cign.bench import config as bench_config
+from cign.data.arrays import map_array, open_array
+from cign.data.formats.features.rows import load_array
 from cign.data.intact import check_media, check_tokens
 from cign.data.prepare.journal import Journal
 from cign.data.store import Store
@@ -78,6 +80,26 @@ def test_tokens_with_a_flipped_bit_are_found_out(name, tiny, tmp_path):
             assert {k: v for k, v in found.items() if isinstance(v, int)} == {
                 k: v for k, v in right.items() if isinstance(v, int)
             }
+
+
+HEADERS = (
+    *(
+    "{'descr': '<f4",
+    "{'descr': '<f4', 'shape': (3, \\n",
+    "{'shape': 1}",
+    "(" * 90,
+    "[3, 4]",
+)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_an_array_with_a_damaged_header_is_refused(header, tmp_path):
+    path = tmp_path / "audio.npy"
+    text = header.ljust(118).encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(64))
+    for read in (lambda: map_array(path, (4, 4), "f4", "store"), lambda: open_array(path)):
+        assert "damaged" in told(read, header)
+    assert "damaged" in told(lambda: load_array(path), header)
 
 
 def test_a_store_description_with_a_flipped_bit_never_crashes(tiny, tmp_path):
