@@ -43,39 +43,44 @@ class Fuzzer:
         self.inputs = inputs(world)
         self.counts: Counter[str] = Counter()
         self.problems: list[str] = []
-        self._whole: dict[tuple[object, ...], Outcome] = {}
+        self._whole: dict[tuple[object, ...], tuple[Outcome, dict[str, Any]]] = {}
 
-    def run(self, command: tuple[object, ...]) -> Outcome:
-        """Run a command in a child, with limits."""
+    def run(self, one: Input, command: tuple[object, ...]) -> tuple[Outcome, dict[str, Any]]:
+        """Run a command in a child, with limits; gives its outcome and what it left."""
         out = self.world.root / "out"
+        if one.template is not None:
+            shutil.copytree(one.template, out)
         arguments = [out if part == OUT else part for part in command]
         limit = (MOST_BYTES, resource.getrlimit(resource.RLIMIT_DATA)[1])
         child = run_child(
             arguments, self.world.log, lambda: resource.setrlimit(resource.RLIMIT_DATA, limit)
         )
         try:
-            return finished(child, self.world.log, TIMEOUT_S)
+            done = finished(child, self.world.log, TIMEOUT_S)
+            left = one.result(out) if one.result is not None and done.code == 0 else {}
+            return done, left
         finally:
             shutil.rmtree(out, ignore_errors=True)
 
-    def whole(self, command: tuple[object, ...]) -> Outcome:
-        """Outcome with the file as it was."""
-        if command not in self._whole:
-            self._whole[command] = self.run(command)
-            assert self._whole[command].code == 0, self._whole[command]
-        return self._whole[command]
+    def whole(self, one: Input, command: tuple[object, ...]) -> tuple[Outcome, dict[str, Any]]:
+        """The same with the file as it was."""
+        key = (one.template, *command)
+        if key not in self._whole:
+            self._whole[key] = self.run(one, command)
+            assert self._whole[key][0].code == 0, self._whole[key]
+        return self._whole[key]
 
     def trial(self, seed: int) -> None:
         """Mutate one file; what is wrong is noted, not raised."""
         draw = random.Random(seed)
         one = self.inputs[seed % len(self.inputs)]
         command = tuple(draw.choice(one.commands))
-        expected = self.whole(command)
+        expected = self.whole(one, command)
         before = one.path.read_bytes()
         other = self.inputs[draw.randrange(len(self.inputs))].path.read_bytes()
         one.path.write_bytes(mutated(one, before, other, seed))
         try:
-            answer = self.run(command)
+            answer = self.run(one, command)
             self.counts[f"{one.kind}: {self._judged(one, answer, expected)}"] += 1
         except AssertionError as error:
             self.counts[f"{one.kind}: problems"] += 1
@@ -84,16 +89,24 @@ class Fuzzer:
         finally:
             one.path.write_bytes(before)
 
-    def _judged(self, one: Input, answer: Outcome, expected: Outcome) -> str:
+    def _judged(
+        self,
+        one: Input,
+        found: tuple[Outcome, dict[str, Any]],
+        expected: tuple[Outcome, dict[str, Any]],
+    ) -> str:
         """Whether a file was used or refused.
 
         Raises:
             AssertionError: If the command gave no proper answer.
         """
+        answer = found[0]
         assert "Traceback" not in answer.err, answer.err
         if answer.code == 0:
-            if one.has_checksum:
-                assert answer.out == expected.out, "the change is not noticed"
+            if one.has_checksum and one.result is not None:
+                assert found[1] == expected[1], "the result differs"
+            elif one.has_checksum:
+                assert answer.out == expected[0].out, "the change is not noticed"
             return "used"
         assert answer.code in (1, 2), (answer.code, answer.err)
         assert answer.sentence

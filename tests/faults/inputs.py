@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from faults.cases import World
+from faults.cases import Case, World
+from faults.children import finished, run_child
+from faults.injected import kill_before
+from faults.results import store_result
 
 OUT = "OUT"  # stands for a new folder among the arguments of a command
 
@@ -25,18 +29,22 @@ class Input:
         path: The file.
         commands: Each reads it; none changes anything but `OUT`.
         has_checksum: Whether an unnoticed change of its content is a defect.
+        template: Folder with the file that is copied to `OUT` before a command; None for none.
+        result: What a command leaves in `OUT`, compared if the file has a checksum.
     """
 
     kind: str
     path: Path
     commands: Sequence[Sequence[object]]
     has_checksum: bool = False
+    template: Path | None = None
+    result: Callable[[Path], dict[str, Any]] | None = None
 
 
 def inputs(world: World) -> list[Input]:
     """All inputs, made below the folder of a world that was built."""
     folder = world.root / "inputs"
-    makers = (_models, _stores, _runs, _lists)
+    makers = (_models, _stores, _unfinished, _runs, _lists)
     return [one for make in makers for one in make(world, folder)]
 
 
@@ -72,6 +80,40 @@ def _stores(world: World, folder: Path) -> Iterator[Input]:
         if (store / name).is_file():
             yield Input("store", store / name, [verify], has_checksum=True)
     yield Input("store", store / "frames.npy", [verify], has_checksum=True)
+
+
+def _unfinished(world: World, folder: Path) -> Iterator[Input]:
+    """A store and a run that were killed; the journal and the rows of the store are checked."""
+    store = world.case("prepare", folder / "killed-store")
+    _kill_when(store, lambda: _num_lines(store.place / "journal.jsonl") > 9)
+    prepare = [("prepare", world.clips, OUT, "--backbone", "small-random", "--workers", 0)]
+    for name in ("journal.jsonl", "frames.npy", "audio.npy"):
+        yield Input("store", store.place / name, prepare, True, store.place, store_result)
+    again = shutil.copytree(world.store, folder / "finished-store")
+    for name in ("sizes.npy", "store.json", "report.json"):
+        yield Input("store", again / name, prepare, template=again)
+    run = world.case("train", folder / "killed-run")
+    _kill_when(run, lambda: (run.place / "checkpoint.safetensors").is_file())
+    resume = ["train", world.store, "--out", OUT, "--resume"]
+    for name in ("checkpoint.safetensors", "config.yaml"):
+        yield Input("run", run.place / name, [resume], template=run.place)
+
+
+def _num_lines(path: Path) -> int:
+    return len(path.read_bytes().splitlines()) if path.is_file() else 0
+
+
+def _kill_when(case: Case, is_enough: Callable[[], bool]) -> None:
+    """Kill a command before its first file operation, its second one, ... until it left enough."""
+    for number in range(1, 1000):
+        case.reset()
+        child = run_child(
+            case.arguments, case.place.parent / "log", kill_before(number, case.place)
+        )
+        done = finished(child, case.place.parent / "log")
+        assert done.code != 0, "it ended before"
+        if is_enough():
+            return
 
 
 def _runs(world: World, folder: Path) -> Iterator[Input]:
