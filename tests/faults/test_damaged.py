@@ -83,9 +83,8 @@ def test_tokens_with_a_flipped_bit_are_found_out(name, tiny, tmp_path):
 
 
 HEADERS = (
-    *(
     "{'descr': '<f4",
-    "{'descr': '<f4', 'shape': (3, \\n",
+    "{'descr': '<f4', 'shape': (3, \n",
     "{'shape': 1}",
     "(" * 90,
     "[3, 4]",
