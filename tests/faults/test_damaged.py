@@ -117,6 +117,32 @@ def test_a_store_description_with_a_flipped_bit_never_crashes(tiny, tmp_path):
         assert told(read, seed) == right or isinstance(told(read, seed), str)
 
 
+@pytest.mark.parametrize(
+    ("name", "entry", "value"),
+    [
+        ("store.json", "class_names", ["cat", float("nan")]),
+        ("store.json", "num_rows", float("inf")),
+        ("report.json", "counts", {"train": {"cat": "1"}}),
+        ("report.json", "counts", {"odd": {}}),
+        ("report.json", "conditions", None),
+        ("report.json", "notes", [1]),
+        ("report.json", "num_usable", "x"),
+        ("report.json", "shared_sources", [{"split": "test"}]),
+        ("tokens/small-random/tokens.json", "audio_dim", "é"),
+        ("tokens/small-random/tokens.json", "format", "1"),
+    ],
+)
+def test_a_wrong_value_in_a_store_is_refused(name, entry, value, tiny, tmp_path):
+    path = shutil.copytree(tiny[1], tmp_path / "store") / name
+    path.write_text(json.dumps({**json.loads(path.read_text()), entry: value}))
+
+    def read():
+        store = Store.open(tmp_path / "store")
+        return store.report, store.tokens("small-random")
+
+    assert isinstance(told(read, name), str)
+
+
 def test_a_model_with_a_flipped_bit_is_refused_or_says_the_same(tmp_path):
     from cign.saved_model.folder import save_model
 
