@@ -212,7 +212,7 @@ def run(
     """Make trials, spread evenly over commands and faults.
 
     Args:
-        root: A new folder.
+        root: A new folder, or one of such a campaign.
         faults: Of `FAULTS`.
         commands: Of `COMMANDS`.
         number: Trials of each fault.
@@ -221,7 +221,7 @@ def run(
     """
     torch.set_num_threads(1)
     os.environ["TMPDIR"] = str(root / "tmp")
-    (root / "tmp").mkdir(parents=True)
+    (root / "tmp").mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = None
     load_commands()
     world = World(root)

@@ -76,7 +76,9 @@ class World:
         self.clips, self.store, self.model = root / "clips", root / "store", root / "old-model"
 
     def build(self) -> None:
-        """Render, prepare and train, in children."""
+        """Render, prepare and train, in children; nothing is done if it was done before."""
+        if (self.root / "other-model").exists():
+            return
         self.root.mkdir(parents=True, exist_ok=True)
         for name, text in RECIPES.items():
             (self.root / f"{name}.yaml").write_text(text)

@@ -127,7 +127,7 @@ def fuzz(root: Path, number: int, seed: int) -> dict[str, Any]:
     """Use mutated files.
 
     Args:
-        root: A new folder.
+        root: A new folder, or one with a world that was built.
         number: How many.
         seed: Of the first; the others count on.
     """

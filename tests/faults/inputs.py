@@ -15,7 +15,7 @@ import numpy as np
 from faults.cases import Case, World
 from faults.children import finished, run_child
 from faults.injected import kill_before
-from faults.results import store_result
+from faults.results import stored_values
 
 OUT = "OUT"  # stands for a new folder among the arguments of a command
 
@@ -88,7 +88,7 @@ def _unfinished(world: World, folder: Path) -> Iterator[Input]:
     _kill_when(store, lambda: _num_lines(store.place / "journal.jsonl") > 9)
     prepare = [("prepare", world.clips, OUT, "--backbone", "small-random", "--workers", 0)]
     for name in ("journal.jsonl", "frames.npy", "audio.npy"):
-        yield Input("store", store.place / name, prepare, True, store.place, store_result)
+        yield Input("store", store.place / name, prepare, True, store.place, stored_values)
     again = shutil.copytree(world.store, folder / "finished-store")
     for name in ("sizes.npy", "store.json", "report.json"):
         yield Input("store", again / name, prepare, template=again)

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.numpy import load
 
 from cign.saved_model.files import ABOUT, KEPT, WEIGHTS, current_number, folder_in_use
@@ -29,6 +30,15 @@ def digest(path: Path) -> str:
 def store_result(place: Path) -> dict[str, Any]:
     """Every byte of a store."""
     return {name: digest(place / name) for name in names(place) if (place / name).is_file()}
+
+
+def stored_values(place: Path) -> dict[str, Any]:
+    """The same, but of arrays only the values: a damaged file may have bytes after them."""
+    found = store_result(place)
+    for path in place.rglob("*.npy"):
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+        found[str(path.relative_to(place))] = hashlib.sha256(values.tobytes()).hexdigest()
+    return found
 
 
 def run_result(place: Path) -> dict[str, Any]:

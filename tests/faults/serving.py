@@ -236,7 +236,7 @@ def run(root: Path, number: int, seed: int) -> dict[str, Any]:
     """Make requests.
 
     Args:
-        root: A new folder.
+        root: A new folder, or one with a world that was built.
         number: Number of actions.
         seed: Of the actions.
     """
