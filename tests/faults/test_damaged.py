@@ -14,6 +14,7 @@ from cign.data.prepare.journal import Journal
 from cign.data.store import Store
 from cign.errors import CignError, InputError
 from cign.runs.configuration import RunConfig
+from cign.runs.metrics_file import read_metrics
 from cign.saved_model.folder import load_model
 from toy_model import toy_model
 
@@ -164,6 +165,32 @@ def test_a_run_configuration_with_a_flipped_bit_never_crashes(tmp_path):
         path.write_bytes(whole)
         damage(path, seed)
         told(lambda: RunConfig.load(tmp_path), seed)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("tasks", 3),
+        ("tasks", [["a"]]),
+        ("classes", 0.5),
+        ("config", []),
+        ("code", [{"version": "1"}]),
+        ("code", [{"version": "1", "commit": None, "dirty": 0}]),
+        ("costs", {"seconds": "1"}),
+        ("costs", {"seconds": float("nan")}),
+        ("num_train_per_class", {"a": {}}),
+        ("online", []),
+        ("store", {"path": 1}),
+        ("limit", []),
+        ("note", "\ud800"),
+    ],
+)
+def test_a_wrong_value_in_the_metrics_of_a_run_is_refused(entry, value, tmp_path):
+    whole = {"classes": ["a", "b"], "tasks": [["a"], ["b"]], "costs": {"seconds": None}}
+    (tmp_path / "metrics.json").write_text(json.dumps(whole))
+    assert read_metrics(tmp_path) == whole
+    (tmp_path / "metrics.json").write_text(json.dumps({**whole, entry: value}))
+    assert "is damaged" in told(lambda: read_metrics(tmp_path), entry)
 
 
 def test_a_damaged_line_of_the_journal_is_done_again(tmp_path):

@@ -78,8 +78,9 @@ def save_resampled(folder: Path) -> None:
 
     from cign.bench.resampling import resampled_numbers
     from cign.metrics.predictions import Predictions
+    from cign.runs.metrics_file import read_metrics
 
-    store = read_json(folder / "metrics.json", "metrics")["store"]
+    store = read_metrics(folder)["store"]
     scored = store.get("test_list_hash", store["list_hash"])
     values = resampled_numbers(Predictions.load(folder / "predictions.parquet"), scored)
     with replacing(folder / RESAMPLED) as temporary, temporary.open("wb") as file:
