@@ -79,11 +79,15 @@ def run_child(arguments: Sequence[object], log: Path, arm: Callable[[], None] | 
 
 def load_commands() -> None:
     """Import what commands need: once here, and not in every child."""
-    import cign.learner
-    import cign.metrics.embedded
-    import cign.report.runs  # noqa: F401
-    from cign.cli.commands import COMMANDS, module_name
+    import sklearn.cluster
+    import sklearn.metrics  # noqa: F401
 
+    import cign.learner
+    import cign.report.page  # noqa: F401
+    from cign.cli.commands import COMMANDS, module_name
+    from cign.metrics.catalogue import metric_groups
+
+    metric_groups()
     for name in COMMANDS:
         importlib.import_module(module_name(name))
 
