@@ -42,7 +42,7 @@ from faults.writers import Writers
 
 FAULTS = ("kill", "disk", "clock", "writer", "memory")
 MOST_KILLS = 2  # of one trial, before it may end
-HEADROOM = (2**12, 2**24)  # bytes that a process may still take
+HEADROOM = (2**12, 2**22)  # bytes that a process may still take
 
 
 class Campaign:

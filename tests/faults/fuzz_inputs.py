@@ -26,6 +26,7 @@ from faults.children import Outcome, finished, load_commands, run_child
 from faults.inputs import OUT, Input, inputs
 from faults.mutations import mutate, mutate_json, mutate_text
 
+KINDS = ("model", "store", "list", "run")
 TIMEOUT_S = 60.0
 MOST_BYTES = 4 * 2**30  # of a child
 TEXTS = (".csv", ".tsv", ".txt", ".yaml", ".eaf", ".xml", "")
@@ -73,7 +74,8 @@ class Fuzzer:
     def trial(self, seed: int) -> None:
         """Mutate one file; what is wrong is noted, not raised."""
         draw = random.Random(seed)
-        one = self.inputs[seed % len(self.inputs)]
+        kind = KINDS[seed % len(KINDS)]
+        one = draw.choice([one for one in self.inputs if one.kind == kind])
         command = tuple(draw.choice(one.commands))
         expected = self.whole(one, command)
         before = one.path.read_bytes()

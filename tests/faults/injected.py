@@ -28,6 +28,19 @@ def kill_before(number: int, below: Path) -> Fault:
     return _before(number, below, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
+def kill_when(is_enough: Callable[[], bool], below: Path) -> Fault:
+    """Kill this process before its first operation on files below a folder after a condition."""
+
+    def arm() -> None:
+        def hook(event: str, arguments: tuple) -> None:
+            if event in EVENTS and _touches(event, arguments, below) and is_enough():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+
+    return arm
+
+
 def stop_before(number: int, below: Path) -> Fault:
     """Stop this process before such an operation, until it gets SIGCONT."""
     return _before(number, below, lambda: os.kill(os.getpid(), signal.SIGSTOP))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ import numpy as np
 
 from faults.cases import Case, World
 from faults.children import finished, run_child
-from faults.injected import kill_before
-from faults.results import stored_values
+from faults.injected import kill_when
+from faults.results import learned_values, stored_values
 
 OUT = "OUT"  # stands for a new folder among the arguments of a command
 
@@ -95,8 +96,9 @@ def _unfinished(world: World, folder: Path) -> Iterator[Input]:
     run = world.case("train", folder / "killed-run")
     _kill_when(run, lambda: (run.place / "checkpoint.safetensors").is_file())
     resume = ["train", world.store, "--out", OUT, "--resume"]
-    for name in ("checkpoint.safetensors", "config.yaml"):
-        yield Input("run", run.place / name, [resume], template=run.place)
+    checkpoint = run.place / "checkpoint.safetensors"
+    yield Input("run", checkpoint, [resume], True, run.place, learned_values)
+    yield Input("run", run.place / "config.yaml", [resume], template=run.place)
 
 
 def _num_lines(path: Path) -> int:
@@ -104,16 +106,10 @@ def _num_lines(path: Path) -> int:
 
 
 def _kill_when(case: Case, is_enough: Callable[[], bool]) -> None:
-    """Kill a command before its first file operation, its second one, ... until it left enough."""
-    for number in range(1, 1000):
-        case.reset()
-        child = run_child(
-            case.arguments, case.place.parent / "log", kill_before(number, case.place)
-        )
-        done = finished(child, case.place.parent / "log")
-        assert done.code != 0, "it ended before"
-        if is_enough():
-            return
+    """Kill a command when it has left enough."""
+    log = case.place.parent / "log"
+    done = finished(run_child(case.arguments, log, kill_when(is_enough, case.place)), log)
+    assert done.code == -signal.SIGKILL, done
 
 
 def _runs(world: World, folder: Path) -> Iterator[Input]:

@@ -13,6 +13,7 @@ from safetensors.numpy import load
 
 from cign.saved_model.files import ABOUT, KEPT, WEIGHTS, current_number, folder_in_use
 
+PREDICTIONS = "predictions.parquet"
 TIMES = ("forgotten_at",)
 """Ends of the names of tensors with times."""
 
@@ -44,13 +45,18 @@ def stored_values(place: Path) -> dict[str, Any]:
 def run_result(place: Path) -> dict[str, Any]:
     """Model, predictions and embeddings of a run byte for byte, and its numbers."""
     metrics = json.loads((place / "metrics.json").read_text())
-    files = ("model/model.safetensors", "predictions.parquet", "embeddings.parquet")
+    files = ("model/model.safetensors", PREDICTIONS, "embeddings.parquet")
     kept = ("modalities", "losses", "tasks", "status")
     return {
         "names": names(place),
         **{name: digest(place / name) for name in files},
         **{name: metrics[name] for name in kept},
     }
+
+
+def learned_values(place: Path) -> dict[str, Any]:
+    """Model and predictions of a run byte for byte."""
+    return {name: digest(place / name) for name in ("model/model.safetensors", PREDICTIONS)}
 
 
 def bench_result(place: Path) -> dict[str, Any]:

@@ -37,16 +37,16 @@ def test_killed_and_full_disk_lose_nothing(world):
 
 
 def test_other_writers_and_a_lack_of_memory_lose_nothing(world):
-    commands = ("--commands", "resolve,forget", "--number", 2, "--seed", 3)
+    commands = ("--commands", "resolve", "--number", 2, "--seed", 3)
     found = campaign(world, "--faults", "writer,memory", *commands)
     assert found["problems"] == []
     assert sum(found["counts"].values()) >= 4
 
 
 def test_mutated_models_stores_and_lists_are_refused_or_used(world):
-    found = campaign(world, "--number", 15, "--seed", 40, program="fuzz_inputs.py")
+    found = campaign(world, "--number", 12, "--seed", 40, program="fuzz_inputs.py")
     assert found["problems"] == []
-    assert sum(found["counts"].values()) == 15
+    assert sum(found["counts"].values()) == 12
 
 
 def test_a_server_answers_whatever_its_clients_send(world):
