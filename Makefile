@@ -60,7 +60,7 @@ release: install
 	$(BIN)/pip install -q -c constraints.txt -e '.[release]'
 	$(BIN)/python tools/release.py $(RELEASE)
 
-# Sixty kills, full disks and clock jumps, 10,000 mutated files; resumable, writes benchmarks/results/faults.md.
+# Kills, full disks, lack of memory, concurrent commands, mutated files, requests; hours, resumable; writes benchmarks/results/faults.md.
 faults: install
 	$(BIN)/python benchmarks/faults.py
 

@@ -94,6 +94,20 @@ def failing(monkeypatch):
     return install
 
 
+OUT = "cign: out of memory: use smaller batches or fewer workers"
+
+
+def caused_by(cause, error):
+    """An error as a handler raises it that hides its cause from tracebacks."""
+    try:
+        try:
+            raise cause
+        except type(cause):
+            raise error from None
+    except type(error) as raised:
+        return raised
+
+
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
@@ -101,6 +115,12 @@ def failing(monkeypatch):
         (RunError("diverged", "it diverged"), 1, "cign: it diverged"),
         (OSError(errno.ENOSPC, "No space left on device", "f.npy"), 1, "f.npy (No space left"),
         (MemoryError(), 1, "out of memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "out of memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 1, OUT),
+        (ImportError("x.so: failed to map segment from shared object"), 1, OUT),
+        (RuntimeError("can't start new thread"), 1, OUT),
+        (caused_by(MemoryError(), InputError("damaged", "store is damaged")), 1, OUT),
+        (caused_by(KeyError("x"), InputError("damaged", "store is damaged")), 2, "is damaged"),
         (ValueError("odd\nthing"), 1, "internal error: ValueError: odd thing; set CIGN_TRACEBACK"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from typing import Literal
 
@@ -98,6 +99,31 @@ class Interrupted(KeyboardInterrupt):
 def reason_of(error: BaseException) -> str:
     """Type and message of an error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+OUT_OF_MEMORY = "out of memory: use smaller batches or fewer workers"
+
+# Libraries report a failed allocation by errors of many types; these are parts of their messages.
+_OF_MEMORY = (
+    *("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory"),
+    *("bad_alloc", "malloc of size", "realloc of size"),  # the standard library of C++, Arrow
+    "failed to map segment from shared object",  # the dynamic linker
+    "can't start new thread",  # there is no memory for its stack
+    *("could not create a primitive", "could not execute a primitive"),  # oneDNN
+)
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it was raised for, is a failed allocation."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if isinstance(error, OSError | RuntimeError | ImportError):
+            text = str(error).lower()
+            if any(part in text for part in _OF_MEMORY):
+                return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def one_of(value: object, allowed: Iterable[object], what: str) -> InputError:

@@ -157,5 +157,5 @@ def test_a_damaged_report_is_one_sentence(corpus, prepared, tmp_path):
     store = tmp_path / "store"
     shutil.copytree(prepared[0], store)
     (store / "report.json").write_text('{"colour": "red"}')
-    with input_error("damaged", "'notes'"):
+    with input_error("damaged", "'num_listed'"):
         prepare(corpus, store, spec=SPEC)

@@ -1,4 +1,4 @@
-"""Faults that a forked child brings upon itself: it is killed, the disk is full, the clock jumps.
+"""Faults of a forked child: killed, stopped, disk full, memory exhausted, clock jumps.
 
 Files are watched through audit hooks, which Python calls before each operation and which can
 forbid it; writers that are not Python's are caught where the project flushes what they wrote.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -24,6 +25,51 @@ Fault = Callable[[], None]
 
 def kill_before(number: int, below: Path) -> Fault:
     """Kill this process before its ``number``-th operation on files below a folder."""
+    return _before(number, below, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def kill_when(is_enough: Callable[[], bool], below: Path) -> Fault:
+    """Kill this process before its first operation on files below a folder after a condition."""
+
+    def arm() -> None:
+        def hook(event: str, arguments: tuple) -> None:
+            if event in EVENTS and _touches(event, arguments, below) and is_enough():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(hook)
+
+    return arm
+
+
+def stop_before(number: int, below: Path) -> Fault:
+    """Stop this process before such an operation, until it gets SIGCONT."""
+    return _before(number, below, lambda: os.kill(os.getpid(), signal.SIGSTOP))
+
+
+def limit_memory_before(number: int, below: Path, num_bytes: int) -> Fault:
+    """From such an operation on, let this process take only so many bytes more."""
+    return _before(number, below, lambda: _limit_memory(num_bytes))
+
+
+def limit_memory_after(seconds: float, num_bytes: int) -> Fault:
+    """After a time, let this process take only so many bytes more."""
+
+    def arm() -> None:
+        signal.signal(signal.SIGALRM, lambda *_: _limit_memory(num_bytes))
+        signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+
+    return arm
+
+
+def _limit_memory(num_bytes: int) -> None:
+    """Limit the address space to what is in use and a number of bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + num_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def _before(number: int, below: Path, act: Callable[[], None]) -> Fault:
+    """Act before the ``number``-th operation of this process on files below a folder."""
 
     def arm() -> None:
         left = [number]
@@ -32,7 +78,7 @@ def kill_before(number: int, below: Path) -> Fault:
             if event in EVENTS and _touches(event, arguments, below):
                 left[0] -= 1
                 if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                    act()
 
         sys.addaudithook(hook)
 

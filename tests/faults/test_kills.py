@@ -9,24 +9,50 @@ from pathlib import Path
 import pytest
 
 from cign.bench import cluster
-from faults.cases import run_in_one_process
+from faults.cases import COMMANDS
+from faults.children import run_in_one_process
 
-PROGRAM = Path(__file__).with_name("campaign.py")
+PROGRAMS = Path(__file__).parent
 
 
-def campaign(folder, *options):
+def campaign(folder, *options, program="campaign.py"):
     """Counts and problems of trials, made in a process that can fork."""
-    command = [sys.executable, str(PROGRAM), str(folder), *map(str, options)]
+    command = [sys.executable, str(PROGRAMS / program), str(folder), *map(str, options)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-def test_killed_and_full_disk_lose_nothing(tmp_path):
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A folder in which the first program makes clips, stores and models, for all of them."""
+    return tmp_path_factory.mktemp("faults") / "world"
+
+
+def test_killed_and_full_disk_lose_nothing(world):
     commands = ("--commands", "prepare,add", "--number", 2, "--seed", 11)
-    found = campaign(tmp_path / "world", "--faults", "kill,disk", *commands)
+    found = campaign(world, "--faults", "kill,disk", *commands)
     assert found["problems"] == []
     assert sum(found["counts"].values()) >= 4
+
+
+def test_other_writers_and_a_lack_of_memory_lose_nothing(world):
+    commands = ("--commands", "resolve", "--number", 2, "--seed", 3)
+    found = campaign(world, "--faults", "writer,memory", *commands)
+    assert found["problems"] == []
+    assert sum(found["counts"].values()) >= 4
+
+
+def test_mutated_models_stores_and_lists_are_refused_or_used(world):
+    found = campaign(world, "--number", 12, "--seed", 40, program="fuzz_inputs.py")
+    assert found["problems"] == []
+    assert sum(found["counts"].values()) == 12
+
+
+def test_a_server_answers_whatever_its_clients_send(world):
+    found = campaign(world, "--number", 6, "--seed", 2, program="serving.py")
+    assert found["problems"] == []
+    assert sum(found["counts"].values()) == 6
 
 
 def test_benches_of_the_campaign_can_make_their_runs_in_their_own_process(monkeypatch):
@@ -38,16 +64,29 @@ def test_benches_of_the_campaign_can_make_their_runs_in_their_own_process(monkey
 
 @pytest.mark.slow
 def test_killed_at_fifty_moments(tmp_path):
-    found = campaign(tmp_path / "world", "--faults", "kill", "--number", 50)
+    found = campaign(tmp_path / "world", "--faults", "kill", "--number", 60)
     assert found["problems"] == []
     kills = [number for what, number in found["counts"].items() if what.endswith("injected")]
     assert sum(kills) >= 50
-    assert len(kills) == 4, "each command was killed"
+    assert len(kills) == len(COMMANDS), "each command was killed"
 
 
 @pytest.mark.slow
 def test_full_disks_and_jumping_clocks(tmp_path):
     found = campaign(tmp_path / "world", "--faults", "disk,clock", "--number", 40)
+    assert found["problems"] == []
+
+
+@pytest.mark.slow
+def test_other_writers_and_a_lack_of_memory(tmp_path):
+    found = campaign(tmp_path / "world", "--faults", "writer,memory", "--number", 40)
+    assert found["problems"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("program", "number"), [("fuzz_inputs.py", 1000), ("serving.py", 200)])
+def test_many_mutated_inputs_and_requests(program, number, tmp_path):
+    found = campaign(tmp_path / "world", "--number", number, program=program)
     assert found["problems"] == []
 
 

@@ -116,11 +116,13 @@ def test_what_a_killed_write_left_is_cleared_away(tmp_path):
     old = tmp_path / "model" / f".model.safetensors.{ended.pid}.0a1b2c3d.tmp"
     own = tmp_path / f".store.json.{os.getppid()}.0a1b2c3d.tmp"
     mine = tmp_path / ".notes.tmp"
-    for path in (old, own, mine):
+    unfinished = tmp_path / "model" / ".tmpE8rEyI"  # of safetensors
+    for path in (old, own, mine, unfinished):
         path.parent.mkdir(exist_ok=True)
         path.touch()
     with held_folder(tmp_path, "folder"):
         assert not old.exists()
+        assert not unfinished.exists()
         assert own.exists(), "its process is alive"
         assert mine.exists(), "not one of ours"
 
@@ -158,6 +160,24 @@ def test_a_file_that_asks_for_too_much_memory_costs_itself_alone(tiny, monkeypat
     assert condition == "unreadable"
     assert "MemoryError" in detail
     assert MAX_DATA_BYTES == 4 * 2**30
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_clip_is_not_blamed_for_a_lack_of_memory(num_workers, tiny, monkeypatch):
+    program = f"{GREEDY.replace('worker.main()', '')}worker.has_memory = lambda: False"
+    monkeypatch.setattr(
+        "cign.data.prepare.workers.PROGRAM", (sys.executable, "-c", f"{program}\nworker.main()")
+    )
+    monkeypatch.setattr("cign.data.prepare.worker.has_memory", lambda: False)
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("cign.data.prepare.worker.decode", fail)
+    clip = next((tiny[0] / "train").rglob("*.mp4"))
+    task = {"row": 0, "path": str(clip), "start_s": None, "end_s": None}
+    with pytest.raises(MemoryError):
+        list(decode_all([task], SPEC, None, num_workers=num_workers))
 
 
 def test_a_row_that_cannot_be_written_is_the_disks_fault_and_not_the_files(tiny, tmp_path):

@@ -47,6 +47,13 @@ def test_file_round_trip_is_exact(tmp_path: Path, num_tasks):
             np.testing.assert_array_equal(before[modality], after[modality])
 
 
+def test_file_is_read_without_threads_of_arrow(tmp_path: Path, monkeypatch):
+    make().save(tmp_path / "predictions.parquet")
+    # Its scanner waits forever for a thread that found no memory.
+    monkeypatch.delattr("pyarrow.parquet.read_table")
+    Predictions.load(tmp_path / "predictions.parquet")
+
+
 def test_file_is_the_agreed_table(tmp_path: Path):
     make().save(tmp_path / "p.parquet")
     table = pq.read_table(tmp_path / "p.parquet")

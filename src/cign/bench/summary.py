@@ -17,9 +17,9 @@ from cign.bench.plan import Cell, Plan
 from cign.bench.resampling import METRICS, NUMBERS
 from cign.bench.worker import RESAMPLED, is_done, save_resampled
 from cign.errors import InputError
+from cign.runs.metrics_file import read_metrics
 from cign.runs.record import codes_of
 from cign.utils.code_version import CodeVersion, count_versions
-from cign.utils.files import read_json
 from cign.vocabulary import MODALITIES
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -54,7 +54,7 @@ class RunResult:
         Raises:
             InputError: If an older version wrote it.
         """
-        metrics = read_json(folder / "metrics.json", "metrics")
+        metrics = read_metrics(folder)
         if "modalities" not in metrics:
             raise InputError(
                 "wrong-version",

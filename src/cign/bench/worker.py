@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from cign.errors import CignError, reason_of
+from cign.errors import OUT_OF_MEMORY, CignError, is_out_of_memory, reason_of
 from cign.metrics import embedded
 from cign.utils.files import read_json, replacing, write_json
 from cign.utils.pool import Message, Send, serve
@@ -78,8 +78,9 @@ def save_resampled(folder: Path) -> None:
 
     from cign.bench.resampling import resampled_numbers
     from cign.metrics.predictions import Predictions
+    from cign.runs.metrics_file import read_metrics
 
-    store = read_json(folder / "metrics.json", "metrics")["store"]
+    store = read_metrics(folder)["store"]
     scored = store.get("test_list_hash", store["list_hash"])
     values = resampled_numbers(Predictions.load(folder / "predictions.parquet"), scored)
     with replacing(folder / RESAMPLED) as temporary, temporary.open("wb") as file:
@@ -94,10 +95,10 @@ def is_done(folder: Path) -> bool:
 
 def failure_of(error: Exception) -> Message:
     """Answer that reports an exception: a sentence, its code if it has one, and the traceback."""
-    if isinstance(error, CignError):
+    if is_out_of_memory(error):
+        text = OUT_OF_MEMORY
+    elif isinstance(error, CignError):
         text = str(error)
-    elif isinstance(error, MemoryError):
-        text = "out of memory: use smaller batches or fewer workers"
     else:
         text = reason_of(error)
     lines = traceback.format_exception(error)

@@ -19,7 +19,14 @@ from types import ModuleType
 
 from cign import __version__
 from cign.cli.commands import COMMAND_GROUPS, COMMANDS, module_name
-from cign.errors import CignError, InputError, Interrupted, reason_of
+from cign.errors import (
+    OUT_OF_MEMORY,
+    CignError,
+    InputError,
+    Interrupted,
+    is_out_of_memory,
+    reason_of,
+)
 from cign.utils.terminal import note, restore
 
 _DISK_ERRORS = (  # full disk, file too large, no permission to write, I/O error
@@ -138,7 +145,9 @@ def _failed(error: Exception) -> int:
     """Print an error as one sentence and return the exit code."""
     if os.environ.get("CIGN_TRACEBACK"):
         traceback.print_exception(error)
-    if isinstance(error, CignError):
+    if is_out_of_memory(error):
+        text, code = OUT_OF_MEMORY, 1  # also if a reader took it for a damaged file
+    elif isinstance(error, CignError):
         text, code = " ".join(str(error).split()), error.exit_code
     elif isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         where = f" {error.filename}" if error.filename else ""
@@ -146,8 +155,6 @@ def _failed(error: Exception) -> int:
         code = 1
     elif isinstance(error, OSError) and error.errno in _PATH_ERRORS and error.filename:
         text, code = f"{error.filename}: {error.strerror}; check the path", 2
-    elif isinstance(error, MemoryError):
-        text, code = "out of memory: use smaller batches or fewer workers", 1
     else:
         reason = reason_of(error)
         text, code = f"internal error: {reason}; set CIGN_TRACEBACK=1 for the traceback", 1

@@ -6,21 +6,30 @@ import errno
 import mmap
 import os
 import shutil
+import tokenize
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cign.errors import InputError, RunError
+from cign.errors import InputError, RunError, reason_of
 from cign.utils.files import replacing
 
 # No space left, quota exceeded, maximum file size exceeded.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+# What `numpy.load` raises for damaged files: its parsers of headers and archives check little.
+ARRAY_ERRORS = (
+    *(OSError, ValueError, TypeError, OverflowError, RuntimeError, EOFError, SyntaxError),
+    *(tokenize.TokenError, BadZipFile, zlib.error, KeyError),
+)
 
 
 @contextmanager
@@ -115,7 +124,7 @@ class RowWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Any = open_array(path)
         self._offset = int(array.offset)
         self.shape: tuple[int, ...] = array.shape
         self.dtype = array.dtype
@@ -152,6 +161,25 @@ class RowWriter:
         os.close(self._file)
 
 
+def open_array(path: Path, *, mapped: bool = True) -> NDArray[Any]:
+    """Open an ``.npy`` file of a store, whatever its shape and type.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it is not a single array")
+    except ARRAY_ERRORS as error:
+        raise InputError(
+            "damaged",
+            f"{path} is truncated or damaged ({reason_of(error)}): restore it, or prepare again "
+            "into a new folder",
+        ) from None
+    return array
+
+
 def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDArray[Any]:
     """Map an ``.npy`` file into memory for reading.
 
@@ -168,8 +196,8 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDAr
             raise ValueError("it is not a single array")
     except FileNotFoundError:
         raise InputError("damaged", f"{what} lacks {path.name}: {remedy}") from None
-    except (ValueError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except ARRAY_ERRORS as error:
+        reason = reason_of(error)
         raise InputError(
             "damaged", f"{what}: {path.name} is truncated or damaged ({reason}): {remedy}"
         ) from None

@@ -24,6 +24,7 @@ from cign.data.arrays import map_array
 from cign.data.clip_file import read_clips
 from cign.data.clips import ClipTable
 from cign.data.media.decode import MediaSpec
+from cign.data.report_file import read_report_file
 from cign.data.tokens import Indices, TokenCache, cache_names
 from cign.errors import InputError, one_of
 from cign.utils.files import read_json
@@ -61,6 +62,18 @@ def read_info(folder: Path) -> dict[str, Any]:
         )
     assert isinstance(info, dict)
     return info
+
+
+def _class_names(info: dict[str, Any]) -> tuple[str, ...]:
+    """The classes of ``store.json``.
+
+    Raises:
+        ValueError: If they are not names.
+    """
+    names = info["class_names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names is not a list of names")
+    return tuple(names)
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,7 @@ class Store:
             clips, columns = read_clips(folder / "clips.parquet")
             store = cls(
                 folder=folder,
-                table=ClipTable(clips=clips, class_names=tuple(info["class_names"])),
+                table=ClipTable(clips=clips, class_names=_class_names(info)),
                 spec=None if info["spec"] is None else MediaSpec(**info["spec"]),
                 list_hash=str(info["list_hash"]),
                 audio_ok=np.array(columns["audio_ok"], np.bool_),
@@ -114,7 +127,7 @@ class Store:
                 content_hashes=_digests(columns["content_hash"]),
                 info=info,
             )
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
             raise InputError(
                 "damaged",
                 f"{what} is damaged ({error}): restore it, or prepare again into a new folder",
@@ -207,8 +220,7 @@ class Store:
     @cached_property
     def report(self) -> dict[str, Any]:
         """Contents of ``report.json``, the report on preparing."""
-        report: dict[str, Any] = read_json(self.folder / "report.json", "report of the store")
-        return report
+        return read_report_file(self.folder / "report.json")
 
     def indices(self, split: str) -> NDArray[np.int64]:
         """Return the indices of the clips of a split.

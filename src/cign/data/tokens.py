@@ -65,11 +65,12 @@ class TokenCache:
         what = f"token cache {place}"
         try:
             shapes = token_shapes(info, num_rows)
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise InputError(
                 "damaged", f"{what}: tokens.json is damaged: remove the folder"
             ) from None
-        if info.get("format", FORMAT + 1) > FORMAT:
+        number = info.get("format")
+        if not isinstance(number, int) or number > FORMAT:
             raise InputError(
                 "wrong-version", f"{what} has a newer format: update cign, or remove the folder"
             )

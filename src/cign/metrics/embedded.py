@@ -134,14 +134,15 @@ class Embeddings:
             InputError: If the file is missing, has another format, or lacks columns.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
+
+        from cign.data.clip_file import read_columns
 
         if not path.is_file():
             raise InputError(
                 "file-missing", f"embeddings not found: {path} does not exist; train the run again"
             )
         try:
-            table = pq.read_table(path)
+            table = read_columns(path)
             missing = [name for name in _COLUMNS if name not in table.column_names]
             if missing:
                 raise _unreadable(path, f"it lacks the columns {', '.join(missing)}")

@@ -158,14 +158,15 @@ class Predictions:
             InputError: If the file is missing, has another format, or lacks columns or rows.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
+
+        from cign.data.clip_file import read_columns
 
         if not path.is_file():
             raise InputError(
                 "file-missing", f"predictions not found: {path} does not exist; train the run again"
             )
         try:
-            table = pq.read_table(path)
+            table = read_columns(path)
         except (pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
             raise _unreadable(path, reason) from None

@@ -14,7 +14,7 @@ from cign.metrics.embedded import FILE as EMBEDDINGS
 from cign.metrics.embedded import Embeddings
 from cign.metrics.incremental import summarise
 from cign.metrics.predictions import Predictions
-from cign.utils.files import read_json
+from cign.runs.metrics_file import read_metrics
 
 # Value of ``scores`` in ``metrics.json`` for a run stored without its scores.
 RANKED_FIRST = "ranked first"
@@ -123,13 +123,12 @@ def _expand(folder: Path) -> list[Path]:
 
 
 def _load(folder: Path) -> Run:
-    metrics = read_json(folder / "metrics.json", "metrics")
-    missing = [key for key in _NEEDED if key not in metrics] if isinstance(metrics, dict) else None
-    if missing is None or missing or not isinstance(metrics["store"], dict):
-        lacks = f" (it lacks {', '.join(missing)})" if missing else ""
+    metrics = read_metrics(folder)
+    if missing := [key for key in _NEEDED if key not in metrics]:
         raise InputError(
             "wrong-format",
-            f"{folder / 'metrics.json'} is not the metrics of a run{lacks}: train the run again",
+            f"{folder / 'metrics.json'} is not the metrics of a run (it lacks "
+            f"{', '.join(missing)}): train the run again",
         )
     finished = metrics["status"] == "finished"
     sizes = tuple(len(names) for names in metrics["tasks"])

@@ -17,10 +17,10 @@ from cign.methods.base import Method, Setup
 from cign.metrics.predictions import Predictions
 from cign.networks.encoder import TokenShape
 from cign.runs.configuration import RunConfig
+from cign.runs.metrics_file import read_metrics
 from cign.runs.training_data import TrainingData
 from cign.training.distributed.processes import current
 from cign.training.loop import Loop
-from cign.utils.files import read_json
 from cign.utils.options import configure
 from cign.utils.progress import Progress, Silent
 
@@ -127,7 +127,7 @@ def resume_loop(loop: Loop, folder: Path, data: TrainingData) -> None:
     if not (folder / "metrics.json").exists() and (checkpoint is None or not checkpoint.exists()):
         loop.predictions.scores.clear()
         return  # killed before it recorded its store or learned anything
-    made_on = read_json(folder / "metrics.json", "metrics")["store"]
+    made_on = read_metrics(folder).get("store", {})
     for key, what, origin in (
         ("list_hash", "store", data.origin),
         ("test_list_hash", "test store", data.test_origin),

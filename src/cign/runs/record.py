@@ -14,10 +14,11 @@ import torch
 from cign.metrics import few_shot, online, open_set
 from cign.metrics.incremental import DEFINITIONS, summarise
 from cign.runs.configuration import RunConfig
+from cign.runs.metrics_file import read_metrics
 from cign.runs.training_data import Origin, TrainingData
 from cign.training.loop import Loop
 from cign.utils.code_version import CodeVersion, code_version
-from cign.utils.files import read_json, write_json
+from cign.utils.files import write_json
 
 FORMAT = 2
 _STATUS = Path("/proc/self/status")  # of Linux
@@ -53,7 +54,7 @@ def codes_with_current(before: Path | None) -> list[CodeVersion]:
     """
     codes: list[CodeVersion] = []
     if before is not None and (before / "metrics.json").exists():
-        metrics = read_json(before / "metrics.json", "metrics")
+        metrics = read_metrics(before)
         version = metrics.get("versions", {}).get("cign", "unknown")
         unknown = {"version": version, "commit": None, "dirty": None}
         codes = codes_of(metrics) or [unknown]
@@ -73,9 +74,9 @@ def with_original_costs(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]
     """
     if not (folder / "model" / "model.json").exists():
         return metrics
-    before = read_json(folder / "metrics.json", "metrics")
-    costs = before["costs"] | {"validation_bytes": metrics["costs"]["validation_bytes"]}
-    kept = {key: before[key] for key in ("versions", "machine") if key in before}
+    before = read_metrics(folder)
+    costs = before.get("costs", {}) | {"validation_bytes": metrics["costs"]["validation_bytes"]}
+    kept: dict[str, Any] = {key: before[key] for key in ("versions", "machine") if key in before}
     kept["code"] = codes_of(before)
     return metrics | kept | {"costs": costs}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from cign.utils.files import replacing
 FORMAT_VERSION = 4
 _TENSOR = "$tensor"
 _NUMBER_KEYS = "$items"
+_CHECK = "crc32"  # missing in files of earlier versions
 
 
 def save_tree(path: Path, tree: dict[str, Any]) -> None:
@@ -37,8 +39,9 @@ def save_tree(path: Path, tree: dict[str, Any]) -> None:
         TypeError: If the tree contains anything else.
     """
     tensors: dict[str, Tensor] = {}
-    header = _flatten(tree, tensors)
-    metadata = {"format": str(FORMAT_VERSION), "tree": json.dumps(header)}
+    header = json.dumps(_flatten(tree, tensors))
+    check = _checksum(header, tensors)
+    metadata = {"format": str(FORMAT_VERSION), "tree": header, _CHECK: check}
     try:
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata=metadata)
@@ -66,6 +69,8 @@ def load_tree(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata.get(_CHECK, "") not in ("", _checksum(metadata["tree"], tensors)):
+            raise ValueError("its content does not match its checksum")
         version, header = int(metadata["format"]), json.loads(metadata["tree"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise InputError(
@@ -88,6 +93,14 @@ def load_tree(path: Path) -> dict[str, Any]:
     tree = _unflatten(header, tensors)
     assert isinstance(tree, dict)
     return tree
+
+
+def _checksum(header: str, tensors: dict[str, Tensor]) -> str:
+    """CRC-32 of the header and the values of all tensors."""
+    check = zlib.crc32(header.encode())
+    for name in sorted(tensors):
+        check = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, check)
+    return f"{check:08x}"
 
 
 def _flatten(value: Any, tensors: dict[str, Tensor]) -> Any:

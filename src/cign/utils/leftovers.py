@@ -12,6 +12,8 @@ from cign.utils.files import folder_lock
 
 # Names from `cign.utils.files.replacing`: final name, process id, eight random digits.
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.[0-9a-f]{8}\.tmp")
+# Names from safetensors, which writes under a name of its own first.
+_OF_SAFETENSORS = re.compile(r"\.tmp[0-9A-Za-z]{6}")
 
 
 @contextlib.contextmanager
@@ -32,9 +34,11 @@ def held_folder(folder: Path, what: str) -> Iterator[None]:
 
 def sweep(folder: Path) -> None:
     """Remove temporary files of terminated processes below a locked folder."""
-    for path in folder.rglob(".*.tmp"):
+    for path in folder.rglob(".*tmp*"):
         match = _TEMPORARY.fullmatch(path.name)
-        if match is not None and not _is_alive(int(match[1])):
+        is_left = match is not None and not _is_alive(int(match[1]))
+        # Whoever may write here holds the lock: no other process is writing these.
+        if is_left or (_OF_SAFETENSORS.fullmatch(path.name) and path.is_file()):
             # Another process may remove it first; a remaining file only costs disk space.
             with contextlib.suppress(OSError):
                 path.unlink()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cign.data.arrays import RowWriter
+from cign.data.arrays import RowWriter, open_array
 from cign.data.clip_file import write_clips
 from cign.data.clips import ClipTable, Ignored
 from cign.data.intact import checksum
@@ -161,7 +161,7 @@ def _clear(path: Path, rows: Sequence[int]) -> None:
 
     Rows that are already zero are not written: most clips of a benchmark's list may be missing.
     """
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = open_array(path)
     with RowWriter(path) as writer:
         for row in rows:
             if array[row].any():

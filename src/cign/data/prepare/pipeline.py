@@ -11,9 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cign.data.arrays import check_space, create_array, disk_errors, full_disk, num_bytes
+from cign.data.arrays import (
+    check_space,
+    create_array,
+    disk_errors,
+    full_disk,
+    num_bytes,
+    open_array,
+)
 from cign.data.benchmarks import Benchmark, read_benchmark
 from cign.data.clip_file import CLIP_COLUMNS
 from cign.data.clips import ClipTable, hash_lines
@@ -258,8 +263,8 @@ def _still_valid(
     answers: Mapping[int, Answer], stamps: Sequence[list[int]], folder: Path
 ) -> set[int]:
     """Return the rows whose file is unchanged and whose decoded values on disk are intact."""
-    frames = np.load(folder / "frames.npy", mmap_mode="r", allow_pickle=False)
-    audio = np.load(folder / "audio.npy", mmap_mode="r", allow_pickle=False)
+    frames = open_array(folder / "frames.npy")
+    audio = open_array(folder / "audio.npy")
     return {
         row
         for row, answer in answers.items()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cign.data.arrays import open_array
 from cign.errors import InputError
 from cign.utils.files import replacing
 
@@ -41,8 +42,14 @@ def check_sizes(folder: Path, stamps: Iterable[Sequence[int]], ids: Sequence[str
     """
     if not (folder / FILE).exists():
         return
-    recorded = np.load(folder / FILE, allow_pickle=False)
+    recorded = open_array(folder / FILE, mapped=False)
     current = np.array([size_of(stamp) for stamp in stamps], np.int64)
+    if recorded.shape != current.shape or recorded.dtype != current.dtype:
+        raise InputError(
+            "damaged",
+            f"{folder / FILE} does not fit the clips of its store: restore it, or prepare again "
+            "into a new folder",
+        )
     changed = np.flatnonzero((current != recorded) & (current >= 0))
     if len(changed):
         raise InputError(

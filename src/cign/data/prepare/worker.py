@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import resource
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ from cign.data.arrays import RowWriter
 from cign.data.media.decode import Decoded, MediaError, MediaSpec, decode
 from cign.data.prepare.near_duplicates import sound_words
 from cign.data.shards import as_file
+from cign.errors import is_out_of_memory
 from cign.utils.pool import Task, serve
 
 # Memory limit of a decoding process: a damaged header can request any amount. A 10-bit video of
 # 7680x4320 pixels took 0.9 GB.
 MAX_DATA_BYTES = 4 * 2**30
+CLIP_BYTES = 2**30
 
 Answer = dict[str, Any]
 
@@ -44,17 +47,13 @@ class Decoder:
         Returns:
             ``row, conditions`` and, for a usable clip, ``audio_ok, visual_ok, silent, still,
             duration_s, window_start_s, window_end_s, content_hash``; or ``row, full``, with the
-            reason as ``full``, if the clip could not be written.
+            reason as ``full``, if the clip could not be written; or ``row, out_of_memory`` if this
+            process lacks memory, whatever the clip.
         """
         row = task["row"]
-        try:
-            with as_file(Path(task["path"])) as path:
-                decoded = decode(path, self._spec, start_s=task["start_s"], end_s=task["end_s"])
-        except MediaError as error:
-            return failed(row, error.condition, error.detail)
-        except Exception as error:
-            # Any other exception of a library on a malformed file affects this file only.
-            return failed(row, "unreadable", f"{type(error).__name__}: {error}".splitlines()[0])
+        decoded = self._decode(task)
+        if not isinstance(decoded, Decoded):
+            return decoded
         try:
             if self._frames is not None and self._audio is not None:
                 self._frames.write(row, decoded.frames[None])
@@ -75,6 +74,25 @@ class Decoder:
             "content_hash": decoded.content_hash,
         }
 
+    def _decode(self, task: Task) -> Decoded | Answer:
+        """Decode a clip, or return the answer of one that is left out."""
+        row = task["row"]
+        try:
+            with as_file(Path(task["path"])) as path:
+                return decode(path, self._spec, start_s=task["start_s"], end_s=task["end_s"])
+        except MediaError as error:
+            answer = failed(row, error.condition, error.detail)
+            lacked_memory = is_out_of_memory(error)
+        except Exception as error:
+            # Any other exception of a library on a malformed file affects this file only.
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            answer = failed(row, "unreadable", reason)
+            lacked_memory = is_out_of_memory(error)
+        # Outside of the handlers, which hold the arrays of the failed decoding.
+        if lacked_memory and not has_memory():
+            return {"row": row, "out_of_memory": True}
+        return answer
+
     def _fingerprint(self, decoded: Decoded) -> Answer:
         """Return the fingerprint words of a clip's audio if the audio is not written."""
         if self._audio is not None or not decoded.has_audio:
@@ -86,6 +104,15 @@ class Decoder:
 def failed(row: int, condition: str, detail: str) -> Answer:
     """Return the answer for a clip that is left out."""
     return {"row": row, "conditions": [[condition, detail]]}
+
+
+def has_memory() -> bool:
+    """Whether this process can get the memory that the largest clips take."""
+    try:
+        mmap.mmap(-1, CLIP_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def limit_memory(num_bytes: int) -> None:

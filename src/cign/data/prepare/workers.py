@@ -43,11 +43,12 @@ def decode_all(
 
     Raises:
         RunError: If the processes cannot start.
+        MemoryError: If a clip cannot be decoded because there is too little memory for any clip.
     """
     if num_workers is None:
         num_workers = len(os.sched_getaffinity(0))
     if num_workers == 0:
-        yield from map(Decoder(spec, folder), tasks)
+        yield from map(checked, map(Decoder(spec, folder), tasks))
         return
     setup = {"spec": spec.to_dict(), "folder": None if folder is None else str(folder)}
     program = Program(command=(*PROGRAM, json.dumps(setup)), num_threads=1)
@@ -61,7 +62,18 @@ def decode_all(
     )
     with contextlib.closing(endings):
         for ending in endings:
-            yield ending.answer or _lost(ending, program, timeout_s)
+            yield checked(ending.answer or _lost(ending, program, timeout_s))
+
+
+def checked(answer: Answer) -> Answer:
+    """Return an answer, unless the process lacked memory: then the clip is not the cause.
+
+    Raises:
+        MemoryError: If it did.
+    """
+    if "out_of_memory" in answer:
+        raise MemoryError
+    return answer
 
 
 def _lost(ending: Ending, program: Program, timeout_s: float) -> Answer:

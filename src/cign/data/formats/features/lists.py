@@ -28,11 +28,13 @@ def parquet_schema(table: Path) -> dict[str, pa.Field]:
         with table.open("rb") as file:
             schema = pq.read_schema(file)
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            "damaged", f"table {table} is not valid Parquet ({reason}): write it again"
-        ) from None
+        raise _invalid(table, error) from None
     return dict(zip(column_names(schema.names, f"table {table}"), schema, strict=True))
+
+
+def _invalid(table: Path, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0]
+    return InputError("damaged", f"table {table} is not valid Parquet ({reason}): write it again")
 
 
 def is_list(field: pa.Field) -> bool:
@@ -57,12 +59,15 @@ def list_array(table: Path, kind: str) -> NDArray[Any]:
         InputError: If a list is missing, has another length than the first, or holds no floats.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from cign.data.clip_file import read_columns
 
     field = parquet_schema(table)[kind]
     what = f"column {kind} of table {table}"
-    with table.open("rb") as file:
-        chunks = pq.read_table(file, columns=[field.name]).column(0).chunks
+    try:
+        chunks = read_columns(table, [field.name]).column(0).chunks
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _invalid(table, error) from None
     lengths: list[int] = []
     parts = []
     for chunk in chunks:

@@ -9,11 +9,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cign.data.arrays import ARRAY_ERRORS
 from cign.errors import InputError
 
 _FLOATS = (np.float16, np.float32, np.float64)
@@ -130,7 +130,7 @@ def load_array(path: Path, *, mapped: bool = False) -> NDArray[Any]:
     """
     try:
         array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError, BadZipFile, SyntaxError) as error:
+    except ARRAY_ERRORS as error:
         raise unreadable(path, error) from None
     if not isinstance(array, np.ndarray):
         raise InputError(

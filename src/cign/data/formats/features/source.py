@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cign.data.arrays import ARRAY_ERRORS
 from cign.data.formats.delimited import read_delimited
 from cign.data.formats.features.columns import COLUMNS, OPTIONAL, Columns, column
 from cign.data.formats.features.lists import is_list, list_array, parquet_schema
@@ -137,7 +137,7 @@ def _of_archive(path: Path) -> Features:
                     "wrong-format", f"{path} is a single array: save several with numpy.savez"
                 )
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, BadZipFile, SyntaxError) as error:
+    except ARRAY_ERRORS as error:
         raise unreadable(path, error) from None
     return _of_arrays(arrays, str(path), path)
 
