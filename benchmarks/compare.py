@@ -187,26 +187,27 @@ def publish(work: Path, comparison: Comparison, folder: Path) -> None:
         write_text(folder / f"{comparison.name}.{suffix}", text)
 
 
-def chosen(jobs: Sequence[Job], now: str, parts: str = "", data: str = "") -> list[Job]:
-    """The runs of some methods, parts and data, each separated by commas; empty: all."""
-    names = [name for name in now.split(",") if name]
-    known = sorted({job.row.name for job in jobs})
-    for name in names:
-        if name not in known:
-            raise one_of(name, known, "method in --now")
-    numbers = [int(part) for part in parts.split(",") if part]
-    datasets = [name for name in data.split(",") if name]
-    of_tables = sorted({job.table.dataset for job in jobs})
-    for name in datasets:
-        if name not in of_tables:
-            raise one_of(name, of_tables, "data in --data")
-    return [
-        job
-        for job in jobs
-        if (not names or job.row.name in names)
-        and (not numbers or job.part in numbers)
-        and (not datasets or job.table.dataset in datasets)
-    ]
+def chosen(
+    jobs: Sequence[Job], now: str = "", parts: str = "", data: str = "", backbones: str = ""
+) -> list[Job]:
+    """The runs of some methods, parts, data and encoders, each separated by commas; empty: all.
+
+    Raises:
+        InputError: If a name is unknown.
+    """
+    chosen = list(jobs)
+    for given, option, of_job in (
+        (now, "--now", lambda job: job.row.name),
+        (parts, "--parts", lambda job: str(job.part)),
+        (data, "--data", lambda job: job.table.dataset),
+        (backbones, "--backbones", lambda job: job.table.backbone),
+    ):
+        names, known = [name for name in given.split(",") if name], {of_job(job) for job in jobs}
+        for name in names:
+            if name not in known:
+                raise one_of(name, sorted(known), f"name in {option}")
+        chosen = [job for job in chosen if not names or of_job(job) in names]
+    return chosen
 
 
 def with_rows(comparison: Comparison, texts: Sequence[str]) -> Comparison:
@@ -251,6 +252,7 @@ def main() -> None:
     parser.add_argument("--now", default="", help="methods, separated by commas")
     parser.add_argument("--parts", default="", help="numbers of folds or datasets, from 0")
     parser.add_argument("--data", default="", help="data of the tables, separated by commas")
+    parser.add_argument("--backbones", default="", help="encoders, separated by commas")
     parser.add_argument("--row", action="append", default=[], help="a further method")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the page")
     parser.add_argument("--plan", action="store_true")
@@ -263,7 +265,8 @@ def main() -> None:
     failed: dict[str, str] = {}
     restore(work, comparison)
     if not arguments.publish:
-        selected = chosen(comparison.jobs(), arguments.now, arguments.parts, arguments.data)
+        of_options = (arguments.now, arguments.parts, arguments.data, arguments.backbones)
+        selected = chosen(comparison.jobs(), *of_options)
         todo = [job for job in selected if not is_current(run_file(work, job), job)]
         try:
             prepare(work, arguments.real, todo)

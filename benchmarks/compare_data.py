@@ -205,13 +205,14 @@ class Worlds(Data):
                     **counts,
                     variant=self.variant,
                     backbones=BACKBONES[backbone],
+                    suffix=_suffix(backbone),
                 ),
             )
 
     def folder(self, work: Path, part: int, backbone: str) -> Path:
         """See `Data`."""
         name = store_name(self.worlds[part], self.variant, WORLD_CLIPS.classes)
-        return work / "stores" / name
+        return work / "stores" / (name + _suffix(backbone))
 
     def view(self, store: Store, part: int, num_shots: int | None = None) -> Store:
         """See `Data`."""
@@ -219,6 +220,12 @@ class Worlds(Data):
             return store
         split_of = {row: clip.split for row, clip in enumerate(store.table.clips)}
         return with_splits(store, split_of, num_shots)
+
+
+def _suffix(backbone: str) -> str:
+    """End of the names of stores of a pair of encoders, which has its own frames and audio."""
+    shared = SHARED.get(backbone, backbone)
+    return "" if shared == "lite0+sfx" else f"-{shared}"
 
 
 @functools.cache

@@ -29,9 +29,15 @@ def store_name(world: int, variant: str, classes: int) -> str:
 
 
 def make_store(folder: Path, world: int, arguments: argparse.Namespace) -> None:
-    """Render a dataset, decode it once, cache the tokens of the small pair and of its stem."""
+    """Render a dataset, decode it once, cache the tokens of the backbones.
+
+    Args:
+        folder: Folder of clips and stores.
+        world: Number of the dataset.
+        arguments: Those of the command; ``suffix`` is added to the name of the store.
+    """
     name = store_name(world, arguments.variant, arguments.classes)
-    clips, store = folder / f"{name}-clips", folder / name
+    clips, store = folder / f"{name}-clips", folder / (name + getattr(arguments, "suffix", ""))
     begun = time.monotonic()
     if not (store / "store.json").exists():
         counts = [

@@ -138,11 +138,14 @@ def test_synthetic_datasets_are_those_that_nothing_was_tuned_on():
     assert data.data_of("worlds-duet").is_multi_label
     assert not plain.is_multi_label
     folders = {
-        str(one.folder(data.Path("w"), part, "small")) for one in (plain, tail) for part in range(5)
+        str(one.folder(data.Path("w"), part, backbone))
+        for one in (plain, tail)
+        for part in range(5)
+        for backbone in ("lite0+sfx", "small", "small-stem")
     }
     assert "w/stores/world7" in folders
-    assert "w/stores/world11-longtail" in folders
-    assert len(folders) == 10
+    assert "w/stores/world11-longtail-small" in folders
+    assert len(folders) == 20  # of two pairs: those of the stem are in the store of the pair
 
 
 # ------------------------------------------------------------------- jobs
@@ -226,6 +229,13 @@ def test_a_method_of_ones_own_gets_a_row_in_every_table():
     assert {job.table for job in new} == set(more.tables)
     assert all(":" not in job.name and "/" not in job.name for job in new)
     assert {job.part for job in main.chosen(new, "", "1,3")} == {1, 3}
+    some = main.chosen(new, data="real24", backbones="small,random")
+    assert {(job.table.dataset, job.table.backbone) for job in some} == {
+        ("real24", "small"),
+        ("real24", "random"),
+    }
+    with input_error("unknown-name", "--backbones"):
+        main.chosen(new, backbones="smal")
     with input_error("name-taken", "--row", "analytic"):
         main.with_rows(comparison(), ["analytic"])
     with input_error("bad-value", "memory", "many"):
