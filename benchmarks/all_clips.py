@@ -115,9 +115,10 @@ def nearest_mean(x_NR: Floats, targets_NC: Bools, num_dims: int) -> list[Score]:
 def shrunk_lda(x_NR: Floats, targets_NC: Bools, num_dims: int) -> list[Score]:
     """Linear discriminant analysis with covariance (1 - s) S + s tr(S) / D I, for each shrinkage s.
 
-    S is the covariance within classes, as in scikit-learn. With several labels each class is set
-    against all others; S is then the total covariance, which gives the same direction up to the
-    factor of the trace (Sherman-Morrison), and only the order of a class's scores is used.
+    S is the covariance within classes, as in scikit-learn; I where it is 0. With several labels
+    each class is set against all others; S is then the total covariance, which gives the same
+    direction up to the factor of the trace (Sherman-Morrison), and only the order of a class's
+    scores is used.
 
     Args:
         x_NR: Training clips.
@@ -134,6 +135,8 @@ def shrunk_lda(x_NR: Floats, targets_NC: Bools, num_dims: int) -> list[Score]:
     centred = x_NR - centres
     values_R, vectors_RR = np.linalg.eigh(centred.T @ centred / len(x_NR))
     level = values_R.sum() / num_dims
+    if values_R.sum() <= 1e-12 * (x_NR**2).sum() / len(x_NR):  # one clip per class: nearest mean
+        values_R, level = np.zeros_like(values_R), 1.0
     turned_CR = directions_CR @ vectors_RR
 
     def scorer(shrinkage: float) -> Score:

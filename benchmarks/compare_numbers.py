@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from compare_jobs import Comparison, Job, Row, Table
 from compare_runs import Kept, current, predictions_of, run_file
-from comparisons import NUM_DRAWS
+from comparisons import DRAWS_OF_ONE, NUM_DRAWS
 
 from cign.bench.intervals import LEVEL, holm, paired_intervals
 from cign.bench.resampling import resampled_numbers
@@ -170,8 +170,9 @@ class Runs:
     def _resampled(self, table: Table, row: Row, part: int) -> npt.NDArray[np.float32]:
         """Last metric on draws of a part's clips, averaged over the finished orders, [M, R]."""
         (key,) = self._clips(table, row, part)
+        num_draws = NUM_DRAWS if table.data.num_parts > 1 else DRAWS_OF_ONE
         each = [
-            resampled_numbers(predictions_of(runs[part]), key, NUM_DRAWS)[: len(MODALITIES)]
+            resampled_numbers(predictions_of(runs[part]), key, num_draws)[: len(MODALITIES)]
             for runs in self._runs(table, row)
         ]
         return np.mean(each, axis=0, dtype=np.float32)

@@ -9,6 +9,9 @@ from compare_jobs import Comparison, Limits, Row, Section, Table
 from folds import NUM_FOLDS
 
 NUM_DRAWS = 2000  # of the clips of a part
+DRAWS_OF_ONE = (
+    10_000  # of the clips of data of one part: p-values after Holm's correction need more
+)
 CLOSED = (Row(method="analytic"), Row(method="cign_analytic"))
 SMALL_MEMORY = "5/class"
 SHOTS = (1, 2, 5, 10)
@@ -271,11 +274,13 @@ modalities that was best there, and the same epochs and batches.
 - **difference**: audio-visual, in points, on the same clips, class orders averaged. The interval is
   the wider of a bootstrap over datasets and, within them, clips ({NUM_DRAWS:,} draws of the clips,
   10,000 of the datasets) and Student's t over the datasets (marked t). On a single test set only
-  clips are drawn.
+  clips are drawn ({DRAWS_OF_ONE:,} draws).
 - **memory**: exemplars; {EQUAL_BYTES} are as many bytes as the sums of `cign_analytic`, enough for
   all clips. **stored**: exemplars or, for closed-form methods, statistics of clips.
 - `ncm_`, `lda_`, `logistic_` and `kernel_` with a pooling, and `joint`, use all clips at once. The
   regularisation and the fusion of the former are chosen on inner folds of the training clips.
+  `joint_best`, the best use of all clips on synthetic dataset 1, is `joint`
+  ([references](references.md)).
 - To limit the time, `cign`, `cign_tuned` and `joint`, and all methods on backbone `small` and with
   12 tasks, are run in one class order, the latter on one dataset; `cign` has at least
   {_EVIDENCE_LIMITS.min_steps} steps per task instead of 1,000.

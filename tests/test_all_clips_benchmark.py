@@ -207,3 +207,11 @@ def test_the_fusion_is_the_best_on_inner_folds(all_clips, worse):
     kind, value = all_clips.FUSIONS[chosen["fusion"]]
     if kind == "sum":
         assert value == (0.5 if worse == "audio" else 2.0)
+
+
+def test_lda_of_one_clip_per_class_is_the_nearest_mean(all_clips):
+    rng = np.random.default_rng(3)
+    train, test, targets = rng.normal(size=(4, 9)), rng.normal(size=(30, 9)), np.eye(4, dtype=bool)
+    for score in all_clips.shrunk_lda(train, targets, 9):
+        nearest = ((test[:, None] - train) ** 2).sum(axis=2).argmin(axis=1)
+        assert np.array_equal(score(test).argmax(axis=1), nearest)
