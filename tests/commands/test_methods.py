@@ -48,8 +48,8 @@ def test_capabilities_of_three_methods():
     schedule = next(o for o in joint.options if o.name == "training.schedule")
     assert schedule.allowed == ("constant", "cosine", "one_cycle")
     assert (schedule.default, schedule.value) == (TrainingOptions().schedule, "cosine")
-    form = next(o for o in describe_method("lwf").options if o.name == "distillation_weight")
-    assert form.source == "Li & Hoiem 2016"
+    classes = next(o for o in describe_method("lwf").options if o.name == "classes")
+    assert classes.source.startswith("Li & Hoiem 2016")
 
 
 def test_the_command_lists_and_describes(cign, monkeypatch):
@@ -58,7 +58,7 @@ def test_the_command_lists_and_describes(cign, monkeypatch):
     assert all(f"{name}: " in out for name in METHODS)
     code, out, _ = cign("methods", "lwf")
     assert code == 0
-    assert "training.learning_rate: 0.004 (default 0.001; number)" in out
+    assert "training.encoder_rate: 0.03 (default 1; number)" in out
     assert "form: sigmoid (default softmax; softmax|sigmoid)" in out
     code, out, _ = cign("methods", "lwf", "--json")
     assert json.loads(out)["name"] == "lwf"
