@@ -9,9 +9,8 @@ from compare_jobs import Comparison, Limits, Row, Section, Table
 from folds import NUM_FOLDS
 
 NUM_DRAWS = 2000  # of the clips of a part
-DRAWS_OF_ONE = (
-    10_000  # of the clips of data of one part: p-values after Holm's correction need more
-)
+# Of the clips of data of one part: with fewer draws no p-value can hold after Holm's correction.
+DRAWS_OF_ONE = 10_000
 CLOSED = (Row(method="analytic"), Row(method="cign_analytic"))
 SMALL_MEMORY = "5/class"
 SHOTS = (1, 2, 5, 10)

@@ -33,8 +33,9 @@ KINDS = ("lowest", "newest")
 _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<extra>\[[^]]*\])?>=(?P<version>[\w.]+)")
 
 
-def lowest(project: dict[str, Any]) -> dict[str, str]:
+def lowest() -> dict[str, str]:
     """Lowest declared version of each package of the runtime and of `EXTRAS`, without torch."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     found = {}
     for requirement in (
@@ -61,11 +62,10 @@ def make_environment(folder: Path, kind: str, torch: str, python: str) -> Path:
     subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
     pip = [interpreter, "-m", "pip", "install", "-q"]
     subprocess.run([*pip, f"torch=={torch}"], check=True)
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = folder / "pins.txt"
     lines = [f"torch=={torch}"]
     if kind == "lowest":
-        lines += [f"{name}=={version}" for name, version in lowest(project).items()]
+        lines += [f"{name}=={version}" for name, version in lowest().items()]
     pins.write_text("\n".join(lines) + "\n")
     what = f"{ROOT}[dev,{','.join(EXTRAS)}]"
     subprocess.run([*pip, "-c", pins, what], check=True)
@@ -76,13 +76,12 @@ def make_environment(folder: Path, kind: str, torch: str, python: str) -> Path:
 
 def versions(interpreter: Path) -> dict[str, str]:
     """Versions of Python, PyTorch and of the packages with a declared lowest version."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = subprocess.run(
         [interpreter, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True
     )
     installed = {one["name"].lower(): one["version"] for one in json.loads(listed.stdout)}
     named = subprocess.run([interpreter, "--version"], capture_output=True, text=True, check=True)
-    names = ("torch", *sorted(lowest(project)))
+    names = ("torch", *sorted(lowest()))
     python = {"python": named.stdout.split()[1]}
     return python | {name: installed[name] for name in names if name in installed}
 

@@ -27,6 +27,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from faults import script
 from faults.cases import CHANGES, COMMANDS, Case, World
 from faults.children import Outcome, finished, load_commands, run_child
 from faults.injected import (
@@ -248,9 +249,7 @@ def main() -> None:
     begin = time.monotonic()
     how = (options.number, options.seed, options.seconds)
     campaign = run(options.folder, faults, commands, *how)
-    took_s = round(time.monotonic() - begin, 1)
-    found = {"counts": dict(sorted(campaign.counts.items())), "problems": campaign.problems}
-    print(json.dumps({**found, "seconds": took_s}, indent=2))
+    print(json.dumps(script.results(campaign.counts, campaign.problems, begin), indent=2))
 
 
 if __name__ == "__main__":

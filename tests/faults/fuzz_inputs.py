@@ -8,8 +8,6 @@ answer in one sentence, a hang, or a change that a checksum should have revealed
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import resource
 import shutil
@@ -21,6 +19,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from faults import script
 from faults.cases import World
 from faults.children import Outcome, finished, load_commands, run_child
 from faults.inputs import OUT, Input, inputs
@@ -140,19 +139,8 @@ def fuzz(root: Path, number: int, seed: int) -> dict[str, Any]:
     begin = time.monotonic()
     for one in range(seed, seed + number):
         fuzzer.trial(one)
-    took_s = round(time.monotonic() - begin, 1)
-    counts = dict(sorted(fuzzer.counts.items()))
-    return {"counts": counts, "problems": fuzzer.problems, "seconds": took_s}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--number", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    print(json.dumps(fuzz(options.folder, options.number, options.seed), indent=2))
+    return script.results(fuzzer.counts, fuzzer.problems, begin)
 
 
 if __name__ == "__main__":
-    main()
+    script.main(__doc__.split("\n")[0], fuzz, 500)

@@ -8,7 +8,6 @@ itself, a traceback in its log, an answer that no version of the model gives.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -26,6 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from cign.saved_model.files import ABOUT, folder_in_use, state_of
+from faults import script
 from faults.cases import World
 from faults.children import finished, load_commands, run_child
 from faults.mutations import mutate, mutate_json
@@ -250,19 +250,8 @@ def run(root: Path, number: int, seed: int) -> dict[str, Any]:
             session.act()
     finally:
         session.close()
-    took_s = round(time.monotonic() - begin, 1)
-    counts = dict(sorted(session.counts.items()))
-    return {"counts": counts, "problems": session.problems, "seconds": took_s}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--number", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    print(json.dumps(run(options.folder, options.number, options.seed), indent=2))
+    return script.results(session.counts, session.problems, begin)
 
 
 if __name__ == "__main__":
-    main()
+    script.main(__doc__.split("\n")[0], run, 100)

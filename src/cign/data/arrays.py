@@ -168,15 +168,24 @@ def open_array(path: Path, *, mapped: bool = True) -> NDArray[Any]:
         InputError: If it cannot be read.
     """
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("it is not a single array")
+        return _single_array(path, mapped=mapped)
     except ARRAY_ERRORS as error:
         raise InputError(
             "damaged",
             f"{path} is truncated or damaged ({reason_of(error)}): restore it, or prepare again "
             "into a new folder",
         ) from None
+
+
+def _single_array(path: Path, *, mapped: bool) -> NDArray[Any]:
+    """Load an ``.npy`` file.
+
+    Raises:
+        ValueError: If it is an archive of several arrays; one of `ARRAY_ERRORS` if it is damaged.
+    """
+    array: NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is not a single array")
     return array
 
 
@@ -188,12 +197,7 @@ def map_array(path: Path, shape: tuple[int, ...], dtype: str, what: str) -> NDAr
     """
     remedy = "restore it, or prepare again into a new folder"
     try:
-        if prod(shape):
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        else:
-            array = np.load(path, allow_pickle=False)  # empty arrays cannot be mapped
-        if not isinstance(array, np.ndarray):  # an archive of several arrays
-            raise ValueError("it is not a single array")
+        array = _single_array(path, mapped=prod(shape) > 0)  # empty arrays cannot be mapped
     except FileNotFoundError:
         raise InputError("damaged", f"{what} lacks {path.name}: {remedy}") from None
     except ARRAY_ERRORS as error:
